@@ -1,0 +1,151 @@
+"""The records that carry everything. Learn these and you know the program.
+
+Dimensions, used in every shape comment of the package:
+
+    N  problems in a batch          T  response tokens (padded: the longest response)
+    G  samples a problem            L  = P + T, the whole sequence
+    B  = N * G rows                 S  steps (actions) of an episode
+    P  prompt tokens                V  vocabulary
+
+Token ids are the state and text is a view of them: nothing here is ever tokenised twice. Masks come from lengths and
+roles, never from token values, because the padding token of most models is also their end-of-sequence token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+
+class Role(IntEnum):
+    """Who wrote a response token. Only the policy's own tokens are trained on."""
+
+    ENVIRONMENT = 0
+    POLICY = 1
+
+
+class Reason(StrEnum):
+    """Why a verdict is what it is. Only `CORRECT` and `WRONG` compare two answers; the last two are our failures."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    NO_ANSWER = "no_answer"  # nothing that looks like an answer, or the response was cut off before it ended
+    UNPARSABLE_ANSWER = "unparsable_answer"  # an answer was given, but it is not a value of the task's kind
+    UNPARSABLE_GOLD = "unparsable_gold"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One question with its reference answer and, where the source has one, its reference solution."""
+
+    id: str
+    question: str
+    answer: str
+    steps: tuple[str, ...] = ()  # reference solution without the answer line, one step each
+    meta: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What verification found. `correct` is true only for `Reason.CORRECT`."""
+
+    correct: bool
+    reason: Reason
+    extracted: str | None  # the answer as found in the text
+    gold: str
+    millis: float = field(default=0.0, compare=False)  # wall clock; two runs agree on a verdict, not on its time
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a sampler returns for one prompt and one seed."""
+
+    tokens: IntArray  # [T], the EOS action included
+    logprobs: FloatArray  # [T], under the distribution that was really sampled
+    stop: Literal["eos", "length"]
+    version: int  # of the weights
+    seed: int
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One episode: the tokens, who chose them, and what each of them earned."""
+
+    problem: Problem
+    prompt: IntArray  # [P]
+    tokens: IntArray  # [T]
+    roles: npt.NDArray[np.int8]  # [T], `Role`
+    logprobs: FloatArray  # [T], of the sampler; 0 where the environment wrote
+    rewards: FloatArray  # [T]
+    ends: IntArray  # [S], index of the last token of each action at step granularity
+    terminated: bool
+    truncated: bool
+    verdict: Verdict
+    version: int = 0
+
+    @property
+    def ret(self) -> float:
+        """The undiscounted return."""
+        return float(self.rewards.sum(dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class Group:
+    """The G trajectories of one problem, sampled from one version of the policy."""
+
+    problem: Problem
+    trajectories: tuple[Trajectory, ...]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Trajectories as tensors. Prompts are padded on the left and responses on the right, so they meet at column P."""
+
+    tokens: torch.Tensor  # [B, L] int64
+    prompt_length: torch.Tensor  # [B] int64
+    length: torch.Tensor  # [B] int64, response tokens
+    mask: torch.Tensor  # [B, T] float32, 1 on the tokens that the policy chose
+    sampled_logp: torch.Tensor  # [B, T]
+    old_logp: torch.Tensor  # [B, T], the trainer's own at the start of the update
+    rewards: torch.Tensor  # [B, T]
+    discount: torch.Tensor  # [B, T], 0 at a terminal token, else 1: a truncation is bootstrapped, a termination is not
+    group: torch.Tensor  # [B] int64, rows of one problem share a number
+    version: torch.Tensor  # [B] int64
+    values: torch.Tensor | None = None  # [B, T]
+    ref_logp: torch.Tensor | None = None  # [B, T]
+
+    @property
+    def width(self) -> int:
+        """T, the padded response length."""
+        return int(self.mask.shape[1])
+
+    def select(self, rows: torch.Tensor) -> Batch:
+        """The given rows, with the padding that only the other rows needed cut away."""
+        pad = self.tokens.shape[1] - self.width  # P
+        left = pad - int(self.prompt_length[rows].max())
+        width = int(self.length[rows].max())
+        chosen: dict[str, Any] = {}
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if value is None or value.dim() == 1:
+                chosen[entry.name] = None if value is None else value[rows]
+            elif entry.name == "tokens":
+                chosen[entry.name] = value[rows, left : pad + width]
+            else:
+                chosen[entry.name] = value[rows, :width]
+        return Batch(**chosen)

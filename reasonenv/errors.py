@@ -1,0 +1,18 @@
+"""Mistakes of a user, told in one line: what was wrong, what would be right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Bad input that only the user can mend. The command line prints its message alone and exits with code 2."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for a `name` that is not one of `known`: names it, suggests the nearest, else lists all."""
+    options = sorted(known)
+    near = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(options) or 'none'}"
+    return UserError(f"unknown {kind} {name!r}; {hint}")

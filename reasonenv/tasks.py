@@ -1,0 +1,59 @@
+"""A task is problems, a way to ask them, and a verifier. Environments and trainers are made from it, never the reverse."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from reasonenv.core import Problem, Verdict
+from reasonenv.errors import UserError, unknown
+from reasonenv.tokenizer import Tokenizer
+
+PROMPTS = ("auto", "chat", "plain")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One split of one task, ready to be asked and checked.
+
+    `verify(text, problem)` judges a finished response. `instruction` tells a chat model what form of answer is wanted;
+    a plain prompt shows the question alone. `max_tokens` is the response budget that suits the task when the user gives none.
+    """
+
+    name: str
+    split: str
+    problems: Sequence[Problem]
+    verify: Callable[[str, Problem], Verdict]
+    instruction: str = "Think step by step. End with the final number on its own line, after ####."
+    max_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        if len(self.problems) == 0:
+            raise UserError(f"task {self.name!r} has no problems in split {self.split!r}; give it at least one")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of every problem: two runs that agree on it saw the same data."""
+        digest = hashlib.sha256()
+        for problem in self.problems:
+            digest.update(repr((problem.id, problem.question, problem.answer, problem.steps)).encode())
+        return digest.hexdigest()[:16]
+
+
+def reference_solution(problem: Problem) -> str:
+    """The solution text that supervised agents imitate: the reference steps, then the marked answer."""
+    return "\n".join((*problem.steps, f"#### {problem.answer}"))
+
+
+def render_prompt(task: Task, problem: Problem, tokenizer: Tokenizer, style: str = "auto") -> str:
+    """The text shown to the model: its own chat template (`chat`) or the bare question (`plain`).
+
+    `auto` is `chat` where the tokenizer has a template. Raises `UserError` for an unknown style or a missing template.
+    """
+    if style not in PROMPTS:
+        raise unknown("prompt", style, PROMPTS)
+    if style == "chat" or (style == "auto" and tokenizer.has_chat_template):
+        return tokenizer.chat(f"{problem.question}\n{task.instruction}")
+    return f"{problem.question}\n"

@@ -1,0 +1,73 @@
+"""The one place where text and token ids meet: a thin view of a Hugging Face tokenizer that never surprises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reasonenv.core import BoolArray
+from reasonenv.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+EOS = "<eos>"
+
+
+class Tokenizer:
+    """`hf` with exact semantics: no special tokens added, none skipped, no spaces cleaned up.
+
+    Raises `UserError` if the tokenizer has no end-of-sequence token: without one, no episode could ever terminate.
+    """
+
+    def __init__(self, hf: PreTrainedTokenizerBase) -> None:
+        if hf.eos_token_id is None:
+            raise UserError(
+                f"tokenizer {hf.name_or_path!r} has no EOS token, so no episode could end; set one (tokenizer.eos_token = ...)"
+            )
+        self.hf = hf
+        self.eos_id = int(hf.eos_token_id)
+        self.vocab_size = len(hf)
+        self.has_chat_template = bool(getattr(hf, "chat_template", None))
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of `text` and of nothing else."""
+        return list(self.hf.encode(text, add_special_tokens=False))
+
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` over many texts at once."""
+        ids: list[list[int]] = self.hf(list(texts), add_special_tokens=False)["input_ids"]
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of `ids`, special tokens included, spaces untouched."""
+        return str(self.hf.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def chat(self, message: str) -> str:
+        """One user message in the model's own chat template, ready for the answer."""
+        if not self.has_chat_template:
+            raise UserError(f"tokenizer {self.hf.name_or_path!r} has no chat template; use prompt=plain")
+        messages = [{"role": "user", "content": message}]
+        return str(self.hf.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+    @cached_property
+    def ends_step(self) -> BoolArray:
+        """Which tokens end a reasoning step: those whose text holds a line break.  # [V]"""
+        texts = self.hf.batch_decode([[i] for i in range(self.vocab_size)], clean_up_tokenization_spaces=False)
+        return np.array(["\n" in text for text in texts])
+
+
+def byte_tokenizer() -> Tokenizer:
+    """One token a byte plus EOS: made from scratch, needs no file, and encodes any text without loss. V = 257."""
+    from tokenizers import Tokenizer as RustTokenizer
+    from tokenizers import decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = RustTokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = decoders.ByteLevel()
+    return Tokenizer(PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=EOS, pad_token=EOS, name_or_path="tiny"))
