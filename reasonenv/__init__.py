@@ -1,0 +1,45 @@
+"""Gymnasium for LLM reasoning: verifiable problems as Markov decision processes, and the agents that learn on them.
+
+Importing this package registers the environments with Gymnasium and loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from reasonenv.core import Batch, Completion, Group, Problem, Reason, Role, Trajectory, Verdict
+from reasonenv.errors import UserError
+from reasonenv.registry import register_agent, register_all, register_task
+from reasonenv.tasks import Task
+from reasonenv.verify.grade import grade
+
+if TYPE_CHECKING:
+    from reasonenv.mdp.env import replay
+
+__version__ = "0.1.0"
+__all__ = [
+    "Batch",
+    "Completion",
+    "Group",
+    "Problem",
+    "Reason",
+    "Role",
+    "Task",
+    "Trajectory",
+    "UserError",
+    "Verdict",
+    "grade",
+    "register_agent",
+    "register_task",
+    "replay",
+]
+
+register_all()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "replay":
+        from reasonenv.mdp.env import replay
+
+        return replay
+    raise AttributeError(f"module 'reasonenv' has no attribute {name!r}")

@@ -121,7 +121,7 @@ class Batch:
     length: torch.Tensor  # [B] int64, response tokens
     mask: torch.Tensor  # [B, T] float32, 1 on the tokens that the policy chose
     sampled_logp: torch.Tensor  # [B, T]
-    old_logp: torch.Tensor  # [B, T], the trainer's own at the start of the update
+    old_logp: torch.Tensor  # [B, T], the trainer's own at the start of the update; the sampler's until it is known
     rewards: torch.Tensor  # [B, T]
     discount: torch.Tensor  # [B, T], 0 at a terminal token, else 1: a truncation is bootstrapped, a termination is not
     group: torch.Tensor  # [B] int64, rows of one problem share a number
@@ -149,3 +149,8 @@ class Batch:
             else:
                 chosen[entry.name] = value[rows, :width]
         return Batch(**chosen)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        moved = {e.name: getattr(self, e.name) for e in fields(self)}
+        return Batch(**{name: None if value is None else value.to(device) for name, value in moved.items()})

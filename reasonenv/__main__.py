@@ -1,0 +1,6 @@
+"""`python -m reasonenv` is the command `reasonenv`."""
+
+from reasonenv.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Held-out evaluation: one greedy answer and K sampled ones for each problem, stored sample by sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from reasonenv.core import Group
+from reasonenv.evaluate.samples import Sample, write_samples
+from reasonenv.learn.agent import Metrics
+from reasonenv.learn.log import wilson
+from reasonenv.learn.rollout import sample_groups
+from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.sampling.sampler import Sampler
+
+
+def evaluate(
+    sampler: Sampler,
+    mdp: ReasoningMDP,
+    problems: Sequence[int],
+    *,
+    samples: int,
+    seed: int,
+    temperature: float = 1.0,
+    progress: Callable[[int], None] = lambda finished: None,
+) -> list[Sample]:
+    """One greedy sample of each problem (maj@1), then `samples` at `temperature`: n * (1 + samples) records."""
+    path = (seed, "evaluation")
+    greedy = sample_groups(sampler, mdp, problems, 1, temperature=0.0, seed=path, progress=progress)
+    if samples == 0:
+        return records(greedy, mdp, greedy=True)
+    drawn = sample_groups(sampler, mdp, problems, samples, temperature=temperature, seed=path, progress=progress)
+    return records(greedy, mdp, greedy=True) + records(drawn, mdp, greedy=False)
+
+
+def records(groups: Sequence[Group], mdp: ReasoningMDP, *, greedy: bool) -> list[Sample]:
+    """Trajectories as they are stored."""
+    return [
+        Sample(
+            problem_id=group.problem.id,
+            index=index,
+            greedy=greedy,
+            correct=t.verdict.correct,
+            reason=str(t.verdict.reason),
+            extracted=t.verdict.extracted,
+            length=len(t.tokens),
+            truncated=t.truncated,
+            text=mdp.tokenizer.decode(t.tokens[: len(t.tokens) - t.terminated].tolist()),
+        )
+        for group in groups
+        for index, t in enumerate(group.trajectories)
+    ]
+
+
+class HeldOut:
+    """Greedy accuracy on the first `problems` of a held-out split, during training. Keeps every answer in `folder`."""
+
+    def __init__(self, sampler: Sampler, mdp: ReasoningMDP, folder: Path, *, problems: int, seed: int) -> None:
+        self._sampler, self._mdp, self._folder, self._seed = sampler, mdp, folder, seed
+        self._problems = range(min(problems, len(mdp.task.problems)))
+
+    def __call__(self, iteration: int) -> Metrics:
+        found = evaluate(self._sampler, self._mdp, self._problems, samples=0, seed=self._seed)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_samples(self._folder / f"{iteration:06d}.jsonl", found)
+        right = sum(s.correct for s in found)
+        low, high = wilson(right, len(found))
+        return {
+            "eval/accuracy": right / len(found),
+            "eval/accuracy/low": low,
+            "eval/accuracy/high": high,
+            "eval/truncated": sum(s.truncated for s in found) / len(found),
+        }

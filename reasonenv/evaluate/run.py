@@ -1,0 +1,166 @@
+"""One run: from its description to a trained policy in a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from reasonenv.errors import UserError, unknown
+from reasonenv.registry import find_agent, parse_env_id, task_keys
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides a run's result. Two equal descriptions give the same weights, bit for bit, on one CPU."""
+
+    agent: str
+    env: str
+    policy: str = "tiny"
+    seed: int = 0
+    iterations: int = 100
+    agent_keys: Mapping[str, Any] = field(default_factory=dict)  # fields of the agent's Config
+    env_keys: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of the environment
+    eval_problems: int = 200  # the first ones of the test split
+    eval_samples: int = 0  # sampled answers a problem after the last iteration, for pass@k
+    eval_every: int = 10  # iterations
+    checkpoint_every: int = 10  # iterations
+    sampler: str = "torch"
+    device: str = "cpu"
+    dtype: str | None = None  # of the policy; None is float32 for small ones, bfloat16 for pretrained ones
+
+    def __post_init__(self) -> None:
+        for name, least in {
+            "iterations": 1,
+            "eval_problems": 1,
+            "eval_samples": 0,
+            "eval_every": 1,
+            "checkpoint_every": 1,
+        }.items():
+            if getattr(self, name) < least:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+
+
+SETTINGS = ("eval_problems", "eval_samples", "eval_every", "checkpoint_every", "sampler", "device", "dtype")
+
+
+def describe_run(agent: str, env: str, keys: Mapping[str, Any], **named: Any) -> Run:
+    """Sorts `keys` into settings of the run, fields of the agent's Config and arguments of the environment.
+
+    Values are strings or already typed. Raises `UserError` for an unknown key (with the nearest ones) or a bad value.
+    """
+    config = find_agent(agent).Config
+    task, _ = parse_env_id(env)
+    types = {f.name: str(f.type) for f in fields(Run) if f.name in SETTINGS}
+    agent_types = {f.name: str(f.type) for f in fields(config)}
+    env_types = {"reward": "str", "max_tokens": "int", "prompt": "str"} | task_keys(task)
+    env_types.pop("split", None)  # training takes train, evaluation takes test
+    found: dict[str, dict[str, Any]] = {"run": {}, "agent": {}, "env": {}}
+    for key, value in keys.items():
+        for room, known in (("run", types), ("agent", agent_types), ("env", env_types)):
+            if key in known:
+                found[room][key] = typed(key, value, known[key])
+                break
+        else:
+            raise unknown("key", key, {*types, *agent_types, *env_types})
+    config(**found["agent"])  # refuses bad values now rather than after the policy is loaded
+    return Run(agent, env, agent_keys=found["agent"], env_keys=found["env"], **found["run"], **named)
+
+
+def typed(key: str, value: Any, annotation: str) -> Any:
+    """`value` as the type that `annotation` names; strings are read as on a command line, `none` is None."""
+    kinds = [k.strip() for k in annotation.split("|")]
+    if "None" in kinds and (value is None or str(value).lower() == "none"):
+        return None
+    for kind, make in (("int", int), ("float", float)):
+        if kind in kinds and not isinstance(value, bool):
+            try:
+                if kind == "float" or float(value) == int(float(value)):
+                    return make(float(value))
+            except (TypeError, ValueError, OverflowError):
+                pass
+    if {"str", "Path"} & set(kinds):
+        return str(value)
+    raise UserError(f"{key} is {value!r}; it must be {' or '.join(kinds)}")
+
+
+def claim(out: Path, run: Run) -> None:
+    """Makes `out` the folder of `run`, or finds that it is already. Raises `UserError` if it belongs to another run."""
+    path, mine = out / "run.json", json.loads(json.dumps(asdict(run)))
+    if path.exists():
+        theirs = json.loads(path.read_text())
+        differing = [k for k in mine if mine[k] != theirs.get(k)]
+        if differing:
+            key = differing[0]
+            raise UserError(
+                f"{out} holds another run ({key} is {theirs.get(key)!r} there, {mine[key]!r} here); choose another --out"
+            )
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(mine, indent=1))
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"cannot write to --out {out}: {error.strerror}") from error
+
+
+def train(run: Run, out: Path, *, quiet: bool = False) -> dict[str, Any]:
+    """Trains, or goes on training, and returns the summary that it leaves as `out/summary.json`.
+
+    Leaves `out/policy` (a Hugging Face folder), `out/evaluations/` (held-out answers along the way),
+    `out/evaluation.jsonl` (the last, with `eval_samples` answers a problem), `metrics.jsonl` and `tensorboard/`.
+    """
+    claim(out, run)
+    summary_path = out / "summary.json"
+    if summary_path.exists():
+        return dict(json.loads(summary_path.read_text()))
+    from reasonenv.evaluate.evaluation import HeldOut, evaluate
+    from reasonenv.evaluate.samples import read_samples, write_samples
+    from reasonenv.evaluate.stats import paired_difference
+    from reasonenv.learn.train import fit
+    from reasonenv.mdp.make import make_mdp
+    from reasonenv.policy.pretrained import load_policy
+    from reasonenv.sampling import make_sampler
+
+    task, _ = parse_env_id(run.env)
+    policy = load_policy(run.policy, seed=run.seed, device=run.device, dtype=run.dtype)
+    mdp = make_mdp(task, tokenizer=policy.tokenizer, **run.env_keys)
+    held_out = make_mdp(task, tokenizer=policy.tokenizer, **{**run.env_keys, "split": "test"})
+    for process in (mdp, held_out):
+        process.fits(policy.context, name=run.policy)
+    sampler = make_sampler(run.sampler, policy)
+    kind = find_agent(run.agent)
+    agent = kind(policy, kind.Config(**run.agent_keys), seed=run.seed)
+    watch = HeldOut(sampler, held_out, out / "evaluations", problems=run.eval_problems, seed=run.seed)
+    used = fit(
+        agent,
+        sampler,
+        mdp,
+        iterations=run.iterations,
+        seed=run.seed,
+        out=out,
+        evaluate=watch,
+        eval_every=run.eval_every,
+        checkpoint_every=run.checkpoint_every,
+        quiet=quiet,
+    )
+    policy.save(out / "policy")
+    problems = range(min(run.eval_problems, len(held_out.task.problems)))
+    last = evaluate(sampler, held_out, problems, samples=run.eval_samples, seed=run.seed)
+    write_samples(out / "evaluation.jsonl", last)
+    before = [float(s.correct) for s in read_samples(out / "evaluations" / f"{0:06d}.jsonl")]
+    after = [float(s.correct) for s in last if s.greedy]
+    gain = paired_difference(after, before)
+    summary = {
+        "before": sum(before) / len(before),
+        "after": sum(after) / len(after),
+        "gain": {"value": gain.value, "low": gain.low, "high": gain.high},
+        "problems": len(after),
+        **vars(used),
+    }
+    summary_path.write_text(json.dumps(summary, indent=1))
+    return summary

@@ -1,0 +1,266 @@
+"""What an agent is, and the two families: those that follow a policy gradient and those that imitate chosen samples.
+
+An agent sees trajectories, never the environment. A policy-gradient agent is its advantage, its surrogate, its weights and
+its KL term; an imitating agent is its choice of what to imitate.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from reasonenv.core import Batch, Group
+from reasonenv.errors import UserError
+from reasonenv.learn.optimizer import Optimizer
+from reasonenv.learn.rollout import collate
+from reasonenv.learn.surrogates import likelihood
+from reasonenv.learn.weights import token_mean
+from reasonenv.policy.lm import Policy
+from reasonenv.policy.microbatch import microbatches
+from reasonenv.seeding import generator
+
+Metrics = dict[str, float]
+Heartbeat = Callable[[str], None]  # told what a long `learn` is doing
+
+
+def knob(default: Any, meaning: str) -> Any:
+    """A field of a `Config`: its default, and its symbol, meaning and source as `--help` shows them."""
+    return field(default=default, metadata={"meaning": meaning})
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How far a run has come."""
+
+    iteration: int  # from 0
+    iterations: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an agent wants to see next. `problems=None` means every problem of the task."""
+
+    problems: int | None
+    samples: int = 1
+    temperature: float = 1.0
+    source: Literal["policy", "reference"] = "policy"
+
+
+@dataclass(frozen=True)
+class Config:
+    """The numbers every agent has. Three of them size a batch; the rest is derived."""
+
+    lr: float = knob(1e-4, "learning rate of AdamW")
+    max_grad_norm: float = knob(1.0, "gradients are clipped to this norm")
+    weight_decay: float = knob(0.0, "decoupled weight decay of AdamW")
+    problems_per_iteration: int | None = knob(32, "N: problems an iteration (none: the whole training set)")
+    samples_per_problem: int = knob(8, "G: samples a problem")
+    tokens_per_microbatch: int = knob(8192, "padded tokens in one forward and backward pass")
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "max_grad_norm", "samples_per_problem", "tokens_per_microbatch"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be greater than 0")
+        if self.problems_per_iteration is not None and self.problems_per_iteration < 1:
+            raise UserError(f"problems_per_iteration is {self.problems_per_iteration}; it must be at least 1, or none")
+
+
+class Agent(ABC):
+    """Says what to sample, and makes the policy better from what came back."""
+
+    Config: ClassVar[type[Config]] = Config
+
+    def __init__(self, policy: Policy, config: Config | None = None, *, seed: int = 0) -> None:
+        self.policy = policy
+        self.config = config if config is not None else self.Config()
+        self.seed = seed
+        self.optimizer = self.new_optimizer()
+        self.heartbeat: Heartbeat = lambda what: None
+
+    def new_optimizer(self) -> Optimizer:
+        """AdamW over the policy as it is now, with nothing remembered."""
+        c = self.config
+        return Optimizer(self.policy.parameters(), lr=c.lr, max_grad_norm=c.max_grad_norm, weight_decay=c.weight_decay)
+
+    @abstractmethod
+    def plan(self, budget: Budget) -> Plan:
+        """What to sample for the next iteration."""
+
+    @abstractmethod
+    def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
+        """Improves the policy. The metrics hold `updates`, the number of optimiser steps taken."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that the next iteration depends on, as flat named tensors."""
+        policy = {f"policy.{k}": v for k, v in self.policy.state_dict().items()}
+        return policy | {f"optimizer.{k}": v for k, v in self.optimizer.state_dict().items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """The inverse of `state_dict`."""
+        self.policy.load_state_dict(_under("policy.", state))
+        self.optimizer = self.new_optimizer()
+        self.optimizer.load_state_dict(_under("optimizer.", state))
+
+    def batch(self, groups: Sequence[Group]) -> Batch:
+        """The groups as tensors."""
+        return collate(groups, pad=self.policy.tokenizer.eos_id)
+
+    def micro(self, batch: Batch) -> list[Tensor]:
+        """The rows of each micro-batch."""
+        return microbatches(batch.prompt_length, batch.length, self.config.tokens_per_microbatch)
+
+
+@dataclass(frozen=True)
+class PolicyGradientConfig(Config):
+    """Adds what controls off-policyness and exploration."""
+
+    temperature: float = knob(1.0, "of the rollouts; log-probs are taken at the same temperature")
+    epochs: int = knob(1, "passes over the samples of an iteration")
+    minibatches: int = knob(1, "optimiser steps a pass; 1 with 1 epoch is on-policy")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("temperature", "epochs", "minibatches"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be greater than 0")
+
+
+class PolicyGradient(Agent):
+    """Slots: `advantage` of the whole batch, `surrogate` of a micro-batch, `weights` of an optimiser batch."""
+
+    Config = PolicyGradientConfig
+    config: PolicyGradientConfig
+
+    @abstractmethod
+    def advantage(self, batch: Batch) -> Tensor:
+        """[B, T] or [B, 1], from the rewards of the whole batch."""
+
+    @abstractmethod
+    def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
+        """The loss of each token [b, T], to be minimised."""
+
+    @abstractmethod
+    def weights(self, mask: Tensor) -> Tensor:
+        """The weight of each token in the loss, from the mask [b, T] of one optimiser batch."""
+
+    def plan(self, budget: Budget) -> Plan:
+        c = self.config
+        return Plan(c.problems_per_iteration, c.samples_per_problem, c.temperature)
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Adds the log-probs that stay fixed during the update: the trainer's own, if there is more than one step."""
+        if self.config.epochs * self.config.minibatches == 1:
+            return batch  # the first forward pass of the only step yields them
+        logp, _ = self.policy.score(
+            batch, tokens_per_microbatch=self.config.tokens_per_microbatch, temperature=self.config.temperature
+        )
+        return replace(batch, old_logp=logp)
+
+    def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
+        c = self.config
+        batch = self.prepare(self.batch(groups))
+        advantage = self.advantage(batch)
+        on_policy = c.epochs * c.minibatches == 1
+        tally = _Tally()
+        for epoch in range(c.epochs):
+            order = torch.from_numpy(
+                generator(self.seed, "minibatch", budget.iteration, epoch).permutation(len(batch.group))
+            )
+            for rows in order.tensor_split(min(c.minibatches, len(order))):
+                part, part_advantage = batch.select(rows), advantage[rows]
+                part_weights = self.weights(part.mask)
+                for micro_rows in self.micro(part):
+                    micro = part.select(micro_rows)
+                    device = self.policy.device
+                    logp, entropy = self.policy.logprobs(micro, temperature=c.temperature)
+                    if on_policy:
+                        micro = replace(micro, old_logp=logp.detach())
+                    micro = micro.to(device)
+                    a = part_advantage[micro_rows][:, : micro.width].to(device)
+                    w = part_weights[micro_rows][:, : micro.width].to(device)
+                    loss = (w * self.surrogate(logp, micro, a)).sum()
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    self.optimizer.accumulate()
+                    tally.add(logp.detach(), entropy, micro, float(loss.detach()))
+                tally.step(self.optimizer.step(c.lr))
+        return tally.metrics() | {"advantage/zero": float((advantage == 0).all(dim=1).float().mean()), "lr": c.lr}
+
+
+class Imitation(Agent):
+    """Slot: what to imitate. One step is cross-entropy on the policy's tokens, averaged over the optimiser batch."""
+
+    def imitate(self, groups: Sequence[Group], lr: float) -> Metrics:
+        """One optimiser step on all the trajectories given."""
+        batch = self.batch(groups)
+        weights = token_mean(batch.mask)
+        total = 0.0
+        for rows in self.micro(batch):
+            micro = batch.select(rows)
+            logp, _ = self.policy.logprobs(micro)
+            loss = (weights[rows][:, : micro.width].to(logp.device) * likelihood(logp)).sum()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.accumulate()
+            total += float(loss.detach())
+        return {"loss": total, "grad_norm": self.optimizer.step(lr), "lr": lr}
+
+
+def cosine(lr: float, step: int, steps: int) -> float:
+    """From a tenth of the steps of warm-up to `lr`, then along a cosine to a tenth of it."""
+    warmup = max(1, steps // 10)
+    if step < warmup:
+        return lr * (step + 1) / warmup
+    return lr * (0.1 + 0.45 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup))))
+
+
+def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+class _Tally:
+    """Sums over micro-batches, for the log."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, float] = {}
+        self.gap_max = 0.0
+        self.steps = 0
+        self.norms = 0.0
+
+    def add(self, logp: Tensor, entropy: Tensor, micro: Batch, loss: float) -> None:
+        mask = micro.mask
+        gap = (micro.sampled_logp - micro.old_logp).abs() * mask
+        ratio = (logp - micro.old_logp).exp()
+        weight = (micro.old_logp - micro.sampled_logp).exp() * mask
+        for name, value in {
+            "tokens": mask.sum(),
+            "entropy": (entropy * mask).sum(),
+            "gap": gap.sum(),
+            "moved": ((ratio - 1).abs() * mask).sum(),
+            "weight": weight.sum(),
+            "weight2": (weight * weight).sum(),
+        }.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(value)
+        self.sums["loss"] = self.sums.get("loss", 0.0) + loss
+        self.gap_max = max(self.gap_max, float(gap.max()))
+
+    def step(self, norm: float) -> None:
+        self.steps += 1
+        self.norms += norm
+
+    def metrics(self) -> Metrics:
+        s, tokens = self.sums, max(self.sums["tokens"], 1.0)
+        return {
+            "loss": s["loss"] / self.steps,
+            "entropy": s["entropy"] / tokens,
+            "gap/mean": s["gap"] / tokens,
+            "gap/max": self.gap_max,
+            "gap/ess": s["weight"] ** 2 / max(s["weight2"], 1e-30) / tokens,
+            "ratio/moved": s["moved"] / tokens,
+            "grad_norm": self.norms / self.steps,
+            "updates": float(self.steps),
+        }

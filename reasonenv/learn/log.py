@@ -1,0 +1,95 @@
+"""What a run tells: `metrics.jsonl`, TensorBoard, one progress bar, a short table and a few answers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+# What a person watches, in this order; everything else is in metrics.jsonl and TensorBoard.
+TABLE = {
+    "reward": "reward",
+    "accuracy": "accuracy",
+    "eval/accuracy": "held-out accuracy",
+    "entropy": "entropy",
+    "truncated": "truncated",
+    "verifier_errors": "verifier errors",
+    "tokens_per_second": "tokens/s",
+    "gap/mean": "sampler gap",
+}
+TIMES = ("seconds", "tokens_per_second")  # all that may differ between two equal runs
+
+
+def wilson(successes: float, count: int) -> tuple[float, float]:
+    """The 95 % Wilson interval of a proportion."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(round(successes), count).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+class RunLog:
+    """Writes the log of one run into `out`, continuing after row `iteration` of an earlier, interrupted one.
+
+    Row 0 of `metrics.jsonl` is the state before training.
+    """
+
+    def __init__(self, out: Path, *, iteration: int, used: int, budget: int, unit: str, quiet: bool = False) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._path = out / "metrics.jsonl"
+        kept = self._path.read_text().splitlines() if self._path.exists() else []
+        self._path.write_text("".join(f"{line}\n" for line in kept[: iteration + 1 if iteration else 0]))
+        self._file = self._path.open("a")
+        self._board = SummaryWriter(str(out / "tensorboard"), purge_step=iteration + 1)
+        self._quiet = quiet
+        self.bar = tqdm(total=budget, initial=used, unit=f" {unit}", dynamic_ncols=True, disable=quiet)
+
+    def row(self, metrics: Mapping[str, Any]) -> None:
+        """One iteration."""
+        self._file.write(json.dumps(metrics) + "\n")
+        self._file.flush()
+        for name, value in metrics.items():
+            if isinstance(value, int | float) and math.isfinite(value):
+                self._board.add_scalar(name if "/" in name else f"train/{name}", value, int(metrics["iteration"]))
+        shown = {k: metrics[k] for k in ("reward", "eval/accuracy", "loss") if k in metrics}
+        self.bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
+
+    def table(self, metrics: Mapping[str, Any]) -> None:
+        """The few numbers that matter, for a person."""
+        lines = [f"iteration {metrics['iteration']}, {metrics['rollouts']} rollouts, {metrics['tokens']} tokens"]
+        for key, label in TABLE.items():
+            if key in metrics:
+                interval = (
+                    f"  [{metrics[f'{key}/low']:.3f}, {metrics[f'{key}/high']:.3f}]" if f"{key}/low" in metrics else ""
+                )
+                lines.append(f"  {label:<18} {metrics[key]:>10.4g}{interval}")
+        self.say("\n".join(lines))
+
+    def answers(self, iteration: int, answers: Sequence[tuple[str, str, str]]) -> None:
+        """(question, response, verdict) of a few samples, on the console and in TensorBoard."""
+        for number, (question, response, verdict) in enumerate(answers):
+            self.say(f"  {question.strip()}\n    {printable(response)}\n    -> {verdict}")
+            text = "\n".join(f"    {line}" for line in f"{question}\n{response}\n-> {verdict}".splitlines())
+            self._board.add_text(f"answers/{number}", text, iteration)
+
+    def say(self, text: str) -> None:
+        """A line above the progress bar."""
+        if not self._quiet:
+            self.bar.write(text)
+
+    def close(self) -> None:
+        """Everything is on disk after this."""
+        self.bar.close()
+        self._file.close()
+        self._board.close()
+
+
+def printable(text: str) -> str:
+    """Model output for a terminal: one line, control codes shown instead of obeyed."""
+    flat = text.strip().replace("\n", " ⏎ ")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in flat)

@@ -1,0 +1,67 @@
+"""AdamW on float32 masters. A bfloat16 weight of 0.02 cannot take a step of 1e-5: the sum rounds back to the weight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Optimizer:
+    """AdamW with gradients clipped by norm, for parameters of any dtype.
+
+    Gradients of all micro-batches are summed in float32: call `accumulate` after each backward, then `step` once.
+    """
+
+    def __init__(
+        self, parameters: Sequence[nn.Parameter], *, lr: float, max_grad_norm: float, weight_decay: float
+    ) -> None:
+        self.parameters = list(parameters)
+        self.max_grad_norm = max_grad_norm
+        self.masters = [p if p.dtype == torch.float32 else p.detach().float().clone() for p in self.parameters]
+        self._adamw = torch.optim.AdamW(self.masters, lr=lr, betas=(0.9, 0.95), weight_decay=weight_decay, fused=True)
+
+    def accumulate(self) -> None:
+        """Moves the gradients of one micro-batch to the masters."""
+        for parameter, master in zip(self.parameters, self.masters, strict=True):
+            if parameter is not master and parameter.grad is not None:
+                grad = parameter.grad.float()
+                master.grad = grad if master.grad is None else master.grad.add_(grad)
+                parameter.grad = None
+
+    def step(self, lr: float) -> float:
+        """One update at this learning rate. Returns the gradient's norm; if it is not finite, nothing was changed."""
+        norm = float(nn.utils.clip_grad_norm_(self.masters, self.max_grad_norm))
+        if torch.isfinite(torch.tensor(norm)):
+            for group in self._adamw.param_groups:
+                group["lr"] = lr
+            self._adamw.step()
+            with torch.no_grad():
+                for parameter, master in zip(self.parameters, self.masters, strict=True):
+                    if parameter is not master:
+                        parameter.copy_(master)
+        self._adamw.zero_grad(set_to_none=True)
+        return norm
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Masters and moments by position, flat, as safetensors wants them."""
+        state: dict[str, Tensor] = {}
+        for i, (parameter, master) in enumerate(zip(self.parameters, self.masters, strict=True)):
+            if parameter is not master:
+                state[f"{i}.master"] = master
+            for name, value in self._adamw.state.get(master, {}).items():
+                state[f"{i}.{name}"] = value
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """The inverse of `state_dict`; the parameters themselves are loaded with the policy."""
+        with torch.no_grad():
+            for i, (parameter, master) in enumerate(zip(self.parameters, self.masters, strict=True)):
+                if parameter is not master:
+                    master.copy_(state[f"{i}.master"])
+                moments = {
+                    n: state[f"{i}.{n}"].clone() for n in ("step", "exp_avg", "exp_avg_sq") if f"{i}.{n}" in state
+                }
+                if moments:
+                    self._adamw.state[master] = moments

@@ -1,0 +1,196 @@
+"""The training loop, in the order in which things happen: plan, sample, verify, learn, evaluate, log, save."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reasonenv.core import Group, Reason, Verdict
+from reasonenv.errors import UserError
+from reasonenv.learn import checkpoint
+from reasonenv.learn.agent import Agent, Budget, Metrics, Plan
+from reasonenv.learn.log import RunLog, wilson
+from reasonenv.learn.rollout import demonstrate, sample_groups
+from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.sampling.sampler import Sampler
+from reasonenv.seeding import generator
+
+MAX_GAP = 0.2  # mean |log-prob of sampler - of trainer| in nats; far above bfloat16 noise, so something is broken
+MAX_ERRORS = 0.05  # share of verdicts that failed for our own reasons
+
+Evaluate = Callable[[int], Metrics]  # of the version of the weights
+
+
+@dataclass
+class Progress:
+    """What a run has used so far: all that resuming needs beside the tensors."""
+
+    iteration: int = 0
+    position: int = 0  # problems drawn so far
+    rollouts: int = 0
+    tokens: int = 0
+    updates: int = 0
+    seconds: float = field(default=0.0)
+
+
+def draw(mdp: ReasoningMDP, seed: int, position: int, count: int) -> list[int]:
+    """The problems number `position` to `position + count` of an endless shuffled walk through the task."""
+    size = len(mdp.task.problems)
+    chosen: list[int] = []
+    while len(chosen) < count:
+        epoch, start = divmod(position + len(chosen), size)
+        order = generator(seed, "problems", epoch).permutation(size)
+        chosen += order[start : start + count - len(chosen)].tolist()
+    return chosen
+
+
+def experience(
+    agent: Agent,
+    plan: Plan,
+    sampler: Sampler,
+    mdp: ReasoningMDP,
+    seed: int,
+    at: Progress,
+    progress: Callable[[int], None],
+) -> list[Group]:
+    """What the plan asks for, sampled and verified."""
+    count = len(mdp.task.problems) if plan.problems is None else plan.problems
+    problems = draw(mdp, seed, at.position, count)
+    at.position += count
+    if plan.source == "reference":
+        progress(count)
+        return demonstrate(mdp, problems)
+    path = (seed, "rollout", at.iteration)
+    return sample_groups(
+        sampler, mdp, problems, plan.samples, temperature=plan.temperature, seed=path, progress=progress
+    )
+
+
+def describe(groups: Sequence[Group]) -> Metrics:
+    """The numbers of the trajectories themselves."""
+    rows = [t for g in groups for t in g.trajectories]
+    right = sum(t.verdict.correct for t in rows)
+    low, high = wilson(right, len(rows))
+    failed = sum(t.verdict.reason in (Reason.TIMEOUT, Reason.ERROR) for t in rows)
+    mixed = sum(0 < sum(t.verdict.correct for t in g.trajectories) < len(g.trajectories) for g in groups)
+    return {
+        "reward": float(np.mean([t.ret for t in rows])),
+        "accuracy": right / len(rows),
+        "accuracy/low": low,
+        "accuracy/high": high,
+        "length": float(np.mean([len(t.tokens) for t in rows])),
+        "truncated": float(np.mean([t.truncated for t in rows])),
+        "verifier_errors": failed / len(rows),
+        "groups/mixed": mixed / len(groups),
+    }
+
+
+def fit(
+    agent: Agent,
+    sampler: Sampler,
+    mdp: ReasoningMDP,
+    *,
+    iterations: int,
+    seed: int,
+    out: Path,
+    evaluate: Evaluate | None = None,
+    eval_every: int = 10,
+    checkpoint_every: int = 10,
+    quiet: bool = False,
+) -> Progress:
+    """Trains `agent` for `iterations` and leaves `metrics.jsonl`, `tensorboard/` and a checkpoint in `out`.
+
+    Called again on the same folder it goes on from the last checkpoint and ends as if it had never stopped: bit for bit on
+    a CPU. `evaluate` is called before the first iteration, every `eval_every`, and after the last.
+    """
+    checkpoints = out / "checkpoints"
+    at = Progress()
+    whole = checkpoint.saved(checkpoints)
+    if whole:
+        tensors, state = checkpoint.load(whole[-1])
+        if state["data"] != mdp.task.fingerprint:
+            raise UserError(
+                f"the problems of {mdp.task.name} have changed since {whole[-1]} was saved; use another --out"
+            )
+        agent.load_state_dict(tensors)
+        at = Progress(**state["progress"])
+    sampler.sync(at.iteration)
+    plan = agent.plan(Budget(at.iteration, iterations))
+    each = (len(mdp.task.problems) if plan.problems is None else plan.problems) * plan.samples
+    unit = "rollouts" if plan.source == "policy" else "demonstrations"
+    log = RunLog(
+        out, iteration=at.iteration, used=at.iteration * each, budget=each * iterations, unit=unit, quiet=quiet
+    )
+    agent.heartbeat = log.bar.set_description
+    started = time.monotonic() - at.seconds
+    try:
+        if at.iteration == 0:
+            log.row({**vars(at), **(evaluate(0) if evaluate else {})})
+        while at.iteration < iterations:
+            budget = Budget(at.iteration, iterations)
+            log.bar.set_description("sampling")
+            clock = time.monotonic()
+            groups = experience(agent, agent.plan(budget), sampler, mdp, seed, at, log.bar.update)
+            sampling_seconds = time.monotonic() - clock
+            found = describe(groups)
+            log.bar.set_description("learning")
+            learned = agent.learn(groups, budget)
+            at.iteration += 1
+            at.rollouts += sum(len(g.trajectories) for g in groups)
+            fresh = sum(len(t.tokens) for g in groups for t in g.trajectories)
+            at.tokens += fresh
+            at.updates += int(learned.pop("updates"))
+            sampler.sync(at.iteration)
+            due = evaluate is not None and (at.iteration % eval_every == 0 or at.iteration == iterations)
+            log.bar.set_description("evaluating" if due else "")
+            evaluated = evaluate(at.iteration) if evaluate and due else {}
+            at.seconds = time.monotonic() - started
+            row: dict[str, Any] = {
+                **vars(at),
+                **found,
+                "tokens_per_second": fresh / max(sampling_seconds, 1e-9),
+                **learned,
+                **evaluated,
+            }
+            log.row(row)
+            if due or at.iteration == iterations:
+                log.table(row)
+                log.answers(at.iteration, examples(groups, mdp))
+            _refuse(row)
+            if at.iteration % checkpoint_every == 0 or at.iteration == iterations:
+                state = {"progress": vars(at), "data": mdp.task.fingerprint}
+                checkpoint.save(checkpoints, at.iteration, agent.state_dict(), state)
+    finally:
+        log.close()
+    return at
+
+
+def examples(groups: Sequence[Group], mdp: ReasoningMDP, count: int = 3) -> list[tuple[str, str, str]]:
+    """A correct, a wrong and an unanswered trajectory where there are such, as (question, response, verdict)."""
+    rows = [t for g in groups for t in g.trajectories]
+    unlike = {t.verdict.reason: t for t in reversed(rows)}  # the first of each reason
+    chosen = [*unlike.values(), *rows][: min(count, len(rows))]
+    return [(t.problem.question, mdp.tokenizer.decode(t.tokens.tolist()), told(t.verdict)) for t in chosen]
+
+
+def told(verdict: Verdict) -> str:
+    """A verdict in words."""
+    return f"{verdict.reason}: found {verdict.extracted!r}, gold {verdict.gold!r}"
+
+
+def _refuse(row: Metrics) -> None:
+    """Stops a run whose numbers cannot be believed."""
+    if row.get("gap/mean", 0.0) > MAX_GAP:
+        raise UserError(
+            f"sampler and trainer disagree by {row['gap/mean']:.3f} nats a token (limit {MAX_GAP}): the rollouts are not "
+            "from the policy that is trained; use float32 (dtype=float32) or the torch sampler"
+        )
+    if row["verifier_errors"] > MAX_ERRORS:
+        raise UserError(
+            f"{row['verifier_errors']:.1%} of the verdicts failed (limit {MAX_ERRORS:.0%}); see metrics.jsonl"
+        )

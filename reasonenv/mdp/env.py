@@ -1,0 +1,163 @@
+"""`ReasoningEnv`: the process as a Gymnasium environment, at the granularity of a token, a step or a whole response."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from reasonenv.core import IntArray, Role, Trajectory
+from reasonenv.errors import UserError, unknown
+from reasonenv.mdp.mdp import ReasoningMDP, State
+
+GRANULARITIES = ("token", "step", "response")
+Observation = dict[str, IntArray]
+Action = int | Sequence[int] | IntArray
+
+
+def observation_space(mdp: ReasoningMDP) -> spaces.Dict:
+    """`tokens`: the sequence so far, zeros behind it [L]; `length`: how many of them count."""
+    size, context = mdp.tokenizer.vocab_size, mdp.context
+    return spaces.Dict(
+        tokens=spaces.Box(0, size - 1, (context,), np.int64), length=spaces.Box(0, context, (), np.int64)
+    )
+
+
+def action_space(mdp: ReasoningMDP, granularity: str) -> spaces.Space[Any]:
+    """One id for `token`, a sequence of ids for `step` and `response`."""
+    token = spaces.Discrete(mdp.tokenizer.vocab_size)
+    return token if granularity == "token" else spaces.Sequence(token, stack=True)
+
+
+def completed_action(mdp: ReasoningMDP, granularity: str, state: State, action: Action) -> list[int]:
+    """The tokens that an action stands for in `state`.
+
+    A response is the last word: it is closed with EOS if it is not, unless it fills the budget. What follows an EOS or
+    the budget inside an action is never taken, because the episode is over by then.
+    """
+    tokens = [int(action)] if granularity == "token" else [int(t) for t in action]  # type: ignore[union-attr,arg-type]
+    eos, room = mdp.tokenizer.eos_id, mdp.max_tokens - len(state.tokens)
+    if granularity == "response" and eos not in tokens:
+        tokens.append(eos)
+    tokens = tokens[:room]
+    return tokens[: tokens.index(eos) + 1] if eos in tokens else tokens
+
+
+class ReasoningEnv(gymnasium.Env[Observation, Action]):
+    """One problem at a time.
+
+    `reset(seed=, options={"problem": i, "prefix": ids})` starts problem i (else a random one) after `prefix`.
+    Every `info` holds `problem_id`, `question` and `response` (the text so far); a step adds `reward_terms`, whose sum is
+    the reward; the end of an episode adds `verdict` and `is_success`. `render()` returns the transcript with its rewards.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["ansi"]}  # noqa: RUF012
+
+    def __init__(self, mdp: ReasoningMDP, granularity: str = "token", *, render_mode: str | None = None) -> None:
+        if granularity not in GRANULARITIES:
+            raise unknown("granularity", granularity, GRANULARITIES)
+        self.mdp = mdp
+        self.granularity = granularity
+        self.render_mode = render_mode
+        self.observation_space = observation_space(mdp)
+        self.action_space = action_space(mdp, granularity)
+        self._state = State(0)
+        self._over = True
+        self._earned: list[tuple[int, float]] = []  # (response length, reward) after each action
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        super().reset(seed=seed)
+        options = options or {}
+        for key in options:
+            if key not in ("problem", "prefix"):
+                raise unknown("reset option", key, ("problem", "prefix"))
+        index = options.get("problem")
+        if index is None:
+            index = int(self.np_random.integers(len(self.mdp.task.problems)))
+        self._state = self.mdp.initial(index, options.get("prefix", ()))
+        self._over = False
+        self._earned = []
+        return self._observation(), self._info()
+
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        if self._over:
+            raise gymnasium.error.ResetNeeded("the episode is over (or never began): call reset() before step()")
+        tokens = completed_action(self.mdp, self.granularity, self._state, action)
+        outcome = self.mdp.take(self._state, tokens)
+        self._state = outcome.state
+        reward = float(sum(outcome.terms.values()))
+        terminated, truncated = self.mdp.terminated(self._state), self.mdp.truncated(self._state)
+        self._over = terminated or truncated
+        self._earned.append((len(self._state.tokens), reward))
+        info = {**self._info(), "reward_terms": outcome.terms}
+        if outcome.verdict is not None:
+            info |= {"verdict": outcome.verdict, "is_success": outcome.verdict.correct}
+        return self._observation(), reward, terminated, truncated, info
+
+    def render(self) -> str:
+        """The question, then what each action wrote and earned."""
+        lines, start = [self.mdp.problem(self._state).question], 0
+        for end, reward in self._earned:
+            text = self.mdp.tokenizer.decode(self._state.tokens[start:end])
+            lines.append(f"{reward:+.3f}  {text!r}")
+            start = end
+        return "\n".join(lines)
+
+    def _observation(self) -> Observation:
+        prompt = self.mdp.prompts[self._state.index]
+        length = len(prompt) + len(self._state.tokens)
+        tokens: npt.NDArray[np.int64] = np.zeros(self.mdp.context, dtype=np.int64)
+        tokens[: len(prompt)] = prompt
+        tokens[len(prompt) : length] = self._state.tokens
+        return {"tokens": tokens, "length": np.array(length, dtype=np.int64)}
+
+    def _info(self) -> dict[str, Any]:
+        problem = self.mdp.problem(self._state)
+        return {"problem_id": problem.id, "question": problem.question, "response": self.mdp.text(self._state)}
+
+
+def replay(trajectory: Trajectory, env: gymnasium.Env[Any, Any]) -> None:
+    """Takes a trajectory again, one action of `env` after the other, and fails at the first difference.
+
+    `env` is any environment of the same task, tokenizer and reward (wrapped or not). Raises `AssertionError` that names
+    the token at which tokens, reward, flags or verdict part; the trajectory must hold the policy's own tokens only.
+    """
+    base = env.unwrapped
+    if not isinstance(base, ReasoningEnv):
+        raise UserError(f"replay needs a ReasoningEnv, not {type(base).__name__}")
+    if not (trajectory.roles == Role.POLICY).all():
+        raise UserError("replay takes the policy's actions; this trajectory holds tokens that the environment wrote")
+    ids = [p.id for p in base.mdp.task.problems]
+    env.reset(options={"problem": ids.index(trajectory.problem.id)})
+    size = len(trajectory.tokens)
+    stops = {
+        "token": list(range(size)),
+        "step": trajectory.ends.tolist(),
+        "response": [size - 1],
+    }[base.granularity]
+    start = 0
+    for stop in stops:
+        tokens = trajectory.tokens[start : stop + 1]
+        observation, reward, terminated, truncated, info = env.step(
+            int(tokens[0]) if base.granularity == "token" else tokens
+        )
+        expected = float(trajectory.rewards[start : stop + 1].sum(dtype=np.float64))
+        last = stop == size - 1
+        length = len(trajectory.prompt) + stop + 1
+        where = f"{trajectory.problem.id}, token {stop}"
+        seen = observation["tokens"][:length]
+        assert (seen == np.concatenate([trajectory.prompt, trajectory.tokens[: stop + 1]])).all(), (
+            f"{where}: tokens part"
+        )
+        assert observation["length"] == length, f"{where}: length {observation['length']}, recorded {length}"
+        assert abs(reward - expected) < 1e-6, f"{where}: reward {reward}, recorded {expected}"
+        assert terminated == (last and trajectory.terminated), f"{where}: terminated is {terminated}"
+        assert truncated == (last and trajectory.truncated), f"{where}: truncated is {truncated}"
+        assert not last or info["verdict"] == trajectory.verdict, f"{where}: {info['verdict']} vs {trajectory.verdict}"
+        start = stop + 1

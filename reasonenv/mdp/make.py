@@ -1,0 +1,70 @@
+"""From the keyword arguments of `gymnasium.make` to an environment: resolve the task, the tokenizer, then build."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from reasonenv.errors import UserError
+from reasonenv.mdp.env import ReasoningEnv
+from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.mdp.vector import BatchedReasoningEnv
+from reasonenv.registry import make_task
+from reasonenv.tokenizer import Tokenizer, byte_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@lru_cache(maxsize=4)
+def _named_tokenizer(name: str) -> Tokenizer:
+    if name == "tiny":
+        return byte_tokenizer()
+    from transformers import AutoTokenizer
+
+    try:
+        return Tokenizer(AutoTokenizer.from_pretrained(name))
+    except (OSError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"tokenizer {name!r} is neither 'tiny', a folder with a tokenizer, nor a hub id ({reason})"
+        ) from error
+
+
+def resolve_tokenizer(tokenizer: Tokenizer | PreTrainedTokenizerBase | str | None) -> Tokenizer:
+    """A `Tokenizer` from one, from a Hugging Face one, from a name or path; None is the byte tokenizer of `tiny`."""
+    if isinstance(tokenizer, Tokenizer):
+        return tokenizer
+    if tokenizer is None or isinstance(tokenizer, str):
+        return _named_tokenizer(tokenizer or "tiny")
+    return Tokenizer(tokenizer)
+
+
+def make_mdp(
+    task: str,
+    *,
+    tokenizer: Tokenizer | PreTrainedTokenizerBase | str | None = None,
+    reward: str = "sparse",
+    max_tokens: int | None = None,
+    prompt: str = "auto",
+    **knobs: Any,
+) -> ReasoningMDP:
+    """The process of a registered task. What is not named here (`split`, `data`, `operands`, ...) goes to the task."""
+    return ReasoningMDP(
+        make_task(task, **knobs), resolve_tokenizer(tokenizer), reward=reward, max_tokens=max_tokens, prompt=prompt
+    )
+
+
+def make_env(task: str, granularity: str, *, render_mode: str | None = None, **knobs: Any) -> ReasoningEnv:
+    """Entry point of `gymnasium.make`."""
+    return ReasoningEnv(make_mdp(task, **knobs), granularity, render_mode=render_mode)
+
+
+def make_vector_env(
+    task: str, granularity: str, *, num_envs: int = 1, group_size: int = 1, autoreset_mode: Any = None, **knobs: Any
+) -> BatchedReasoningEnv:
+    """Entry point of `gymnasium.make_vec(..., vectorization_mode="vector_entry_point")`."""
+    mdp = make_mdp(task, **knobs)
+    return BatchedReasoningEnv(mdp, granularity, num_envs, group_size=group_size, autoreset_mode=autoreset_mode)

@@ -1,0 +1,177 @@
+"""`BatchedReasoningEnv`: many episodes as one array, a real Gymnasium vector environment.
+
+Most tokens neither end a step nor an episode and earn nothing, so a step is an array assignment; only rows at such an
+event go through `ReasoningMDP`, which therefore defines every reward, flag and verdict here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from reasonenv.core import BoolArray, IntArray
+from reasonenv.errors import UserError, unknown
+from reasonenv.mdp.env import GRANULARITIES, Action, Observation, action_space, completed_action, observation_space
+from reasonenv.mdp.mdp import ReasoningMDP, State
+from reasonenv.seeding import derive_seed, generator
+
+Rewards = npt.NDArray[np.float64]
+
+
+class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
+    """`num_envs` episodes of one process. `group_size=G` keeps G neighbours on the same problem, episode by episode.
+
+    `reset(options={"problem": i or one a group, "prefix": ids, "reset_mask": [num_envs] bool})`; the mask is how
+    `AutoresetMode.DISABLED` restarts finished rows. The problem of an episode is a pure function of (seed, group, number
+    of the episode). With `copy=False` observations are the live arrays, valid until the next step.
+    """
+
+    def __init__(
+        self,
+        mdp: ReasoningMDP,
+        granularity: str = "token",
+        num_envs: int = 1,
+        *,
+        group_size: int = 1,
+        autoreset_mode: AutoresetMode | str | None = None,
+        copy: bool = True,
+    ) -> None:
+        if granularity not in GRANULARITIES:
+            raise unknown("granularity", granularity, GRANULARITIES)
+        if num_envs < 1 or group_size < 1 or num_envs % group_size:
+            raise UserError(f"num_envs is {num_envs} and group_size {group_size}; num_envs must be a multiple of it")
+        self.mdp = mdp
+        self.granularity = granularity
+        self.num_envs = num_envs
+        self.group_size = group_size
+        self.autoreset_mode = AutoresetMode(autoreset_mode or AutoresetMode.NEXT_STEP)
+        self.metadata = {"autoreset_mode": self.autoreset_mode}
+        self.copy = copy
+        self.single_observation_space = observation_space(mdp)
+        self.single_action_space = action_space(mdp, granularity)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+        self._rows = np.arange(num_envs)
+        self._event_token = mdp.tokenizer.ends_step.copy()  # [V]
+        self._event_token[mdp.tokenizer.eos_id] = True
+        self._tokens = np.zeros((num_envs, mdp.context), dtype=np.int64)  # [num_envs, L]
+        self._length = np.zeros(num_envs, dtype=np.int64)
+        self._prompt_length = np.zeros(num_envs, dtype=np.int64)
+        self._problem = np.zeros(num_envs, dtype=np.int64)
+        self._episode = np.zeros(num_envs, dtype=np.int64)
+        self._over = np.ones(num_envs, dtype=bool)
+        self._seeds = [0] * (num_envs // group_size)
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        options = options or {}
+        for key in options:
+            if key not in ("problem", "prefix", "reset_mask"):
+                raise unknown("reset option", key, ("problem", "prefix", "reset_mask"))
+        mask = np.asarray(options.get("reset_mask", np.ones(self.num_envs)), dtype=bool)
+        groups = len(self._seeds)
+        if seed is not None or not self._episode.any():
+            self._reseed(seed)
+        chosen = options.get("problem")
+        problems = None if chosen is None else np.broadcast_to(np.asarray(chosen, dtype=np.int64), (groups,))
+        infos: dict[str, Any] = {}
+        for row in np.flatnonzero(mask):
+            index = None if problems is None else int(problems[row // self.group_size])
+            infos = self._add_info(infos, self._start(int(row), index, options.get("prefix", ())), int(row))
+        return self._observation(), infos
+
+    def step(self, actions: Any) -> tuple[Observation, Rewards, BoolArray, BoolArray, dict[str, Any]]:
+        told: dict[int, dict[str, Any]] = {}  # the info of each row that has something to say
+        rewards = np.zeros(self.num_envs)
+        terminated, truncated = np.zeros(self.num_envs, dtype=bool), np.zeros(self.num_envs, dtype=bool)
+        restarted = np.flatnonzero(self._over)
+        if len(restarted) and self.autoreset_mode != AutoresetMode.NEXT_STEP:
+            rows = restarted.tolist()
+            raise gymnasium.error.ResetNeeded(f"rows {rows} are over: reset(options={{'reset_mask': ...}}) them first")
+        for row in map(int, restarted):
+            told[row] = self._start(row, None, ())
+        for row, tokens in self._append(actions, restarted):
+            start = self._length[row] - len(tokens)
+            before = State(int(self._problem[row]), tuple(self._tokens[row, self._prompt_length[row] : start].tolist()))
+            outcome = self.mdp.take(before, tokens)
+            rewards[row] = sum(outcome.terms.values())
+            terminated[row] = self.mdp.terminated(outcome.state)
+            truncated[row] = self.mdp.truncated(outcome.state)
+            told[row] = {"reward_terms": outcome.terms}
+            if outcome.verdict is not None:
+                told[row] |= {"verdict": outcome.verdict, "is_success": outcome.verdict.correct}
+                told[row] |= {"response": self.mdp.text(outcome.state)}
+        self._over = terminated | truncated
+        if self.autoreset_mode == AutoresetMode.SAME_STEP:
+            for row in map(int, np.flatnonzero(self._over)):
+                last = {"tokens": self._tokens[row].copy(), "length": self._length[row].copy()}
+                told[row] = {"final_obs": last, "final_info": told[row], **self._start(row, None, ())}
+        infos: dict[str, Any] = {}
+        for row, info in told.items():
+            infos = self._add_info(infos, info, row)
+        return self._observation(), rewards, terminated, truncated, infos
+
+    def _append(self, actions: Any, restarted: IntArray) -> list[tuple[int, list[int]]]:
+        """Writes the actions down and returns (row, its new tokens) for the rows where an event may have happened."""
+        if self.granularity == "token":
+            chosen = np.asarray(actions, dtype=np.int64)
+            rows = np.delete(self._rows, restarted) if len(restarted) else self._rows
+            self._tokens[rows, self._length[rows]] = chosen[rows]
+            self._length[rows] += 1
+            spent = self._length - self._prompt_length
+            events = self._event_token[chosen] | (spent >= self.mdp.max_tokens)
+            return [(int(row), [int(chosen[row])]) for row in rows[events[rows]]] if events.any() else []
+        moves = []
+        for row in map(int, np.delete(self._rows, restarted)):
+            tokens = self._completed(row, actions[row])
+            start = self._length[row]
+            self._length[row] += len(tokens)
+            self._tokens[row, start : self._length[row]] = tokens
+            moves.append((row, tokens))
+        return moves
+
+    def _completed(self, row: int, action: Action) -> list[int]:
+        response = self._tokens[row, self._prompt_length[row] : self._length[row]]
+        return completed_action(self.mdp, self.granularity, State(int(self._problem[row]), tuple(response)), action)
+
+    def _reseed(self, seed: int | Sequence[int | None] | None) -> None:
+        groups = len(self._seeds)
+        if seed is None:
+            self._seeds = [int(s) for s in self.np_random.integers(2**62, size=groups)]
+        elif isinstance(seed, int):
+            self._np_random, self._np_random_seed = gymnasium.utils.seeding.np_random(seed)
+            self._seeds = [derive_seed(seed, "group", g) for g in range(groups)]
+        else:
+            firsts = list(seed)[:: self.group_size]
+            self._seeds = [int(self.np_random.integers(2**62)) if s is None else s for s in firsts]
+        self._episode[:] = 0
+
+    def _start(self, row: int, index: int | None, prefix: Sequence[int]) -> dict[str, Any]:
+        """Begins the next episode of a row and returns its info."""
+        if index is None:
+            draw = generator(self._seeds[row // self.group_size], "problem", int(self._episode[row]))
+            index = int(draw.integers(len(self.mdp.task.problems)))
+        state = self.mdp.initial(index, prefix)
+        tokens = np.concatenate([self.mdp.prompts[index], np.array(state.tokens, dtype=np.int64)])
+        self._tokens[row] = 0
+        self._tokens[row, : len(tokens)] = tokens
+        self._length[row] = len(tokens)
+        self._prompt_length[row] = len(self.mdp.prompts[index])
+        self._problem[row] = index
+        self._episode[row] += 1
+        self._over[row] = False
+        problem = self.mdp.problem(state)
+        return {"problem_id": problem.id, "question": problem.question}
+
+    def _observation(self) -> Observation:
+        if self.copy:
+            return {"tokens": self._tokens.copy(), "length": self._length.copy()}
+        return {"tokens": self._tokens, "length": self._length}

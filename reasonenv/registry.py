@@ -1,0 +1,138 @@
+"""Names to things. Built-in tasks and agents are strings here, so that importing the package imports none of them.
+
+A third-party package adds its own through the entry-point groups `reasonenv.envs` and `reasonenv.agents`, a script
+through `register_task` and `register_agent`, and a command line through `module:name`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+from reasonenv.errors import UserError, unknown
+from reasonenv.tasks import Task
+
+GRANULARITIES = ("Token", "Step", "Response")
+
+_TASKS: dict[str, str | Callable[..., Task]] = {
+    "Chain": "reasonenv.envs.chain:chain",
+    "GSM8K": "reasonenv.envs.gsm8k:gsm8k",
+    "SVAMP": "reasonenv.envs.svamp:svamp",
+}
+_AGENTS: dict[str, str | type] = {
+    "sft": "reasonenv.agents.sft:SFT",
+    "ei": "reasonenv.agents.ei:ExpertIteration",
+    "grpo": "reasonenv.agents.grpo:GRPO",
+}
+
+
+def register_task(name: str, entry_point: str | Callable[..., Task]) -> None:
+    """Makes `reasonenv/<name>-Token-v0`, `-Step-v0` and `-Response-v0` of a factory of tasks, or of its `module:name`.
+
+    The factory takes keyword arguments (`split=` among them) and returns a `Task`.
+    """
+    _TASKS[name] = entry_point
+    for granularity in GRANULARITIES:
+        gymnasium.register(
+            id=f"reasonenv/{name}-{granularity}-v0",
+            entry_point="reasonenv.mdp.make:make_env",
+            vector_entry_point="reasonenv.mdp.make:make_vector_env",
+            kwargs={"task": name, "granularity": granularity.lower()},
+        )
+
+
+def register_agent(name: str, entry_point: str | type) -> None:
+    """Makes `reasonenv train <name>` of a class derived from `reasonenv.learn.agent.Agent`, or of its `module:name`."""
+    _AGENTS[name] = entry_point
+
+
+def register_all() -> None:
+    """Registers the built-in tasks with Gymnasium, and the tasks and agents of installed plug-ins. Imports none."""
+    for plugin in entry_points(group="reasonenv.envs"):
+        _TASKS.setdefault(plugin.name, plugin.value)
+    for plugin in entry_points(group="reasonenv.agents"):
+        _AGENTS.setdefault(plugin.name, plugin.value)
+    for name, entry_point in list(_TASKS.items()):
+        register_task(name, entry_point)
+
+
+def tasks() -> list[str]:
+    """The names of all tasks."""
+    return sorted(_TASKS)
+
+
+def agents() -> list[str]:
+    """The names of all agents."""
+    return sorted(_AGENTS)
+
+
+def load(reference: str) -> Any:
+    """The object at `module:name`; `file.py:name` reads a file of the user's own. Raises `UserError` if it is not there."""
+    module, _, name = reference.partition(":")
+    try:
+        if module.endswith(".py"):
+            path = Path(module).resolve()
+            spec = importlib.util.spec_from_file_location(path.stem, path)
+            if spec is None or spec.loader is None or not path.exists():
+                raise UserError(f"no file {module!r}")
+            loaded = importlib.util.module_from_spec(spec)
+            sys.modules[path.stem] = loaded
+            spec.loader.exec_module(loaded)
+        else:
+            loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise UserError(f"cannot import {module!r} of {reference!r}: {error}") from error
+    if not hasattr(loaded, name):
+        raise unknown(f"name in {module!r}", name, (n for n in vars(loaded) if not n.startswith("_")))
+    return getattr(loaded, name)
+
+
+def find_agent(name: str) -> Any:
+    """The agent class called `name`, or at `module:name`."""
+    if ":" in name:
+        return load(name)
+    if name not in _AGENTS:
+        raise unknown("agent", name, _AGENTS)
+    entry_point = _AGENTS[name]
+    return load(entry_point) if isinstance(entry_point, str) else entry_point
+
+
+def _factory(name: str) -> Callable[..., Task]:
+    if ":" not in name and name not in _TASKS:
+        raise unknown("task", name, _TASKS)
+    entry_point = name if ":" in name else _TASKS[name]
+    factory: Callable[..., Task] = load(entry_point) if isinstance(entry_point, str) else entry_point
+    return factory
+
+
+def task_keys(name: str) -> dict[str, str]:
+    """The keyword arguments that a task takes, with their annotations."""
+    parameters = inspect.signature(_factory(name)).parameters.values()
+    return {p.name: str(p.annotation) for p in parameters if p.kind is not p.VAR_KEYWORD}
+
+
+def make_task(name: str, **knobs: Any) -> Task:
+    """The task called `name`, or at `module:name`, made with `knobs`. An unknown knob is an error with suggestions."""
+    for knob in knobs:
+        if knob not in task_keys(name):
+            raise unknown(f"key of {name}", knob, [*task_keys(name), "tokenizer", "reward", "max_tokens", "prompt"])
+    return _factory(name)(**knobs)
+
+
+def parse_env_id(env_id: str) -> tuple[str, str]:
+    """(task, granularity) of an id such as `reasonenv/Chain-Step-v0`; the prefix may be left out.
+
+    Raises `UserError` with the nearest ids for an unknown one.
+    """
+    ids = {f"{t}-{g}-v0": (t, g.lower()) for t in _TASKS for g in GRANULARITIES}
+    short = env_id.removeprefix("reasonenv:").removeprefix("reasonenv/")
+    if short not in ids:
+        raise unknown("environment", env_id, (f"reasonenv/{i}" for i in ids))
+    return ids[short]
