@@ -7,10 +7,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reasonenv.errors import UserError, unknown
 from reasonenv.registry import find_agent, parse_env_id, task_keys
+
+if TYPE_CHECKING:
+    from reasonenv.evaluate.stats import Estimate
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,6 @@ class Run:
     eval_problems: int = 200  # the first ones of the test split
     eval_samples: int = 0  # sampled answers a problem after the last iteration, for pass@k
     eval_every: int = 10  # iterations
-    checkpoint_every: int = 10  # iterations
     sampler: str = "torch"
     device: str = "cpu"
     dtype: str | None = None  # of the policy; None is float32 for small ones, bfloat16 for pretrained ones
@@ -38,13 +40,12 @@ class Run:
             "eval_problems": 1,
             "eval_samples": 0,
             "eval_every": 1,
-            "checkpoint_every": 1,
         }.items():
             if getattr(self, name) < least:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least {least}")
 
 
-SETTINGS = ("eval_problems", "eval_samples", "eval_every", "checkpoint_every", "sampler", "device", "dtype")
+SETTINGS = ("eval_problems", "eval_samples", "eval_every", "sampler", "device", "dtype")
 
 
 def describe_run(agent: str, env: str, keys: Mapping[str, Any], **named: Any) -> Run:
@@ -53,10 +54,9 @@ def describe_run(agent: str, env: str, keys: Mapping[str, Any], **named: Any) ->
     Values are strings or already typed. Raises `UserError` for an unknown key (with the nearest ones) or a bad value.
     """
     config = find_agent(agent).Config
-    task, _ = parse_env_id(env)
     types = {f.name: str(f.type) for f in fields(Run) if f.name in SETTINGS}
     agent_types = {f.name: str(f.type) for f in fields(config)}
-    env_types = {"reward": "str", "max_tokens": "int", "prompt": "str"} | task_keys(task)
+    env_types = _environment_types(parse_env_id(env)[0])
     env_types.pop("split", None)  # training takes train, evaluation takes test
     found: dict[str, dict[str, Any]] = {"run": {}, "agent": {}, "env": {}}
     for key, value in keys.items():
@@ -68,6 +68,19 @@ def describe_run(agent: str, env: str, keys: Mapping[str, Any], **named: Any) ->
             raise unknown("key", key, {*types, *agent_types, *env_types})
     config(**found["agent"])  # refuses bad values now rather than after the policy is loaded
     return Run(agent, env, agent_keys=found["agent"], env_keys=found["env"], **found["run"], **named)
+
+
+def _environment_types(task: str) -> dict[str, str]:
+    return {"reward": "str", "max_tokens": "int", "prompt": "str"} | task_keys(task)
+
+
+def environment_keys(task: str, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """`keys` as keyword arguments of the environment. Raises `UserError` for an unknown key or a bad value."""
+    types = _environment_types(task)
+    for key in keys:
+        if key not in types:
+            raise unknown(f"key of {task}", key, types)
+    return {key: typed(key, value, types[key]) for key, value in keys.items()}
 
 
 def typed(key: str, value: Any, annotation: str) -> Any:
@@ -145,7 +158,6 @@ def train(run: Run, out: Path, *, quiet: bool = False) -> dict[str, Any]:
         out=out,
         evaluate=watch,
         eval_every=run.eval_every,
-        checkpoint_every=run.checkpoint_every,
         quiet=quiet,
     )
     policy.save(out / "policy")
@@ -164,3 +176,51 @@ def train(run: Run, out: Path, *, quiet: bool = False) -> dict[str, Any]:
     }
     summary_path.write_text(json.dumps(summary, indent=1))
     return summary
+
+
+def assess(
+    policy_name: str,
+    env: str,
+    keys: Mapping[str, Any],
+    *,
+    samples: int,
+    problems: int,
+    temperature: float = 1.0,
+    seed: int = 0,
+    device: str = "cpu",
+    dtype: str | None = None,
+    out: Path | None = None,
+    quiet: bool = False,
+) -> Mapping[str, Estimate]:
+    """maj@1 and, with `samples` answers a problem, avg@k, maj@k and pass@k on the first `problems` of the test split."""
+    from tqdm import tqdm
+
+    from reasonenv.evaluate.evaluation import evaluate
+    from reasonenv.evaluate.metrics import summarise
+    from reasonenv.evaluate.samples import write_samples
+    from reasonenv.mdp.make import make_mdp
+    from reasonenv.policy.pretrained import load_policy
+    from reasonenv.sampling import make_sampler
+
+    for name, value, least in (("samples", samples, 0), ("problems", problems, 1)):
+        if value < least:
+            raise UserError(f"--{name} is {value}; it must be at least {least}")
+    task, _ = parse_env_id(env)
+    settings = {"split": "test", **environment_keys(task, keys)}
+    policy = load_policy(policy_name, seed=seed, device=device, dtype=dtype)
+    mdp = make_mdp(task, tokenizer=policy.tokenizer, **settings)
+    mdp.fits(policy.context, name=policy_name)
+    chosen = range(min(problems, len(mdp.task.problems)))
+    with tqdm(total=len(chosen) * (1 + samples), unit=" answers", dynamic_ncols=True, disable=quiet) as bar:
+        found = evaluate(
+            make_sampler("torch", policy),
+            mdp,
+            chosen,
+            samples=samples,
+            seed=seed,
+            temperature=temperature,
+            progress=bar.update,
+        )
+    if out is not None:
+        write_samples(out, found)
+    return summarise(found, [samples] if samples else [])

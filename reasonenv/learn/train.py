@@ -21,6 +21,7 @@ from reasonenv.sampling.sampler import Sampler
 from reasonenv.seeding import generator
 
 MAX_GAP = 0.2  # mean |log-prob of sampler - of trainer| in nats; far above bfloat16 noise, so something is broken
+SAVING_SHARE = 0.05  # of a run's time that saving may take; it is how far back a kill throws a run
 MAX_ERRORS = 0.05  # share of verdicts that failed for our own reasons
 
 Evaluate = Callable[[int], Metrics]  # of the version of the weights
@@ -100,7 +101,6 @@ def fit(
     out: Path,
     evaluate: Evaluate | None = None,
     eval_every: int = 10,
-    checkpoint_every: int = 10,
     quiet: bool = False,
 ) -> Progress:
     """Trains `agent` for `iterations` and leaves `metrics.jsonl`, `tensorboard/` and a checkpoint in `out`.
@@ -127,7 +127,7 @@ def fit(
         out, iteration=at.iteration, used=at.iteration * each, budget=each * iterations, unit=unit, quiet=quiet
     )
     agent.heartbeat = log.bar.set_description
-    started = time.monotonic() - at.seconds
+    started, next_save = time.monotonic() - at.seconds, 0.0
     try:
         if at.iteration == 0:
             log.row({**vars(at), **(evaluate(0) if evaluate else {})})
@@ -162,9 +162,11 @@ def fit(
                 log.table(row)
                 log.answers(at.iteration, examples(groups, mdp))
             _refuse(row)
-            if at.iteration % checkpoint_every == 0 or at.iteration == iterations:
+            if time.monotonic() >= next_save or at.iteration == iterations:
+                clock = time.monotonic()
                 state = {"progress": vars(at), "data": mdp.task.fingerprint}
                 checkpoint.save(checkpoints, at.iteration, agent.state_dict(), state)
+                next_save = time.monotonic() + (time.monotonic() - clock) / SAVING_SHARE
     finally:
         log.close()
     return at

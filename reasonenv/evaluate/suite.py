@@ -1,0 +1,250 @@
+"""A suite: agents x environments x seeds from one TOML file, each cell a run in a folder named by its content.
+
+A cell runs in a process of its own with one thread, so a crash costs that cell alone and a result does not depend on how
+many cells ran beside it. What is finished is never run again; a killed cell goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import platform
+import time
+import tomllib
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from reasonenv.errors import UserError, unknown
+from reasonenv.evaluate.run import Run, claim, describe_run, train
+
+PACKAGES = ("reasonenv", "torch", "transformers", "gymnasium", "numpy")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a suite, and the cell whose policy it starts from."""
+
+    run: Run
+    start: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Agent, environment, seed, and a hash of everything that decides the result."""
+        content = json.dumps(asdict(self.run), sort_keys=True, default=str)
+        digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+        env = self.run.env.rsplit("/", 1)[-1].removesuffix("-v0")
+        return f"{self.run.agent}-{env}-seed{self.run.seed}-{digest}".replace(":", "_").replace("/", "_")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite file, read and checked."""
+
+    name: str
+    title: str
+    description: str
+    baseline: str
+    ks: tuple[int, ...]
+    cells: tuple[Cell, ...]
+
+
+def suite_path(name: str) -> Path:
+    """The file of a suite that comes with the package, or `name` itself if it is a file."""
+    if Path(name).is_file():
+        return Path(name)
+    known = _packaged()
+    if name not in known:
+        raise unknown("suite", name, known)
+    return known[name]
+
+
+def suites() -> dict[str, str]:
+    """The titles of the suites that come with the package."""
+    return {name: str(tomllib.loads(path.read_text())["title"]) for name, path in _packaged().items()}
+
+
+def _packaged() -> dict[str, Path]:
+    return {p.stem: p for p in sorted(Path(str(files("reasonenv.suites"))).glob("*.toml"))}
+
+
+def read_suite(path: Path) -> Suite:
+    """Checks every cell of the file before any work starts. Raises `UserError` that names the file and the key."""
+    try:
+        spec = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a TOML file: {error}") from error
+    allowed = ("title", "description", "policy", "envs", "seeds", "ks", "keys", "prior", "agents")
+    for key in spec:
+        if key not in allowed:
+            raise unknown(f"key in {path}", key, allowed)
+    for key in ("envs", "seeds", "prior", "agents"):
+        if not spec.get(key):
+            raise UserError(f"{path}: {key} is missing or empty")
+    cells: list[Cell] = []
+    ks = tuple(spec.get("ks", (1,)))
+    shared = {**spec.get("keys", {}), "eval_samples": max(ks)}
+    for env in spec["envs"]:
+        for seed in spec["seeds"]:
+            prior = _cell(path, "sft", env, seed, shared, spec["prior"], spec.get("policy", "tiny"))
+            cells.append(prior)
+            for agent, keys in spec["agents"].items():
+                cell = _cell(path, agent, env, seed, shared, keys, prior.name)
+                cells.append(replace(cell, start=prior.name))
+    return Suite(path.stem, spec.get("title", path.stem), spec.get("description", ""), "prior", ks, tuple(cells))
+
+
+def _cell(
+    path: Path, agent: str, env: str, seed: int, shared: Mapping[str, Any], keys: Mapping[str, Any], policy: str
+) -> Cell:
+    own = dict(keys)
+    try:
+        iterations = own.pop("iterations")
+        run = describe_run(agent, env, {**shared, **own}, policy=policy, seed=seed, iterations=iterations)
+    except KeyError as error:
+        raise UserError(f"{path}: {agent} has no {error.args[0]}") from error
+    except UserError as error:
+        raise UserError(f"{path}, {agent}: {error}") from error
+    return Cell(run)
+
+
+def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
+    """Runs the cells that are not done, `jobs` at a time, then writes the report. Returns the report's path."""
+    from reasonenv.evaluate.report import write_report
+
+    started = time.monotonic()
+    folders = {cell.name: out / "cells" / cell.name for cell in suite.cells}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to --out {out}: {error.strerror}") from error
+    todo = [cell for cell in suite.cells if _status(folders[cell.name]) != "done"]
+    if not todo:
+        print(f"all {len(suite.cells)} cells of {suite.name} are done; nothing to run")
+    earlier = _seconds(out)
+    with tqdm(
+        total=sum(c.run.iterations for c in todo), unit=" iterations", dynamic_ncols=True, disable=not todo
+    ) as bar:
+        for wave in ([c for c in todo if c.start is None], [c for c in todo if c.start is not None]):
+            _run_wave(wave, folders, jobs, bar)
+    _write_suite(suite, out, command, earlier + time.monotonic() - started)
+    return write_report(out)
+
+
+def _run_wave(cells: Sequence[Cell], folders: Mapping[str, Path], jobs: int, bar: tqdm[Any]) -> None:
+    """Runs independent cells in processes of their own and follows their logs on the bar."""
+    context = multiprocessing.get_context("spawn")
+    waiting, running = list(cells), {}
+    seen = {cell.name: _rows(folders[cell.name]) for cell in cells}
+    bar.update(sum(seen.values()))
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            cell = waiting.pop(0)
+            child = context.Process(target=run_cell, args=(cell, folders[cell.name].parent))
+            with _threads(1):
+                child.start()
+            running[cell.name] = (cell, child)
+        time.sleep(0.2)
+        for name, (cell, child) in list(running.items()):
+            rows = _rows(folders[name])
+            bar.update(max(0, rows - seen[name]))
+            seen[name] = max(rows, seen[name])
+            if not child.is_alive():
+                del running[name]
+                if _status(folders[name]) == "running":  # it died without a word
+                    _write_cell(folders[name], cell, "failed", f"the process ended with exit code {child.exitcode}")
+                bar.write(_told(cell, folders[name]))
+
+
+class _threads:
+    """One thread for the children that start inside: cells run side by side, and results do not depend on cores."""
+
+    def __init__(self, count: int) -> None:
+        self._count = str(count)
+
+    def __enter__(self) -> None:
+        self._before = os.environ.get("OMP_NUM_THREADS")
+        os.environ["OMP_NUM_THREADS"] = self._count
+
+    def __exit__(self, *raised: object) -> None:
+        if self._before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = self._before
+
+
+def run_cell(cell: Cell, cells: Path) -> None:
+    """One cell, in its own process. Its end, good or bad, is in `cell.json`; a traceback, if any, in `error.txt`."""
+    out = cells / cell.name
+    run = cell.run if cell.start is None else replace(cell.run, policy=str(cells / cell.start))
+    try:
+        claim(out, cell.run)
+        _write_cell(out, cell, "running")
+        train(run, out, quiet=True)
+        _write_cell(out, cell, "done")
+    except Exception as error:  # whatever it was, it is this cell's result and is shown in the report
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "error.txt").write_text(traceback.format_exc())
+        _write_cell(out, cell, "failed", f"{type(error).__name__}: {error}")
+
+
+def _write_cell(out: Path, cell: Cell, status: str, error: str | None = None) -> None:
+    summary = json.loads((out / "summary.json").read_text()) if (out / "summary.json").exists() else {}
+    used = {k: summary.get(k, 0) for k in ("rollouts", "tokens", "updates", "seconds")}
+    agent = cell.run.agent if cell.start else "prior"
+    told = {
+        "agent": agent,
+        "env": cell.run.env,
+        "policy": cell.run.policy,
+        "seed": cell.run.seed,
+        "hash": cell.name[-8:],
+    }
+    partial = out / "cell.json.partial"
+    partial.write_text(json.dumps({**told, "status": status, "error": error, **used}, indent=1))
+    os.replace(partial, out / "cell.json")
+
+
+def _write_suite(suite: Suite, out: Path, command: str, seconds: float) -> None:
+    told = {
+        "name": suite.name,
+        "title": suite.title,
+        "description": suite.description,
+        "baseline": suite.baseline,
+        "command": command,
+        "ks": suite.ks,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}",
+        "seconds": seconds,
+    }
+    (out / "suite.json").write_text(json.dumps(told, indent=1))
+
+
+def _status(folder: Path) -> str | None:
+    path = folder / "cell.json"
+    return str(json.loads(path.read_text())["status"]) if path.exists() else None
+
+
+def _rows(folder: Path) -> int:
+    path = folder / "metrics.jsonl"
+    return max(0, path.read_bytes().count(b"\n") - 1) if path.exists() else 0
+
+
+def _seconds(out: Path) -> float:
+    path = out / "suite.json"
+    return float(json.loads(path.read_text())["seconds"]) if path.exists() else 0.0
+
+
+def _told(cell: Cell, folder: Path) -> str:
+    label = f"{cell.run.agent if cell.start else 'prior'} on {cell.run.env}, seed {cell.run.seed}"
+    if _status(folder) != "done":
+        return f"{label}: failed; {json.loads((folder / 'cell.json').read_text())['error']}"
+    s = json.loads((folder / "summary.json").read_text())
+    return f"{label}: held-out accuracy {s['before']:.3f} -> {s['after']:.3f} in {s['seconds']:.0f} s"
