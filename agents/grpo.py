@@ -1,6 +1,6 @@
 """Group Relative Policy Optimization: PPO without a critic, the baseline and the scale come from the G siblings.
 
-    J = E[ 1/G sum_i 1/|o_i| sum_t  min(r A, clip(r, 1 - eps, 1 + eps) A)  -  beta k3(pi, ref) ],   A = (R_i - mean) / std
+    J = E[ 1/G sum_i 1/|o_i| sum_t  min(r A, clip(r, 1 - eps, 1 + eps) A) - beta k3(pi, ref) ],  A = (R_i - mean) / std
 
 Source: DeepSeekMath, 2402.03300, equations 3 and 4, outcome supervision (section 4.1.2). Differences: the paper states
 neither the ddof of std nor what is added to it (1 and 1e-6 here, as in verl), and never eps (0.2 here, as in PPO).

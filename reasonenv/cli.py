@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasonenv import registry
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UserError
 
 if TYPE_CHECKING:
     from reasonenv.mdp.env import ReasoningEnv
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EXAMPLES = {
     "list": "reasonenv list agents",
     "play": "reasonenv play reasonenv/Chain-Step-v0 operands=4",
-    "train": "reasonenv train grpo reasonenv/Chain-Response-v0 --policy runs/prior --iterations 50 --out runs/grpo lr=1e-4",
+    "train": "reasonenv train grpo reasonenv/Chain-Response-v0 --policy runs/prior --out runs/grpo lr=1e-4",
     "eval": "reasonenv eval smollm2-135m reasonenv/GSM8K-Response-v0 --samples 8 --problems 100",
     "bench": "reasonenv bench run quickstart --out runs/quickstart",
     "report": "reasonenv report runs/quickstart",
@@ -127,12 +127,12 @@ def _list(arguments: argparse.Namespace) -> None:
 
     ids = [f"reasonenv/{t}-{g}-v0" for t in registry.tasks() for g in registry.GRANULARITIES]
     told: dict[str, dict[str, str]] = {
-        "envs": {i: "" for i in ids},
+        "envs": dict.fromkeys(ids, ""),
         "agents": {
             name: (registry.find_agent(name).__doc__ or "").strip().splitlines()[0] for name in registry.agents()
         },
         "policies": dict(POLICIES),
-        "suites": {name: title for name, title in suites().items()},
+        "suites": suites(),
     }
     if arguments.what:
         told = {arguments.what: told[arguments.what]}

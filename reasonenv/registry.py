@@ -74,7 +74,7 @@ def agents() -> list[str]:
 
 
 def load(reference: str) -> Any:
-    """The object at `module:name`; `file.py:name` reads a file of the user's own. Raises `UserError` if it is not there."""
+    """The object at `module:name`; `file.py:name` reads a user's own file. Raises `UserError` if it is not there."""
     module, _, name = reference.partition(":")
     try:
         if module.endswith(".py"):

@@ -1,4 +1,4 @@
-"""Counter-based randomness: every draw is a pure function of what it is for, so order, batching and restarts cannot matter."""
+"""Counter-based randomness: a draw is a pure function of its purpose, so order and restarts cannot matter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A task is problems, a way to ask them, and a verifier. Environments and trainers are made from it, never the reverse."""
+"""A task is problems, a way to ask them, and a verifier. Environments and trainers are made from it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class Task:
     """One split of one task, ready to be asked and checked.
 
     `verify(text, problem)` judges a finished response. `instruction` tells a chat model what form of answer is wanted;
-    a plain prompt shows the question alone. `max_tokens` is the response budget that suits the task when the user gives none.
+    a plain prompt shows the question alone. `max_tokens` is the response budget that suits the task when the user
+    gives none.
     """
 
     name: str

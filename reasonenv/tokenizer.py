@@ -26,7 +26,8 @@ class Tokenizer:
     def __init__(self, hf: PreTrainedTokenizerBase) -> None:
         if hf.eos_token_id is None:
             raise UserError(
-                f"tokenizer {hf.name_or_path!r} has no EOS token, so no episode could end; set one (tokenizer.eos_token = ...)"
+                f"tokenizer {hf.name_or_path!r} has no EOS token, so no episode could end; "
+                "set one (tokenizer.eos_token = ...)"
             )
         self.hf = hf
         self.eos_id = int(hf.eos_token_id)

@@ -1,7 +1,7 @@
 """A suite: agents x environments x seeds from one TOML file, each cell a run in a folder named by its content.
 
-A cell runs in a process of its own with one thread, so a crash costs that cell alone and a result does not depend on how
-many cells ran beside it. What is finished is never run again; a killed cell goes on from its checkpoint.
+A cell runs in a process of its own with one thread, so a crash costs that cell alone and a result does not depend on
+how many cells ran beside it. What is finished is never run again; a killed cell goes on from its checkpoint.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Advantage estimators: what each sequence earned, against its siblings. Pure functions in float64.
 
-Two conventions hold for every one of them (DESIGN.md, section 4): a group whose rewards are all equal has advantage exactly
-0, found by max - min because equal float32 rewards need not cancel in a standard deviation; so has a group of one.
+Two conventions hold for every one of them (DESIGN.md, section 4): a group whose rewards are all equal has advantage
+exactly 0, found by max - min because equal float32 rewards need not cancel in a standard deviation; so has a group of
+one.
 """
 
 from __future__ import annotations

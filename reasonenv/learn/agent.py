@@ -1,7 +1,7 @@
 """What an agent is, and the two families: those that follow a policy gradient and those that imitate chosen samples.
 
-An agent sees trajectories, never the environment. A policy-gradient agent is its advantage, its surrogate, its weights and
-its KL term; an imitating agent is its choice of what to imitate.
+An agent sees trajectories, never the environment. A policy-gradient agent is its advantage, its surrogate, its
+weights and its KL term; an imitating agent is its choice of what to imitate.
 """
 
 from __future__ import annotations

@@ -105,8 +105,8 @@ def fit(
 ) -> Progress:
     """Trains `agent` for `iterations` and leaves `metrics.jsonl`, `tensorboard/` and a checkpoint in `out`.
 
-    Called again on the same folder it goes on from the last checkpoint and ends as if it had never stopped: bit for bit on
-    a CPU. `evaluate` is called before the first iteration, every `eval_every`, and after the last.
+    Called again on the same folder it goes on from the last checkpoint and ends as if it had never stopped: bit for
+    bit on a CPU. `evaluate` is called before the first iteration, every `eval_every`, and after the last.
     """
     checkpoints = out / "checkpoints"
     at = Progress()
@@ -189,8 +189,8 @@ def _refuse(row: Metrics) -> None:
     """Stops a run whose numbers cannot be believed."""
     if row.get("gap/mean", 0.0) > MAX_GAP:
         raise UserError(
-            f"sampler and trainer disagree by {row['gap/mean']:.3f} nats a token (limit {MAX_GAP}): the rollouts are not "
-            "from the policy that is trained; use float32 (dtype=float32) or the torch sampler"
+            f"sampler and trainer disagree by {row['gap/mean']:.3f} nats a token (limit {MAX_GAP}): the rollouts are "
+            "not from the policy that is trained; use float32 (dtype=float32) or the torch sampler"
         )
     if row["verifier_errors"] > MAX_ERRORS:
         raise UserError(

@@ -1,7 +1,7 @@
 """Aggregation as a weight matrix: loss = (weights * surrogate).sum().
 
-The matrix is computed once on the mask [B, T] of the whole optimiser batch, so micro-batches only add, and the gradient is
-the same however the batch was cut, ordered or padded.
+The matrix is computed once on the mask [B, T] of the whole optimiser batch, so micro-batches only add, and the
+gradient is the same however the batch was cut, ordered or padded.
 """
 
 from __future__ import annotations

@@ -51,8 +51,9 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
     """One problem at a time.
 
     `reset(seed=, options={"problem": i, "prefix": ids})` starts problem i (else a random one) after `prefix`.
-    Every `info` holds `problem_id`, `question` and `response` (the text so far); a step adds `reward_terms`, whose sum is
-    the reward; the end of an episode adds `verdict` and `is_success`. `render()` returns the transcript with its rewards.
+    Every `info` holds `problem_id`, `question` and `response` (the text so far); a step adds `reward_terms`, whose
+    sum is the reward; the end of an episode adds `verdict` and `is_success`. `render()` returns the transcript with
+    its rewards.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"]}  # noqa: RUF012

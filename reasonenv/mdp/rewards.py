@@ -60,8 +60,8 @@ def dense(problem: Problem, before: Progress, after: Progress) -> dict[str, floa
 def potential(problem: Problem, before: Progress, after: Progress) -> dict[str, float]:
     """Sparse, plus the potential-based shaping F = Phi(s') - Phi(s) (Ng et al. 1999) with gamma 1.
 
-    Phi is `STEP_SHARE` times the matched share and 0 where the episode is over, so shaping changes every return from one
-    start by the same constant and no optimal policy.
+    Phi is `STEP_SHARE` times the matched share and 0 where the episode is over, so shaping changes every return from
+    one start by the same constant and no optimal policy.
     """
     phi = 0.0 if after.over else STEP_SHARE * matched_share(problem, after)
     return {**sparse(problem, before, after), "shaping": phi - STEP_SHARE * matched_share(problem, before)}

@@ -28,8 +28,8 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
     """`num_envs` episodes of one process. `group_size=G` keeps G neighbours on the same problem, episode by episode.
 
     `reset(options={"problem": i or one a group, "prefix": ids, "reset_mask": [num_envs] bool})`; the mask is how
-    `AutoresetMode.DISABLED` restarts finished rows. The problem of an episode is a pure function of (seed, group, number
-    of the episode). With `copy=False` observations are the live arrays, valid until the next step.
+    `AutoresetMode.DISABLED` restarts finished rows. The problem of an episode is a pure function of (seed, group,
+    number of the episode). With `copy=False` observations are the live arrays, valid until the next step.
     """
 
     def __init__(

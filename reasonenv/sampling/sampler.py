@@ -12,7 +12,7 @@ from reasonenv.errors import UserError
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to draw. Training draws at a pure temperature, so that log-probabilities are those of the distribution sampled."""
+    """How to draw. A pure temperature, so that log-probabilities are those of the distribution really sampled."""
 
     max_tokens: int
     temperature: float = 1.0  # 0 is greedy; its log-probs are those of the model at temperature 1
@@ -25,7 +25,7 @@ class Sampling:
 
 
 class Sampler(Protocol):
-    """Draws responses of a policy. Survives a process boundary: its arguments are ids and numbers, never live objects."""
+    """Draws responses of a policy. Its arguments are ids and numbers, so it survives a process boundary."""
 
     def generate(
         self,
