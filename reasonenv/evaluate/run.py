@@ -109,7 +109,7 @@ def claim(out: Path, run: Run) -> None:
         if differing:
             key = differing[0]
             raise UserError(
-                f"{out} holds another run ({key} is {theirs.get(key)!r} there, here {mine[key]!r}); choose another --out"
+                f"{out} holds another run: {key} is {theirs.get(key)!r} there, {mine[key]!r} here; choose another --out"
             )
         return
     try:
