@@ -2,7 +2,7 @@
 
 VENV := .venv
 STAMP := $(VENV)/.installed
-PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP := $(VENV)/bin/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt
 
 # The bare command `make` explains itself.
 .DEFAULT_GOAL := help
