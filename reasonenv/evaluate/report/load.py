@@ -1,0 +1,139 @@
+"""From a suite folder, finished or not, to records. Nothing is computed here and nothing is guessed.
+
+    DIR/suite.json                      name, title, description, baseline, command, ks, versions, hardware, seconds
+    DIR/problems.jsonl                  optional: {"id", "question", "answer"} of the held-out problems
+    DIR/cells/<cell>/cell.json          agent, env, policy, seed, hash, status, error, rollouts, tokens, updates, seconds
+    DIR/cells/<cell>/metrics.jsonl      one row of numbers an iteration
+    DIR/cells/<cell>/evaluation.jsonl   samples on the held-out problems
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reasonenv.errors import UserError
+from reasonenv.evaluate.samples import Sample, read_samples
+
+Row = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One agent on one environment from one policy with one seed."""
+
+    name: str
+    agent: str
+    env: str
+    policy: str
+    seed: int
+    status: str  # done, failed or running
+    error: str | None
+    budget: Mapping[str, float]  # rollouts, tokens, updates, seconds
+    rows: Sequence[Row]
+    samples: Sequence[Sample]  # empty unless the cell is done
+
+    @property
+    def setting(self) -> tuple[str, str]:
+        return self.env, self.policy
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Everything that a report is made from."""
+
+    name: str
+    title: str
+    description: str
+    baseline: str
+    command: str
+    ks: tuple[int, ...]
+    versions: Mapping[str, str]
+    hardware: str
+    seconds: float | None  # None while the suite has not ended
+    cells: Sequence[Cell]
+    questions: Mapping[str, tuple[str, str]]  # problem id -> question, reference answer
+
+
+BUDGET = ("rollouts", "tokens", "updates", "seconds")
+
+
+def load_suite(folder: Path) -> Suite:
+    """Reads a suite folder. Raises `UserError` that names the file (and line) for anything missing or malformed."""
+    path = folder / "suite.json"
+    if not path.is_file():
+        raise UserError(f"{folder}: not a suite folder, it has no suite.json; give the folder of `reasonenv bench run`")
+    record = _object(path.read_text(encoding="utf-8"), str(path))
+    name = _field(record, "name", str, path)
+    seconds = record.get("seconds")
+    return Suite(
+        name=name,
+        title=str(record.get("title") or name),
+        description=str(record.get("description") or ""),
+        baseline=_field(record, "baseline", str, path),
+        command=str(record.get("command") or ""),
+        ks=tuple(sorted({int(k) for k in _field(record, "ks", list, path)})),
+        versions={str(key): str(value) for key, value in dict(record.get("versions") or {}).items()},
+        hardware=str(record.get("hardware") or ""),
+        seconds=None if seconds is None else float(seconds),
+        cells=[_cell(at.parent) for at in sorted((folder / "cells").glob("*/cell.json"))],
+        questions=_questions(folder / "problems.jsonl"),
+    )
+
+
+def _cell(folder: Path) -> Cell:
+    path = folder / "cell.json"
+    record = _object(path.read_text(encoding="utf-8"), str(path))
+    status = _field(record, "status", str, path)
+    error = record.get("error")
+    evaluation = folder / "evaluation.jsonl"
+    return Cell(
+        name=folder.name,
+        agent=_field(record, "agent", str, path),
+        env=_field(record, "env", str, path),
+        policy=_field(record, "policy", str, path),
+        seed=_field(record, "seed", int, path),
+        status=status,
+        error=None if error is None else str(error),
+        budget={key: float(record.get(key) or 0) for key in BUDGET},
+        rows=_rows(folder / "metrics.jsonl", done=status == "done"),
+        samples=read_samples(evaluation) if status == "done" and evaluation.is_file() else [],
+    )
+
+
+def _rows(path: Path, *, done: bool) -> list[Row]:
+    """Metric rows. While a cell runs or after it broke, its last line may be half written and is left out."""
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    if lines[-1] and not done:
+        lines = lines[:-1]
+    records = [_object(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line]
+    return [{k: float(v) for k, v in record.items() if isinstance(v, int | float)} for record in records]
+
+
+def _questions(path: Path) -> dict[str, tuple[str, str]]:
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="utf-8").split("\n")
+    records = [_object(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line]
+    return {str(r.get("id")): (str(r.get("question", "")), str(r.get("answer", ""))) for r in records}
+
+
+def _object(text: str, place: str) -> dict[str, Any]:
+    try:
+        record = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{place}: not a JSON object ({error.msg} at column {error.colno})") from None
+    if not isinstance(record, dict):
+        raise UserError(f"{place}: a JSON object is needed, found {type(record).__name__}")
+    return record
+
+
+def _field(record: Mapping[str, Any], name: str, kind: type, path: Path) -> Any:
+    if type(record.get(name)) is not kind:
+        raise UserError(f"{path}: field {name!r} is {record.get(name)!r}; it must be of type {kind.__name__}")
+    return record[name]

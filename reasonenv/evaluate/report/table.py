@@ -1,0 +1,72 @@
+"""The results as text for a console and as CSV for a program."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting, verdict
+from reasonenv.evaluate.stats import Estimate
+
+
+def percent(estimate: Estimate) -> str:
+    """`54.2 [47.1, 61.0]`, in percent."""
+    return f"{100 * estimate.value:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+
+
+def columns(setting: Setting) -> list[str]:
+    """The few metrics that a table shows side by side: greedy, average, and the largest k of maj@k and pass@k."""
+    known = list(dict.fromkeys(metric for finding in setting.findings for metric in finding.summary))
+    average = [metric for metric in known if metric.startswith("avg@")]
+    largest = [f"{name}@{setting.ks[-1]}" for name in ("maj", "pass")] if setting.ks else []
+    failures = ["unverified"] if any(f.summary["unverified"].value > 0 for f in setting.findings) else []
+    chosen = [HEADLINE, *average, *largest, "truncated", *failures]
+    return [metric for metric in dict.fromkeys(chosen) if metric in known]
+
+
+def text_table(settings: Sequence[Setting]) -> str:
+    """Every setting as aligned columns, its verdict below. Percent, with 95 % intervals."""
+    parts = []
+    for setting in settings:
+        metrics = columns(setting)
+        head = ["agent", "seeds", *metrics, f"{HEADLINE} vs {setting.baseline}"]
+        rows = [head, *(_row(setting, finding, metrics) for finding in setting.findings)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines.insert(1, "  ".join("-" * width for width in widths))
+        lost = [f"missing: {item}" for item in setting.missing]
+        parts.append("\n".join([setting.name, "", *lines, "", verdict(setting), *lost]))
+    return "\n\n".join(parts or ["no cell has started yet"]) + "\n"
+
+
+def csv_table(settings: Sequence[Setting]) -> str:
+    """Long form: one line for each agent, metric and seed ("mean" with its interval, then every seed)."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("env", "policy", "agent", "metric", "seed", "value", "low", "high", "problems"))
+
+    def write(setting: Setting, agent: str, metric: str, mean: Estimate, seeds: dict[int, float]) -> None:
+        key = (setting.env, setting.policy, agent, metric)
+        writer.writerow((*key, "mean", repr(mean.value), repr(mean.low), repr(mean.high), mean.n))
+        for seed, value in seeds.items():
+            writer.writerow((*key, seed, repr(value), "", "", mean.n))
+
+    for setting in settings:
+        for finding in setting.findings:
+            for metric, mean in finding.summary.items():
+                seeds = {seed: values[metric] for seed, values in finding.by_seed.items() if metric in values}
+                write(setting, finding.agent, metric, mean, seeds)
+        for d in (*setting.against.values(), *setting.between):
+            write(setting, d.agent, f"{HEADLINE} - {d.other}", d.estimate, dict(d.seeds))
+    return out.getvalue()
+
+
+def _row(setting: Setting, finding: Finding, metrics: Sequence[str]) -> list[str]:
+    cells = [percent(finding.summary[metric]) if metric in finding.summary else "-" for metric in metrics]
+    against = setting.against.get(finding.agent)
+    signed = "-"
+    if against is not None:
+        e = against.estimate
+        signed = f"{100 * e.value:+.1f} [{100 * e.low:+.1f}, {100 * e.high:+.1f}]"
+    return [finding.agent, str(len(finding.cells)), *cells, signed]

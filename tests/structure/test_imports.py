@@ -1,0 +1,98 @@
+"""Who may import whom, read from the syntax tree of every file."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# The house from the ground up. A room imports itself and the lines before it; rooms of one line do not see each other.
+ORDER = (
+    {"errors", "seeding"},
+    {"core"},
+    {"tokenizer"},
+    {"tasks", "data"},
+    {"verify"},
+    {"mdp"},
+    {"registry"},
+    {"policy"},
+    {"sampling"},
+    {"learn"},
+    {"evaluate"},
+    {"testing"},
+    {"__init__"},  # the names that `import reasonenv` offers; the rooms above it name each other directly
+    {"cli"},
+    {"__main__"},
+)
+LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
+SHIPPED = {"agents", "envs", "suites"}  # reached by links in a checkout; strings may name them, imports may not
+
+
+def house() -> list[Path]:
+    """The modules of `reasonenv/` itself, without what the links lead to."""
+    files = (ROOT / "reasonenv").rglob("*.py")
+    return sorted(file for file in files if file.relative_to(ROOT / "reasonenv").parts[0] not in SHIPPED)
+
+
+def room(file: Path) -> str:
+    """`reasonenv/mdp/env.py` -> `mdp`; `reasonenv/core.py` -> `core`."""
+    return Path(file.relative_to(ROOT / "reasonenv").parts[0]).stem
+
+
+def imports(source: str, package: str = "reasonenv") -> Iterator[str]:
+    """Dotted names that `source`, a module of `package`, imports: inside functions and for types only as well."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+            base = ".".join([*parts, *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def rooms_imported(file: Path) -> set[str]:
+    """Rooms and shipped folders that a file imports. A name of `reasonenv` itself counts as `__init__`."""
+    relative = file.relative_to(ROOT).parent.as_posix().replace("/", ".")
+    package = relative if relative.startswith("reasonenv") else f"reasonenv.{relative}"
+    names = [name.split(".") for name in imports(file.read_text(), package)]
+    seconds = [[*name, "__init__"][1] for name in names if name[0] == "reasonenv"]
+    return {second if second in LEVEL or second in SHIPPED else "__init__" for second in seconds}
+
+
+def test_imports_are_read_in_every_form() -> None:
+    source = "import a.b as c, d\nfrom e.f import g\n"
+    source += "def h():\n    from . import i\n    from .j import k\n    from ..l import m"
+    expected = ["a.b", "d", "e.f.g", "reasonenv.mdp.i", "reasonenv.mdp.j.k", "reasonenv.l.m"]
+    assert sorted(imports(source, "reasonenv.mdp")) == sorted(expected)
+
+
+def test_every_room_has_its_place_in_the_order() -> None:
+    assert {room(file) for file in house()} <= set(LEVEL)
+
+
+@pytest.mark.parametrize("file", house(), ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_rooms_import_only_from_below(file: Path) -> None:
+    own = room(file)
+    allowed = {own, *(other for other in LEVEL if LEVEL[other] < LEVEL[own])}
+    assert rooms_imported(file) - allowed == set()
+
+
+def test_agents_import_no_env_and_envs_no_agent() -> None:
+    # agents may import each other: a variant is a subclass of its parent
+    for file in (ROOT / "agents").rglob("*.py"):
+        assert rooms_imported(file) & {"envs", "mdp"} == set(), file
+    for file in (ROOT / "envs").rglob("*.py"):
+        assert rooms_imported(file) & {"agents", "learn"} == set(), file
+
+
+def test_import_reasonenv_loads_nothing_heavy() -> None:
+    heavy = ("torch", "transformers", "vllm", "peft", "tensorboard")
+    program = f"import sys, reasonenv; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
