@@ -56,7 +56,7 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
     its rewards.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi"]}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012
 
     def __init__(self, mdp: ReasoningMDP, granularity: str = "token", *, render_mode: str | None = None) -> None:
         if granularity not in GRANULARITIES:
