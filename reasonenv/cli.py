@@ -31,8 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit code: 0, 2 for a user's mistake, 130 after Ctrl-C."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    # argparse gives up on KEY=VALUE behind an option; they may stand anywhere.
+    if rest and (not hasattr(arguments, "keys") or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
+        arguments.keys = [*getattr(arguments, "keys", ()), *rest]
         arguments.command(arguments)
     except UserError as error:
         print(f"reasonenv: {error}", file=sys.stderr)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from reasonenv.core import Group
 from reasonenv.evaluate.samples import Sample, write_samples
-from reasonenv.learn.agent import Metrics
 from reasonenv.learn.log import wilson
 from reasonenv.learn.rollout import sample_groups
+from reasonenv.learn.train import Evaluation
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.sampling.sampler import Sampler
 
@@ -59,15 +59,28 @@ class HeldOut:
         self._sampler, self._mdp, self._folder, self._seed = sampler, mdp, folder, seed
         self._problems = range(min(problems, len(mdp.task.problems)))
 
-    def __call__(self, iteration: int) -> Metrics:
+    def __call__(self, iteration: int) -> Evaluation:
         found = evaluate(self._sampler, self._mdp, self._problems, samples=0, seed=self._seed)
         self._folder.mkdir(parents=True, exist_ok=True)
         write_samples(self._folder / f"{iteration:06d}.jsonl", found)
         right = sum(s.correct for s in found)
         low, high = wilson(right, len(found))
-        return {
+        metrics = {
             "eval/accuracy": right / len(found),
             "eval/accuracy/low": low,
             "eval/accuracy/high": high,
             "eval/truncated": sum(s.truncated for s in found) / len(found),
         }
+        return Evaluation(metrics, [self._told(s) for s in examples(found)])
+
+    def _told(self, sample: Sample) -> tuple[str, str, str]:
+        problem = next(p for p in self._mdp.task.problems if p.id == sample.problem_id)
+        verdict = f"{sample.reason}: found {sample.extracted!r}, gold {problem.answer!r}"
+        return problem.question, sample.text, verdict
+
+
+def examples(samples: Sequence[Sample], count: int = 3) -> list[Sample]:
+    """The first sample of each reason, then others, `count` in all: what a policy does well and how it fails."""
+    first = {s.reason: s for s in reversed(samples)}
+    chosen = [s for s in samples if first[s.reason] is s]
+    return [*chosen, *(s for s in samples if s not in chosen)][:count]

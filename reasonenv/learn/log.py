@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,19 @@ class RunLog:
         self._file = self._path.open("a")
         self._board = SummaryWriter(str(out / "tensorboard"), purge_step=iteration + 1)
         self._quiet = quiet
-        self.bar = tqdm(total=budget, initial=used, unit=f" {unit}", dynamic_ncols=True, disable=quiet)
+        # A log file wants a line now and then, a person a bar that moves.
+        pace = 0.1 if sys.stderr.isatty() else 30.0
+        self._bar = tqdm(
+            total=budget, initial=used, unit=f" {unit}", dynamic_ncols=True, disable=quiet, mininterval=pace
+        )
+
+    def used(self, rollouts: int) -> None:
+        """Moves the bar."""
+        self._bar.update(rollouts)
+
+    def doing(self, what: str) -> None:
+        """What the run is at, in front of the bar."""
+        self._bar.set_description(what, refresh=sys.stderr.isatty())
 
     def row(self, metrics: Mapping[str, Any]) -> None:
         """One iteration."""
@@ -57,7 +70,7 @@ class RunLog:
             if isinstance(value, int | float) and math.isfinite(value):
                 self._board.add_scalar(name if "/" in name else f"train/{name}", value, int(metrics["iteration"]))
         shown = {k: metrics[k] for k in ("reward", "eval/accuracy", "loss") if k in metrics}
-        self.bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
+        self._bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
 
     def table(self, metrics: Mapping[str, Any]) -> None:
         """The few numbers that matter, for a person."""
@@ -80,11 +93,11 @@ class RunLog:
     def say(self, text: str) -> None:
         """A line above the progress bar."""
         if not self._quiet:
-            self.bar.write(text)
+            self._bar.write(text)
 
     def close(self) -> None:
         """Everything is on disk after this."""
-        self.bar.close()
+        self._bar.close()
         self._file.close()
         self._board.close()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from reasonenv.core import Group, Reason, Verdict
+from reasonenv.core import Group, Reason
 from reasonenv.errors import UserError
 from reasonenv.learn import checkpoint
 from reasonenv.learn.agent import Agent, Budget, Metrics, Plan
@@ -24,7 +24,16 @@ MAX_GAP = 0.2  # mean |log-prob of sampler - of trainer| in nats; far above bflo
 SAVING_SHARE = 0.05  # of a run's time that saving may take; it is how far back a kill throws a run
 MAX_ERRORS = 0.05  # share of verdicts that failed for our own reasons
 
-Evaluate = Callable[[int], Metrics]  # of the version of the weights
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures on held-out problems, and a few answers as (question, response, verdict)."""
+
+    metrics: Metrics
+    answers: Sequence[tuple[str, str, str]]
+
+
+Evaluate = Callable[[int], Evaluation]  # of the policy after so many iterations
 
 
 @dataclass
@@ -126,19 +135,20 @@ def fit(
     log = RunLog(
         out, iteration=at.iteration, used=at.iteration * each, budget=each * iterations, unit=unit, quiet=quiet
     )
-    agent.heartbeat = log.bar.set_description
+    agent.heartbeat = log.doing
     started, next_save = time.monotonic() - at.seconds, 0.0
     try:
         if at.iteration == 0:
-            log.row({**vars(at), **(evaluate(0) if evaluate else {})})
+            log.row({**vars(at), **(evaluate(0).metrics if evaluate else {})})
         while at.iteration < iterations:
             budget = Budget(at.iteration, iterations)
-            log.bar.set_description("sampling")
+            plan = agent.plan(budget)
+            log.doing("sampling")
             clock = time.monotonic()
-            groups = experience(agent, agent.plan(budget), sampler, mdp, seed, at, log.bar.update)
+            groups = experience(agent, plan, sampler, mdp, seed, at, log.used)
             sampling_seconds = time.monotonic() - clock
-            found = describe(groups)
-            log.bar.set_description("learning")
+            found = describe(groups) if plan.source == "policy" else {}
+            log.doing("learning")
             learned = agent.learn(groups, budget)
             at.iteration += 1
             at.rollouts += sum(len(g.trajectories) for g in groups)
@@ -146,21 +156,21 @@ def fit(
             at.tokens += fresh
             at.updates += int(learned.pop("updates"))
             sampler.sync(at.iteration)
-            due = evaluate is not None and (at.iteration % eval_every == 0 or at.iteration == iterations)
-            log.bar.set_description("evaluating" if due else "")
-            evaluated = evaluate(at.iteration) if evaluate and due else {}
+            due = at.iteration % eval_every == 0 or at.iteration == iterations
+            log.doing("evaluating" if due else "")
+            evaluated = evaluate(at.iteration) if evaluate and due else Evaluation({}, [])
             at.seconds = time.monotonic() - started
             row: dict[str, Any] = {
                 **vars(at),
                 **found,
                 "tokens_per_second": fresh / max(sampling_seconds, 1e-9),
                 **learned,
-                **evaluated,
+                **evaluated.metrics,
             }
             log.row(row)
-            if due or at.iteration == iterations:
+            if due:
                 log.table(row)
-                log.answers(at.iteration, examples(groups, mdp))
+                log.answers(at.iteration, evaluated.answers)
             _refuse(row)
             if time.monotonic() >= next_save or at.iteration == iterations:
                 clock = time.monotonic()
@@ -172,19 +182,6 @@ def fit(
     return at
 
 
-def examples(groups: Sequence[Group], mdp: ReasoningMDP, count: int = 3) -> list[tuple[str, str, str]]:
-    """A correct, a wrong and an unanswered trajectory where there are such, as (question, response, verdict)."""
-    rows = [t for g in groups for t in g.trajectories]
-    unlike = {t.verdict.reason: t for t in reversed(rows)}  # the first of each reason
-    chosen = [*unlike.values(), *rows][: min(count, len(rows))]
-    return [(t.problem.question, mdp.tokenizer.decode(t.tokens.tolist()), told(t.verdict)) for t in chosen]
-
-
-def told(verdict: Verdict) -> str:
-    """A verdict in words."""
-    return f"{verdict.reason}: found {verdict.extracted!r}, gold {verdict.gold!r}"
-
-
 def _refuse(row: Metrics) -> None:
     """Stops a run whose numbers cannot be believed."""
     if row.get("gap/mean", 0.0) > MAX_GAP:
@@ -192,7 +189,7 @@ def _refuse(row: Metrics) -> None:
             f"sampler and trainer disagree by {row['gap/mean']:.3f} nats a token (limit {MAX_GAP}): the rollouts are "
             "not from the policy that is trained; use float32 (dtype=float32) or the torch sampler"
         )
-    if row["verifier_errors"] > MAX_ERRORS:
+    if row.get("verifier_errors", 0.0) > MAX_ERRORS:
         raise UserError(
             f"{row['verifier_errors']:.1%} of the verdicts failed (limit {MAX_ERRORS:.0%}); see metrics.jsonl"
         )
