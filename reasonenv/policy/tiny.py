@@ -1,0 +1,35 @@
+"""A causal LM small enough to learn on a laptop in seconds, made from scratch: bytes in, bytes out."""
+
+from __future__ import annotations
+
+import torch
+
+from reasonenv.policy.lm import Policy
+from reasonenv.seeding import derive_seed
+from reasonenv.tokenizer import byte_tokenizer
+
+CONTEXT = 512
+
+
+def tiny_policy(seed: int) -> Policy:
+    """A Llama of 4 layers, hidden 128 and 0.87 M float32 parameters, a pure function of `seed`."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    tokenizer = byte_tokenizer()
+    config = LlamaConfig(
+        vocab_size=tokenizer.vocab_size,
+        hidden_size=128,
+        intermediate_size=352,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        max_position_embeddings=CONTEXT,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_id,
+        pad_token_id=None,
+        dtype="float32",
+    )
+    # Only the CPU's generator is used and only that is put back, so no other stream of the process moves.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive_seed("tiny policy", seed))
+        model = LlamaForCausalLM(config)
+    return Policy(model, tokenizer, name="tiny")
