@@ -1,4 +1,4 @@
 """The tasks that ship with reasonenv, one family a file. Their import name is `reasonenv.envs`."""
 
-if __name__ == "envs":  # imported twice, under two names, one class would become two
-    raise ImportError("this folder is the package reasonenv.envs; write `import reasonenv.envs`, not `import envs`")
+if __name__ == "envs":  # imported under two names, one class would become two
+    raise ImportError("this folder is the package reasonenv.envs; write `import reasonenv.envs`")
