@@ -5,8 +5,9 @@
     pass@k   chance that at least one of k sampled answers is correct
     maj@k    chance that the plurality answer among k sampled answers is correct
 
-Samples whose verdict is a failure of ours (`Sample.verified` is false) are neither right nor wrong: they leave numerator
-and denominator, and "unverified" counts them. Estimates over samples are unbiased; none resamples with replacement.
+Samples whose verdict is a failure of ours (`Sample.verified` is false) are neither right nor wrong: they leave the
+numerator and the denominator, and "unverified" counts them. Estimates over samples are unbiased: none of them draws
+samples with replacement.
 """
 
 from __future__ import annotations
@@ -59,26 +60,32 @@ def maj_at_k(answers: Sequence[Hashable | None], correct: Sequence[bool], k: int
     and wherever there are at most `EXACT_SUBSETS` subsets, else the mean over `RANDOM_SUBSETS` fixed random ones. Equal
     answers with different verdicts earn their mean. Raises `UserError` unless 1 <= k <= n.
     """
-    n = len(answers)
-    assert len(correct) == n, "one verdict an answer"
-    _check(n, k)
-    names = {answer: column for column, answer in enumerate(dict.fromkeys(a for a in answers if a is not None))}
-    if not names:
-        return 0.0
-    ballots = np.zeros((n, len(names)), dtype=np.float32)  # [n, answers]
-    for row, answer in enumerate(answers):
+    assert len(correct) == len(answers), "one verdict an answer"
+    _check(len(answers), k)
+    flags: dict[Hashable, list[bool]] = {}
+    for answer, flag in zip(answers, correct, strict=True):
         if answer is not None:
-            ballots[row, names[answer]] = 1.0
-    credit = np.asarray(correct, dtype=np.float64) @ ballots / ballots.sum(axis=0)  # [answers]
+            flags.setdefault(answer, []).append(flag)
+    return _plurality(len(answers), k, tuple(sorted((len(each), sum(each)) for each in flags.values())))
+
+
+@lru_cache(maxsize=100_000)  # few histograms occur among many problems, and the order of samples must not matter
+def _plurality(n: int, k: int, answers: tuple[tuple[int, int], ...]) -> float:
+    """`maj_at_k` of a histogram: (votes, of these correct) of each answer; those of the n who are left do not vote."""
+    if not answers:
+        return 0.0
+    count, right = np.array(answers).T  # [answers]
+    ballots = np.zeros((n, len(count)), dtype=np.float32)  # [n, answers]
+    ballots[np.arange(count.sum()), np.repeat(np.arange(len(count)), count)] = 1.0
     votes = _subsets(n, k) @ ballots  # [subsets, answers]
     best = votes.max(axis=1, keepdims=True)
     winners = (votes == best) & (best > 0)
-    return float((winners @ credit / np.maximum(winners.sum(axis=1), 1)).mean())
+    return float((winners @ (right / count) / np.maximum(winners.sum(axis=1), 1)).mean())
 
 
 @lru_cache(maxsize=32)
 def _subsets(n: int, k: int) -> npt.NDArray[np.float32]:
-    """Members of k-subsets of n samples as rows of ones and zeros, all of them or a fixed random lot.  # [subsets, n]"""
+    """k-subsets of n samples as rows of ones and zeros, all of them or a fixed random lot.  # [subsets, n]"""
     if math.comb(n, k) <= EXACT_SUBSETS:
         chosen = np.array(list(combinations(range(n), k)))
     else:
@@ -92,7 +99,7 @@ NUMBER = re.compile(r"([+-]?)\$?(\d{1,3}(?:,\d{3})+|\d{1,300})?(?:\.(\d{0,300}))
 
 
 def vote_key(extracted: str | None) -> Hashable | None:
-    """What an extracted answer votes for: numbers by exact value ("18", "18.0", "$18" and "36/2" agree), else its text."""
+    """What an answer votes for: a number by exact value ("18", "18.0", "$18" and "36/2" agree), else its text."""
     if extracted is None or not (text := " ".join(extracted.split())):
         return None
     match = NUMBER.fullmatch(text.replace(" ", "").replace("−", "-").rstrip("."))

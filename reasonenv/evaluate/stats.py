@@ -1,8 +1,8 @@
 """Intervals around means over problems, honest at the edges where a naive bootstrap claims certainty.
 
 What the intervals speak about: the *trained policies at hand* on other problems of the same kind. Samples and seeds are
-averaged within their problem and problems are resampled (the clustered form of Miller 2024, arXiv 2411.00640, sections
-2.2 and 4: answers to one problem are not independent, so the problem is the unit). How another training seed would have
+averaged within their problem and problems are resampled (Miller 2024, arXiv 2411.00640: answers to one problem are not
+independent, so the problem is the unit, and comparisons are paired by it). How another training seed would have
 turned out is a different question that two or three seeds cannot answer with an interval; reports show every seed.
 
 A bootstrap of N equal values has width 0, and one of two odd values among N is little better. So 0/1 data take Wilson's
@@ -60,10 +60,10 @@ def mean_interval(values: npt.ArrayLike, *, low: float = 0.0, high: float = 1.0,
 
 
 def paired_difference(a: npt.ArrayLike, b: npt.ArrayLike, *, seed: int = 0) -> Estimate:
-    """Mean of a - b, paired by problem. `a` and `b` are [N] or [seeds, N] scores in [0, 1] of the same problems in order.
+    """Mean of a - b, paired by problem. `a`, `b` are [N] or [seeds, N] scores in [0, 1] of the same problems in order.
 
-    Seeds are averaged within each problem first. Two pseudo-problems at plus and minus the largest difference seen (1 if
-    none was) enter the interval, not the value: for 0/1 scores this is the Laplace adjustment of Bonett & Price 2012
+    Seeds are averaged within each problem first. Two pseudo-problems at plus and minus the largest difference seen (1
+    if none was) enter the interval, not the value: for 0/1 scores this is the Laplace adjustment of Bonett & Price 2012
     (doi 10.3102/1076998611411915), which keeps its level where few problems differ and has a width where none does.
     Raises `UserError` for shapes that do not match.
     """
@@ -96,7 +96,7 @@ def _wilson(p: float, n: int) -> tuple[float, float]:
 
 
 def _bootstrap(x: Floats, seed: int) -> tuple[float, float]:
-    """Percentile interval of the mean of `x` [N], widened as Hesterberg 2015 (arXiv 1411.5279, section 4.1) for small N.
+    """Percentile interval of the mean of `x` [N], expanded for small N as in Hesterberg 2014 (arXiv 1411.5279).
 
     The plain percentiles use the normal quantile and the biased variance; his tail is Phi(-sqrt(N / (N - 1)) t_{N-1}).
     """

@@ -1,0 +1,36 @@
+"""The report of a suite: one HTML page, a CSV table, and a text table for the console."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reasonenv.evaluate.report.findings import settings
+from reasonenv.evaluate.report.load import load_suite
+from reasonenv.evaluate.report.page import render
+from reasonenv.evaluate.report.table import csv_table, text_table
+
+__all__ = ["console_table", "write_report"]
+
+
+def write_report(folder: Path) -> Path:
+    """Writes `report.html`, `table.csv` and `table.txt` into a suite folder, finished or not; returns the page's path.
+
+    Raises `UserError` naming file and line for anything in the folder that is missing or malformed.
+    """
+    suite = load_suite(folder)
+    found = settings(suite)
+    page = folder / "report.html"
+    for path, text in (
+        (folder / "table.csv", csv_table(found)),
+        (folder / "table.txt", text_table(found)),
+        (page, render(suite, found)),
+    ):
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_bytes(text.encode("utf-8", errors="replace"))  # a policy may write half a surrogate pair
+        partial.replace(path)
+    return page
+
+
+def console_table(folder: Path) -> str:
+    """The results of a suite folder as aligned text, with the verdict and what is missing."""
+    return text_table(settings(load_suite(folder)))

@@ -1,4 +1,4 @@
-"""What the samples of a suite show: estimates of every agent, paired differences, and the sentence that they support."""
+"""What the samples of a suite show: estimates, paired differences, and the sentence that they support."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """From a suite folder, finished or not, to records. Nothing is computed here and nothing is guessed.
 
-    DIR/suite.json                      name, title, description, baseline, command, ks, versions, hardware, seconds
-    DIR/problems.jsonl                  optional: {"id", "question", "answer"} of the held-out problems
-    DIR/cells/<cell>/cell.json          agent, env, policy, seed, hash, status, error, rollouts, tokens, updates, seconds
-    DIR/cells/<cell>/metrics.jsonl      one row of numbers an iteration
-    DIR/cells/<cell>/evaluation.jsonl   samples on the held-out problems
+DIR/suite.json                      name, title, description, baseline, command, ks, versions, hardware, seconds
+DIR/problems.jsonl                  optional: {"id", "question", "answer"} of the held-out problems
+DIR/cells/<cell>/cell.json          agent, env, policy, seed, hash, status, error, rollouts, tokens, updates, seconds
+DIR/cells/<cell>/metrics.jsonl      one row of numbers an iteration
+DIR/cells/<cell>/evaluation.jsonl   samples on the held-out problems
 """
 
 from __future__ import annotations

@@ -1,0 +1,116 @@
+"""Which curves a setting has: learning curves, training signals, pass@k, and the numbers behind each of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from reasonenv.evaluate.report.charts import Series, line_chart
+from reasonenv.evaluate.report.findings import HEADLINE, Setting
+from reasonenv.evaluate.report.load import Cell
+from reasonenv.evaluate.report.table import percent
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing with its caption and the numbers that it shows."""
+
+    title: str
+    caption: str
+    svg: str
+    head: Sequence[str]
+    numbers: Sequence[Sequence[str]]
+
+
+def colours(setting: Setting) -> Mapping[str, str]:
+    """Agent -> CSS variable: the baseline is neutral, agents take the palette in order of name."""
+    agents = sorted({cell.agent for cell in setting.cells} - {setting.baseline})
+    return {setting.baseline: "--base", **{agent: f"--c{i % 6 + 1}" for i, agent in enumerate(agents)}}
+
+
+def charts(setting: Setting) -> list[Chart]:
+    """The charts of a setting in reading order."""
+    baseline = next((f for f in setting.findings if f.agent == setting.baseline), None)
+    reference = None
+    if baseline is not None and HEADLINE in baseline.summary:
+        reference = (setting.baseline, baseline.summary[HEADLINE].value)
+    return [
+        _curve(
+            setting,
+            "eval/accuracy",
+            title="Held-out accuracy while learning",
+            caption="Thick: mean over seeds. Thin: each seed. Dashed: where all began.",
+            y_label="greedy accuracy",
+            percent=True,
+            reference=reference,
+        ),
+        _passes(setting),
+        _curve(
+            setting,
+            "reward",
+            title="Reward of training samples",
+            caption="Mean over the samples of each iteration.",
+            y_label="reward",
+        ),
+        _curve(
+            setting,
+            "entropy",
+            title="Entropy of the policy",
+            caption="Mean over training tokens; near zero, exploration has ended.",
+            y_label="nats per token",
+        ),
+    ]
+
+
+def _curve(
+    setting: Setting,
+    key: str,
+    *,
+    title: str,
+    caption: str,
+    y_label: str,
+    percent: bool = False,
+    reference: tuple[str, float] | None = None,
+) -> Chart:
+    series, numbers = [], []
+    for agent, colour in colours(setting).items():
+        cells = [cell for cell in setting.cells if cell.agent == agent and agent != setting.baseline]
+        lines = [line for cell in cells if (line := _line(cell, key))]
+        mean = _mean(lines)
+        seeds = [list(line.values()) for line in lines] if len(lines) > 1 else []
+        series.append(Series(agent, colour, list(mean.values()), seeds))
+        numbers += [[agent, f"{step}", f"{x:.0f}", f"{y:.4f}"] for step, (x, y) in mean.items()]
+    svg = line_chart(series, title=title, x_label="rollouts", y_label=y_label, percent=percent, reference=reference)
+    return Chart(title, caption, svg, ("agent", "iteration", "rollouts", f"{key}, mean over seeds"), numbers)
+
+
+def _line(cell: Cell, key: str) -> dict[int, tuple[float, float]]:
+    """Iteration -> (rollouts, value), where the row has the value."""
+    rows = [row for row in cell.rows if key in row and "rollouts" in row]
+    return {int(row.get("iteration", i)): (row["rollouts"], row[key]) for i, row in enumerate(rows)}
+
+
+def _mean(lines: Sequence[Mapping[int, tuple[float, float]]]) -> dict[int, tuple[float, float]]:
+    """Mean over seeds at the iterations that all seeds have reached, so that no seed bends the line by ending early."""
+    values: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    for line in lines:
+        for step, point in line.items():
+            values[step].append(point)
+    whole = {step: at for step, at in sorted(values.items()) if len(at) == len(lines)}
+    return {step: (sum(x for x, _ in at) / len(at), sum(y for _, y in at) / len(at)) for step, at in whole.items()}
+
+
+def _passes(setting: Setting) -> Chart:
+    series, numbers = [], []
+    palette = colours(setting)
+    for finding in setting.findings:
+        known = {k: finding.summary[f"pass@{k}"] for k in setting.ks if f"pass@{k}" in finding.summary}
+        line = [(float(k), e.value) for k, e in known.items()]
+        band = [(float(k), e.low, e.high) for k, e in known.items()]
+        series.append(Series(finding.agent, palette[finding.agent], line, band=band))
+        numbers += [[finding.agent, f"{k}", percent(e)] for k, e in known.items()]
+    title = "pass@k on held-out problems"
+    caption = "Chance that one of k samples is correct, with 95 % intervals."
+    svg = line_chart(series, title=title, x_label="k samples (log₂)", y_label="pass@k", percent=True, log2=True)
+    return Chart(title, caption, svg, ("agent", "k", "pass@k in % [95 % interval]"), numbers)

@@ -1,0 +1,213 @@
+"""One self-contained HTML page from a suite: no request leaves it, and nothing a policy wrote can run in it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from html import escape
+from string import Template
+
+from reasonenv.core import Reason
+from reasonenv.evaluate.report.answers import browser
+from reasonenv.evaluate.report.curves import Chart, charts, colours
+from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting, points, verdict
+from reasonenv.evaluate.report.load import Suite
+from reasonenv.evaluate.report.look import SCRIPT, STYLE
+from reasonenv.evaluate.report.table import columns
+from reasonenv.evaluate.stats import Estimate
+
+PAGE = Template("""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src '$hash'">
+<title>$title</title><style>$style</style></head><body><main>
+<p class="kicker">reasonenv suite $name</p><h1>$title</h1><p class="lede">$description</p>
+$notice$settings
+<h2>Environment</h2>$environment
+</main><script>$script</script></body></html>
+""")
+
+LABELS = {HEADLINE: "greedy accuracy", "truncated": "cut off", "unverified": "not verified"}
+REASON_COLOURS = {
+    Reason.CORRECT: "--good",
+    Reason.WRONG: "--bad",
+    Reason.NO_ANSWER: "--none",
+    Reason.UNPARSABLE_ANSWER: "--odd",
+}
+
+
+def render(suite: Suite, settings: Sequence[Setting]) -> str:
+    """The page. A pure function of its arguments: the same suite gives the same bytes."""
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    return PAGE.substitute(
+        hash=f"sha256-{digest}",
+        title=escape(suite.title),
+        name=escape(suite.name),
+        description=escape(suite.description),
+        style=STYLE,
+        script=SCRIPT,
+        notice=_notice(suite, settings),
+        settings="".join(_setting(suite, setting, alone=len(settings) == 1) for setting in settings),
+        environment=_environment(suite),
+    )
+
+
+def _setting(suite: Suite, setting: Setting, *, alone: bool) -> str:
+    heading = "" if alone else f"<h2>{escape(setting.name)}</h2>"
+    if not setting.findings:
+        return f'{heading}<p class="claim">{escape(verdict(setting))}</p>'
+    return (
+        f'{heading}<p class="claim">{escape(verdict(setting))}</p>{_results(setting)}'
+        f'<div class="charts">{"".join(_figure(chart) for chart in charts(setting))}</div>'
+        f"{_reasons(setting)}<h2>Answers</h2>"
+        '<p class="caption">Of the first seed; problems on which the agents differ come first.</p>'
+        f"{browser(setting, suite.questions, colours(setting))}"
+    )
+
+
+def _results(setting: Setting) -> str:
+    metrics, palette = columns(setting), colours(setting)
+    head = [escape(LABELS.get(metric, metric)) for metric in metrics]
+    head.insert(1, f"against {escape(setting.baseline)}")
+    rows = []
+    for finding in setting.findings:
+        cells = [
+            _value(finding.summary.get(metric), label)
+            for metric, label in zip(metrics, [head[0], *head[2:]], strict=True)
+        ]
+        cells.insert(1, _against(setting, finding, head[1]))
+        seeds = ", ".join(str(cell.seed) for cell in finding.cells)
+        name = (
+            f'<td><span class="dot" style="--own:var({palette[finding.agent]})"></span><b>{escape(finding.agent)}</b>'
+        )
+        rows.append(f"<tr>{name}<small>seeds {seeds}</small></td>{''.join(cells)}</tr>")
+    heads = "".join(f'<th scope="col">{name}</th>' for name in ("agent", *head))
+    every = list(dict.fromkeys(metric for finding in setting.findings for metric in finding.summary))
+    more = [[f.agent, m, _text(f.summary[m]), _seeds(f, m)] for f in setting.findings for m in every if m in f.summary]
+    spent = [[f.agent, key, f"{value:,.0f}", ""] for f in setting.findings for key, value in f.budget.items()]
+    gaps = [
+        [
+            d.agent,
+            f"{HEADLINE} − {d.other}",
+            points(d.estimate),
+            ", ".join(f"{s}: {100 * v:+.1f}" for s, v in d.seeds.items()),
+        ]
+        for d in (*setting.against.values(), *setting.between)
+    ]
+    return (
+        f'<table class="results"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+        '<p class="caption">Percent, mean over seeds. In brackets 95 % intervals over problems, for these trained '
+        "policies; differences are in points, paired by problem and seed.</p>"
+        + _numbers(("agent", "metric", "mean over seeds", "each seed"), more + gaps + spent, "All numbers")
+    )
+
+
+def _value(estimate: Estimate | None, label: str) -> str:
+    if estimate is None:
+        return f'<td data-label="{label}">—</td>'
+    return f'<td data-label="{label}">{100 * estimate.value:.1f}<small>{_range(estimate)}</small></td>'
+
+
+def _against(setting: Setting, finding: Finding, label: str) -> str:
+    found = setting.against.get(finding.agent)
+    if found is None:
+        return f'<td data-label="{label}">—</td>'
+    e = found.estimate
+    tone = ("up" if e.low > 0 else "down") if e.excludes_zero else ""
+    return (
+        f'<td data-label="{label}"><b class="{tone}">{100 * e.value:+.1f}</b><small>{_range(e, sign="+")}</small></td>'
+    )
+
+
+def _range(e: Estimate, sign: str = "") -> str:
+    return f"[{100 * e.low:{sign}.1f}, {100 * e.high:{sign}.1f}]"
+
+
+def _text(e: Estimate) -> str:
+    return f"{100 * e.value:.1f} {_range(e)}"
+
+
+def _seeds(finding: Finding, metric: str) -> str:
+    return ", ".join(f"{seed}: {100 * v[metric]:.1f}" for seed, v in finding.by_seed.items() if metric in v)
+
+
+def _figure(chart: Chart) -> str:
+    return (
+        f'<figure><h3>{escape(chart.title)}</h3><p class="caption">{escape(chart.caption)}</p>'
+        f"{chart.svg}{_numbers(chart.head, chart.numbers)}</figure>"
+    )
+
+
+def _numbers(head: Sequence[str], rows: Sequence[Sequence[str]], title: str = "Numbers") -> str:
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return (
+        f'<details><summary>{title}</summary><div class="scroll"><table><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div></details>"
+    )
+
+
+def _reasons(setting: Setting) -> str:
+    present = list(dict.fromkeys(reason for finding in setting.findings for reason in finding.reasons))
+    rows, numbers = [], []
+    for finding in setting.findings:
+        parts = []
+        for reason, share in finding.reasons.items():
+            shown = f"{100 * share:.0f}%" if share >= 0.07 else ""
+            what = f"{escape(_words(reason))} {100 * share:.1f}%"
+            parts.append(f'<i style="flex:{share:.4f};background:var({_tone(reason)})" title="{what}">{shown}</i>')
+            numbers.append([finding.agent, _words(reason), f"{100 * share:.2f}%"])
+        rows.append(f'<div class="row"><b>{escape(finding.agent)}</b><div class="bar">{"".join(parts)}</div></div>')
+    legend = "".join(
+        f'<span><span class="dot" style="--own:var({_tone(reason)})"></span>{escape(_words(reason))}</span>'
+        for reason in present
+    )
+    return (
+        '<h2>Verdicts</h2><p class="caption">Why sampled answers were right or wrong, as shares of all of them.</p>'
+        f'<div class="bars">{"".join(rows)}</div><div class="legend">{legend}</div>'
+        + _numbers(("agent", "verdict", "share"), numbers)
+    )
+
+
+def _tone(reason: str) -> str:
+    return {str(known): tone for known, tone in REASON_COLOURS.items()}.get(reason, "--ours")
+
+
+def _words(reason: str) -> str:
+    return reason.replace("_", " ")
+
+
+def _notice(suite: Suite, settings: Sequence[Setting]) -> str:
+    if not suite.cells:
+        return '<div class="notice"><b>No cell has started yet.</b></div>'
+    missing = [item if len(settings) == 1 else f"{s.name}: {item}" for s in settings for item in s.missing]
+    if not missing:
+        return ""
+    listed = "".join(f"<li>{escape(item)}</li>" for item in missing)
+    broken = "".join(
+        f'<b>{escape(cell.agent)}, seed {cell.seed}</b> <span class="mono muted">{escape(cell.name)}</span>'
+        f"<pre>{escape(cell.error or 'failed without a message')}</pre>"
+        for cell in suite.cells
+        if cell.status == "failed"
+    )
+    return (
+        f'<div class="notice"><b>This suite is not complete.</b> Every figure below is of the cells that are done.'
+        f"<ul>{listed}</ul>{broken}</div>"
+    )
+
+
+def _environment(suite: Suite) -> str:
+    seeds = ", ".join(str(seed) for seed in sorted({cell.seed for cell in suite.cells}))
+    took = "not ended" if suite.seconds is None else f"{suite.seconds / 60:.1f} minutes ({suite.seconds:.0f} s)"
+    entries = {
+        "command": suite.command,
+        "hardware": suite.hardware,
+        "seeds": seeds,
+        "time": took,
+        "cells": ", ".join(f"{cell.name} ({cell.status})" for cell in suite.cells),
+        **suite.versions,
+    }
+    listed = "".join(
+        f'<dt>{escape(key)}</dt><dd class="mono">{escape(value)}</dd>' for key, value in entries.items() if value
+    )
+    return f"<dl>{listed}</dl>"

@@ -1,0 +1,142 @@
+"""Writes a suite folder as the suite runner does, from a small model of learning: skills rise, answers follow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reasonenv.evaluate.samples import Sample, write_samples
+
+SKILL = {"prior": 0.0, "ei": 0.55, "grpo": 1.1}  # logits above the prior at the end of training
+ITERATIONS, ROLLOUTS = 30, 512
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished suite; tests read it and do not change it."""
+    return write_suite(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture
+def small_suite(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a small suite that a test may damage."""
+    return lambda **options: write_suite(tmp_path / "suite", **{"problems": 20, "drawn": 4, **options})
+
+
+@pytest.fixture(scope="session")
+def new_cell() -> Callable[..., None]:
+    return write_cell
+
+
+def write_suite(
+    folder: Path, *, seeds: tuple[int, ...] = (0, 1), problems: int = 120, drawn: int = 16, hostile: str = ""
+) -> Path:
+    """A finished suite of `SKILL`'s agents; `hostile` is appended to what every policy writes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    suite = {
+        "name": "quickstart",
+        "title": "Can two agents teach a tiny model to chain sums?",
+        "description": "A 0.9 M parameter model learns Chain from reference solutions, then from its own answers.",
+        "baseline": "prior",
+        "command": "reasonenv bench run quickstart",
+        "ks": [1, 2, 4, 8, 16],
+        "versions": {"reasonenv": "0.1.0", "torch": "2.13.0", "python": "3.11.9"},
+        "hardware": "2 cores, 24 GiB",
+        "seconds": 431.5,
+    }
+    (folder / "suite.json").write_text(json.dumps(suite))
+    easy = np.random.default_rng(7).normal(0.2, 1.6, problems)  # what each problem asks, the same for every cell
+    with (folder / "problems.jsonl").open("w") as file:
+        for i in range(problems):
+            file.write(
+                json.dumps({"id": f"chain-test-{i:03d}", "question": _question(i), "answer": str(_gold(i))}) + "\n"
+            )
+    for agent, skill in SKILL.items():
+        for seed in seeds:
+            rng = np.random.default_rng([seed, len(agent)])
+            cell = folder / "cells" / f"{agent}-{seed}"
+            trained = agent != "prior"
+            write_cell(cell, agent=agent, seed=seed, rollouts=ITERATIONS * ROLLOUTS if trained else 0)
+            write_samples(cell / "evaluation.jsonl", _samples(rng, easy + skill, drawn, hostile))
+            (cell / "metrics.jsonl").write_text(_training(rng, skill) if trained else "")
+    return folder
+
+
+def write_cell(folder: Path, *, agent: str, seed: int, **changes: Any) -> None:
+    """One `cell.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {
+        "agent": agent,
+        "env": "reasonenv/Chain-Response-v0",
+        "policy": "tiny",
+        "seed": seed,
+        "hash": "0" * 16,
+        "status": "done",
+        "error": None,
+        "rollouts": 0,
+        "tokens": 900_000,
+        "updates": 30,
+        "seconds": 61.5,
+    }
+    (folder / "cell.json").write_text(json.dumps({**record, **changes}))
+
+
+def _gold(i: int) -> int:
+    return (3 + i % 7) * (2 + i % 3) + i % 9
+
+
+def _question(i: int) -> str:
+    return f"Start with {3 + i % 7}. Multiply by {2 + i % 3}. Add {i % 9}. What is the result?"
+
+
+def _samples(rng: np.random.Generator, logits: Any, drawn: int, hostile: str) -> list[Sample]:
+    samples = []
+    for i, logit in enumerate(logits):
+        for index in range(drawn + 1):
+            greedy = index == drawn
+            right = logit > 0 if greedy and abs(logit) > 0.7 else rng.random() < 1 / (1 + np.exp(-logit))
+            silent = not right and rng.random() < 0.12
+            odd = not right and not silent and rng.random() < 0.08
+            shown = _gold(i) if right else _gold(i) + int(rng.integers(1, 4))
+            answer = "" if silent else f"\n#### {'twelve' if odd else shown}"
+            product = (3 + i % 7) * (2 + i % 3)
+            samples.append(
+                Sample(
+                    problem_id=f"chain-test-{i:03d}",
+                    index=0 if greedy else index,
+                    greedy=greedy,
+                    correct=bool(right),
+                    reason="correct" if right else "no_answer" if silent else "unparsable_answer" if odd else "wrong",
+                    extracted=None if silent else "twelve" if odd else str(shown),
+                    length=int(rng.integers(18, 40)) if answer else 64,
+                    truncated=silent,
+                    text=f"{3 + i % 7} * {2 + i % 3} = {product}\n{product} + {i % 9} = {shown}{answer}{hostile}",
+                )
+            )
+    return samples
+
+
+def _training(rng: np.random.Generator, skill: float) -> str:
+    rows = []
+    for step in range(1, ITERATIONS + 1):
+        level = 1 / (1 + np.exp(-0.1 - skill * (1 - np.exp(-step / 10))))
+        row = {
+            "iteration": step,
+            "rollouts": step * ROLLOUTS,
+            "tokens": step * 30_000,
+            "updates": step,
+            "seconds": 2.0 * step,
+            "reward": float(level + rng.normal(0, 0.02)),
+            "accuracy": float(level),
+            "entropy": float(0.5 * np.exp(-skill * step / 20) + rng.normal(0, 0.01)),
+            "truncated": 0.05,
+        }
+        if step % 5 == 0 or step == 1:
+            row["eval/accuracy"] = float(level + rng.normal(0, 0.015))
+        rows.append(json.dumps(row) + "\n")
+    return "".join(rows)

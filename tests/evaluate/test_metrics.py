@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reasonenv.errors import UserError
+from reasonenv.evaluate import metrics
+from reasonenv.evaluate.metrics import avg_at_k, maj_at_k, pass_at_k, scores, summarise, vote_key
+from reasonenv.evaluate.samples import Sample
+
+ANSWERS = st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=7)
+
+
+def sample(problem: str, index: int, answer: str | None, gold: str = "18", **changes: object) -> Sample:
+    correct = answer is not None and vote_key(answer) == vote_key(gold)
+    reason = "no_answer" if answer is None else "correct" if correct else "wrong"
+    fields: dict[str, object] = {
+        "problem_id": problem,
+        "index": index,
+        "greedy": False,
+        "correct": correct,
+        "reason": reason,
+        "extracted": answer,
+        "length": 5,
+        "truncated": answer is None,
+        "text": f"#### {answer}",
+    }
+    return Sample(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def test_pass_at_k_gold() -> None:
+    # n = 5, c = 2, k = 3: of C(5,3) = 10 subsets only the C(3,3) = 1 of all wrong answers fails, so 9/10.
+    assert pass_at_k(5, 2, 3) == pytest.approx(0.9)
+    # n = 4, c = 1, k = 1 is the share of correct samples; n - c < k cannot fail.
+    assert pass_at_k(4, 1, 1) == 0.25
+    assert pass_at_k(4, 2, 3) == 1.0
+    assert pass_at_k(96, 0, 96) == 0.0
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=8), st.data())
+def test_pass_at_k_is_the_share_of_subsets_with_a_correct_sample(flags: list[bool], data: st.DataObject) -> None:
+    k = data.draw(st.integers(1, len(flags)))
+    subsets = list(combinations(flags, k))
+    assert pass_at_k(len(flags), sum(flags), k) == pytest.approx(sum(map(any, subsets)) / len(subsets))
+
+
+def test_pass_at_k_survives_large_n() -> None:
+    # c = 1: the one correct sample is among k of n with chance k / n.
+    assert pass_at_k(10_000, 1, 2_500) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("n", "c", "k"), [(4, 1, 5), (4, 1, 0), (0, 0, 1), (4, 5, 2), (4, -1, 2)])
+def test_impossible_counts_are_refused(n: int, c: int, k: int) -> None:
+    with pytest.raises(UserError, match=r"k is|impossible"):
+        pass_at_k(n, c, k)
+
+
+def test_maj_at_n_gold() -> None:
+    # Votes 2 : 2 : 1; the right answer shares the lead with one other.
+    assert maj_at_k(["a", "a", "b", "b", "c"], [True, True, False, False, False], 5) == 0.5
+    # A lone right answer wins when the others do not vote, and nobody voting earns nothing.
+    assert maj_at_k(["a", None, None], [True, False, False], 3) == 1.0
+    assert maj_at_k([None, None], [False, False], 2) == 0.0
+
+
+def test_maj_at_k_below_n_gold() -> None:
+    # a a b, k = 2, a right. Subsets: aa -> 1, ab -> 1/2, ab -> 1/2, mean 2/3.
+    assert maj_at_k(["a", "a", "b"], [True, True, False], 2) == pytest.approx(2 / 3)
+
+
+@given(ANSWERS, st.data())
+def test_maj_at_k_is_the_mean_vote_over_all_subsets(answers: list[str | None], data: st.DataObject) -> None:
+    k = data.draw(st.integers(1, len(answers)))
+
+    def vote(subset: tuple[str | None, ...]) -> Fraction:
+        cast = [a for a in subset if a is not None]
+        lead = max((cast.count(a) for a in cast), default=0)
+        tied = {a for a in cast if cast.count(a) == lead}
+        return Fraction("a" in tied, max(len(tied), 1))
+
+    subsets = list(combinations(answers, k))
+    expected = float(sum((vote(s) for s in subsets), Fraction()) / len(subsets))
+    assert maj_at_k(answers, [a == "a" for a in answers], k) == pytest.approx(expected)
+    assert maj_at_k(answers[::-1], [a == "a" for a in answers[::-1]], k) == pytest.approx(expected)
+
+
+def test_random_subsets_agree_with_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, right = list("aaaaabbbbccd"), [True] * 5 + [False] * 7
+    exact = maj_at_k(answers, right, 6)  # C(12, 6) = 924 subsets
+    metrics._plurality.cache_clear()
+    metrics._subsets.cache_clear()
+    monkeypatch.setattr(metrics, "EXACT_SUBSETS", 0)
+    estimate = maj_at_k(answers, right, 6)
+    metrics._plurality.cache_clear()
+    metrics._subsets.cache_clear()
+    assert estimate != exact
+    assert estimate == pytest.approx(exact, abs=4 * 0.5 / metrics.RANDOM_SUBSETS**0.5)  # four standard errors
+
+
+def test_avg_at_k_is_pass_at_1() -> None:
+    assert avg_at_k([True, False, False, True]) == pass_at_k(4, 2, 1) == 0.5
+
+
+def test_equal_numbers_vote_together() -> None:
+    for same in ("18", "18.0", " 18 ", "$18", "+18", "36/2", "18.", "018"):
+        assert vote_key(same) == Fraction(18), same
+    assert vote_key("1,234.5") == Fraction(2469, 2)
+    assert vote_key("-.5") == vote_key("−1/2") == Fraction(-1, 2)
+
+
+@pytest.mark.parametrize("text", ["1e999999999", "1/0", "12,34", "x", "9" * 5000, "nan", ".", "$", "1.2.3"])
+def test_what_is_no_plain_number_votes_as_its_text(text: str) -> None:
+    assert vote_key(text) == text
+
+
+def test_nothing_does_not_vote() -> None:
+    assert vote_key(None) is vote_key("") is vote_key("  ") is None
+
+
+def test_summary_gold() -> None:
+    # p: greedy right, samples 18 18.0 17 none -> avg 1/2, pass@4 1, maj@4: 18 leads 2 : 1 -> 1, answered 4/5.
+    # q: greedy wrong, samples 1 1 2 18        -> avg 1/4, pass@4 1, maj@4: 1 leads        -> 0, answered 5/5.
+    p = [sample("p", 0, "18", greedy=True), *(sample("p", i, a) for i, a in enumerate(["18", "18.0", "17", None]))]
+    q = [sample("q", 0, "3", greedy=True), *(sample("q", i, a) for i, a in enumerate(["1", "1", "2", "18"]))]
+    found = {metric: estimate.value for metric, estimate in summarise([*p, *q], [1, 4]).items()}
+    assert found == pytest.approx(
+        {
+            "maj@1": 0.5,
+            "avg@4": 0.375,
+            "maj@4": 0.5,
+            "pass@1": 0.375,
+            "pass@4": 1.0,
+            "answered": 0.9,
+            "truncated": 0.1,
+            "unverified": 0.0,
+        }
+    )
+    assert all(e.low <= e.value <= e.high and e.n == 2 for e in summarise([*p, *q], [1, 4]).values())
+
+
+def test_our_failures_are_not_wrong_answers() -> None:
+    # Of q's two samples one timed out: the other alone counts, and pass@2 cannot be known for q.
+    p = [sample("p", 0, "18"), sample("p", 1, "1")]
+    q = [sample("q", 0, "18"), sample("q", 1, "18", correct=False, reason="timeout")]
+    found = scores([*p, *q], [1, 2])
+    assert found["avg@2"] == {"p": 0.5, "q": 1.0}
+    assert found["pass@2"] == {"p": 1.0}
+    assert found["unverified"] == {"p": 0.0, "q": 0.5}
+
+
+def test_an_unparsable_answer_does_not_vote() -> None:
+    odd = [sample("p", i, "twelve", reason="unparsable_answer") for i in range(3)]
+    assert scores([*odd, sample("p", 3, "18")], [4])["maj@4"] == {"p": 1.0}
+
+
+def test_bad_requests_are_refused() -> None:
+    with pytest.raises(UserError, match="no samples"):
+        summarise([], [1])
+    with pytest.raises(UserError, match="k is 3 but there are 2 samples"):
+        summarise([sample("p", 0, "1"), sample("p", 1, "1")], [3])
+    with pytest.raises(UserError, match="stored twice"):
+        summarise([sample("p", 0, "1"), sample("p", 0, "1")], [1])
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 2**32 - 1))
+def test_more_samples_never_lower_pass_at_k(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    drawn = [sample(f"{i}", j, str(rng.integers(17, 20))) for i in range(5) for j in range(8)]
+    found = summarise(drawn, [1, 2, 4, 8])
+    curve = [found[f"pass@{k}"].value for k in (1, 2, 4, 8)]
+    assert curve == sorted(curve)

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reasonenv.errors import UserError
+from reasonenv.evaluate.metrics import scores
+from reasonenv.evaluate.report import console_table, write_report
+from reasonenv.evaluate.samples import Sample, read_samples, write_samples
+from reasonenv.evaluate.stats import mean_interval, paired_difference
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+HOSTILE = (
+    "<script>document.title='owned'</script></pre></textarea><img src=x onerror=\"document.title='owned'\">"
+    "$title ${style} {{x}} %s --></script><style>*{display:none}</style>\x00\ud800\u202e"
+)
+
+
+class Outline(HTMLParser):
+    """Tags by name, and the text of all `pre`."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.written: list[str] = []
+        self.inside = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.inside = tag == "pre"
+        if self.inside:
+            self.written.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = False
+
+    def handle_data(self, data: str) -> None:
+        if self.inside:
+            self.written[-1] += data
+
+
+def page_of(folder: Path) -> str:
+    return write_report(folder).read_text(encoding="utf-8")
+
+
+def evaluation(folder: Path, agent: str, seed: int) -> dict[str, dict[str, float]]:
+    found = scores(read_samples(folder / "cells" / f"{agent}-{seed}" / "evaluation.jsonl"), [1, 16])
+    return {metric: dict(values) for metric, values in found.items()}
+
+
+def test_numbers_are_those_of_the_stored_samples(finished: Path) -> None:
+    page = page_of(finished)
+    prior, grpo = ([evaluation(finished, agent, seed) for seed in (0, 1)] for agent in ("prior", "grpo"))
+    problems = sorted(prior[0]["maj@1"])
+    with (finished / "table.csv").open() as file:
+        rows = {(r["agent"], r["metric"]): r for r in csv.DictReader(file) if r["seed"] == "mean"}
+    for metric in ("maj@1", "avg@16", "pass@16", "truncated"):
+        e = mean_interval([np.mean([table[metric][p] for table in grpo]) for p in problems])
+        assert f"{100 * e.value:.1f}<small>[{100 * e.low:.1f}, {100 * e.high:.1f}]</small>" in page
+        assert [float(rows["grpo", metric][key]) for key in ("value", "low", "high")] == [e.value, e.low, e.high]
+    a, b = ([[table["maj@1"][p] for p in problems] for table in tables] for tables in (grpo, prior))
+    d = paired_difference(a, b)
+    shown = f"grpo {100 * d.value:+.1f} points [{100 * d.low:+.1f}, {100 * d.high:+.1f}]"
+    assert shown in page
+    assert shown in console_table(finished)
+    assert float(rows["grpo", "maj@1 - prior"]["low"]) == d.low
+
+
+def test_the_verdict_says_what_the_intervals_say(small_suite: Callable[..., Path]) -> None:
+    folder = small_suite(problems=60)
+    assert "ei and grpo are better than prior" in console_table(folder)
+    # Give grpo the answers of the prior: no difference at all, and ei is better than it.
+    for seed in (0, 1):
+        write_samples(
+            folder / "cells" / f"grpo-{seed}" / "evaluation.jsonl",
+            read_samples(folder / "cells" / f"prior-{seed}" / "evaluation.jsonl"),
+        )
+    table = console_table(folder)
+    assert "ei is better than prior" in table
+    assert "grpo is not distinguishable from prior (grpo +0.0 points" in table
+    assert "ei is better than grpo" in table
+
+
+def test_the_same_folder_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    assert page_of(finished) == page_of(copy) == page_of(copy)
+
+
+def test_the_page_needs_nothing_from_outside(finished: Path) -> None:
+    page = page_of(finished)
+    assert not re.search(r"https?:|//[a-z]|url\(|@import|<link|<img|<iframe", page)
+    assert not [attrs for _, attrs in Outline(page).tags if {"src", "href", "onload", "onclick"} & attrs.keys()]
+    assert "default-src 'none'" in page
+
+
+def test_a_hostile_completion_is_inert_text(small_suite: Callable[..., Path]) -> None:
+    clean = Outline(page_of(small_suite()))
+    soiled = Outline(page_of(small_suite(hostile=HOSTILE)))
+    assert [tag for tag, _ in soiled.tags] == [tag for tag, _ in clean.tags]  # not one element more
+    seen = HOSTILE.replace("\ud800", "?")
+    assert all(text.endswith(seen) for text in soiled.written)
+    assert len(soiled.written) == len(clean.written) > 10
+
+
+def test_names_and_errors_are_inert_too(small_suite: Callable[..., Path], new_cell: Callable[..., None]) -> None:
+    folder = small_suite()
+    before = [tag for tag, _ in Outline(page_of(folder)).tags if tag == "script"]
+    new_cell(folder / "cells" / "x", agent=HOSTILE[:-2], seed=0, env="<script>", status="failed", error=HOSTILE)
+    suite = json.loads((folder / "suite.json").read_text())
+    (folder / "suite.json").write_text(json.dumps({**suite, "title": HOSTILE, "command": HOSTILE, "hardware": HOSTILE}))
+    assert [tag for tag, _ in Outline(page_of(folder)).tags if tag == "script"] == before == ["script"]
+
+
+def test_an_unfinished_suite_reports_what_it_has_and_what_it_lacks(
+    small_suite: Callable[..., Path], new_cell: Callable[..., None]
+) -> None:
+    folder = small_suite(problems=60)
+    cells = folder / "cells"
+    new_cell(cells / "grpo-1", agent="grpo", seed=1, status="failed", error="RuntimeError: out of memory")
+    new_cell(cells / "ei-1", agent="ei", seed=1, status="running")
+    (cells / "ei-1" / "evaluation.jsonl").unlink()
+    with (cells / "ei-1" / "metrics.jsonl").open("a") as file:
+        file.write('{"iteration": 31, "rew')  # being written
+    shutil.rmtree(cells / "prior-1")
+    page, table = page_of(folder), console_table(folder)
+    for lost in ("grpo, seed 1: failed", "ei, seed 1: running", "prior, seed 1: not started"):
+        assert lost in page
+        assert f"missing: {lost}" in table
+    assert "RuntimeError: out of memory" in page
+    assert "grpo is better than prior" in table or "ei and grpo are better than prior" in table
+
+
+def test_a_suite_without_any_result_still_has_a_page(
+    small_suite: Callable[..., Path], new_cell: Callable[..., None]
+) -> None:
+    folder = small_suite()
+    shutil.rmtree(folder / "cells")
+    assert "No cell has started yet" in page_of(folder)
+    assert "no cell has started yet" in console_table(folder)
+    new_cell(folder / "cells" / "grpo-0", agent="grpo", seed=0, status="running")
+    assert "No agent can be compared with prior yet" in page_of(folder)
+    assert "prior, seed 0: not started" in console_table(folder)
+
+
+def test_greedy_answers_alone_are_enough(small_suite: Callable[..., Path]) -> None:
+    folder = small_suite(problems=60, drawn=0)
+    assert "No data yet." in page_of(folder)  # pass@k needs samples
+    assert "ei and grpo are better than prior" in console_table(folder)
+
+
+def test_settings_are_never_compared_with_each_other(
+    small_suite: Callable[..., Path], new_cell: Callable[..., None]
+) -> None:
+    folder = small_suite()
+    new_cell(folder / "cells" / "grpo-0", agent="grpo", seed=0, env="reasonenv/SVAMP-Response-v0")
+    table = console_table(folder)
+    assert "reasonenv/SVAMP-Response-v0 from tiny" in table
+    assert "grpo, seed 0: not started" in table.split("reasonenv/SVAMP")[0]
+    assert "No agent can be compared" in table.split("reasonenv/SVAMP")[1]
+
+
+def test_failures_of_the_verifier_are_shown(small_suite: Callable[..., Path]) -> None:
+    folder = small_suite()
+    path = folder / "cells" / "prior-0" / "evaluation.jsonl"
+    first, *rest = read_samples(path)
+    write_samples(path, [Sample(**{**vars(first), "correct": False, "reason": "timeout"}), *rest])
+    assert "unverified" in console_table(folder)
+    assert "timeout" in page_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "suite.json").unlink(), "no suite.json"),
+        (lambda f: (f / "suite.json").write_text("{}"), "field 'name' is None"),
+        (lambda f: (f / "cells" / "ei-0" / "cell.json").write_text("["), "cell.json: not a JSON object"),
+        (lambda f: (f / "cells" / "ei-0" / "metrics.jsonl").write_text('{"a": 1}\nx\n'), "metrics.jsonl:2: not a JSON"),
+        (lambda f: (f / "cells" / "ei-0" / "evaluation.jsonl").write_text("x\n"), "evaluation.jsonl:1: not a JSON"),
+    ],
+)
+def test_a_damaged_folder_is_named(
+    small_suite: Callable[..., Path], damage: Callable[[Path], object], message: str
+) -> None:
+    folder = small_suite()
+    damage(folder)
+    with pytest.raises(UserError, match=message):
+        write_report(folder)
+
+
+# Appended to a copy of the page: reports errors and what the browser's controls do, as attributes of <body>.
+PROBE = """<script>
+const state = document.body.dataset, all = selector => [...document.querySelectorAll(selector)];
+const visible = selector => all(selector).filter(e => e.offsetParent !== null);
+state.errors = window.failures.join("|");
+state.first = all("output")[0].textContent;
+all("[data-step='1']")[0].click();
+state.second = all("output")[0].textContent;
+const agent = all("select")[0]; agent.value = "grpo"; agent.dispatchEvent(new Event("change"));
+state.agents = [...new Set(visible(".card").map(card => card.dataset.agent))].join(",");
+state.problems = visible(".problem").length;
+state.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+state.title = document.title;
+</script>"""
+TRAP = "<script>window.failures=[];addEventListener('error',e=>failures.push(e.message))</script>"
+
+
+def dom_of(page: str, folder: Path) -> str:
+    """What the page has become once its scripts have run."""
+    (folder / "page.html").write_text(page, encoding="utf-8")
+    command = f"{CHROMIUM} --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
+    command += " --disable-background-networking --disable-component-update --window-size=500,900 --dump-dom"
+    return subprocess.run(
+        [*command.split(), f"--user-data-dir={folder / 'profile'}", (folder / "page.html").as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a chromium on the PATH to run the page's script for real")
+def test_the_page_works_in_a_real_browser(small_suite: Callable[..., Path], tmp_path: Path) -> None:
+    page = page_of(small_suite(hostile=HOSTILE))
+    assert "<output>1 of 12</output>" in dom_of(page, tmp_path)  # its own policy lets its own script run
+    page = re.sub(r"script-src '[^']*'", "script-src 'unsafe-inline'", page)  # weaker than ours: lets the probe run
+    page = page.replace("</title>", f"</title>{TRAP}", 1).replace("</body>", f"{PROBE}</body>")
+    state = next(attrs for tag, attrs in Outline(dom_of(page, tmp_path)).tags if tag == "body")
+    assert state["data-errors"] == ""
+    assert (state["data-first"], state["data-second"]) == ("1 of 12", "2 of 12")
+    assert (state["data-agents"], state["data-problems"]) == ("grpo", "1")
+    assert state["data-wide"] == "0"  # nothing scrolls sideways
+    assert state["data-title"] == "Can two agents teach a tiny model to chain sums?"
