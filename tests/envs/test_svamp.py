@@ -55,10 +55,13 @@ def test_every_step_is_exactly_true_and_the_last_one_is_the_answer(splits: tuple
     assert sorted(without_steps) == ["svamp/chal-555", "svamp/chal-680"]
 
 
-def test_the_split_does_not_depend_on_the_order_of_the_file(splits: tuple[Task, Task], data_folder: Path) -> None:
+def test_the_split_does_not_depend_on_the_order_of_the_file(
+    splits: tuple[Task, Task], data_folder: Path, tmp_path: Path
+) -> None:
     rows = json.loads((data_folder / "svamp/SVAMP.json").read_text())
     assert [row["ID"] for row in rows] == [f"chal-{i}" for i in range(1, 1001)]  # so ids carry the published order
-    assert splits[0].problems[0].id == "svamp/chal-1"
+    (tmp_path / "SVAMP.json").write_text(json.dumps(rows[::-1]))
+    assert svamp(data=tmp_path).fingerprint == splits[0].fingerprint
 
 
 def test_nested_equations_become_several_steps_and_numbers_are_written_naturally(tmp_path: Path) -> None:
