@@ -19,7 +19,7 @@ _PHRASE = re.compile(r"[tT]he\s++(?:[fF]inal\s++)?[aA]nswer\s++is\b(?:\s++(?:the
 _LINE_END = re.compile(r"\n")
 _SENTENCE_END = re.compile(r"\n|[.;](?=\s)")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # \{ is a character, not a brace
-# What makes the number before it a part of a larger expression: an operator and an operand, or a variable ("2p", "3(x)").
+# What makes a number part of a larger expression: an operator and an operand, or a variable, behind it ("2p", "3(x)").
 _GOES_ON = re.compile(
     rf"\(|(?![{UNIT_LETTERS}])[A-Za-z](?![A-Za-z])|\s*+[-+*/×÷−–^]\s*+(?:[$(]|\.?[0-9]|[A-Za-z](?![A-Za-z]))"
 )
@@ -28,9 +28,9 @@ _GOES_ON = re.compile(
 def find_answer(text: str, policy: str = "last_number") -> str | None:
     r"""The answer as written in `text`, or None if nothing there looks like one.
 
-    `marked`: what stands in the last mark: `\boxed{..}` with balanced braces, `#### ..` to the end of its line, or "the
-    (final) answer is .." to the end of its sentence. Whichever stands last in the text counts; an empty or unclosed mark
-    is no mark. `last_number`: the same, or the last number in the text if nothing is marked.
+    `marked`: what stands in the last mark: `\boxed{..}` with balanced braces, `#### ..` to the end of its line, or
+    "the (final) answer is .." to the end of its sentence. Whichever stands last in the text counts; an empty or
+    unclosed mark is no mark. `last_number`: the same, or the last number in the text if nothing is marked.
     Raises `UserError` for another policy.
     """
     if policy not in POLICIES:
@@ -96,7 +96,7 @@ def _last_box(text: str, begin: int) -> tuple[int, str] | None:
     """Where the last closed, non-empty box ends, and its content."""
     limit, at = len(text), text.rfind(r"\boxed{", begin)
     while at >= 0:
-        # If a box is still open where a later, never closed one starts, then it is never closed either: no rescanning.
+        # Only up to the next box, which is empty or never closed: so is then what holds it, and nothing is read twice.
         depth, start = 0, at + len(r"\boxed")
         for brace in _BRACE.finditer(text, start, limit):
             depth += {"{": 1, "}": -1}.get(brace[0], 0)

@@ -15,8 +15,8 @@ KINDS = ("math",)
 def grade(text: str, gold: str, kind: str = "math", extract: str = "last_number") -> Verdict:
     """Whether the answer found in `text` equals `gold`, and if it could not be told, why.
 
-    `math` compares exact rational numbers (`numeric.parse_number`); `extract` is a policy of `extract.find_answer`. A gold
-    that is no number is `unparsable_gold` whatever the text says: nobody could have been right.
+    `math` compares exact rational numbers (`numeric.parse_number`); `extract` is a policy of `extract.find_answer`. A
+    gold that is no number is `unparsable_gold` whatever the text says: nobody could have been right.
     Raises `UserError` for an unknown kind or policy.
     """
     start = perf_counter()

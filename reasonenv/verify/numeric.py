@@ -36,11 +36,11 @@ _WHOLE = re.compile(
 )
 _WORD = re.compile(r"[A-Za-zÀ-ÖØ-öø-ɏ]+")
 # Words that change the value they follow, or that begin a second one. All else after a number is its unit.
-_NOT_UNITS = frozenset(
-    "hundred thousand million billion trillion dozen hundreds thousands millions billions trillions dozens "
-    "and or plus minus point half halves third thirds fifth fifths sixth sixths eighth eighths tenth tenths "
-    "two three four five six seven eight nine ten eleven twelve "
-    "squared cubed power factorial root sqrt pi x y z e i".split()
+_NOT_UNITS = re.compile(
+    r"(?:hundred|thousand|million|billion|trillion|dozen|third|fifth|sixth|eighth|tenth)s?|half|halves"
+    r"|and|or|plus|minus|point|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
+    r"|squared|cubed|power|factorial|root|sqrt|pi|x|y|z|e|i",
+    re.IGNORECASE,
 )
 
 _WRAPPED = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
@@ -55,7 +55,8 @@ def parse_number(text: str) -> Fraction | None:
 
     Reads signs, thousands separators, currency, percent (a unit: 50% is 50), units after the number ("18 dollars"), a
     label before it ("x = 5"), fractions, mixed numbers, decimals, powers of ten up to `MAX_EXPONENT`, and the LaTeX of
-    all these. Words that change a value ("5 million", "2 and a half") make it unreadable. Never raises; the cost is bounded.
+    all these. Words that change a value ("5 million", "2 and a half") make it unreadable. Never raises; its cost is
+    bounded.
     """
     if len(text) > MAX_LENGTH:
         return None
@@ -87,7 +88,7 @@ def _is_unit(tail: str) -> bool:
     words = _WORD.findall(tail)
     if words and tail.startswith(words[0]) and len(words[0]) == 1 and words[0] not in UNIT_LETTERS:
         return False
-    return not any(word.lower() in _NOT_UNITS for word in words)
+    return not any(_NOT_UNITS.fullmatch(word) for word in words)
 
 
 def _without_latex(text: str) -> str:

@@ -1,0 +1,127 @@
+"""Chain: arithmetic in several steps, made on demand, with knobs for its difficulty.
+
+Source: made by this file, so there is no data to find and no licence to keep. Size: as many as are asked for.
+
+    question   (7+5)*3=?
+    steps      7+5=12 | 12*3=36
+    answer     36
+
+An expression is built from the left, one operation at a time, with brackets wherever precedence would read it
+otherwise: its value by the rules of arithmetic is also its value from left to right. Operands have exactly `digits`
+digits and no leading zero; values on the way may be negative.
+
+Problem i is a pure function of (seed, split, i) and the knobs. Whether a question belongs to `test` is decided by a
+hash of the question alone (one in ten does), so `train` and `test` share no question, whatever their seeds and sizes.
+Within a split questions are drawn independently, so in a small space they repeat: three one-digit operands have only
+9^3 * 3^2 = 6,561 questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+from reasonenv.core import Problem
+from reasonenv.errors import UserError, unknown
+from reasonenv.seeding import derive_seed, generator
+from reasonenv.tasks import Task
+from reasonenv.verify.grade import verify_math
+
+SIZES = {"train": 10_000, "test": 1_000}
+OPERATORS = "+-*"
+INSTRUCTION = "Work left to right, one operation a line, then #### and the result."
+
+
+def chain(
+    *,
+    split: str = "train",
+    size: int | None = None,
+    seed: int = 0,
+    operands: int = 3,
+    digits: int = 1,
+    operators: str = OPERATORS,
+) -> Task:
+    """Chains of `operands` numbers (2..12) of `digits` digits (1..6), joined by `operators`, drawn from "+-*".
+
+    `size` problems: by default 10,000 in `train` and 1,000 in `test`. Raises `UserError` for a knob out of its range.
+    """
+    if split not in SIZES:
+        raise unknown("chain split", split, SIZES)
+    size = SIZES[split] if size is None else size
+    for name, value, low, high in (("operands", operands, 2, 12), ("digits", digits, 1, 6)):
+        if not low <= value <= high:
+            raise UserError(f"{name} is {value}; it must be {low} to {high}")
+    if size < 1:
+        raise UserError(f"size is {size}; it must be at least 1")
+    if not operators or not set(operators) <= set(OPERATORS) or len(set(operators)) < len(operators):
+        raise UserError(f"operators is {operators!r}; it must name one or more of {OPERATORS!r}, each once")
+    used = "".join(operator for operator in OPERATORS if operator in operators)  # their order means nothing
+    problems = Chains(split, size, seed, operands, digits, used)
+    return Task("Chain", split, problems, verify_math, INSTRUCTION, _longest_solution(operands, digits, used) + 1)
+
+
+@dataclass(frozen=True)
+class Chains(Sequence[Problem]):
+    """The problems of one split, each made when it is asked for."""
+
+    split: str
+    size: int
+    seed: int
+    operands: int
+    digits: int
+    operators: str
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[Problem]:
+        return (self._problem(index) for index in range(self.size))
+
+    @overload
+    def __getitem__(self, index: int) -> Problem: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Problem, ...]: ...
+    def __getitem__(self, index: int | slice) -> Problem | tuple[Problem, ...]:
+        chosen = range(self.size)[index]
+        return self._problem(chosen) if isinstance(chosen, int) else tuple(map(self._problem, chosen))
+
+    def _problem(self, index: int) -> Problem:
+        rng = generator(self.seed, "chain", self.split, index)
+        while True:
+            numbers = rng.integers(10 ** (self.digits - 1), 10**self.digits, size=self.operands).tolist()
+            choices = rng.integers(len(self.operators), size=self.operands - 1).tolist()
+            question, steps, value = _work(numbers, [self.operators[choice] for choice in choices])
+            if _split(question) == self.split:
+                return Problem(f"chain/{self.split}/{self.seed}/{index}", question, str(value), steps)
+
+
+def _split(question: str) -> str:
+    return "test" if derive_seed("chain", "split", question) % 10 == 0 else "train"
+
+
+def _work(numbers: list[int], operators: list[str]) -> tuple[str, tuple[str, ...], int]:
+    """The question, its steps and its value."""
+    expression, value, steps = str(numbers[0]), numbers[0], []
+    weak = False  # the last operation of the expression binds less than *
+    for operator, number in zip(operators, numbers[1:], strict=True):
+        expression = (
+            f"({expression}){operator}{number}" if weak and operator == "*" else f"{expression}{operator}{number}"
+        )
+        weak = operator != "*"
+        result = {"+": value + number, "-": value - number, "*": value * number}[operator]
+        steps.append(f"{value}{operator}{number}={result}")
+        value = result
+    return f"{expression}=?", tuple(steps), value
+
+
+def _longest_solution(operands: int, digits: int, operators: str) -> int:
+    """A bound on the characters of a reference solution: each value at its largest, signed if there is a minus."""
+    largest = value = 10**digits - 1
+    sign, length, width = int("-" in operators), 0, digits
+    for _ in range(operands - 1):
+        value = value * largest if "*" in operators else value + largest
+        step = width + 1 + digits + 1  # "7+5="
+        width = sign + len(str(value))
+        length += step + width + 1  # and a line break
+    return length + len("#### ") + width

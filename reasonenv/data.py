@@ -1,0 +1,158 @@
+"""Finds the files of published data sets and reads their records. A broken record is an error, never skipped."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reasonenv.core import Problem
+from reasonenv.errors import UserError
+
+VARIABLE = "REASONENV_DATA"
+_REVISION = "refs/convert/parquet"  # the hub keeps every data set as parquet there, under names that do not change
+_GAP = re.compile(r"[\s,]*")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set lives: its original file under a data folder, and its copy on the Hugging Face hub."""
+
+    path: str  # "gsm8k/train.jsonl"
+    repo: str  # "openai/gsm8k"
+    parquet: tuple[str, ...]  # that together hold the records of `path`
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a data file, and where it stands for messages about it."""
+
+    where: str  # "train.jsonl, line 7"
+    fields: dict[str, Any]
+
+    def text(self, name: str) -> str:
+        """The field's text, spaces at its ends removed. Raises `UserError` if it is missing, empty or not text."""
+        value = self.fields.get(name)
+        if not isinstance(value, str) or not value.strip():
+            raise UserError(f"{self.where}: field {name!r} is {value!r}; it must be a text that is not empty")
+        return value.strip()
+
+
+def records(source: Source, data: str | Path | None) -> list[Record]:
+    """All records of a data set, in file order.
+
+    `data` is its file or a folder that holds it; None looks under the folder in `REASONENV_DATA`, then on the hub.
+    Raises `UserError` if it is nowhere, or if a record is broken.
+    """
+    found = [record for path in _find(source, data) for record in read(path)]
+    if not found:
+        raise UserError(f"{source.path} holds no records; give a complete copy of it")
+    return found
+
+
+def first(problems: Sequence[Problem], limit: int | None) -> tuple[Problem, ...]:
+    """The first `limit` problems, or all. Raises `UserError` for a limit below 1."""
+    if limit is not None and limit < 1:
+        raise UserError(f"limit is {limit}; it must be at least 1, or left out for all problems")
+    return tuple(problems[:limit])
+
+
+def read(path: Path) -> list[Record]:
+    """The records of a `.json` list, a `.parquet` table, or a file of JSON lines (any other name)."""
+    if path.suffix == ".parquet":
+        table = _parquet().read_table(path)
+        return [Record(f"{path}, row {i}", row) for i, row in enumerate(table.to_pylist(), start=1)]
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {line}: not UTF-8 ({error.reason}); give the file as published") from None
+    return _read_list(path, text) if path.suffix == ".json" else _read_lines(path, text)
+
+
+def _read_lines(path: Path, text: str) -> list[Record]:
+    lines = text.removesuffix("\n").split("\n") if text else []
+    return [_record(f"{path}, line {number}", _parse(path, line, number)) for number, line in enumerate(lines, start=1)]
+
+
+def _read_list(path: Path, text: str) -> list[Record]:
+    values = _parse(path, text, 1)
+    if not isinstance(values, list):
+        raise UserError(f"{path}, line 1: holds a {type(values).__name__}; it must be a list of records")
+    found, decoder, line, at = [], json.JSONDecoder(), 1, text.index("[") + 1
+    for value in values:  # read once more, one by one: only this tells the line of each
+        match = _GAP.match(text, at)
+        start = match.end() if match else at
+        line += text.count("\n", at, start)
+        found.append(_record(f"{path}, line {line}", value))
+        _, at = decoder.raw_decode(text, start)
+        line += text.count("\n", start, at)
+    return found
+
+
+def _parse(path: Path, text: str, line: int) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"{path}, line {line + error.lineno - 1}, column {error.colno}"
+        raise UserError(f"{where}: not JSON ({error.msg}); mend the line, or give the file as published") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets nested without end
+        raise UserError(f"{path}, line {line}: not readable ({error}); give the file as published") from None
+
+
+def _record(where: str, value: Any) -> Record:
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: holds a {type(value).__name__}; a record must be a JSON object {{..}}")
+    return Record(where, value)
+
+
+def _find(source: Source, data: str | Path | None) -> list[Path]:
+    name = Path(source.path).name
+    if data is not None:
+        given = Path(data).expanduser()
+        for path in (given, given / source.path, given / name):
+            if path.is_file():
+                return [path]
+        raise _not_found(source, f"data={str(data)!r} is neither that file nor a folder that holds it")
+    folder = os.environ.get(VARIABLE)
+    if folder:
+        path = Path(folder).expanduser() / source.path
+        if path.is_file():
+            return [path]
+    return _download(source)
+
+
+def _download(source: Source) -> list[Path]:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        _parquet()
+        return [
+            Path(hf_hub_download(source.repo, file, repo_type="dataset", revision=_REVISION)) for file in source.parquet
+        ]
+    except (UserError, HfHubHTTPError, OSError) as error:  # no pyarrow, refused by the hub, no network or offline
+        raise _not_found(source, f"the hub failed: {' '.join(str(error).split())}") from None
+
+
+def _parquet() -> Any:
+    try:
+        return importlib.import_module("pyarrow.parquet")
+    except ImportError:
+        raise UserError("reading parquet needs the package pyarrow; pip install pyarrow") from None
+
+
+def _not_found(source: Source, why: str) -> UserError:
+    folder = os.environ.get(VARIABLE)
+    return UserError(
+        f"{source.path} not found ({why}). Give it in one of three ways: "
+        "(1) data=PATH, the file or a folder that holds it; "
+        f"(2) the environment variable {VARIABLE}=FOLDER with FOLDER/{source.path} in it (now {folder or 'not set'}); "
+        f"(3) the Hugging Face hub, {source.repo}, which needs a network and pip install pyarrow"
+    )

@@ -1,0 +1,144 @@
+"""Finding answers: the mark that stands last counts, and no text is expensive."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasonenv.errors import UserError
+from reasonenv.verify.extract import find_answer, step_value
+from reasonenv.verify.numeric import parse_number
+
+
+@pytest.mark.parametrize(
+    ("text", "marked", "found"),
+    [
+        ("1+1=2\n#### 18", "18", "18"),
+        ("####18 apples\nand 5 more", "18 apples", "18 apples"),
+        ("#### 3 #### 4", "4", "4"),
+        ("#### 3, 4, 5", "3, 4, 5", "3, 4, 5"),
+        (r"so \boxed{\frac{1}{2}} of 7", r"\frac{1}{2}", r"\frac{1}{2}"),
+        (r"\boxed{\text{a \} b} 5} 7", r"\text{a \} b} 5", r"\text{a \} b} 5"),
+        (r"\boxed{\boxed{5}}", "5", "5"),
+        (r"\boxed{3} no, \boxed{4", "3", "3"),  # never closed: no mark
+        (r"\boxed{5", None, "5"),
+        (r"\boxed{} 5", None, "5"),
+        ("####\n5", None, "5"),
+        ("##### 7", None, "7"),  # a heading
+        ("The answer is 18.50 dollars. I used 3 steps.", "18.50 dollars", "18.50 dollars"),
+        ("the final answer is:\n**18**", "**18**", "**18**"),
+        ("The answer is therefore 3.", "3.", "3."),
+        ("The answer is 3. Wait, the answer is 4", "4", "4"),
+        (r"The final answer is $\boxed{18}$.", "18", "18"),
+        (r"\boxed{18} #### 19", "19", "19"),
+        (r"#### 19 \boxed{18}", "18", "18"),
+        (r"\boxed{18}, so the answer is 20", "20", "20"),
+        ("the answer is 20\n#### 21", "21", "21"),
+        ("none", None, None),
+        ("", None, None),
+        ("He has 5 of 1,234.", None, "1,234"),
+        ("5, 6", None, "6"),
+        ("is -$5.", None, "-$5"),
+        ("10-5", None, "5"),  # after an operand a minus subtracts
+        ("12 -5", None, "5"),
+        ("it took 3 1/2 hours", None, "3 1/2"),
+        ("on 12/25/2024", None, "2024"),
+        (r"leaves \frac{3}{4} of it", None, r"\frac{3}{4}"),
+        ("about 1.5e3 m", None, "1.5e3"),
+    ],
+)
+def test_the_last_mark_counts_and_only_without_one_the_last_number(
+    text: str, marked: str | None, found: str | None
+) -> None:
+    assert find_answer(text, "marked") == marked
+    assert find_answer(text, "last_number") == found
+
+
+@given(st.text(), st.integers(-(10**9), 10**9))
+def test_a_mark_at_the_end_is_found_behind_any_text(before: str, n: int) -> None:
+    assert find_answer(f"{before}\n#### {n}", "marked") == str(n)
+    assert find_answer(f"{before}\n\\boxed{{{n}}}", "marked") == str(n)
+    assert find_answer(f"{before}\nThe answer is {n}", "marked") == str(n)
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1), st.sampled_from([", ", " and ", "\n", "; "]))
+def test_the_last_of_many_numbers_is_found(numbers: list[int], separator: str) -> None:
+    assert find_answer(separator.join(map(str, numbers))) == str(numbers[-1])
+
+
+def test_an_unknown_policy_is_a_user_error() -> None:
+    with pytest.raises(UserError, match="did you mean marked"):
+        find_answer("5", "market")
+
+
+@pytest.mark.parametrize(
+    ("step", "value"),
+    [
+        ("7+5=12", 12),
+        ("3-8=-5", -5),
+        ("So 48/2 = $<<48/2=24>>24 in 7 days", 24),
+        ("she has 3+4 = 7 apples in 2 bags", 7),
+        ("S + 143 = 200 - 16 = 184.", 184),
+        ("pay = $270.50", Fraction(541, 2)),
+        ("24 / 16 = 3/2", Fraction(3, 2)),
+        ("60 * 10% = 6 per day, 5 days", 6),
+        ("$20/hour * 35 = $700/week", 700),
+        ("so 60 remain", 60),
+        ("no numbers", None),
+        ("x = 3 + y", None),
+        ("A = 5 * 3", None),  # an operation that is not carried out is no value
+        ("2p/5 = 2p", None),
+        ("86 = 43(2)", None),
+        ("#### 12", None),
+        ("", None),
+    ],
+)
+def test_step_value(step: str, value: Fraction | None) -> None:
+    assert step_value(step) == value
+
+
+M = 100_000
+HOSTILE = {
+    "open boxes": (r"\boxed{" * M, None),
+    "nested boxes": (r"\boxed{" * M + "}" * M, None),
+    "empty boxes": (r"\boxed{}" * M, None),
+    "backslashes": (r"\boxed{" + "\\" * 10 * M, None),
+    "braces": ("{" * 10 * M, None),
+    "hashes": ("#" * 10 * M, None),
+    "empty marks": ("####\n" * M, None),
+    "empty phrases": ("the answer is " * M, None),
+    "empty sentences": ("the answer is . " * M, None),
+    "spaces": ("the" + " " * 10 * M, None),
+    "fractions": (r"\frac{" * M + "1", "1"),
+    "many numbers": ("1 " * 5 * M, "1"),
+    "commas": ("1," * 5 * M, "1"),
+    "signs": ("-" * 10 * M + "5", "-5"),
+    "equations": ("=" * 10 * M, None),
+    "annotations": ("<<>>" * 2 * M, None),
+    "unicode digits": ("٣" * 10 * M, None),
+    "nul bytes": ("\x00" * 10 * M, None),
+}
+
+
+@pytest.mark.parametrize(("text", "found"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_megabyte_of_anything_is_read_in_one_pass(text: str, found: str | None) -> None:
+    # A scan that is quadratic in a million characters would not come back while anybody waits.
+    assert find_answer(text) == found
+    assert find_answer(f"{text}\n#### 7") == "7"
+    assert step_value(text) in (None, 1, 5, -5)
+
+
+@pytest.mark.parametrize("text", ["9" * 10**6, "1" + ",234" * 250_000, "0." + "3" * 10**6, "1e" + "9" * 10**6])
+def test_a_number_of_a_million_digits_is_found_but_is_no_value(text: str) -> None:
+    for answer in (find_answer(text), find_answer(f"#### {text}"), text):
+        assert answer is not None
+        assert parse_number(answer) is None
+    assert step_value(f"1+1={text}") is None
+
+
+@given(st.text(alphabet="\\boxed{}#<>= the answer is 0123456789.,/-$\n"))
+def test_no_text_raises(text: str) -> None:
+    answer = find_answer(text)
+    assert answer is None or answer in text
+    step_value(text)
