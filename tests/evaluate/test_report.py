@@ -89,7 +89,21 @@ def test_the_verdict_says_what_the_intervals_say(small_suite: Callable[..., Path
     table = console_table(folder)
     assert "ei is better than prior" in table
     assert "grpo is not distinguishable from prior (grpo +0.0 points" in table
-    assert "ei is better than grpo" in table
+    assert "; ei exceeds grpo by +" in table
+
+
+def test_an_order_that_depends_on_the_seeds_is_told_as_it_is(small_suite: Callable[..., Path]) -> None:
+    # Seed 0: grpo above ei above prior. Seed 1: no grpo, ei perfect. So ei leads against the prior over its two seeds,
+    # and grpo exceeds it on the one seed that the two share.
+    folder = small_suite(problems=60)
+    shutil.rmtree(folder / "cells" / "grpo-1")
+    for agent, right in (("prior-0", 10), ("ei-0", 20), ("grpo-0", 32), ("prior-1", 10), ("ei-1", 60)):
+        path = folder / "cells" / agent / "evaluation.jsonl"
+        greedy = [s for s in read_samples(path) if s.greedy]
+        flags = [{"correct": i < right, "reason": "correct" if i < right else "wrong"} for i in range(len(greedy))]
+        write_samples(path, [Sample(**{**vars(s), **f}) for s, f in zip(greedy, flags, strict=True)])
+    # 32 - 20 = 12 of 60 problems, 20 points.
+    assert "ei is exceeded by grpo by +20.0 points" in console_table(folder)
 
 
 def test_the_same_folder_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:
@@ -186,6 +200,10 @@ def test_failures_of_the_verifier_are_shown(small_suite: Callable[..., Path]) ->
         (lambda f: (f / "suite.json").write_text("{}"), "field 'name' is None"),
         (lambda f: (f / "cells" / "ei-0" / "cell.json").write_text("["), "cell.json: not a JSON object"),
         (lambda f: (f / "cells" / "ei-0" / "metrics.jsonl").write_text('{"a": 1}\nx\n'), "metrics.jsonl:2: not a JSON"),
+        (
+            lambda f: shutil.copytree(f / "cells" / "ei-0", f / "cells" / "ei-0-old"),
+            "ei-0 and ei-0-old are both ei with seed 0",
+        ),
         (lambda f: (f / "cells" / "ei-0" / "evaluation.jsonl").write_text("x\n"), "evaluation.jsonl:1: not a JSON"),
     ],
 )

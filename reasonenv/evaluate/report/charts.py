@@ -11,6 +11,7 @@ Point = tuple[float, float]
 
 WIDTH, HEIGHT = 460, 300  # one chart fills a phone at about this size, so its 13 px text stays readable there
 TOP, BOTTOM, LEFT = 26, 44, 46
+LONGEST = 14  # characters of a name beside its line
 LINE = 15  # least distance between two labels at the ends of lines
 
 
@@ -85,7 +86,7 @@ def line_chart(
     ys += [y for s in drawn for _, low, high in s.band for y in (low, high)] + ([reference[1]] if reference else [])
     x_axis = log2_axis(xs) if log2 else from_zero_axis(max(xs))
     y_axis = linear_axis(ys, floor=0.0, ceiling=1.0) if percent else linear_axis(ys)
-    right = min(22 + 7.5 * max(len(s.name) for s in series), 130.0)  # of all, so that charts side by side align
+    right = 22 + 7.5 * max(len(_label(s.name)) for s in series)  # of all, so that charts side by side align
 
     def place(x: float, y: float) -> tuple[float, float]:
         across = LEFT + x_axis.scale(x) * (WIDTH - LEFT - right)
@@ -128,11 +129,15 @@ def line_chart(
         labels.append((y, s.name, s.colour))
     for y, name, colour in _spread(labels):
         style = f'style="fill:var({colour})"'
-        parts.append(f'<text class="label" {style} x="{edge + 9:.1f}" y="{y + 4.5:.1f}">{escape(name)}</text>')
+        parts.append(f'<text class="label" {style} x="{edge + 9:.1f}" y="{y + 4.5:.1f}">{escape(_label(name))}</text>')
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
         f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
     )
+
+
+def _label(name: str) -> str:
+    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
 
 
 def _tick(value: float, percent: bool = False) -> str:

@@ -169,9 +169,27 @@ def verdict(setting: Setting) -> str:
         if group:
             be = "is" if len(group) == 1 else "are"
             shown = ", ".join(f"{a} {points(against[a].estimate)}" for a in group)
-            clauses.append(f"{' and '.join(group)} {be} {verb} {baseline} ({shown})")
-    for d in setting.between:
-        verb = "is better than" if d.estimate.excludes_zero else "and"
-        tail = "" if d.estimate.excludes_zero else " cannot be told apart"
-        clauses.append(f"{d.agent} {verb} {d.other}{tail} ({points(d.estimate)})")
+            clauses.append(f"{_listed(group)} {be} {verb} {baseline} ({shown})")
+    if setting.between:
+        clauses.append(_lead(setting))
     return f"In greedy accuracy on {setting.problems} held-out problems, " + "; ".join(clauses) + "."
+
+
+def _lead(setting: Setting) -> str:
+    """How the highest agent stands to each of the others; with more than two, the other pairs are left to the table."""
+    best = max(setting.against, key=lambda agent: setting.against[agent].estimate.value)
+    beaten, level, above = [], [], []
+    for d in (d for d in setting.between if best in (d.agent, d.other)):
+        rival = d.other if d.agent == best else d.agent
+        if not d.estimate.excludes_zero:
+            level.append(f"{rival} ({d.agent} {points(d.estimate)})")
+        elif d.agent == best:
+            beaten.append(f"{rival} by {points(d.estimate)}")
+        else:  # over the seeds of this pair the order can differ from that over the seeds of the baseline
+            above.append(f"{rival} by {points(d.estimate)}")
+    groups = (("exceeds", beaten), ("cannot be told apart from", level), ("is exceeded by", above))
+    return f"{best} {'; it '.join(f'{verb} {_listed(rivals)}' for verb, rivals in groups if rivals)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -62,13 +62,20 @@ BUDGET = ("rollouts", "tokens", "updates", "seconds")
 
 
 def load_suite(folder: Path) -> Suite:
-    """Reads a suite folder. Raises `UserError` that names the file (and line) for anything missing or malformed."""
+    """Reads a suite folder. Raises `UserError` naming file and line of what is missing, malformed or double."""
     path = folder / "suite.json"
     if not path.is_file():
         raise UserError(f"{folder}: not a suite folder, it has no suite.json; give the folder of `reasonenv bench run`")
     record = _object(path.read_text(encoding="utf-8"), str(path))
     name = _field(record, "name", str, path)
     seconds = record.get("seconds")
+    cells = [_cell(at.parent) for at in sorted((folder / "cells").glob("*/cell.json"))]
+    places: dict[tuple[str, str, str, int], str] = {}
+    for cell in cells:
+        twin = places.setdefault((*cell.setting, cell.agent, cell.seed), cell.name)
+        if twin != cell.name:
+            same = f"{cell.agent} with seed {cell.seed} on {cell.env} from {cell.policy}"
+            raise UserError(f"{folder}: cells {twin} and {cell.name} are both {same}; move one of them away")
     return Suite(
         name=name,
         title=str(record.get("title") or name),
@@ -79,7 +86,7 @@ def load_suite(folder: Path) -> Suite:
         versions={str(key): str(value) for key, value in dict(record.get("versions") or {}).items()},
         hardware=str(record.get("hardware") or ""),
         seconds=None if seconds is None else float(seconds),
-        cells=[_cell(at.parent) for at in sorted((folder / "cells").glob("*/cell.json"))],
+        cells=cells,
         questions=_questions(folder / "problems.jsonl"),
     )
 

@@ -44,9 +44,8 @@ figure{margin:0;min-width:0}svg{display:block;width:100%;height:auto;overflow:vi
 .reference{fill:none;stroke:var(--base);stroke-width:1.6;stroke-dasharray:5 5}
 details{margin-top:.5rem;font-size:.85rem}summary{cursor:pointer;color:var(--muted)}
 details .scroll{max-height:320px;overflow:auto;margin-top:.5rem}details td{padding:.22rem .7rem}
-.bars{display:grid;gap:.7rem;margin-top:1rem}.bars .row{display:grid;grid-template-columns:minmax(70px,auto) 1fr;
-gap:1rem;
-align-items:center}.bar{display:flex;height:26px;border-radius:4px;overflow:hidden;gap:1px}
+.bars{display:grid;grid-template-columns:minmax(70px,auto) 1fr;gap:.7rem 1rem;align-items:center;margin-top:1rem}
+.bars .row{display:contents}.bar{display:flex;height:26px;border-radius:4px;overflow:hidden;gap:1px}
 .bar i{font:600 .76rem/26px system-ui,sans-serif;text-align:center;color:#10151a;overflow:hidden;min-width:0}
 .legend{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;font-size:.85rem;color:var(--muted);margin-top:.8rem}
 .controls{display:flex;flex-wrap:wrap;gap:.6rem 1.2rem;align-items:center;margin:1rem 0 1.2rem;font-size:.9rem}
@@ -60,7 +59,7 @@ margin-left:auto}
 .card{background:var(--card);border:1px solid var(--rule);border-top:3px solid var(--own);border-radius:6px;
 padding:.7rem .9rem;display:flex;flex-direction:column;min-width:0}.card[hidden],.problem[hidden]{display:none}
 .card header{display:flex;gap:.5rem;align-items:baseline;font-size:.9rem}
-.verdict{margin-left:auto;font-size:.78rem;font-weight:650;color:var(--badink)}.verdict.yes{color:var(--goodink)}
+.verdict{margin-left:auto;white-space:nowrap;font-size:.78rem;font-weight:650;color:var(--badink)}.verdict.yes{color:var(--goodink)}
 .card pre{font-size:.82rem;line-height:1.5;white-space:pre-wrap;overflow-wrap:anywhere;margin:.5rem 0;flex:1;
 max-height:17rem;overflow:auto;unicode-bidi:isolate}
 .card footer b{margin-right:auto}.card footer{font-size:.8rem;border-top:1px solid var(--rule);padding-top:.45rem;
@@ -76,7 +75,7 @@ dt{color:var(--muted)}dd{margin:0;min-width:0}
 border-top:1px solid var(--rule)}.results td{display:block;border:0;padding:0;text-align:left;white-space:normal}
 .results td:first-child{grid-column:1/-1}.results td[data-label]::before{content:attr(data-label);display:block;
 font-size:.75rem;color:var(--muted)}.pager{margin-left:0}dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.6rem}
-.bars .row{grid-template-columns:1fr;gap:.2rem}}
+.bars{grid-template-columns:1fr;gap:.2rem}}
 """
 
 SCRIPT = """

@@ -97,7 +97,7 @@ def _results(setting: Setting) -> str:
     return (
         f'<table class="results"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
         '<p class="caption">Percent, mean over seeds. In brackets 95 % intervals over problems, for these trained '
-        "policies; differences are in points, paired by problem and seed.</p>"
+        "policies; differences are in points, paired by problem and seed, not corrected for their number.</p>"
         + _numbers(("agent", "metric", "mean over seeds", "each seed"), more + gaps + spent, "All numbers")
     )
 
