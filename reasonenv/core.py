@@ -152,5 +152,8 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        moved = {e.name: getattr(self, e.name) for e in fields(self)}
-        return Batch(**{name: None if value is None else value.to(device) for name, value in moved.items()})
+        moved: dict[str, Any] = {}
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            moved[entry.name] = None if value is None else value.to(device)
+        return Batch(**moved)

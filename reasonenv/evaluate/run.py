@@ -9,11 +9,14 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reasonenv.core import Problem
 from reasonenv.errors import UserError, unknown
-from reasonenv.registry import find_agent, parse_env_id, task_keys
+from reasonenv.registry import find_agent, make_task, parse_env_id, task_keys
 
 if TYPE_CHECKING:
     from reasonenv.evaluate.stats import Estimate
+
+MDP_KEYS = {"reward": "str", "max_tokens": "int", "prompt": "str"}  # what an environment takes beside its task's keys
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def describe_run(agent: str, env: str, keys: Mapping[str, Any], **named: Any) ->
 
 
 def _environment_types(task: str) -> dict[str, str]:
-    return {"reward": "str", "max_tokens": "int", "prompt": "str"} | task_keys(task)
+    return MDP_KEYS | task_keys(task)
 
 
 def environment_keys(task: str, keys: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,8 +124,17 @@ def claim(out: Path, run: Run) -> None:
         raise UserError(f"cannot write to --out {out}: {error.strerror}") from error
 
 
-def train(run: Run, out: Path, *, quiet: bool = False) -> dict[str, Any]:
+def test_problems(run: Run) -> list[Problem]:
+    """The held-out problems of a run."""
+    keys = {k: v for k, v in run.env_keys.items() if k not in MDP_KEYS}
+    problems = make_task(parse_env_id(run.env)[0], **keys, split="test").problems
+    return [problems[i] for i in range(min(run.eval_problems, len(problems)))]
+
+
+def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False) -> dict[str, Any]:
     """Trains, or goes on training, and returns the summary that it leaves as `out/summary.json`.
+
+    `start` is where the policy is, if it is not to be found by its name.
 
     Leaves `out/policy` (a Hugging Face folder), `out/evaluations/` (held-out answers along the way),
     `out/evaluation.jsonl` (the last, with `eval_samples` answers a problem), `metrics.jsonl` and `tensorboard/`.
@@ -140,7 +152,7 @@ def train(run: Run, out: Path, *, quiet: bool = False) -> dict[str, Any]:
     from reasonenv.sampling import make_sampler
 
     task, _ = parse_env_id(run.env)
-    policy = load_policy(run.policy, seed=run.seed, device=run.device, dtype=run.dtype)
+    policy = load_policy(str(start or run.policy), seed=run.seed, device=run.device, dtype=run.dtype)
     mdp = make_mdp(task, tokenizer=policy.tokenizer, **run.env_keys)
     held_out = make_mdp(task, tokenizer=policy.tokenizer, **{**run.env_keys, "split": "test"})
     for process in (mdp, held_out):
@@ -192,7 +204,7 @@ def assess(
     out: Path | None = None,
     quiet: bool = False,
 ) -> Mapping[str, Estimate]:
-    """maj@1 and, with `samples` answers a problem, avg@k, maj@k and pass@k on the first `problems` of the test split."""
+    """maj@1 and, with `samples` answers a problem, avg@k, maj@k and pass@k on `problems` of the test split."""
     from tqdm import tqdm
 
     from reasonenv.evaluate.evaluation import evaluate
@@ -212,6 +224,10 @@ def assess(
     mdp.fits(policy.context, name=policy_name)
     chosen = range(min(problems, len(mdp.task.problems)))
     with tqdm(total=len(chosen) * (1 + samples), unit=" answers", dynamic_ncols=True, disable=quiet) as bar:
+
+        def count(finished: int) -> None:
+            bar.update(finished)
+
         found = evaluate(
             make_sampler("torch", policy),
             mdp,
@@ -219,7 +235,7 @@ def assess(
             samples=samples,
             seed=seed,
             temperature=temperature,
-            progress=bar.update,
+            progress=count,
         )
     if out is not None:
         write_samples(out, found)

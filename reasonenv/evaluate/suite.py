@@ -15,7 +15,7 @@ import time
 import tomllib
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -24,17 +24,24 @@ from typing import Any
 from tqdm import tqdm
 
 from reasonenv.errors import UserError, unknown
-from reasonenv.evaluate.run import Run, claim, describe_run, train
+from reasonenv.evaluate.run import Run, describe_run, test_problems, train
 
+BASELINE = "prior"
 PACKAGES = ("reasonenv", "torch", "transformers", "gymnasium", "numpy")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a suite, and the cell whose policy it starts from."""
+    """One run of a suite, the policy that all of it starts from, and the cell (a prior) that this one goes on from."""
 
     run: Run
-    start: str | None = None
+    policy: str
+    prior: str | None = None
+
+    @property
+    def agent(self) -> str:
+        """As the report calls it."""
+        return self.run.agent if self.prior else BASELINE
 
     @property
     def name(self) -> str:
@@ -52,7 +59,6 @@ class Suite:
     name: str
     title: str
     description: str
-    baseline: str
     ks: tuple[int, ...]
     cells: tuple[Cell, ...]
 
@@ -94,26 +100,23 @@ def read_suite(path: Path) -> Suite:
     shared = {**spec.get("keys", {}), "eval_samples": max(ks)}
     for env in spec["envs"]:
         for seed in spec["seeds"]:
-            prior = _cell(path, "sft", env, seed, shared, spec["prior"], spec.get("policy", "tiny"))
+            policy = spec.get("policy", "tiny")
+            prior = Cell(_run(path, "sft", env, seed, {**shared, **spec["prior"]}, policy), policy)
             cells.append(prior)
             for agent, keys in spec["agents"].items():
-                cell = _cell(path, agent, env, seed, shared, keys, prior.name)
-                cells.append(replace(cell, start=prior.name))
-    return Suite(path.stem, spec.get("title", path.stem), spec.get("description", ""), "prior", ks, tuple(cells))
+                run = _run(path, agent, env, seed, {**shared, **keys}, prior.name)
+                cells.append(Cell(run, policy, prior.name))
+    return Suite(path.stem, spec.get("title", path.stem), spec.get("description", ""), ks, tuple(cells))
 
 
-def _cell(
-    path: Path, agent: str, env: str, seed: int, shared: Mapping[str, Any], keys: Mapping[str, Any], policy: str
-) -> Cell:
+def _run(path: Path, agent: str, env: str, seed: int, keys: Mapping[str, Any], policy: str) -> Run:
     own = dict(keys)
+    if not isinstance(iterations := own.pop("iterations", None), int):
+        raise UserError(f"{path}, {agent}: iterations is {iterations!r}; it must be a whole number")
     try:
-        iterations = own.pop("iterations")
-        run = describe_run(agent, env, {**shared, **own}, policy=policy, seed=seed, iterations=iterations)
-    except KeyError as error:
-        raise UserError(f"{path}: {agent} has no {error.args[0]}") from error
+        return describe_run(agent, env, own, policy=policy, seed=seed, iterations=iterations)
     except UserError as error:
         raise UserError(f"{path}, {agent}: {error}") from error
-    return Cell(run)
 
 
 def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
@@ -130,10 +133,12 @@ def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
     if not todo:
         print(f"all {len(suite.cells)} cells of {suite.name} are done; nothing to run")
     earlier = _seconds(out)
+    _write_suite(suite, out, command, earlier)
+    _write_problems(suite, out)
     with tqdm(
         total=sum(c.run.iterations for c in todo), unit=" iterations", dynamic_ncols=True, disable=not todo
     ) as bar:
-        for wave in ([c for c in todo if c.start is None], [c for c in todo if c.start is not None]):
+        for wave in ([c for c in todo if c.prior is None], [c for c in todo if c.prior]):
             _run_wave(wave, folders, jobs, bar)
     _write_suite(suite, out, command, earlier + time.monotonic() - started)
     return write_report(out)
@@ -142,7 +147,8 @@ def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
 def _run_wave(cells: Sequence[Cell], folders: Mapping[str, Path], jobs: int, bar: tqdm[Any]) -> None:
     """Runs independent cells in processes of their own and follows their logs on the bar."""
     context = multiprocessing.get_context("spawn")
-    waiting, running = list(cells), {}
+    waiting = list(cells)
+    running: dict[str, tuple[Cell, Any]] = {}
     seen = {cell.name: _rows(folders[cell.name]) for cell in cells}
     bar.update(sum(seen.values()))
     while waiting or running:
@@ -184,16 +190,22 @@ class _threads:
 def run_cell(cell: Cell, cells: Path) -> None:
     """One cell, in its own process. Its end, good or bad, is in `cell.json`; a traceback, if any, in `error.txt`."""
     out = cells / cell.name
-    run = cell.run if cell.start is None else replace(cell.run, policy=str(cells / cell.start))
     try:
-        claim(out, cell.run)
+        out.mkdir(parents=True, exist_ok=True)
         _write_cell(out, cell, "running")
-        train(run, out, quiet=True)
+        train(cell.run, out, start=cells / cell.prior if cell.prior else None, quiet=True)
         _write_cell(out, cell, "done")
     except Exception as error:  # whatever it was, it is this cell's result and is shown in the report
         out.mkdir(parents=True, exist_ok=True)
         (out / "error.txt").write_text(traceback.format_exc())
         _write_cell(out, cell, "failed", f"{type(error).__name__}: {error}")
+
+
+def _write_problems(suite: Suite, out: Path) -> None:
+    """What is asked, for the report: samples hold the ids of problems alone."""
+    problems = {p.id: p for cell in suite.cells for p in test_problems(cell.run)}
+    lines = [json.dumps({"id": p.id, "question": p.question, "answer": p.answer}) for p in problems.values()]
+    _replace(out / "problems.jsonl", "".join(f"{line}\n" for line in lines))
 
 
 def _write_cell(out: Path, cell: Cell, status: str, error: str | None = None) -> None:
@@ -207,9 +219,7 @@ def _write_cell(out: Path, cell: Cell, status: str, error: str | None = None) ->
         "seed": cell.run.seed,
         "hash": cell.name[-8:],
     }
-    partial = out / "cell.json.partial"
-    partial.write_text(json.dumps({**told, "status": status, "error": error, **used}, indent=1))
-    os.replace(partial, out / "cell.json")
+    _replace(out / "cell.json", json.dumps({**told, "status": status, "error": error, **used}, indent=1))
 
 
 def _write_suite(suite: Suite, out: Path, command: str, seconds: float) -> None:
@@ -217,14 +227,22 @@ def _write_suite(suite: Suite, out: Path, command: str, seconds: float) -> None:
         "name": suite.name,
         "title": suite.title,
         "description": suite.description,
-        "baseline": suite.baseline,
+        "baseline": BASELINE,
         "command": command,
         "ks": suite.ks,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}",
         "seconds": seconds,
+        "cells": [cell.name for cell in suite.cells],
     }
-    (out / "suite.json").write_text(json.dumps(told, indent=1))
+    _replace(out / "suite.json", json.dumps(told, indent=1))
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes a file that is never seen half written."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text)
+    os.replace(partial, path)
 
 
 def _status(folder: Path) -> str | None:
@@ -243,7 +261,7 @@ def _seconds(out: Path) -> float:
 
 
 def _told(cell: Cell, folder: Path) -> str:
-    label = f"{cell.run.agent if cell.start else 'prior'} on {cell.run.env}, seed {cell.run.seed}"
+    label = f"{cell.agent} on {cell.run.env}, seed {cell.run.seed}"
     if _status(folder) != "done":
         return f"{label}: failed; {json.loads((folder / 'cell.json').read_text())['error']}"
     s = json.loads((folder / "summary.json").read_text())

@@ -19,7 +19,7 @@ def per_group(rewards: Tensor, group: Tensor, estimate: Callable[[Tensor], Tenso
     """`estimate` of the rewards [G] of each group, 0 where a group has nothing to tell.  # [B], [B] -> [B]"""
     assert rewards.shape == group.shape, f"rewards {tuple(rewards.shape)} and group {tuple(group.shape)} must agree"
     advantage = torch.zeros_like(rewards, dtype=torch.float64)
-    for label in group.unique():
+    for label in set(group.tolist()):
         rows = group == label
         own = rewards[rows].double()
         if len(own) > 1 and own.max() - own.min() > EQUAL:

@@ -74,9 +74,9 @@ class Config:
 class Agent(ABC):
     """Says what to sample, and makes the policy better from what came back."""
 
-    Config: ClassVar[type[Config]] = Config
+    Config: ClassVar[Any] = Config  # the dataclass of its numbers
 
-    def __init__(self, policy: Policy, config: Config | None = None, *, seed: int = 0) -> None:
+    def __init__(self, policy: Policy, config: Any = None, *, seed: int = 0) -> None:
         self.policy = policy
         self.config = config if config is not None else self.Config()
         self.seed = seed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ def unpack(state: dict[str, Tensor]) -> list[Trajectory]:
     rows = []
     for i, line in enumerate(filter(None, lines)):
         record = json.loads(line)
-        arrays = {}
+        arrays: dict[str, Any] = {}
         for name in _ARRAYS:
             start, stop = state[f"{PREFIX}{name}.offsets"][i : i + 2].tolist()
             arrays[name] = state[f"{PREFIX}{name}"][start:stop].numpy()

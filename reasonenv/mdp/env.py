@@ -19,7 +19,7 @@ Observation = dict[str, IntArray]
 Action = int | Sequence[int] | IntArray
 
 
-def observation_space(mdp: ReasoningMDP) -> spaces.Dict:
+def observation_space(mdp: ReasoningMDP) -> spaces.Space[Any]:
     """`tokens`: the sequence so far, zeros behind it [L]; `length`: how many of them count."""
     size, context = mdp.tokenizer.vocab_size, mdp.context
     return spaces.Dict(
@@ -157,7 +157,7 @@ def replay(trajectory: Trajectory, env: gymnasium.Env[Any, Any]) -> None:
             f"{where}: tokens part"
         )
         assert observation["length"] == length, f"{where}: length {observation['length']}, recorded {length}"
-        assert abs(reward - expected) < 1e-6, f"{where}: reward {reward}, recorded {expected}"
+        assert abs(float(reward) - expected) < 1e-6, f"{where}: reward {reward}, recorded {expected}"
         assert terminated == (last and trajectory.terminated), f"{where}: terminated is {terminated}"
         assert truncated == (last and trajectory.truncated), f"{where}: truncated is {truncated}"
         assert not last or info["verdict"] == trajectory.verdict, f"{where}: {info['verdict']} vs {trajectory.verdict}"

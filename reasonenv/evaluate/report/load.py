@@ -1,6 +1,6 @@
 """From a suite folder, finished or not, to records. Nothing is computed here and nothing is guessed.
 
-DIR/suite.json                      name, title, description, baseline, command, ks, versions, hardware, seconds
+DIR/suite.json                      name, title, description, baseline, command, ks, versions, hardware, seconds, cells
 DIR/problems.jsonl                  optional: {"id", "question", "answer"} of the held-out problems
 DIR/cells/<cell>/cell.json          agent, env, policy, seed, hash, status, error, rollouts, tokens, updates, seconds
 DIR/cells/<cell>/metrics.jsonl      one row of numbers an iteration
@@ -69,7 +69,9 @@ def load_suite(folder: Path) -> Suite:
     record = _object(path.read_text(encoding="utf-8"), str(path))
     name = _field(record, "name", str, path)
     seconds = record.get("seconds")
-    cells = [_cell(at.parent) for at in sorted((folder / "cells").glob("*/cell.json"))]
+    # A folder may hold cells of an earlier form of its suite; `cells` names those of this one.
+    mine = set(_field(record, "cells", list, path))
+    cells = [_cell(at.parent) for at in sorted((folder / "cells").glob("*/cell.json")) if at.parent.name in mine]
     places: dict[tuple[str, str, str, int], str] = {}
     for cell in cells:
         twin = places.setdefault((*cell.setting, cell.agent, cell.seed), cell.name)
