@@ -1,9 +1,9 @@
-"""Rollouts a second: the torch sampler against the best that `model.generate` does, on the same prompts and one machine.
+"""Tokens a second: the torch sampler against the best that `model.generate` does, on the same prompts and one machine.
 
     python benchmarks/rollout_speed.py [--policy smollm2-135m] [--dtype float32] [--repeats 3]
 
 8 word problems x 8 samples x 128 new tokens at temperature 1. `generate` gets one left-padded batch with
-`num_return_sequences`, pure temperature sampling. Speed counts the tokens that were really produced, up to and including
+`num_return_sequences`, pure temperature sampling. Speed counts the tokens that were really produced, up to and with
 EOS; the two alternate within one sitting, and the figures are medians. The last line is one JSON object.
 """
 

@@ -25,7 +25,7 @@ LOGIT_FIELDS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_
 
 
 class Policy:
-    """A Hugging Face causal LM, trained in its own dtype and always in eval mode: dropout would part trainer from sampler.
+    """A Hugging Face causal LM, trained in its own dtype, always in eval mode: dropout would part trainer from sampler.
 
     Raises `UserError` for a model whose vocabulary is smaller than the tokenizer's, or which rescales its logits.
     """

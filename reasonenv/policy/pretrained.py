@@ -94,7 +94,7 @@ def _load(source: str, name: str, device: str, dtype: str | None) -> Policy:
                 else "reach the hub"
             )
             raise UserError(
-                f"policy {name!r} is neither here nor on the Hugging Face hub as {source} (or the hub is out of reach); "
+                f"policy {name!r} is neither here nor on the Hugging Face hub as {source} (or that is out of reach); "
                 f"{ways}, or give a local folder"
             ) from error
     return Policy(model.to(device), tokenizer, name=name)

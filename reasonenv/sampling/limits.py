@@ -20,5 +20,5 @@ def check_prompts(
         if len(prompt) + sampling.max_tokens > context:
             raise UserError(
                 f"prompt {n} has {len(prompt)} tokens and max_tokens is {sampling.max_tokens}, together more than the "
-                f"model's context of {context}; shorten the prompt or set max_tokens to {max(1, context - len(prompt))} or less"
+                f"model's context of {context}; shorten the prompt or lower max_tokens"
             )
