@@ -25,7 +25,7 @@ LOGIT_FIELDS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_
 
 
 class Policy:
-    """A Hugging Face causal LM that is trained in its own dtype and always in eval mode: dropout would part trainer from sampler.
+    """A Hugging Face causal LM, trained in its own dtype, always in eval mode: dropout would part trainer from sampler.
 
     Raises `UserError` for a model whose vocabulary is smaller than the tokenizer's, or which rescales its logits.
     """
@@ -41,8 +41,8 @@ class Policy:
         embedding = model.get_input_embeddings()
         if embedding.num_embeddings < tokenizer.vocab_size:
             raise UserError(
-                f"policy {name!r} knows {embedding.num_embeddings} tokens but its tokenizer has {tokenizer.vocab_size}; "
-                "use the tokenizer the model was trained with"
+                f"policy {name!r} knows {embedding.num_embeddings} tokens but its tokenizer has "
+                f"{tokenizer.vocab_size}; use the tokenizer the model was trained with"
             )
         embedding.padding_idx = None  # pad is EOS in most models, and torch gives the padding row no gradient
         self.model = model.eval()

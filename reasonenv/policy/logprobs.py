@@ -3,8 +3,8 @@
     logp_m = z_m[y_m] - lse_m,   H_m = lse_m - sum_v p_mv z_mv,   z = (h W^T + b) / temperature,   p = softmax(z)
     d logp_m / d z_m = onehot(y_m) - p_m
 
-Logits near 16-31 step by 1/16-1/8 in bfloat16, which is 6-13 % of a probability, so the head's product is always taken in
-float32, here and in the sampler: where the two must agree, `head_logits` is the one definition.
+Logits near 16-31 step by 1/16-1/8 in bfloat16, which is 6-13 % of a probability, so the head's product is always taken
+in float32, here and in the sampler: where the two must agree, `head_logits` is the one definition.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class _TokenLogprobs(torch.autograd.Function):
         head, shift = weight.float(), None if bias is None else bias.float()
         d_hidden = torch.zeros_like(hidden) if need_hidden else None
         d_head = torch.zeros_like(head) if need_weight else None
-        d_shift = torch.zeros_like(shift) if need_bias else None
+        d_shift = None if shift is None or not need_bias else torch.zeros_like(shift)
         live = grad.nonzero()[:, 0]  # a token with weight 0 (padding, a group that teaches nothing) costs nothing
-        for part in live.split(ctx.chunk):
+        for part in torch.split(live, ctx.chunk):
             states = hidden[part]
             logits = head_logits(states, head, shift).div_(ctx.temperature)  # [chunk, V]
             d_logits = logits.sub_(lse[part, None]).exp_().mul_(-grad[part, None])
@@ -87,10 +87,10 @@ def token_logprobs(
 ) -> tuple[Tensor, Tensor]:
     """(logp [M], entropy [M]) in float32 of `targets` [M] under the head `weight` [V, H] on `hidden` states [M, H].
 
-    `logp` has gradients to hidden, weight and bias; `entropy` has none. At most `chunk` rows of logits exist at any time,
-    in both directions.
+    `logp` has gradients to hidden, weight and bias; `entropy` has none. At most `chunk` rows of logits exist at any
+    time, in both directions.
     """
-    assert hidden.dim() == 2 and targets.shape == hidden.shape[:1], "hidden [M, H] and targets [M]"
+    assert (hidden.dim(), targets.shape) == (2, hidden.shape[:1]), "hidden [M, H] and targets [M]"
     assert temperature > 0, "a temperature of 0 has no distribution"
     chunk = chunk or max(1, CHUNK_ELEMENTS // weight.shape[0])
     logp, entropy = _TokenLogprobs.apply(hidden, weight, bias, targets, temperature, chunk)  # type: ignore[no-untyped-call]

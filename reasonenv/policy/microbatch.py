@@ -12,7 +12,7 @@ def microbatches(prompt_length: torch.Tensor, length: torch.Tensor, tokens: int)
     where one row alone is longer. Rows are taken longest first, so the largest micro-batch shows at once whether memory
     suffices.
     """
-    assert prompt_length.shape == length.shape and prompt_length.dim() == 1, "one prompt and one response length a row"
+    assert prompt_length.shape == length.shape == (len(length),), "one prompt and one response length a row"
     order = torch.argsort(prompt_length + length, descending=True, stable=True).tolist()
     prompts, responses = prompt_length.tolist(), length.tolist()
     cuts: list[list[int]] = []

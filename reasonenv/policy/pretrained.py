@@ -41,10 +41,10 @@ def quiet() -> Iterator[None]:
 
 
 def load_policy(name: str, *, seed: int = 0, device: str = "cpu", dtype: str | None = None) -> Policy:
-    """The policy called `name`: one of `KNOWN`, a folder in Hugging Face format, a run folder (its `policy/`), or a hub id.
+    """The policy called `name`: one of `KNOWN`, a Hugging Face folder, a run folder (its `policy/`), or a hub id.
 
-    `seed` is used by `tiny` alone. `dtype` is a torch name such as "float32"; by default it is float32 for `tiny` and for a
-    folder that says so, else bfloat16 where the device multiplies it natively and float32 where it does not.
+    `seed` is used by `tiny` alone. `dtype` is a torch name such as "float32"; by default it is float32 for `tiny` and
+    for a folder that says so, else bfloat16 where the device multiplies it natively and float32 where it does not.
     Raises `UserError` in one line for whatever a user can mend.
     """
     if dtype is not None and not isinstance(getattr(torch, dtype, None), torch.dtype):
@@ -71,7 +71,7 @@ def load_policy(name: str, *, seed: int = 0, device: str = "cpu", dtype: str | N
 
 
 def native_dtype(device: str) -> torch.dtype:
-    """bfloat16 where `device` multiplies it natively; a CPU that must emulate it is several times slower than in float32."""
+    """bfloat16 where `device` multiplies it natively; a CPU that must emulate it is several times slower for it."""
     native = torch.device(device).type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return torch.bfloat16 if native else torch.float32
 
@@ -94,7 +94,7 @@ def _load(source: str, name: str, device: str, dtype: str | None) -> Policy:
                 else "reach the hub"
             )
             raise UserError(
-                f"policy {name!r} is neither here nor on the Hugging Face hub as {source} (or the hub cannot be reached); "
+                f"policy {name!r} is neither here nor on the Hugging Face hub as {source} (or that is out of reach); "
                 f"{ways}, or give a local folder"
             ) from error
     return Policy(model.to(device), tokenizer, name=name)

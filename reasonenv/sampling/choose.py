@@ -11,8 +11,8 @@ BLOCK = 256  # of the vocabulary: the cumulative sum is taken over blocks and in
 def choose(logits: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """The tokens [R] at quantile `uniform` [R] of softmax(logits / temperature), and their log-probs [R] under it.
 
-    `logits` [R, V] are float32. Inverse-CDF sampling: token v is drawn where P(< v) <= u < P(<= v), so the draw is a pure
-    function of its own row. Temperature 0 is the argmax, with its log-prob at temperature 1.
+    `logits` [R, V] are float32. Inverse-CDF sampling: token v is drawn where P(< v) <= u < P(<= v), so the draw is a
+    pure function of its own row. Temperature 0 is the argmax, with its log-prob at temperature 1.
     """
     rows, vocabulary = logits.shape
     scaled = logits if temperature in (0, 1) else logits / temperature

@@ -19,6 +19,6 @@ def check_prompts(
             raise UserError(f"prompt {n} has no tokens; give at least one (a BOS or the question)")
         if len(prompt) + sampling.max_tokens > context:
             raise UserError(
-                f"prompt {n} has {len(prompt)} tokens and max_tokens is {sampling.max_tokens}, together more than the model's "
-                f"context of {context}; shorten the prompt or set max_tokens to {max(1, context - len(prompt))} or less"
+                f"prompt {n} has {len(prompt)} tokens and max_tokens is {sampling.max_tokens}, together more than the "
+                f"model's context of {context}; shorten the prompt or lower max_tokens"
             )

@@ -1,7 +1,7 @@
 """A copy of a causal LM made for decoding: packed weights, a cache of fixed slots, attention for one query a row.
 
-It holds for any decoder-only model that takes its attention from transformers' `AttentionInterface`; the model it is made
-from is not changed.
+It holds for any decoder-only model that takes its attention from transformers' `AttentionInterface`; the model it is
+made from is not changed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class PackedLinear(nn.Module):
 
 
 class FusedLinear(nn.Module):
-    """One of several layers with the same input: the first computes the product of all, the others take their part of it."""
+    """One of several layers with the same input: the first computes all products, the others take their part."""
 
     def __init__(self, stack: list[PackedLinear], shared: dict[str, Any], index: int) -> None:
         super().__init__()
@@ -68,17 +68,15 @@ def slot_attention(
 ) -> tuple[Tensor, None]:
     """Attention of `query` [R, Hq, Q, D] to `key`, `value` [R, Hkv, W, D]; returns [R, Q, Hq, D].
 
-    Without a mask it is the causal pass over prompts; with one (additive, [R, 1, 1, W]) it is one query a row, as a batched
-    product with the query heads of one key head as rows: many times faster on a CPU than the general kernel.
+    Without a mask it is the causal pass over prompts; with one (additive, [R, 1, 1, W]) it is one query a row, as a
+    batched product with the query heads of one key head as rows: many times faster on a CPU than the general kernel.
     """
     rows, heads, queries, width = query.shape
     shared = key.shape[1]
     scale = width**-0.5 if scaling is None else scaling
     if attention_mask is None:
-        grouped = {"enable_gqa": True} if heads != shared else {}
-        out = nn.functional.scaled_dot_product_attention(
-            query, key, value, scale=scale, is_causal=queries > 1, **grouped
-        )
+        key, value = (x.repeat_interleave(heads // shared, dim=1) for x in (key, value))
+        out = nn.functional.scaled_dot_product_attention(query, key, value, scale=scale, is_causal=queries > 1)
         return out.transpose(1, 2).contiguous(), None
     folded = query.reshape(rows * shared, heads // shared, width)
     scores = torch.bmm(folded, key.flatten(0, 1).transpose(1, 2))  # [R * Hkv, Hq / Hkv, W]
@@ -109,9 +107,9 @@ def _pack(twin: PreTrainedModel) -> None:
     head = twin.get_output_embeddings()
     for parent in list(twin.modules()):
         for names in FUSED:
-            layers = [getattr(parent, name, None) for name in names]
-            if all(type(layer) is nn.Linear for layer in layers) and len({layer.bias is None for layer in layers}) == 1:
-                stack, shared = [PackedLinear(layers, layers[0].weight.dtype)], {}
+            layers = [layer for name in names if type(layer := getattr(parent, name, None)) is nn.Linear]
+            if len(layers) == len(names) and len({layer.bias is None for layer in layers}) == 1:
+                stack, shared = [PackedLinear(layers, layers[0].weight.dtype)], dict[str, Any]()
                 for index, name in enumerate(names):
                     setattr(parent, name, FusedLinear(stack, shared, index))
         for name, child in list(parent.named_children()):
@@ -134,7 +132,7 @@ class Slots:
 
         slots = self
 
-        class SlotLayer(CacheLayerMixin):
+        class SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers ships no types
             """One layer's keys and values, [rows, Hkv, length, D]."""
 
             def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Our own sampler: each prompt is read once for all its samples, finished rows leave the batch, waiting rows take their place."""
+"""Our own sampler: a prompt is read once for its samples, finished rows leave the batch, waiting ones take their place."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from reasonenv.core import Completion, IntArray
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.logprobs import head_logits
 from reasonenv.sampling.choose import choose
-from reasonenv.sampling.replica import PackedLinear, Slots, replica
 from reasonenv.sampling.limits import check_prompts
+from reasonenv.sampling.replica import PackedLinear, Slots, replica
 from reasonenv.sampling.sampler import Sampling
 from reasonenv.seeding import uniforms
 
@@ -113,7 +113,7 @@ class _Decoder:
         while self.waiting < len(self.jobs) and len(self.active) < self.rows:
             prompt = self.jobs[self.waiting][0]
             if prompt not in self.read:
-                self.prefill(prompt)
+                self.prefill()
             cache, index, state = self.read[prompt]
             first, used = self.waiting, len(self.active)
             while (
@@ -130,12 +130,12 @@ class _Decoder:
             self.read.clear()
         return hidden
 
-    def prefill(self, first: int) -> None:
-        """Read prompt `first` and those after it that the free slots will need, in one causal pass padded on the right."""
+    def prefill(self) -> None:
+        """Read the prompts that the free slots will need, the next one first, in one causal pass padded on the right."""
         from transformers import DynamicCache
 
         free = self.rows - len(self.active)
-        job, chosen = self.waiting, []
+        job, chosen = self.waiting, list[int]()
         while job < len(self.jobs) and job - self.waiting < free:
             prompt = self.jobs[job][0]
             if prompt not in chosen:
@@ -184,8 +184,11 @@ class _Decoder:
         """What job number `job` has drawn."""
         count = int(self.made[job])
         tokens = self.tokens[job, :count].numpy().copy()
-        stop = "eos" if tokens[-1] == self.sampler.policy.tokenizer.eos_id else "length"
         logps = self.logps[job, :count].numpy().copy()
         return Completion(
-            tokens=tokens, logprobs=logps, stop=stop, version=self.sampler.version, seed=self.jobs[job][1]
+            tokens=tokens,
+            logprobs=logps,
+            stop="eos" if tokens[-1] == self.sampler.policy.tokenizer.eos_id else "length",
+            version=self.sampler.version,
+            seed=self.jobs[job][1],
         )
