@@ -128,7 +128,7 @@ def _keys(pairs: Sequence[str]) -> dict[str, str]:
 
 def _list(arguments: argparse.Namespace) -> None:
     from reasonenv.evaluate.suite import suites
-    from reasonenv.policy.pretrained import POLICIES
+    from reasonenv.policy.pretrained import KNOWN
 
     ids = [f"reasonenv/{t}-{g}-v0" for t in registry.tasks() for g in registry.GRANULARITIES]
     told: dict[str, dict[str, str]] = {
@@ -136,7 +136,7 @@ def _list(arguments: argparse.Namespace) -> None:
         "agents": {
             name: (registry.find_agent(name).__doc__ or "").strip().splitlines()[0] for name in registry.agents()
         },
-        "policies": dict(POLICIES),
+        "policies": dict.fromkeys(KNOWN, ""),
         "suites": suites(),
     }
     if arguments.what:

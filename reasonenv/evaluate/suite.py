@@ -211,13 +211,12 @@ def _write_problems(suite: Suite, out: Path) -> None:
 def _write_cell(out: Path, cell: Cell, status: str, error: str | None = None) -> None:
     summary = json.loads((out / "summary.json").read_text()) if (out / "summary.json").exists() else {}
     used = {k: summary.get(k, 0) for k in ("rollouts", "tokens", "updates", "seconds")}
-    agent = cell.run.agent if cell.start else "prior"
     told = {
-        "agent": agent,
+        "agent": cell.agent,
         "env": cell.run.env,
-        "policy": cell.run.policy,
+        "policy": cell.policy,
         "seed": cell.run.seed,
-        "hash": cell.name[-8:],
+        "hash": cell.name.rpartition("-")[2],
     }
     _replace(out / "cell.json", json.dumps({**told, "status": status, "error": error, **used}, indent=1))
 
