@@ -23,11 +23,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+import reasonenv
 from reasonenv.errors import UserError, unknown
 from reasonenv.evaluate.run import Run, describe_run, test_problems, train
 
 BASELINE = "prior"
-PACKAGES = ("reasonenv", "torch", "transformers", "gymnasium", "numpy")
+PACKAGES = ("torch", "transformers", "gymnasium", "numpy")
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,7 @@ def _write_cell(out: Path, cell: Cell, status: str, error: str | None = None) ->
 
 
 def _write_suite(suite: Suite, out: Path, command: str, seconds: float) -> None:
+    packages = {name: version(name) for name in PACKAGES}
     told = {
         "name": suite.name,
         "title": suite.title,
@@ -229,7 +231,7 @@ def _write_suite(suite: Suite, out: Path, command: str, seconds: float) -> None:
         "baseline": BASELINE,
         "command": command,
         "ks": suite.ks,
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "versions": {"reasonenv": reasonenv.__version__, "python": platform.python_version(), **packages},
         "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}",
         "seconds": seconds,
         "cells": [cell.name for cell in suite.cells],
