@@ -12,11 +12,12 @@ from reasonenv.errors import UserError
 from reasonenv.registry import register_agent, register_all, register_task
 from reasonenv.tasks import Task
 from reasonenv.verify.grade import grade
+from reasonenv.version import VERSION
 
 if TYPE_CHECKING:
     from reasonenv.mdp.env import replay
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = [
     "Batch",
     "Completion",

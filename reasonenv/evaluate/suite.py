@@ -23,9 +23,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-import reasonenv
 from reasonenv.errors import UserError, unknown
 from reasonenv.evaluate.run import Run, describe_run, test_problems, train
+from reasonenv.version import VERSION
 
 BASELINE = "prior"
 PACKAGES = ("torch", "transformers", "gymnasium", "numpy")
@@ -231,7 +231,7 @@ def _write_suite(suite: Suite, out: Path, command: str, seconds: float) -> None:
         "baseline": BASELINE,
         "command": command,
         "ks": suite.ks,
-        "versions": {"reasonenv": reasonenv.__version__, "python": platform.python_version(), **packages},
+        "versions": {"reasonenv": VERSION, "python": platform.python_version(), **packages},
         "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}",
         "seconds": seconds,
         "cells": [cell.name for cell in suite.cells],
