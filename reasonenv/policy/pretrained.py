@@ -78,6 +78,7 @@ def native_dtype(device: str) -> torch.dtype:
 
 def _load(source: str, name: str, device: str, dtype: str | None) -> Policy:
     """The checkpoint at `source`, a folder or a hub id."""
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with quiet(), torch.random.fork_rng(devices=[]):
@@ -85,7 +86,7 @@ def _load(source: str, name: str, device: str, dtype: str | None) -> Policy:
             tokenizer = Tokenizer(AutoTokenizer.from_pretrained(source))
             chosen = getattr(torch, dtype) if dtype else _default_dtype(source, device)
             model = AutoModelForCausalLM.from_pretrained(source, dtype=chosen)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             if Path(source).is_dir():
                 raise UserError(f"policy {name!r}: {source} cannot be read: {error}") from error
             ways = (

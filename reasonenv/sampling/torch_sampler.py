@@ -1,4 +1,4 @@
-"""Our own sampler: a prompt is read once for its samples, finished rows leave the batch, waiting ones take their place."""
+"""Our own sampler: prompts are read once for all their samples, finished rows give way to waiting ones."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class _Decoder:
         return hidden
 
     def prefill(self) -> None:
-        """Read the prompts that the free slots will need, the next one first, in one causal pass padded on the right."""
+        """Read the prompts that the free slots will need, in one causal pass padded on the right."""
         from transformers import DynamicCache
 
         free = self.rows - len(self.active)
