@@ -160,7 +160,10 @@ class _Decoder:
         order = torch.arange(count)
         holes, movers = order[:left][ended[:left]], order[left:][~ended[left:]]
         if len(holes):
-            self.slots.move(movers.to(self.device), holes.to(self.device), self.slots.width)
+            columns = (
+                int((self.start + self.made)[self.active[movers]].max()) - 1
+            )  # the newest token is not in the cache yet
+            self.slots.move(movers.to(self.device), holes.to(self.device), columns)
             order[holes] = movers
         order = order[:left]
         self.active = self.active[order]

@@ -26,11 +26,14 @@ def prompts_of(policy: Policy) -> list[IntArray]:
 
 
 def eager_to_stop(seed: int = 0) -> Policy:
-    """A tiny policy with sharper choices, which ends at EOS after very different numbers of tokens."""
+    """A tiny policy with sharper choices and a head with a bias, which ends after very different numbers of tokens."""
     policy = tiny_policy(seed)
+    head = torch.nn.Linear(128, policy.tokenizer.vocab_size)
     with torch.no_grad():
-        policy.head.weight.mul_(4.0)
-        policy.head.weight[policy.tokenizer.eos_id] *= 6.0
+        head.weight.copy_(4.0 * policy.head.weight)
+        # log(257 / 9): against 256 tokens of equal weight, EOS comes about once in 10 tokens
+        head.bias.zero_()[policy.tokenizer.eos_id] = 3.35
+    policy.model.set_output_embeddings(head)
     return policy
 
 
@@ -53,7 +56,7 @@ def assert_same(left: list[list[Completion]], right: list[list[Completion]]) -> 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
 def test_torch_and_hf_draw_the_same_tokens(policy: Policy, temperature: float) -> None:
     drawn = [
-        make_sampler(name, policy).generate(prompts_of(policy), SEEDS, Sampling(40, temperature))
+        make_sampler(name, policy).generate(prompts_of(policy), SEEDS, Sampling(24, temperature))
         for name in ("torch", "hf")
     ]
     assert_same(*drawn)
@@ -61,9 +64,9 @@ def test_torch_and_hf_draw_the_same_tokens(policy: Policy, temperature: float) -
         assert len({len(c.tokens) for c in flat(drawn[0])}) > 5  # or compaction was not put to the test
 
 
-@pytest.mark.parametrize("rows", [1, 3, 16])
+@pytest.mark.parametrize("rows", [2, 5])
 def test_a_sample_does_not_depend_on_neighbours_rows_or_order(policy: Policy, rows: int) -> None:
-    prompts, sampling = prompts_of(policy), Sampling(40)
+    prompts, sampling = prompts_of(policy), Sampling(24)
     want = TorchSampler(policy).generate(prompts, SEEDS, sampling)
     sampler = TorchSampler(policy, rows=rows)
     assert_same(want, sampler.generate(prompts, SEEDS, sampling))
@@ -101,13 +104,13 @@ def test_sampler_log_probs_are_the_trainers(policy: Policy, temperature: float) 
 def test_eos_is_the_last_token_and_counts(policy: Policy) -> None:
     eos = policy.tokenizer.eos_id
     finished: list[int] = []
-    drawn = flat(TorchSampler(policy, rows=3).generate(prompts_of(policy), SEEDS, Sampling(40), finished.append))
+    drawn = flat(TorchSampler(policy, rows=3).generate(prompts_of(policy), SEEDS, Sampling(24), finished.append))
     assert {c.stop for c in drawn} == {"eos", "length"}
     for c in drawn:
         assert len(c.tokens) == len(c.logprobs)
         assert eos not in c.tokens[:-1]
         assert (c.tokens[-1] == eos) == (c.stop == "eos")
-        assert c.stop == "eos" or len(c.tokens) == 40
+        assert c.stop == "eos" or len(c.tokens) == 24
     assert sum(finished) == len(drawn)
 
 
