@@ -72,12 +72,15 @@ def load_policy(name: str, *, seed: int = 0, device: str = "cpu", dtype: str | N
 
 def native_dtype(device: str) -> torch.dtype:
     """bfloat16 where `device` multiplies it natively; a CPU that must emulate it is several times slower for it."""
-    native = torch.device(device).type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    cpu = torch.device(device).type == "cpu"
+    onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    native = not cpu or (onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return torch.bfloat16 if native else torch.float32
 
 
 def _load(source: str, name: str, device: str, dtype: str | None) -> Policy:
     """The checkpoint at `source`, a folder or a hub id."""
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with quiet(), torch.random.fork_rng(devices=[]):
@@ -85,7 +88,7 @@ def _load(source: str, name: str, device: str, dtype: str | None) -> Policy:
             tokenizer = Tokenizer(AutoTokenizer.from_pretrained(source))
             chosen = getattr(torch, dtype) if dtype else _default_dtype(source, device)
             model = AutoModelForCausalLM.from_pretrained(source, dtype=chosen)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
             if Path(source).is_dir():
                 raise UserError(f"policy {name!r}: {source} cannot be read: {error}") from error
             ways = (
