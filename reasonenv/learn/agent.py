@@ -113,7 +113,7 @@ class Agent(ABC):
 
     def micro(self, batch: Batch) -> list[Tensor]:
         """The rows of each micro-batch."""
-        return microbatches(batch.prompt_length, batch.length, self.config.tokens_per_microbatch)
+        return microbatches(batch, self.config.tokens_per_microbatch)
 
 
 @dataclass(frozen=True)

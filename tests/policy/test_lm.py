@@ -11,7 +11,9 @@ from reasonenv.policy.lm import Policy
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.tiny import tiny_policy
 
+# Three rows share the prompt [7], two share [1, 2, 3], and one has it as the beginning of its own.
 ROWS = [([1, 2, 3], [4, 5]), ([7], [8, 9, 10, 11, 256]), ([256, 3, 4, 5, 6], [256]), ([20, 21], [22, 23, 24])]
+ROWS += [([7], [8, 9]), ([1, 2, 3, 4], [5]), ([7], [256]), ([1, 2, 3], [4, 5, 6])]
 
 
 def batch_of(rows: list[tuple[list[int], list[int]]], fill: int = 0, spare: int = 0) -> Batch:
@@ -84,6 +86,24 @@ def test_gradients_are_the_naive_ones_and_the_eos_row_has_its_own(policy: Policy
     embedding = policy.model.get_input_embeddings().weight
     row = torch.autograd.grad(policy.logprobs(batch_of(ROWS))[0].sum(), embedding)[0][eos]
     assert row.norm() > 0  # row 2 has EOS inside its prompt
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("family", ["gpt2", "qwen2"])
+def test_a_shared_prompt_changes_nothing_for_other_families(family: str, attention: str) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    sizes = {"gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}}
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    sizes["qwen2"] = shape | {"num_key_value_heads": 2, "max_position_embeddings": 64}
+    config = AutoConfig.for_model(family, vocab_size=257, attn_implementation=attention, **sizes[family])
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        policy = Policy(AutoModelForCausalLM.from_config(config), tiny_policy(0).tokenizer, name=family)
+    logp, _ = policy.logprobs(batch_of(ROWS))
+    for i, (prompt, response) in enumerate(ROWS):
+        want, _ = plain(policy, prompt, response, 1.0)
+        torch.testing.assert_close(logp[i, : len(response)].double(), want, rtol=0, atol=2e-5)
 
 
 def test_padding_idx_of_a_checkpoint_is_unset() -> None:
