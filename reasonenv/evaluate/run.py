@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,10 +175,11 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
     )
     policy.save(out / "policy")
     problems = range(min(run.eval_problems, len(held_out.task.problems)))
-    last = evaluate(sampler, held_out, problems, samples=run.eval_samples, seed=run.seed)
+    first, last = (read_samples(watch.path(iteration)) for iteration in (0, run.iterations))
+    before, after = ([float(s.correct) for s in samples] for samples in (first, last))
+    if run.eval_samples:
+        last += evaluate(sampler, held_out, problems, samples=run.eval_samples, temperature=1.0, seed=run.seed)
     write_samples(out / "evaluation.jsonl", last)
-    before = [float(s.correct) for s in read_samples(out / "evaluations" / f"{0:06d}.jsonl")]
-    after = [float(s.correct) for s in last if s.greedy]
     gain = paired_difference(after, before)
     summary = {
         "before": sum(before) / len(before),
@@ -228,15 +230,9 @@ def assess(
         def count(finished: int) -> None:
             bar.update(finished)
 
-        found = evaluate(
-            make_sampler("torch", policy),
-            mdp,
-            chosen,
-            samples=samples,
-            seed=seed,
-            temperature=temperature,
-            progress=count,
-        )
+        ask = partial(evaluate, make_sampler("torch", policy), mdp, chosen, seed=seed, progress=count)
+        found = ask(samples=1, temperature=0.0)
+        found += ask(samples=samples, temperature=temperature) if samples else []
     if out is not None:
         write_samples(out, found)
     return summarise(found, [samples] if samples else [])
