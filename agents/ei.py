@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from reasonenv.core import Group, Trajectory
+from reasonenv.errors import UserError
 from reasonenv.learn.agent import Budget, Config, Imitation, Metrics, Plan, cosine, knob
 from reasonenv.learn.dataset import pack, unpack
 from reasonenv.learn.filters import correct, operations
@@ -37,6 +38,12 @@ class EIConfig(Config):
     epochs: int = knob(4, "passes of each round's SFT over D")
     solutions_per_step: int = knob(64, "solutions in one optimiser step")
     solutions_per_problem: int = knob(8, "distinct solutions of a problem kept in D")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("temperature", "epochs", "solutions_per_step", "solutions_per_problem"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be greater than 0")
 
 
 class ExpertIteration(Imitation):
