@@ -140,7 +140,7 @@ def read_suite(path: Path) -> Suite:
 
 def _is(value: Any, kind: type, member: type | None) -> bool:
     """Whether `value` is a `kind` that is not empty and holds such members, if `member` is given."""
-    if not isinstance(value, kind):
+    if not issubclass(type(value), kind):
         return False
     members = value.values() if isinstance(value, dict) else value
     return member is None or (len(members) > 0 and all(type(one) is member for one in members))
