@@ -90,7 +90,9 @@ def _folder(name: str) -> Path | None:
 
 def native_dtype(device: str) -> torch.dtype:
     """bfloat16 where `device` multiplies it natively; a CPU that must emulate it is several times slower for it."""
-    native = torch.device(device).type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    cpu = torch.device(device).type == "cpu"
+    onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    native = not cpu or (onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return torch.bfloat16 if native else torch.float32
 
 
