@@ -65,8 +65,9 @@ class ExpertIteration(Imitation):
         c = self.config
         before = self._size()
         for group in groups:
-            mine = self.kept.setdefault(group.problem.id, {})
             for trajectory in correct(group.trajectories):
+                # Made by the first solution only, so that the order of D is that of a checkpoint.
+                mine = self.kept.setdefault(group.problem.id, {})
                 if len(mine) < c.solutions_per_problem:
                     mine.setdefault(operations(self._text(trajectory)), trajectory)
         solutions = [t for mine in self.kept.values() for t in mine.values()]
