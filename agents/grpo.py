@@ -34,6 +34,9 @@ class GRPOConfig(PolicyGradientConfig):
         super().__post_init__()
         if self.samples_per_problem < 2:
             raise UserError(f"samples_per_problem is {self.samples_per_problem}; a group baseline needs at least 2")
+        for name in ("clip", "beta"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 0")
 
 
 class GRPO(PolicyGradient):

@@ -67,6 +67,8 @@ class Config:
         for name in ("lr", "max_grad_norm", "samples_per_problem", "tokens_per_microbatch"):
             if not getattr(self, name) > 0:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be greater than 0")
+        if self.weight_decay < 0:
+            raise UserError(f"weight_decay is {self.weight_decay}; it must be at least 0")
         if self.problems_per_iteration is not None and self.problems_per_iteration < 1:
             raise UserError(f"problems_per_iteration is {self.problems_per_iteration}; it must be at least 1, or none")
 
