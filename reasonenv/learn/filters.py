@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from itertools import pairwise
 
-from reasonenv.core import Trajectory
+from reasonenv.core import Group, Trajectory
 
 _WRITTEN = "0123456789+-*/(). ,$%"  # what the left side of an equation is made of
 _RESULT = re.compile(r"[ $]*(-?[ $]*\d[\d,]*(?:\.\d+)?)")
@@ -40,3 +40,11 @@ def _plain(number: re.Match[str]) -> str:
 def correct(trajectories: Iterable[Trajectory]) -> list[Trajectory]:
     """Those whose answer was verified as correct."""
     return [t for t in trajectories if t.verdict.correct]
+
+
+def mixed(groups: Iterable[Group]) -> list[Group]:
+    """Those with both right and wrong answers, by the verdict, whatever the reward: 0 < #correct < G.
+
+    DAPO's dynamic sampling (2503.14476, equation 11) without the refill.
+    """
+    return [g for g in groups if 0 < len(correct(g.trajectories)) < len(g.trajectories)]

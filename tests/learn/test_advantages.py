@@ -8,12 +8,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from reasonenv.learn.advantages import zscore
+from reasonenv.errors import UserError
+from reasonenv.learn.advantages import (
+    batch_scaled,
+    centered,
+    leave_one_out,
+    maxrl,
+    reward_to_go,
+    tail,
+    whiten,
+    zscore,
+)
 
 ESTIMATORS = {
     "zscore": lambda r, g: zscore(r, g, ddof=1, eps=1e-6),
-}  # fmt: skip
-GRADED = sorted(ESTIMATORS)
+    "centered": centered,
+    "leave_one_out": leave_one_out,
+    "maxrl": maxrl,
+    "tail": tail,
+}
+GRADED = sorted(ESTIMATORS.keys() - {"maxrl"})  # those that take any reward
 
 
 def close(found: Tensor, expected: list[float]) -> bool:
@@ -69,3 +83,86 @@ def test_zscore_ignores_shift_and_scale(rewards: list[float], shift: float, scal
         return  # near the line below which rewards count as equal
     moved = zscore(scale * r + shift, group, ddof=1, eps=0.0)
     assert torch.allclose(moved, zscore(r, group, ddof=1, eps=0.0), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "half", "up", "down"),
+    [
+        ("centered", 0.5, 0.75, -0.25),
+        ("leave_one_out", 0.666667, 1.0, -0.333333),  # times 4/3
+        ("maxrl", 1.0, 3.0, -1.0),  # success (G - K) / K, failure -1
+        ("tail", 1.0, 3.0, -1.0),
+    ],
+)
+def test_group_estimators_of_the_worked_example(example, name: str, half: float, up: float, down: float) -> None:
+    found = ESTIMATORS[name](example.rewards, example.group)
+    assert close(found, [half, -half, -half, half, up, down, down, down])
+
+
+def test_batch_scaled_of_the_worked_example(example) -> None:
+    # centred advantages have mean square (4 * 0.25 + 0.5625 + 3 * 0.0625) / 8 = 0.21875, root 0.467707
+    up, down = 1.603567, -0.534522
+    expected = [1.069045, -1.069045, -1.069045, 1.069045, up, down, down, down]
+    assert close(batch_scaled(example.rewards, example.group, ddof=0), expected)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "ddof", "expected"),
+    [
+        (centered, 1, [1.297632, -0.926880, -0.926880, 1.297632, 1.853760, -0.370752, -0.370752, -0.370752]),
+        (lambda r, g: r, 1, [1.543033, -0.617213, -0.617213, 1.543033, 1.543033, -0.617213, -0.617213, -0.617213]),
+        (lambda r, g: r, 0, [1.581139, -0.632456, -0.632456, 1.581139, 1.581139, -0.632456, -0.632456, -0.632456]),
+    ],
+)
+def test_whitened_advantages_of_the_worked_example(example, estimate, ddof: int, expected: list[float]) -> None:
+    # 6 of 21 tokens earn 1: mean 2/7, variance 10/49, so with ddof 0 success is (5/7) / (sqrt(10)/7) = 1.581139
+    advantage = estimate(example.rewards, example.group)[:, None] * torch.ones_like(example.mask)
+    found = whiten(advantage, example.mask, ddof=ddof, eps=1e-8)
+    assert close(found[:, 0], expected)
+    assert torch.equal(found, found[:, :1] * example.mask)  # one number a sequence here, and nothing at padding
+
+
+def test_reward_to_go_adds_up_what_is_still_to_come() -> None:
+    rewards = torch.tensor([[1.0, 0, 2, 0], [0, 0, 0, -1]])
+    assert reward_to_go(rewards, gamma=1.0).tolist() == [[3, 2, 2, 0], [-1, -1, -1, -1]]
+    # 1 + 2/4, 2/2, 2, 0
+    assert reward_to_go(rewards, gamma=0.5).tolist() == [[1.5, 1, 2, 0], [-0.125, -0.25, -0.5, -1]]
+
+
+def test_tail_of_graded_rewards_worked_by_hand() -> None:
+    # sorted 0, .2, .5, 1: sums of gap * 4 / reached are 0, .8/3, .8/3 + .6, .8/3 + .6 + 2; their mean is 1
+    found = tail(torch.tensor([0.5, 0.0, 1.0, 0.2]), torch.zeros(4))
+    assert close(found, [0.8 / 3 + 0.6 - 1, -1.0, 0.8 / 3 + 2.6 - 1, 0.8 / 3 - 1])
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0]), min_size=2, max_size=12))
+def test_tail_is_maxrl_on_binary_rewards(rewards: list[float]) -> None:
+    r, group = torch.tensor(rewards), torch.zeros(len(rewards))
+    assert torch.allclose(tail(r, group), maxrl(r, group), atol=1e-6)
+
+
+@pytest.mark.parametrize("reward", [-1.0, 0.7, 2.0])
+def test_maxrl_refuses_what_is_neither_0_nor_1_and_names_the_way_out(reward: float) -> None:
+    # with rewards of +-1 the mean may be 0 or negative, and the sign of every advantage with it
+    with pytest.raises(UserError, match="tailrl"):
+        maxrl(torch.tensor([1.0, reward]), torch.zeros(2))
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_a_reward_that_is_not_finite_is_no_sibling(name: str, bad: float) -> None:
+    found = ESTIMATORS[name](torch.tensor([1.0, bad, 0.0, 0.0]), torch.zeros(4))
+    alone = ESTIMATORS[name](torch.tensor([1.0, 0.0, 0.0]), torch.zeros(3))
+    assert found[1] == 0
+    assert torch.equal(found[[0, 2, 3]], alone)
+
+
+def test_batch_estimators_survive_what_has_nothing_to_tell() -> None:
+    nan = float("nan")
+    for rewards in ([0.7] * 8, [nan] * 8, [nan, 0.7] * 4):
+        r = torch.tensor(rewards)
+        assert batch_scaled(r, torch.zeros(8), ddof=0).tolist() == [0.0] * 8
+        assert whiten(r[:, None], torch.ones(8, 1), ddof=1, eps=1e-8).tolist() == [[0.0]] * 8
+    assert batch_scaled(torch.tensor([1.0]), torch.zeros(1), ddof=1).tolist() == [0.0]
+    assert whiten(torch.ones(2, 2), torch.zeros(2, 2), ddof=1, eps=1e-8).tolist() == [[0.0, 0.0]] * 2
+    assert not batch_scaled(torch.tensor([1.0, nan, 0.0]), torch.zeros(3), ddof=0).isnan().any()

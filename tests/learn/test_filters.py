@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from reasonenv.learn.filters import correct, operations
+from reasonenv.learn.filters import correct, mixed, operations
 
 
 @pytest.mark.parametrize(
@@ -46,3 +48,9 @@ def test_the_key_is_the_equations_in_their_order() -> None:
 
 def test_correct_keeps_what_was_verified(groups) -> None:
     assert [len(correct(g.trajectories)) for g in groups] == [2, 1, 4]
+
+
+def test_mixed_looks_at_the_verdict_and_not_at_the_reward(groups) -> None:
+    assert mixed(groups) == groups[:2]
+    shaped = [replace(t, rewards=t.rewards + i) for i, t in enumerate(groups[2].trajectories)]
+    assert mixed([replace(groups[2], trajectories=tuple(shaped))]) == []
