@@ -34,6 +34,5 @@ def prompt_mean(mask: Tensor, group: Tensor) -> Tensor:
     """1 / N times 1 / (tokens of the problem's group): every problem counts the same (2510.13786).  # [B, T]"""
     same = (group[:, None] == group).to(mask.dtype)  # [B, B]
     tokens = (same @ mask.sum(dim=1))[:, None]  # [B, 1], of the row's group
-    counted = mask.sum(dim=1) > 0
-    problems = len(group[counted].unique())
+    problems = len(set(group[mask.sum(dim=1) > 0].tolist()))
     return mask / tokens.clamp(min=1) / max(problems, 1)

@@ -13,6 +13,7 @@ from reasonenv.agents.grpo import GRPO, GRPOConfig
 from reasonenv.core import Group, Role
 from reasonenv.learn.agent import Budget
 from reasonenv.policy.lm import Policy
+from reasonenv.registry import find_agent
 from reasonenv.testing import gradients, scored
 
 
@@ -91,3 +92,38 @@ def test_minibatches_and_epochs_are_counted_as_updates(policy: Policy, groups: l
 def test_a_temperature_is_that_of_the_log_probs_too(policy: Policy, groups: list[Group]) -> None:
     agent = GRPO(policy, GRPOConfig(temperature=2.0, lr=1e-5))
     assert agent.learn(scored(policy, groups, temperature=2.0), Budget(0, 1))["gap/mean"] < 1e-5
+
+
+def test_a_reward_that_is_not_finite_is_in_no_loss_and_no_denominator(policy: Policy, groups: list[Group]) -> None:
+    rows = groups[0].trajectories
+    lost = replace(rows[3], rewards=np.full_like(rows[3].rewards, np.nan))
+    broken = [replace(groups[0], trajectories=(*rows[:3], lost))]
+    whole = [replace(groups[0], trajectories=rows[:3])]
+    for name in ("grpo", "reinforce", "rloo", "dr_grpo", "maxrl", "gspo", "scalerl", "reinforce_pp", "dppo"):
+        kind = find_agent(name)
+        (found,), (expected,) = gradients(kind(policy), broken), gradients(kind(policy), whole)
+        assert same(found, expected), name
+    assert GRPO(policy).learn(broken, Budget(0, 1))["rewards/invalid"] == 0.25
+
+
+@pytest.mark.parametrize("name", ["scalerl", "dppo", "gspo", "reinforce_pp_baseline", "rloo"])
+def test_the_gradient_of_every_kind_of_weights_is_free_of_the_cut(
+    policy: Policy, groups: list[Group], name: str
+) -> None:
+    kind = find_agent(name)
+    turned = [replace(g, trajectories=g.trajectories[::-1]) for g in groups[::-1]]
+    (small,) = gradients(kind(policy, kind.Config(tokens_per_microbatch=100)), turned)
+    (large,) = gradients(kind(policy, kind.Config(tokens_per_microbatch=10**6)), groups)
+    assert same(small, large)
+
+
+def test_dppo_takes_its_ratio_from_the_sampler_and_grpo_does_not(policy: Policy, groups: list[Group]) -> None:
+    # a sampler that gave every token 10 % more: rho = 1 / 1.1 scales the gradient of DPPO alone
+    def shift(t):
+        return replace(t, logprobs=t.logprobs + np.float32(np.log(1.1)))
+
+    moved = [replace(g, trajectories=tuple(map(shift, g.trajectories))) for g in groups]
+    for name, scale in (("dppo", 1.1), ("scalerl", 1.1), ("dr_grpo", 1.0), ("cispo", 1.0)):
+        kind = find_agent(name)
+        (found,), (expected,) = gradients(kind(policy), moved), gradients(kind(policy), groups)
+        assert same(scale * found, expected), name
