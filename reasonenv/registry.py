@@ -31,6 +31,18 @@ _AGENTS: dict[str, str | type] = {
     "sft": "reasonenv.agents.sft:SFT",
     "ei": "reasonenv.agents.ei:ExpertIteration",
     "grpo": "reasonenv.agents.grpo:GRPO",
+    "dr_grpo": "reasonenv.agents.dr_grpo:DrGRPO",
+    "dapo": "reasonenv.agents.dapo:DAPO",
+    "cispo": "reasonenv.agents.cispo:CISPO",
+    "dppo": "reasonenv.agents.dppo:DPPO",
+    "gspo": "reasonenv.agents.gspo:GSPO",
+    "maxrl": "reasonenv.agents.maxrl:MaxRL",
+    "tailrl": "reasonenv.agents.tailrl:TailRL",
+    "reinforce": "reasonenv.agents.reinforce:Reinforce",
+    "rloo": "reasonenv.agents.rloo:RLOO",
+    "reinforce_pp": "reasonenv.agents.reinforce_pp:ReinforcePP",
+    "reinforce_pp_baseline": "reasonenv.agents.reinforce_pp_baseline:ReinforcePPBaseline",
+    "scalerl": "reasonenv.agents.scalerl:ScaleRL",
 }
 
 

@@ -63,8 +63,10 @@ class Config:
     samples_per_problem: int = knob(8, "G: samples a problem")
     tokens_per_microbatch: int = knob(8192, "padded tokens in one forward and backward pass")
 
+    positive: ClassVar[tuple[str, ...]] = ("lr", "max_grad_norm", "samples_per_problem", "tokens_per_microbatch")
+
     def __post_init__(self) -> None:
-        for name in ("lr", "max_grad_norm", "samples_per_problem", "tokens_per_microbatch"):
+        for name in self.positive:
             if not getattr(self, name) > 0:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be greater than 0")
         if self.weight_decay < 0:
@@ -126,15 +128,24 @@ class PolicyGradientConfig(Config):
     epochs: int = knob(1, "passes over the samples of an iteration")
     minibatches: int = knob(1, "optimiser steps a pass; 1 with 1 epoch is on-policy")
 
+    positive: ClassVar[tuple[str, ...]] = (*Config.positive, "temperature", "epochs", "minibatches")
+    least_samples: ClassVar[int] = 1  # 2 where the baseline comes from the siblings
+    on_policy: ClassVar[bool] = False  # whether the algorithm has no correction for samples of an older policy
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("temperature", "epochs", "minibatches"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be greater than 0")
+        if self.samples_per_problem < self.least_samples:
+            raise UserError(f"samples_per_problem is {self.samples_per_problem}; a group baseline needs at least 2")
+        for name in ("epochs", "minibatches"):
+            if self.on_policy and getattr(self, name) > 1:
+                raise UserError(f"{name} is {getattr(self, name)}; this algorithm is on-policy, it must be 1")
 
 
 class PolicyGradient(Agent):
-    """Slots: `advantage` of the whole batch, `surrogate` of a micro-batch, `weights` of an optimiser batch."""
+    """Slots: which groups to `keep`, `advantage` of the whole batch, `surrogate` of a micro-batch, `weights`.
+
+    A sample whose reward is not finite is in no loss and no denominator; `rewards/invalid` is the share of them.
+    """
 
     Config = PolicyGradientConfig
     config: PolicyGradientConfig
@@ -148,8 +159,12 @@ class PolicyGradient(Agent):
         """The loss of each token [b, T], to be minimised."""
 
     @abstractmethod
-    def weights(self, mask: Tensor) -> Tensor:
-        """The weight of each token in the loss, from the mask [b, T] of one optimiser batch."""
+    def weights(self, batch: Batch) -> Tensor:
+        """The weight of each token in the loss [b, T], from the mask and the groups of one optimiser batch."""
+
+    def keep(self, groups: Sequence[Group]) -> Sequence[Group]:
+        """The groups worth learning from: all."""
+        return groups
 
     def plan(self, budget: Budget) -> Plan:
         c = self.config
@@ -166,7 +181,13 @@ class PolicyGradient(Agent):
 
     def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
         c = self.config
-        batch = self.prepare(self.batch(groups))
+        kept = self.keep(groups)
+        share = {"groups/kept": len(kept) / len(groups)}
+        if not kept:
+            return share | {"updates": 0.0}  # nothing to learn from: the policy stays as it is
+        batch = self.batch(kept)
+        valid = batch.rewards.isfinite().all(dim=1)  # [B]
+        batch = self.prepare(replace(batch, mask=batch.mask * valid[:, None]))
         advantage = self.advantage(batch)
         on_policy = c.epochs * c.minibatches == 1
         tally = _Tally()
@@ -176,7 +197,7 @@ class PolicyGradient(Agent):
             )
             for rows in order.tensor_split(min(c.minibatches, len(order))):
                 part, part_advantage = batch.select(rows), advantage[rows]
-                part_weights = self.weights(part.mask)
+                part_weights = self.weights(part)
                 for micro_rows in self.micro(part):
                     micro = part.select(micro_rows)
                     device = self.policy.device
@@ -191,7 +212,12 @@ class PolicyGradient(Agent):
                     self.optimizer.accumulate()
                     tally.add(logp.detach(), entropy, micro, float(loss.detach()))
                 tally.step(self.optimizer.step(c.lr))
-        return tally.metrics() | {"advantage/zero": float((advantage == 0).all(dim=1).float().mean()), "lr": c.lr}
+        found = {
+            "rewards/invalid": float((~valid).float().mean()),
+            "advantage/zero": float((advantage == 0).all(dim=1).float().mean()),
+            "lr": c.lr,
+        }
+        return tally.metrics() | share | found
 
 
 class Imitation(Agent):

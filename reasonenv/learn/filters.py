@@ -4,23 +4,47 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 
-from reasonenv.core import Trajectory
+from reasonenv.core import Group, Trajectory
 
-_EQUATION = re.compile(r"[-+*/().\d\s,$%]*\d[-+*/().\d\s,$%]*=\s*\$?-?[\d,.]*\d")
-_NOISE = re.compile(r"[\s,$%]")
+_WRITTEN = "0123456789+-*/(). ,$%"  # what the left side of an equation is made of
+_RESULT = re.compile(r"[ $]*(-?[ $]*\d[\d,]*(?:\.\d+)?)")
+_NEIGHBOURS = re.compile(r"(?<=\d)[.)]? +(?=[($]*\d)")  # "2. 7+5": the number before is not part of the sum
+_NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+")
+_NOISE = re.compile(r"[ ,$%]")
 
 
 def operations(text: str) -> tuple[str, ...]:
-    """The arithmetic of a solution: its equations in their order, without spaces and signs of currency.
+    """The arithmetic of a solution: its equations in their order, numbers in one way of writing.
 
     Two solutions with the same sequence are the same solution (2403.04642; RFT, 2308.01825). A text without any
-    equation is its own words, lower-cased and evenly spaced.
+    equation is its own words, lower-cased and evenly spaced. Takes time linear in the text.
     """
-    found = tuple(_NOISE.sub("", m).strip(".") for m in _EQUATION.findall(text))
-    return found or (" ".join(text.lower().split()),)
+    parts = text.split("=")
+    found = []
+    for before, after in pairwise(parts):
+        left = _NEIGHBOURS.split(before[len(before.rstrip(_WRITTEN)) :])[-1]
+        right = _RESULT.match(after)
+        if right and any(c.isdigit() for c in left):
+            found.append(_NUMBER.sub(_plain, _NOISE.sub("", f"{left}={right[1]}")))
+    return tuple(found) or (" ".join(text.lower().split()),)
+
+
+def _plain(number: re.Match[str]) -> str:
+    """007.50 -> 7.5"""
+    whole, _, fraction = number[0].partition(".")
+    return ".".join(filter(None, (whole.lstrip("0") or "0", fraction.rstrip("0"))))
 
 
 def correct(trajectories: Iterable[Trajectory]) -> list[Trajectory]:
     """Those whose answer was verified as correct."""
     return [t for t in trajectories if t.verdict.correct]
+
+
+def mixed(groups: Iterable[Group]) -> list[Group]:
+    """Those with both right and wrong answers, by the verdict, whatever the reward: 0 < #correct < G.
+
+    DAPO's dynamic sampling (2503.14476, equation 11) without the refill.
+    """
+    return [g for g in groups if 0 < len(correct(g.trajectories)) < len(g.trajectories)]

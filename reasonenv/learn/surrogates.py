@@ -1,4 +1,9 @@
-"""Surrogate losses: one number a token, to be minimised. Each names the log-probabilities that it is anchored on."""
+"""Surrogate losses: one number a token, to be minimised. Each names the log-probabilities that it is anchored on.
+
+`logp` [B, T] is the current policy's, `anchor` [B, T] that of the policy the ratio is taken against: the trainer's at
+the start of the update, or the sampler's. `advantage` is [B, T] or [B, 1]. Gradients flow through `logp` alone. Where
+the ratio is the anchor's own, each has the gradient of `reinforce`.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +16,61 @@ def likelihood(logp: Tensor) -> Tensor:
     return -logp
 
 
-def clipped(logp: Tensor, *, anchor: Tensor, advantage: Tensor, low: float, high: float) -> Tensor:
-    """-min(r A, clip(r, 1 - low, 1 + high) A) with r = pi / anchor: PPO (1707.06347, equation 7).  # [B, T]
+def reinforce(logp: Tensor, *, advantage: Tensor) -> Tensor:
+    """-A log pi: the score function (Williams, 1992).  # [B, T]"""
+    return -advantage * logp
 
-    `anchor` holds the trainer's log-probs at the start of the update, `advantage` [B, T] or [B, 1].
-    """
+
+def clipped(logp: Tensor, *, anchor: Tensor, advantage: Tensor, low: float, high: float) -> Tensor:
+    """-min(r A, clip(r, 1 - low, 1 + high) A) with r = pi / anchor: PPO (1707.06347, equation 7).  # [B, T]"""
     ratio = (logp - anchor.detach()).exp()
     return -torch.minimum(ratio * advantage, ratio.clamp(1 - low, 1 + high) * advantage)
+
+
+def capped_importance(logp: Tensor, *, anchor: Tensor, advantage: Tensor, cap: float) -> Tensor:
+    """-sg(min(r, cap)) A log pi with r = pi / anchor: CISPO (2506.13585, equation 4).  # [B, T]
+
+    `cap` is absolute: verl's `clip_ratio_high=0.2` is a cap of 1.2, TRL's `epsilon_high=5` one of 5. No token loses its
+    gradient.
+    """
+    ratio = (logp - anchor).detach().exp()
+    return -ratio.clamp(max=cap) * advantage * logp
+
+
+def binary_tv(logp: Tensor, anchor: Tensor) -> Tensor:
+    """|mu(a) - pi(a)| of the sampled token against all others: DPPO (2602.04879, equation 13).  # [B, T]"""
+    return (anchor.exp() - logp.exp()).abs().detach()
+
+
+def binary_kl(logp: Tensor, anchor: Tensor) -> Tensor:
+    """mu log(mu / pi) + (1 - mu) log((1 - mu) / (1 - pi)): DPPO (2602.04879, equation 14).  # [B, T]
+
+    1e-8 stands beside each 1, as in the authors' code: a token of probability 1 leaves nothing to the others.
+    """
+    mu, pi = anchor.exp(), logp.exp()
+    return (mu * (anchor - logp) + (1 - mu) * ((1 - mu + 1e-8) / (1 - pi + 1e-8)).log()).detach()
+
+
+def divergence_masked(logp: Tensor, *, anchor: Tensor, advantage: Tensor, divergence: Tensor, limit: float) -> Tensor:
+    """-sg(M r) A log pi with r = pi / anchor: DPPO (2602.04879, equation 12).  # [B, T]
+
+    M is 0 where `divergence` [B, T] exceeds `limit` and the step would lead further away (A > 0 and r > 1, or A < 0 and
+    r < 1), else 1. The anchor is the sampler; nothing truncates r.
+    """
+    ratio = (logp - anchor).detach().exp()
+    away = torch.where(advantage > 0, ratio > 1, ratio < 1)
+    return -ratio * ~(away & (divergence > limit)) * advantage * logp
+
+
+def sequence_clipped(
+    logp: Tensor, *, anchor: Tensor, advantage: Tensor, mask: Tensor, low: float, high: float
+) -> Tensor:
+    """-min(s A, clip(s, 1 - low, 1 + high) A), s = exp(mean_t log(pi / anchor)): GSPO (2507.18071, equations 5, 7).
+
+    The same number at every token of a sequence, so `sequence_mean` makes it the paper's loss. `advantage` is one
+    number a sequence [B, 1].  # [B, T]
+    """
+    length = mask.sum(dim=1, keepdim=True).clamp(min=1)
+    ratio = (((logp - anchor.detach()) * mask).sum(dim=1, keepdim=True) / length).exp()  # [B, 1]
+    loss = -torch.minimum(ratio * advantage, ratio.clamp(1 - low, 1 + high) * advantage)
+    return loss.expand_as(logp)

@@ -1,0 +1,52 @@
+"""CISPO: clip the importance weight and not the update, so that no token ever loses its gradient.
+
+    J = E[ 1/(sum_i |o_i|) sum_i sum_t  sg(min(r, cap)) A log pi ],   0 < #correct < G,   A = (R_i - mean) / std
+
+Source: MiniMax-M1, 2506.13585, equations 4 and 5. Differences: the paper does not disclose its cap (ScaleRL found 4, 5
+and 8 equally good); groups that are all right or all wrong are dropped and not replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from reasonenv.core import Batch, Group
+from reasonenv.learn.advantages import zscore
+from reasonenv.learn.agent import PolicyGradient, PolicyGradientConfig, knob
+from reasonenv.learn.filters import mixed
+from reasonenv.learn.surrogates import capped_importance
+from reasonenv.learn.weights import token_mean
+
+
+@dataclass(frozen=True)
+class CISPOConfig(PolicyGradientConfig):
+    """There is no trust region: watch `gap/mean` and `ratio/moved`."""
+
+    samples_per_problem: int = knob(16, "G: samples a problem (paper: 16)")
+    cap: float = knob(5.0, "the largest weight, absolute (verl's 0.2 would be 1.2 here)")
+
+    positive: ClassVar[tuple[str, ...]] = (*PolicyGradientConfig.positive, "cap")
+    least_samples: ClassVar[int] = 2
+
+
+class CISPO(PolicyGradient):
+    """Policy gradient under a capped importance weight, no token dropped. 2506.13585."""
+
+    Config = CISPOConfig
+    config: CISPOConfig
+
+    def keep(self, groups: Sequence[Group]) -> Sequence[Group]:
+        return mixed(groups)
+
+    def advantage(self, batch: Batch) -> Tensor:
+        return zscore(batch.rewards.sum(dim=1), batch.group, ddof=1, eps=1e-6)[:, None]
+
+    def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
+        return capped_importance(logp, anchor=micro.old_logp, advantage=advantage, cap=self.config.cap)
+
+    def weights(self, batch: Batch) -> Tensor:
+        return token_mean(batch.mask)

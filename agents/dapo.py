@@ -1,0 +1,55 @@
+"""DAPO: GRPO with four repairs, of which three are here: clip higher, average over tokens, learn from mixed groups.
+
+    J = E[ 1/(sum_i |o_i|) sum_i sum_t  min(r A, clip(r, 1 - low, 1 + high) A) ],   0 < #correct < G
+
+Source: 2503.14476, equations 8 to 12. Differences: groups that are all right or all wrong are dropped but not replaced,
+so a batch shrinks where the paper samples on until it is full; overlong answers are not punished softly; the average
+is over the tokens of the batch, as in the authors' code, where the equation has those of one question; no dual clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from reasonenv.core import Batch, Group
+from reasonenv.learn.advantages import zscore
+from reasonenv.learn.agent import PolicyGradient, PolicyGradientConfig, knob
+from reasonenv.learn.filters import mixed
+from reasonenv.learn.surrogates import clipped
+from reasonenv.learn.weights import token_mean
+
+
+@dataclass(frozen=True)
+class DAPOConfig(PolicyGradientConfig):
+    """The paper's numbers, but for the learning rate (1e-6) and the 512 problems."""
+
+    samples_per_problem: int = knob(16, "G: samples a problem (paper: 16)")
+    clip_low: float = knob(0.2, "eps_low: the ratio is clipped to 1 - eps_low (paper: 0.2)")
+    clip_high: float = knob(0.28, "eps_high: and to 1 + eps_high, which leaves room for rare tokens (paper: 0.28)")
+
+    positive: ClassVar[tuple[str, ...]] = (*PolicyGradientConfig.positive, "clip_low", "clip_high")
+    least_samples: ClassVar[int] = 2
+
+
+class DAPO(PolicyGradient):
+    """GRPO that clips higher, averages over tokens and learns from mixed groups only. 2503.14476."""
+
+    Config = DAPOConfig
+    config: DAPOConfig
+
+    def keep(self, groups: Sequence[Group]) -> Sequence[Group]:
+        return mixed(groups)
+
+    def advantage(self, batch: Batch) -> Tensor:
+        return zscore(batch.rewards.sum(dim=1), batch.group, ddof=1, eps=1e-6)[:, None]
+
+    def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
+        low, high = self.config.clip_low, self.config.clip_high
+        return clipped(logp, anchor=micro.old_logp, advantage=advantage, low=low, high=high)
+
+    def weights(self, batch: Batch) -> Tensor:
+        return token_mean(batch.mask)

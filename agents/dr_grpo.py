@@ -1,0 +1,48 @@
+"""Dr. GRPO: GRPO done right, without the two divisions that favour long wrong answers and questions of little spread.
+
+    J = E[ 1/G sum_i 1/Lmax sum_t  min(r A, clip(r, 1 - eps, 1 + eps) A) ],   A = R_i - mean
+
+Source: 2503.20783, section 3.2, and the released code, which divides by the generation budget. Differences: none known.
+The mean holds the sample itself, so the expected gradient is (G - 1) / G of that of E[R] / Lmax.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from reasonenv.core import Batch
+from reasonenv.learn.advantages import centered
+from reasonenv.learn.agent import PolicyGradient, PolicyGradientConfig, knob
+from reasonenv.learn.surrogates import clipped
+from reasonenv.learn.weights import constant
+
+
+@dataclass(frozen=True)
+class DrGRPOConfig(PolicyGradientConfig):
+    """The paper's numbers, but for the learning rate (1e-6) and Lmax (3000)."""
+
+    clip: float = knob(0.2, "eps: the ratio is clipped to 1 - eps and 1 + eps (paper: 0.2)")
+    divisor: int = knob(256, "Lmax: the constant that divides a sequence's sum; choose about max_tokens")
+
+    positive: ClassVar[tuple[str, ...]] = (*PolicyGradientConfig.positive, "clip", "divisor")
+    least_samples: ClassVar[int] = 2
+
+
+class DrGRPO(PolicyGradient):
+    """GRPO without its length and difficulty biases: centred reward, constant divisor. 2503.20783."""
+
+    Config = DrGRPOConfig
+    config: DrGRPOConfig
+
+    def advantage(self, batch: Batch) -> Tensor:
+        return centered(batch.rewards.sum(dim=1), batch.group)[:, None]
+
+    def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
+        eps = self.config.clip
+        return clipped(logp, anchor=micro.old_logp, advantage=advantage, low=eps, high=eps)
+
+    def weights(self, batch: Batch) -> Tensor:
+        return constant(batch.mask, length=self.config.divisor)

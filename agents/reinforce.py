@@ -1,0 +1,41 @@
+"""REINFORCE: raise the log-probability of what was sampled by what it earned. The floor of every comparison.
+
+    grad J = E[ R(y) sum_t grad log pi(y_t | x, y_<t) ]
+
+Source: Williams (1992). Differences: no baseline, so with rewards 0 and 1 it learns from successes alone; `rloo` is the
+same with one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from reasonenv.core import Batch
+from reasonenv.learn import surrogates
+from reasonenv.learn.agent import PolicyGradient, PolicyGradientConfig
+from reasonenv.learn.weights import sequence_sum
+
+
+@dataclass(frozen=True)
+class ReinforceConfig(PolicyGradientConfig):
+    """Nothing is clipped and nothing corrected, so one step an iteration."""
+
+    on_policy: ClassVar[bool] = True
+
+
+class Reinforce(PolicyGradient):
+    """The plain policy gradient: log-probabilities weighted by the return. Williams (1992)."""
+
+    Config = ReinforceConfig
+
+    def advantage(self, batch: Batch) -> Tensor:
+        return batch.rewards.sum(dim=1, keepdim=True).nan_to_num(0.0, 0.0, 0.0)
+
+    def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
+        return surrogates.reinforce(logp, advantage=advantage)
+
+    def weights(self, batch: Batch) -> Tensor:
+        return sequence_sum(batch.mask)

@@ -1,0 +1,49 @@
+"""REINFORCE++: PPO without a critic, the advantage standardised over the whole batch instead of the group.
+
+    A_t = (G_t - mean) / std over all tokens of the batch,    G_t = sum_(u >= t) (r_u - beta log(pi / ref)_u)
+    J = E[ 1/|o| sum_t min(ratio A, clip(ratio, 1 - eps, 1 + eps) A) ]
+
+Source: 2501.03262, equations 1 and 8 to 10; gamma = 1. Differences: ddof 1 and 1e-8 under the root, as in verl
+(OpenRLHF: ddof 0). A group needs no siblings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from reasonenv.core import Batch
+from reasonenv.learn.advantages import reward_to_go, whiten
+from reasonenv.learn.agent import knob
+from reasonenv.learn.reference import ReferenceConfig, Referenced
+from reasonenv.learn.surrogates import clipped
+from reasonenv.learn.weights import sequence_mean
+
+
+@dataclass(frozen=True)
+class ReinforcePPConfig(ReferenceConfig):
+    """The paper's numbers (section 4.2.3)."""
+
+    clip: float = knob(0.2, "eps: the ratio is clipped to 1 - eps and 1 + eps (paper: 0.2)")
+    beta: float = knob(0.001, "beta: weight of the KL to the initial policy (paper: 0.001); 0 needs no reference model")
+
+    positive: ClassVar[tuple[str, ...]] = (*ReferenceConfig.positive, "clip")
+
+
+class ReinforcePP(Referenced):
+    """PPO without a critic, advantages standardised over the batch, KL in the reward. 2501.03262."""
+
+    Config = ReinforcePPConfig
+    config: ReinforcePPConfig
+
+    def advantage(self, batch: Batch) -> Tensor:
+        return whiten(reward_to_go(self.penalised(batch), gamma=1.0), batch.mask, ddof=1, eps=1e-8)
+
+    def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
+        eps = self.config.clip
+        return clipped(logp, anchor=micro.old_logp, advantage=advantage, low=eps, high=eps)
+
+    def weights(self, batch: Batch) -> Tensor:
+        return sequence_mean(batch.mask)

@@ -1,0 +1,51 @@
+"""A policy gradient that is held near the policy it started from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from reasonenv.core import Batch
+from reasonenv.errors import UserError
+from reasonenv.learn.agent import PolicyGradient, PolicyGradientConfig, knob
+from reasonenv.learn.kl import k1
+from reasonenv.policy.lm import Policy
+
+
+@dataclass(frozen=True)
+class ReferenceConfig(PolicyGradientConfig):
+    """Adds the strength of the hold."""
+
+    beta: float = knob(0.0, "beta: weight of the KL to the initial policy; 0 needs no reference model")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.beta >= 0:
+            raise UserError(f"beta is {self.beta}; it must be at least 0")
+
+
+class Referenced(PolicyGradient):
+    """Fills `ref_logp` of the batch, from a frozen copy of the initial policy, if `beta` is above 0."""
+
+    Config = ReferenceConfig
+    config: ReferenceConfig
+
+    def __init__(self, policy: Policy, config: ReferenceConfig | None = None, *, seed: int = 0) -> None:
+        super().__init__(policy, config, seed=seed)
+        self.reference = policy.clone() if self.config.beta else None
+
+    def prepare(self, batch: Batch) -> Batch:
+        batch = super().prepare(batch)
+        if self.reference is None:
+            return batch
+        ref_logp, _ = self.reference.score(
+            batch, tokens_per_microbatch=self.config.tokens_per_microbatch, temperature=self.config.temperature
+        )
+        return replace(batch, ref_logp=ref_logp)
+
+    def penalised(self, batch: Batch) -> Tensor:
+        """Rewards with the KL of each token taken off, r_t - beta k1, at the policy that sampled.  # [B, T]"""
+        if batch.ref_logp is None:
+            return batch.rewards
+        return batch.rewards - self.config.beta * k1(batch.old_logp, batch.ref_logp) * batch.mask

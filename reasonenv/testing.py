@@ -1,0 +1,226 @@
+"""What a user needs to prove an agent: the gradient that it takes, and a process small enough to know all of it.
+
+On `TinyMDP` the mean of an agent's stochastic update is a finite sum over all groups of responses, and the gradient of
+any objective is exact, so the two can be compared to the last digit: see `expected_update`.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import combinations_with_replacement, product
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reasonenv.core import Batch, Group, Problem, Reason, Role, Trajectory, Verdict
+from reasonenv.errors import UserError
+from reasonenv.learn.agent import Agent, Budget
+from reasonenv.learn.optimizer import Optimizer
+from reasonenv.learn.rollout import collate
+from reasonenv.policy.lm import Policy
+from reasonenv.seeding import generator
+from reasonenv.tokenizer import Tokenizer
+
+
+class _Still(Optimizer):
+    """Keeps the gradient of each step and leaves the weights alone."""
+
+    steps: tuple[Tensor, ...] = ()
+
+    def step(self, lr: float) -> float:
+        gradient = torch.cat([(torch.zeros_like(m) if m.grad is None else m.grad).flatten() for m in self.masters])
+        self.steps = (*self.steps, gradient.detach().cpu())
+        self._adamw.zero_grad(set_to_none=True)
+        return float(gradient.norm())
+
+
+def gradients(agent: Agent, groups: Sequence[Group], budget: Budget | None = None) -> tuple[Tensor, ...]:
+    """The gradient [parameters] of each optimiser step of `agent.learn(groups)`, all at the policy as it is now.
+
+    Nothing is clipped and nothing moves; the agent has its own optimiser back afterwards.
+    """
+    c = agent.config
+    own, still = agent.optimizer, _Still(agent.policy.parameters(), lr=c.lr, max_grad_norm=1.0, weight_decay=0.0)
+    agent.optimizer = still
+    try:
+        agent.learn(groups, budget or Budget(0, 1))
+    finally:
+        agent.optimizer = own
+    return still.steps
+
+
+def scored(policy: Policy, groups: Sequence[Group], *, temperature: float = 1.0) -> list[Group]:
+    """The same trajectories with the log-probs that a sampler of `policy` would have given them."""
+    batch = collate(groups, pad=policy.tokenizer.eos_id)
+    logp, _ = policy.score(batch, tokens_per_microbatch=8192, temperature=temperature)
+    rows = iter(logp.numpy())
+    return [
+        replace(
+            group,
+            trajectories=tuple(
+                replace(t, logprobs=next(rows)[: len(t.tokens)] * (t.roles != 0)) for t in group.trajectories
+            ),
+        )
+        for group in groups
+    ]
+
+
+Response = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TinyMDP:
+    """One problem, `actions` symbols, at most `horizon` tokens, and a reward for the complete response.
+
+    With `stops`, symbol 0 is EOS; without, every response has `horizon` tokens. A response of reward 1 is correct.
+    """
+
+    actions: int  # V, 2 to 16
+    horizon: int  # T, 1 to 6
+    reward: Callable[[Response], float]
+    stops: bool = False
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("actions", 2, 16), ("horizon", 1, 6)):
+            if not low <= getattr(self, name) <= high:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be {low} to {high}")
+
+    @cached_property
+    def responses(self) -> list[Response]:
+        """Every complete response."""
+        return list(self._grow(()))
+
+    def _grow(self, prefix: Response) -> Iterator[Response]:
+        if len(prefix) == self.horizon or (self.stops and prefix[-1:] == (0,)):
+            yield prefix
+        else:
+            for action in range(self.actions):
+                yield from self._grow((*prefix, action))
+
+    @cached_property
+    def rewards(self) -> Tensor:
+        """The reward of every response.  # [R]"""
+        return torch.tensor([self.reward(r) for r in self.responses], dtype=torch.float64)
+
+    @cached_property
+    def states(self) -> dict[Response, int]:
+        """Every unfinished response, numbered as in the policy's table."""
+        prefixes = (p for t in range(self.horizon) for p in product(range(self.actions), repeat=t))
+        return {prefix: number for number, prefix in enumerate(prefixes)}
+
+    def value(self, policy: TabularPolicy) -> Tensor:
+        """E[R], exact and differentiable; with rewards 0 and 1 the probability of success."""
+        return policy.log_likelihood().exp() @ self.rewards
+
+    def group(self, policy: TabularPolicy, chosen: Sequence[int]) -> Group:
+        """The responses of these numbers as one group, as a sampler of `policy` would have returned it."""
+        problem = Problem("tiny", "?", "!")
+        return scored(policy, [Group(problem, tuple(self._trajectory(problem, self.responses[i]) for i in chosen))])[0]
+
+    def sample(self, policy: TabularPolicy, samples: int, *seed: int | str) -> Group:
+        """A group of `samples` responses drawn from `policy`."""
+        chances = policy.log_likelihood().detach().exp().numpy()
+        return self.group(policy, generator(*seed).choice(len(chances), samples, p=chances / chances.sum()).tolist())
+
+    def _trajectory(self, problem: Problem, response: Response) -> Trajectory:
+        length, reward = len(response), self.reward(response)
+        ended = self.stops and response[-1] == 0
+        return Trajectory(
+            problem=problem,
+            prompt=np.zeros(1, dtype=np.int64),
+            tokens=np.array(response),
+            roles=np.full(length, Role.POLICY, dtype=np.int8),
+            logprobs=np.zeros(length, dtype=np.float32),
+            rewards=np.array([0.0] * (length - 1) + [reward], dtype=np.float32),
+            ends=np.array([length - 1]),
+            terminated=ended,
+            truncated=not ended,
+            verdict=Verdict(reward == 1, Reason.CORRECT if reward == 1 else Reason.WRONG, None, "!"),
+        )
+
+
+class _Symbols(Tokenizer):
+    """The symbols of a `TinyMDP`; there is no text behind them."""
+
+    def __init__(self, size: int) -> None:
+        self.eos_id, self.vocab_size, self.has_chat_template = 0, size, False
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return " ".join(map(str, ids))
+
+
+class TabularPolicy(Policy):
+    """A softmax over the actions for each state of a `TinyMDP`: the table `theta` [states, V] is all there is."""
+
+    def __init__(self, mdp: TinyMDP, *, seed: int = 0) -> None:
+        self.mdp = mdp
+        self.tokenizer = _Symbols(mdp.actions)
+        self.name, self.context = "tabular", 1 + mdp.horizon
+        logits = generator("tabular policy", seed).normal(size=(len(mdp.states), mdp.actions))
+        self.theta = nn.Parameter(torch.from_numpy(logits).float())  # [states, V]
+
+    @property
+    def device(self) -> torch.device:
+        return self.theta.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.theta.dtype
+
+    def log_likelihood(self) -> Tensor:
+        """log pi of every complete response, differentiable, in float64.  # [R]"""
+        table = self.theta.double().log_softmax(dim=-1)
+        return torch.stack(
+            [
+                sum((table[self.mdp.states[r[:t]], r[t]] for t in range(len(r))), table.new_zeros(()))
+                for r in self.mdp.responses
+            ]
+        )
+
+    def logprobs(self, batch: Batch, *, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+        """As `Policy.logprobs`."""
+        tokens = batch.tokens[:, batch.tokens.shape[1] - batch.width :].tolist()
+        rows = [
+            [self.mdp.states[tuple(row[:t])] if t < length else 0 for t in range(batch.width)]
+            for row, length in zip(tokens, batch.length.tolist(), strict=True)
+        ]
+        every = (self.theta / temperature).log_softmax(dim=-1)[torch.tensor(rows)]  # [B, T, V]
+        inside = torch.arange(batch.width) < batch.length[:, None]
+        logp = every.gather(2, torch.tensor(tokens)[..., None])[..., 0]
+        return logp * inside, -(every.exp() * every).sum(dim=-1).detach() * inside
+
+    def parameters(self) -> list[nn.Parameter]:
+        return [self.theta]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"theta": self.theta.detach()}
+
+    def clone(self) -> TabularPolicy:
+        twin = copy.copy(self)
+        twin.theta = nn.Parameter(self.theta.detach().clone(), requires_grad=False)
+        return twin
+
+
+def expected_update(agent: Agent, mdp: TinyMDP) -> Tensor:
+    """The mean of the direction in which `agent` climbs, over all groups of its G samples, as a table [states, V].
+
+    Exact but for rounding: groups are summed as multisets, each with the chance that its responses are drawn in some
+    order. `agent` holds a `TabularPolicy` of `mdp` and takes one optimiser step.
+    """
+    policy = agent.policy
+    assert isinstance(policy, TabularPolicy), "only a table can be enumerated"
+    chances = policy.log_likelihood().detach().exp().tolist()
+    size = agent.config.samples_per_problem
+    total = torch.zeros_like(policy.theta, dtype=torch.float64)
+    for chosen in combinations_with_replacement(range(len(chances)), size):
+        orders = math.factorial(size) // math.prod(map(math.factorial, Counter(chosen).values()))
+        chance = orders * math.prod(chances[i] for i in chosen)
+        for gradient in gradients(agent, [mdp.group(policy, chosen)]):
+            total -= chance * gradient.double().view_as(total)
+    return total

@@ -1,0 +1,168 @@
+"""Advantages: the worked example, and what every estimator must leave at exactly 0."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from reasonenv.errors import UserError
+from reasonenv.learn.advantages import (
+    batch_scaled,
+    centered,
+    leave_one_out,
+    maxrl,
+    reward_to_go,
+    tail,
+    whiten,
+    zscore,
+)
+
+ESTIMATORS = {
+    "zscore": lambda r, g: zscore(r, g, ddof=1, eps=1e-6),
+    "centered": centered,
+    "leave_one_out": leave_one_out,
+    "maxrl": maxrl,
+    "tail": tail,
+}
+GRADED = sorted(ESTIMATORS.keys() - {"maxrl"})  # those that take any reward
+
+
+def close(found: Tensor, expected: list[float]) -> bool:
+    """To six decimals."""
+    return torch.allclose(found.double(), torch.tensor(expected, dtype=torch.float64), rtol=0, atol=6e-7)
+
+
+@pytest.mark.parametrize(
+    ("ddof", "eps", "half", "up", "down"),
+    [
+        # half right: std = sqrt(4 * 0.25 / 3) = 0.577350; one right: sqrt((0.5625 + 3 * 0.0625) / 3) = 0.5
+        (1, 1e-6, 0.866024, 1.499997, -0.499999),
+        (1, 1e-4, 0.865875, 1.499700, -0.499900),
+        # with n instead of n - 1: 0.5 and sqrt(0.1875) = 0.433013
+        (0, 0.0, 1.0, 1.732051, -0.577350),
+    ],
+)
+def test_zscore_of_the_worked_example(example, ddof: int, eps: float, half: float, up: float, down: float) -> None:
+    found = zscore(example.rewards, example.group, ddof=ddof, eps=eps)
+    assert close(found, [half, -half, -half, half, up, down, down, down])
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("reward", [0.0, 1.0])
+@pytest.mark.parametrize("size", [1, 2, 8, 16])
+def test_equal_rewards_and_single_samples_teach_exactly_nothing(name: str, reward: float, size: int) -> None:
+    assert ESTIMATORS[name](torch.full((size,), reward), torch.zeros(size)).tolist() == [0.0] * size
+
+
+@pytest.mark.parametrize("name", GRADED)
+@pytest.mark.parametrize("reward", [0.7, 0.9, -1 / 3, 1e-3])
+def test_equal_float32_rewards_that_do_not_cancel_teach_exactly_nothing(name: str, reward: float) -> None:
+    # eight float32 0.7 have a std of some 1e-8, which an eps of 1e-6 would turn into advantages of some percent
+    assert ESTIMATORS[name](torch.full((8,), reward), torch.zeros(8)).tolist() == [0.0] * 8
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0.0, 1.0])), min_size=1, max_size=20), st.randoms())
+def test_an_advantage_depends_on_its_group_alone_and_on_no_order(rows: list[tuple[int, float]], random) -> None:
+    group, rewards = torch.tensor([g for g, _ in rows]), torch.tensor([r for _, r in rows])
+    order = random.sample(range(len(rows)), len(rows))
+    for name, estimate in ESTIMATORS.items():
+        whole = estimate(rewards, group)
+        assert torch.allclose(estimate(rewards[order], group[order]), whole[order], atol=1e-6), name
+        for label in set(group.tolist()):
+            own = group == label
+            assert torch.allclose(estimate(rewards[own], group[own]), whole[own], atol=1e-6), name
+
+
+@given(st.lists(st.floats(-5, 5, width=32), min_size=2, max_size=8), st.floats(-3, 3), st.floats(0.5, 4))
+def test_zscore_ignores_shift_and_scale(rewards: list[float], shift: float, scale: float) -> None:
+    r, group = torch.tensor(rewards, dtype=torch.float64), torch.zeros(len(rewards))
+    if 0 < r.max() - r.min() < 1e-2:
+        return  # near the line below which rewards count as equal
+    moved = zscore(scale * r + shift, group, ddof=1, eps=0.0)
+    assert torch.allclose(moved, zscore(r, group, ddof=1, eps=0.0), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "half", "up", "down"),
+    [
+        ("centered", 0.5, 0.75, -0.25),
+        ("leave_one_out", 0.666667, 1.0, -0.333333),  # times 4/3
+        ("maxrl", 1.0, 3.0, -1.0),  # success (G - K) / K, failure -1
+        ("tail", 1.0, 3.0, -1.0),
+    ],
+)
+def test_group_estimators_of_the_worked_example(example, name: str, half: float, up: float, down: float) -> None:
+    found = ESTIMATORS[name](example.rewards, example.group)
+    assert close(found, [half, -half, -half, half, up, down, down, down])
+
+
+def test_batch_scaled_of_the_worked_example(example) -> None:
+    # centred advantages have mean square (4 * 0.25 + 0.5625 + 3 * 0.0625) / 8 = 0.21875, root 0.467707
+    up, down = 1.603567, -0.534522
+    expected = [1.069045, -1.069045, -1.069045, 1.069045, up, down, down, down]
+    assert close(batch_scaled(example.rewards, example.group, ddof=0), expected)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "ddof", "expected"),
+    [
+        (centered, 1, [1.297632, -0.926880, -0.926880, 1.297632, 1.853760, -0.370752, -0.370752, -0.370752]),
+        (lambda r, g: r, 1, [1.543033, -0.617213, -0.617213, 1.543033, 1.543033, -0.617213, -0.617213, -0.617213]),
+        (lambda r, g: r, 0, [1.581139, -0.632456, -0.632456, 1.581139, 1.581139, -0.632456, -0.632456, -0.632456]),
+    ],
+)
+def test_whitened_advantages_of_the_worked_example(example, estimate, ddof: int, expected: list[float]) -> None:
+    # 6 of 21 tokens earn 1: mean 2/7, variance 10/49, so with ddof 0 success is (5/7) / (sqrt(10)/7) = 1.581139
+    advantage = estimate(example.rewards, example.group)[:, None] * torch.ones_like(example.mask)
+    found = whiten(advantage, example.mask, ddof=ddof, eps=1e-8)
+    assert close(found[:, 0], expected)
+    assert torch.equal(found, found[:, :1] * example.mask)  # one number a sequence here, and nothing at padding
+
+
+def test_reward_to_go_adds_up_what_is_still_to_come() -> None:
+    rewards = torch.tensor([[1.0, 0, 2, 0], [0, 0, 0, -1]])
+    assert reward_to_go(rewards, gamma=1.0).tolist() == [[3, 2, 2, 0], [-1, -1, -1, -1]]
+    # 1 + 2/4, 2/2, 2, 0
+    assert reward_to_go(rewards, gamma=0.5).tolist() == [[1.5, 1, 2, 0], [-0.125, -0.25, -0.5, -1]]
+
+
+def test_tail_of_graded_rewards_worked_by_hand() -> None:
+    # sorted 0, .2, .5, 1: sums of gap * 4 / reached are 0, .8/3, .8/3 + .6, .8/3 + .6 + 2; their mean is 1
+    found = tail(torch.tensor([0.5, 0.0, 1.0, 0.2]), torch.zeros(4))
+    assert close(found, [0.8 / 3 + 0.6 - 1, -1.0, 0.8 / 3 + 2.6 - 1, 0.8 / 3 - 1])
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0]), min_size=2, max_size=12))
+def test_tail_is_maxrl_on_binary_rewards(rewards: list[float]) -> None:
+    r, group = torch.tensor(rewards), torch.zeros(len(rewards))
+    assert torch.allclose(tail(r, group), maxrl(r, group), atol=1e-6)
+
+
+@pytest.mark.parametrize("reward", [-1.0, 0.7, 2.0])
+def test_maxrl_refuses_what_is_neither_0_nor_1_and_names_the_way_out(reward: float) -> None:
+    # with rewards of +-1 the mean may be 0 or negative, and the sign of every advantage with it
+    with pytest.raises(UserError, match="tailrl"):
+        maxrl(torch.tensor([1.0, reward]), torch.zeros(2))
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_a_reward_that_is_not_finite_is_no_sibling(name: str, bad: float) -> None:
+    found = ESTIMATORS[name](torch.tensor([1.0, bad, 0.0, 0.0]), torch.zeros(4))
+    alone = ESTIMATORS[name](torch.tensor([1.0, 0.0, 0.0]), torch.zeros(3))
+    assert found[1] == 0
+    assert torch.equal(found[[0, 2, 3]], alone)
+
+
+def test_batch_estimators_survive_what_has_nothing_to_tell() -> None:
+    nan = float("nan")
+    for rewards in ([0.7] * 8, [nan] * 8, [nan, 0.7] * 4):
+        r = torch.tensor(rewards)
+        assert batch_scaled(r, torch.zeros(8), ddof=0).tolist() == [0.0] * 8
+        assert whiten(r[:, None], torch.ones(8, 1), ddof=1, eps=1e-8).tolist() == [[0.0]] * 8
+    assert batch_scaled(torch.tensor([1.0]), torch.zeros(1), ddof=1).tolist() == [0.0]
+    assert whiten(torch.ones(2, 2), torch.zeros(2, 2), ddof=1, eps=1e-8).tolist() == [[0.0, 0.0]] * 2
+    assert not batch_scaled(torch.tensor([1.0, nan, 0.0]), torch.zeros(3), ddof=0).isnan().any()

@@ -1,0 +1,186 @@
+"""Surrogates: values of the worked example, gradients in closed form, and the law that on-policy all are REINFORCE."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from reasonenv.learn.advantages import batch_scaled, centered, maxrl, zscore
+from reasonenv.learn.kl import k3
+from reasonenv.learn.surrogates import (
+    binary_kl,
+    binary_tv,
+    capped_importance,
+    clipped,
+    divergence_masked,
+    likelihood,
+    reinforce,
+    sequence_clipped,
+)
+from reasonenv.learn.weights import constant, prompt_mean, sequence_mean, sequence_sum, token_mean
+
+
+def verl(example) -> Tensor:
+    return zscore(example.rewards, example.group, ddof=1, eps=1e-6)[:, None].double()
+
+
+def plain(example) -> Tensor:
+    return centered(example.rewards, example.group)[:, None].double()
+
+
+def ppo(example, logp: Tensor, low: float = 0.2, high: float = 0.2) -> Tensor:
+    return clipped(logp, anchor=example.old, advantage=verl(example), low=low, high=high)
+
+
+def gold(loss: Tensor, expected: float) -> None:
+    assert float(loss.double()) == pytest.approx(expected, abs=6e-7)
+
+
+def gradient(loss, logp: Tensor) -> Tensor:
+    leaf = logp.clone().requires_grad_()
+    return torch.autograd.grad(loss(leaf).sum(), leaf)[0]
+
+
+def test_clipped_of_the_worked_example(example) -> None:
+    gold((token_mean(example.mask) * ppo(example, example.new)).sum(), 0.150928)
+    gold((sequence_mean(example.mask) * ppo(example, example.new)).sum(), 0.003099)
+    gold((token_mean(example.mask) * ppo(example, example.new, high=0.28)).sum(), 0.144332)
+
+
+@pytest.mark.parametrize(
+    ("weigh", "expected"),
+    [
+        (lambda e: sequence_sum(e.mask), 0.396187),
+        (lambda e: constant(e.mask, length=4), 0.099047),
+        (lambda e: prompt_mean(e.mask, e.group), 0.153675),
+    ],
+)
+def test_clipped_of_the_worked_example_under_other_weights(example, weigh, expected: float) -> None:
+    gold((weigh(example) * ppo(example, example.new)).sum(), expected)
+
+
+def test_losses_with_other_advantages_of_the_worked_example(example) -> None:
+    box = {"anchor": example.old, "low": 0.2, "high": 0.2}
+    dr_grpo = clipped(example.new, advantage=plain(example), **box)
+    gold((constant(example.mask, length=4) * dr_grpo).sum(), 0.054632)
+    # (r - mean) / (mean + 1e-6) in the source; without the 1e-6 the sixth decimal could differ by one
+    advantage = maxrl(example.rewards, example.group)[:, None].double()
+    gold((token_mean(example.mask) * clipped(example.new, advantage=advantage, **box)).sum(), 0.216780)
+    gold((token_mean(example.mask) * reinforce(example.new, advantage=plain(example))).sum(), -0.083929)
+
+
+@pytest.mark.parametrize(("cap", "expected"), [(1.2, -0.089847), (5.0, -0.080112)])
+def test_cispo_of_the_worked_example(example, cap: float, expected: float) -> None:
+    loss = capped_importance(example.new, anchor=example.old, advantage=verl(example), cap=cap)
+    gold((token_mean(example.mask) * loss).sum(), expected)
+
+
+def test_scalerl_of_the_worked_example(example) -> None:
+    advantage = batch_scaled(example.rewards, example.group, ddof=0)[:, None].double()
+    loss = capped_importance(example.new, anchor=example.old, advantage=advantage, cap=5.0)
+    gold((prompt_mean(example.mask, example.group) * loss).sum(), -0.099332)
+
+
+@pytest.mark.parametrize(
+    ("divergence", "limit", "expected"), [(binary_tv, 0.10, -0.095239), (binary_kl, 0.02, -0.061265)]
+)
+def test_dppo_of_the_worked_example(example, divergence, limit: float, expected: float) -> None:
+    d = divergence(example.new, example.old)
+    loss = divergence_masked(example.new, anchor=example.old, advantage=plain(example), divergence=d, limit=limit)
+    gold((token_mean(example.mask) * loss).sum(), expected)
+
+
+def test_gspo_of_the_worked_example(example) -> None:
+    box = {"anchor": example.old, "mask": example.mask, "low": 0.05, "high": 0.05}
+    loss = sequence_clipped(example.new, advantage=verl(example), **box)
+    gold((sequence_mean(example.mask) * loss).sum(), 0.013741)
+
+
+def test_grpo_loss_of_the_worked_example(example) -> None:
+    loss = ppo(example, example.new) + 0.04 * k3(example.new, example.ref)
+    gold((sequence_mean(example.mask) * loss).sum(), 0.004814)
+
+
+def test_clipped_has_no_gradient_where_the_ratio_has_left_the_box_in_the_direction_of_the_advantage() -> None:
+    # ratios 1.5, 0.5, 1.0 under A = 1, then under A = -1: the clip stops up-moves of good and down-moves of bad tokens
+    logp = torch.tensor([1.5, 0.5, 1.0, 1.5, 0.5, 1.0]).log()[None]
+    advantage = torch.tensor([[1.0, 1, 1, -1, -1, -1]])
+    found = gradient(lambda x: clipped(x, anchor=torch.zeros(1, 6), advantage=advantage, low=0.2, high=0.2), logp)
+    assert torch.allclose(found, torch.tensor([[0.0, -0.5, -1.0, 1.5, 0.0, 1.0]]))  # - A r inside the box
+
+
+def test_cispo_keeps_the_gradient_of_every_token_and_caps_its_weight() -> None:
+    logp = torch.tensor([4.0, 1.0, 0.5]).log()[None]
+    found = gradient(
+        lambda x: capped_importance(x, anchor=torch.zeros(1, 3), advantage=torch.ones(1, 1), cap=2.0), logp
+    )
+    assert torch.allclose(found, torch.tensor([[-2.0, -1.0, -0.5]]))
+
+
+def test_dppo_masks_only_what_leads_further_away() -> None:
+    # mu = 0.5; pi moved by 0.3 up or down, or by 0.1: under A = 1 the far rise is masked, under A = -1 the far fall
+    mu, pi = torch.full((1, 6), 0.5).log(), torch.tensor([[0.8, 0.2, 0.6, 0.8, 0.2, 0.4]]).log()
+    advantage = torch.tensor([[1.0, 1, 1, -1, -1, -1]])
+
+    def loss(x: Tensor) -> Tensor:
+        return divergence_masked(x, anchor=mu, advantage=advantage, divergence=binary_tv(x, mu), limit=0.2)
+
+    assert torch.allclose(gradient(loss, pi), torch.tensor([[0.0, -0.4, -1.2, 1.6, 0.0, 0.8]]))
+
+
+def test_divergences_are_those_of_two_coins() -> None:
+    mu, pi = torch.tensor([0.5, 0.9, 1.0]).double().log(), torch.tensor([0.25, 0.9, 1.0]).double().log()
+    assert torch.allclose(binary_tv(pi, mu), torch.tensor([0.25, 0.0, 0.0]).double())
+    # 0.5 log 2 + 0.5 log(0.5 / 0.75) = 0.346574 - 0.202733
+    assert torch.allclose(binary_kl(pi, mu), torch.tensor([0.143841, 0.0, 0.0]).double(), atol=1e-6)
+
+
+def test_gspo_has_one_ratio_a_sequence_and_shares_its_gradient_among_the_tokens() -> None:
+    # log-ratios 0.1 and 0.3, mean 0.2: under sequence_mean every token has - A s / (B L) = - e^0.2 / 2
+    logp, mask = torch.tensor([[0.1, 0.3, 9.0]]), torch.tensor([[1.0, 1.0, 0.0]])
+    box = {"anchor": torch.zeros(1, 3), "advantage": torch.ones(1, 1), "mask": mask}
+    inside = gradient(lambda x: sequence_mean(mask) * sequence_clipped(x, **box, low=0.5, high=0.5), logp)
+    assert torch.allclose(inside, -torch.tensor([[0.2, 0.2, -torch.inf]]).exp() / 2)
+    outside = gradient(lambda x: sequence_mean(mask) * sequence_clipped(x, **box, low=0.1, high=0.1), logp)
+    assert outside.tolist() == [[0.0, 0.0, 0.0]]
+
+
+SMOOTH = {
+    "likelihood": lambda e, x: likelihood(x),
+    "reinforce": lambda e, x: reinforce(x, advantage=verl(e)),
+    "clipped": lambda e, x: ppo(e, x),
+    "sequence_clipped": lambda e, x: sequence_clipped(
+        x, anchor=e.old, advantage=verl(e), mask=e.mask, low=0.05, high=0.05
+    ),
+    "grpo": lambda e, x: ppo(e, x) + 0.04 * k3(x, e.ref),
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_gradients_are_those_of_finite_differences(example, name: str) -> None:
+    # none of the ratios of the example lies within 1e-4 of an edge of the box
+    assert torch.autograd.gradcheck(lambda x: SMOOTH[name](example, x), example.new.clone().requires_grad_(), eps=1e-6)
+
+
+ON_POLICY = {
+    "reinforce": lambda e, x, a: reinforce(x, advantage=a),
+    "clipped": lambda e, x, a: clipped(x, anchor=e.new, advantage=a, low=0.2, high=0.2),
+    "capped_importance": lambda e, x, a: capped_importance(x, anchor=e.new, advantage=a, cap=5.0),
+    "divergence_masked tv": lambda e, x, a: divergence_masked(
+        x, anchor=e.new, advantage=a, divergence=binary_tv(x, e.new), limit=0.1
+    ),
+    "divergence_masked kl": lambda e, x, a: divergence_masked(
+        x, anchor=e.new, advantage=a, divergence=binary_kl(x, e.new), limit=0.1
+    ),
+    "sequence_clipped": lambda e, x, a: sequence_clipped(
+        x, anchor=e.new, advantage=a, mask=e.mask, low=3e-4, high=4e-4
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ON_POLICY)
+def test_on_policy_every_surrogate_has_the_gradient_of_reinforce(example, name: str) -> None:
+    advantage = verl(example)
+    found = gradient(lambda x: ON_POLICY[name](example, x, advantage) * example.mask, example.new)
+    assert torch.allclose(found, -advantage * example.mask, atol=1e-12)
