@@ -67,9 +67,7 @@ def test_train_and_eval_print_json_and_nothing_else(prior: Path, tmp_path: Path)
     assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == 8 * 3
 
 
-def test_a_person_is_shown_the_same_figures(
-    prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_person_is_shown_the_same_figures(prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keys = ["operands=2", "operators=+", "max_tokens=16", "size=16"]
     assert main(["eval", str(prior), "reasonenv/Chain-Response-v0", *keys, "--problems", "4"]) == 0
     assert capsys.readouterr().out.startswith("maj@1")
