@@ -23,6 +23,7 @@ EXAMPLES = {
     "train": "reasonenv train grpo reasonenv/Chain-Response-v0 --policy runs/prior --out runs/grpo lr=1e-4",
     "eval": "reasonenv eval smollm2-135m reasonenv/GSM8K-Response-v0 --samples 8 --problems 100",
     "bench": "reasonenv bench run quickstart --out runs/quickstart",
+    "bench report": "reasonenv bench report runs/quickstart",
     "report": "reasonenv report runs/quickstart",
 }
 
@@ -113,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=Path, default=None, help="folder of the suite (default runs/SUITE)")
     sub.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cells at a time (default: cores)")
     sub.set_defaults(command=_bench_run)
-    sub = actions.add_parser("report", epilog=f"example: {EXAMPLES['report']}", help="rebuild the report")
+    sub = actions.add_parser("report", epilog=f"example: {EXAMPLES['bench report']}", help="rebuild the report")
     sub.add_argument("folder", metavar="DIR", type=Path)
     sub.set_defaults(command=_report)
 
