@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from reasonenv.core import Group, Trajectory
+from reasonenv.errors import UserError
 from reasonenv.learn.agent import Budget, Config, Imitation, Metrics, Plan, cosine, knob
 from reasonenv.learn.dataset import pack, unpack
 from reasonenv.learn.filters import correct, operations
@@ -38,6 +39,12 @@ class EIConfig(Config):
     solutions_per_step: int = knob(64, "solutions in one optimiser step")
     solutions_per_problem: int = knob(8, "distinct solutions of a problem kept in D")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("temperature", "epochs", "solutions_per_step", "solutions_per_problem"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be greater than 0")
+
 
 class ExpertIteration(Imitation):
     """Imitates its own correct, distinct samples, each round from the initial policy. 2403.04642."""
@@ -58,8 +65,9 @@ class ExpertIteration(Imitation):
         c = self.config
         before = self._size()
         for group in groups:
-            mine = self.kept.setdefault(group.problem.id, {})
             for trajectory in correct(group.trajectories):
+                # Made by the first solution only, so that the order of D is that of a checkpoint.
+                mine = self.kept.setdefault(group.problem.id, {})
                 if len(mine) < c.solutions_per_problem:
                     mine.setdefault(operations(self._text(trajectory)), trajectory)
         solutions = [t for mine in self.kept.values() for t in mine.values()]

@@ -102,6 +102,9 @@ def main() -> None:
             count = run()
             speeds[name].append(count / (time.perf_counter() - start))
             produced[name].append(count)
+            print(
+                f"{repeat + 1}/{arguments.repeats} {name}: {count} tokens, {speeds[name][-1]:.0f} a second", flush=True
+            )
     dtype = str(policy.dtype).removeprefix("torch.")
     print(f"{arguments.policy} {dtype}, {PROMPTS} prompts x {SAMPLES} samples x {TOKENS} tokens, ", end="")
     print(f"{torch.get_num_threads()} threads, {arguments.repeats} repeats, sync {sync:.2f} s")

@@ -30,6 +30,7 @@ from reasonenv.verify.grade import verify_math
 
 SIZES = {"train": 10_000, "test": 1_000}
 OPERATORS = "+-*"
+EXAMPLES = 4  # training problems that a few-shot prompt shows
 INSTRUCTION = "Work left to right, one operation a line, then #### and the result."
 
 
@@ -58,7 +59,9 @@ def chain(
         raise UserError(f"operators is {operators!r}; it must name one or more of {OPERATORS!r}, each once")
     used = "".join(operator for operator in OPERATORS if operator in operators)  # their order means nothing
     problems = Chains(split, size, seed, operands, digits, used)
-    return Task("Chain", split, problems, verify_math, INSTRUCTION, _longest_solution(operands, digits, used) + 1)
+    shown = Chains("train", EXAMPLES, seed, operands, digits, used)
+    budget = _longest_solution(operands, digits, used) + 1
+    return Task("Chain", split, problems, verify_math, INSTRUCTION, budget, tuple(shown))
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,11 @@ def svamp(*, split: str = "train", data: str | Path | None = None, limit: int | 
     train = _train(found)
     problems = list(map(_problem, found))  # of both splits: a broken record is an error, whichever it falls into
     chosen = [problem for i, problem in enumerate(problems) if (i in train) == (split == "train")]
-    return Task("SVAMP", split, first(chosen, limit), verify_math, max_tokens=128)
+    # For few-shot prompts: the shortest one-step problem of the two commonest operations, the commoner one last.
+    shown = [p for i, p in sorted(enumerate(problems), key=lambda at: -len(at[1].question)) if i in train]
+    shortest = {p.meta["type"]: p for p in shown if len(p.steps) == 1}
+    examples = (shortest["Addition"], shortest["Subtraction"])
+    return Task("SVAMP", split, first(chosen, limit), verify_math, max_tokens=128, examples=examples)
 
 
 def _position(record: Record) -> int:

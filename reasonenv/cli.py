@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from reasonenv import registry
 from reasonenv.errors import UserError
@@ -31,27 +31,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit code: 0, 2 for a user's mistake, 130 after Ctrl-C."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    parser = _parser()
-    arguments, rest = parser.parse_known_args(argv)
-    # argparse gives up on KEY=VALUE behind an option; they may stand anywhere.
-    if rest and (not hasattr(arguments, "keys") or any(word.startswith("-") for word in rest)):
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if os.getcwd() not in sys.path:  # `python -m` puts it there: a user's module:name is found either way
+        sys.path.append(os.getcwd())
+    goes_on = False
     try:
+        parser = _parser()
+        arguments, rest = parser.parse_known_args(argv)
+        # argparse gives up on KEY=VALUE behind an option; they may stand anywhere.
+        if rest and (not hasattr(arguments, "keys") or any(word.startswith("-") for word in rest)):
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
         arguments.keys = [*getattr(arguments, "keys", ()), *rest]
+        goes_on = arguments.command in (_train, _bench_run)
         arguments.command(arguments)
     except UserError as error:
-        print(f"reasonenv: {error}", file=sys.stderr)
+        print(f"reasonenv: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nreasonenv: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        hint = "; the same command goes on from the last checkpoint" if goes_on else ""
+        print(f"\nreasonenv: interrupted{hint}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone, as in `reasonenv list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake as every other is told: in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="reasonenv", description="Gymnasium for LLM reasoning.")
+    parser = _Parser(
+        prog="reasonenv", description="Gymnasium for LLM reasoning.", epilog=f"example: {EXAMPLES['train']}"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -68,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--problem", type=int, default=0, help="which problem (default 0)")
 
     sub = command("train", _train, "Train an agent. The same command again goes on where it stopped.")
-    sub.add_argument("agent", metavar="AGENT", help="a name from `reasonenv list agents`, or module:Class")
+    sub.add_argument(
+        "agent", metavar="AGENT", help="a name from `reasonenv list agents`, module:Class or file.py:Class"
+    )
     _env(sub)
     _policy(sub)
     sub.add_argument("--iterations", type=int, default=100, help="how often to sample and learn (default 100)")
@@ -107,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _env(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("env", metavar="ENV_ID", help="an id from `reasonenv list envs`")
+    sub.add_argument("env", metavar="ENV_ID", help="an id from `reasonenv list envs`, or file.py:id")
     sub.add_argument("keys", nargs="*", metavar="KEY=VALUE", help="settings of the environment (and agent and run)")
 
 
@@ -121,7 +137,7 @@ def _keys(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise UserError(f"{pair!r} is not KEY=VALUE")
+            raise UserError(f"{pair!r} is not KEY=VALUE; settings are written as lr=1e-4")
         found[key] = value
     return found
 
@@ -134,7 +150,7 @@ def _list(arguments: argparse.Namespace) -> None:
     told: dict[str, dict[str, str]] = {
         "envs": dict.fromkeys(ids, ""),
         "agents": {
-            name: (registry.find_agent(name).__doc__ or "").strip().splitlines()[0] for name in registry.agents()
+            name: (registry.find_agent(name).__doc__ or "").strip().partition("\n")[0] for name in registry.agents()
         },
         "policies": dict.fromkeys(KNOWN, ""),
         "suites": suites(),

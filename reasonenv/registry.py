@@ -1,7 +1,7 @@
 """Names to things. Built-in tasks and agents are strings here, so that importing the package imports none of them.
 
 A third-party package adds its own through the entry-point groups `reasonenv.envs` and `reasonenv.agents`, a script
-through `register_task` and `register_agent`, and a command line through `module:name`.
+through `register_task` and `register_agent`, and a command line through `module:name` and `file.py:name`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import gymnasium
@@ -87,33 +88,48 @@ def agents() -> list[str]:
 
 def load(reference: str) -> Any:
     """The object at `module:name`; `file.py:name` reads a user's own file. Raises `UserError` if it is not there."""
-    module, _, name = reference.partition(":")
-    try:
-        if module.endswith(".py"):
-            path = Path(module).resolve()
-            spec = importlib.util.spec_from_file_location(path.stem, path)
-            if spec is None or spec.loader is None or not path.exists():
-                raise UserError(f"no file {module!r}")
-            loaded = importlib.util.module_from_spec(spec)
-            sys.modules[path.stem] = loaded
-            spec.loader.exec_module(loaded)
-        else:
-            loaded = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise UserError(f"cannot import {module!r} of {reference!r}: {error}") from error
+    module, _, name = reference.rpartition(":")
+    loaded = _module(module, reference)
     if not hasattr(loaded, name):
         raise unknown(f"name in {module!r}", name, (n for n in vars(loaded) if not n.startswith("_")))
     return getattr(loaded, name)
 
 
+def _module(module: str, reference: str) -> ModuleType:
+    if not module or module.startswith("."):
+        raise UserError(f"{reference!r} names no module; write module:name or file.py:name")
+    try:
+        return _file(Path(module).resolve()) if module.endswith(".py") else importlib.import_module(module)
+    except (ImportError, SyntaxError) as error:
+        raise UserError(f"cannot import {module!r} of {reference!r}: {error}") from error
+
+
+def _file(path: Path) -> ModuleType:
+    """A user's own file as a module. Its name is its path, so that a `math.py` stands in for nothing."""
+    name = str(path)
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise UserError(f"there is no file {name}")
+    loaded = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(loaded)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return loaded
+
+
 def find_agent(name: str) -> Any:
     """The agent class called `name`, or at `module:name`."""
-    if ":" in name:
-        return load(name)
-    if name not in _AGENTS:
+    if ":" not in name and name not in _AGENTS:
         raise unknown("agent", name, _AGENTS)
-    entry_point = _AGENTS[name]
-    return load(entry_point) if isinstance(entry_point, str) else entry_point
+    entry_point = name if ":" in name else _AGENTS[name]
+    agent = load(entry_point) if isinstance(entry_point, str) else entry_point
+    if not hasattr(agent, "Config"):
+        raise UserError(f"agent {name!r} is {agent!r}; it must be a class derived from reasonenv.learn.agent.Agent")
+    return agent
 
 
 def _factory(name: str) -> Callable[..., Task]:
@@ -125,9 +141,18 @@ def _factory(name: str) -> Callable[..., Task]:
 
 
 def task_keys(name: str) -> dict[str, str]:
-    """The keyword arguments that a task takes, with their annotations."""
+    """The keyword arguments that a task takes, with their types; one without annotation has that of its default."""
     parameters = inspect.signature(_factory(name)).parameters.values()
-    return {p.name: str(p.annotation) for p in parameters if p.kind is not p.VAR_KEYWORD}
+    return {
+        p.name: annotation_text(type(p.default) if p.annotation is p.empty else p.annotation)
+        for p in parameters
+        if p.kind is not p.VAR_KEYWORD
+    }
+
+
+def annotation_text(annotation: Any) -> str:
+    """`int | None` of the type, or of the text that `from __future__ import annotations` makes of it."""
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
 def make_task(name: str, **knobs: Any) -> Task:
@@ -141,10 +166,14 @@ def make_task(name: str, **knobs: Any) -> Task:
 def parse_env_id(env_id: str) -> tuple[str, str]:
     """(task, granularity) of an id such as `reasonenv/Chain-Step-v0`; the prefix may be left out.
 
-    Raises `UserError` with the nearest ids for an unknown one.
+    `module:id` and `file.py:id` import first what registers the task, as `gymnasium.make` does. Raises `UserError` with
+    the nearest ids for an unknown one.
     """
+    module, colon, own = env_id.rpartition(":")
+    if colon:
+        _module(module, env_id)
     ids = {f"{t}-{g}-v0": (t, g.lower()) for t in _TASKS for g in GRANULARITIES}
-    short = env_id.removeprefix("reasonenv:").removeprefix("reasonenv/")
+    short = own.removeprefix("reasonenv/")
     if short not in ids:
         raise unknown("environment", env_id, (f"reasonenv/{i}" for i in ids))
     return ids[short]

@@ -11,7 +11,7 @@ from reasonenv.core import Problem, Verdict
 from reasonenv.errors import UserError, unknown
 from reasonenv.tokenizer import Tokenizer
 
-PROMPTS = ("auto", "chat", "plain")
+PROMPTS = ("auto", "chat", "few_shot", "plain")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Task:
     verify: Callable[[str, Problem], Verdict]
     instruction: str = "Think step by step. End with the final number on its own line, after ####."
     max_tokens: int = 256
+    examples: tuple[Problem, ...] = ()  # solved training problems that a few-shot prompt shows first
 
     def __post_init__(self) -> None:
         if len(self.problems) == 0:
@@ -49,12 +50,23 @@ def reference_solution(problem: Problem) -> str:
 
 
 def render_prompt(task: Task, problem: Problem, tokenizer: Tokenizer, style: str = "auto") -> str:
-    """The text shown to the model: its own chat template (`chat`) or the bare question (`plain`).
+    """The text shown to the model.
 
-    `auto` is `chat` where the tokenizer has a template. Raises `UserError` for an unknown style or a missing template.
+    `chat`: the question and the instruction in the model's own template. `plain`: the question alone. `few_shot`: the
+    task's examples first, each with its reference solution, as earlier turns of the chat or, without one, as text.
+    `auto`: `chat` where the tokenizer has a template, else `plain`.
+    Raises `UserError` for an unknown style, a missing template or a task without examples.
     """
     if style not in PROMPTS:
         raise unknown("prompt", style, PROMPTS)
     if style == "chat" or (style == "auto" and tokenizer.has_chat_template):
-        return tokenizer.chat(f"{problem.question}\n{task.instruction}")
+        return tokenizer.chat([f"{problem.question}\n{task.instruction}"])
+    if style == "few_shot":
+        if not task.examples:
+            raise UserError(f"task {task.name!r} has no examples; use prompt=chat or prompt=plain")
+        shown = [text for e in task.examples for text in (e.question, reference_solution(e))]
+        if tokenizer.has_chat_template:
+            return tokenizer.chat([*shown, problem.question])
+        turns = zip(("Question", "Answer") * len(task.examples), shown, strict=True)
+        return "".join(f"{who}: {text}\n" for who, text in turns) + f"Question: {problem.question}\nAnswer: "
     return f"{problem.question}\n"

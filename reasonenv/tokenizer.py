@@ -47,11 +47,12 @@ class Tokenizer:
         """Text of `ids`, special tokens included, spaces untouched."""
         return str(self.hf.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
-    def chat(self, message: str) -> str:
-        """One user message in the model's own chat template, ready for the answer."""
+    def chat(self, turns: Sequence[str]) -> str:
+        """Turns of user, assistant, user, ... in the model's own chat template, ready for the next answer."""
         if not self.has_chat_template:
             raise UserError(f"tokenizer {self.hf.name_or_path!r} has no chat template; use prompt=plain")
-        messages = [{"role": "user", "content": message}]
+        roles = ("user", "assistant") * len(turns)
+        messages = [{"role": role, "content": text} for role, text in zip(roles, turns, strict=False)]
         return str(self.hf.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
     @cached_property

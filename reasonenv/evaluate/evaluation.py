@@ -20,17 +20,14 @@ def evaluate(
     problems: Sequence[int],
     *,
     samples: int,
+    temperature: float,
     seed: int,
-    temperature: float = 1.0,
     progress: Callable[[int], None] = lambda finished: None,
 ) -> list[Sample]:
-    """One greedy sample of each problem (maj@1), then `samples` at `temperature`: n * (1 + samples) records."""
+    """`samples` answers to each problem at `temperature`; temperature 0 and one sample are maj@1."""
     path = (seed, "evaluation")
-    greedy = sample_groups(sampler, mdp, problems, 1, temperature=0.0, seed=path, progress=progress)
-    if samples == 0:
-        return records(greedy, mdp, greedy=True)
-    drawn = sample_groups(sampler, mdp, problems, samples, temperature=temperature, seed=path, progress=progress)
-    return records(greedy, mdp, greedy=True) + records(drawn, mdp, greedy=False)
+    groups = sample_groups(sampler, mdp, problems, samples, temperature=temperature, seed=path, progress=progress)
+    return records(groups, mdp, greedy=temperature == 0)
 
 
 def records(groups: Sequence[Group], mdp: ReasoningMDP, *, greedy: bool) -> list[Sample]:
@@ -59,10 +56,14 @@ class HeldOut:
         self._sampler, self._mdp, self._folder, self._seed = sampler, mdp, folder, seed
         self._problems = range(min(problems, len(mdp.task.problems)))
 
+    def path(self, iteration: int) -> Path:
+        """Where the answers after so many iterations are kept."""
+        return self._folder / f"{iteration:06d}.jsonl"
+
     def __call__(self, iteration: int) -> Evaluation:
-        found = evaluate(self._sampler, self._mdp, self._problems, samples=0, seed=self._seed)
+        found = evaluate(self._sampler, self._mdp, self._problems, samples=1, temperature=0.0, seed=self._seed)
         self._folder.mkdir(parents=True, exist_ok=True)
-        write_samples(self._folder / f"{iteration:06d}.jsonl", found)
+        write_samples(self.path(iteration), found)
         right = sum(s.correct for s in found)
         low, high = wilson(right, len(found))
         metrics = {

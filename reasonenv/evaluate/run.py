@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasonenv.core import Problem
 from reasonenv.errors import UserError, unknown
-from reasonenv.registry import find_agent, make_task, parse_env_id, task_keys
+from reasonenv.registry import annotation_text, find_agent, parse_env_id, task_keys
+from reasonenv.sampling import SAMPLERS
 
 if TYPE_CHECKING:
     from reasonenv.evaluate.stats import Estimate
+    from reasonenv.mdp.mdp import ReasoningMDP
+    from reasonenv.tokenizer import Tokenizer
 
 MDP_KEYS = {"reward": "str", "max_tokens": "int", "prompt": "str"}  # what an environment takes beside its task's keys
 
@@ -46,6 +51,8 @@ class Run:
         }.items():
             if getattr(self, name) < least:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        if self.sampler not in SAMPLERS:
+            raise unknown("sampler", self.sampler, SAMPLERS)
 
 
 SETTINGS = ("eval_problems", "eval_samples", "eval_every", "sampler", "device", "dtype")
@@ -58,7 +65,7 @@ def describe_run(agent: str, env: str, keys: Mapping[str, Any], **named: Any) ->
     """
     config = find_agent(agent).Config
     types = {f.name: str(f.type) for f in fields(Run) if f.name in SETTINGS}
-    agent_types = {f.name: str(f.type) for f in fields(config)}
+    agent_types = {f.name: annotation_text(f.type) for f in fields(config)}
     env_types = _environment_types(parse_env_id(env)[0])
     env_types.pop("split", None)  # training takes train, evaluation takes test
     found: dict[str, dict[str, Any]] = {"run": {}, "agent": {}, "env": {}}
@@ -91,20 +98,33 @@ def typed(key: str, value: Any, annotation: str) -> Any:
     kinds = [k.strip() for k in annotation.split("|")]
     if "None" in kinds and (value is None or str(value).lower() == "none"):
         return None
+    if "bool" in kinds and str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
     for kind, make in (("int", int), ("float", float)):
         if kind in kinds and not isinstance(value, bool):
             try:
-                if kind == "float" or float(value) == int(float(value)):
-                    return make(float(value))
-            except (TypeError, ValueError, OverflowError):
+                if math.isfinite(number := float(value)) and (kind == "float" or number == int(number)):
+                    return make(number)
+            except (TypeError, ValueError):
                 pass
     if {"str", "Path"} & set(kinds):
         return str(value)
     raise UserError(f"{key} is {value!r}; it must be {' or '.join(kinds)}")
 
 
-def claim(out: Path, run: Run) -> None:
-    """Makes `out` the folder of `run`, or finds that it is already. Raises `UserError` if it belongs to another run."""
+def check_writable(out: Path) -> None:
+    """Raises `UserError` if nothing can be made at `out`. Writes nothing."""
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if there.is_file() and there == out.absolute():
+        there = there.parent  # a file is replaced
+    if not there.is_dir():
+        raise UserError(f"cannot write to --out {out}: {there} is not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write to --out {out}: no permission to write in {there}")
+
+
+def check_claim(out: Path, run: Run) -> None:
+    """Raises `UserError` if `out` cannot be the folder of `run`: it holds another run, or nothing can be made there."""
     path, mine = out / "run.json", json.loads(json.dumps(asdict(run)))
     if path.exists():
         theirs = json.loads(path.read_text())
@@ -114,20 +134,40 @@ def claim(out: Path, run: Run) -> None:
             raise UserError(
                 f"{out} holds another run: {key} is {theirs.get(key)!r} there, {mine[key]!r} here; choose another --out"
             )
-        return
+    elif out.is_file():
+        raise UserError(f"cannot write to --out {out}: it is a file; give a folder")
+    check_writable(out)
+
+
+def claim(out: Path, run: Run) -> None:
+    """Makes `out` the folder of `run`."""
+    path = out / "run.json"
     try:
         out.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(mine, indent=1))
+        partial.write_text(json.dumps(asdict(run), indent=1))
         os.replace(partial, path)
     except OSError as error:
         raise UserError(f"cannot write to --out {out}: {error.strerror}") from error
 
 
+def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[ReasoningMDP, ReasoningMDP]:
+    """What a run trains on and what it is measured on. Raises `UserError` for missing data or a bad setting.
+
+    The tokenizer matters to prompts alone, so all the rest can be checked before there is a policy.
+    """
+    from reasonenv.mdp.make import make_mdp
+
+    task, _ = parse_env_id(run.env)
+    training, held_out = (
+        make_mdp(task, tokenizer=tokenizer, **{**run.env_keys, **split}) for split in ({}, {"split": "test"})
+    )
+    return training, held_out
+
+
 def test_problems(run: Run) -> list[Problem]:
-    """The held-out problems of a run."""
-    keys = {k: v for k, v in run.env_keys.items() if k not in MDP_KEYS}
-    problems = make_task(parse_env_id(run.env)[0], **keys, split="test").problems
+    """The held-out problems of a run. Raises `UserError` as `processes` does."""
+    problems = processes(run)[1].task.problems
     return [problems[i] for i in range(min(run.eval_problems, len(problems)))]
 
 
@@ -139,7 +179,7 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
     Leaves `out/policy` (a Hugging Face folder), `out/evaluations/` (held-out answers along the way),
     `out/evaluation.jsonl` (the last, with `eval_samples` answers a problem), `metrics.jsonl` and `tensorboard/`.
     """
-    claim(out, run)
+    check_claim(out, run)
     summary_path = out / "summary.json"
     if summary_path.exists():
         return dict(json.loads(summary_path.read_text()))
@@ -147,16 +187,15 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
     from reasonenv.evaluate.samples import read_samples, write_samples
     from reasonenv.evaluate.stats import paired_difference
     from reasonenv.learn.train import fit
-    from reasonenv.mdp.make import make_mdp
     from reasonenv.policy.pretrained import load_policy
     from reasonenv.sampling import make_sampler
 
-    task, _ = parse_env_id(run.env)
+    processes(run)
     policy = load_policy(str(start or run.policy), seed=run.seed, device=run.device, dtype=run.dtype)
-    mdp = make_mdp(task, tokenizer=policy.tokenizer, **run.env_keys)
-    held_out = make_mdp(task, tokenizer=policy.tokenizer, **{**run.env_keys, "split": "test"})
+    mdp, held_out = processes(run, policy.tokenizer)
     for process in (mdp, held_out):
         process.fits(policy.context, name=run.policy)
+    claim(out, run)
     sampler = make_sampler(run.sampler, policy)
     kind = find_agent(run.agent)
     agent = kind(policy, kind.Config(**run.agent_keys), seed=run.seed)
@@ -174,10 +213,11 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
     )
     policy.save(out / "policy")
     problems = range(min(run.eval_problems, len(held_out.task.problems)))
-    last = evaluate(sampler, held_out, problems, samples=run.eval_samples, seed=run.seed)
+    first, last = (read_samples(watch.path(iteration)) for iteration in (0, run.iterations))
+    before, after = ([float(s.correct) for s in samples] for samples in (first, last))
+    if run.eval_samples:
+        last += evaluate(sampler, held_out, problems, samples=run.eval_samples, temperature=1.0, seed=run.seed)
     write_samples(out / "evaluation.jsonl", last)
-    before = [float(s.correct) for s in read_samples(out / "evaluations" / f"{0:06d}.jsonl")]
-    after = [float(s.correct) for s in last if s.greedy]
     gain = paired_difference(after, before)
     summary = {
         "before": sum(before) / len(before),
@@ -217,8 +257,13 @@ def assess(
     for name, value, least in (("samples", samples, 0), ("problems", problems, 1)):
         if value < least:
             raise UserError(f"--{name} is {value}; it must be at least {least}")
+    if not temperature >= 0:
+        raise UserError(f"--temperature is {temperature}; it must be 0 (greedy) or more")
+    if out is not None:
+        check_writable(out)
     task, _ = parse_env_id(env)
     settings = {"split": "test", **environment_keys(task, keys)}
+    make_mdp(task, **settings)  # refuses bad settings and missing data before the policy is loaded
     policy = load_policy(policy_name, seed=seed, device=device, dtype=dtype)
     mdp = make_mdp(task, tokenizer=policy.tokenizer, **settings)
     mdp.fits(policy.context, name=policy_name)
@@ -228,15 +273,9 @@ def assess(
         def count(finished: int) -> None:
             bar.update(finished)
 
-        found = evaluate(
-            make_sampler("torch", policy),
-            mdp,
-            chosen,
-            samples=samples,
-            seed=seed,
-            temperature=temperature,
-            progress=count,
-        )
+        ask = partial(evaluate, make_sampler("torch", policy), mdp, chosen, seed=seed, progress=count)
+        found = ask(samples=1, temperature=0.0)
+        found += ask(samples=samples, temperature=temperature) if samples else []
     if out is not None:
         write_samples(out, found)
     return summarise(found, [samples] if samples else [])

@@ -11,9 +11,12 @@ import json
 import multiprocessing
 import os
 import platform
+import sys
+import threading
 import time
 import tomllib
 import traceback
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -28,6 +31,18 @@ from reasonenv.evaluate.run import Run, describe_run, test_problems, train
 from reasonenv.version import VERSION
 
 BASELINE = "prior"
+# The keys of a suite file: the type of the value, that of its members, and both in words.
+SPEC: Mapping[str, tuple[type, type | None, str]] = {
+    "title": (str, None, "a text"),
+    "description": (str, None, "a text"),
+    "policy": (str, None, "a text"),
+    "envs": (list, str, "a list of one or more texts"),
+    "seeds": (list, int, "a list of one or more whole numbers"),
+    "ks": (list, int, "a list of one or more whole numbers"),
+    "keys": (dict, None, "a table"),
+    "prior": (dict, None, "a table"),
+    "agents": (dict, dict, "one or more tables [agents.NAME]"),
+}
 PACKAGES = ("torch", "transformers", "gymnasium", "numpy")
 
 
@@ -85,19 +100,29 @@ def _packaged() -> dict[str, Path]:
 
 def read_suite(path: Path) -> Suite:
     """Checks every cell of the file before any work starts. Raises `UserError` that names the file and the key."""
+    from reasonenv.policy.pretrained import check_policy
+
     try:
         spec = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a TOML file: {error}") from error
-    allowed = ("title", "description", "policy", "envs", "seeds", "ks", "keys", "prior", "agents")
-    for key in spec:
-        if key not in allowed:
-            raise unknown(f"key in {path}", key, allowed)
+    for key, value in spec.items():
+        if key not in SPEC:
+            raise unknown(f"key in {path}", key, SPEC)
+        kind, member, words = SPEC[key]
+        if not _is(value, kind, member):
+            raise UserError(f"{path}: {key} is {value!r}; it must be {words}")
     for key in ("envs", "seeds", "prior", "agents"):
-        if not spec.get(key):
-            raise UserError(f"{path}: {key} is missing or empty")
+        if key not in spec:
+            raise UserError(f"{path}: {key} is missing; it must be {SPEC[key][2]}")
     cells: list[Cell] = []
+    try:
+        check_policy(spec.get("policy", "tiny"))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     ks = tuple(spec.get("ks", (1,)))
+    if min(ks) < 1:
+        raise UserError(f"{path}: ks is {list(ks)}; each must be at least 1")
     shared = {**spec.get("keys", {}), "eval_samples": max(ks)}
     for env in spec["envs"]:
         for seed in spec["seeds"]:
@@ -107,7 +132,18 @@ def read_suite(path: Path) -> Suite:
             for agent, keys in spec["agents"].items():
                 run = _run(path, agent, env, seed, {**shared, **keys}, prior.name)
                 cells.append(Cell(run, policy, prior.name))
+    twice = [name for name, count in Counter(cell.name for cell in cells).items() if count > 1]
+    if twice:
+        raise UserError(f"{path}: asks twice for {twice[0]}; name every environment and seed once")
     return Suite(path.stem, spec.get("title", path.stem), spec.get("description", ""), ks, tuple(cells))
+
+
+def _is(value: Any, kind: type, member: type | None) -> bool:
+    """Whether `value` is a `kind` that is not empty and holds such members, if `member` is given."""
+    if not issubclass(type(value), kind):
+        return False
+    members = value.values() if isinstance(value, dict) else value
+    return member is None or (len(members) > 0 and all(type(one) is member for one in members))
 
 
 def _run(path: Path, agent: str, env: str, seed: int, keys: Mapping[str, Any], policy: str) -> Run:
@@ -125,6 +161,7 @@ def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
     from reasonenv.evaluate.report import write_report
 
     started = time.monotonic()
+    problems = _problems(suite)  # refuses missing data and bad settings before anything is written
     folders = {cell.name: out / "cells" / cell.name for cell in suite.cells}
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -135,7 +172,7 @@ def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
         print(f"all {len(suite.cells)} cells of {suite.name} are done; nothing to run")
     earlier = _seconds(out)
     _write_suite(suite, out, command, earlier)
-    _write_problems(suite, out)
+    _replace(out / "problems.jsonl", problems)
     with tqdm(
         total=sum(c.run.iterations for c in todo), unit=" iterations", dynamic_ncols=True, disable=not todo
     ) as bar:
@@ -155,7 +192,7 @@ def _run_wave(cells: Sequence[Cell], folders: Mapping[str, Path], jobs: int, bar
     while waiting or running:
         while waiting and len(running) < jobs:
             cell = waiting.pop(0)
-            child = context.Process(target=run_cell, args=(cell, folders[cell.name].parent))
+            child = context.Process(target=run_cell, args=(cell, folders[cell.name].parent), daemon=True)
             with _threads(1):
                 child.start()
             running[cell.name] = (cell, child)
@@ -166,7 +203,7 @@ def _run_wave(cells: Sequence[Cell], folders: Mapping[str, Path], jobs: int, bar
             seen[name] = max(rows, seen[name])
             if not child.is_alive():
                 del running[name]
-                if _status(folders[name]) == "running":  # it died without a word
+                if child.exitcode:  # it died without a word
                     _write_cell(folders[name], cell, "failed", f"the process ended with exit code {child.exitcode}")
                 bar.write(_told(cell, folders[name]))
 
@@ -191,25 +228,36 @@ class _threads:
 def run_cell(cell: Cell, cells: Path) -> None:
     """One cell, in its own process. Its end, good or bad, is in `cell.json`; a traceback, if any, in `error.txt`."""
     out = cells / cell.name
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        out.mkdir(parents=True, exist_ok=True)
         _write_cell(out, cell, "running")
+        (out / "error.txt").unlink(missing_ok=True)
         train(cell.run, out, start=cells / cell.prior if cell.prior else None, quiet=True)
         _write_cell(out, cell, "done")
+    except KeyboardInterrupt:  # the suite hears it too, and says what there is to say
+        sys.exit(130)
     except Exception as error:  # whatever it was, it is this cell's result and is shown in the report
-        out.mkdir(parents=True, exist_ok=True)
         (out / "error.txt").write_text(traceback.format_exc())
         _write_cell(out, cell, "failed", f"{type(error).__name__}: {error}")
 
 
-def _write_problems(suite: Suite, out: Path) -> None:
+def _end_with_parent() -> None:
+    """Ends this process when its parent is gone, however it went: two suites must never write into one cell."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _problems(suite: Suite) -> str:
     """What is asked, for the report: samples hold the ids of problems alone."""
     problems = {p.id: p for cell in suite.cells for p in test_problems(cell.run)}
     lines = [json.dumps({"id": p.id, "question": p.question, "answer": p.answer}) for p in problems.values()]
-    _replace(out / "problems.jsonl", "".join(f"{line}\n" for line in lines))
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _write_cell(out: Path, cell: Cell, status: str, error: str | None = None) -> None:
+    out.mkdir(parents=True, exist_ok=True)
     summary = json.loads((out / "summary.json").read_text()) if (out / "summary.json").exists() else {}
     used = {k: summary.get(k, 0) for k in ("rollouts", "tokens", "updates", "seconds")}
     told = {

@@ -69,6 +69,8 @@ class Config:
         for name in self.positive:
             if not getattr(self, name) > 0:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be greater than 0")
+        if self.weight_decay < 0:
+            raise UserError(f"weight_decay is {self.weight_decay}; it must be at least 0")
         if self.problems_per_iteration is not None and self.problems_per_iteration < 1:
             raise UserError(f"problems_per_iteration is {self.problems_per_iteration}; it must be at least 1, or none")
 
@@ -115,7 +117,7 @@ class Agent(ABC):
 
     def micro(self, batch: Batch) -> list[Tensor]:
         """The rows of each micro-batch."""
-        return microbatches(batch.prompt_length, batch.length, self.config.tokens_per_microbatch)
+        return microbatches(batch, self.config.tokens_per_microbatch)
 
 
 @dataclass(frozen=True)

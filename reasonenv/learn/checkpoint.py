@@ -31,8 +31,9 @@ def save(folder: Path, iteration: int, tensors: dict[str, Tensor], state: dict[s
             os.fsync(file.fileno())
     shutil.rmtree(final, ignore_errors=True)
     temporary.rename(final)
-    for older in saved(folder)[:-1]:
-        shutil.rmtree(older)
+    for older in (*folder.glob("[0-9]*"), *folder.glob(".*.partial")):  # whole, or what a kill left of one
+        if older != final:
+            shutil.rmtree(older)
     return final
 
 

@@ -44,7 +44,9 @@ class RunLog:
 
         self._path = out / "metrics.jsonl"
         kept = self._path.read_text().splitlines() if self._path.exists() else []
-        self._path.write_text("".join(f"{line}\n" for line in kept[: iteration + 1 if iteration else 0]))
+        partial = self._path.with_suffix(".partial")  # a kill in the middle of writing must not lose the rows
+        partial.write_text("".join(f"{line}\n" for line in kept[: iteration + 1 if iteration else 0]))
+        partial.replace(self._path)
         self._file = self._path.open("a")
         self._board = SummaryWriter(str(out / "tensorboard"), purge_step=iteration + 1)
         self._quiet = quiet

@@ -21,7 +21,7 @@ import numpy as np
 from reasonenv.core import Completion, IntArray, Problem, Reason, Role, Trajectory, Verdict
 from reasonenv.errors import UserError, unknown
 from reasonenv.mdp.rewards import REWARDS, Progress, Reward
-from reasonenv.tasks import Task, reference_solution, render_prompt
+from reasonenv.tasks import PROMPTS, Task, reference_solution, render_prompt
 from reasonenv.tokenizer import Tokenizer
 
 
@@ -60,6 +60,8 @@ class ReasoningMDP:
     ) -> None:
         if reward not in REWARDS:
             raise unknown("reward", reward, REWARDS)
+        if prompt not in PROMPTS:
+            raise unknown("prompt", prompt, PROMPTS)
         self.max_tokens = task.max_tokens if max_tokens is None else max_tokens
         if self.max_tokens < 2:
             raise UserError(f"max_tokens is {self.max_tokens}; a response needs at least 2 (one token and EOS)")

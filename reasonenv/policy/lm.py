@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
 from reasonenv.policy.logprobs import token_logprobs
-from reasonenv.policy.microbatch import microbatches
+from reasonenv.policy.microbatch import layout, microbatches
 from reasonenv.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -67,33 +67,28 @@ class Policy:
     def logprobs(self, batch: Batch, *, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
         """(logp [B, T], entropy [B, T]) of the response tokens at `temperature`, float32, 0 at padding.
 
-        `logp` is differentiable. All rows of the batch pass the model at once: give it one micro-batch.
+        `logp` is differentiable. All rows of the batch pass the model at once, those
+        with one prompt sharing it: give it one micro-batch.
         """
-        device = self.device
-        prompt, length = batch.prompt_length.to(device), batch.length.to(device)
-        rows, total = batch.tokens.shape
         assert int(batch.prompt_length.min()) >= 1, "the first response token needs a prompt token before it"
-        # Each row starts at column 0: what follows its last token is behind every token that counts, so the causal mask
-        # alone hides the padding, positions are 0, 1, ... and no attention mask is needed.
-        start = total - batch.width - prompt  # [B]
-        columns = torch.arange(int((batch.prompt_length + batch.length).max()), device=device)
-        tokens = batch.tokens.to(device).gather(1, (start[:, None] + columns).clamp(max=total - 1))  # [B, P + T]
-        hidden = self.model.get_decoder()(input_ids=tokens, use_cache=False).last_hidden_state  # [B, P + T, H]
-
-        row, step = (torch.arange(batch.width, device=device) < length[:, None]).nonzero(as_tuple=True)  # [M], [M]
-        place = row * tokens.shape[1] + prompt[row] + step  # [M], of the response tokens in the flattened batch
-        chosen = hidden.flatten(0, 1).index_select(0, place - 1)  # [M, H]
-        logp, entropy = token_logprobs(
-            chosen, self.head.weight, self.head.bias, tokens.flatten()[place], temperature=temperature
+        at = layout(batch, self.device)
+        # Additive, because that is the one form every attention of transformers reads.
+        hidden = torch.finfo(self.dtype).min
+        mask = None if at.mask is None else torch.zeros_like(at.mask, dtype=self.dtype).masked_fill_(~at.mask, hidden)
+        output = self.model.get_decoder()(
+            input_ids=at.tokens, position_ids=at.positions, attention_mask=mask, use_cache=False
         )
-        blank = torch.zeros(rows, batch.width, dtype=torch.float32, device=device)
-        return blank.index_put((row, step), logp), blank.index_put((row, step), entropy)
+        chosen = output.last_hidden_state.flatten(0, 1).index_select(0, at.before)  # [M, H]
+        targets = at.tokens.flatten()[at.place]  # [M]
+        logp, entropy = token_logprobs(chosen, self.head.weight, self.head.bias, targets, temperature=temperature)
+        blank = torch.zeros(batch.mask.shape, dtype=torch.float32, device=self.device)
+        return blank.index_put((at.row, at.step), logp), blank.index_put((at.row, at.step), entropy)
 
     @torch.no_grad()
     def score(self, batch: Batch, *, tokens_per_microbatch: int, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
         """`logprobs` of a whole batch without gradient, by micro-batches: (logp [B, T], entropy [B, T]) on the CPU."""
         logp, entropy = torch.zeros(2, *batch.mask.shape)
-        for rows in microbatches(batch.prompt_length, batch.length, tokens_per_microbatch):
+        for rows in microbatches(batch, tokens_per_microbatch):
             part = self.logprobs(batch.select(rows), temperature=temperature)
             width = part[0].shape[1]
             logp[rows, :width], entropy[rows, :width] = (x.cpu() for x in part)

@@ -1,28 +1,106 @@
-"""Cutting a batch into micro-batches of like lengths, so that little of each is padding."""
+"""How a batch passes the model: rows with one prompt share it, and sequences of like lengths pass together.
+
+A group of G responses is one sequence [prompt, response 1, ..., response G] in which every response sees the prompt
+and itself, at the positions it would have alone. So the prompt is computed once, forward and backward, not G times.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
+from torch import Tensor
+
+from reasonenv.core import Batch
+
+SHARED_WIDTH = 1024  # attention computes the blocks that the mask then hides, so sharing pays only up to some width
 
 
-def microbatches(prompt_length: torch.Tensor, length: torch.Tensor, tokens: int) -> list[torch.Tensor]:
-    """Row numbers of each micro-batch, every row exactly once.
+def sequences(batch: Batch) -> list[list[int]]:
+    """Rows that share a prompt, cut so that prompt and responses together stay within `SHARED_WIDTH`; longest first."""
+    left = batch.tokens.shape[1] - batch.width  # P
+    prompts, lengths = batch.prompt_length.tolist(), batch.length.tolist()
+    same: dict[tuple[int, ...], list[int]] = {}
+    for row, ids in enumerate(batch.tokens[:, :left].tolist()):
+        same.setdefault(tuple(ids[left - prompts[row] :]), []).append(row)
+    found: list[list[int]] = []
+    for rows in same.values():
+        width = SHARED_WIDTH + 1  # so that the first row opens a sequence
+        for row in sorted(rows, key=lambda r: -lengths[r]):
+            if width + lengths[row] > SHARED_WIDTH:
+                found.append([])
+                width = prompts[row]
+            found[-1].append(row)
+            width += lengths[row]
+    return sorted(found, key=lambda rows: -_width(batch, rows))
 
-    A micro-batch of n rows is padded to n * (longest prompt + longest response) tokens; that is at most `tokens`, save
-    where one row alone is longer. Rows are taken longest first, so the largest micro-batch shows at once whether memory
-    suffices.
+
+def microbatches(batch: Batch, tokens: int) -> list[Tensor]:
+    """Row numbers of each micro-batch, every row exactly once and with the rows of its sequence.
+
+    A micro-batch of n sequences is padded to n times the longest; that is at most `tokens`, save where one alone is
+    longer. The longest come first, so the largest micro-batch shows at once whether memory suffices.
     """
-    assert prompt_length.shape == length.shape == (len(length),), "one prompt and one response length a row"
-    order = torch.argsort(prompt_length + length, descending=True, stable=True).tolist()
-    prompts, responses = prompt_length.tolist(), length.tolist()
-    cuts: list[list[int]] = []
-    longest_prompt = longest_response = 0
-    for row in order:
-        prompt, response = max(longest_prompt, prompts[row]), max(longest_response, responses[row])
-        if cuts and (len(cuts[-1]) + 1) * (prompt + response) <= tokens:
-            cuts[-1].append(row)
-            longest_prompt, longest_response = prompt, response
+    cuts: list[list[list[int]]] = []
+    for rows in sequences(batch):
+        if cuts and (len(cuts[-1]) + 1) * _width(batch, cuts[-1][0]) <= tokens:
+            cuts[-1].append(rows)
         else:
-            cuts.append([row])
-            longest_prompt, longest_response = prompts[row], responses[row]
-    return [torch.tensor(rows, dtype=torch.int64) for rows in cuts]
+            cuts.append([rows])
+    return [torch.tensor([row for rows in cut for row in rows]) for cut in cuts]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A micro-batch as the model reads it: n sequences padded to W, and where the M response tokens stand in them."""
+
+    tokens: Tensor  # [n, W]
+    positions: Tensor  # [n, W]
+    mask: Tensor | None  # [n, 1, W, W] bool, true where a token sees another; None is plain causal attention
+    row: Tensor  # [M], row of the batch
+    step: Tensor  # [M], step of the response
+    place: Tensor  # [M], of the token in the flattened [n * W]
+    before: Tensor  # [M], of the token that predicts it
+
+
+def layout(batch: Batch, device: torch.device) -> Layout:
+    """Lays out the whole batch, response tokens in the order of its rows."""
+    left = batch.tokens.shape[1] - batch.width  # P
+    prompts, lengths = batch.prompt_length.tolist(), batch.length.tolist()
+    found = sequences(batch)
+    width = max(_width(batch, rows) for rows in found)
+    tokens = torch.zeros(len(found), width, dtype=torch.int64)
+    positions, segment = torch.zeros_like(tokens), torch.full_like(tokens, -1)
+    where: dict[int, tuple[Tensor, Tensor]] = {}
+    for n, rows in enumerate(found):
+        prompt = prompts[rows[0]]
+        tokens[n, :prompt] = batch.tokens[rows[0], left - prompt : left]
+        positions[n, :prompt], segment[n, :prompt] = torch.arange(prompt), 0
+        at = prompt
+        for number, row in enumerate(rows, start=1):
+            end = at + lengths[row]
+            tokens[n, at:end] = batch.tokens[row, left : left + lengths[row]]
+            positions[n, at:end], segment[n, at:end] = torch.arange(prompt, prompt + lengths[row]), number
+            place = n * width + torch.arange(at, end)
+            before = place - 1
+            before[0] = n * width + prompt - 1
+            where[row] = place, before
+            at = end
+    mask = None
+    if len(found) < len(lengths):
+        seen = (segment[:, None, :] == 0) | (segment[:, None, :] == segment[:, :, None])  # [n, W, W]
+        mask = seen.tril()[:, None].to(device)
+    order = range(len(lengths))
+    return Layout(
+        tokens=tokens.to(device),
+        positions=positions.to(device),
+        mask=mask,
+        row=torch.repeat_interleave(torch.tensor(lengths)).to(device),
+        step=torch.cat([torch.arange(lengths[row]) for row in order]).to(device),
+        place=torch.cat([where[row][0] for row in order]).to(device),
+        before=torch.cat([where[row][1] for row in order]).to(device),
+    )
+
+
+def _width(batch: Batch, rows: list[int]) -> int:
+    return int(batch.prompt_length[rows[0]]) + int(batch.length[rows].sum())

@@ -21,6 +21,7 @@ from reasonenv.tokenizer import Tokenizer
 
 SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 KNOWN = ("tiny", "smollm2-135m")
+DTYPES = ("float32", "bfloat16", "float16")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
 
 
@@ -47,8 +48,13 @@ def load_policy(name: str, *, seed: int = 0, device: str = "cpu", dtype: str | N
     for a folder that says so, else bfloat16 where the device multiplies it natively and float32 where it does not.
     Raises `UserError` in one line for whatever a user can mend.
     """
-    if dtype is not None and not isinstance(getattr(torch, dtype, None), torch.dtype):
-        raise unknown("dtype", dtype, ("float32", "bfloat16", "float16"))
+    check_policy(name)
+    if dtype is not None and dtype not in DTYPES:
+        raise unknown("dtype", dtype, DTYPES)
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # no such device, or torch was built without it
+        raise UserError(f"device {device!r} cannot be used ({str(error).splitlines()[0]}); try cpu") from error
     if name == "tiny":
         from reasonenv.policy.tiny import tiny_policy
 
@@ -58,26 +64,41 @@ def load_policy(name: str, *, seed: int = 0, device: str = "cpu", dtype: str | N
     if name == "smollm2-135m":
         folder = _smollm2_folder()
         return _load(str(folder or SMOLLM2_HUB), name, device, dtype)
-    path = Path(name).expanduser()
-    if path.is_dir():
-        folder = path / "policy" if (path / "policy").is_dir() else path
-        _check_folder(folder)
-        return _load(str(folder), name, device, dtype)
+    folder = _folder(name)
+    return _load(str(folder or name), name, device, dtype)
+
+
+def check_policy(name: str) -> None:
+    """Raises `UserError` for a name that no policy can have, and for a folder that lacks a part of one."""
+    if name in KNOWN or _folder(name) is not None:
+        return
     if name.count("/") != 1 or name.startswith((".", "/", "~")) or name.endswith("/"):
         if "/" in name:
             raise UserError(f"policy {name!r} is no folder; give an existing folder or a hub id such as {SMOLLM2_HUB}")
         raise UserError(f"{unknown('policy', name, KNOWN)} (or give a folder, or a hub id such as {SMOLLM2_HUB})")
-    return _load(name, name, device, dtype)
+
+
+def _folder(name: str) -> Path | None:
+    """The folder of weights that a path means, its own or that of the run in it; None if it is no folder."""
+    path = Path(name).expanduser()
+    if not path.is_dir():
+        return None
+    folder = path / "policy" if (path / "policy").is_dir() else path
+    _check_folder(folder)
+    return folder
 
 
 def native_dtype(device: str) -> torch.dtype:
     """bfloat16 where `device` multiplies it natively; a CPU that must emulate it is several times slower for it."""
-    native = torch.device(device).type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    cpu = torch.device(device).type == "cpu"
+    onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    native = not cpu or (onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return torch.bfloat16 if native else torch.float32
 
 
 def _load(source: str, name: str, device: str, dtype: str | None) -> Policy:
     """The checkpoint at `source`, a folder or a hub id."""
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with quiet(), torch.random.fork_rng(devices=[]):
@@ -85,7 +106,9 @@ def _load(source: str, name: str, device: str, dtype: str | None) -> Policy:
             tokenizer = Tokenizer(AutoTokenizer.from_pretrained(source))
             chosen = getattr(torch, dtype) if dtype else _default_dtype(source, device)
             model = AutoModelForCausalLM.from_pretrained(source, dtype=chosen)
-        except OSError as error:
+        except UserError:
+            raise
+        except (OSError, ValueError, SafetensorError) as error:
             if Path(source).is_dir():
                 raise UserError(f"policy {name!r}: {source} cannot be read: {error}") from error
             ways = (

@@ -71,6 +71,15 @@ def slot_attention(
     Without a mask it is the causal pass over prompts; with one (additive, [R, 1, 1, W]) it is one query a row, as a
     batched product with the query heads of one key head as rows: many times faster on a CPU than the general kernel.
     """
+    for name in ("s_aux", "softcap", "position_bias"):
+        if kwargs.get(name) is not None:
+            raise UserError(f"{type(module).__name__} uses {name}, which the torch sampler does not; use sampler=hf")
+    window = kwargs.get("sliding_window")
+    if window is not None and key.shape[2] > window:
+        raise UserError(
+            f"{type(module).__name__} sees {window} tokens back and the sequence has {key.shape[2]}; "
+            "use sampler=hf or a smaller max_tokens"
+        )
     rows, heads, queries, width = query.shape
     shared = key.shape[1]
     scale = width**-0.5 if scaling is None else scaling
@@ -102,21 +111,30 @@ def replica(model: PreTrainedModel) -> PreTrainedModel:
     return twin
 
 
+def _packable(dtype: torch.dtype) -> bool:
+    """Whether this CPU has a packed kernel for `dtype`; without bfloat16 instructions there is none for that."""
+    native = dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return available and (native or dtype == torch.float32)
+
+
 def _pack(twin: PreTrainedModel) -> None:
-    """Replace every linear layer by its packed form and copy the other weights, so that nothing is shared any more."""
+    """Replace linear layers by their packed form and copy the other weights, so that nothing is shared any more."""
     head = twin.get_output_embeddings()
     for parent in list(twin.modules()):
         for names in FUSED:
             layers = [layer for name in names if type(layer := getattr(parent, name, None)) is nn.Linear]
-            if len(layers) == len(names) and len({layer.bias is None for layer in layers}) == 1:
+            alike = len(layers) == len(names) and len({layer.bias is None for layer in layers}) == 1
+            if alike and _packable(layers[0].weight.dtype):
                 stack, shared = [PackedLinear(layers, layers[0].weight.dtype)], dict[str, Any]()
                 for index, name in enumerate(names):
                     setattr(parent, name, FusedLinear(stack, shared, index))
         for name, child in list(parent.named_children()):
-            if type(child) is nn.Linear:
-                # The head works in float32, as `head_logits` does.
-                setattr(parent, name, PackedLinear([child], torch.float32 if child is head else child.weight.dtype))
-            elif next(child.parameters(recurse=False), None) is not None:
+            # The head works in float32, as `head_logits` does.
+            dtype = torch.float32 if child is head else next(child.parameters(recurse=False), torch.empty(0)).dtype
+            if type(child) is nn.Linear and _packable(dtype):
+                setattr(parent, name, PackedLinear([child], dtype))
+            else:
                 for key, weight in list(child.named_parameters(recurse=False)):
                     setattr(child, key, nn.Parameter(weight.detach().clone(), requires_grad=False))
 

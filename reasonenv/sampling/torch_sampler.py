@@ -1,4 +1,4 @@
-"""Our own sampler: a prompt is read once for its samples, finished rows leave the batch, waiting ones take their place."""
+"""Our own sampler: prompts are read once for all their samples, finished rows give way to waiting ones."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class _Decoder:
         return hidden
 
     def prefill(self) -> None:
-        """Read the prompts that the free slots will need, the next one first, in one causal pass padded on the right."""
+        """Read the prompts that the free slots will need, in one causal pass padded on the right."""
         from transformers import DynamicCache
 
         free = self.rows - len(self.active)
@@ -160,7 +160,10 @@ class _Decoder:
         order = torch.arange(count)
         holes, movers = order[:left][ended[:left]], order[left:][~ended[left:]]
         if len(holes):
-            self.slots.move(movers.to(self.device), holes.to(self.device), self.slots.width)
+            columns = (
+                int((self.start + self.made)[self.active[movers]].max()) - 1
+            )  # the newest token is not in the cache yet
+            self.slots.move(movers.to(self.device), holes.to(self.device), columns)
             order[holes] = movers
         order = order[:left]
         self.active = self.active[order]

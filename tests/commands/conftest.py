@@ -1,0 +1,116 @@
+"""Tiny runs: two operands, 16 problems, a prior of eight steps that is right about one time in three."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import pytest
+import torch
+
+from reasonenv import registry
+from reasonenv.cli import main
+from reasonenv.learn.log import TIMES
+
+ENV = "reasonenv/Chain-Response-v0"
+EASY = ("operands=2", "operators=+", "size=16", "max_tokens=16", "eval_problems=8", "eval_every=2")
+AGENTS = {
+    "sft": (8, ("problems_per_iteration=8",)),
+    "ei": (4, ("samples_per_problem=2", "solutions_per_step=8", "epochs=2")),
+    "grpo": (8, ("problems_per_iteration=4", "samples_per_problem=4", "minibatches=2", "lr=3e-4", "eval_samples=2")),
+}  # iterations and settings
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Here and in every process that a test starts: sums in the same order."""
+    threads, before = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    yield
+    torch.set_num_threads(threads)
+    os.environ.pop("OMP_NUM_THREADS")
+    if before is not None:
+        os.environ["OMP_NUM_THREADS"] = before
+
+
+@pytest.fixture(scope="session")
+def prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that has learned a little. Tests read it and do not change it."""
+    out = tmp_path_factory.mktemp("prior") / "run"
+    keys = ("--iterations", "8", "problems_per_iteration=16", "lr=3e-3", "eval_every=8")
+    assert main(["train", "sft", ENV, *EASY, *keys, "--out", str(out), "--json"]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def train(prior: Path) -> Callable[[str, Path], list[str]]:
+    """The command line of a small run of an agent."""
+
+    def command(agent: str, out: Path) -> list[str]:
+        iterations, keys = AGENTS[agent]
+        settings = ["--policy", str(prior), "--iterations", str(iterations), "--out", str(out), "--json"]
+        return ["train", agent, ENV, *EASY, *keys, *settings]
+
+    return command
+
+
+@pytest.fixture(scope="session")
+def whole(train: Callable[[str, Path], list[str]], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of an agent's run that nothing interrupted."""
+    runs: dict[str, Path] = {}
+
+    def run(agent: str) -> Path:
+        if agent not in runs:
+            runs[agent] = tmp_path_factory.mktemp(agent) / "run"
+            assert main(train(agent, runs[agent])) == 0
+        return runs[agent]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def result() -> Callable[[Path], dict[str, Any]]:
+    """All that a run leaves, but for times and for the events of TensorBoard, which hold them."""
+
+    def read(out: Path) -> dict[str, Any]:
+        rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        files = [out / "evaluation.jsonl", *(out / "evaluations").iterdir(), *(out / "policy").iterdir()]
+        return {
+            "metrics": [repr({k: v for k, v in row.items() if k not in TIMES}) for row in rows],  # nan equals nan
+            "summary": {k: v for k, v in json.loads((out / "summary.json").read_text()).items() if k not in TIMES},
+            "checkpoints": [path.name for path in (out / "checkpoints").iterdir()],
+            **{str(file.relative_to(out)): file.read_bytes() for file in files},
+        }
+
+    return read
+
+
+@pytest.fixture
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test registers is gone after it."""
+    monkeypatch.setattr(registry, "_TASKS", dict(registry._TASKS))
+    monkeypatch.setattr(registry, "_AGENTS", dict(registry._AGENTS))
+    before = set(gymnasium.registry)
+    yield
+    for name in set(gymnasium.registry) - before:
+        del gymnasium.registry[name]
+
+
+@pytest.fixture
+def damaged(prior: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A copy of the prior's policy without some files."""
+
+    def copy(*without: str) -> Path:
+        shutil.copytree(prior / "policy", tmp_path / "damaged")
+        for pattern in without:
+            for file in (tmp_path / "damaged").glob(pattern):
+                file.unlink()
+        return tmp_path / "damaged"
+
+    return copy

@@ -1,0 +1,81 @@
+"""What the commands say, to people and to programs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from reasonenv.cli import main
+
+COMMANDS = ("", "list", "play", "train", "eval", "bench", "bench run", "bench report", "report")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([*command.split(), "--help"])
+    assert left.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"example: reasonenv {command.split()[0] if command else ''}".strip() in shown
+
+
+def test_list_shows_all_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    ids = {f"reasonenv/{t}-{g}-v0" for t in ("Chain", "GSM8K", "SVAMP") for g in ("Token", "Step", "Response")}
+    assert ids <= set(told["envs"])
+    assert {"sft", "ei", "grpo"} <= set(told["agents"])
+    assert {"tiny", "smollm2-135m"} <= set(told["policies"])
+    assert "quickstart" in told["suites"]
+    assert all(told["agents"][name] for name in ("sft", "ei", "grpo"))
+    assert main(["list"]) == 0
+    lines = {line.split()[0] for line in capsys.readouterr().out.splitlines()}
+    assert lines == {*told, *(name for rows in told.values() for name in rows)}
+    assert main(["list", "agents", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"agents": told["agents"]}
+
+
+def test_both_names_of_the_command_are_the_same() -> None:
+    (script,) = entry_points(group="console_scripts", name="reasonenv")
+    module, _, function = script.value.partition(":")
+    start = f"import sys; from {module} import {function}; sys.argv[0] = 'reasonenv'; sys.exit({function}())"
+    for arguments in (["list", "envs", "--json"], ["list", "nothing"]):
+        runs = [
+            subprocess.run([sys.executable, *how, *arguments], capture_output=True, text=True)
+            for how in (["-c", start], ["-m", "reasonenv"])
+        ]
+        ended = [(run.returncode, run.stdout, run.stderr) for run in runs]
+        assert ended[0] == ended[1]
+        assert ended[0][0] == (0 if "--json" in arguments else 2)
+
+
+def test_train_and_eval_print_json_and_nothing_else(prior: Path, tmp_path: Path) -> None:
+    keys = ["operands=2", "operators=+", "max_tokens=16"]
+    options = ["--samples", "2", "--problems", "8", "--out", str(tmp_path / "answers.jsonl")]
+    command = ["eval", str(prior), "reasonenv/Chain-Response-v0", *keys, *options, "--json"]
+    done = subprocess.run([sys.executable, "-m", "reasonenv", *command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert {"maj@1", "maj@2", "pass@2"} <= set(told)
+    assert all(0 <= e["low"] <= e["value"] <= e["high"] <= 1 and e["n"] == 8 for e in told.values())
+    # one greedy and two sampled answers a problem
+    assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == 8 * 3
+
+
+def test_a_person_is_shown_the_same_figures(prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = ["operands=2", "operators=+", "max_tokens=16", "size=16"]
+    assert main(["eval", str(prior), "reasonenv/Chain-Response-v0", *keys, "--problems", "4"]) == 0
+    assert capsys.readouterr().out.startswith("maj@1")
+    out = tmp_path / "run"
+    settings = ["--policy", str(prior), "--iterations", "1", "problems_per_iteration=2", "eval_problems=4"]
+    assert main(["train", "grpo", "reasonenv/Chain-Response-v0", *keys, *settings, "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    for what in ("reward", "accuracy", "held-out accuracy", "entropy", "truncated", "verifier errors", "sampler gap"):
+        assert what in said
+    assert said.count("-> ") >= 3  # three answers with what was found in them
+    assert f"policy: {out / 'policy'}" in said

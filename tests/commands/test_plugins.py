@@ -1,0 +1,89 @@
+"""A task and an agent of the user's own, in less than 15 lines each, train from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import reasonenv
+from reasonenv import registry
+from reasonenv.cli import main
+
+TASK = """
+from reasonenv import Problem, Task, register_task
+from reasonenv.verify.grade import verify_math
+
+def doubling(split="train", size=12, factor: int | None = None):
+    start = 50 if split == "test" else 10
+    numbers = range(start, start + size)
+    problems = [Problem(f"{split}/{n}", f"2*{n}=?", str((factor or 2) * n)) for n in numbers]
+    return Task("Doubling", split, problems, verify_math, max_tokens=8)
+
+register_task("Doubling", doubling)
+""".lstrip()
+
+AGENT = """
+from dataclasses import dataclass
+from reasonenv.agents.grpo import GRPO, GRPOConfig
+
+@dataclass(frozen=True)
+class CentredConfig(GRPOConfig):
+    centred: bool = True
+
+class Centred(GRPO):
+    Config = CentredConfig
+
+    def advantage(self, batch):
+        reward = batch.rewards.sum(dim=1, keepdim=True)
+        return reward - reward.mean() if self.config.centred else reward
+""".lstrip()
+
+SMALL = ["--iterations", "2", "problems_per_iteration=2", "samples_per_problem=2", "eval_problems=2", "--json"]
+
+
+@pytest.fixture
+def own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "doubling.py").write_text(TASK)
+    (tmp_path / "math.py").write_text(AGENT)  # a name of the standard library, to be kept apart from it
+    monkeypatch.chdir(tmp_path)
+    assert max(len(text.splitlines()) for text in (TASK, AGENT)) < 15
+
+
+@pytest.mark.usefixtures("own_registry", "own_files")
+def test_a_task_and_an_agent_in_files_train(capsys: pytest.CaptureFixture[str]) -> None:
+    task = "doubling.py:reasonenv/Doubling-Response-v0"
+    assert main(["train", "math.py:Centred", task, "size=4", "centred=false", "--out", "run", *SMALL]) == 0
+    assert json.loads(capsys.readouterr().out)["rollouts"] == 2 * 2 * 2
+    run = json.loads(Path("run/run.json").read_text())
+    assert (run["env_keys"], run["agent_keys"]["centred"]) == ({"size": 4}, False)
+    # the reward itself is the advantage, and nothing that an untrained policy says is right
+    rows = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    assert [row["advantage/zero"] for row in rows[1:]] == [1.0, 1.0]
+    import math
+
+    assert math.sqrt(4) == 2
+    assert main(["eval", "run", "Doubling-Token-v0", "--problems", "2", "--json"]) == 0
+
+
+@pytest.mark.usefixtures("own_registry", "own_files")
+def test_what_a_program_registers_trains_and_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    reasonenv.register_task("Doubled", registry.load("doubling.py:doubling"))
+    reasonenv.register_agent("centred", "math.py:Centred")
+    assert main(["list", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert "reasonenv/Doubled-Step-v0" in told["envs"]
+    assert "centred" in told["agents"]
+    assert main(["train", "centred", "reasonenv/Doubled-Response-v0", "factor=none", "--out", "run", *SMALL]) == 0
+
+
+@pytest.mark.usefixtures("own_registry", "own_files")
+def test_types_of_keys_come_from_annotations_and_defaults() -> None:
+    assert registry.task_keys("doubling.py:doubling") == {"split": "str", "size": "int", "factor": "int | None"}
+
+
+@pytest.mark.usefixtures("own_files")
+def test_a_file_is_read_once() -> None:
+    # else the class that was checked is not the class that trains
+    assert registry.find_agent("math.py:Centred") is registry.find_agent("math.py:Centred")

@@ -1,0 +1,68 @@
+"""The chunked head against the plain formula in float64."""
+
+import pytest
+import torch
+
+from reasonenv.policy.logprobs import token_logprobs
+
+
+def case(dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, ...]:
+    draw = torch.Generator().manual_seed(0)
+    hidden = torch.randn(23, 16, generator=draw).to(dtype)
+    weight = torch.randn(301, 16, generator=draw).to(dtype)
+    bias = torch.randn(301, generator=draw).to(dtype)
+    targets = torch.randint(301, (23,), generator=draw)
+    weights = torch.randn(23, generator=draw)
+    weights[5] = 0.0  # a token that the loss does not count
+    return hidden, weight, bias, targets, weights
+
+
+def naive(
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor, temperature: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    logits = hidden @ weight.T if bias is None else hidden @ weight.T + bias
+    logp = (logits / temperature).log_softmax(-1)
+    return logp.gather(1, targets[:, None])[:, 0], -(logp.exp() * logp).sum(-1)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 23, None])
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_values_and_gradients_are_those_of_the_naive_formula(
+    chunk: int | None, temperature: float, with_bias: bool
+) -> None:
+    hidden, weight, bias, targets, weights = case()
+    leaves = [hidden, weight, bias][: 3 if with_bias else 2]
+    ours = [x.clone().requires_grad_() for x in leaves]
+    gold = [x.double().requires_grad_() for x in leaves]
+    logp, entropy = token_logprobs(
+        ours[0], ours[1], ours[2] if with_bias else None, targets, temperature=temperature, chunk=chunk
+    )
+    want, want_entropy = naive(gold[0], gold[1], gold[2] if with_bias else None, targets, temperature)
+    torch.testing.assert_close(logp.double(), want, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(entropy.double(), want_entropy, rtol=1e-5, atol=1e-5)
+    assert not entropy.requires_grad
+    (logp * weights).sum().backward()
+    (want * weights.double()).sum().backward()
+    for mine, theirs in zip(ours, gold, strict=True):
+        assert mine.grad is not None
+        assert theirs.grad is not None
+        error = (mine.grad.double() - theirs.grad).norm() / theirs.grad.norm()
+        assert error < 1e-5
+
+
+def test_bfloat16_weights_give_float32_exact_log_probs() -> None:
+    # products of two bfloat16 numbers are exact in float32, so only the order of the sums is left
+    hidden, weight, bias, targets, _ = case(torch.bfloat16)
+    logp, _ = token_logprobs(hidden, weight, bias, targets)
+    want, _ = naive(hidden.double(), weight.double(), bias.double(), targets, 1.0)
+    assert logp.dtype == torch.float32
+    torch.testing.assert_close(logp.double(), want, rtol=1e-5, atol=1e-5)
+
+
+def test_a_frozen_head_gets_no_gradient() -> None:
+    hidden, weight, _, targets, _ = case()
+    hidden.requires_grad_()
+    token_logprobs(hidden, weight, None, targets)[0].sum().backward()
+    assert hidden.grad is not None
+    assert weight.grad is None

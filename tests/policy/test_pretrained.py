@@ -1,0 +1,77 @@
+"""Finding policies: every mistake is one line that says what to do."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reasonenv.errors import UserError
+from reasonenv.policy.pretrained import load_policy
+from reasonenv.policy.tiny import tiny_policy
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tiny_policy(0).save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def error_of(name: str | Path, **options: str) -> str:
+    with pytest.raises(UserError) as caught:
+        load_policy(str(name), **options)  # type: ignore[arg-type]
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_an_unknown_name_suggests_the_nearest_and_the_other_ways() -> None:
+    message = error_of("tinny")
+    assert "'tinny'" in message
+    assert "did you mean tiny?" in message
+    assert "folder" in message
+    assert "hub id" in message
+
+
+def test_a_path_that_is_no_folder_is_named() -> None:
+    assert "no folder" in error_of("./nowhere/at/all")
+
+
+def test_an_unknown_dtype_is_named() -> None:
+    assert "did you mean float32" in error_of("tiny", dtype="float3")
+
+
+def test_an_unreachable_hub_id_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert "nobody/nothing-here" in error_of("nobody/nothing-here")
+
+
+def test_a_folder_without_config_weights_or_tokenizer_says_which(folder: Path) -> None:
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    assert "no tokenizer" in error_of(folder)
+    (folder / "model.safetensors").unlink()
+    assert "no weights" in error_of(folder)
+    (folder / "config.json").unlink()
+    assert "no config.json" in error_of(folder)
+
+
+def test_damaged_weights_are_an_error_of_the_user(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"not a checkpoint")
+    assert "cannot be read" in error_of(folder)
+
+
+def test_a_tokenizer_without_eos_is_refused(folder: Path) -> None:
+    file = folder / "tokenizer_config.json"
+    settings = json.loads(file.read_text())
+    settings.pop("eos_token")
+    file.write_text(json.dumps(settings))
+    assert "no EOS" in error_of(folder)
+
+
+def test_a_model_with_fewer_tokens_than_its_tokenizer_is_refused(folder: Path) -> None:
+    tokenizer = tiny_policy(0).tokenizer
+    tokenizer.hf.add_tokens(["<one>", "<two>"])
+    tokenizer.hf.save_pretrained(folder)
+    message = error_of(folder)
+    assert "257 tokens" in message
+    assert "259" in message
