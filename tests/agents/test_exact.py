@@ -141,7 +141,7 @@ def batch_scaled(k: int, g: int) -> float:
 )
 def test_estimators_of_the_form_centred_over_scale_weigh_the_gradient_of_success_as_derived(name: str, scale) -> None:
     g = 4
-    p = float(BINARY.value(TabularPolicy(BINARY, seed=1)))
+    p = float(BINARY.value(TabularPolicy(BINARY, seed=1)).detach())
     w = sum(
         math.comb(g, k)
         * p**k

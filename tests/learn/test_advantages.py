@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -64,6 +64,7 @@ def test_equal_float32_rewards_that_do_not_cancel_teach_exactly_nothing(name: st
     assert ESTIMATORS[name](torch.full((8,), reward), torch.zeros(8)).tolist() == [0.0] * 8
 
 
+@settings(deadline=None)  # a claim about numbers, not about time
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0.0, 1.0])), min_size=1, max_size=20), st.randoms())
 def test_an_advantage_depends_on_its_group_alone_and_on_no_order(rows: list[tuple[int, float]], random) -> None:
     group, rewards = torch.tensor([g for g, _ in rows]), torch.tensor([r for _, r in rows])
@@ -76,6 +77,7 @@ def test_an_advantage_depends_on_its_group_alone_and_on_no_order(rows: list[tupl
             assert torch.allclose(estimate(rewards[own], group[own]), whole[own], atol=1e-6), name
 
 
+@settings(deadline=None)  # a claim about numbers, not about time
 @given(st.lists(st.floats(-5, 5, width=32), min_size=2, max_size=8), st.floats(-3, 3), st.floats(0.5, 4))
 def test_zscore_ignores_shift_and_scale(rewards: list[float], shift: float, scale: float) -> None:
     r, group = torch.tensor(rewards, dtype=torch.float64), torch.zeros(len(rewards))
@@ -135,6 +137,7 @@ def test_tail_of_graded_rewards_worked_by_hand() -> None:
     assert close(found, [0.8 / 3 + 0.6 - 1, -1.0, 0.8 / 3 + 2.6 - 1, 0.8 / 3 - 1])
 
 
+@settings(deadline=None)  # a claim about numbers, not about time
 @given(st.lists(st.sampled_from([0.0, 1.0]), min_size=2, max_size=12))
 def test_tail_is_maxrl_on_binary_rewards(rewards: list[float]) -> None:
     r, group = torch.tensor(rewards), torch.zeros(len(rewards))
