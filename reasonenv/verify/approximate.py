@@ -9,11 +9,13 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 from reasonenv.verify.expression import Node, Unreadable, variables, walk
 
-_BITS = (200, 400)
+_BITS = ((200, 400),)
+_BITS_OF_CONSTANTS = ((200, 400), (1000, 2000))  # there is only one point, so it is looked at more closely
 _MAX_MAGNITUDE = 64  # bits of the exponent of a number: 9^(9^9) has 31; a tower above it is too large to look at
 _POINTS = ((0.1, 1), (0.1, 1), (1, 4), (1, 4), (-3, 3), (-3, 3), (-4, -1), (-1, -0.1))
 
@@ -37,9 +39,9 @@ def differ(a: Node, b: Node) -> tuple[bool, bool]:
     context = MPContext()
     imaginary = any(node.op == "const" and node.atom == "i" for side in (a, b) for node in walk(side))
     names, negative = variables(a, b), False
-    for point in points(names):
+    for point, pair in product(points(names), _BITS if names else _BITS_OF_CONSTANTS):
         gaps = []
-        for bits in _BITS:
+        for bits in pair:
             context.prec = bits
             try:
                 left, right = evaluate(a, point, context), evaluate(b, point, context)
@@ -61,12 +63,12 @@ def sign(node: Node, point: Point) -> int:
     from mpmath import MPContext
 
     context = MPContext()
-    context.prec = _BITS[1]
+    context.prec = 400
     try:
         value = evaluate(node, point, context)
     except (ZeroDivisionError, _Undefined, Unreadable):
         return 0
-    if context.im(value) or abs(value) < context.mpf(2) ** -_BITS[0]:
+    if context.im(value) or abs(value) < context.mpf(2) ** -200:
         return 0
     return 1 if value > 0 else -1
 

@@ -10,7 +10,7 @@ from reasonenv.verify.extract import find_answer
 
 _DRESS = re.compile(r"\\(?:text|textbf|mathrm|mathbf|boxed)(?![A-Za-z])|[\s*_`\"'$\\{}]+")
 _LETTER = re.compile(
-    r"(?:(?:the\s+)?(?:correct\s+|final\s+|best\s+)?(?:answer|option|choice)(?:\s+is)?\s*:?\s*)*"
+    r"(?:(?:the\s+)?(?:correct\s+|final\s+|best\s+)?(?:answer|option|choice)(?:\s+is)?\s*+:?\s*+)*+"
     r"(?:\(\s*(?P<round>[A-Za-z])\s*\)|\[\s*(?P<square>[A-Za-z])\s*\]|(?P<bare>[A-Za-z]))"
     r"(?:\s*[).:](?P<text>.*)|(?P<rest>\s+.*)?)",
     re.DOTALL | re.IGNORECASE,
@@ -69,7 +69,7 @@ def compare_choice(answer: str | None, gold: str, choices: Sequence[str] = ()) -
     letter, text = read_choice(gold, choices), ""
     match = _LETTER.fullmatch(_DRESS.sub(" ", gold).strip())
     if match is not None and letter is not None:
-        text = _plain(match["text"] or "")
+        text = _plain(match["text"] or match["rest"] or "")
     if letter is None:
         return Reason.UNPARSABLE_GOLD
     if answer is None:

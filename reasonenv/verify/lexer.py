@@ -21,8 +21,8 @@ _FUNCTIONS = "sin cos tan cot sec csc asin acos atan sinh cosh tanh ln log exp s
 _GREEK_NAMES = "alpha beta gamma delta epsilon theta lambda mu nu rho sigma tau phi varphi omega ell"
 # Short runs of letters that are words; other runs of up to three letters are products of variables.
 _SHORT_WORDS = (
-    "no yes odd is it all if to by of the not any one two six ten per cm mm km kg mg ft lb oz mi hr hrs min mph ml deg in "
-    "rad usd a an at on as be so we for but nor has are was its"
+    "no yes odd is it all if to by of the not any one two six ten per cm mm km kg mg ft lb oz mi hr hrs min mph ml deg "
+    "in rad usd a an at on as be so we for but nor has are was its"
 )
 
 

@@ -207,7 +207,7 @@ class _Parser:
     def exponent(self) -> Node:
         self.nested()
         sign = self.take("-", "+")
-        base = scalar(self.base())
+        base = scalar(self.literal() or self.base())
         if self.take("!"):
             base = ex.factorial_of(base)
         if self.take("^"):
@@ -249,10 +249,15 @@ class _Parser:
                 return self.named(token.text)
         raise Unreadable(f"{token.text or token.kind} where a value should be")
 
+    def literal(self) -> Node | None:
+        """A number alone: what stands behind it belongs to something else (`\\frac12\\frac13`, `2^3\\frac12`)."""
+        token = self.take("num")
+        return ex.number(token.value) if token else None
+
     def mixed(self, token: Token) -> Node:
         """A number, with the proper fraction behind it if there is one: `3 1/2`, `3\\frac{1}{2}`."""
         whole = ex.number(token.value)
-        begin = self.at
+        begin, slash = self.at, self.at > 1 and self.tokens[self.at - 2].kind == "/"
         if self.ahead("num", "/", "num"):
             top, bottom = self.tokens[begin].value, self.tokens[begin + 2].value
             self.at += 3
@@ -265,8 +270,8 @@ class _Parser:
             top, bottom = top_node.value, bottom_node.value
         else:
             return whole
-        if any(part.denominator != 1 for part in (token.value, top, bottom)) or not 0 < top < bottom:
-            raise Unreadable("a number beside a fraction that is not proper")
+        if any(part.denominator != 1 for part in (token.value, top, bottom)) or not 0 < top < bottom or slash:
+            raise Unreadable("a number beside a fraction that makes no mixed number")
         return ex.number(token.value + top / bottom)
 
     def named(self, name: str) -> Node:
@@ -289,13 +294,11 @@ class _Parser:
         if token.kind == "num" and token.text.isdecimal() and len(token.text) > 1:
             first, rest = token.text[0], token.text[1:]
             # The rest stays for what follows: \frac12 is 1/2, and \sqrt23 is a product that nobody means.
-            digits = [Token("num", each, Fraction(int(each))) for each in (first, rest)]
-            self.tokens[self.at : self.at + 1] = digits
-            token = digits[0]
+            self.tokens[self.at : self.at + 1] = [Token("num", each, Fraction(int(each))) for each in (first, rest)]
         if token.kind not in ("num", "var", "const", "{", "(", "name", "begin", "|"):
             raise Unreadable(f"{token.text or token.kind} as an argument")
         self.nested()
-        node = scalar(self.base())
+        node = scalar(self.literal() or self.base())
         self.depth -= 1
         return node
 

@@ -6,22 +6,36 @@ proven holds. They may take long: call from a process that can be stopped.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from math import comb
 from typing import Any
 
 from reasonenv.verify.approximate import sign
-from reasonenv.verify.expression import Node, Unreadable, negate, variables, walk
+from reasonenv.verify.expression import MINUS_ONE, ONE, Node, Unreadable, multiply, negate, rebuild, variables, walk
 
 MAX_TERMS = 20_000  # of a difference when all its products are multiplied out
+MAX_SPLIT = 2
 MAX_POWER = 1_000  # of anything that is not a number
 
 
 def is_zero(node: Node, *, positive: bool) -> bool | None:
     """Whether the tree is 0 for all real variables (`positive`: for all positive ones); None if no test could tell.
 
-    An algebraic number is 0 exactly if its minimal polynomial is x. For all else only "yes" can be shown.
+    An algebraic number is 0 exactly if its minimal polynomial is x. For all else only "yes" can be shown, for one or
+    two real variables also by showing it for every choice of their signs.
     """
+    result, names = _decide(node, positive), variables(node)
+    if result is not None or positive or not 0 < len(names) <= MAX_SPLIT:
+        return result
+    for signs in itertools.product((ONE, MINUS_ONE), repeat=len(names)):
+        turned = {name: multiply(sign, Node("var", (), name)) for name, sign in zip(names, signs, strict=True)}
+        if not _decide(rebuild(node, lambda each: turned.get(str(each.atom)) if each.op == "var" else None), True):  # noqa: B023
+            return None
+    return True
+
+
+def _decide(node: Node, positive: bool) -> bool | None:
     import sympy
 
     if _terms(node) > MAX_TERMS:

@@ -10,6 +10,7 @@ An equation or inequality is what it says up to a factor (a positive one where i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from reasonenv.core import Reason
@@ -21,6 +22,7 @@ from reasonenv.verify.prove import is_zero
 
 MAX_ITEMS = 50
 _UNORDERED = ("set", "union", "all")
+_COMMAND = re.compile(r"\\[A-Za-z]+")
 _INTERVALS = ("tuple", "interval")
 
 
@@ -84,9 +86,7 @@ def _read(text: str) -> Node:
 
 def _words(text: str) -> str:
     """Words without case, dress, and brackets: `\\text{(B)}` is `b`."""
-    for dress in (r"\text", r"\textbf", r"\mathrm", r"\mbox", r"\left", r"\right"):
-        text = text.replace(f"{dress}{{", "{")
-    return " ".join("".join(char if char.isalnum() else " " for char in text).lower().split())
+    return " ".join("".join(char if char.isalnum() else " " for char in _COMMAND.sub(" ", text)).lower().split())
 
 
 def _is_constant(node: Node) -> bool:
