@@ -1,44 +1,117 @@
-"""Text and gold in, `Verdict` out. Nothing is global and nothing waits: any thread may call."""
+"""Text and gold in, `Verdict` out, one at a time or many. Any thread may call.
+
+Numbers and choices are compared on the spot. What needs algebra goes to the processes of `pool`, because it may hang.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 
 from reasonenv.core import Problem, Reason, Verdict
-from reasonenv.errors import unknown
+from reasonenv.errors import UserError, unknown
+from reasonenv.verify.choice import compare_choice, find_choice
 from reasonenv.verify.extract import find_answer
+from reasonenv.verify.lexer import MAX_TEXT
 from reasonenv.verify.numeric import parse_number
+from reasonenv.verify.pool import TIMEOUT, shared
 
-KINDS = ("math",)
+KINDS = ("math", "numeric", "choice")
 
 
-def grade(text: str, gold: str, kind: str = "math", extract: str = "last_number") -> Verdict:
-    """Whether the answer found in `text` equals `gold`, and if it could not be told, why.
+def grade(text: str, gold: str, kind: str = "math", extract: str = "last_number", timeout: float = TIMEOUT) -> Verdict:
+    r"""Whether the answer found in `text` equals `gold`, and if it could not be told, why.
 
-    `math` compares exact rational numbers (`numeric.parse_number`); `extract` is a policy of `extract.find_answer`. A
-    gold that is no number is `unparsable_gold` whatever the text says: nobody could have been right.
-    Raises `UserError` for an unknown kind or policy.
+    `numeric` compares exact rational numbers (`numeric.parse_number`) and nothing else. `math` does the same where both
+    are numbers; everything else that is mathematics (`\sqrt{2}`, `90^\circ`, intervals, sets, ..) is compared by
+    `symbolic.compare` in another process, for at most `timeout` seconds. `choice` compares letters (`choice`).
+    `extract` is a policy of `extract.find_answer`; a choice has its own. A gold that cannot be read is
+    `unparsable_gold` whatever the text says: nobody could have been right.
+    Raises `UserError` for an unknown kind or policy, or a `timeout` that is not positive.
     """
     start = perf_counter()
-    if kind not in KINDS:
-        raise unknown("kind", kind, KINDS)
-    extracted = find_answer(text, extract)
-    reason = _compare(extracted, gold)
+    _check(kind, timeout)
+    extracted, reason = _at_once(text, gold, kind, extract)
+    if reason is None:
+        reason = _in_the_pool(extracted, gold, timeout)
     return Verdict(reason is Reason.CORRECT, reason, extracted, gold, (perf_counter() - start) * 1e3)
+
+
+def grade_many(
+    texts: Sequence[str],
+    golds: Sequence[str],
+    kind: str = "math",
+    extract: str = "last_number",
+    workers: int | None = None,
+    timeout: float = TIMEOUT,
+) -> list[Verdict]:
+    """`grade` of each text against its gold, in order; what needs algebra runs in up to `workers` processes at once.
+
+    `workers` is at most, and without it exactly, the number of processors. Raises `UserError` as `grade` does, and if
+    there are not as many texts as golds.
+    """
+    _check(kind, timeout)
+    if len(texts) != len(golds):
+        raise UserError(f"texts: {len(texts)} of them, but {len(golds)} golds; give one gold for each text")
+    if workers is not None and workers < 1:
+        raise UserError(f"workers={workers} must be at least 1")
+
+    verdicts, waiting = list[Verdict | None](), list[tuple[int, str | None]]()
+    for index, (text, gold) in enumerate(zip(texts, golds, strict=True)):
+        start = perf_counter()
+        extracted, reason = _at_once(text, gold, kind, extract)
+        if reason is None:
+            waiting.append((index, extracted))
+            verdicts.append(None)
+        else:
+            millis = (perf_counter() - start) * 1e3
+            verdicts.append(Verdict(reason is Reason.CORRECT, reason, extracted, gold, millis))
+
+    def finish(job: tuple[int, str | None]) -> None:
+        start, (index, extracted) = perf_counter(), job
+        reason = _in_the_pool(extracted, golds[index], timeout)
+        millis = (perf_counter() - start) * 1e3
+        verdicts[index] = Verdict(reason is Reason.CORRECT, reason, extracted, golds[index], millis)
+
+    if waiting:
+        threads = min(workers or shared().workers, shared().workers, len(waiting))
+        with ThreadPoolExecutor(threads) as executor:
+            list(executor.map(finish, waiting))
+    return [verdict for verdict in verdicts if verdict is not None]
 
 
 def verify_math(text: str, problem: Problem) -> Verdict:
     """The verifier of every task whose answer is one number: `grade` against the problem's answer."""
-    return grade(text, problem.answer)
+    return grade(text, problem.answer, kind="numeric")
 
 
-def _compare(extracted: str | None, gold: str) -> Reason:
+def _check(kind: str, timeout: float) -> None:
+    if kind not in KINDS:
+        raise unknown("kind", kind, KINDS)
+    if not timeout > 0:
+        raise UserError(f"timeout={timeout} must be above 0 seconds")
+
+
+def _at_once(text: str, gold: str, kind: str, extract: str) -> tuple[str | None, Reason | None]:
+    """The answer found, and the reason unless it takes algebra to tell."""
+    if kind == "choice":
+        choice = find_choice(text)
+        return choice, compare_choice(choice, gold)
+    extracted = find_answer(text, extract)
     expected = parse_number(gold)
-    if expected is None:
-        return Reason.UNPARSABLE_GOLD
-    if extracted is None:
-        return Reason.NO_ANSWER
-    value = parse_number(extracted)
-    if value is None:
-        return Reason.UNPARSABLE_ANSWER
-    return Reason.CORRECT if value == expected else Reason.WRONG
+    value = None if extracted is None else parse_number(extracted)
+    if expected is not None and value is not None:
+        return extracted, Reason.CORRECT if value == expected else Reason.WRONG
+    if (expected is None and kind == "numeric") or (expected is None and not 0 < len(gold) <= MAX_TEXT):
+        return extracted, Reason.UNPARSABLE_GOLD
+    if extracted is None and expected is not None:
+        return extracted, Reason.NO_ANSWER
+    if kind == "numeric" or (extracted is not None and len(extracted) > MAX_TEXT):
+        return extracted, Reason.UNPARSABLE_ANSWER
+    return extracted, None
+
+
+def _in_the_pool(extracted: str | None, gold: str, timeout: float) -> Reason:
+    reason = shared().compare(extracted or "", gold, timeout)
+    return Reason.NO_ANSWER if extracted is None and reason is not Reason.UNPARSABLE_GOLD else reason

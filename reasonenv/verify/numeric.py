@@ -36,7 +36,7 @@ _WHOLE = re.compile(
 )
 _WORD = re.compile(r"[A-Za-zÀ-ÖØ-öø-ɏ]+")
 # Words that change the value they follow, or that begin a second one. All else after a number is its unit.
-_NOT_UNITS = re.compile(
+NOT_UNITS = re.compile(
     r"(?:hundred|thousand|million|billion|trillion|dozen|third|fifth|sixth|eighth|tenth)s?|half|halves"
     r"|and|or|plus|minus|point|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
     r"|squared|cubed|power|factorial|root|sqrt|pi|x|y|z|e|i",
@@ -88,7 +88,7 @@ def _is_unit(tail: str) -> bool:
     words = _WORD.findall(tail)
     if words and tail.startswith(words[0]) and len(words[0]) == 1 and words[0] not in UNIT_LETTERS:
         return False
-    return not any(_NOT_UNITS.fullmatch(word) for word in words)
+    return not any(NOT_UNITS.fullmatch(word) for word in words)
 
 
 def _without_latex(text: str) -> str:

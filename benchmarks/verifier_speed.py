@@ -1,0 +1,121 @@
+"""Gradings a second, beside math-verify on the same texts in the same process: numbers, and LaTeX with agreement.
+
+    python benchmarks/verifier_speed.py [--data FOLDER] [--answers 1000] [--repeats 3]
+
+Numbers: solutions of the GSM8K test file in `--data` (or under `REASONENV_DATA`), else generated ones of the same form;
+half of them end in the right number, half in one more. LaTeX: the equivalence corpus, every answer in a `\\boxed{}`, one
+worker process of ours against one process of math-verify. Agreement is the share of pairs judged as the corpus says.
+math-verify is optional: `pip install math-verify "latex2sympy2_extended[antlr4_13_2]"`. Figures are medians; the last
+line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that the interpreter of the peer can run it
+
+from reasonenv.verify.grade import grade, grade_many
+
+CORPUS = Path(__file__).resolve().parents[1] / "tests" / "verify" / "corpus.txt"
+Pair = tuple[str, str, bool]  # text, gold, whether the text is right
+
+
+def number_pairs(folder: str | None, count: int) -> list[Pair]:
+    """Solutions that end in their own number, and every second time in one more."""
+    path = Path(folder or "missing") / "gsm8k" / "test.jsonl"
+    path = path if path.exists() else Path(folder or "missing") / "test.jsonl"
+    if path.exists():
+        solutions = [json.loads(line)["answer"] for line in path.read_text(encoding="utf-8").splitlines()[:count]]
+    else:
+        steps = "She has {0} + {1} = <<{0}+{1}={2}>>{2} eggs.\nShe sells them for $2 each.\n#### {3}"
+        solutions = [steps.format(n, n + 7, 2 * n + 7, 2 * (2 * n + 7)) for n in range(count)]
+    print(f"numbers: {len(solutions)} solutions {'of GSM8K' if path.exists() else 'made up: no GSM8K file found'}")
+    pairs = []
+    for index, solution in enumerate(solutions):
+        reasoning, _, gold = solution.rpartition("#### ")
+        said = gold if index % 2 == 0 else str(int(gold.replace(",", "")) + 1)
+        pairs.append((f"{reasoning}#### {said}", gold, index % 2 == 0))
+    return pairs
+
+
+def latex_pairs() -> list[Pair]:
+    pairs = re.findall(r"^(.+) ([≡≢]) (.+)$", CORPUS.read_text(encoding="utf-8"), re.MULTILINE)
+    return [(rf"The result is $\boxed{{{answer}}}$.", gold, sign == "≡") for answer, sign, gold in pairs[1:]]
+
+
+def with_math_verify(pairs: list[Pair], latex: bool) -> list[bool]:
+    from math_verify import parse, verify
+
+    golds = [f"${gold}$" if latex else gold for _, gold, _ in pairs]
+    return [bool(verify(parse(gold), parse(text))) for (text, _, _), gold in zip(pairs, golds, strict=True)]
+
+
+def measure(run: Callable[[], list[bool]], pairs: list[Pair], repeats: int) -> tuple[float, float, int]:
+    """Median pairs a second, the share judged as they should be, and how many unequal ones were accepted."""
+    judged = run()  # imports, worker start, caches
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    right = [equal for *_, equal in pairs]
+    agreement = sum(mine == truth for mine, truth in zip(judged, right, strict=True)) / len(pairs)
+    accepted = sum(mine and not truth for mine, truth in zip(judged, right, strict=True))
+    return len(pairs) / statistics.median(seconds), agreement, accepted
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default=os.environ.get("REASONENV_DATA"), help="folder with gsm8k/test.jsonl")
+    parser.add_argument("--answers", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    numbers, latex = number_pairs(arguments.data, arguments.answers), latex_pairs()
+    runs: dict[str, tuple[Callable[[], list[bool]], list[Pair]]] = {
+        "numeric reasonenv": (
+            lambda: [grade(text, gold, kind="numeric").correct for text, gold, _ in numbers],
+            numbers,
+        ),
+        "latex reasonenv": (
+            lambda: [
+                verdict.correct
+                for verdict in grade_many(*(list(column) for column in list(zip(*latex, strict=True))[:2]), workers=1)
+            ],
+            latex,
+        ),
+    }
+    if find_spec("math_verify"):
+        runs["numeric math-verify"] = (lambda: with_math_verify(numbers, latex=False), numbers)
+        runs["latex math-verify"] = (lambda: with_math_verify(latex, latex=True), latex)
+    else:
+        print('math-verify is missing here: pip install math-verify "latex2sympy2_extended[antlr4_13_2]"')
+    print(f"{'':<20} {'pairs':>6} {'pairs/s':>10} {'agreement':>10} {'false accepts':>14}")
+    figures: dict[str, float] = {}
+    for name, (run, pairs) in sorted(runs.items(), reverse=True):
+        speed, agreement, accepted = measure(run, pairs, arguments.repeats)
+        print(f"{name:<20} {len(pairs):>6} {speed:>10.0f} {agreement:>10.4f} {accepted:>14}")
+        key = name.replace(" ", "_").replace("-", "_")
+        figures |= {f"{key}_per_second": round(speed, 1), f"{key}_agreement": round(agreement, 4)}
+        figures[f"{key}_false_accepts"] = accepted
+    ratios = {
+        f"{kind}_over_math_verify": round(
+            figures[f"{kind}_reasonenv_per_second"] / figures[f"{kind}_math_verify_per_second"], 2
+        )
+        for kind in ("numeric", "latex")
+        if f"{kind}_math_verify_per_second" in figures
+    }
+    print(json.dumps({"figures": figures, "ratios": ratios}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Expressions as numbers of high precision, to tell that two of them are NOT equal. Numbers never show that they are.
+
+A difference counts only if it is the same at two precisions: round-off changes with the precision, a difference stays.
+Variables are real. A point where one side is undefined or not real tells nothing about that side's domain.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from itertools import product
+from typing import Any
+
+from reasonenv.verify.expression import Node, Unreadable, variables, walk
+
+_BITS = ((200, 400),)
+_BITS_OF_CONSTANTS = ((200, 400), (1000, 2000))  # there is only one point, so it is looked at more closely
+_MAX_MAGNITUDE = 64  # bits of the exponent of a number: 9^(9^9) has 31; a tower above it is too large to look at
+_POINTS = ((0.1, 1), (0.1, 1), (1, 4), (1, 4), (-3, 3), (-3, 3), (-4, -1), (-1, -0.1))
+
+Point = Mapping[str, Fraction]
+
+
+def points(names: list[str]) -> Iterator[Point]:
+    """Rational points of every sign, the same ones for the same names; one empty point if there are no names."""
+    rng = random.Random(" ".join(names))
+    for low, high in _POINTS if names else ((0.0, 0.0),):
+        yield {name: Fraction(rng.randint(round(low * 997), round(high * 997)), 997) for name in names}
+
+
+def differ(a: Node, b: Node) -> tuple[bool, bool]:
+    """Whether some point tells the two apart, and whether a point with a negative coordinate was compared at all.
+
+    Raises `Unreadable` if a number grows too large to be written with an exponent of 64 bits.
+    """
+    from mpmath import MPContext
+
+    context = MPContext()
+    imaginary = any(node.op == "const" and node.atom == "i" for side in (a, b) for node in walk(side))
+    names, negative = variables(a, b), False
+    for point, pair in product(points(names), _BITS if names else _BITS_OF_CONSTANTS):
+        gaps = []
+        for bits in pair:
+            context.prec = bits
+            try:
+                left, right = evaluate(a, point, context), evaluate(b, point, context)
+            except (ZeroDivisionError, _Undefined):
+                break
+            if names and not imaginary and (context.im(left) or context.im(right)):
+                break
+            gaps.append(left - right)
+        if len(gaps) == 2:
+            coarse, fine = gaps
+            if fine and abs(coarse - fine) * 1000 <= abs(fine):
+                return True, negative
+            negative = negative or any(value < 0 for value in point.values())
+    return False, negative
+
+
+def sign(node: Node, point: Point) -> int:
+    """The sign of a real value at a point; 0 if it is zero, not real, undefined, or too close to zero to tell."""
+    from mpmath import MPContext
+
+    context = MPContext()
+    context.prec = 400
+    try:
+        value = evaluate(node, point, context)
+    except (ZeroDivisionError, _Undefined, Unreadable):
+        return 0
+    if context.im(value) or abs(value) < context.mpf(2) ** -200:
+        return 0
+    return 1 if value > 0 else -1
+
+
+class _Undefined(ArithmeticError):
+    """No value at this point."""
+
+
+def evaluate(node: Node, point: Point, context: Any) -> Any:
+    """The value at the precision of `context`, real wherever it can be."""
+    match node.op:
+        case "num" | "var":
+            value = node.value if node.op == "num" else point[str(node.atom)]
+            assert value is not None
+            return context.mpf(value.numerator) / value.denominator
+        case "const":
+            return {"pi": +context.pi, "e": +context.e, "i": context.j}[str(node.atom)]
+        case "+":
+            return context.fsum(evaluate(arg, point, context) for arg in node.args)
+        case "*":
+            return _bounded(context.fprod(evaluate(arg, point, context) for arg in node.args), context)
+        case "^":
+            base, exponent = (evaluate(arg, point, context) for arg in node.args)
+            return _power(base, exponent, node.args[1].value, context)
+        case "call":
+            return _call(str(node.atom), evaluate(node.args[0], point, context), context)
+    raise Unreadable(f"{node.op} has no value")
+
+
+def _call(name: str, arg: Any, context: Any) -> Any:
+    if name == "abs":
+        return abs(arg)
+    if name == "ln":
+        if arg == 0:
+            raise _Undefined
+        return context.ln(arg)
+    if context.mag(arg) > 4 * _MAX_MAGNITUDE:
+        raise Unreadable(f"{name} of a number that is too large")
+    if name in ("sinh", "cosh"):
+        _exponent(arg, context)
+    return {
+        "sin": context.sin,
+        "cos": context.cos,
+        "asin": context.asin,
+        "acos": context.acos,
+        "atan": context.atan,
+        "sinh": context.sinh,
+        "cosh": context.cosh,
+        "tanh": context.tanh,
+    }[name](arg)
+
+
+def _power(base: Any, exponent: Any, exact: Fraction | None, context: Any) -> Any:
+    if base == 0:
+        if context.re(exponent) <= 0:
+            raise _Undefined
+        return base
+    _exponent(exponent * context.mag(base), context)
+    if exact is not None and exact.denominator == 1:
+        return _bounded(base ** int(exact), context)
+    if exact is not None and exact.denominator % 2 and not context.im(base) and base < 0:
+        root = abs(base) ** exponent  # the real root
+        return -root if exact.numerator % 2 else root
+    return _bounded(base**exponent, context)
+
+
+def _exponent(value: Any, context: Any) -> None:
+    if context.mag(value) > _MAX_MAGNITUDE:
+        raise Unreadable("a power that is too large")
+
+
+def _bounded(value: Any, context: Any) -> Any:
+    magnitude = context.mag(value)
+    if value and abs(magnitude) > 1 << _MAX_MAGNITUDE:
+        raise Unreadable("a number that is too large")
+    return value

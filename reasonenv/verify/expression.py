@@ -1,0 +1,282 @@
+"""Trees of mathematics, built only through constructors that fold what is exact and keep what would be too large.
+
+A tree is in order as soon as it stands: sums and products are flat and sorted, like terms and equal bases are joined,
+rational numbers are computed, roots of integers are split into primes. So many equal expressions are the same tree.
+Every rewriting holds wherever both sides are defined; `x^(1/2)` of a square stays, because x may be negative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from math import comb, factorial
+
+MAX_BITS = 100_000  # of a computed numerator or denominator: 5000! has 54,000
+MAX_FACTORIAL = 5_000
+_TRIAL = 1_000  # primes below this are found in the argument of a root
+
+# Scalar operations; every other `op` is a structure (set, tuple, relation, ..) and takes no part in arithmetic.
+SCALARS = frozenset({"num", "var", "const", "+", "*", "^", "call", "pm"})
+HALF = Fraction(1, 2)
+
+
+class Unreadable(ValueError):
+    """The text is not in the grammar, or it is larger than the guards allow. The message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation on its arguments. `atom` is a number, or the name of a variable, constant, function or bracket."""
+
+    op: str
+    args: tuple[Node, ...] = ()
+    atom: Fraction | str | None = None
+
+    @property
+    def value(self) -> Fraction | None:
+        """The exact rational number that the tree is, if it is one."""
+        return self.atom if self.op == "num" and isinstance(self.atom, Fraction) else None
+
+
+def number(value: Fraction | int) -> Node:
+    value = Fraction(value)
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_BITS:
+        raise Unreadable(f"a number of more than {MAX_BITS} bits")
+    return Node("num", (), value)
+
+
+ZERO, ONE, MINUS_ONE = number(0), number(1), number(-1)
+PI, E, IMAGINARY = (Node("const", (), name) for name in ("pi", "e", "i"))
+
+
+def scalar(node: Node) -> Node:
+    """The same tree, which must be a value and not a set, tuple, relation or infinity."""
+    if node.op not in SCALARS:
+        raise Unreadable(f"a {node.op} inside an expression")
+    return node
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """Every node of the tree, parents first."""
+    yield node
+    for arg in node.args:
+        yield from walk(arg)
+
+
+def variables(*nodes: Node) -> list[str]:
+    """Sorted names of the variables."""
+    return sorted({str(each.atom) for node in nodes for each in walk(node) if each.op == "var"})
+
+
+def order(node: Node) -> tuple[object, ...]:
+    """A key that sorts trees; numbers come first."""
+    return (node.op != "num", node.op, "" if node.atom is None else node.atom, *map(order, node.args))
+
+
+def rebuild(node: Node, change: Callable[[Node], Node | None]) -> Node:
+    """The tree with every node for which `change` gives another one replaced, put in order again."""
+    changed = change(node)
+    if changed is not None:
+        return changed
+    args = tuple(rebuild(arg, change) for arg in node.args)
+    if node.op == "call":
+        return call(str(node.atom), args[0])
+    builders: dict[str, Callable[..., Node]] = {"+": add, "*": multiply, "^": power}
+    return builders[node.op](*args) if node.op in builders else Node(node.op, args, node.atom)
+
+
+def add(*terms: Node) -> Node:
+    """The sum, like terms joined."""
+    total, counts = Fraction(0), dict[Node, Fraction]()
+    for term in _flat("+", terms):
+        count, rest = _coefficient(term)
+        if rest == ONE:
+            total = _small(total + count)
+        else:
+            counts[rest] = _small(counts.get(rest, Fraction(0)) + count)
+    parts = [multiply(number(count), rest) for rest, count in counts.items() if count]
+    return _join("+", parts if total == 0 and parts else [number(total), *parts])
+
+
+def multiply(*factors: Node) -> Node:
+    """The product, equal bases joined: x^a x^b = x^(a+b). A number is carried into a sum that stands alone."""
+    count, exponents = Fraction(1), dict[Node, Node]()
+    waiting = list(_flat("*", factors))
+    while waiting:
+        factor = waiting.pop()
+        if factor.value is not None:
+            count = _small(count * factor.value)
+            continue
+        base, exponent = factor.args if factor.op == "^" else (factor, ONE)
+        if base not in exponents:
+            exponents[base] = exponent
+            continue
+        joined = power(base, add(exponents.pop(base), exponent))
+        waiting += _flat("*", [joined])
+    if count == 0:
+        return ZERO
+    parts = [power(base, exponent) for base, exponent in exponents.items()]
+    if len(parts) == 1 and parts[0].op == "+" and count != 1:
+        return add(*(multiply(number(count), term) for term in parts[0].args))
+    return _join("*", parts if count == 1 and parts else [number(count), *parts])
+
+
+def power(base: Node, exponent: Node) -> Node:
+    """The power; an odd root of a negative number is the real one, a square root of it is imaginary."""
+    value, count = exponent.value, base.value
+    if value is None:
+        return ONE if count == 1 else Node("^", (base, exponent))
+    if value == 1:
+        return base
+    if value == 0:
+        if count == 0:
+            raise Unreadable("0 to the power of 0")
+        return ONE
+    if count is not None:
+        return _power_of_number(count, value)
+    whole = value.denominator == 1
+    if base == IMAGINARY and whole:
+        return (ONE, IMAGINARY, MINUS_ONE, multiply(MINUS_ONE, IMAGINARY))[value.numerator % 4]
+    if base.op == "^" and whole:
+        return power(base.args[0], multiply(base.args[1], exponent))
+    if base.op == "*" and whole:
+        return multiply(*(power(factor, exponent) for factor in base.args))
+    if base.op == "*":
+        scale, rest = _coefficient(base)
+        if abs(scale) != 1:
+            return multiply(
+                power(number(abs(scale)), exponent), power(multiply(number(scale / abs(scale)), rest), exponent)
+            )
+    return Node("^", (base, exponent))
+
+
+def negate(node: Node) -> Node:
+    return multiply(MINUS_ONE, node)
+
+
+def divide(top: Node, bottom: Node) -> Node:
+    return multiply(top, power(bottom, MINUS_ONE))
+
+
+def factorial_of(node: Node) -> Node:
+    count = node.value
+    if count is None or count.denominator != 1 or not 0 <= count <= MAX_FACTORIAL:
+        raise Unreadable(f"a factorial of something else than a whole number up to {MAX_FACTORIAL}")
+    return number(factorial(int(count)))
+
+
+def choose(top: Node, bottom: Node) -> Node:
+    """The binomial coefficient of two whole numbers."""
+    n, k = top.value, bottom.value
+    if n is None or k is None or n.denominator != 1 or k.denominator != 1 or not 0 <= k <= n <= MAX_FACTORIAL:
+        raise Unreadable(f"a binomial of something else than whole numbers up to {MAX_FACTORIAL}")
+    return number(comb(int(n), int(k)))
+
+
+def call(name: str, arg: Node) -> Node:
+    if name == "abs" and arg.value is not None:
+        return number(abs(arg.value))
+    return Node("call", (scalar(arg),), name)
+
+
+def apply(name: str, arg: Node, base: Node) -> Node:
+    """The function `name` of `arg`, in terms of few: sin cos asin acos atan sinh cosh tanh ln abs."""
+    match name:
+        case "tan":
+            return divide(call("sin", arg), call("cos", arg))
+        case "cot":
+            return divide(call("cos", arg), call("sin", arg))
+        case "sec":
+            return divide(ONE, call("cos", arg))
+        case "csc":
+            return divide(ONE, call("sin", arg))
+        case "exp":
+            return power(E, arg)
+        case "sqrt":
+            return power(arg, number(HALF))
+        case "log":
+            return divide(call("ln", arg), call("ln", base))
+    return call(name, arg)
+
+
+def _small(value: Fraction) -> Fraction:
+    number(value)
+    return value
+
+
+def _flat(op: str, nodes: Iterable[Node]) -> Iterator[Node]:
+    for node in nodes:
+        if node.op == op:
+            yield from node.args
+        else:
+            yield scalar(node)
+
+
+def _join(op: str, parts: list[Node]) -> Node:
+    flat = sorted(_flat(op, parts), key=order)
+    return flat[0] if len(flat) == 1 else Node(op, tuple(flat))
+
+
+def _coefficient(node: Node) -> tuple[Fraction, Node]:
+    """The number in front, and what it multiplies."""
+    if node.value is not None:
+        return node.value, ONE
+    first = node.args[0].value if node.op == "*" else None
+    if first is None:
+        return Fraction(1), node
+    return first, _join("*", list(node.args[1:]))
+
+
+def _power_of_number(base: Fraction, exponent: Fraction) -> Node:
+    if base == 0:
+        if exponent < 0:
+            raise Unreadable("division by zero")
+        return ZERO
+    if base < 0 and exponent.denominator % 2:
+        real = _power_of_number(-base, exponent)
+        return negate(real) if exponent.numerator % 2 else real
+    if base < 0:
+        if exponent.denominator == 2:
+            return multiply(power(IMAGINARY, number(exponent.numerator)), _power_of_number(-base, exponent))
+        return Node("^", (number(base), number(exponent)))
+    if base == 1:
+        return ONE
+    bits = max(base.numerator.bit_length(), base.denominator.bit_length())
+    if abs(exponent) * bits > MAX_BITS:
+        return Node("^", (number(base), number(exponent)))
+    if exponent.denominator == 1:
+        return number(base**exponent.numerator)
+    count, roots = Fraction(1), list[Node]()
+    for sign, side in ((1, base.numerator), (-1, base.denominator)):
+        for prime, times in _factors(side, exponent.denominator):
+            total = sign * times * exponent
+            whole = total.numerator // total.denominator  # the rest lies in [0, 1), so 1 / sqrt(3) is sqrt(3) / 3
+            count = _small(count * Fraction(prime) ** whole)
+            if total != whole:
+                roots.append(Node("^", (number(prime), number(total - whole))))
+    return _join("*", roots if count == 1 and roots else [number(count), *roots])
+
+
+def _factors(value: int, index: int) -> Iterator[tuple[int, int]]:
+    """Coprime factors and their multiplicities: all small primes, and the rest, as a perfect power if it is one."""
+    for prime in (2, *range(3, _TRIAL, 2)):
+        times = 0
+        while value % prime == 0:
+            value, times = value // prime, times + 1
+        if times:
+            yield prime, times
+        if value == 1:
+            return
+    root = _whole_root(value, index)
+    yield (root, index) if root**index == value else (value, 1)
+
+
+def _whole_root(value: int, index: int) -> int:
+    """The largest whole number whose `index`-th power is not above `value` (Newton, from above)."""
+    root = 1 << -(-value.bit_length() // index)
+    while True:
+        better = ((index - 1) * root + value // root ** (index - 1)) // index
+        if better >= root:
+            return root
+        root = better

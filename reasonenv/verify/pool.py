@@ -1,0 +1,150 @@
+"""One pool of processes for the whole run, for the comparisons that may take for ever. The parent owns the clock.
+
+A hang costs its own verdict (`timeout`) and a worker's death costs its own (`error`); a new worker takes the place. Any
+thread may call. Workers are plain child processes that read lines, so nothing of the parent is forked, pickled or
+imported again, and scripts need no `if __name__ == "__main__"`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import selectors
+import subprocess
+import sys
+import threading
+from time import monotonic
+
+from reasonenv.core import Reason
+
+TIMEOUT = 5.0  # seconds for one comparison
+MEGABYTES = 2048  # of address space, a worker
+_START = 120.0  # seconds for a worker to import what it needs, on a machine that is busy
+_PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from reasonenv.verify.worker import main; main(int(sys.argv[1]))"
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Pool:
+    """Up to `workers` processes, each started when it is first needed."""
+
+    def __init__(self, workers: int | None = None, megabytes: int = MEGABYTES) -> None:
+        self.workers = workers or os.cpu_count() or 1
+        self.megabytes = megabytes
+        self._free = threading.Semaphore(self.workers)
+        self._lock = threading.Lock()
+        self._idle: list[_Worker] = []
+        self._all: set[_Worker] = set()
+
+    def compare(self, answer: str, gold: str, timeout: float = TIMEOUT) -> Reason:
+        """`symbolic.compare` in a worker; `TIMEOUT` after `timeout` seconds of work, `ERROR` if the worker died.
+
+        Waits for a free worker first; the clock starts when the work does.
+        """
+        with self._free:
+            with self._lock:
+                worker = self._idle.pop() if self._idle else None
+            if worker is None:
+                worker = _Worker(self.megabytes)
+                with self._lock:
+                    self._all.add(worker)
+            reason = None
+            try:
+                reason = worker.ask(answer, gold, timeout)
+            finally:  # an interrupted question leaves a reply that nobody waits for: that worker goes too
+                with self._lock:
+                    if reason is None or reason is Reason.TIMEOUT:
+                        self._all.discard(worker)
+                        worker.stop()
+                    else:
+                        self._idle.append(worker)
+            return reason or Reason.ERROR
+
+    def close(self) -> None:
+        """Ends all workers. A comparison under way in another thread becomes an `error`."""
+        with self._lock:
+            for worker in self._idle:
+                worker.stop()
+            for worker in self._all.difference(self._idle):
+                worker.kill()  # whoever asks it sees that it is gone, and tidies up
+            self._all.clear()
+            self._idle.clear()
+
+
+class _Worker:
+    """A child process and the pipes to it. One thread at a time may ask."""
+
+    def __init__(self, megabytes: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, str(megabytes), *(path or os.getcwd() for path in sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            env={**os.environ, **dict.fromkeys(_ONE_THREAD, "1")},
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._jobs, self._replies = self._process.stdin, self._process.stdout
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._replies, selectors.EVENT_READ)
+        self._ready = False
+
+    def ask(self, answer: str, gold: str, seconds: float) -> Reason | None:
+        """The reply, `TIMEOUT`, or None if the process is gone."""
+        if not self._ready and self._line(_START) != "ready":
+            return None
+        self._ready = True
+        try:
+            self._jobs.write(json.dumps({"answer": answer, "gold": gold, "seconds": seconds}).encode() + b"\n")
+        except BrokenPipeError:
+            return None
+        reply = self._line(seconds)
+        return Reason.TIMEOUT if reply is None else Reason(reply) if reply else None
+
+    def _line(self, seconds: float) -> str | None:
+        """The next line; None if there is none in time, empty if the process is gone."""
+        deadline, line = monotonic() + seconds, b""
+        while not line.endswith(b"\n"):
+            if not self._selector.select(max(0.0, deadline - monotonic())):
+                return None
+            piece = os.read(self._replies.fileno(), 256)
+            if not piece:
+                return ""
+            line += piece
+        return line.decode().strip()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def stop(self) -> None:
+        """Ends the process and gives back its pipes."""
+        self._process.kill()
+        self._process.wait()
+        self._selector.close()
+        self._jobs.close()
+        self._replies.close()
+
+
+_lock = threading.Lock()
+_shared: Pool | None = None
+
+
+def shared() -> Pool:
+    """The one pool of this process, made when it is first needed and closed at exit."""
+    global _shared
+    with _lock:
+        if _shared is None:
+            _shared = Pool()
+            atexit.register(_shared.close)
+        return _shared
+
+
+def _forget() -> None:
+    """A forked child has its own run: the workers and the lock that it copied belong to its parent."""
+    global _lock, _shared
+    if _shared is not None:
+        atexit.unregister(_shared.close)
+    _lock, _shared = threading.Lock(), None
+
+
+os.register_at_fork(after_in_child=_forget)

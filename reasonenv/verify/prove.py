@@ -1,0 +1,141 @@
+"""Exact zero tests with SymPy, on trees that the guards let through. SymPy never sees text.
+
+Each test rewrites the difference by identities and looks for a literal 0. None of them decides by numbers, so what is
+proven holds. They may take long: call from a process that can be stopped.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from math import comb
+from typing import Any
+
+from reasonenv.verify.approximate import sign
+from reasonenv.verify.expression import MINUS_ONE, ONE, Node, Unreadable, multiply, negate, rebuild, variables, walk
+
+MAX_TERMS = 20_000  # of a difference when all its products are multiplied out
+MAX_SPLIT = 2
+MAX_POWER = 1_000  # of anything that is not a number
+
+
+def is_zero(node: Node, *, positive: bool) -> bool | None:
+    """Whether the tree is 0 for all real variables (`positive`: for all positive ones); None if no test could tell.
+
+    An algebraic number is 0 exactly if its minimal polynomial is x. For all else only "yes" can be shown, for one or
+    two real variables also by showing it for every choice of their signs.
+    """
+    result, names = _decide(node, positive), variables(node)
+    if result is not None or positive or not 0 < len(names) <= MAX_SPLIT:
+        return result
+    for signs in itertools.product((ONE, MINUS_ONE), repeat=len(names)):
+        turned = {name: multiply(sign, Node("var", (), name)) for name, sign in zip(names, signs, strict=True)}
+        if not _decide(rebuild(node, lambda each: turned.get(str(each.atom)) if each.op == "var" else None), True):  # noqa: B023
+            return None
+    return True
+
+
+def _decide(node: Node, positive: bool) -> bool | None:
+    import sympy
+
+    if _terms(node) > MAX_TERMS:
+        return None
+    expression = to_sympy(node, positive=positive)
+    for cheap in _cheap_forms(expression):
+        if cheap == 0:
+            return True
+    if expression.is_number and expression.is_algebraic:
+        x = sympy.Dummy("x")
+        return bool(sympy.minimal_polynomial(expression, x) == x)
+    return True if any(form == 0 for form in _dear_forms(expression)) else None
+
+
+def to_sympy(node: Node, *, positive: bool) -> Any:
+    """The SymPy expression of a scalar tree. Raises `Unreadable` for powers that SymPy would try to write out."""
+    import sympy
+
+    functions: dict[str, Callable[[Any], Any]] = {
+        "ln": sympy.log,
+        "abs": sympy.Abs,
+        **{name: getattr(sympy, name) for name in ("sin", "cos", "asin", "acos", "atan", "sinh", "cosh", "tanh")},
+    }
+    constants = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I}
+
+    def build(node: Node) -> Any:
+        match node.op:
+            case "num":
+                value = node.value
+                assert value is not None
+                return sympy.Rational(value.numerator, value.denominator)
+            case "var":
+                return sympy.Symbol(str(node.atom), real=True, positive=positive or None)
+            case "const":
+                return constants[str(node.atom)]
+            case "+":
+                return sympy.Add(*map(build, node.args))
+            case "*":
+                return sympy.Mul(*map(build, node.args))
+            case "^":
+                base, exponent = node.args
+                if _is_large(exponent) or (base.value is not None and any(map(_is_large, walk(exponent)))):
+                    raise Unreadable(f"a power above {MAX_POWER}")
+                # A root is the real one, here as everywhere.
+                if _is_odd_root(exponent) and not variables(base) and sign(base, {}) < 0:
+                    root = sympy.Pow(build(negate(base)), build(exponent))
+                    return -root if _numerator(exponent) % 2 else root
+                return sympy.Pow(build(base), build(exponent))
+            case "call":
+                return functions[str(node.atom)](build(node.args[0]))
+        raise Unreadable(f"{node.op} is no value")
+
+    return build(node)
+
+
+def _is_large(node: Node) -> bool:
+    return node.value is not None and abs(node.value) > MAX_POWER
+
+
+def _is_odd_root(exponent: Node) -> bool:
+    return exponent.value is not None and exponent.value.denominator % 2 == 1 and exponent.value.denominator > 1
+
+
+def _numerator(node: Node) -> int:
+    return 1 if node.value is None else node.value.numerator
+
+
+def _cheap_forms(expression: Any) -> Iterator[Any]:
+    import sympy
+
+    yield expression
+    expanded = sympy.expand(expression)
+    yield expanded
+    yield sympy.cancel(sympy.together(expanded))
+
+
+def _dear_forms(expression: Any) -> Iterator[Any]:
+    import sympy
+
+    yield sympy.expand(sympy.expand_log(expression))
+    yield sympy.simplify(expression)
+    yield sympy.cancel(sympy.together(sympy.expand(sympy.expand_trig(expression).rewrite(sympy.exp))))
+    yield sympy.simplify(sympy.radsimp(expression))
+
+
+def _terms(node: Node) -> int:
+    """How many terms the tree has when it is multiplied out, counted up to a little above the limit."""
+    counts = [_terms(arg) for arg in node.args]
+    match node.op:
+        case "+":
+            return min(sum(counts), MAX_TERMS + 1)
+        case "*":
+            product = 1
+            for count in counts:
+                product = min(product * count, MAX_TERMS + 1)
+            return product
+        case "^":
+            exponent = node.args[1].value
+            if exponent is None or exponent.denominator != 1 or counts[0] == 1:
+                return 1
+            power = min(abs(int(exponent)), MAX_TERMS)
+            return min(comb(power + counts[0] - 1, min(power, counts[0] - 1)), MAX_TERMS + 1)
+    return 1

@@ -1,0 +1,187 @@
+"""Symbolic answers: the corpus, every reading of the grammar, and properties that no list of examples could show."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reasonenv.core import Reason
+from reasonenv.verify.expression import Node, Unreadable
+from reasonenv.verify.grade import grade_many
+from reasonenv.verify.parse import parse
+from reasonenv.verify.symbolic import compare
+
+PATIENCE = 60.0  # seconds; the tests are about verdicts, also on a machine that is busy
+
+
+def corpus() -> list[tuple[str, str, str, bool]]:
+    """Category, answer, gold, and whether they are equal."""
+    pairs, category = [], ""
+    for line in (Path(__file__).parent / "corpus.txt").read_text(encoding="utf-8").splitlines():
+        if heading := re.fullmatch(r"\[([a-z-]+)\]", line):
+            category = heading[1]
+        elif line and not line.startswith("#"):
+            answer, sign, gold = re.split(r" ([≡≢]) ", line)
+            pairs.append((category, answer, gold, sign == "≡"))
+    return pairs
+
+
+CORPUS = corpus()
+
+
+def test_the_corpus_is_large_and_has_both_kinds() -> None:
+    assert len(CORPUS) >= 300
+    assert min(sum(equal for *_, equal in CORPUS), sum(not equal for *_, equal in CORPUS)) >= 150
+
+
+def test_no_false_accept_and_at_most_one_false_reject_in_a_hundred() -> None:
+    verdicts = grade_many(
+        [rf"so it is \boxed{{{answer}}}" for _, answer, _, _ in CORPUS],
+        [gold for _, _, gold, _ in CORPUS],
+        extract="marked",
+        timeout=PATIENCE,
+    )
+    rows = list(zip(CORPUS, verdicts, strict=True))
+    assert [pair for pair, verdict in rows if verdict.correct and not pair[3]] == []
+    rejected = [(pair, verdict.reason) for pair, verdict in rows if pair[3] and not verdict.correct]
+    assert len(rejected) <= 0.01 * sum(equal for *_, equal in CORPUS), rejected
+    assert [pair for pair, verdict in rows if verdict.reason is Reason.UNPARSABLE_GOLD] == []
+
+
+def test_unequal_pairs_stay_unequal_the_other_way_round() -> None:
+    unequal = [pair for pair in CORPUS if not pair[3]]
+    texts, golds = [rf"\boxed{{{gold}}}" for _, _, gold, _ in unequal], [answer for _, answer, _, _ in unequal]
+    verdicts = grade_many(texts, golds, extract="marked", timeout=PATIENCE)
+    assert [pair for pair, verdict in zip(unequal, verdicts, strict=True) if verdict.correct] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "-", "()", "(1", "[1,2,3)", "{", "}", r"\frac{1}", r"\frac", r"\sqrt", "|x", "1 +", "2 ^"),
+        *(
+            "3 4",
+            "2 3/2",
+            r"2\frac{3}{2}",
+            "x/2y",
+            "5!!",
+            "x!",
+            "(-1)!",
+            "2.5!",
+            "5001!",
+            "x2",
+            "1/3 1/2",
+            r"2/3\frac{1}{2}",
+            "2(3)4",
+            "--5",
+            "f'(x)",
+        ),
+        *("1/0", "0^0", "0^{-1}", r"\frac{1}{2-2}", r"2^{\infty}", r"\infty-\infty", r"(1,2)+(3,4)", r"\{1\}+1"),
+        *("eighteen", "hello world", r"\alert{1}", "import os", "__class__", "5 million", "a=b=c", "x<y>z"),
+        *(
+            "x\x00y",
+            "٣",
+            "½",
+            "5；",
+            "#1",
+            "a@b",
+            "x_{",
+            r"\begin{cases}1\end{cases}",
+            r"\begin{pmatrix}1&2\\3\end{pmatrix}",
+        ),
+    ],
+)
+def test_what_the_grammar_does_not_have_is_unreadable(text: str) -> None:
+    with pytest.raises(Unreadable):
+        parse(text)
+    assert compare("1", text) is Reason.UNPARSABLE_GOLD
+    assert compare(text, r"\sqrt{2}") is Reason.UNPARSABLE_ANSWER
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("-2^2", -4),
+        ("2^3^2", 512),
+        ("2^-1", Fraction(1, 2)),
+        ("1/2/2", Fraction(1, 4)),
+        ("2-3-4", -5),
+        ("3!/2", 3),
+        ("2^3!", 64),
+        ("-3!", -6),
+        ("6/2(1+2)", 9),  # numbers only: from left to right
+        (r"2\cdot-3", -6),
+        ("|1-|2-5||", 2),
+        ("2|3-4|", 2),
+        (r"\frac12\frac13", Fraction(1, 6)),
+        (r"\frac{1}2\frac13", Fraction(1, 6)),
+        (r"2^3\frac12", 4),
+        (r"3\frac12\cdot2\frac12", Fraction(35, 4)),
+        (r"\sqrt[4]{16}", 2),
+        (r"\frac{1,234}{2}", 617),
+        ("[2(1+1)]^2", 16),
+    ],
+)
+def test_precedence(text: str, value: Fraction) -> None:
+    assert parse(text).value == value
+
+
+@st.composite
+def arithmetic(draw: st.DrawFn, depth: int = 4) -> tuple[str, Fraction]:
+    """A text in LaTeX and the number that it is."""
+    if depth == 0 or draw(st.booleans()):
+        number = draw(st.integers(0, 99))
+        return str(number), Fraction(number)
+    (left, a), (right, b) = draw(arithmetic(depth - 1)), draw(arithmetic(depth - 1))
+    forms = [(f"({left}) + ({right})", a + b), (f"({left})-({right})", a - b), (rf"({left})\cdot({right})", a * b)]
+    if b:
+        forms += [(rf"\frac{{{left}}}{{{right}}}", a / b), (rf"({left})/({right})", a / b)]
+    if a:
+        forms += [(f"({left})^{{-2}}", a**-2), (rf"\left({left}\right)({right})", a * b)]
+    return draw(st.sampled_from(forms))
+
+
+@settings(deadline=None)
+@given(arithmetic())
+def test_arithmetic_is_exact(written: tuple[str, Fraction]) -> None:
+    text, value = written
+    assert parse(text).value == value
+    assert compare(text, str(value)) is Reason.CORRECT
+    assert compare(text, str(value + Fraction(1, 10**40))) is Reason.WRONG
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(-9, 9), st.integers(-9, 9), st.integers(1, 9))
+def test_a_product_is_its_expansion_and_nothing_beside_it(p: int, q: int, r: int) -> None:
+    # (x + p)(rx + q) = r x^2 + (q + pr) x + pq
+    factored = f"(x+({p}))({r}x+({q}))"
+    assert compare(factored, f"{r}x^2+({q + p * r})x+({p * q})") is Reason.CORRECT
+    assert compare(factored, f"{r}x^2+({q + p * r})x+({p * q + 1})") is Reason.WRONG
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 10**6), st.integers(1, 50))
+def test_square_factors_leave_a_root(n: int, k: int) -> None:
+    assert compare(rf"\sqrt{{{k * k * n}}}", rf"{k}\sqrt{{{n}}}") is Reason.CORRECT
+    assert compare(rf"\sqrt{{{k * k * n + 1}}}", rf"{k}\sqrt{{{n}}}") is Reason.WRONG
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 30), min_size=2, max_size=6))
+def test_sets_have_no_order_and_tuples_have_one(items: list[int]) -> None:
+    turned = items[::-1]
+    assert compare(str(turned)[1:-1], str(items)[1:-1]) is Reason.CORRECT
+    assert (compare(f"({str(turned)[1:-1]})", f"({str(items)[1:-1]})") is Reason.CORRECT) == (turned == items)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet="0123456789+-*/^!|(){}[]\\,.=<> xyepisnfracqt_&%", max_size=40))
+def test_any_text_is_a_tree_or_unreadable(text: str) -> None:
+    with suppress(Unreadable):
+        assert isinstance(parse(text), Node)
