@@ -3,7 +3,7 @@
     python benchmarks/verifier_speed.py [--data FOLDER] [--answers 1000] [--repeats 3]
 
 Numbers: solutions of the GSM8K test file in `--data` (or under `REASONENV_DATA`), else generated ones of the same form;
-half of them end in the right number, half in one more. LaTeX: the equivalence corpus, every answer in a `\\boxed{}`, one
+half end in the right number, half in one more. LaTeX: the equivalence corpus, every answer in a `\\boxed{}`, one
 worker process of ours against one process of math-verify. Agreement is the share of pairs judged as the corpus says.
 math-verify is optional: `pip install math-verify "latex2sympy2_extended[antlr4_13_2]"`. Figures are medians; the last
 line is one JSON object.
