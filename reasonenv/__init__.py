@@ -11,7 +11,7 @@ from reasonenv.core import Batch, Completion, Group, Problem, Reason, Role, Traj
 from reasonenv.errors import UserError
 from reasonenv.registry import register_agent, register_all, register_task
 from reasonenv.tasks import Task
-from reasonenv.verify.grade import grade
+from reasonenv.verify.grade import grade, grade_many
 from reasonenv.version import VERSION
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ __all__ = [
     "UserError",
     "Verdict",
     "grade",
+    "grade_many",
     "register_agent",
     "register_task",
     "replay",
