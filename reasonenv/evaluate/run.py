@@ -141,14 +141,18 @@ def check_claim(out: Path, run: Run) -> None:
 
 def claim(out: Path, run: Run) -> None:
     """Makes `out` the folder of `run`."""
-    path = out / "run.json"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(run), indent=1))
-        os.replace(partial, path)
+        replace(out / "run.json", json.dumps(asdict(run), indent=1))
     except OSError as error:
         raise UserError(f"cannot write to --out {out}: {error.strerror}") from error
+
+
+def replace(path: Path, text: str) -> None:
+    """Writes a file that is never seen half written."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text)
+    os.replace(partial, path)
 
 
 def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[ReasoningMDP, ReasoningMDP]:
@@ -226,7 +230,7 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
         "problems": len(after),
         **vars(used),
     }
-    summary_path.write_text(json.dumps(summary, indent=1))
+    replace(summary_path, json.dumps(summary, indent=1))
     return summary
 
 

@@ -51,7 +51,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 def write_samples(path: Path, samples: Iterable[Sample]) -> None:
     """JSON lines under a temporary name, then renamed: the file is whole or absent. Errors: `OSError` of the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.partial")
     with partial.open("w", encoding="utf-8", newline="\n") as file:
         for sample in samples:
             file.write(json.dumps(asdict(sample)) + "\n")

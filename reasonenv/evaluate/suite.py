@@ -27,7 +27,7 @@ from typing import Any
 from tqdm import tqdm
 
 from reasonenv.errors import UserError, unknown
-from reasonenv.evaluate.run import Run, describe_run, test_problems, train
+from reasonenv.evaluate.run import Run, describe_run, replace, test_problems, train
 from reasonenv.version import VERSION
 
 BASELINE = "prior"
@@ -172,7 +172,7 @@ def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
         print(f"all {len(suite.cells)} cells of {suite.name} are done; nothing to run")
     earlier = _seconds(out)
     _write_suite(suite, out, command, earlier)
-    _replace(out / "problems.jsonl", problems)
+    replace(out / "problems.jsonl", problems)
     with tqdm(
         total=sum(c.run.iterations for c in todo), unit=" iterations", dynamic_ncols=True, disable=not todo
     ) as bar:
@@ -267,7 +267,7 @@ def _write_cell(out: Path, cell: Cell, status: str, error: str | None = None) ->
         "seed": cell.run.seed,
         "hash": cell.name.rpartition("-")[2],
     }
-    _replace(out / "cell.json", json.dumps({**told, "status": status, "error": error, **used}, indent=1))
+    replace(out / "cell.json", json.dumps({**told, "status": status, "error": error, **used}, indent=1))
 
 
 def _write_suite(suite: Suite, out: Path, command: str, seconds: float) -> None:
@@ -284,14 +284,7 @@ def _write_suite(suite: Suite, out: Path, command: str, seconds: float) -> None:
         "seconds": seconds,
         "cells": [cell.name for cell in suite.cells],
     }
-    _replace(out / "suite.json", json.dumps(told, indent=1))
-
-
-def _replace(path: Path, text: str) -> None:
-    """Writes a file that is never seen half written."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text)
-    os.replace(partial, path)
+    replace(out / "suite.json", json.dumps(told, indent=1))
 
 
 def _status(folder: Path) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,7 +124,9 @@ class Policy:
 
         target = Path(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
-        fresh, stale = (target.parent / f".{target.name}.{kind}-{os.getpid()}" for kind in ("new", "old"))
+        fresh, stale = (target.parent / f".{target.name}.{kind}" for kind in ("new", "old"))
+        for left in (fresh, stale):  # by a save that was killed
+            shutil.rmtree(left, ignore_errors=True)
         with quiet():
             self.model.save_pretrained(fresh)
             self.tokenizer.hf.save_pretrained(fresh)

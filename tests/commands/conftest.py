@@ -80,10 +80,12 @@ def result() -> Callable[[Path], dict[str, Any]]:
 
     def read(out: Path) -> dict[str, Any]:
         rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        kept = [path for path in out.rglob("*") if "tensorboard" not in path.parts and "checkpoints" not in path.parts]
         files = [out / "evaluation.jsonl", *(out / "evaluations").iterdir(), *(out / "policy").iterdir()]
         return {
             "metrics": [repr({k: v for k, v in row.items() if k not in TIMES}) for row in rows],  # nan equals nan
             "summary": {k: v for k, v in json.loads((out / "summary.json").read_text()).items() if k not in TIMES},
+            "files": sorted(str(path.relative_to(out)) for path in kept),  # nothing half written is left
             "checkpoints": [path.name for path in (out / "checkpoints").iterdir()],
             **{str(file.relative_to(out)): file.read_bytes() for file in files},
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from importlib.metadata import entry_points
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -41,30 +41,39 @@ def test_list_shows_all_there_is(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_both_names_of_the_command_are_the_same() -> None:
-    (script,) = entry_points(group="console_scripts", name="reasonenv")
-    module, _, function = script.value.partition(":")
+    declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["scripts"]
+    module, function = declared["reasonenv"].split(":")
     start = f"import sys; from {module} import {function}; sys.argv[0] = 'reasonenv'; sys.exit({function}())"
-    for arguments in (["list", "envs", "--json"], ["list", "nothing"]):
-        runs = [
+    for arguments, code in ((["train", "--help"], 0), (["train", "grpo", "reasonenv/Chian-Step-v0", "--out", "x"], 2)):
+        ended = [
             subprocess.run([sys.executable, *how, *arguments], capture_output=True, text=True)
             for how in (["-c", start], ["-m", "reasonenv"])
         ]
-        ended = [(run.returncode, run.stdout, run.stderr) for run in runs]
-        assert ended[0] == ended[1]
-        assert ended[0][0] == (0 if "--json" in arguments else 2)
+        told = [(run.returncode, run.stdout, run.stderr) for run in ended]
+        assert told[0] == told[1]
+        assert told[0][0] == code
 
 
-def test_train_and_eval_print_json_and_nothing_else(prior: Path, tmp_path: Path) -> None:
+def test_train_and_eval_print_json_and_nothing_else(
+    prior: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     keys = ["operands=2", "operators=+", "max_tokens=16"]
-    options = ["--samples", "2", "--problems", "8", "--out", str(tmp_path / "answers.jsonl")]
-    command = ["eval", str(prior), "reasonenv/Chain-Response-v0", *keys, *options, "--json"]
-    done = subprocess.run([sys.executable, "-m", "reasonenv", *command], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    told = json.loads(done.stdout)
+    options = ["--samples", "2", "--problems", "8", "--out", str(tmp_path / "answers.jsonl"), "--json"]
+    capfd.readouterr()
+    assert main(["eval", str(prior), "reasonenv/Chain-Response-v0", *keys, *options]) == 0
+    out, complaint = capfd.readouterr()
+    told = json.loads(out)
+    assert complaint == ""
     assert {"maj@1", "maj@2", "pass@2"} <= set(told)
     assert all(0 <= e["low"] <= e["value"] <= e["high"] <= 1 and e["n"] == 8 for e in told.values())
     # one greedy and two sampled answers a problem
     assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == 8 * 3
+
+    options = ["--iterations", "1", "size=4", "eval_problems=2", "--out", str(tmp_path / "run"), "--json"]
+    assert main(["train", "sft", "reasonenv/Chain-Response-v0", *keys, *options]) == 0
+    out, complaint = capfd.readouterr()
+    assert json.loads(out) == json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert complaint == ""
 
 
 def test_a_person_is_shown_the_same_figures(prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,28 +31,43 @@ PROCESSES.set_forkserver_preload(
     ]
 )
 
-Moment = int | str  # when metrics.jsonl has so many rows, or in the middle of writing a checkpoint
+# The interpreter tells of every file that it will open, rename or remove: at the N-th such event a signal is sent.
+DYING = """
+import fnmatch, itertools, os, sys
+from reasonenv.cli import main
+count = itertools.count(1)
+
+def hook(event, arguments):
+    if event == EVENT and fnmatch.fnmatch(str(arguments[0]), PATTERN) and next(count) == NTH:
+        os.kill(os.getpid(), SIGNAL)
+
+sys.addaudithook(hook)
+sys.exit(main(ARGUMENTS))
+"""
+
+Moment = tuple[str, str, int]  # event, its path, which one
+
+FIRST_ANSWERS = ("os.rename", "*/evaluations/.000000.jsonl.partial", 1)  # before there is anything
+CHECKPOINT = ("open", "*/checkpoints/.00000001.partial/state.json", 1)  # in the middle of the first checkpoint
+# The first removal makes room for that checkpoint, the second comes after the next one.
+NEXT_CHECKPOINT = ("shutil.rmtree", "*/checkpoints/00000001", 2)
+EVALUATION = ("os.rename", "*/evaluations/.000004.jsonl.partial", 1)  # with rows behind the last checkpoint
+DROPPING = ("os.rename", "*/metrics.partial", 1)  # while such rows are dropped
+POLICY = ("os.rename", "*/.policy.new", 1)
+SUMMARY = ("os.rename", "*/summary.json.partial", 1)
 
 
-def reached(out: Path, moment: Moment) -> bool:
-    if moment == "saving":
-        return any((out / "checkpoints").glob(".*.partial"))
-    rows = out / "metrics.jsonl"
-    return rows.exists() and rows.read_bytes().count(b"\n") >= int(moment)
-
-
-def wait_for(out: Path, moment: Moment, alive: Callable[[], bool]) -> None:
-    while not reached(out, moment):
-        assert alive(), f"the run ended before {moment}"
-        time.sleep(0.001)
+def dying(moment: Moment, sent: int, arguments: list[str]) -> dict[str, Any]:
+    """The names that `DYING` uses."""
+    return {**dict(zip(("EVENT", "PATTERN", "NTH"), moment, strict=True)), "SIGNAL": sent, "ARGUMENTS": arguments}
 
 
 @pytest.mark.parametrize(
     ("agent", "moments"),
     [
-        ("grpo", (1, "saving", 6)),  # before the first checkpoint, within it, and rows after the last one
-        ("ei", ("saving", 3)),  # what it keeps is in its checkpoint
-        ("sft", (3, "saving")),
+        ("grpo", (FIRST_ANSWERS, CHECKPOINT, NEXT_CHECKPOINT, EVALUATION, DROPPING, POLICY, SUMMARY)),
+        ("ei", (CHECKPOINT, NEXT_CHECKPOINT, EVALUATION, SUMMARY)),  # what it keeps is in its checkpoint
+        ("sft", (CHECKPOINT, EVALUATION, DROPPING)),
     ],
 )
 def test_a_killed_run_ends_as_one_that_was_not(
@@ -67,12 +80,10 @@ def test_a_killed_run_ends_as_one_that_was_not(
 ) -> None:
     out = tmp_path / "run"
     for moment in moments:
-        child = PROCESSES.Process(target=main, args=(train(agent, out),))
+        child = PROCESSES.Process(target=exec, args=(DYING, dying(moment, signal.SIGKILL, train(agent, out))))
         child.start()
-        wait_for(out, moment, child.is_alive)
-        child.kill()
         child.join()
-        assert child.exitcode == -signal.SIGKILL
+        assert child.exitcode == -signal.SIGKILL, f"the run did not come to {moment}"
     assert not (out / "summary.json").exists()
     assert main(train(agent, out)) == 0
     assert result(out) == result(whole(agent))
@@ -102,13 +113,10 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(
     tmp_path: Path,
 ) -> None:
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "reasonenv", *train("grpo", out)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for(out, 3, lambda: child.poll() is None)
-    os.kill(child.pid, signal.SIGINT)
-    said, complaint = child.communicate(timeout=60)
-    assert (child.returncode, said) == (130, "")
-    assert complaint.strip() == "reasonenv: interrupted; the same command goes on from the last checkpoint"
+    names = "".join(f"{k} = {v!r}\n" for k, v in dying(EVALUATION, int(signal.SIGINT), train("grpo", out)).items())
+    done = subprocess.run([sys.executable, "-c", names + DYING], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr.strip() == "reasonenv: interrupted; the same command goes on from the last checkpoint"
     assert main(train("grpo", out)) == 0
     assert result(out) == result(whole("grpo"))
 
