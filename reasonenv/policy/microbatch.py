@@ -13,11 +13,17 @@ from torch import Tensor
 
 from reasonenv.core import Batch
 
-SHARED_WIDTH = 1024  # attention computes the blocks that the mask then hides, so sharing pays only up to some width
+# Attention computes the blocks that the mask then hides, so sharing pays only up to some width, and hardly once the
+# prompt is a small part of the sequence.
+SHARED_WIDTH = 1024
+SHARED_PROMPTS = 5  # widths of the prompt
 
 
 def sequences(batch: Batch) -> list[list[int]]:
-    """Rows that share a prompt, cut so that prompt and responses together stay within `SHARED_WIDTH`; longest first."""
+    """Rows that share a prompt, longest first.
+
+    A sequence of several rows is at most `SHARED_WIDTH` tokens and `SHARED_PROMPTS` times its prompt wide.
+    """
     left = batch.tokens.shape[1] - batch.width  # P
     prompts, lengths = batch.prompt_length.tolist(), batch.length.tolist()
     same: dict[tuple[int, ...], list[int]] = {}
@@ -25,9 +31,10 @@ def sequences(batch: Batch) -> list[list[int]]:
         same.setdefault(tuple(ids[left - prompts[row] :]), []).append(row)
     found: list[list[int]] = []
     for rows in same.values():
-        width = SHARED_WIDTH + 1  # so that the first row opens a sequence
+        limit = min(SHARED_WIDTH, SHARED_PROMPTS * prompts[rows[0]])
+        width = limit + 1  # so that the first row opens a sequence
         for row in sorted(rows, key=lambda r: -lengths[r]):
-            if width + lengths[row] > SHARED_WIDTH:
+            if width + lengths[row] > limit:
                 found.append([])
                 width = prompts[row]
             found[-1].append(row)

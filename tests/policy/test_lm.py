@@ -11,9 +11,11 @@ from reasonenv.policy.lm import Policy
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.tiny import tiny_policy
 
-# Three rows share the prompt [7], two share [1, 2, 3], and one has it as the beginning of its own.
+# Two rows share [1, 2, 3] and three [4, 7, 7, 7]; one prompt is the beginning of another, one comes twice but is too
+# short to be shared.
 ROWS = [([1, 2, 3], [4, 5]), ([7], [8, 9, 10, 11, 256]), ([256, 3, 4, 5, 6], [256]), ([20, 21], [22, 23, 24])]
-ROWS += [([7], [8, 9]), ([1, 2, 3, 4], [5]), ([7], [256]), ([1, 2, 3], [4, 5, 6])]
+ROWS += [([7], [8, 9]), ([1, 2, 3, 4], [5]), ([1, 2, 3], [4, 5, 6])]
+ROWS += [([4, 7, 7, 7], [2]), ([4, 7, 7, 7], [256]), ([4, 7, 7, 7], [2, 3, 256])]
 
 
 def batch_of(rows: list[tuple[list[int], list[int]]], fill: int = 0, spare: int = 0) -> Batch:

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasonenv.core import Batch
-from reasonenv.policy.microbatch import SHARED_WIDTH, layout, microbatches, sequences
+from reasonenv.policy.microbatch import SHARED_PROMPTS, SHARED_WIDTH, layout, microbatches, sequences
 
 # (prompt, response length); prompts are from a small set, so that some rows share theirs
 rows_of = st.lists(
-    st.tuples(st.lists(st.integers(1, 2), min_size=1, max_size=4), st.integers(1, 400)), min_size=1, max_size=30
+    st.tuples(st.lists(st.integers(1, 2), min_size=1, max_size=4), st.integers(1, 12)), min_size=1, max_size=30
 )
 
 
@@ -40,8 +40,13 @@ def test_every_row_comes_once_and_padding_stays_in_the_budget(rows: list[tuple[l
 def test_rows_of_a_sequence_share_its_prompt_and_its_width_is_bounded(rows: list[tuple[list[int], int]]) -> None:
     for sequence in sequences(batch_of(rows)):
         assert len({tuple(rows[row][0]) for row in sequence}) == 1
-        width = len(rows[sequence[0]][0]) + sum(rows[row][1] for row in sequence)
-        assert width <= SHARED_WIDTH or len(sequence) == 1
+        prompt = len(rows[sequence[0]][0])
+        width = prompt + sum(rows[row][1] for row in sequence)
+        assert width <= min(SHARED_WIDTH, SHARED_PROMPTS * prompt) or len(sequence) == 1
+
+
+def test_a_long_prompt_is_read_once_for_all_its_samples() -> None:
+    assert sequences(batch_of([([1] * 100, 20)] * 16)) == [list(range(16))]  # 100 + 16 * 20 = 420, within 5 * 100
 
 
 @given(rows_of)
