@@ -58,7 +58,7 @@ def svamp(*, split: str = "train", data: str | Path | None = None, limit: int | 
     # For few-shot prompts: the shortest one-step problem of the two commonest operations, the commoner one last.
     shown = [p for i, p in sorted(enumerate(problems), key=lambda at: -len(at[1].question)) if i in train]
     shortest = {p.meta["type"]: p for p in shown if len(p.steps) == 1}
-    examples = (shortest["Addition"], shortest["Subtraction"])
+    examples = tuple(shortest[kind] for kind in ("Addition", "Subtraction") if kind in shortest)
     return Task("SVAMP", split, first(chosen, limit), verify_math, max_tokens=128, examples=examples)
 
 

@@ -48,6 +48,7 @@ def write_suite(
         "versions": {"reasonenv": "0.1.0", "torch": "2.13.0", "python": "3.11.9"},
         "hardware": "2 cores, 24 GiB",
         "seconds": 431.5,
+        "cells": [f"{agent}-{seed}" for agent in SKILL for seed in seeds],
     }
     (folder / "suite.json").write_text(json.dumps(suite))
     easy = np.random.default_rng(7).normal(0.2, 1.6, problems)  # what each problem asks, the same for every cell

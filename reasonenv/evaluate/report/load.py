@@ -62,7 +62,7 @@ BUDGET = ("rollouts", "tokens", "updates", "seconds")
 
 
 def load_suite(folder: Path) -> Suite:
-    """Reads a suite folder. Raises `UserError` naming file and line of what is missing, malformed or double."""
+    """Reads a suite folder. Raises `UserError` naming file and line of what is missing or malformed."""
     path = folder / "suite.json"
     if not path.is_file():
         raise UserError(f"{folder}: not a suite folder, it has no suite.json; give the folder of `reasonenv bench run`")
@@ -72,12 +72,6 @@ def load_suite(folder: Path) -> Suite:
     # A folder may hold cells of an earlier form of its suite; `cells` names those of this one.
     mine = set(_field(record, "cells", list, path))
     cells = [_cell(at.parent) for at in sorted((folder / "cells").glob("*/cell.json")) if at.parent.name in mine]
-    places: dict[tuple[str, str, str, int], str] = {}
-    for cell in cells:
-        twin = places.setdefault((*cell.setting, cell.agent, cell.seed), cell.name)
-        if twin != cell.name:
-            same = f"{cell.agent} with seed {cell.seed} on {cell.env} from {cell.policy}"
-            raise UserError(f"{folder}: cells {twin} and {cell.name} are both {same}; move one of them away")
     return Suite(
         name=name,
         title=str(record.get("title") or name),
