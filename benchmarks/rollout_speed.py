@@ -42,7 +42,7 @@ def word_problems(policy: Policy) -> list[IntArray]:
         )
         question += f"How many {thing} were there to share?"
         tokenizer = policy.tokenizer
-        text = tokenizer.chat(question + "\nThink step by step.") if tokenizer.has_chat_template else question + "\n"
+        text = tokenizer.chat([question + "\nThink step by step."]) if tokenizer.has_chat_template else question + "\n"
         prompts.append(np.array(tokenizer.encode(text)))
     return prompts
 

@@ -31,7 +31,7 @@ PROCESSES.set_forkserver_preload(
     ]
 )
 
-# The interpreter tells of every file that it will open, rename or remove: at the N-th such event a signal is sent.
+# The interpreter tells of every file that it will open, rename or remove: from the N-th such event on a signal is sent.
 DYING = """
 import fnmatch, itertools, os, sys
 from reasonenv.cli import main
@@ -41,7 +41,7 @@ train.SAVING_SHARE = 1e-9  # a process saves after its first iteration and at th
 count = itertools.count(1)
 
 def hook(event, arguments):
-    if event == EVENT and fnmatch.fnmatch(str(arguments[0]), PATTERN) and next(count) == NTH:
+    if event == EVENT and fnmatch.fnmatch(str(arguments[0]), PATTERN) and next(count) >= NTH:
         os.kill(os.getpid(), SIGNAL)
 
 sys.addaudithook(hook)
@@ -53,6 +53,7 @@ Moment = tuple[str, str, int]  # event, its path, which one
 FIRST_ANSWERS = ("os.rename", "*/evaluations/.000000.jsonl.partial", 1)  # before there is anything
 CHECKPOINT = ("open", "*/checkpoints/.00000001.partial/state.json", 1)  # in the middle of the first checkpoint
 EVALUATION = ("os.rename", "*/evaluations/.000004.jsonl.partial", 1)  # with rows behind the last checkpoint
+EVALUATIONS = ("os.rename", "*/evaluations/.*.jsonl.partial", 3)  # from that one on, as a person who presses again
 DROPPING = ("os.rename", "*/metrics.partial", 1)  # while such rows are dropped
 NEXT_CHECKPOINT = ("shutil.rmtree", "*/checkpoints/00000001", 1)  # when the next one makes the first superfluous
 POLICY = ("os.rename", "*/.policy.new", 1)
@@ -115,7 +116,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(
     tmp_path: Path,
 ) -> None:
     out = tmp_path / "run"
-    names = "".join(f"{k} = {v!r}\n" for k, v in dying(EVALUATION, int(signal.SIGINT), train("grpo", out)).items())
+    names = "".join(f"{k} = {v!r}\n" for k, v in dying(EVALUATIONS, int(signal.SIGINT), train("grpo", out)).items())
     done = subprocess.run([sys.executable, "-c", names + DYING], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr.strip() == "reasonenv: interrupted; the same command goes on from the last checkpoint"

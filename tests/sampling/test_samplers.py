@@ -26,11 +26,11 @@ def prompts_of(policy: Policy) -> list[IntArray]:
 
 
 def eager_to_stop(seed: int = 0) -> Policy:
-    """A tiny policy with sharper choices and a head with a bias, which ends after very different numbers of tokens."""
+    """A tiny policy whose head has a bias, so that it ends after very different numbers of tokens."""
     policy = tiny_policy(seed)
     head = torch.nn.Linear(128, policy.tokenizer.vocab_size)
     with torch.no_grad():
-        head.weight.copy_(4.0 * policy.head.weight)
+        head.weight.copy_(0.5 * policy.head.weight)
         # log(257 / 9): against 256 tokens of equal weight, EOS comes about once in 10 tokens
         head.bias.zero_()[policy.tokenizer.eos_id] = 3.35
     policy.model.set_output_embeddings(head)
@@ -184,7 +184,7 @@ def test_models_of_another_make_decode_the_same() -> None:
 def test_a_real_model_decodes_greedily_the_same_in_both() -> None:
     policy = load_policy("smollm2-135m", dtype="float32")
     prompts = [
-        np.array(policy.tokenizer.encode(policy.tokenizer.chat(q))) for q in ("What is 7 + 5?", "Name a colour.")
+        np.array(policy.tokenizer.encode(policy.tokenizer.chat([q]))) for q in ("What is 7 + 5?", "Name a colour.")
     ]
     drawn = [make_sampler(name, policy).generate(prompts, [[0], [1]], Sampling(8, 0.0)) for name in ("torch", "hf")]
     assert_same(*drawn)
