@@ -33,10 +33,11 @@ PROCESSES.set_forkserver_preload(
 
 # The interpreter tells of every file that it will open, rename or remove: from the N-th such event on a signal is sent.
 DYING = """
-import fnmatch, itertools, os, sys
+import fnmatch, itertools, os, signal, sys
 from reasonenv.cli import main
 from reasonenv.learn import train
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
 train.SAVING_SHARE = 1e-9  # a process saves after its first iteration and at the end, however fast the machine is
 count = itertools.count(1)
 
