@@ -27,6 +27,7 @@ ORDER = (
     {"evaluate"},
     {"testing"},
     {"__init__"},  # the names that `import reasonenv` offers; the rooms above it name each other directly
+    {"commands"},
     {"cli"},
     {"__main__"},
 )

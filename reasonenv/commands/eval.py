@@ -1,0 +1,51 @@
+"""`reasonenv eval`: figures of one policy on held-out problems."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import fields
+from pathlib import Path
+
+from reasonenv.commands.arguments import environment, settings
+
+HELP = "Measure maj@1, maj@k and pass@k of a run or a policy on held-out problems."
+EXAMPLE = "reasonenv eval smollm2-135m reasonenv/GSM8K-Response-v0 --samples 8 --problems 100"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("policy", metavar="RUN_OR_POLICY", help="a run's folder, a policy's name, a path or a hub id")
+    environment(parser)
+    text = "sampled answers a problem (default 0: greedy)"
+    parser.add_argument("--samples", type=int, default=0, metavar="K", help=text)
+    parser.add_argument("--problems", type=int, default=200, help="the first ones of the test split (default 200)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of the sampled answers (default 1)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    text = "float32 or bfloat16 (default: what suits the policy)"
+    parser.add_argument("--dtype", default=None, help=text)
+    parser.add_argument("--out", type=Path, default=None, help="JSON lines file for every answer")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON and nothing else")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from reasonenv.evaluate.run import assess
+
+    summary = assess(
+        arguments.policy,
+        arguments.env,
+        settings(arguments.keys),
+        samples=arguments.samples,
+        problems=arguments.problems,
+        temperature=arguments.temperature,
+        seed=arguments.seed,
+        device=arguments.device,
+        dtype=arguments.dtype,
+        out=arguments.out,
+        quiet=arguments.json,
+    )
+    if arguments.json:
+        print(json.dumps({name: {f.name: getattr(e, f.name) for f in fields(e)} for name, e in summary.items()}))
+        return
+    for name, e in summary.items():
+        print(f"{name:<12} {e.value:.3f}  [{e.low:.3f}, {e.high:.3f}]  n = {e.n}")

@@ -1,0 +1,24 @@
+"""`reasonenv report`: the page of a suite, from what is stored."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from reasonenv.errors import UserError
+
+HELP = "Rebuild the report of a suite from its stored samples."
+EXAMPLE = "reasonenv report runs/quickstart"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", type=Path)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from reasonenv.evaluate.report import console_table, write_report
+
+    if not (arguments.folder / "suite.json").is_file():
+        raise UserError(f"{arguments.folder} is not the folder of a suite: it has no suite.json")
+    report = write_report(arguments.folder)
+    print(f"{console_table(arguments.folder)}\nreport: {report}")

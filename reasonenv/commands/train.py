@@ -1,0 +1,47 @@
+"""`reasonenv train`: one agent on one environment."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from reasonenv.commands.arguments import environment, policy, settings
+
+HELP = "Train an agent. The same command again goes on where it stopped."
+EXAMPLE = "reasonenv train grpo reasonenv/Chain-Response-v0 --policy runs/prior --out runs/grpo lr=1e-4"
+RESUMES = True
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    text = "a name from `reasonenv list agents`, module:Class or file.py:Class"
+    parser.add_argument("agent", metavar="AGENT", help=text)
+    environment(parser)
+    policy(parser)
+    parser.add_argument("--iterations", type=int, default=100, help="how often to sample and learn (default 100)")
+    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (default 0)")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON and nothing else")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    from reasonenv.evaluate.run import describe_run, train
+
+    run = describe_run(
+        arguments.agent,
+        arguments.env,
+        settings(arguments.keys),
+        policy=arguments.policy,
+        seed=arguments.seed,
+        iterations=arguments.iterations,
+    )
+    summary = train(run, arguments.out, quiet=arguments.json)
+    if arguments.json:
+        print(json.dumps(summary))
+        return
+    gain = summary["gain"]
+    print(
+        f"held-out accuracy on {summary['problems']} problems: {summary['before']:.3f} -> {summary['after']:.3f}, "
+        f"paired difference {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]\n"
+        f"policy: {arguments.out / 'policy'}   curves: tensorboard --logdir {arguments.out}"
+    )
