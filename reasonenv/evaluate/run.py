@@ -44,7 +44,7 @@ class Run:
 
     def __post_init__(self) -> None:
         for name, least in {
-            "iterations": 1,
+            "iterations": 0,
             "eval_problems": 1,
             "eval_samples": 0,
             "eval_every": 1,

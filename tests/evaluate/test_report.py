@@ -179,7 +179,7 @@ def test_settings_are_never_compared_with_each_other(
     folder = small_suite()
     new_cell(folder / "cells" / "grpo-0", agent="grpo", seed=0, env="reasonenv/SVAMP-Response-v0")
     table = console_table(folder)
-    assert "reasonenv/SVAMP-Response-v0 from tiny" in table
+    assert "reasonenv/SVAMP-Response-v0, tiny from sft" in table
     assert "grpo, seed 0: not started" in table.split("reasonenv/SVAMP")[0]
     assert "No agent can be compared" in table.split("reasonenv/SVAMP")[1]
 

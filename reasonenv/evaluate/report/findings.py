@@ -41,10 +41,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Setting:
-    """One environment and starting policy: agents that can be compared with each other."""
+    """One environment, variant of it and initial policy: agents that can be compared with each other."""
 
     env: str
     policy: str
+    init: str
+    variant: str
     baseline: str
     problems: int
     ks: tuple[int, ...]
@@ -56,18 +58,19 @@ class Setting:
 
     @property
     def name(self) -> str:
-        return f"{self.env} from {self.policy}"
+        variant = f", {self.variant}" if self.variant else ""
+        return f"{self.env}{variant}, {self.policy} from {self.init}"
 
 
 def settings(suite: Suite) -> list[Setting]:
-    """The findings of a suite, one entry for each (environment, policy), in order of name."""
-    groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    """The findings of a suite, one entry for each (environment, policy, init, variant), as the suite has them."""
+    groups: dict[tuple[str, str, str, str], list[Cell]] = defaultdict(list)
     for cell in suite.cells:
         groups[cell.setting].append(cell)
-    return [_setting(suite, env, policy, cells) for (env, policy), cells in sorted(groups.items())]
+    return [_setting(suite, cells) for cells in groups.values()]
 
 
-def _setting(suite: Suite, env: str, policy: str, cells: list[Cell]) -> Setting:
+def _setting(suite: Suite, cells: list[Cell]) -> Setting:
     usable = [cell for cell in cells if cell.samples]
     drawn = [sum(not s.greedy for s in cell.samples) / len({s.problem_id for s in cell.samples}) for cell in usable]
     ks = tuple(k for k in suite.ks if drawn and k <= min(drawn))
@@ -82,8 +85,10 @@ def _setting(suite: Suite, env: str, policy: str, cells: list[Cell]) -> Setting:
         if found is not None:
             between.append(found if found.estimate.value >= 0 else difference(tables, pair[1], pair[0]) or found)
     return Setting(
-        env=env,
-        policy=policy,
+        env=cells[0].env,
+        policy=cells[0].policy,
+        init=cells[0].init,
+        variant=cells[0].variant,
         baseline=suite.baseline,
         problems=len({s.problem_id for cell in usable for s in cell.samples}),
         ks=ks,
