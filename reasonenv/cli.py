@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from reasonenv.errors import UserError
 
-COMMANDS = ("list", "play", "train", "eval", "bench", "report")  # files of `reasonenv/commands`, in the order of --help
+COMMANDS = ("list", "play", "train", "eval", "bench", "report", "compare", "diff")  # files of `reasonenv/commands`
 
 
 def main(argv: Sequence[str] | None = None) -> int:

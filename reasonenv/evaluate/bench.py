@@ -14,24 +14,20 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import platform
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from reasonenv.errors import UserError
+from reasonenv.evaluate.card import hardware, versions
 from reasonenv.evaluate.run import replace, test_problems, train
 from reasonenv.evaluate.suite import BASELINE, Cell, Suite
-from reasonenv.version import VERSION
-
-PACKAGES = ("torch", "transformers", "gymnasium", "numpy")
 
 
 def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
@@ -158,7 +154,6 @@ def _write_cell(out: Path, cell: Cell, status: str, error: str | None = None) ->
 
 
 def _write_suite(suite: Suite, out: Path, command: str, seconds: float) -> None:
-    packages = {name: version(name) for name in PACKAGES}
     told = {
         "name": suite.name,
         "title": suite.title,
@@ -168,8 +163,8 @@ def _write_suite(suite: Suite, out: Path, command: str, seconds: float) -> None:
         "ks": suite.ks,
         "margin": suite.margin,
         "scale": suite.scale,
-        "versions": {"reasonenv": VERSION, "python": platform.python_version(), **packages},
-        "hardware": f"{os.cpu_count()} CPU cores, {platform.machine()}, {platform.system()}",
+        "versions": versions(),
+        "hardware": hardware(),
         "seconds": seconds,
         "cells": [cell.name for cell in suite.cells if cell.shown],
     }

@@ -8,14 +8,42 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import TypeVar
 
 from reasonenv.errors import UserError
+from reasonenv.evaluate.metrics import Scores, vote_key
+from reasonenv.evaluate.samples import Sample
 from reasonenv.learn.filters import operations
 
 T = TypeVar("T")
+
+
+def diversity(samples: Iterable[Sample]) -> Scores:
+    """Every measure of every problem in [0, 1], over its sampled answers: metric -> problem id -> value.
+
+    `paths`, `equations`, `edits`: how different two samples are, on average, in their arithmetic as a whole, in their
+    equations, in their letters; among all samples and, where there are two, among the correct ones. `answers`: the
+    entropy of final answers over its maximum, log n. `bigrams`: distinct-2. Absent where there are too few samples.
+    """
+    drawn: dict[str, list[Sample]] = {}
+    for sample in samples:
+        if not sample.greedy:
+            drawn.setdefault(sample.problem_id, []).append(sample)
+    table: dict[str, dict[str, float]] = {}
+    for problem, mine in drawn.items():
+        for which, kept in (("all", mine), ("correct", [sample for sample in mine if sample.correct])):
+            if len(kept) < 2:
+                continue
+            texts = [sample.text for sample in kept]
+            for name, measure in PAIRWISE.items():
+                table.setdefault(f"{name}/{which}", {})[problem] = measure(texts)
+        if len(mine) > 1:
+            answers = [vote_key(sample.extracted) for sample in mine]
+            table.setdefault("answers", {})[problem] = answer_entropy(answers) / math.log(len(mine))
+            table.setdefault("bigrams", {})[problem] = distinct_n([sample.text for sample in mine])
+    return table
 
 
 def expected_distinct(items: Sequence[Hashable], k: int) -> float:
@@ -80,6 +108,13 @@ def levenshtein(a: str, b: str) -> int:
         right, left = (right << 1 | 1) & every, (left << 1) & every
         up, down = left | (~(diagonal | right) & every), right & diagonal
     return distance
+
+
+PAIRWISE: Mapping[str, Callable[[Sequence[str]], float]] = {
+    "paths": lambda texts: solution_paths(texts, 2) - 1,  # the chance that two have different arithmetic
+    "equations": equation_distance,
+    "edits": edit_distance,
+}
 
 
 def _pairs(items: Sequence[T], measure: Callable[[T, T], float]) -> float:

@@ -3,6 +3,7 @@
     maj@1    accuracy of the greedy answer (the name of arXiv 2403.04642; no vote is taken)
     avg@n    share of the n sampled answers that are correct
     pass@k   chance that at least one of k sampled answers is correct
+    pass^k   chance that all k sampled answers are correct
     maj@k    chance that the plurality answer among k sampled answers is correct
 
 Samples whose verdict is a failure of ours (`Sample.verified` is false) are neither right nor wrong: they leave the
@@ -45,6 +46,14 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     if not 0 <= c <= n:
         raise UserError(f"{c} correct of {n} samples is impossible")
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
+
+
+def all_at_k(n: int, c: int, k: int) -> float:
+    """C(c, k) / C(n, k): the chance that `k` of the n samples are all correct, pass^k (Yao et al. 2024, 2406.12045).
+
+    Raises `UserError` unless 1 <= k <= n and 0 <= c <= n.
+    """
+    return 1.0 - pass_at_k(n, n - c, k)
 
 
 def avg_at_k(correct: Sequence[bool]) -> float:
@@ -139,6 +148,7 @@ def scores(samples: Iterable[Sample], ks: Sequence[int]) -> Scores:
         measures[f"avg@{most}"] = lambda a: _share(a.drawn, _correct)
     measures |= {f"maj@{k}": partial(_maj, k=k) for k in sorted({*ks} - {1})}
     measures |= {f"pass@{k}": partial(_pass, k=k) for k in sorted({*ks})}
+    measures |= {f"pass^{k}": partial(_all, k=k) for k in sorted({*ks} - {1})}
     measures["answered"] = lambda a: _share(a.all, _answered)
     measures["truncated"] = lambda a: float(np.mean([s.truncated for s in a.all]))
     measures["unverified"] = lambda a: float(np.mean([not s.verified for s in a.all]))
@@ -192,6 +202,11 @@ def _answered(sample: Sample) -> bool:
 def _pass(answers: _Answers, k: int) -> float | None:
     flags = [sample.correct for sample in answers.drawn if sample.verified]
     return pass_at_k(len(flags), sum(flags), k) if len(flags) >= k else None
+
+
+def _all(answers: _Answers, k: int) -> float | None:
+    flags = [sample.correct for sample in answers.drawn if sample.verified]
+    return all_at_k(len(flags), sum(flags), k) if len(flags) >= k else None
 
 
 def _maj(answers: _Answers, k: int) -> float | None:

@@ -179,6 +179,18 @@ class PolicyGradient(Agent):
         )
         return replace(batch, old_logp=logp)
 
+    def passes(self, batch: Batch, advantage: Tensor) -> list[tuple[Tensor, bool]]:
+        """The rows of each micro-batch, and whether they teach: of others, only the metrics are wanted.
+
+        Without a KL term the loss of a row is proportional to its advantage, so one that is 0 has no gradient.
+        """
+        idle = (advantage == 0).all(dim=1) & (batch.ref_logp is None)
+        found = []
+        for rows, teaches in (((~idle).nonzero()[:, 0], True), (idle.nonzero()[:, 0], False)):
+            if len(rows):
+                found += [(rows[micro], teaches) for micro in self.micro(batch.select(rows))]
+        return found
+
     def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
         c = self.config
         kept = self.keep(groups)
@@ -198,18 +210,20 @@ class PolicyGradient(Agent):
             for rows in order.tensor_split(min(c.minibatches, len(order))):
                 part, part_advantage = batch.select(rows), advantage[rows]
                 part_weights = self.weights(part)
-                for micro_rows in self.micro(part):
+                for micro_rows, teaches in self.passes(part, part_advantage):
                     micro = part.select(micro_rows)
                     device = self.policy.device
-                    logp, entropy = self.policy.logprobs(micro, temperature=c.temperature)
-                    if on_policy:
-                        micro = replace(micro, old_logp=logp.detach())
-                    micro = micro.to(device)
-                    a = part_advantage[micro_rows][:, : micro.width].to(device)
-                    w = part_weights[micro_rows][:, : micro.width].to(device)
-                    loss = (w * self.surrogate(logp, micro, a)).sum()
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    self.optimizer.accumulate()
+                    with torch.set_grad_enabled(teaches):
+                        logp, entropy = self.policy.logprobs(micro, temperature=c.temperature)
+                        if on_policy:
+                            micro = replace(micro, old_logp=logp.detach())
+                        micro = micro.to(device)
+                        a = part_advantage[micro_rows][:, : micro.width].to(device)
+                        w = part_weights[micro_rows][:, : micro.width].to(device)
+                        loss = (w * self.surrogate(logp, micro, a)).sum()
+                    if teaches:
+                        loss.backward()  # type: ignore[no-untyped-call]
+                        self.optimizer.accumulate()
                     tally.add(logp.detach(), entropy, micro, float(loss.detach()))
                 tally.step(self.optimizer.step(c.lr))
         found = {

@@ -11,12 +11,14 @@ from reasonenv.errors import UserError
 from reasonenv.evaluate.diversity import (
     answer_entropy,
     distinct_n,
+    diversity,
     edit_distance,
     equation_distance,
     expected_distinct,
     levenshtein,
     solution_paths,
 )
+from reasonenv.evaluate.samples import Sample
 
 ITEMS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=8)
 TEXT = st.text(alphabet="ab1 é", max_size=12)
@@ -84,3 +86,18 @@ def test_copies_have_no_distance(texts: list[str]) -> None:
     for measure in (equation_distance, edit_distance):
         assert measure(texts[:1] * 3) == 0
         assert 0 <= measure(texts) <= 1
+
+
+def test_every_measure_is_a_share_and_knows_correct_from_all() -> None:
+    texts = ["1+1=2 #### 2", "1+1=2 #### 2", "0+2=2 #### 2", "1+1=3 #### 3"]
+    drawn = [
+        Sample("a", i, False, t.endswith("2"), "correct" if t.endswith("2") else "wrong", t[-1], 4, False, t)
+        for i, t in enumerate(texts)
+    ]
+    found = diversity([*drawn, Sample("b", 0, False, True, "correct", "2", 4, False, "1+1=2")])
+    # Correct: of three pairs two have different arithmetic. All: of six pairs only (0, 1) agree.
+    assert found["paths/correct"] == {"a": pytest.approx(2 / 3)}
+    assert found["paths/all"] == {"a": pytest.approx(5 / 6)}
+    # Answers 2, 2, 2, 3: (3/4 log 4/3 + 1/4 log 4) / log 4.
+    assert found["answers"]["a"] == pytest.approx((0.75 * math.log(4 / 3) + 0.25 * math.log(4)) / math.log(4))
+    assert all(0 <= value <= 1 for table in found.values() for value in table.values())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reasonenv.errors import UserError
 from reasonenv.evaluate import metrics
-from reasonenv.evaluate.metrics import avg_at_k, maj_at_k, pass_at_k, scores, summarise, vote_key
+from reasonenv.evaluate.metrics import all_at_k, avg_at_k, maj_at_k, pass_at_k, scores, summarise, vote_key
 from reasonenv.evaluate.samples import Sample
 
 ANSWERS = st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=7)
@@ -47,6 +47,13 @@ def test_pass_at_k_is_the_share_of_subsets_with_a_correct_sample(flags: list[boo
     k = data.draw(st.integers(1, len(flags)))
     subsets = list(combinations(flags, k))
     assert pass_at_k(len(flags), sum(flags), k) == pytest.approx(sum(map(any, subsets)) / len(subsets))
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=8), st.data())
+def test_all_at_k_is_the_share_of_subsets_without_a_wrong_sample(flags: list[bool], data: st.DataObject) -> None:
+    k = data.draw(st.integers(1, len(flags)))
+    subsets = list(combinations(flags, k))
+    assert all_at_k(len(flags), sum(flags), k) == pytest.approx(sum(map(all, subsets)) / len(subsets))
 
 
 def test_pass_at_k_survives_large_n() -> None:
@@ -135,6 +142,7 @@ def test_summary_gold() -> None:
             "maj@4": 0.5,
             "pass@1": 0.375,
             "pass@4": 1.0,
+            "pass^4": 0.0,  # 2 and 1 right of 4
             "answered": 0.9,
             "truncated": 0.1,
             "unverified": 0.0,

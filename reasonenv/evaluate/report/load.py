@@ -7,6 +7,7 @@ DIR/cells/<cell>/cell.json          agent, env, policy, init, variant, seed, has
                                     updates, seconds
 DIR/cells/<cell>/metrics.jsonl      one row of numbers an iteration
 DIR/cells/<cell>/evaluation.jsonl   samples on the held-out problems
+DIR/cells/<cell>/winning.jsonl      optional: of each solved problem, what the initial policy knew of its solution
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.errors import UserError
+from reasonenv.evaluate.ledger import Win, read_wins
 from reasonenv.evaluate.samples import Sample, read_samples
 
 Row = Mapping[str, float]
@@ -39,6 +41,7 @@ class Cell:
     budget: Mapping[str, float]  # rollouts, tokens, updates, seconds
     rows: Sequence[Row]
     samples: Sequence[Sample]  # empty unless the cell is done
+    wins: Sequence[Win]
 
     @property
     def setting(self) -> tuple[str, str, str, str]:
@@ -98,7 +101,7 @@ def _cell(folder: Path) -> Cell:
     record = _object(path.read_text(encoding="utf-8"), str(path))
     status = _field(record, "status", str, path)
     error = record.get("error")
-    evaluation = folder / "evaluation.jsonl"
+    evaluation, winning = folder / "evaluation.jsonl", folder / "winning.jsonl"
     return Cell(
         name=folder.name,
         agent=_field(record, "agent", str, path),
@@ -112,6 +115,7 @@ def _cell(folder: Path) -> Cell:
         budget={key: float(record.get(key) or 0) for key in BUDGET},
         rows=_rows(folder / "metrics.jsonl", done=status == "done"),
         samples=read_samples(evaluation) if status == "done" and evaluation.is_file() else [],
+        wins=read_wins(winning) if status == "done" and winning.is_file() else [],
     )
 
 
