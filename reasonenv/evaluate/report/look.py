@@ -49,7 +49,7 @@ details .scroll{max-height:320px;overflow:auto;margin-top:.5rem}details td{paddi
 .bars .row{display:contents}.bar{display:flex;height:26px;border-radius:4px;overflow:hidden;gap:1px}
 .bar i{font:600 .76rem/26px system-ui,sans-serif;text-align:center;color:#10151a;overflow:hidden;min-width:0}
 .legend{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;font-size:.85rem;color:var(--muted);margin-top:.8rem}
-.axes label{font-size:.85rem;color:var(--muted)}
+.axes label{font-size:.85rem;color:var(--muted);display:block;margin-bottom:.5rem}.axes label[hidden]{display:none}
 .controls{display:flex;flex-wrap:wrap;gap:.6rem 1.2rem;align-items:center;margin:1rem 0 1.2rem;font-size:.9rem}
 .controls[hidden]{display:none}select,button{font:inherit;color:inherit;background:var(--card);
 border:1px solid var(--rule);
