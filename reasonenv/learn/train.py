@@ -107,8 +107,8 @@ def describe(groups: Sequence[Group]) -> Metrics:
         "accuracy/high": high,
         "length": float(np.mean([len(t.tokens) for t in rows])),
         "truncated": float(np.mean([t.truncated for t in rows])),
-        "verifier_errors": 1 - len(judged) / len(rows),
-        "rewards/invalid": 1 - len(finite) / len(rows),
+        "verifier_errors": (len(rows) - len(judged)) / len(rows),
+        "rewards/invalid": (len(rows) - len(finite)) / len(rows),
         "groups/sampled": float(len(groups)),
         "groups/mixed": len(mixed(sound(groups))) / len(groups),
     }

@@ -21,7 +21,7 @@ class Critic:
     def __init__(self, policy: Policy, *, separate: bool) -> None:
         self.policy = policy
         self.trunk = policy.trainable_copy() if separate else None
-        self.head = nn.Linear(policy.width, 1, device=policy.device)
+        self.head: nn.Linear = nn.utils.skip_init(nn.Linear, policy.width, 1, device=policy.device)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
