@@ -33,7 +33,7 @@ def policy() -> Policy:
 def awake(policy: Policy, *, separate: bool = False) -> Critic:
     """A critic whose head has left zero."""
     critic = Critic(policy, separate=separate)
-    torch.nn.init.normal_(critic.head.weight, generator=torch.Generator().manual_seed(0))
+    torch.nn.init.normal_(critic.head.weight, std=0.1, generator=torch.Generator().manual_seed(0))
     torch.nn.init.constant_(critic.head.bias, 0.5)
     return critic
 
