@@ -12,7 +12,7 @@ from reasonenv.policy.states import States
 
 
 class Critic:
-    """V = w h + b in float32, on the trunk of a policy or on a copy of it; w and b start at 0, and so does V.
+    """V = w h in float32, on the trunk of a policy or on a copy of it; w starts at 0, and so does V.
 
     A state is a prompt and the tokens so far. A response of T tokens passes T + 1 of them: those in which its tokens
     were chosen, and the one that it ended in, whose value a truncated episode is bootstrapped with.
@@ -21,9 +21,8 @@ class Critic:
     def __init__(self, policy: Policy, *, separate: bool) -> None:
         self.policy = policy
         self.trunk = policy.trainable_copy() if separate else None
-        self.head: nn.Linear = nn.utils.skip_init(nn.Linear, policy.width, 1, device=policy.device)
+        self.head: nn.Linear = nn.utils.skip_init(nn.Linear, policy.width, 1, bias=False, device=policy.device)
         nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
 
     def values(self, batch: Batch, states: States | None = None) -> tuple[Tensor, Tensor]:
         """(V before each token [B, T], 0 at padding; V at the end [B]), differentiable, of one micro-batch.

@@ -34,7 +34,6 @@ def awake(policy: Policy, *, separate: bool = False) -> Critic:
     """A critic whose head has left zero."""
     critic = Critic(policy, separate=separate)
     torch.nn.init.normal_(critic.head.weight, std=0.1, generator=torch.Generator().manual_seed(0))
-    torch.nn.init.constant_(critic.head.bias, 0.5)
     return critic
 
 
@@ -76,7 +75,7 @@ def test_a_shared_trunk_is_shaped_by_the_values_and_a_separate_one_keeps_the_pol
         touched = any(p.grad is not None for p in policy.parameters())
         assert touched == (not separate)
         assert all(p.grad is not None for p in critic.head.parameters())
-        own = critic.parameters()[2:]
+        own = critic.parameters()[1:]
         assert len(own) == (len(policy.parameters()) if separate else 0)
         assert separate == any(p.grad is not None for p in own)
         policy.model.zero_grad(set_to_none=True)
