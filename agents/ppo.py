@@ -4,7 +4,8 @@
     A_t = delta_t + lam A_(t+1),    delta_t = R_t + V_(t+1) - V_t,    R_t = reward_t - beta log(pi_old / ref)_t
 
 A is standardised over the tokens of the batch, the return R is A + V before that; gamma = 1. An answer that was cut off
-is bootstrapped with the value of the state that it was cut off in; one that ended is worth its rewards alone.
+is bootstrapped with the value of the state that it was cut off in; one that ended is worth its rewards alone. Nothing
+is chosen in such a state, so the critic knows it by its likeness to others only: keep `truncated` low.
 
 Source: 1707.06347, equations 7, 9 and 11; GAE, 1506.02438; the KL in the reward, 1909.08593. Differences: the value is
 clipped as in the authors' code, with the eps of the ratio; no entropy bonus. verl and TRL bootstrap truncations with 0.

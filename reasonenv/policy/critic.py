@@ -21,7 +21,8 @@ class Critic:
     def __init__(self, policy: Policy, *, separate: bool) -> None:
         self.policy = policy
         self.trunk = policy.trainable_copy() if separate else None
-        self.head: nn.Linear = nn.utils.skip_init(nn.Linear, policy.width, 1, bias=False, device=policy.device)
+        # Without the usual initialisation, which would draw from the process's generator.
+        self.head = nn.Linear(policy.width, 1, bias=False, device="meta").to_empty(device=policy.device)
         nn.init.zeros_(self.head.weight)
 
     def values(self, batch: Batch, states: States | None = None) -> tuple[Tensor, Tensor]:
