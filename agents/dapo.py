@@ -1,24 +1,24 @@
-"""DAPO: GRPO with four repairs, of which three are here: clip higher, average over tokens, learn from mixed groups.
+"""DAPO: GRPO with four repairs, of which three are here: clip higher, average over tokens, a batch of mixed groups.
 
     J = E[ 1/(sum_i |o_i|) sum_i sum_t  min(r A, clip(r, 1 - low, 1 + high) A) ],   0 < #correct < G
 
-Source: 2503.14476, equations 8 to 12. Differences: groups that are all right or all wrong are dropped but not replaced,
-so a batch shrinks where the paper samples on until it is full; overlong answers are not punished softly; the average
-is over the tokens of the batch, as in the authors' code, where the equation has those of one question; no dual clip.
+Source: 2503.14476, equations 8 to 12. Differences: sampling on for groups that are neither all right nor all wrong ends
+after ten times the batch, as in the authors' code, but with the groups found instead of an error; overlong answers are
+not punished softly; the average is over the tokens of the batch, as in that code, where the equation has those of one
+question; no dual clip.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
-from reasonenv.core import Batch, Group
+from reasonenv.core import Batch
 from reasonenv.learn.advantages import zscore
-from reasonenv.learn.agent import PolicyGradient, PolicyGradientConfig, knob
-from reasonenv.learn.filters import mixed
+from reasonenv.learn.agent import PolicyGradientConfig, knob
+from reasonenv.learn.dynamic_sampling import DynamicSampling
 from reasonenv.learn.surrogates import clipped
 from reasonenv.learn.weights import token_mean
 
@@ -35,14 +35,11 @@ class DAPOConfig(PolicyGradientConfig):
     least_samples: ClassVar[int] = 2
 
 
-class DAPO(PolicyGradient):
-    """GRPO that clips higher, averages over tokens and learns from mixed groups only. 2503.14476."""
+class DAPO(DynamicSampling):
+    """GRPO that clips higher, averages over tokens and samples on for mixed groups. 2503.14476."""
 
     Config = DAPOConfig
     config: DAPOConfig
-
-    def keep(self, groups: Sequence[Group]) -> Sequence[Group]:
-        return mixed(groups)
 
     def advantage(self, batch: Batch) -> Tensor:
         return zscore(batch.rewards.sum(dim=1), batch.group, ddof=1, eps=1e-6)[:, None]

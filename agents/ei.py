@@ -81,9 +81,11 @@ class ExpertIteration(Imitation):
             epoch, start = step // each, step % each * c.solutions_per_step
             order = generator(self.seed, "imitate", budget.iteration, epoch).permutation(len(solutions))
             chosen = [solutions[i] for i in order[start : start + c.solutions_per_step]]
+            taken = metrics["updates"]
             metrics |= self.imitate([Group(t.problem, (t,)) for t in chosen], cosine(c.lr, step, steps))
+            metrics["updates"] += taken
             self.heartbeat(f"imitating {len(solutions)} solutions, step {step + 1}/{steps}")
-        return metrics | {"updates": float(steps)}
+        return metrics | {"updates/refused": steps - metrics["updates"]}
 
     def state_dict(self) -> dict[str, Tensor]:
         return super().state_dict() | pack(t for mine in self.kept.values() for t in mine.values())

@@ -11,10 +11,12 @@ is not stated (0 here).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from reasonenv.agents.cispo import CISPO
-from reasonenv.core import Batch
+from reasonenv.core import Batch, Group
 from reasonenv.learn.advantages import batch_scaled
 from reasonenv.learn.surrogates import capped_importance
 from reasonenv.learn.weights import prompt_mean
@@ -22,6 +24,9 @@ from reasonenv.learn.weights import prompt_mean
 
 class ScaleRL(CISPO):
     """CISPO from the sampler's ratio, scaled over the batch, averaged over problems. 2510.13786."""
+
+    def wanted(self, groups: Sequence[Group]) -> int:
+        return 0  # what teaches nothing is dropped and not replaced
 
     def advantage(self, batch: Batch) -> Tensor:
         return batch_scaled(batch.rewards.sum(dim=1), batch.group, ddof=0)[:, None]

@@ -126,7 +126,8 @@ class Batch:
     discount: torch.Tensor  # [B, T], 0 at a terminal token, else 1: a truncation is bootstrapped, a termination is not
     group: torch.Tensor  # [B] int64, rows of one problem share a number
     version: torch.Tensor  # [B] int64
-    values: torch.Tensor | None = None  # [B, T]
+    values: torch.Tensor | None = None  # [B, T], of the critic at the start of the update
+    returns: torch.Tensor | None = None  # [B, T], what the critic is to learn
     ref_logp: torch.Tensor | None = None  # [B, T]
 
     @property

@@ -30,6 +30,7 @@ _TASKS: dict[str, str | Callable[..., Task]] = {
 _AGENTS: dict[str, str | type] = {
     "sft": "reasonenv.agents.sft:SFT",
     "ei": "reasonenv.agents.ei:ExpertIteration",
+    "ppo": "reasonenv.agents.ppo:PPO",
     "grpo": "reasonenv.agents.grpo:GRPO",
     "dr_grpo": "reasonenv.agents.dr_grpo:DrGRPO",
     "dapo": "reasonenv.agents.dapo:DAPO",

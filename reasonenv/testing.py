@@ -24,6 +24,7 @@ from reasonenv.learn.agent import Agent, Budget
 from reasonenv.learn.optimizer import Optimizer
 from reasonenv.learn.rollout import collate
 from reasonenv.policy.lm import Policy
+from reasonenv.policy.states import States
 from reasonenv.seeding import generator
 from reasonenv.tokenizer import Tokenizer
 
@@ -33,7 +34,7 @@ class _Still(Optimizer):
 
     steps: tuple[Tensor, ...] = ()
 
-    def step(self, lr: float) -> float:
+    def step(self, lr: float, *, loss: float = 0.0) -> float:
         gradient = torch.cat([(torch.zeros_like(m) if m.grad is None else m.grad).flatten() for m in self.masters])
         self.steps = (*self.steps, gradient.detach().cpu())
         self._adamw.zero_grad(set_to_none=True)
@@ -46,7 +47,7 @@ def gradients(agent: Agent, groups: Sequence[Group], budget: Budget | None = Non
     Nothing is clipped and nothing moves; the agent has its own optimiser back afterwards.
     """
     c = agent.config
-    own, still = agent.optimizer, _Still(agent.policy.parameters(), lr=c.lr, max_grad_norm=1.0, weight_decay=0.0)
+    own, still = agent.optimizer, _Still(agent.parameters(), lr=c.lr, max_grad_norm=1.0, weight_decay=0.0)
     agent.optimizer = still
     try:
         agent.learn(groups, budget or Budget(0, 1))
@@ -183,17 +184,35 @@ class TabularPolicy(Policy):
             ]
         )
 
-    def logprobs(self, batch: Batch, *, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    @property
+    def width(self) -> int:
+        return len(self.mdp.states) + len(self.mdp.responses)
+
+    def states(self, batch: Batch) -> States:
+        """Each state as a unit vector, unfinished responses first, then the complete ones: a critic is a table too."""
+        tokens = [tuple(row) for row in batch.tokens[:, batch.tokens.shape[1] - batch.width :].tolist()]
+        rows = [row[:length] for row, length in zip(tokens, batch.length.tolist(), strict=True)]
+        before = [self.mdp.states[row[:t]] for row in rows for t in range(len(row))]
+        after = [len(self.mdp.states) + self.mdp.responses.index(row) for row in rows]
+        units = torch.eye(self.width)
+        return States(
+            before=units[before],
+            after=units[after],
+            targets=torch.tensor([token for row in rows for token in row]),
+            row=torch.repeat_interleave(batch.length),
+            step=torch.cat([torch.arange(len(row)) for row in rows]),
+            shape=(len(rows), batch.width),
+        )
+
+    def logprobs(
+        self, batch: Batch, *, temperature: float = 1.0, states: States | None = None
+    ) -> tuple[Tensor, Tensor]:
         """As `Policy.logprobs`."""
-        tokens = batch.tokens[:, batch.tokens.shape[1] - batch.width :].tolist()
-        rows = [
-            [self.mdp.states[tuple(row[:t])] if t < length else 0 for t in range(batch.width)]
-            for row, length in zip(tokens, batch.length.tolist(), strict=True)
-        ]
-        every = (self.theta / temperature).log_softmax(dim=-1)[torch.tensor(rows)]  # [B, T, V]
-        inside = torch.arange(batch.width) < batch.length[:, None]
-        logp = every.gather(2, torch.tensor(tokens)[..., None])[..., 0]
-        return logp * inside, -(every.exp() * every).sum(dim=-1).detach() * inside
+        at = states or self.states(batch)
+        logits = at.before[:, : len(self.theta)] @ self.theta  # [M, V]
+        every = (logits / temperature).log_softmax(dim=-1)
+        logp = every.gather(1, at.targets[:, None])[:, 0]
+        return at.spread(logp), at.spread(-(every.exp() * every).sum(dim=-1).detach())
 
     def parameters(self) -> list[nn.Parameter]:
         return [self.theta]
@@ -205,6 +224,9 @@ class TabularPolicy(Policy):
         twin = copy.copy(self)
         twin.theta = nn.Parameter(self.theta.detach().clone(), requires_grad=False)
         return twin
+
+    def trainable_copy(self) -> TabularPolicy:
+        return self.clone()  # its states are the table's rows: there is nothing in them to train
 
 
 def expected_update(agent: Agent, mdp: TinyMDP) -> Tensor:
@@ -222,5 +244,5 @@ def expected_update(agent: Agent, mdp: TinyMDP) -> Tensor:
         orders = math.factorial(size) // math.prod(map(math.factorial, Counter(chosen).values()))
         chance = orders * math.prod(chances[i] for i in chosen)
         for gradient in gradients(agent, [mdp.group(policy, chosen)]):
-            total -= chance * gradient.double().view_as(total)
+            total -= chance * gradient[: total.numel()].double().view_as(total)  # what follows is a critic's
     return total

@@ -98,6 +98,36 @@ def reward_to_go(rewards: Tensor, *, gamma: float) -> Tensor:
     return returns.float()
 
 
+def gae(
+    rewards: Tensor,
+    values: Tensor,
+    *,
+    bootstrap: Tensor,
+    discount: Tensor,
+    mask: Tensor,
+    gamma: float,
+    lam: float,
+) -> Tensor:
+    """A_t = delta_t + gamma lam A_(t+1), delta_t = r_t + gamma V_(t+1) - V_t: GAE (1506.02438, equation 16).  # [B, T]
+
+    `values` [B, T] are of the states in which the tokens were chosen, `bootstrap` [B] of the states that the rows ended
+    in. Where `discount` [B, T] is 0 nothing follows: a terminated row is worth its rewards alone, a truncated one goes
+    on with its bootstrap. Tokens that the policy did not choose take no time: their rewards count for the choice before
+    them, their values for nothing.
+    """
+    advantage = torch.zeros_like(rewards, dtype=torch.float64)
+    value, after = bootstrap.double(), torch.zeros_like(bootstrap, dtype=torch.float64)  # V_(t+1), A_(t+1)
+    earned = torch.zeros_like(after)  # by tokens of the environment, since the next choice
+    for t in reversed(range(rewards.shape[1])):
+        chosen, goes_on = mask[:, t] > 0, discount[:, t].double()
+        value, after, earned = goes_on * value, goes_on * after, earned + rewards[:, t]
+        found = earned + gamma * value - values[:, t] + gamma * lam * after
+        advantage[:, t] = found.where(chosen, 0.0)
+        value, after = values[:, t].double().where(chosen, value), found.where(chosen, after)
+        earned = earned.where(~chosen, 0.0)
+    return advantage.float()
+
+
 def whiten(advantage: Tensor, mask: Tensor, *, ddof: int, eps: float) -> Tensor:
     """(A - mean) / sqrt(var + eps) over the tokens of the batch: REINFORCE++ (2501.03262, equation 10).  # [B, T]
 

@@ -58,7 +58,7 @@ def collate(groups: Sequence[Group], *, pad: int) -> Batch:
         return out
 
     sampled = padded(lambda t: t.logprobs)
-    discount = padded(lambda t: np.ones(len(t.tokens)))
+    discount = torch.ones_like(sampled)
     for row, t in enumerate(rows):
         if t.terminated:
             discount[row, len(t.tokens) - 1] = 0.0

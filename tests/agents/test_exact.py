@@ -132,6 +132,7 @@ def batch_scaled(k: int, g: int) -> float:
         ("dapo", zscore),
         ("cispo", zscore),
         ("gspo", zscore),
+        ("ppo", whitened),
         ("reinforce_pp", whitened),
         ("reinforce_pp_baseline", whitened),
         ("scalerl", batch_scaled),
@@ -151,7 +152,8 @@ def test_estimators_of_the_form_centred_over_scale_weigh_the_gradient_of_success
         for k in range(1, g)
     )
     tokens = 1 if name == "rloo" else 2  # sums over the sequence, or means
-    found = expected_update(agent(name, BINARY, samples_per_problem=g), BINARY)
+    numbers = {"epochs": 1, "minibatches": 1, "beta": 0.0, "lam": 1.0} if name == "ppo" else {}
+    found = expected_update(agent(name, BINARY, samples_per_problem=g, **numbers), BINARY)
     assert same(found, w / tokens * slope(BINARY.value, BINARY))
 
 

@@ -12,6 +12,7 @@ from reasonenv.errors import UserError
 from reasonenv.learn.advantages import (
     batch_scaled,
     centered,
+    gae,
     leave_one_out,
     maxrl,
     reward_to_go,
@@ -169,3 +170,98 @@ def test_batch_estimators_survive_what_has_nothing_to_tell() -> None:
     assert batch_scaled(torch.tensor([1.0]), torch.zeros(1), ddof=1).tolist() == [0.0]
     assert whiten(torch.ones(2, 2), torch.zeros(2, 2), ddof=1, eps=1e-8).tolist() == [[0.0, 0.0]] * 2
     assert not batch_scaled(torch.tensor([1.0, nan, 0.0]), torch.zeros(3), ddof=0).isnan().any()
+
+
+VALUES = [
+    [0.5, 0.6, 0.2], [0.4, 0.3], [0.3, 0.4, 0.2, 0.1], [0.7], [0.2, 0.5], [0.3, 0.2, 0.1, 0.1], [0.25, 0.2, 0.1],
+    [0.3, 0.1],
+]  # fmt: skip
+RAW = [
+    [0.442, 0.36, 0.8], [-0.385, -0.3], [-0.265987, -0.38525, -0.195, -0.1], [0.3],
+    [0.775, 0.5], [-0.280738, -0.19025, -0.095, -0.1], [-0.23525, -0.195, -0.1], [-0.295, -0.1],
+]  # fmt: skip
+WHITENED = [
+    [1.198843, 0.977517, 2.165117], [-1.033305, -0.803882], [-0.712079, -1.03398, -0.520478, -0.264064], [0.815572],
+    [2.09764, 1.35539], [-0.751891, -0.507657, -0.250569, -0.264064], [-0.629116, -0.520478, -0.264064],
+    [-0.790387, -0.264064],
+]  # fmt: skip
+RETURNS = [
+    [0.942, 0.96, 1.0], [0.015, 0.0], [0.034013, 0.01475, 0.005, 0.0], [1.0],
+    [0.975, 1.0], [0.019263, 0.00975, 0.005, 0.0], [0.01475, 0.005, 0.0], [0.005, 0.0],
+]  # fmt: skip
+
+
+def wide(rows: list[list[float]]) -> Tensor:
+    return torch.tensor([[*row, *[0.0] * (4 - len(row))] for row in rows], dtype=torch.float64)
+
+
+def test_gae_of_the_worked_example(example) -> None:
+    # row 1, backwards: 1 - 0.2 = 0.8; 0.2 - 0.6 + 0.95 * 0.8 = 0.36; 0.6 - 0.5 + 0.95 * 0.36 = 0.442
+    last = torch.nn.functional.one_hot(example.mask.sum(dim=1).long() - 1, 4)
+    found = gae(
+        last * example.rewards[:, None],
+        wide(VALUES),
+        bootstrap=torch.full((8,), 9.0),  # all rows have ended, so what they would be worth is nothing
+        discount=1 - last,
+        mask=example.mask,
+        gamma=1.0,
+        lam=0.95,
+    )
+    for ours, theirs in (
+        (found, RAW),
+        (whiten(found, example.mask, ddof=1, eps=1e-8), WHITENED),
+        ((found + wide(VALUES)) * example.mask, RETURNS),
+    ):
+        assert close(ours.flatten(), wide(theirs).flatten().tolist())
+
+
+def row_gae(
+    rewards: list[float], values: list[float], mask: list[float], *, end: float, lam: float, gamma: float = 1.0
+) -> list[float]:
+    """`gae` of one row that was cut off where its value is `end`."""
+    rows = (torch.tensor([x], dtype=torch.float64) for x in (rewards, values, mask))
+    r, v, m = rows
+    bootstrap = torch.tensor([end])
+    return gae(r, v, bootstrap=bootstrap, discount=torch.ones_like(r), mask=m, gamma=gamma, lam=lam)[0].tolist()
+
+
+def test_a_truncation_is_worth_what_its_last_state_is() -> None:
+    # delta = (0.3 - 0.2, 0.5 + 0.9 * 0.8 - 0.3 = 0.92) with gamma 0.9 once; A_1 = 0.9 * 0.3 - 0.2 + 0.9 * 0.5 * 0.92
+    found = row_gae([0.0, 0.5], [0.2, 0.3], [1.0, 1.0], end=0.8, lam=0.5, gamma=0.9)
+    assert found == pytest.approx([0.484, 0.92])
+
+
+numbers = st.floats(-2, 2, width=32)
+steps = st.lists(st.tuples(numbers, numbers, st.booleans()), min_size=1, max_size=6)
+
+
+@given(steps, numbers, st.floats(0, 1, width=32))
+@settings(max_examples=50, deadline=None)
+def test_tokens_of_the_environment_and_padding_take_no_time(
+    row: list[tuple[float, float, bool]], end: float, lam: float
+) -> None:
+    row = [(0.5, 0.25, True), *row]  # a policy's token, which the rewards of the environment can count for
+    whole = row_gae(*(list(map(float, x)) for x in zip(*row, (0, 7, False), strict=True)), end=end, lam=lam)
+    alone: list[list[float]] = []
+    for reward, value, chosen in row:
+        if chosen:
+            alone.append([reward, value, 1.0])
+        else:
+            alone[-1][0] += reward
+    short = row_gae(*(list(x) for x in zip(*alone, strict=True)), end=end, lam=lam)
+    chosen_steps = [t for t, (_, _, chosen) in enumerate(row) if chosen]
+    assert [whole[t] for t in chosen_steps] == pytest.approx(short, abs=1e-5)
+    assert all(whole[t] == 0 for t in range(len(whole)) if t not in chosen_steps)
+
+
+@given(steps, st.floats(0, 1, width=32))
+@settings(max_examples=50, deadline=None)
+def test_lambda_1_is_the_return_less_the_value_and_lambda_0_one_step(
+    row: list[tuple[float, float, bool]], end: float
+) -> None:
+    rewards, values = [r for r, _, _ in row], [v for _, v, _ in row]
+    ones, after = [1.0] * len(row), [*values[1:], end]
+    to_go = [sum(rewards[t:]) + end - values[t] for t in range(len(row))]
+    assert row_gae(rewards, values, ones, end=end, lam=1.0) == pytest.approx(to_go, abs=1e-5)
+    step = [r + b - a for r, a, b in zip(rewards, values, after, strict=True)]
+    assert row_gae(rewards, values, ones, end=end, lam=0.0) == pytest.approx(step, abs=1e-5)
