@@ -128,6 +128,7 @@ class Batch:
     version: torch.Tensor  # [B] int64
     values: torch.Tensor | None = None  # [B, T]
     ref_logp: torch.Tensor | None = None  # [B, T]
+    ends: torch.Tensor | None = None  # [B, T], 1 at the last token of each step
 
     @property
     def width(self) -> int:

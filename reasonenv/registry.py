@@ -31,6 +31,7 @@ _AGENTS: dict[str, str | type] = {
     "sft": "reasonenv.agents.sft:SFT",
     "ei": "reasonenv.agents.ei:ExpertIteration",
     "grpo": "reasonenv.agents.grpo:GRPO",
+    "grpo_process": "reasonenv.agents.grpo_process:GRPOProcess",
     "dr_grpo": "reasonenv.agents.dr_grpo:DrGRPO",
     "dapo": "reasonenv.agents.dapo:DAPO",
     "cispo": "reasonenv.agents.cispo:CISPO",

@@ -59,7 +59,9 @@ def collate(groups: Sequence[Group], *, pad: int) -> Batch:
 
     sampled = padded(lambda t: t.logprobs)
     discount = padded(lambda t: np.ones(len(t.tokens)))
+    ends = torch.zeros_like(discount)
     for row, t in enumerate(rows):
+        ends[row, torch.from_numpy(t.ends)] = 1.0
         if t.terminated:
             discount[row, len(t.tokens) - 1] = 0.0
     return Batch(
@@ -73,4 +75,5 @@ def collate(groups: Sequence[Group], *, pad: int) -> Batch:
         discount=discount,
         group=torch.tensor(label),
         version=torch.tensor([t.version for t in rows]),
+        ends=ends,
     )
