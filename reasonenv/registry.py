@@ -143,12 +143,18 @@ def _factory(name: str) -> Callable[..., Task]:
 
 def task_keys(name: str) -> dict[str, str]:
     """The keyword arguments that a task takes, with their types; one without annotation has that of its default."""
-    parameters = inspect.signature(_factory(name)).parameters.values()
     return {
-        p.name: annotation_text(type(p.default) if p.annotation is p.empty else p.annotation)
-        for p in parameters
-        if p.kind is not p.VAR_KEYWORD
+        p.name: annotation_text(type(p.default) if p.annotation is p.empty else p.annotation) for p in _parameters(name)
     }
+
+
+def task_defaults(name: str) -> dict[str, Any]:
+    """The keyword arguments that a task can do without, with what it then takes."""
+    return {p.name: p.default for p in _parameters(name) if p.default is not p.empty}
+
+
+def _parameters(name: str) -> list[inspect.Parameter]:
+    return [p for p in inspect.signature(_factory(name)).parameters.values() if p.kind is not p.VAR_KEYWORD]
 
 
 def annotation_text(annotation: Any) -> str:

@@ -28,10 +28,6 @@ SHORT = TinyMDP(actions=3, horizon=2, reward=lambda response: float(response == 
 ROUNDING = 1e-5  # relative, of a gradient in float32
 
 
-class LawBroken(AssertionError):
-    """An agent breaks a law; the message is the report."""
-
-
 @dataclass(frozen=True)
 class Finding:
     """What came of one law. `error` is None where it was not tried, and `note` says why."""
@@ -70,6 +66,14 @@ class Report:
     def __str__(self) -> str:
         verdict = f"breaks {', '.join(self.broken)}" if self.broken else "obeys its laws"
         return "\n".join((f"{self.agent} {verdict}", *(f"  {finding}" for finding in self.findings)))
+
+
+class LawBroken(AssertionError):
+    """An agent breaks a law; the message is the report."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(str(report))
+        self.report = report
 
 
 class _Skip(Exception):
@@ -298,7 +302,7 @@ def check_agent(
     case = _Case(kind, kind.Config() if config is None else config, invariant, process, objective)
     report = Report(kind.__name__, tuple(_try(case, law) for law in LAWS))
     if report.broken:
-        raise LawBroken(str(report))
+        raise LawBroken(report)
     return report
 
 
