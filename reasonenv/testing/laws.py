@@ -104,7 +104,8 @@ class _Case:
         """[states, V], of all optimiser steps on these groups; 0 where none was taken."""
         agent = self.on_policy(**numbers)
         zero = torch.zeros_like(agent.policy.theta)
-        return sum((step.view_as(zero) for step in gradients(agent, groups)), zero)
+        # the table comes first, whatever else the agent trains
+        return sum((step[: zero.numel()].view_as(zero) for step in gradients(agent, groups)), zero)
 
     def rewarded(self) -> None:
         if not issubclass(self.kind, PolicyGradient):
@@ -151,8 +152,8 @@ def _equal_rewards(case: _Case) -> float:
     case.siblings()
     group = [replace(_mixed()[0], trajectories=tuple(t for g in _mixed() for t in g.trajectories[:3]))]
     try:
-        # equal float32 numbers whose mean is another number
-        return float(case.gradient(_paying(group, lambda r: 0.7)).abs().max())
+        # the mean of six float32 0.9 is another number
+        return float(case.gradient(_paying(group, lambda r: 0.9)).abs().max())
     except UserError:  # it takes rewards 0 and 1 alone
         return float(case.gradient(_paying(group, lambda r: 1.0)).abs().max())
 
@@ -178,20 +179,20 @@ def _order(case: _Case) -> float:
     return _apart(case.gradient(turned), case.gradient(_mixed()))
 
 
-def _beside_nan(case: _Case, groups: list[Group], extra: tuple[int, ...]) -> float:
-    """What one more sample changes whose reward is not a number."""
-    case.rewarded()
-    (lost,) = _paying(_draw([extra]), lambda r: math.nan)
-    wider = replace(groups[0], trajectories=(*groups[0].trajectories, *lost.trajectories))
-    return _apart(case.gradient([wider, *groups[1:]]), case.gradient(groups))
-
-
 def _padding(case: _Case) -> float:
-    return _beside_nan(case, _draw([(1, 0), (2, 0), (0,)], [(0,), (1, 0)]), (2, 2, 0))
+    """What a longer response changes of which the policy wrote no token, so that it is counted nowhere."""
+    case.rewarded()
+    groups = _draw([(1, 0), (2, 0), (0,)], [(0,), (1, 0)])
+    wide = _each(_draw([(2, 2, 0)]), lambda t: replace(t, roles=t.roles * 0, logprobs=t.logprobs * 0))
+    return _apart(case.gradient([*groups, *wide]), case.gradient(groups))
 
 
 def _nan_reward(case: _Case) -> float:
-    return _beside_nan(case, _mixed(), (2, 0))
+    case.rewarded()
+    first, *others = groups = _mixed()
+    (lost,) = _paying(_draw([(2, 0)]), lambda r: math.nan)
+    beside = replace(first, trajectories=(*first.trajectories, *lost.trajectories))
+    return _apart(case.gradient([beside, *others]), case.gradient(groups))
 
 
 def _environment(case: _Case) -> float:

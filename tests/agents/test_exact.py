@@ -170,7 +170,7 @@ def test_two_problems_that_compete_share_the_policy_under_maxrl_and_not_under_gr
 
     def pass_at(name: str, *ks: int) -> list[float]:
         learner = agent(name, often, samples_per_problem=4)
-        for _ in range(30):
+        for _ in range(15):
             mean = (2 * expected_update(learner, often) + expected_update(learner, seldom)) / 3
             with torch.no_grad():
                 learner.policy.theta += 8 * mean.float()

@@ -174,10 +174,10 @@ def test_batch_estimators_survive_what_has_nothing_to_tell() -> None:
 
 def test_process_supervision_of_two_samples_worked_by_hand() -> None:
     # steps earn 0 and 1, and 0, 0 and 1: mean 2/5, variance (3 * 0.16 + 2 * 0.36) / 4 = 0.3, so a step that earns
-    # is worth 0.6 / sqrt(0.3) = 1.095445, one that does not -0.4 / sqrt(0.3) = -0.730297
+    # is worth 0.6 / sqrt(0.3), one that does not -0.4 / sqrt(0.3)
     rewards = torch.tensor([[0.0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 0, 1]])
     ends = torch.tensor([[0.0, 1, 0, 1, 0, 0], [1, 0, 1, 0, 0, 1]])
-    up, down = 1.095445, -0.730297
+    up, down = 0.6 / 0.3**0.5, -0.4 / 0.3**0.5
     first = [up + down, up + down, up, up, 0, 0]
     second = [up + 2 * down, up + down, up + down, up, up, up]
     found = process_zscore(rewards, ends, torch.zeros(2), ddof=1, eps=0.0)
