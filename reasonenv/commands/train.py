@@ -12,6 +12,7 @@ from reasonenv.commands.arguments import environment, policy, settings
 HELP = "Train an agent. The same command again goes on where it stopped."
 EXAMPLE = "reasonenv train grpo reasonenv/Chain-Response-v0 --policy runs/prior --out runs/grpo lr=1e-4"
 RESUMES = True
+OWN_HELP = True
 
 
 class _Help(argparse.Action):
@@ -25,7 +26,6 @@ class _Help(argparse.Action):
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.conflict_handler = "resolve"  # our --help stands in for the usual one
     parser.add_argument("-h", "--help", action=_Help, nargs=0, help="also after AGENT and ENV_ID: their settings")
     text = "a name from `reasonenv list agents`, module:Class or file.py:Class"
     parser.add_argument("agent", metavar="AGENT", help=text)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
+from reasonenv.agents.scalerl import ScaleRL, ScaleRLConfig
 from reasonenv.core import Group
 from reasonenv.learn.agent import Budget, PolicyGradient
 from reasonenv.learn.rollout import sample_groups
-from reasonenv.learn.train import draw
+from reasonenv.learn.train import Evaluation, draw, fit
+from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.lm import Policy
 from reasonenv.registry import agents, find_agent
 from reasonenv.sampling import make_sampler
+from reasonenv.tokenizer import byte_tokenizer
 
 ITERATIONS, PROBLEMS, SAMPLES = 10, 16, 8
 LEARNS = [name for name in agents() if issubclass(find_agent(name), PolicyGradient)]
@@ -80,3 +86,31 @@ def test_a_policy_that_has_not_learned_does_not_pass(
     policy = prior()
     improve("grpo", policy, sums, lr=1e-9)
     assert abs(errors_apart(right(policy, sums, "after"), before)) < CERTAIN
+
+
+def test_a_resumed_scalerl_passes_over_the_same_problems(prior: Callable[[], Policy], tmp_path: Path) -> None:
+    few = make_mdp("Chain", size=12, operands=2, operators="+", tokenizer=byte_tokenizer())
+    numbers = ScaleRLConfig(lr=1e-3, problems_per_iteration=4, samples_per_problem=4, solved=0.5)
+
+    def run(out: Path, stop: int | None = None) -> dict[str, Tensor]:
+        def evaluate(iteration: int) -> Evaluation:
+            if iteration == stop:
+                raise KeyboardInterrupt
+            return Evaluation({}, [])
+
+        agent = ScaleRL(policy := prior(), numbers)
+        sampler = make_sampler("torch", policy)
+        fit(agent, sampler, few, iterations=5, seed=0, out=out, evaluate=evaluate, eval_every=1, quiet=True)
+        return agent.state_dict()
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", stop=3)
+    resumed = run(tmp_path / "cut")
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.items())
+    # some were solved after the first epoch of 3 iterations, and not asked in the second
+    asked = whole["history.counts"][:, 1]
+    assert len(asked) == 12
+    assert 4 in asked
+    assert asked.max() >= 8
