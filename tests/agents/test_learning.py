@@ -23,15 +23,15 @@ from reasonenv.registry import agents, find_agent
 from reasonenv.sampling import make_sampler
 from reasonenv.tokenizer import byte_tokenizer
 
-ITERATIONS, PROBLEMS, SAMPLES = 10, 16, 8
+ITERATIONS, PROBLEMS, SAMPLES = 8, 8, 8
 LEARNS = [name for name in agents() if issubclass(find_agent(name), PolicyGradient)]
-MEASURED = 96 * 8  # answers, from seeds that no agent learns from
+MEASURED = 24 * 32  # answers, from seeds that no agent learns from
 CERTAIN = 4.0  # standard errors: a policy that is no better gets there three times in 100,000
 
 
 def right(policy: Policy, sums: ReasoningMDP, seed: str) -> float:
     """The share of right answers at temperature 1."""
-    found = sample_groups(make_sampler("torch", policy), sums, range(96), 8, temperature=1.0, seed=("measure", seed))
+    found = sample_groups(make_sampler("torch", policy), sums, range(24), 32, temperature=1.0, seed=("measure", seed))
     return sum(t.verdict.correct for g in found for t in g.trajectories) / MEASURED
 
 
@@ -73,9 +73,9 @@ def test_expert_iteration_gets_better_than_its_prior_in_a_round(
     prior: Callable[[], Policy], sums: ReasoningMDP, before: float
 ) -> None:
     policy, kind = prior(), find_agent("ei")
-    agent = kind(policy, kind.Config(lr=3e-3, samples_per_problem=4, epochs=3))
+    agent = kind(policy, kind.Config(lr=3e-3, samples_per_problem=8, epochs=3))
     everything = range(len(sums.task.problems))
-    groups = sample_groups(make_sampler("torch", policy), sums, everything, 4, temperature=1.0, seed=("rollout",))
+    groups = sample_groups(make_sampler("torch", policy), sums, everything, 8, temperature=1.0, seed=("rollout",))
     agent.learn(groups, Budget(0, 1))
     assert errors_apart(right(policy, sums, "after"), before) > CERTAIN
 
