@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,12 +93,14 @@ def explain_keys(agent: str, env: str | None) -> list[tuple[str, list[tuple[str,
     settings = [(f.name, f.default, f.metadata["meaning"]) for f in fields(Run) if f.name in SETTINGS]
     sections = [(f"settings of {agent}", numbers), ("settings of the run", settings)]
     if env is not None:
+        from reasonenv.mdp.make import make_mdp
+
         task, _ = parse_env_id(env)
-        defaults = {"reward": "sparse", "prompt": "auto", **task_defaults(task)}
+        defaults = {p.name: p.default for p in signature(make_mdp).parameters.values()} | task_defaults(task)
         meanings = {
-            "reward": f"{', '.join(REWARDS)}",
+            "reward": ", ".join(REWARDS),
             "max_tokens": "budget of a response (none: what suits the task)",
-            "prompt": f"{', '.join(PROMPTS)}",
+            "prompt": ", ".join(PROMPTS),
         }
         types = _environment_types(task)
         keys = [(key, defaults.get(key), meanings.get(key, types[key])) for key in types if key != "split"]

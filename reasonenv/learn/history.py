@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from reasonenv.core import Group
+from reasonenv.core import Group, Reason
 from reasonenv.learn.filters import correct
 
 PREFIX = "history."
@@ -21,11 +21,12 @@ class PassRates:
         self.counts: dict[str, tuple[int, int]] = {}  # problem id -> right, attempts
 
     def add(self, groups: Iterable[Group]) -> None:
-        """Counts the trajectories of these groups."""
+        """Counts the trajectories of these groups, but for those that could not be judged."""
         for group in groups:
-            right, attempts = self.counts.get(group.problem.id, (0, 0))
-            rows = group.trajectories
-            self.counts[group.problem.id] = (right + len(correct(rows)), attempts + len(rows))
+            rows = [t for t in group.trajectories if t.verdict.reason not in (Reason.TIMEOUT, Reason.ERROR)]
+            if rows:
+                right, attempts = self.counts.get(group.problem.id, (0, 0))
+                self.counts[group.problem.id] = (right + len(correct(rows)), attempts + len(rows))
 
     def at_least(self, rate: float) -> frozenset[str]:
         """The ids of the problems solved in this share of their attempts, or more often."""

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from reasonenv.agents.scalerl import ScaleRL, ScaleRLConfig
-from reasonenv.core import Group
+from reasonenv.core import Group, Reason, Trajectory
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Budget
 from reasonenv.learn.checkpoint import load, save
@@ -27,6 +27,17 @@ def test_rates_are_of_all_attempts_so_far(groups: list[Group]) -> None:
     assert history.at_least(0.9) == {names[2]}
     assert history.at_least(4 / 6) == {names[0], names[2]}
     assert history.at_least(0.25) == set(names)
+
+
+def test_an_answer_that_could_not_be_judged_is_no_attempt(groups: list[Group]) -> None:
+    def lost(t: Trajectory) -> Trajectory:
+        return replace(t, verdict=replace(t.verdict, correct=False, reason=Reason.TIMEOUT))
+
+    rows, history = groups[2].trajectories, PassRates()
+    history.add([replace(groups[2], trajectories=tuple(map(lost, rows)))])
+    assert history.at_least(0.9) == frozenset()
+    history.add([replace(groups[2], trajectories=(*rows[:1], *map(lost, rows[1:])))])
+    assert history.at_least(1.0) == {groups[2].problem.id}
 
 
 def test_a_history_survives_a_checkpoint(groups: list[Group], tmp_path: Path) -> None:
