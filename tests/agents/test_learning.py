@@ -73,7 +73,7 @@ def test_expert_iteration_gets_better_than_its_prior_in_a_round(
     prior: Callable[[], Policy], sums: ReasoningMDP, before: float
 ) -> None:
     policy, kind = prior(), find_agent("ei")
-    agent = kind(policy, kind.Config(lr=3e-3, samples_per_problem=8, epochs=3))
+    agent = kind(policy, kind.Config(lr=3e-3, samples_per_problem=8, solutions_per_step=8, epochs=12))
     everything = range(len(sums.task.problems))
     groups = sample_groups(make_sampler("torch", policy), sums, everything, 8, temperature=1.0, seed=("rollout",))
     agent.learn(groups, Budget(0, 1))
@@ -98,6 +98,7 @@ def test_a_resumed_scalerl_passes_over_the_same_problems(prior: Callable[[], Pol
                 raise KeyboardInterrupt
             return Evaluation({}, [])
 
+        out.mkdir(exist_ok=True)
         agent = ScaleRL(policy := prior(), numbers)
         sampler = make_sampler("torch", policy)
         fit(agent, sampler, few, iterations=5, seed=0, out=out, evaluate=evaluate, eval_every=1, quiet=True)
