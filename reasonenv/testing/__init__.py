@@ -4,7 +4,8 @@ Beneath it are the gradient that an agent takes, and a process small enough to k
 """
 
 from reasonenv.testing.gradients import gradients, scored
-from reasonenv.testing.laws import LawBroken, Report, check_agent
+from reasonenv.testing.laws import check_agent
+from reasonenv.testing.report import LawBroken, Report
 from reasonenv.testing.tiny import TabularPolicy, TinyMDP, expected_update
 
 __all__ = [
