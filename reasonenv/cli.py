@@ -55,8 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in COMMANDS:
         module = import_module(f"reasonenv.commands.{name.replace('-', '_')}")
-        epilog = f"example: {module.EXAMPLE}"
-        sub = commands.add_parser(name, help=module.HELP, description=module.HELP, epilog=epilog)
+        epilog, usual = f"example: {module.EXAMPLE}", not getattr(module, "OWN_HELP", False)
+        sub = commands.add_parser(name, help=module.HELP, description=module.HELP, epilog=epilog, add_help=usual)
         module.arguments(sub)
         sub.set_defaults(run=module.run, resumes=getattr(module, "RESUMES", False))
     return parser

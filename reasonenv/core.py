@@ -129,6 +129,7 @@ class Batch:
     values: torch.Tensor | None = None  # [B, T], of the critic at the start of the update
     returns: torch.Tensor | None = None  # [B, T], what the critic is to learn
     ref_logp: torch.Tensor | None = None  # [B, T]
+    ends: torch.Tensor | None = None  # [B, T], 1 at the last token of each step
 
     @property
     def width(self) -> int:

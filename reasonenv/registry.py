@@ -32,6 +32,7 @@ _AGENTS: dict[str, str | type] = {
     "ei": "reasonenv.agents.ei:ExpertIteration",
     "ppo": "reasonenv.agents.ppo:PPO",
     "grpo": "reasonenv.agents.grpo:GRPO",
+    "grpo_process": "reasonenv.agents.grpo_process:GRPOProcess",
     "dr_grpo": "reasonenv.agents.dr_grpo:DrGRPO",
     "dapo": "reasonenv.agents.dapo:DAPO",
     "cispo": "reasonenv.agents.cispo:CISPO",
@@ -143,12 +144,18 @@ def _factory(name: str) -> Callable[..., Task]:
 
 def task_keys(name: str) -> dict[str, str]:
     """The keyword arguments that a task takes, with their types; one without annotation has that of its default."""
-    parameters = inspect.signature(_factory(name)).parameters.values()
     return {
-        p.name: annotation_text(type(p.default) if p.annotation is p.empty else p.annotation)
-        for p in parameters
-        if p.kind is not p.VAR_KEYWORD
+        p.name: annotation_text(type(p.default) if p.annotation is p.empty else p.annotation) for p in _parameters(name)
     }
+
+
+def task_defaults(name: str) -> dict[str, Any]:
+    """The keyword arguments that a task can do without, with what it then takes."""
+    return {p.name: p.default for p in _parameters(name) if p.default is not p.empty}
+
+
+def _parameters(name: str) -> list[inspect.Parameter]:
+    return [p for p in inspect.signature(_factory(name)).parameters.values() if p.kind is not p.VAR_KEYWORD]
 
 
 def annotation_text(annotation: Any) -> str:

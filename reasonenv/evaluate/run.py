@@ -8,13 +8,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasonenv.core import Problem
 from reasonenv.errors import UserError, unknown
-from reasonenv.registry import annotation_text, find_agent, parse_env_id, task_keys
+from reasonenv.mdp.rewards import REWARDS
+from reasonenv.registry import annotation_text, find_agent, parse_env_id, task_defaults, task_keys
 from reasonenv.sampling import SAMPLERS
+from reasonenv.tasks import PROMPTS
 
 if TYPE_CHECKING:
     from reasonenv.evaluate.stats import Estimate
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
     from reasonenv.tokenizer import Tokenizer
 
 MDP_KEYS = {"reward": "str", "max_tokens": "int", "prompt": "str"}  # what an environment takes beside its task's keys
+
+
+def _setting(default: Any, meaning: str) -> Any:
+    return field(default=default, metadata={"meaning": meaning})
 
 
 @dataclass(frozen=True)
@@ -35,12 +42,12 @@ class Run:
     iterations: int = 100
     agent_keys: Mapping[str, Any] = field(default_factory=dict)  # fields of the agent's Config
     env_keys: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of the environment
-    eval_problems: int = 200  # the first ones of the test split
-    eval_samples: int = 0  # sampled answers a problem after the last iteration, for pass@k
-    eval_every: int = 10  # iterations
-    sampler: str = "torch"
-    device: str = "cpu"
-    dtype: str | None = None  # of the policy; None is float32 for small ones, bfloat16 for pretrained ones
+    eval_problems: int = _setting(200, "held-out problems: the first ones of the test split")
+    eval_samples: int = _setting(0, "sampled answers a held-out problem after the last iteration, for pass@k")
+    eval_every: int = _setting(10, "iterations between evaluations")
+    sampler: str = _setting("torch", f"who draws the responses: {' or '.join(SAMPLERS)}")
+    device: str = _setting("cpu", "of the policy: cpu, cuda, ...")
+    dtype: str | None = _setting(None, "of the policy (none: float32 for small ones, bfloat16 for pretrained ones)")
 
     def __post_init__(self) -> None:
         for name, least in {
@@ -78,6 +85,27 @@ def describe_run(agent: str, env: str, keys: Mapping[str, Any], **named: Any) ->
             raise unknown("key", key, {*types, *agent_types, *env_types})
     config(**found["agent"])  # refuses bad values now rather than after the policy is loaded
     return Run(agent, env, agent_keys=found["agent"], env_keys=found["env"], **found["run"], **named)
+
+
+def explain_keys(agent: str, env: str | None) -> list[tuple[str, list[tuple[str, Any, str]]]]:
+    """What may be set in a run of `agent` on `env`: sections of (key, default, meaning)."""
+    numbers = [(f.name, f.default, f.metadata.get("meaning", "")) for f in fields(find_agent(agent).Config)]
+    settings = [(f.name, f.default, f.metadata["meaning"]) for f in fields(Run) if f.name in SETTINGS]
+    sections = [(f"settings of {agent}", numbers), ("settings of the run", settings)]
+    if env is not None:
+        from reasonenv.mdp.make import make_mdp
+
+        task, _ = parse_env_id(env)
+        defaults = {p.name: p.default for p in signature(make_mdp).parameters.values()} | task_defaults(task)
+        meanings = {
+            "reward": ", ".join(REWARDS),
+            "max_tokens": "budget of a response (none: what suits the task)",
+            "prompt": ", ".join(PROMPTS),
+        }
+        types = _environment_types(task)
+        keys = [(key, defaults.get(key), meanings.get(key, types[key])) for key in types if key != "split"]
+        sections.append((f"settings of {env}", keys))
+    return sections
 
 
 def _environment_types(task: str) -> dict[str, str]:

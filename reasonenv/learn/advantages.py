@@ -89,6 +89,29 @@ def tail(rewards: Tensor, group: Tensor) -> Tensor:
     return per_group(rewards, group, estimate)
 
 
+def process_zscore(rewards: Tensor, ends: Tensor, group: Tensor, *, ddof: int, eps: float) -> Tensor:
+    """A_t = sum of (r_j - mean) / (std + eps) over the steps j that end at t or later: GRPO, 2402.03300.  # [B, T]
+
+    Section 4.1.3, process supervision: r_j is what step j earned, mean and std are over all steps of the group's
+    samples. `ends` [B, T] is 1 at the last token of each step. With one step a sample it is `zscore`. As in the paper a
+    step below the mean counts against every token before it, so where most steps earn nothing, more steps cost more.
+    """
+    assert rewards.shape == ends.shape, f"rewards {tuple(rewards.shape)} and ends {tuple(ends.shape)} must agree"
+    last = ends.bool() & rewards.isfinite().all(dim=1, keepdim=True)  # [B, T]
+    earned = torch.zeros_like(rewards, dtype=torch.float64)
+    for row, steps in enumerate(last):
+        # what was earned up to the end of each step, less what was up to the end of the one before
+        earned[row, steps] = rewards[row].double().cumsum(0)[steps].diff(prepend=earned.new_zeros(1))
+    for label in set(group.tolist()):
+        own = last & (group == label)[:, None]
+        r = earned[own]
+        if own.any(dim=1).sum() > 1 and r.max() - r.min() > EQUAL:
+            earned[own] = (r - r.mean()) / (r.std(correction=ddof) + eps)
+        else:
+            earned[own] = 0.0
+    return reward_to_go(earned, gamma=1.0)
+
+
 def reward_to_go(rewards: Tensor, *, gamma: float) -> Tensor:
     """G_t = r_t + gamma G_(t+1), token by token.  # [B, T]"""
     returns = torch.zeros_like(rewards, dtype=torch.float64)

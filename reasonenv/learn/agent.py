@@ -54,6 +54,7 @@ class Plan:
     samples: int = 1
     temperature: float = 1.0
     source: Literal["policy", "reference"] = "policy"
+    exclude: frozenset[str] = frozenset()  # ids of problems not to be drawn, as long as there are others
 
 
 @dataclass(frozen=True)

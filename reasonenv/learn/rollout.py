@@ -58,8 +58,9 @@ def collate(groups: Sequence[Group], *, pad: int) -> Batch:
         return out
 
     sampled = padded(lambda t: t.logprobs)
-    discount = torch.ones_like(sampled)
+    discount, ends = torch.ones_like(sampled), torch.zeros_like(sampled)
     for row, t in enumerate(rows):
+        ends[row, torch.from_numpy(t.ends)] = 1.0
         if t.terminated:
             discount[row, len(t.tokens) - 1] = 0.0
     return Batch(
@@ -73,4 +74,5 @@ def collate(groups: Sequence[Group], *, pad: int) -> Batch:
         discount=discount,
         group=torch.tensor(label),
         version=torch.tensor([t.version for t in rows]),
+        ends=ends,
     )

@@ -53,15 +53,27 @@ class Progress:
     seconds: float = field(default=0.0)
 
 
-def draw(mdp: ReasoningMDP, seed: int, position: int, count: int) -> list[int]:
-    """The problems number `position` to `position + count` of an endless shuffled walk through the task."""
-    size = len(mdp.task.problems)
+def draw(
+    mdp: ReasoningMDP, seed: int, position: int, count: int, exclude: frozenset[str] = frozenset()
+) -> tuple[list[int], int]:
+    """The next `count` problems of an endless shuffled walk through the task, and the position after them.
+
+    Those in `exclude` are passed over; where a whole epoch would be, it is walked as if nothing were excluded.
+    """
+    problems = mdp.task.problems
     chosen: list[int] = []
     while len(chosen) < count:
-        epoch, start = divmod(position + len(chosen), size)
-        order = generator(seed, "problems", epoch).permutation(size)
-        chosen += order[start : start + count - len(chosen)].tolist()
-    return chosen
+        epoch, start = divmod(position, len(problems))
+        order = generator(seed, "problems", epoch).permutation(len(problems)).tolist()
+        if exclude and all(problems[i].id in exclude for i in order):
+            exclude = frozenset()
+        for i in order[start:]:
+            position += 1
+            if not exclude or problems[i].id not in exclude:
+                chosen.append(i)
+                if len(chosen) == count:
+                    break
+    return chosen, position
 
 
 def experience(
@@ -77,8 +89,7 @@ def experience(
     count = len(mdp.task.problems) if plan.problems is None else plan.problems
 
     def more(problems: int, *path: int | str) -> list[Group]:
-        drawn = draw(mdp, seed, at.position, problems)
-        at.position += problems
+        drawn, at.position = draw(mdp, seed, at.position, problems, plan.exclude)
         if plan.source == "reference":
             progress(problems)
             return demonstrate(mdp, drawn)

@@ -15,6 +15,7 @@ from reasonenv.learn.advantages import (
     gae,
     leave_one_out,
     maxrl,
+    process_zscore,
     reward_to_go,
     tail,
     whiten,
@@ -31,7 +32,7 @@ ESTIMATORS = {
 GRADED = sorted(ESTIMATORS.keys() - {"maxrl"})  # those that take any reward
 
 
-def close(found: Tensor, expected: list[float]) -> bool:
+def close(found: Tensor, expected: list[float] | list[list[float]]) -> bool:
     """To six decimals."""
     return torch.allclose(found.double(), torch.tensor(expected, dtype=torch.float64), rtol=0, atol=6e-7)
 
@@ -265,3 +266,49 @@ def test_lambda_1_is_the_return_less_the_value_and_lambda_0_one_step(
     assert row_gae(rewards, values, ones, end=end, lam=1.0) == pytest.approx(to_go, abs=1e-5)
     step = [r + b - a for r, a, b in zip(rewards, values, after, strict=True)]
     assert row_gae(rewards, values, ones, end=end, lam=0.0) == pytest.approx(step, abs=1e-5)
+
+
+def test_process_supervision_of_two_samples_worked_by_hand() -> None:
+    # steps earn 0 and 1, and 0, 0 and 1: mean 2/5, variance (3 * 0.16 + 2 * 0.36) / 4 = 0.3, so a step that earns
+    # is worth 0.6 / sqrt(0.3), one that does not -0.4 / sqrt(0.3)
+    rewards = torch.tensor([[0.0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 0, 1]])
+    ends = torch.tensor([[0.0, 1, 0, 1, 0, 0], [1, 0, 1, 0, 0, 1]])
+    up, down = 0.6 / 0.3**0.5, -0.4 / 0.3**0.5
+    first = [up + down, up + down, up, up, 0, 0]
+    second = [up + 2 * down, up + down, up + down, up, up, up]
+    found = process_zscore(rewards, ends, torch.zeros(2), ddof=1, eps=0.0)
+    assert close(found, [first, second])
+
+
+@settings(deadline=None)  # a claim about numbers, not about time
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4), st.floats(-3, 3, width=32)), min_size=1, max_size=12))
+def test_process_supervision_of_one_step_a_sample_is_outcome_supervision(rows: list[tuple[int, int, float]]) -> None:
+    ends = torch.zeros(len(rows), 4)
+    ends[torch.arange(len(rows)), torch.tensor([length - 1 for _, length, _ in rows])] = 1
+    group, earned = torch.tensor([g for g, _, _ in rows]), torch.tensor([r for _, _, r in rows])
+    found = process_zscore(ends * earned[:, None], ends, group, ddof=1, eps=1e-6)
+    outcome = zscore(earned, group, ddof=1, eps=1e-6)
+    inside = torch.arange(4) < torch.tensor([length for _, length, _ in rows])[:, None]
+    assert torch.allclose(found, outcome[:, None] * inside, atol=1e-5)
+
+
+def test_process_supervision_counts_what_falls_within_a_step_at_its_end() -> None:
+    ends = torch.tensor([[0.0, 1, 0, 1]] * 2)
+    within, at = torch.tensor([[0.5, 0.5, 0, 2], [0, 0, 3, 0]]), torch.tensor([[0, 1.0, 0, 2], [0, 0, 0, 3]])
+    options = {"ddof": 1, "eps": 1e-6}
+    group = torch.zeros(2)
+    assert torch.allclose(process_zscore(within, ends, group, **options), process_zscore(at, ends, group, **options))
+
+
+@pytest.mark.parametrize("reward", [0.7, 1.0])
+def test_process_supervision_without_contrast_or_siblings_teaches_nothing(reward: float) -> None:
+    ends = torch.tensor([[1.0, 0, 1], [0, 1, 0], [0, 0, 1]])
+    options = {"ddof": 1, "eps": 1e-6}
+    assert not process_zscore(ends * reward, ends, torch.zeros(3), **options).any()
+    alone = process_zscore(torch.tensor([[1.0, 0, 0]]), ends[:1], torch.zeros(1), **options)
+    assert not alone.any()  # though its two steps differ
+    lost = torch.tensor([[1.0, 0, 0], [0, float("nan"), 0], [0, 0, 0.5]])
+    found, whole = (
+        process_zscore(lost[rows], ends[rows], torch.zeros(len(rows)), **options) for rows in ([0, 1, 2], [0, 2])
+    )
+    assert torch.equal(found, torch.stack([whole[0], torch.zeros(3), whole[1]]))

@@ -83,6 +83,13 @@ def test_one_step_is_the_gradient_of_the_log_likelihood_weighted_by_hand(policy:
     assert same(step(policy, groups, beta=0), expected)
 
 
+def test_a_batch_marks_where_steps_end(policy: Policy, groups: list[Group]) -> None:
+    batch, rows = GRPO(policy).batch(groups), [t for g in groups for t in g.trajectories]
+    assert batch.ends is not None
+    assert [row.nonzero()[:, 0].tolist() for row in batch.ends] == [t.ends.tolist() for t in rows]
+    assert max(len(t.ends) for t in rows) > 2
+
+
 def test_minibatches_and_epochs_are_counted_as_updates(policy: Policy, groups: list[Group]) -> None:
     agent = GRPO(policy, GRPOConfig(epochs=2, minibatches=3, lr=1e-5))
     metrics = agent.learn(groups, Budget(0, 1))

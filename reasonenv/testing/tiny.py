@@ -1,7 +1,7 @@
-"""What a user needs to prove an agent: the gradient that it takes, and a process small enough to know all of it.
+"""A process small enough to know all of it, and a policy that is a table over it.
 
-On `TinyMDP` the mean of an agent's stochastic update is a finite sum over all groups of responses, and the gradient of
-any objective is exact, so the two can be compared to the last digit: see `expected_update`.
+The mean of an agent's stochastic update is then a finite sum over all groups of responses, and the gradient of any
+objective is exact, so the two can be compared to the last digit: see `expected_update`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import copy
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations_with_replacement, product
 
@@ -20,57 +20,12 @@ from torch import Tensor, nn
 
 from reasonenv.core import Batch, Group, Problem, Reason, Role, Trajectory, Verdict
 from reasonenv.errors import UserError
-from reasonenv.learn.agent import Agent, Budget
-from reasonenv.learn.optimizer import Optimizer
-from reasonenv.learn.rollout import collate
+from reasonenv.learn.agent import Agent
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.states import States
 from reasonenv.seeding import generator
+from reasonenv.testing.gradients import gradients, scored
 from reasonenv.tokenizer import Tokenizer
-
-
-class _Still(Optimizer):
-    """Keeps the gradient of each step and leaves the weights alone."""
-
-    steps: tuple[Tensor, ...] = ()
-
-    def step(self, lr: float, *, loss: float = 0.0) -> float:
-        gradient = torch.cat([(torch.zeros_like(m) if m.grad is None else m.grad).flatten() for m in self.masters])
-        self.steps = (*self.steps, gradient.detach().cpu())
-        self._adamw.zero_grad(set_to_none=True)
-        return float(gradient.norm())
-
-
-def gradients(agent: Agent, groups: Sequence[Group], budget: Budget | None = None) -> tuple[Tensor, ...]:
-    """The gradient [parameters] of each optimiser step of `agent.learn(groups)`, all at the policy as it is now.
-
-    Nothing is clipped and nothing moves; the agent has its own optimiser back afterwards.
-    """
-    c = agent.config
-    own, still = agent.optimizer, _Still(agent.parameters(), lr=c.lr, max_grad_norm=1.0, weight_decay=0.0)
-    agent.optimizer = still
-    try:
-        agent.learn(groups, budget or Budget(0, 1))
-    finally:
-        agent.optimizer = own
-    return still.steps
-
-
-def scored(policy: Policy, groups: Sequence[Group], *, temperature: float = 1.0) -> list[Group]:
-    """The same trajectories with the log-probs that a sampler of `policy` would have given them."""
-    batch = collate(groups, pad=policy.tokenizer.eos_id)
-    logp, _ = policy.score(batch, tokens_per_microbatch=8192, temperature=temperature)
-    rows = iter(logp.numpy())
-    return [
-        replace(
-            group,
-            trajectories=tuple(
-                replace(t, logprobs=next(rows)[: len(t.tokens)] * (t.roles != 0)) for t in group.trajectories
-            ),
-        )
-        for group in groups
-    ]
-
 
 Response = tuple[int, ...]
 
