@@ -42,8 +42,7 @@ class Pool:
         Waits for a free worker first; the clock starts when the work does.
         """
         with self._free:
-            with self._lock:
-                worker = self._idle.pop() if self._idle else None
+            worker = self._living()
             if worker is None:
                 worker = _Worker(self.megabytes)
                 with self._lock:
@@ -59,6 +58,17 @@ class Pool:
                     else:
                         self._idle.append(worker)
             return reason or Reason.ERROR
+
+    def _living(self) -> _Worker | None:
+        """An idle worker, if there is one; those that were killed while they idled cost no verdict."""
+        with self._lock:
+            while self._idle:
+                worker = self._idle.pop()
+                if worker.alive:
+                    return worker
+                self._all.discard(worker)
+                worker.stop()
+        return None
 
     def close(self) -> None:
         """Ends all workers. A comparison under way in another thread becomes an `error`."""
@@ -112,6 +122,10 @@ class _Worker:
                 return ""
             line += piece
         return line.decode().strip()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
 
     def kill(self) -> None:
         self._process.kill()
