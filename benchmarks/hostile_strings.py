@@ -24,7 +24,7 @@ from reasonenv.verify.programs import UnitTests, verify_code
 
 THREADS = 8
 TIMEOUT = 5.0  # seconds for one comparison, and for all tests of one program
-GOLDS = ("18", r"2\sqrt{3}", "x^2+7x+1", r"\{1,2\}", "(0,1)", "B")
+GOLDS = ("18", r"2\sqrt{3}", "x^2+7x+1", r"\{1,2\}", "(0,1)")
 PIECES = (
     *(
         "9**9",
@@ -116,7 +116,9 @@ def main() -> None:
         text, kind = job
         if kind == "code":
             return kind, verify_code(text, problem, TIMEOUT)
-        return kind, grade(text, rng.choice(GOLDS[:-1]) if kind != "choice" else "B", kind=kind, timeout=TIMEOUT)
+        return kind, grade(
+            text, {"numeric": "18", "choice": "B"}.get(kind) or rng.choice(GOLDS), kind=kind, timeout=TIMEOUT
+        )
 
     kinds = ("math", "math", "math", "numeric", "choice")
     texts = list(responses(arguments.strings - arguments.programs, rng))

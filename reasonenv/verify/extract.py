@@ -20,7 +20,10 @@ _LINE_END = re.compile(r"\n")
 _SENTENCE_END = re.compile(r"\n|[.;](?=\s)")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # \{ is a character, not a brace
 # What makes a number part of a larger expression: a variable, root or constant behind it ("2p", "2\\pi", "2 sqrt(3)"),
-_ALGEBRA = rf"(?![{UNIT_LETTERS}])[A-Za-z](?![A-Za-z])|\s*+(?:\^|[π√]|\\(?:pi|sqrt|[dt]?frac|cdot|times)(?![A-Za-z])|(?:pi|sqrt)\b)"
+_ALGEBRA = (
+    rf"(?![{UNIT_LETTERS}])[A-Za-z](?![A-Za-z])"
+    r"|\s*+(?:\^|[π√]|\\(?:pi|sqrt|[dt]?frac|cdot|times)(?![A-Za-z])|(?:pi|sqrt)\b)"
+)
 _IS_FACTOR = re.compile(_ALGEBRA)
 # .. an operator and an operand, or a bracket,
 _GOES_ON = re.compile(rf"\(|{_ALGEBRA}|\s*+[-+*/×÷−–^]\s*+(?:[$(]|\.?[0-9]|[A-Za-z](?![A-Za-z]))")
