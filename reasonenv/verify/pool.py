@@ -17,6 +17,7 @@ import threading
 from time import monotonic
 
 from reasonenv.core import Reason
+from reasonenv.verify.turns import Turns
 
 TIMEOUT = 5.0  # seconds for one comparison
 MEGABYTES = 2048  # of address space, a worker
@@ -31,7 +32,7 @@ class Pool:
     def __init__(self, workers: int | None = None, megabytes: int = MEGABYTES) -> None:
         self.workers = workers or os.cpu_count() or 1
         self.megabytes = megabytes
-        self._free = threading.Semaphore(self.workers)
+        self._turns = Turns(self.workers)
         self._lock = threading.Lock()
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
@@ -41,7 +42,7 @@ class Pool:
 
         Waits for a free worker first; the clock starts when the work does.
         """
-        with self._free:
+        with self._turns:
             worker = self._living()
             if worker is None:
                 worker = _Worker(self.megabytes)

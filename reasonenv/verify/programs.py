@@ -23,7 +23,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from typing import IO, Any
 
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.errors import UserError
+from reasonenv.verify.turns import Turns
 
 SECONDS = 4  # of CPU, for each process; who uses them up is wrong, as before any judge of programs
 MEGABYTES = 1024  # of address space, for each process
@@ -43,7 +43,7 @@ MAX_OUTPUT = 1 << 20  # bytes that a program may print
 
 _BLOCK = re.compile(r"```[ \t]*(?:python3?|py)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 _PROGRAM = Path(__file__).with_name("sandbox.py")
-_free = threading.Semaphore(os.cpu_count() or 1)  # solutions at once; each may have two processes
+_turns = Turns(os.cpu_count() or 1)  # solutions at once; each may have two processes
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _warn() -> None:
 
 def _judge(code: str, tests: UnitTests, timeout: float) -> Reason:
     limits = {"seconds": tests.seconds, "megabytes": tests.megabytes}
-    with _free:
+    with _turns:
         deadline = monotonic() + timeout
         try:
             with _sandbox() as sandbox:
@@ -173,9 +173,9 @@ def _by_examples(sandbox: _Sandbox, code: str, tests: UnitTests, limits: dict[st
 
 
 def _forget() -> None:
-    """A forked child has its own run: threads that hold the copied semaphore exist in its parent only."""
-    global _free
-    _free = threading.Semaphore(os.cpu_count() or 1)
+    """A forked child has its own run: the threads that wait at the copied gate exist in its parent only."""
+    global _turns
+    _turns = Turns(os.cpu_count() or 1)
 
 
 os.register_at_fork(after_in_child=_forget)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from reasonenv.core import Reason
 from reasonenv.errors import UserError
 from reasonenv.verify.grade import grade, grade_many
 from reasonenv.verify.pool import Pool
+from reasonenv.verify.turns import Turns
 
 PATIENCE = 60.0  # seconds
 ROOT, HALF_ROOT = r"\frac{1}{\sqrt{3}}", r"\frac{\sqrt{3}}{3}"
@@ -70,6 +72,24 @@ def test_workers_killed_from_outside_cost_at_most_what_they_work_on() -> None:
         assert pool.compare(ROOT, HALF_ROOT, PATIENCE) is Reason.CORRECT
     finally:
         pool.close()
+
+
+def test_nobody_overtakes_at_the_gate() -> None:
+    turns, served = Turns(1), list[int]()
+
+    def come(number: int) -> None:
+        with turns:
+            served.append(number)
+
+    threads = [threading.Thread(target=come, args=(number,)) for number in range(8)]
+    with turns:
+        for number, thread in enumerate(threads):
+            thread.start()
+            while len(turns._waiting) <= number:
+                time.sleep(0.001)
+    with turns:  # who comes back at once finds all the others before it
+        assert served == list(range(8))
+    assert turns._free == 1
 
 
 def _ask_pool(queue: Any) -> None:
