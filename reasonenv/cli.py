@@ -11,15 +11,8 @@ from typing import NoReturn
 
 from reasonenv.errors import UserError
 
-COMMANDS = (
-    "list",
-    "play",
-    "train",
-    "eval",
-    "bench",
-    "report",
-    "audit-verifier",
-)  # files of `reasonenv/commands`, in the order of --help
+# Files of `reasonenv/commands`, in the order of --help.
+COMMANDS = ("list", "play", "train", "eval", "bench", "report", "audit-verifier")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,6 +22,11 @@ PATIENCE = 60.0  # seconds; the tests are about verdicts, also on a machine that
 CORPUS = corpus()  # no false accept and few false rejects: tests/verify/test_audit.py
 
 
+def test_every_gold_of_the_corpus_can_be_read_and_is_itself() -> None:
+    # an unreadable gold would make an unequal pair pass for the wrong reason
+    assert [trial.gold for trial in CORPUS if compare(trial.gold, trial.gold) is not Reason.CORRECT] == []
+
+
 def test_unequal_pairs_stay_unequal_the_other_way_round() -> None:
     unequal = [trial for trial in CORPUS if not trial.right]
     texts = [rf"\boxed{{{trial.gold}}}" for trial in unequal]
