@@ -1,8 +1,8 @@
 """Hostile responses to all verifiers from 8 threads: none may crash, hang beyond its limit, or be accepted.
 
 Nested braces, power towers, megabyte numbers, bait for slow regular expressions, digits of other scripts, NUL bytes,
-random bytes, and code that forks, writes, opens sockets and allocates 10 GB. Prints the verdicts, whatever was accepted,
-the throughput, the slowest verdict (with its wait for a free worker) and the peak memory of this process, the responses
+random text, and code that forks, writes, opens sockets and allocates 10 GB. Prints verdicts, whatever was accepted,
+the throughput, the slowest verdict (its wait for a worker included) and the peak memory of this process, the responses
 included; that of its children is limited (`pool.MEGABYTES`, 256 MB a program). The last line is one JSON object.
 """
 
