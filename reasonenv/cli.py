@@ -11,7 +11,8 @@ from typing import NoReturn
 
 from reasonenv.errors import UserError
 
-COMMANDS = ("list", "play", "train", "eval", "bench", "report", "compare", "diff")  # files of `reasonenv/commands`
+# Files of `reasonenv/commands`, in the order of --help.
+COMMANDS = ("list", "play", "check", "train", "eval", "bench", "report", "compare", "diff", "audit-verifier")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ import pytest
 from reasonenv.agents.grpo import GRPOConfig
 from reasonenv.cli import main
 
-COMMANDS = ("", "list", "play", "train", "eval", "bench", "bench run", "bench report", "report")
+COMMANDS = ("", "list", "play", "train", "eval", "bench", "bench run", "bench report", "report", "audit-verifier")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
