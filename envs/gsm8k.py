@@ -9,6 +9,11 @@ Size: 7,473 train and 1,319 test problems, 2 to 8 steps each; every answer is an
 
 The published text marks each calculation (`$<<12/60=0.2>>0.2`). The marks are taken out of the steps, which are what a
 model imitates, and kept in `meta["annotated"]`, line for line.
+
+`socratic=True` reads the other published form (`train_socratic.jsonl`, `test_socratic.jsonl`): the same problems and
+answers, each step behind the question that it answers, "How much did she earn? ** Working 50 minutes, ..".
+
+For few-shot prompts: the shortest training problems of 2, 3 and 4 steps.
 """
 
 from __future__ import annotations
@@ -28,19 +33,35 @@ SPLITS = ("test", "train")
 _ANNOTATION = re.compile(r"<<[^<>\n]*>>")
 
 
-def gsm8k(*, split: str = "train", data: str | Path | None = None, limit: int | None = None) -> Task:
+def gsm8k(
+    *, split: str = "train", socratic: bool = False, data: str | Path | None = None, limit: int | None = None
+) -> Task:
     """GSM8K, split `train` or `test`; `data` as in `reasonenv.data.records`; `limit` keeps the first problems only.
 
+    Where `data` is one file it is that split, and there are no few-shot examples beside a `test`.
     Raises `UserError` for an unknown split, missing data, a broken line or a limit below 1.
     """
     if split not in SPLITS:
         raise unknown("gsm8k split", split, SPLITS)
-    source = Source(f"gsm8k/{split}.jsonl", "openai/gsm8k", (f"main/{split}/0000.parquet",))
-    problems = [_problem(f"gsm8k/{split}/{i}", record) for i, record in enumerate(records(source, data))]
-    return Task("GSM8K", split, first(problems, limit), verify_math, max_tokens=256)
+    config, tail = ("socratic", "_socratic") if socratic else ("main", "")
+
+    def problems(split: str) -> list[Problem]:
+        source = Source(f"gsm8k/{split}{tail}.jsonl", "openai/gsm8k", (f"{config}/{split}/0000.parquet",))
+        return [read_problem(f"gsm8k/{split}/{i}", record) for i, record in enumerate(records(source, data))]
+
+    found = problems(split)
+    lone = data is not None and Path(data).expanduser().is_file()
+    shown = found if split == "train" else [] if lone else problems("train")
+    return Task("GSM8K", split, first(found, limit), verify_math, max_tokens=256, examples=_examples(shown))
 
 
-def _problem(id: str, record: Record) -> Problem:
+def _examples(train: list[Problem]) -> tuple[Problem, ...]:
+    shortest = sorted(train, key=lambda problem: len(problem.question) + len("".join(problem.steps)))
+    return tuple(p for steps in (2, 3, 4) for p in [p for p in shortest if len(p.steps) == steps][:1])
+
+
+def read_problem(id: str, record: Record) -> Problem:
+    """One record with a `question`, and an `answer` of annotated steps that ends in `#### ` and one number."""
     solution, mark, answer = record.text("answer").rpartition("#### ")
     if not mark or parse_number(answer) is None:
         raise UserError(

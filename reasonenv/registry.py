@@ -23,8 +23,16 @@ from reasonenv.tasks import Task
 GRANULARITIES = ("Token", "Step", "Response")
 
 _TASKS: dict[str, str | Callable[..., Task]] = {
+    "AIME": "reasonenv.envs.competition:aime",
+    "ARC": "reasonenv.envs.arc:arc",
+    "ASDiv": "reasonenv.envs.asdiv:asdiv",
     "Chain": "reasonenv.envs.chain:chain",
+    "Countdown": "reasonenv.envs.countdown:countdown",
     "GSM8K": "reasonenv.envs.gsm8k:gsm8k",
+    "GSMSymbolic": "reasonenv.envs.gsm_symbolic:gsm_symbolic",
+    "MATH": "reasonenv.envs.competition:math",
+    "MATH500": "reasonenv.envs.competition:math500",
+    "MultiArith": "reasonenv.envs.multiarith:multiarith",
     "SVAMP": "reasonenv.envs.svamp:svamp",
 }
 _AGENTS: dict[str, str | type] = {
