@@ -6,7 +6,7 @@ through `register_task` and `register_agent`, and a command line through `module
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from typing import Any
 import gymnasium
 
 from reasonenv.errors import UserError, unknown
+from reasonenv.generators import NAMES
 from reasonenv.tasks import Task
 
 GRANULARITIES = ("Token", "Step", "Response")
@@ -80,6 +81,8 @@ def register_all() -> None:
         _TASKS.setdefault(plugin.name, plugin.value)
     for plugin in entry_points(group="reasonenv.agents"):
         _AGENTS.setdefault(plugin.name, plugin.value)
+    if importlib.util.find_spec("reasoning_gym"):
+        _TASKS.update({f"RG-{name}": f"reasonenv.envs.rg:{name}" for name in NAMES})
     for name, entry_point in list(_TASKS.items()):
         register_task(name, entry_point)
 
