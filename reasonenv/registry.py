@@ -143,7 +143,9 @@ def find_agent(name: str) -> Any:
     return agent
 
 
-def _factory(name: str) -> Callable[..., Task]:
+def _factory(name: str | Callable[..., Task]) -> Callable[..., Task]:
+    if not isinstance(name, str):
+        return name
     if ":" not in name and name not in _TASKS:
         raise unknown("task", name, _TASKS)
     entry_point = name if ":" in name else _TASKS[name]
@@ -151,7 +153,7 @@ def _factory(name: str) -> Callable[..., Task]:
     return factory
 
 
-def task_keys(name: str) -> dict[str, str]:
+def task_keys(name: str | Callable[..., Task]) -> dict[str, str]:
     """The keyword arguments that a task takes, with their types; one without annotation has that of its default."""
     parameters = inspect.signature(_factory(name)).parameters.values()
     return {
@@ -166,8 +168,11 @@ def annotation_text(annotation: Any) -> str:
     return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
-def make_task(name: str, **knobs: Any) -> Task:
-    """The task called `name`, or at `module:name`, made with `knobs`. An unknown knob is an error with suggestions."""
+def make_task(name: str | Callable[..., Task], **knobs: Any) -> Task:
+    """The task called `name`, or at `module:name`, or of a factory, made with `knobs`.
+
+    An unknown knob is an error with suggestions.
+    """
     for knob in knobs:
         if knob not in task_keys(name):
             raise unknown(f"key of {name}", knob, [*task_keys(name), "tokenizer", "reward", "max_tokens", "prompt"])
