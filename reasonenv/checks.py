@@ -46,8 +46,8 @@ def check_task(
 ) -> list[Check]:
     """Every claim about a task: a registered name, `module:factory`, `file.py:factory`, or a factory itself.
 
-    `knobs` are the task's own and `reward=`, `max_tokens=` and `prompt=` of the environment. At most `sample` problems of
-    a split are looked at. Raises `UserError` for an unknown task or knob, missing data, or a sample below 1.
+    `knobs` are the task's own and `reward=`, `max_tokens=` and `prompt=` of the environment. At most `sample` problems
+    of a split are looked at. Raises `UserError` for an unknown task or knob, missing data, or a sample below 1.
     """
     if sample < 1:
         raise UserError(f"sample is {sample}; it must be at least 1")

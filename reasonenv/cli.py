@@ -23,7 +23,7 @@ COMMANDS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command line and returns its exit code: 0, what the command says, 2 for a user's mistake, 130 after Ctrl-C."""
+    """Runs one command line and returns its exit code: the command's own, 2 for a user's mistake, 130 after Ctrl-C."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if os.getcwd() not in sys.path:  # `python -m` puts it there: a user's module:name is found either way

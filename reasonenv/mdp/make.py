@@ -53,7 +53,10 @@ def make_mdp(
     prompt: str = "auto",
     **knobs: Any,
 ) -> ReasoningMDP:
-    """The process of a registered task, or of a factory of tasks. What is not named here (`split`, `data`, `operands`, ...) goes to the task."""
+    """The process of a registered task, or of a factory of tasks.
+
+    What is not named here (`split`, `data`, `operands`, ...) goes to the task.
+    """
     return ReasoningMDP(
         make_task(task, **knobs), resolve_tokenizer(tokenizer), reward=reward, max_tokens=max_tokens, prompt=prompt
     )
