@@ -35,9 +35,9 @@ def gsm_symbolic(
     if variant not in VARIANTS:
         raise unknown("gsm_symbolic variant", variant, VARIANTS)
     source = Source(f"gsm_symbolic/{VARIANTS[variant]}", "apple/GSM-Symbolic", (f"{variant}/test/0000.parquet",))
-    problems = [
-        read_problem(f"gsm_symbolic/{variant}/{i}", record)
-        for i, record in enumerate(records(source, data))
-        if split == "all" or in_test(record.number("original_id"), one_in=5) == (split == "test")
-    ]
+    problems = []
+    for i, record in enumerate(records(source, data)):
+        held_out = in_test(record.number("original_id"), one_in=5)
+        if split == "all" or held_out == (split == "test"):
+            problems.append(read_problem(f"gsm_symbolic/{variant}/{i}", record))
     return Task("GSMSymbolic", split, first(problems, limit), verify_math, max_tokens=256)

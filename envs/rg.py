@@ -1,7 +1,7 @@
 """RG-<name>: the procedural generators of the reasoning-gym package, each with its own scoring (arXiv:2505.24760).
 
 Source: github.com/open-thought/reasoning-gym, licence Apache-2.0; `pip install reasoning-gym`. Size: as many problems
-as are asked for. Every field of a generator's configuration is a knob of its task: `RG-leg_counting` takes `max_animals=4`.
+as are asked for. The fields of a generator's configuration are knobs of its task: `RG-leg_counting max_animals=4`.
 
     question   Your task is to count how many legs there are in total when given a list of animals. ...
     answer     18

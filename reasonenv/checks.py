@@ -8,10 +8,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
+import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.utils.env_checker import check_env
 
 from reasonenv.core import Completion, Problem, Reason, Trajectory
 from reasonenv.errors import UserError
@@ -208,12 +211,11 @@ def _prompts(subject: _Subject) -> str:
 
 
 def _gymnasium(subject: _Subject) -> str:
-    from gymnasium.utils.env_checker import check_env
-
     for granularity in GRANULARITIES:
+        spec = EnvSpec("reasonenv/Checked-v0", entry_point=partial(ReasoningEnv, subject.mdp, granularity))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            check_env(ReasoningEnv(subject.mdp, granularity))
+            check_env(gymnasium.make(spec).unwrapped)
     return f"check_env has nothing to say at {len(GRANULARITIES)} granularities"
 
 

@@ -1,4 +1,4 @@
-"""A task from a user's own problems: three lines, any format, splits that are disjoint, errors that say what to mend."""
+"""A task from a user's own problems: three lines, any format, disjoint splits, and errors that say what to mend."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def test_splits_are_disjoint_whole_and_independent_of_order() -> None:
 
 
 def test_every_format_gives_the_same_problems(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text('{"q": "1+1?", "a": 2, "s": "1+1=2"}\n{"q": "a, b", "a": "x", "s": ["so", "x"]}\n')
+    (tmp_path / "a.jsonl").write_text(
+        '{"q": "1+1?", "a": 2, "s": "1+1=2"}\n{"q": "a, b", "a": "x", "s": ["so", "x"]}\n'
+    )
     (tmp_path / "a.json").write_text('[{"q": "1+1?", "a": 2, "s": ["1+1=2"]}, {"q": "a, b", "a": "x", "s": "so\\nx"}]')
     (tmp_path / "a.csv").write_text('q,a,s\n1+1?,2,1+1=2\n"a, b",x,"so\nx"\n')
     rows = [{"q": "1+1?", "a": 2, "s": ["1+1=2"]}, {"q": "a, b", "a": "x", "s": ["so", "x"]}]
@@ -51,12 +53,12 @@ def test_every_format_gives_the_same_problems(tmp_path: Path) -> None:
     found = []
     for source in sources:
         make = from_problems(source, question="q", answer="a", steps="s", test=0.5)
-        found.append({make(split=split).problems[0] for split in ("train", "test")})
+        found.append(sorted((make(split=split).problems[0] for split in ("train", "test")), key=lambda p: p.id))
     assert found[0] == found[1] == found[2] == found[3]
-    assert {(p.question, p.answer, p.steps) for p in found[0]} == {
+    assert [(p.question, p.answer, p.steps) for p in found[0]] == [
         ("1+1?", "2", ("1+1=2",)),
         ("a, b", "x", ("so", "x")),
-    }
+    ]
 
 
 def test_the_verifier_is_a_kind_or_a_function() -> None:

@@ -42,7 +42,9 @@ LINES: dict[str, list[dict[str, object]]] = {
     "multiarith/MultiArith.json": [
         {"iIndex": n, "sQuestion": f"{who} has {n} bags of 3. How many?", "lEquations": [f"X=({n}*3)"]}
         | {"lSolutions": [3.0 * n]}
-        for n, who in enumerate(("Ann", "Bo", "Cy", "Di", "Ed", "Fay", "Gus", "Hal", "Ida", "Jo", "Kim", "Lee"), start=2)
+        for n, who in enumerate(
+            ("Ann", "Bo", "Cy", "Di", "Ed", "Fay", "Gus", "Hal", "Ida", "Jo", "Kim", "Lee"), start=2
+        )
     ],
     "gsm_symbolic/GSM_symbolic.jsonl": [
         {"id": i, "instance": i, "original_id": template, "question": f"Ann {template} has {i} and 1 more?"}

@@ -25,7 +25,9 @@ SOME = Problem("c", "?", "3+7", (), {"numbers": [3, 7, 25], "target": 10, "use_a
     numbers=st.integers(2, 6),
     use_all=st.booleans(),
 )
-def test_every_gold_verifies_follows_from_its_steps_and_fits(split: str, seed: int, numbers: int, use_all: bool) -> None:
+def test_every_gold_verifies_follows_from_its_steps_and_fits(
+    split: str, seed: int, numbers: int, use_all: bool
+) -> None:
     task = countdown(split=split, size=3, seed=seed, numbers=numbers, use_all=use_all)
     for problem in task.problems:
         assert task.verify(reference_solution(problem), problem).correct
