@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 from reasonenv.core import Problem
 from reasonenv.data import Record, Source, find, first, read
@@ -53,7 +54,7 @@ def asdiv(*, split: str = "train", data: str | Path | None = None, limit: int | 
 def _problem(i: int, record: Record, answer: str) -> Problem:
     formula = record.fields.get("formula") or ""
     steps = (formula,) if step_value(formula) == parse_number(answer) else ()  # 5 = 5, and not "x+2=7;x=5"
-    meta = {key: record.fields[key] for key in ("solution_type", "grade") if key in record.fields}
+    meta: dict[str, Any] = {key: record.fields[key] for key in ("solution_type", "grade") if key in record.fields}
     return Problem(f"asdiv/{i}", f"{record.text('body')} {record.text('question')}", answer, steps, meta)
 
 

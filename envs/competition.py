@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from reasonenv.core import Problem, Verdict
 from reasonenv.data import Record, Source, first, records
@@ -98,7 +99,9 @@ def _problem(id: str, record: Record) -> Problem:
     solution = record.text("solution")
     answer = record.text("answer") if "answer" in record.fields else _boxed(solution, record.where)
     steps = tuple(line.strip() for line in solution.split("\n") if line.strip())
-    meta = {key: record.fields[key] for key in ("level", "type", "subject", "unique_id", "url") if key in record.fields}
+    meta: dict[str, Any] = {
+        key: record.fields[key] for key in ("level", "type", "subject", "unique_id", "url") if key in record.fields
+    }
     return Problem(id, record.text("problem"), " ".join(answer.split()), steps, meta)
 
 

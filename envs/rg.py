@@ -16,6 +16,7 @@ checked first, and an answer that is more than numbers, words and operators is `
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import fields
@@ -38,6 +39,8 @@ BLOCK = (
 EXAMPLES = 2  # training problems that a few-shot prompt shows
 INSTRUCTION = "Think step by step. End with the answer alone, after ####."
 
+Verify = Callable[[str, Problem], Verdict]
+
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _EVALUATED = {"binary_matrix", "n_queens", "number_sorting", "spiral_matrix", "string_insertion"}  # by eval
 _PARSED = {"countdown", "intermediate_integration", "polynomial_multiplication", "puzzle24", "simple_integration"}
@@ -46,7 +49,7 @@ _MATHS = re.compile(
     r"(?:[0-9]{1,9}|[-+/().,|\s]|(?<!\))(?:\*\*|\^)\(?-?[0-9]{1,2}(?![0-9])|\*(?!\*)"
     r"|(?:a?(?:sin|cos|tan)h?|exp|log|ln|sqrt|pi|[a-zA-Z])(?![A-Za-z]))*"
 )
-_SHOWN = ("example_answer", "example_correct_answer")  # where several answers are right, one of them
+_SHOWN = ("example_answer", "example_correct_answer", "possible_answer")  # where several answers are right, one of them
 
 
 def __getattr__(name: str) -> Callable[..., Task]:
@@ -62,22 +65,27 @@ def generator_task(name: str) -> Callable[..., Task]:
     Raises `UserError` if reasoning-gym is not installed or has no such generator.
     """
     try:
-        known = import_module("reasoning_gym.factory").DATASETS if import_module("reasoning_gym") else {}
+        known: dict[str, tuple[Any, Any]] = import_module("reasoning_gym.factory").DATASETS
     except ImportError:
         raise UserError(f"RG-{name} needs the package reasoning-gym; pip install reasoning-gym") from None
     if name not in known:
         raise unknown("reasoning-gym generator", name, known)
+    make, config_class = known[name]
 
     def factory(*, split: str = "train", size: int | None = None, seed: int = 0, **config: Any) -> Task:
         if split not in SIZES:
             raise unknown("reasoning-gym split", split, SIZES)
-        wanted, train = (_Generator(name, *known[name], part, seed, config) for part in (split, "train"))
-        shown = tuple(p for p in Procedural(EXAMPLES, train.problem) if p.answer)
-        problems = Procedural(SIZES[split] if size is None else size, wanted.problem)
-        return Task(f"RG-{name}", split, problems, wanted.verify, INSTRUCTION, 1024, shown)
+
+        def problems(split: str, size: int) -> tuple[Procedural, Verify]:
+            generator = _Generator(name, make, config_class, split, seed, config)
+            return Procedural(size, generator.problem), generator.verify
+
+        wanted, verify = problems(split, SIZES[split] if size is None else size)
+        shown = wanted[:EXAMPLES] if split == "train" else problems("train", EXAMPLES)[0][:]
+        return Task(f"RG-{name}", split, wanted, verify, INSTRUCTION, 1024, tuple(p for p in shown if p.answer))
 
     own = {"split": "str", "size": "int | None", "seed": "int"}
-    entries = {f.name: f.type for f in fields(known[name][1]) if f.name not in own}
+    entries = {f.name: f.type for f in fields(config_class) if f.name not in own}
     defaults = {"split": "train", "size": None, "seed": 0}
     factory.__signature__ = Signature(  # type: ignore[attr-defined]
         [
@@ -121,6 +129,7 @@ class _Generator:
         answer = entry["answer"]
         if answer is None:
             answer = next((entry["metadata"][key] for key in _SHOWN if key in entry["metadata"]), "")
+            answer = json.dumps(answer) if isinstance(answer, dict) else answer
         meta = {"entry": entry, "block": number}
         return Problem(f"rg/{self.name}/{self.split}/{self.seed}/{index}", question, str(answer), (), meta)
 

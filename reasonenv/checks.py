@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -55,7 +55,7 @@ def check_task(
     if sample < 1:
         raise UserError(f"sample is {sample}; it must be at least 1")
     knobs.pop("split", None)
-    settings = {key: knobs.pop(key) for key in ("reward", "max_tokens", "prompt") if key in knobs}
+    settings: dict[str, Any] = {key: knobs.pop(key) for key in ("reward", "max_tokens", "prompt") if key in knobs}
     subject = _Subject(task, sample, resolve_tokenizer(tokenizer), settings, knobs)
     subject.splits  # noqa: B018  # what the user can mend is told before any check
     return [_checked(name, claim, subject) for name, claim in CLAIMS.items()]
@@ -104,7 +104,7 @@ class _Subject:
             endless = (gold * mdp.max_tokens)[: mdp.max_tokens]
             for tokens in ([*gold, eos], [*wrong, eos], [*gold[: len(gold) // 2], eos], endless):
                 taken = np.array(tokens[: mdp.max_tokens], dtype=np.int64)
-                stop = "eos" if taken[-1] == eos else "length"
+                stop: Literal["eos", "length"] = "eos" if taken[-1] == eos else "length"
                 found.append(mdp.trajectory(i, Completion(taken, np.zeros(len(taken), dtype=np.float32), stop, 0, 0)))
         return found
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from reasonenv.checks import check_task
-from reasonenv.core import Reason
+from reasonenv.core import Problem, Reason
 from reasonenv.errors import UserError
 from reasonenv.generators import NAMES
 from reasonenv.registry import make_task, task_keys, tasks
@@ -18,7 +19,7 @@ from reasonenv.tasks import reference_solution
 pytest.importorskip("reasoning_gym", reason="reasoning-gym is optional")
 from reasoning_gym.factory import DATASETS
 
-SLOW = {"acre"}  # seconds for its first problem: it makes thousands at once
+SLOW = {"acre", "arc_agi", "futoshiki", "knight_swap"}  # a second or more for their first problem
 
 
 def test_the_list_of_names_is_that_of_the_package() -> None:
@@ -33,14 +34,22 @@ def test_listing_them_imports_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - SLOW))
-def test_golds_verify_and_problems_are_functions_of_their_seed(name: str) -> None:
-    task = make_task(f"RG-{name}", size=2)
-    for problem in task.problems:
-        if problem.answer:
-            assert task.verify(reference_solution(problem), problem).reason is Reason.CORRECT
-        assert not task.verify("I do not know.", problem).correct
-    again = make_task(f"RG-{name}", size=1).problems[0]
-    assert replace(again, meta={}) == replace(task.problems[0], meta={})
+def test_the_answer_of_every_generator_gets_full_marks_from_it(name: str) -> None:
+    task = make_task(f"RG-{name}", size=1)
+    (problem,) = task.problems
+    assert task.verify("I do not know.", problem).reason is Reason.NO_ANSWER
+    if problem.answer or name not in {"boxnet", "rush_hour"}:  # these two only score
+        assert task.verify(reference_solution(problem), problem).reason is Reason.CORRECT
+
+
+@pytest.mark.parametrize("name", ["ab", "gsm_symbolic", "word_ladder"])
+def test_a_problem_is_a_function_of_seed_split_and_index(name: str) -> None:
+    def made(**knobs: Any) -> list[Problem]:
+        return [replace(p, meta={}) for p in make_task(f"RG-{name}", **knobs).problems]
+
+    assert made(size=3)[:2] == made(size=2)
+    assert made(size=2) != made(size=2, seed=1)
+    assert not {p.question for p in made(size=5)} & {p.question for p in made(size=5, split="test")}
 
 
 @pytest.mark.parametrize("name", ["leg_counting", "mini_sudoku"])
