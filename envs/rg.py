@@ -42,13 +42,16 @@ INSTRUCTION = "Think step by step. End with the answer alone, after ####."
 Verify = Callable[[str, Problem], Verdict]
 
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
-_EVALUATED = {"binary_matrix", "n_queens", "number_sorting", "spiral_matrix", "string_insertion"}  # by eval
-_PARSED = {"countdown", "intermediate_integration", "polynomial_multiplication", "puzzle24", "simple_integration"}
+# Answers that a scorer hands to eval or to SymPy's parser, and what of them is refused or let through before.
+_EVALUATED = {"binary_matrix", "n_queens", "number_sorting", "spiral_matrix", "string_insertion"}
+_ARITHMETIC = {"countdown", "puzzle24"}
+_ALGEBRA = {"intermediate_integration", "polynomial_multiplication", "simple_integration"}
 _CODE = re.compile(r"__|[(){}*@:=]|\.\s*[A-Za-z]|\b(?:for|if|lambda|import|await|yield)\b")
-_MATHS = re.compile(
-    r"(?:[0-9]{1,9}|[-+/().,|\s]|(?<!\))(?:\*\*|\^)\(?-?[0-9]{1,2}(?![0-9])|\*(?!\*)"
-    r"|(?:a?(?:sin|cos|tan)h?|exp|log|ln|sqrt|pi|[a-zA-Z])(?![A-Za-z]))*"
-)
+_NUMBERS = r"[0-9]{1,9}(?![0-9])|[-+/().,|\s]|\*(?!\*)"
+_WORDS = r"(?:a?(?:sin|cos|tan)h?|exp|log|ln|sqrt|pi|[a-zA-Z])(?![A-Za-z])"
+_POWERS = r"(?<!\))(?:\*\*|\^)\(?-?[0-9]{1,2}(?![0-9])"
+_SUM = re.compile(f"(?:{_NUMBERS})*")
+_FORMULA = re.compile(f"(?:{_NUMBERS}|{_WORDS}|{_POWERS})*")
 _SHOWN = ("example_answer", "example_correct_answer", "possible_answer")  # where several answers are right, one of them
 
 
@@ -141,9 +144,7 @@ class _Generator:
         return Verdict(reason is Reason.CORRECT, reason, answer, problem.answer, (perf_counter() - start) * 1e3)
 
     def _score(self, answer: str, problem: Problem) -> Reason:
-        if len(answer) > 20_000 or (self.name in _EVALUATED and _CODE.search(answer)):
-            return Reason.UNPARSABLE_ANSWER
-        if self.name in _PARSED and (len(answer) > 500 or not _MATHS.fullmatch(answer)):
+        if not _harmless(self.name, answer):
             return Reason.UNPARSABLE_ANSWER
         try:
             score = self._block(problem.meta["block"]).score_answer(answer, problem.meta["entry"])
@@ -159,3 +160,9 @@ def _answer(text: str) -> str | None:
         return behind.strip("\n") or None
     tagged = _TAGGED.findall(text)
     return tagged[-1].strip() if tagged else find_answer(text, "marked")
+
+
+def _harmless(name: str, answer: str) -> bool:
+    if name in _ARITHMETIC | _ALGEBRA:
+        return len(answer) <= 500 and bool((_SUM if name in _ARITHMETIC else _FORMULA).fullmatch(answer))
+    return len(answer) <= 20_000 and not (name in _EVALUATED and _CODE.search(answer))

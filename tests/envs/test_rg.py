@@ -67,7 +67,15 @@ def test_fields_of_the_configuration_are_knobs() -> None:
         make_task("RG-leg_counting", max_animal=1)
 
 
-ATTACKS = ("__import__('os').system('true')", "().__class__", "exec('1')", "9**9**9**9", "[0 for a in [1]]", "'a'*9**9")
+ATTACKS = (
+    "__import__('os').system('true')",
+    "().__class__",
+    "exec('1')",
+    "9**9**9**9",
+    "1" * 450 + "!",
+    "[0 for a in [1]]",
+    "'a'*9**9",
+)
 
 
 @pytest.mark.parametrize("name", ["n_queens", "number_sorting", "countdown", "puzzle24", "polynomial_multiplication"])
@@ -75,6 +83,13 @@ ATTACKS = ("__import__('os').system('true')", "().__class__", "exec('1')", "9**9
 def test_what_a_scorer_would_execute_is_refused_first(name: str, attack: str) -> None:
     task = make_task(f"RG-{name}", size=1)
     assert task.verify(f"#### {attack}", task.problems[0]).reason is Reason.UNPARSABLE_ANSWER
+
+
+def test_what_is_harmless_is_told_in_linear_time() -> None:
+    for name in ("puzzle24", "simple_integration"):
+        task = make_task(f"RG-{name}", size=1)
+        for text in ("1" * 490 + "!", "1+" * 240 + "!", "x^2" * 160 + "!", "((" * 240 + "!"):
+            assert task.verify(f"#### {text}", task.problems[0]).reason is Reason.UNPARSABLE_ANSWER
 
 
 def test_answers_of_several_lines_and_in_tags_are_found() -> None:
