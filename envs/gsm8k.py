@@ -22,7 +22,7 @@ import re
 from pathlib import Path
 
 from reasonenv.core import Problem
-from reasonenv.data import Record, Source, first, records
+from reasonenv.data import Record, Source, find, first, records
 from reasonenv.errors import UserError, unknown
 from reasonenv.tasks import Task
 from reasonenv.verify.grade import verify_math
@@ -38,21 +38,29 @@ def gsm8k(
 ) -> Task:
     """GSM8K, split `train` or `test`; `data` as in `reasonenv.data.records`; `limit` keeps the first problems only.
 
-    Where `data` is one file it is that split, and there are no few-shot examples beside a `test`.
+    A `test` whose `train` is not there too has no few-shot examples; a lone file given as `data` is its own split.
     Raises `UserError` for an unknown split, missing data, a broken line or a limit below 1.
     """
     if split not in SPLITS:
         raise unknown("gsm8k split", split, SPLITS)
     config, tail = ("socratic", "_socratic") if socratic else ("main", "")
 
+    def source(split: str) -> Source:
+        return Source(f"gsm8k/{split}{tail}.jsonl", "openai/gsm8k", (f"{config}/{split}/0000.parquet",))
+
     def problems(split: str) -> list[Problem]:
-        source = Source(f"gsm8k/{split}{tail}.jsonl", "openai/gsm8k", (f"{config}/{split}/0000.parquet",))
-        return [read_problem(f"gsm8k/{split}/{i}", record) for i, record in enumerate(records(source, data))]
+        return [read_problem(f"gsm8k/{split}/{i}", record) for i, record in enumerate(records(source(split), data))]
 
     found = problems(split)
-    lone = data is not None and Path(data).expanduser().is_file()
-    shown = found if split == "train" else [] if lone else problems("train")
-    return Task("GSM8K", split, first(found, limit), verify_math, max_tokens=256, examples=_examples(shown))
+    train = found if split == "train" else []
+    if split == "test" and not (data is not None and Path(data).expanduser().is_file()):
+        try:
+            find(source("train"), data)
+        except UserError:
+            pass  # no examples, then
+        else:
+            train = problems("train")
+    return Task("GSM8K", split, first(found, limit), verify_math, max_tokens=256, examples=_examples(train))
 
 
 def _examples(train: list[Problem]) -> tuple[Problem, ...]:

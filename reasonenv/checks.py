@@ -171,7 +171,6 @@ def _golds(subject: _Subject) -> str:
         verdict = task.verify(reference_solution(problem), problem)
         _claim(verdict.correct, f"{problem.id}: its own answer {problem.answer[:80]!r} is {verdict.reason}")
         seen += 1
-    _claim(seen > 0 or without > 0, "no problem has an answer")
     return f"{seen} reference solutions are correct" + (f", {without} problems have none" if without else "")
 
 

@@ -128,6 +128,11 @@ def test_socratic_steps_carry_their_questions(tmp_path: Path) -> None:
     assert gsm8k(socratic=True, data=tmp_path).problems[0].steps == ("How many? ** It is 2+2=4.",)
 
 
+def test_a_test_split_alone_has_no_examples(tmp_path: Path) -> None:
+    (tmp_path / "test.jsonl").write_text(json.dumps({"question": "2 and 2?", "answer": "It is 4.\n#### 4"}))
+    assert gsm8k(split="test", data=tmp_path).examples == ()
+
+
 def test_few_shot_examples_are_short_training_problems_of_2_3_and_4_steps(data_folder: Path) -> None:
     tasks = [gsm8k(split=split, data=data_folder, limit=5) for split in ("train", "test")]
     assert tasks[0].examples == tasks[1].examples
