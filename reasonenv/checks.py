@@ -57,7 +57,12 @@ def check_task(
     knobs.pop("split", None)
     settings: dict[str, Any] = {key: knobs.pop(key) for key in ("reward", "max_tokens", "prompt") if key in knobs}
     subject = _Subject(task, sample, resolve_tokenizer(tokenizer), settings, knobs)
-    subject.splits  # noqa: B018  # what the user can mend is told before any check
+    try:
+        subject.mdp  # noqa: B018  # both splits and the process: without them there is nothing to check
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"the task cannot be made: {type(error).__name__}: {error}") from error
     return [_checked(name, claim, subject) for name, claim in CLAIMS.items()]
 
 
@@ -87,11 +92,11 @@ class _Subject:
 
     @cached_property
     def mdp(self) -> ReasoningMDP:
-        """The process of the first few training problems, with room for their reference solutions."""
-        task = self.splits["train"]
+        """The process of the first few training problems, with just the room that their reference solutions need."""
+        task = self.splits["train"]  # makes the other split too
         problems = task.problems[:EPISODES]
         room = max(len(self.tokenizer.encode(reference_solution(p))) for p in problems) + 8
-        settings = {"max_tokens": max(task.max_tokens, room), **self.settings}
+        settings = {"max_tokens": room, **self.settings}
         return ReasoningMDP(replace(task, problems=problems), self.tokenizer, **settings)
 
     @cached_property

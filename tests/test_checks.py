@@ -97,6 +97,10 @@ def test_a_mistake_of_the_user_is_no_finding() -> None:
     for task, knobs in (("Chian", {}), ("Chain", {"operand": 2}), ("Chain", {"sample": 0})):
         with pytest.raises(UserError):
             check_task(task, **knobs)
+    with pytest.raises(UserError, match="did you mean dense"):
+        check_task(doubles, reward="dens")
+    with pytest.raises(UserError, match="the task cannot be made: ZeroDivisionError"):
+        check_task(lambda split="train": doubles(split=split, problems=[1 // 0]))
 
 
 TASK = """
