@@ -49,7 +49,8 @@ _ALGEBRA = {"intermediate_integration", "polynomial_multiplication", "simple_int
 _CODE = re.compile(r"__|[(){}*@:=]|\.\s*[A-Za-z]|\b(?:for|if|lambda|import|await|yield)\b")
 _NUMBERS = r"[0-9]{1,9}(?![0-9])|[-+/().,|\s]|\*(?!\*)"
 _WORDS = r"(?:a?(?:sin|cos|tan)h?|exp|log|ln|sqrt|pi|[a-zA-Z])(?![A-Za-z])"
-_POWERS = r"(?<!\))(?:\*\*|\^)\(?-?[0-9]{1,2}(?![0-9])"
+_EXPONENT = r"(?:[0-9]{1,2}|\(-?[0-9]{1,2}(?:/[0-9]{1,2})?\))(?![0-9]|\*\*|\^)"
+_POWERS = rf"(?<!\))(?:\*\*|\^){_EXPONENT}"  # no tower, nor anything that could be one
 _SUM = re.compile(f"(?:{_NUMBERS})*")
 _FORMULA = re.compile(f"(?:{_NUMBERS}|{_WORDS}|{_POWERS})*")
 _SHOWN = ("example_answer", "example_correct_answer", "possible_answer")  # where several answers are right, one of them
@@ -164,5 +165,6 @@ def _answer(text: str) -> str | None:
 
 def _harmless(name: str, answer: str) -> bool:
     if name in _ARITHMETIC | _ALGEBRA:
-        return len(answer) <= 500 and bool((_SUM if name in _ARITHMETIC else _FORMULA).fullmatch(answer))
+        pattern = _SUM if name in _ARITHMETIC else _FORMULA
+        return len(answer) <= 500 and pattern.fullmatch("".join(answer.split())) is not None
     return len(answer) <= 20_000 and not (name in _EVALUATED and _CODE.search(answer))

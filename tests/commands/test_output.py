@@ -12,7 +12,7 @@ import pytest
 
 from reasonenv.cli import main
 
-COMMANDS = ("", "list", "play", "train", "eval", "bench", "bench run", "bench report", "report")
+COMMANDS = ("", "list", "play", "train", "eval", "bench", "bench run", "bench report", "report", "check")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
