@@ -12,6 +12,7 @@ one is `test`), so the splits share none. A generator with too few questions for
 A response is correct if the generator scores its answer with 1: the text behind the last ####, over several lines if
 need be, or in the last <answer> or box. Ten of the scorers hand text to Python's `eval` or SymPy's; what they get is
 checked first, and an answer that is more than numbers, words and operators is `unparsable_answer`.
+One generator, `codeio`, runs the package's own programs to make its problems; some write files where it is run.
 """
 
 from __future__ import annotations

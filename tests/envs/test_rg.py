@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,7 +35,10 @@ def test_listing_them_imports_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - SLOW))
-def test_the_answer_of_every_generator_gets_full_marks_from_it(name: str) -> None:
+def test_the_answer_of_every_generator_gets_full_marks_from_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # codeio runs programs, some of which write files
     task = make_task(f"RG-{name}", size=1)
     (problem,) = task.problems
     assert task.verify("I do not know.", problem).reason is Reason.NO_ANSWER
@@ -72,7 +76,8 @@ ATTACKS = (
     "().__class__",
     "exec('1')",
     "9**9**9**9",
-    "1" * 450 + "!",
+    "(9**99) **99",
+    "2**(9*9*9*9*9*9)",
     "[0 for a in [1]]",
     "'a'*9**9",
 )
