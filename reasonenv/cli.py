@@ -16,7 +16,7 @@ COMMANDS = ("list", "play", "check", "train", "eval", "bench", "report", "compar
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command line and returns its exit code: 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    """Runs one command line and returns its exit code: the command's own, 2 for a user's mistake, 130 after Ctrl-C."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if os.getcwd() not in sys.path:  # `python -m` puts it there: a user's module:name is found either way
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
         arguments.keys = [*getattr(arguments, "keys", ()), *rest]
         resumes = arguments.resumes
-        arguments.run(arguments)
+        return arguments.run(arguments) or 0
     except UserError as error:
         print(f"reasonenv: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

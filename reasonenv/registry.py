@@ -6,7 +6,7 @@ through `register_task` and `register_agent`, and a command line through `module
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
@@ -18,13 +18,22 @@ from typing import Any
 import gymnasium
 
 from reasonenv.errors import UserError, unknown
+from reasonenv.generators import NAMES
 from reasonenv.tasks import Task
 
 GRANULARITIES = ("Token", "Step", "Response")
 
 _TASKS: dict[str, str | Callable[..., Task]] = {
+    "AIME": "reasonenv.envs.competition:aime",
+    "ARC": "reasonenv.envs.arc:arc",
+    "ASDiv": "reasonenv.envs.asdiv:asdiv",
     "Chain": "reasonenv.envs.chain:chain",
+    "Countdown": "reasonenv.envs.countdown:countdown",
     "GSM8K": "reasonenv.envs.gsm8k:gsm8k",
+    "GSMSymbolic": "reasonenv.envs.gsm_symbolic:gsm_symbolic",
+    "MATH": "reasonenv.envs.competition:math",
+    "MATH500": "reasonenv.envs.competition:math500",
+    "MultiArith": "reasonenv.envs.multiarith:multiarith",
     "SVAMP": "reasonenv.envs.svamp:svamp",
 }
 _AGENTS: dict[str, str | type] = {
@@ -74,6 +83,8 @@ def register_all() -> None:
         _TASKS.setdefault(plugin.name, plugin.value)
     for plugin in entry_points(group="reasonenv.agents"):
         _AGENTS.setdefault(plugin.name, plugin.value)
+    if importlib.util.find_spec("reasoning_gym"):
+        _TASKS.update({f"RG-{name}": f"reasonenv.envs.rg:{name}" for name in NAMES})
     for name, entry_point in list(_TASKS.items()):
         register_task(name, entry_point)
 
@@ -134,7 +145,9 @@ def find_agent(name: str) -> Any:
     return agent
 
 
-def _factory(name: str) -> Callable[..., Task]:
+def _factory(name: str | Callable[..., Task]) -> Callable[..., Task]:
+    if not isinstance(name, str):
+        return name
     if ":" not in name and name not in _TASKS:
         raise unknown("task", name, _TASKS)
     entry_point = name if ":" in name else _TASKS[name]
@@ -142,7 +155,7 @@ def _factory(name: str) -> Callable[..., Task]:
     return factory
 
 
-def task_keys(name: str) -> dict[str, str]:
+def task_keys(name: str | Callable[..., Task]) -> dict[str, str]:
     """The keyword arguments that a task takes, with their types; one without annotation has that of its default."""
     return {
         p.name: annotation_text(type(p.default) if p.annotation is p.empty else p.annotation) for p in _parameters(name)
@@ -163,8 +176,11 @@ def annotation_text(annotation: Any) -> str:
     return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
-def make_task(name: str, **knobs: Any) -> Task:
-    """The task called `name`, or at `module:name`, made with `knobs`. An unknown knob is an error with suggestions."""
+def make_task(name: str | Callable[..., Task], **knobs: Any) -> Task:
+    """The task called `name`, or at `module:name`, or of a factory, made with `knobs`.
+
+    An unknown knob is an error with suggestions.
+    """
     for knob in knobs:
         if knob not in task_keys(name):
             raise unknown(f"key of {name}", knob, [*task_keys(name), "tokenizer", "reward", "max_tokens", "prompt"])

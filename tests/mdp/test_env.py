@@ -15,10 +15,11 @@ from reasonenv.core import Completion, Reason, Trajectory
 from reasonenv.mdp.env import ReasoningEnv
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.registry import GRANULARITIES, tasks
+from reasonenv.registry import GRANULARITIES
 from reasonenv.tasks import reference_solution
 
-IDS = [f"reasonenv/{task}-{granularity}-v0" for task in tasks() for granularity in GRANULARITIES]
+TASKS = ("Chain", "Countdown", "GSM8K", "SVAMP")  # tests/envs checks the others, on lines of their formats
+IDS = [f"reasonenv/{task}-{granularity}-v0" for task in TASKS for granularity in GRANULARITIES]
 REWARDS = st.sampled_from(["sparse", "dense", "potential"])
 
 
