@@ -231,7 +231,8 @@ def calculated(line: str) -> str | None:
 _OPERATION = re.compile(r"(?<=[0-9)])\s*([-+*/])\s*(?=[0-9(])")
 _SMALL = re.compile(r"(?<![\w.,$/-])[0-9]{1,2}(?![\w/%-]|[.,][0-9])")
 _OPERATIONS = {"+": " plus ", "-": " minus ", "*": " times ", "/": " divided by "}
-_ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve") + (
+_ONES = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
     *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
 )
 _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")

@@ -51,11 +51,13 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
     """One problem at a time.
 
     `reset(seed=, options={"problem": i, "prefix": ids, "noise": n})` starts problem i (else a random one) after
-    `prefix`; n is the seed of what the environment itself draws, if it is `stochastic`. Every `info` holds
-    `problem_id`, `question` and `response` (the text so far); a step adds `reward_terms`, whose sum is the reward, and
-    `taken`, how many tokens of the action were taken: it ends where the environment writes, and the other new tokens
-    are the environment's. The end of an episode adds `verdict` and `is_success`. `render()` returns the transcript
+    `prefix`. Every `info` holds `problem_id`, `question` and `response` (the text so far); a step adds `reward_terms`,
+    whose sum is the reward; the end of an episode adds `verdict` and `is_success`. `render()` returns the transcript
     with its rewards.
+
+    In a `stochastic` process n is the seed of the environment's own draws, which `info` holds too, and a step adds
+    `taken`: how many tokens of the action were taken. An action ends where the environment writes; the other new
+    tokens are the environment's.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012
@@ -101,7 +103,9 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
         terminated, truncated = self.mdp.terminated(self._state), self.mdp.truncated(self._state)
         self._over = terminated or truncated
         self._earned.append((len(self._state.tokens), reward))
-        info = {**self._info(), "reward_terms": outcome.terms, "taken": outcome.taken}
+        info = {**self._info(), "reward_terms": outcome.terms}
+        if self.mdp.dynamics is not None:
+            info["taken"] = outcome.taken
         if outcome.verdict is not None:
             info |= {"verdict": outcome.verdict, "is_success": outcome.verdict.correct}
         return self._observation(), reward, terminated, truncated, info
@@ -125,7 +129,8 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
 
     def _info(self) -> dict[str, Any]:
         problem = self.mdp.problem(self._state)
-        return {"problem_id": problem.id, "question": problem.question, "response": self.mdp.text(self._state)}
+        info = {"problem_id": problem.id, "question": problem.question, "response": self.mdp.text(self._state)}
+        return info if self.mdp.dynamics is None else {**info, "noise": self._state.noise}
 
 
 def replay(trajectory: Trajectory, env: gymnasium.Env[Any, Any]) -> None:

@@ -109,8 +109,9 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
             rewards[row] = sum(outcome.terms.values())
             terminated[row] = self.mdp.terminated(outcome.state)
             truncated[row] = self.mdp.truncated(outcome.state)
-            told[row] = {"reward_terms": outcome.terms, "taken": outcome.taken}
+            told[row] = {"reward_terms": outcome.terms}
             if self.mdp.dynamics is not None:
+                told[row]["taken"] = outcome.taken
                 self._write(row, outcome.state)
             if outcome.verdict is not None:
                 told[row] |= {"verdict": outcome.verdict, "is_success": outcome.verdict.correct}
@@ -196,7 +197,8 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         self._episode[row] += 1
         self._over[row] = False
         problem = self.mdp.problem(state)
-        return {"problem_id": problem.id, "question": problem.question}
+        info = {"problem_id": problem.id, "question": problem.question}
+        return info if self.mdp.dynamics is None else {**info, "noise": noise}
 
     def _observation(self) -> Observation:
         if self.copy:
