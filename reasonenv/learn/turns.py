@@ -74,8 +74,8 @@ def converse(
 def _follow(mdp: ReasoningMDP, row: _Row, completion: Completion) -> None:
     """Takes as much of a completion as the environment lets stand."""
     assert mdp.dynamics is not None
-    before = len(row.tokens)
-    for token, state in zip(completion.tokens.tolist(), mdp.path(row.state, completion.tokens), strict=False):
+    before, drawn = len(row.tokens), completion.tokens.tolist()
+    for token, state in zip(drawn, mdp.path(row.state, drawn), strict=False):
         row.tokens.append(token)
         row.state = state
         if token in mdp.dynamics.stop:
@@ -86,6 +86,6 @@ def _follow(mdp: ReasoningMDP, row: _Row, completion: Completion) -> None:
 
 def _trajectory(mdp: ReasoningMDP, row: _Row) -> Trajectory:
     tokens: IntArray = np.array(row.tokens, dtype=np.int64)
-    stop = "eos" if mdp.terminated(row.state) else "length"
-    chosen = Completion(tokens, np.array(row.logprobs, dtype=np.float32), stop, row.version, row.seed)
+    logprobs = np.array(row.logprobs, dtype=np.float32)
+    chosen = Completion(tokens, logprobs, "eos" if mdp.terminated(row.state) else "length", row.version, row.seed)
     return mdp.trajectory(row.state.index, chosen, row.noise)
