@@ -166,9 +166,10 @@ class ReasoningMDP:
         what follows in `tokens` is not taken.
         """
         for token in tokens:
-            before, state = state, self.transition(state, token)
+            own = len(state.tokens) + 1
+            state = self.transition(state, token)
             yield state
-            if len(state.tokens) > len(before.tokens) + 1 or self.over(state):
+            if len(state.tokens) > own or self.over(state):
                 return
 
     def terminated(self, state: State) -> bool:
@@ -211,7 +212,7 @@ class ReasoningMDP:
     def is_event(self, before: State, after: State) -> bool:
         """Whether what was written since `before` ended a step or the episode. Rewards fall on events alone."""
         fresh = after.tokens[len(before.tokens) :]
-        return any(self.tokenizer.ends_step[token] for token in fresh) or self.over(after)
+        return any(map(self.tokenizer.ends_step.__getitem__, fresh)) or self.over(after)
 
     def reward(self, before: State, after: State, verdict: Verdict | None) -> dict[str, float]:
         """The named terms of R(before, after); their sum is the reward. `verdict` is `self.verdict(after)`."""
@@ -275,9 +276,11 @@ class ReasoningMDP:
     def _events(self, state: State, tokens: IntArray) -> Iterator[tuple[State, State]]:
         """(before, after) of each of the policy's `tokens` that is an event, and of the last one."""
         if self.dynamics is None:  # every state is a slice of the tokens, so only those at events are made
-            whole, index = tuple(tokens.tolist()), state.index
-            for end in np.union1d(np.flatnonzero(self.tokenizer.ends_step[tokens]), [len(whole) - 1]).tolist():
-                yield State(index, whole[:end], state.noise), State(index, whole[: end + 1], state.noise)
+            whole, ends = tuple(tokens.tolist()), np.flatnonzero(self.tokenizer.ends_step[tokens]).tolist()
+            if ends[-1:] != [len(whole) - 1]:
+                ends.append(len(whole) - 1)
+            for end in ends:
+                yield State(state.index, whole[:end]), State(state.index, whole[: end + 1])
             return
         for at, token in enumerate(tokens.tolist()):
             before, state = state, self.transition(state, token)
@@ -297,8 +300,10 @@ class ReasoningMDP:
                 f"(it is {self.max_tokens})"
             )
         tokens = np.array(ids, dtype=np.int64)
-        alone = copy.copy(self)
-        alone.dynamics = None
+        alone = self
+        if self.dynamics is not None:
+            alone = copy.copy(self)
+            alone.dynamics = None
         return alone.trajectory(
             index, Completion(tokens, np.zeros(len(ids), dtype=np.float32), "eos", version=0, seed=0)
         )

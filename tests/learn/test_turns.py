@@ -126,6 +126,7 @@ def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
     def trained(out: Path, *parts: int) -> dict[str, Tensor]:
         """The weights after runs to these iterations, each in a new policy on the same folder."""
+        out.mkdir()
         for iterations in parts:
             policy = arithmetical()
             agent = GRPO(policy, GRPOConfig(problems_per_iteration=4, samples_per_problem=4))
