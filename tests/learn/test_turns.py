@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import reasonenv
 from reasonenv.agents.grpo import GRPO, GRPOConfig
-from reasonenv.core import Batch, Completion, Group, Role, Trajectory
+from reasonenv.core import Batch, Completion, Group, Problem, Reason, Role, Trajectory, Verdict
 from reasonenv.learn.rollout import sample_groups
 from reasonenv.learn.train import fit
 from reasonenv.mdp.env import ReasoningEnv
@@ -121,8 +121,15 @@ def test_what_the_environment_wrote_has_no_gradient(policy: Policy) -> None:
     assert torch.equal(gradient, other)
 
 
+def even(text: str, problem: Problem) -> Verdict:
+    """A task that a beginner solves half of the time: to write an even number of characters."""
+    right = len(text) % 2 == 0
+    return Verdict(right, Reason.CORRECT if right else Reason.WRONG, text, problem.answer)
+
+
 def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
     mdp = make_mdp("Chain", size=8, operators="+", operands=2, stochastic="calculator:0.2", max_tokens=30)
+    mdp.task = replace(mdp.task, verify=even)
 
     def trained(out: Path, *parts: int) -> dict[str, Tensor]:
         """The weights after runs to these iterations, each in a new policy on the same folder."""
