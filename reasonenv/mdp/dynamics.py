@@ -34,7 +34,7 @@ class Dynamics(ABC):
     text that the policy is writing. `stop` and `patience` only tell a sampler when to look; they decide nothing.
     """
 
-    strength: ClassVar[str]  # what the number behind the name is
+    meaning: ClassVar[str]  # of the strength, the number behind the name
     low: ClassVar[float] = 0.0
     high: ClassVar[float] = 1.0
     own_turn: ClassVar[bool] = False
@@ -66,7 +66,7 @@ class Dynamics(ABC):
 class Sticky(Dynamics):
     """With this probability the last token is written once more, before the policy is asked for the next."""
 
-    strength = "the probability that a token is repeated"
+    meaning = "the probability that a token is repeated"
     high = 0.9
 
     def __init__(self, mdp: ReasoningMDP, strength: float) -> None:
@@ -84,7 +84,7 @@ class Sticky(Dynamics):
 class Calculator(Dynamics):
     """Behind an arithmetic expression and `=` the environment writes its value, or, with this probability, `error`."""
 
-    strength = "the probability that the calculator fails"
+    meaning = "the probability that the calculator fails"
 
     def __init__(self, mdp: ReasoningMDP, strength: float) -> None:
         super().__init__(mdp, strength)
@@ -107,7 +107,7 @@ class Calculator(Dynamics):
 class Hint(Dynamics):
     """The response begins with the value of the first reference step; with this probability it is a wrong one."""
 
-    strength = "the probability that the hint is wrong"
+    meaning = "the probability that the hint is wrong"
     own_turn = True
 
     def reply(self, state: State) -> Sequence[int]:
@@ -130,7 +130,7 @@ class Retry(Dynamics):
     A response that could not be checked (timeout, error) is not called wrong: it ends the episode.
     """
 
-    strength = "the number of tries"
+    meaning = "the number of tries"
     low, high = 1, 10
     own_turn = True
 
@@ -172,7 +172,7 @@ class Retry(Dynamics):
 class Reword(Dynamics):
     """With this probability the question is asked in words: `7+5` as "seven plus five"."""
 
-    strength = "the probability that the question is asked in words"
+    meaning = "the probability that the question is asked in words"
 
     def reply(self, state: State) -> Sequence[int]:
         return ()
@@ -202,7 +202,7 @@ def make_dynamics(mdp: ReasoningMDP, spec: str) -> Dynamics:
         value = math.nan
     if not kind.low <= value <= kind.high:
         raise UserError(
-            f"stochastic is {spec!r}; write {name}:NUMBER, {kind.strength}, from {kind.low:g} to {kind.high:g}"
+            f"stochastic is {spec!r}; write {name}:NUMBER, {kind.meaning}, from {kind.low:g} to {kind.high:g}"
         )
     return kind(mdp, value)
 
