@@ -77,7 +77,7 @@ class Completion:
 
     tokens: IntArray  # [T], the EOS action included
     logprobs: FloatArray  # [T], under the distribution that was really sampled
-    stop: Literal["eos", "length"]
+    stop: Literal["eos", "length"]  # length: cut, by the budget or at a stop token
     version: int  # of the weights
     seed: int
 
@@ -91,12 +91,13 @@ class Trajectory:
     tokens: IntArray  # [T]
     roles: npt.NDArray[np.int8]  # [T], `Role`
     logprobs: FloatArray  # [T], of the sampler; 0 where the environment wrote
-    rewards: FloatArray  # [T]
+    rewards: FloatArray  # [T], at the policy's tokens
     ends: IntArray  # [S], index of the last token of each action at step granularity
     terminated: bool
     truncated: bool
     verdict: Verdict
     version: int = 0
+    noise: int = 0  # seed of the environment's own draws
 
     @property
     def ret(self) -> float:

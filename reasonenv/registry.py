@@ -183,7 +183,8 @@ def make_task(name: str | Callable[..., Task], **knobs: Any) -> Task:
     """
     for knob in knobs:
         if knob not in task_keys(name):
-            raise unknown(f"key of {name}", knob, [*task_keys(name), "tokenizer", "reward", "max_tokens", "prompt"])
+            process = ("tokenizer", "reward", "max_tokens", "prompt", "stochastic")
+            raise unknown(f"key of {name}", knob, [*task_keys(name), *process])
     return _factory(name)(**knobs)
 
 

@@ -82,10 +82,14 @@ class Tokenizer:
         return str(self.hf.apply_chat_template(messages, tokenize=False, add_generation_prompt=opens))
 
     @cached_property
+    def pieces(self) -> list[str]:
+        """The text of each token.  # [V]"""
+        return list(self.hf.batch_decode([[i] for i in range(self.vocab_size)], clean_up_tokenization_spaces=False))
+
+    @cached_property
     def ends_step(self) -> BoolArray:
         """Which tokens end a reasoning step: those whose text holds a line break.  # [V]"""
-        texts = self.hf.batch_decode([[i] for i in range(self.vocab_size)], clean_up_tokenization_spaces=False)
-        return np.array(["\n" in text for text in texts])
+        return np.array(["\n" in piece for piece in self.pieces])
 
 
 def byte_tokenizer() -> Tokenizer:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from reasonenv.mdp.mdp import ReasoningMDP
     from reasonenv.tokenizer import Tokenizer
 
-MDP_KEYS = {"reward": "str", "max_tokens": "int", "prompt": "str"}  # what an environment takes beside its task's keys
+# What an environment takes beside its task's keys.
+MDP_KEYS = {"reward": "str", "max_tokens": "int", "prompt": "str", "stochastic": "str | None"}
 
 
 def _setting(default: Any, meaning: str) -> Any:

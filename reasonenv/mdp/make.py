@@ -51,6 +51,7 @@ def make_mdp(
     reward: str = "sparse",
     max_tokens: int | None = None,
     prompt: str = "auto",
+    stochastic: str | None = None,
     **knobs: Any,
 ) -> ReasoningMDP:
     """The process of a registered task, or of a factory of tasks.
@@ -58,7 +59,12 @@ def make_mdp(
     What is not named here (`split`, `data`, `operands`, ...) goes to the task.
     """
     return ReasoningMDP(
-        make_task(task, **knobs), resolve_tokenizer(tokenizer), reward=reward, max_tokens=max_tokens, prompt=prompt
+        make_task(task, **knobs),
+        resolve_tokenizer(tokenizer),
+        reward=reward,
+        max_tokens=max_tokens,
+        prompt=prompt,
+        stochastic=stochastic,
     )
 
 

@@ -2,8 +2,9 @@
 
     state       the prompt and the response tokens so far
     action      one token; a step or a whole response is a sequence of such actions
-    transition  deterministic append
-    terminated  the policy chose EOS: absorbing, nothing follows
+    transition  append, then whatever the environment writes until it is the policy's turn (`dynamics.py`; by default
+                nothing): a pure function of the state, which holds the seed of the environment's draws
+    terminated  the policy chose EOS and the environment let it stand: absorbing, nothing follows
     truncated   the token budget is used up: the episode was cut, not finished
     reward      a function of (state, next state); see `rewards.py`
 
@@ -12,14 +13,16 @@ A response is verified when it terminates. One that was cut off has given no ans
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from reasonenv.core import Completion, IntArray, Problem, Reason, Role, Trajectory, Verdict
 from reasonenv.errors import UserError, unknown
+from reasonenv.mdp.dynamics import Reword, in_words, make_dynamics
 from reasonenv.mdp.rewards import REWARDS, Progress, Reward
 from reasonenv.tasks import PROMPTS, Task, reference_solution, render_prompt
 from reasonenv.tokenizer import Tokenizer
@@ -27,26 +30,31 @@ from reasonenv.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class State:
-    """Problem number `index`, and the response tokens so far. The prompt is a function of the index."""
+    """Problem number `index`, the response tokens so far, and the seed of what the environment draws."""
 
     index: int
     tokens: tuple[int, ...] = ()
+    noise: int = 0
+    written: tuple[int, ...] = ()  # positions of the tokens that the environment wrote
+    turn: int = 0  # where the answer begins: what stands before it is the history of other turns
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where some actions led, what they earned, and the verdict if the episode is over."""
+    """Where some actions led, what they earned, the verdict if the episode is over, and how many were taken."""
 
     state: State
     terms: dict[str, float]
     verdict: Verdict | None
+    taken: int
 
 
 class ReasoningMDP:
     """A task seen through a tokenizer, with a reward and a token budget.
 
     `reward` is one of `REWARDS`; `max_tokens` counts the response with its EOS and is at least 2, because an episode
-    whose first token is its last leaves nothing to decide. Raises `UserError` for a bad argument.
+    whose first token is its last leaves nothing to decide. `stochastic` names the environment's own dynamics and their
+    strength, as in "sticky:0.1"; see `DYNAMICS`. Raises `UserError` for a bad argument.
     """
 
     def __init__(
@@ -57,30 +65,42 @@ class ReasoningMDP:
         reward: str = "sparse",
         max_tokens: int | None = None,
         prompt: str = "auto",
+        stochastic: str | None = None,
     ) -> None:
         if reward not in REWARDS:
             raise unknown("reward", reward, REWARDS)
         if prompt not in PROMPTS:
             raise unknown("prompt", prompt, PROMPTS)
-        self.max_tokens = task.max_tokens if max_tokens is None else max_tokens
-        if self.max_tokens < 2:
-            raise UserError(f"max_tokens is {self.max_tokens}; a response needs at least 2 (one token and EOS)")
         self.task = task
         self.tokenizer = tokenizer
         self.prompt_style = prompt
         self.reward_name = reward
         self._reward: Reward = REWARDS[reward]
+        self.dynamics = None if stochastic is None else make_dynamics(self, stochastic)
+        own = task.max_tokens if self.dynamics is None else self.dynamics.budget(task.max_tokens)
+        self.max_tokens = own if max_tokens is None else max_tokens
+        if self.max_tokens < 2:
+            raise UserError(f"max_tokens is {self.max_tokens}; a response needs at least 2 (one token and EOS)")
 
     @cached_property
     def prompts(self) -> list[IntArray]:
         """The prompt of every problem, in ids.  # N arrays [P]"""
-        texts = [render_prompt(self.task, p, self.tokenizer, self.prompt_style) for p in self.task.problems]
+        return self._asked(self.task.problems)
+
+    @cached_property
+    def _reworded(self) -> list[IntArray]:
+        """The prompt of every problem, asked in words.  # N arrays [P]"""
+        return self._asked([replace(p, question=in_words(p.question)) for p in self.task.problems])
+
+    def _asked(self, problems: Sequence[Problem]) -> list[IntArray]:
+        texts = [render_prompt(self.task, p, self.tokenizer, self.prompt_style) for p in problems]
         return [np.array(ids, dtype=np.int64) for ids in self.tokenizer.encode_all(texts)]
 
     @cached_property
     def context(self) -> int:
         """L: the longest prompt and the whole budget."""
-        return max(len(p) for p in self.prompts) + self.max_tokens
+        every = [*self.prompts, *(self._reworded if isinstance(self.dynamics, Reword) else ())]
+        return max(len(p) for p in every) + self.max_tokens
 
     def fits(self, context: int, *, name: str) -> None:
         """Raises `UserError` if some prompt and the budget exceed the `context` of the model called `name`."""
@@ -98,36 +118,84 @@ class ReasoningMDP:
 
     # The process itself -----------------------------------------------------------------------------------------
 
-    def initial(self, index: int, prefix: Sequence[int] = ()) -> State:
-        """The start of problem `index`, or any unfinished point of it: every prefix is a legal start."""
+    def initial(self, index: int, prefix: Sequence[int] = (), noise: int = 0) -> State:
+        """The start of problem `index`, or any unfinished point of it: every prefix is a legal start.
+
+        `prefix` holds the policy's tokens; the environment writes its own between them.
+        """
         if not 0 <= index < len(self.task.problems):
             raise UserError(
                 f"problem is {index}; {self.task.name} {self.task.split} has 0 to {len(self.task.problems) - 1}"
             )
-        state = State(index, tuple(int(t) for t in prefix))
-        outside = [t for t in state.tokens if not 0 <= t < self.tokenizer.vocab_size]
-        if outside or self.tokenizer.eos_id in state.tokens or self.truncated(state):
+        state, own = State(index, noise=noise), tuple(int(t) for t in prefix)
+        legal = all(0 <= t < self.tokenizer.vocab_size and t != self.tokenizer.eos_id for t in own)
+        if legal and self.dynamics is None:
+            state = State(index, own, noise)
+        elif legal:
+            state = self._answered(state)
+            for token in own:
+                state = self.transition(state, token)
+        if not legal or self.truncated(state):
             raise UserError(
-                f"prefix of {len(state.tokens)} tokens is no start: it must be shorter than max_tokens "
+                f"prefix of {len(own)} tokens is no start: it must be shorter than max_tokens "
                 f"({self.max_tokens}), hold no EOS, and its ids must lie in 0 to {self.tokenizer.vocab_size - 1}"
             )
         return state
 
     def transition(self, state: State, token: int) -> State:
-        """The next state: deterministic append."""
-        return State(state.index, (*state.tokens, int(token)))
+        """The next state in which it is the policy's turn, or the last one."""
+        after = State(state.index, (*state.tokens, int(token)), state.noise, state.written, state.turn)
+        return after if self.dynamics is None else self._answered(after)
+
+    def _answered(self, state: State) -> State:
+        """`state` after all that the environment writes there. A reply that would fill the budget is not given."""
+        assert self.dynamics is not None
+        while reply := self.dynamics.reply(state):
+            start, end = len(state.tokens), len(state.tokens) + len(reply)
+            if end >= self.max_tokens:
+                break
+            turn = end if self.dynamics.own_turn else state.turn
+            written = (*state.written, *range(start, end))
+            state = State(state.index, (*state.tokens, *reply), state.noise, written, turn)
+        return state
+
+    def path(self, state: State, tokens: Sequence[int]) -> Iterator[State]:
+        """The states that an action leads through, one a token.
+
+        It ends where the environment writes, because the policy has not seen that yet, and where the episode is over:
+        what follows in `tokens` is not taken.
+        """
+        for token in tokens:
+            own = len(state.tokens) + 1
+            state = self.transition(state, token)
+            yield state
+            if len(state.tokens) > own or self.over(state):
+                return
 
     def terminated(self, state: State) -> bool:
-        """The last action was EOS."""
+        """The last token is the policy's EOS."""
         return bool(state.tokens) and state.tokens[-1] == self.tokenizer.eos_id
 
     def truncated(self, state: State) -> bool:
         """The budget is used up and the last action was not EOS. Never true together with `terminated`."""
         return len(state.tokens) >= self.max_tokens and not self.terminated(state)
 
+    def over(self, state: State) -> bool:
+        """Whether nothing follows."""
+        return self.terminated(state) or self.truncated(state)
+
     def text(self, state: State) -> str:
         """The response as text, without its EOS."""
         return self.tokenizer.decode(state.tokens[:-1] if self.terminated(state) else state.tokens)
+
+    def answer(self, state: State) -> str:
+        """The part of the text that is verified and rewarded: the last turn, with what a tool wrote into it."""
+        return self.tokenizer.decode(state.tokens[state.turn : len(state.tokens) - self.terminated(state)])
+
+    def prompt(self, state: State) -> IntArray:
+        """The prompt of this episode.  # [P]"""
+        reworded = self.dynamics is not None and self.dynamics.rewords(state)
+        return (self._reworded if reworded else self.prompts)[state.index]
 
     def problem(self, state: State) -> Problem:
         """The problem that is being solved."""
@@ -136,70 +204,91 @@ class ReasoningMDP:
     def verdict(self, state: State) -> Verdict | None:
         """None until the episode is over. A truncated response is `no_answer`; a terminated one is verified."""
         if self.terminated(state):
-            return self.task.verify(self.text(state), self.problem(state))
+            return self.task.verify(self.answer(state), self.problem(state))
         if self.truncated(state):
             return Verdict(False, Reason.NO_ANSWER, None, self.problem(state).answer)
         return None
 
-    def is_event(self, state: State) -> bool:
-        """Whether the last token ended a step or the episode. Rewards fall on events alone."""
-        return bool(state.tokens) and (
-            bool(self.tokenizer.ends_step[state.tokens[-1]]) or self.terminated(state) or self.truncated(state)
-        )
+    def is_event(self, before: State, after: State) -> bool:
+        """Whether what was written since `before` ended a step or the episode. Rewards fall on events alone."""
+        fresh = after.tokens[len(before.tokens) :]
+        return any(map(self.tokenizer.ends_step.__getitem__, fresh)) or self.over(after)
 
     def reward(self, before: State, after: State, verdict: Verdict | None) -> dict[str, float]:
         """The named terms of R(before, after); their sum is the reward. `verdict` is `self.verdict(after)`."""
-        if not self.is_event(after):
+        if not self.is_event(before, after):
             return {}
         problem = self.problem(after)
         return self._reward(problem, self._progress(before, None), self._progress(after, verdict))
 
     def _progress(self, state: State, verdict: Verdict | None) -> Progress:
-        return Progress(self.text(state), verdict, over=self.terminated(state) or self.truncated(state))
+        return Progress(self.answer(state), verdict, over=self.over(state))
 
     def take(self, state: State, tokens: Sequence[int]) -> Outcome:
-        """Several actions in a row, the last of which may end the episode: their sum of rewards, by name."""
+        """Several tokens in a row, as far as `path` follows them: their sum of rewards, by name."""
         terms: dict[str, float] = {}
-        verdict = None
-        for token in tokens:
-            before, state = state, self.transition(state, token)
+        verdict, taken = None, 0
+        for after in self.path(state, tokens):
+            before, state, taken = state, after, taken + 1
             verdict = self.verdict(state)
             for name, value in self.reward(before, state, verdict).items():
                 terms[name] = terms.get(name, 0.0) + value
-        return Outcome(state, terms, verdict)
+        return Outcome(state, terms, verdict, taken)
 
     # Whole episodes ---------------------------------------------------------------------------------------------
 
-    def trajectory(self, index: int, completion: Completion) -> Trajectory:
-        """The episode that a sampler's completion is. Equal to stepping its tokens one by one (`replay` proves it)."""
-        tokens = completion.tokens
-        last = len(tokens) - 1
-        events = np.flatnonzero(self.tokenizer.ends_step[tokens])
-        ends = events if len(events) and events[-1] == last else np.append(events, last)
-        rewards = np.zeros(len(tokens), dtype=np.float32)
-        state, verdict = self.initial(index), None
-        for end in ends:
-            before, state = State(index, tuple(tokens[:end].tolist())), State(index, tuple(tokens[: end + 1].tolist()))
+    def trajectory(self, index: int, completion: Completion, noise: int = 0) -> Trajectory:
+        """The episode that a sampler's completion is, the policy's tokens in it and no others.
+
+        Equal to stepping them one by one (`replay` proves it). A reward stands at the policy's token that earned it.
+        """
+        chosen, verdict = completion.tokens, None
+        state = start = self.initial(index, noise=noise)
+        earned: dict[int, float] = {}
+        for before, state in self._events(start, chosen):
             verdict = self.verdict(state)
-            rewards[end] = sum(self.reward(before, state, verdict).values())
+            earned[len(before.tokens)] = sum(self.reward(before, state, verdict).values())
         if verdict is None:
-            raise ValueError(f"a completion of {len(tokens)} tokens neither ends in EOS nor fills {self.max_tokens}")
+            raise ValueError(f"a completion of {len(chosen)} tokens neither ends in EOS nor fills {self.max_tokens}")
+        tokens = np.array(state.tokens, dtype=np.int64)  # [T]
+        roles = np.full(len(tokens), Role.POLICY, dtype=np.int8)
+        roles[list(state.written)] = Role.ENVIRONMENT
+        own = roles == Role.POLICY
+        rewards, logprobs = np.zeros((2, len(tokens)), dtype=np.float32)
+        rewards[list(earned)] = list(earned.values())
+        logprobs[own] = completion.logprobs
+        answered = np.append(~own[1:], True)  # [T], the environment writes behind it, or nobody does
         return Trajectory(
             problem=self.problem(state),
-            prompt=self.prompts[index],
+            prompt=self.prompt(state),
             tokens=tokens,
-            roles=np.full(len(tokens), Role.POLICY, dtype=np.int8),
-            logprobs=completion.logprobs,
+            roles=roles,
+            logprobs=logprobs,
             rewards=rewards,
-            ends=ends,
+            ends=np.flatnonzero(own & (self.tokenizer.ends_step[tokens] | answered)),
             terminated=self.terminated(state),
             truncated=self.truncated(state),
             verdict=verdict,
             version=completion.version,
+            noise=noise,
         )
 
+    def _events(self, state: State, tokens: IntArray) -> Iterator[tuple[State, State]]:
+        """(before, after) of each of the policy's `tokens` that is an event, and of the last one."""
+        if self.dynamics is None:  # every state is a slice of the tokens, so only those at events are made
+            whole, ends = tuple(tokens.tolist()), np.flatnonzero(self.tokenizer.ends_step[tokens]).tolist()
+            if ends[-1:] != [len(whole) - 1]:
+                ends.append(len(whole) - 1)
+            for end in ends:
+                yield State(state.index, whole[:end]), State(state.index, whole[: end + 1])
+            return
+        for at, token in enumerate(tokens.tolist()):
+            before, state = state, self.transition(state, token)
+            if self.is_event(before, state) or at == len(tokens) - 1:
+                yield before, state
+
     def demonstration(self, index: int) -> Trajectory:
-        """The reference solution as an episode: what supervised agents imitate.
+        """The reference solution as an episode: what supervised agents imitate. The environment writes nothing in it.
 
         Raises `UserError` where it does not fit the budget; cutting it would teach a solution without an answer.
         """
@@ -211,6 +300,10 @@ class ReasoningMDP:
                 f"(it is {self.max_tokens})"
             )
         tokens = np.array(ids, dtype=np.int64)
-        return self.trajectory(
+        alone = self
+        if self.dynamics is not None:
+            alone = copy.copy(self)
+            alone.dynamics = None
+        return alone.trajectory(
             index, Completion(tokens, np.zeros(len(ids), dtype=np.float32), "eos", version=0, seed=0)
         )

@@ -1,5 +1,7 @@
 """The batched environment: equal to single ones row by row, in all three autoreset modes."""
 
+from typing import Any
+
 import gymnasium
 import numpy as np
 import pytest
@@ -30,38 +32,54 @@ def noisy_gold(mdp: ReasoningMDP, index: int, rng: np.random.Generator) -> list[
     return tokens
 
 
-@pytest.mark.parametrize("mode", list(AutoresetMode))
-def test_every_row_is_a_single_environment(mdp: ReasoningMDP, mode: AutoresetMode) -> None:
+CASES = [(mode, None) for mode in AutoresetMode] + [
+    (AutoresetMode.SAME_STEP, "sticky:0.2"),
+    (AutoresetMode.NEXT_STEP, "calculator:0.5"),
+    (AutoresetMode.DISABLED, "retry:3"),
+    (AutoresetMode.SAME_STEP, "hint:0.5"),
+    (AutoresetMode.NEXT_STEP, "reword:0.5"),
+]
+
+
+@pytest.mark.parametrize(("mode", "stochastic"), CASES)
+def test_every_row_is_a_single_environment(mode: AutoresetMode, stochastic: str | None) -> None:
+    mdp = make_mdp("Chain", size=30, reward="dense", stochastic=stochastic)
     n, rng = 6, np.random.default_rng(0)
     batch = BatchedReasoningEnv(mdp, "token", n, autoreset_mode=mode)
     singles = [ReasoningEnv(mdp, "token") for _ in range(n)]
     ids = [p.id for p in mdp.task.problems]
     scripts: list[list[int]] = [[] for _ in range(n)]
 
-    def follow(row: int, problem_id: str) -> None:
-        """Starts the single environment on the problem that the batch chose, and a new script for both."""
-        singles[row].reset(options={"problem": ids.index(problem_id)})
-        scripts[row] = noisy_gold(mdp, ids.index(problem_id), rng)
+    def follow(row: int, infos: dict[str, Any]) -> None:
+        """Starts the single environment where the batch did, and a new script for both."""
+        problem = ids.index(infos["problem_id"][row])
+        noise = int(infos["noise"][row]) if stochastic else None
+        singles[row].reset(options={"problem": problem, "noise": noise})
+        scripts[row] = noisy_gold(mdp, problem, rng)
+
+    def chosen(row: int) -> int:
+        """The next token of a script, and EOS where the environment has made the episode longer than it."""
+        return scripts[row].pop(0) if scripts[row] else mdp.tokenizer.eos_id
 
     observation, infos = batch.reset(seed=3)
     for row in range(n):
-        follow(row, infos["problem_id"][row])
+        follow(row, infos)
     over, ended = np.zeros(n, dtype=bool), 0
     for _ in range(300):
         resetting = over.copy()
-        actions = [0 if resetting[row] else scripts[row].pop(0) for row in range(n)]
+        actions = [0 if resetting[row] else chosen(row) for row in range(n)]
         if mode == AutoresetMode.DISABLED and resetting.any():
             observation, infos = batch.reset(options={"reset_mask": resetting})
             for row in np.flatnonzero(resetting):
-                follow(row, infos["problem_id"][row])
-                actions[row] = scripts[row].pop(0)
+                follow(row, infos)
+                actions[row] = chosen(row)
             resetting[:] = False
         observation, rewards, terminated, truncated, infos = batch.step(np.array(actions))
         assert not (terminated & truncated).any()
         for row in range(n):
             if resetting[row]:  # NEXT_STEP: this step only began the next episode
                 assert (rewards[row], terminated[row], truncated[row]) == (0, False, False)
-                follow(row, infos["problem_id"][row])
+                follow(row, infos)
                 continue
             expected, reward, *flags, info = singles[row].step(actions[row])
             assert rewards[row] == pytest.approx(reward)
@@ -72,13 +90,13 @@ def test_every_row_is_a_single_environment(mdp: ReasoningMDP, mode: AutoresetMod
                 told = infos
                 if mode == AutoresetMode.SAME_STEP:
                     seen, told = infos["final_obs"][row], infos["final_info"]
-                    follow(row, infos["problem_id"][row])
+                    follow(row, infos)
                 assert told["verdict"][row] == info["verdict"]
                 assert told["response"][row] == info["response"]
             assert (seen["tokens"] == expected["tokens"]).all()
             assert seen["length"] == expected["length"]
         over = (terminated | truncated) & (mode != AutoresetMode.SAME_STEP)
-    assert ended > 20
+    assert ended > 12
 
 
 def test_a_group_shares_its_problem_episode_by_episode(mdp: ReasoningMDP) -> None:
@@ -91,6 +109,13 @@ def test_a_group_shares_its_problem_episode_by_episode(mdp: ReasoningMDP) -> Non
     shared = np.stack(problems)  # [episodes, groups, G]
     assert (shared == shared[:, :, :1]).all()
     assert len(set(shared[:, :, 0].ravel())) > 4  # and they are not all one problem
+
+
+def test_siblings_share_the_problem_and_not_its_noise() -> None:
+    mdp = make_mdp("Chain", size=30, stochastic="hint:0.5")
+    _, infos = BatchedReasoningEnv(mdp, "token", 8, group_size=4).reset(seed=1)
+    assert len(set(infos["noise"])) == 8
+    assert len(set(infos["problem_id"])) == 2
 
 
 def test_episodes_are_a_function_of_the_seed(mdp: ReasoningMDP) -> None:
