@@ -167,7 +167,7 @@ def task_defaults(name: str) -> dict[str, Any]:
     return {p.name: p.default for p in _parameters(name) if p.default is not p.empty}
 
 
-def _parameters(name: str) -> list[inspect.Parameter]:
+def _parameters(name: str | Callable[..., Task]) -> list[inspect.Parameter]:
     return [p for p in inspect.signature(_factory(name)).parameters.values() if p.kind is not p.VAR_KEYWORD]
 
 
