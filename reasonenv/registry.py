@@ -30,6 +30,11 @@ _TASKS: dict[str, str | Callable[..., Task]] = {
 _AGENTS: dict[str, str | type] = {
     "sft": "reasonenv.agents.sft:SFT",
     "ei": "reasonenv.agents.ei:ExpertIteration",
+    "rcrl": "reasonenv.agents.rcrl:ReturnConditioned",
+    "orm": "reasonenv.agents.orm:OutcomeRewardModel",
+    "random_tokens": "reasonenv.agents.random_tokens:RandomTokens",
+    "majority": "reasonenv.agents.majority:Majority",
+    "best_of_k": "reasonenv.agents.best_of_k:BestOfK",
     "grpo": "reasonenv.agents.grpo:GRPO",
     "dr_grpo": "reasonenv.agents.dr_grpo:DrGRPO",
     "dapo": "reasonenv.agents.dapo:DAPO",
