@@ -47,6 +47,7 @@ class OutcomeRewardModel(Agent):
 
     Config = ORMConfig
     config: ORMConfig
+    scorer: Scorer
     conditions = True  # it does not train the policy, so it does not matter how that is asked
 
     def __init__(self, policy: Policy, config: ORMConfig | None = None, *, seed: int = 0) -> None:

@@ -219,7 +219,8 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
     judge = None if run.orm is None else partial(judged, scorer=load_scorer(run.orm, policy), falls=falls)
     claim(out, run)
     sampler = make_sampler(run.sampler, policy)
-    where, named = (sampler, held_out, out / "evaluations"), {"problems": run.eval_problems, "seed": run.seed}
+    where = (sampler, held_out, out / "evaluations")
+    named: dict[str, Any] = {"problems": run.eval_problems, "seed": run.seed}
     watch = HeldOut(*where, **named)
     if isinstance(agent, Fixed):
         watch, used = HeldOutChoice(*where, **named, agent=agent), Progress()

@@ -45,7 +45,7 @@ def opinionated(seed: int = 0) -> Scorer:
     """A reward model whose scores are all over the place."""
     scorer = Scorer(tiny_policy(seed))
     with torch.no_grad():
-        scorer.head.weight.normal_(generator=torch.Generator().manual_seed(seed))
+        scorer.head.weight.normal_(std=0.1, generator=torch.Generator().manual_seed(seed))
     return scorer
 
 
