@@ -56,7 +56,7 @@ def test_goals_stand_before_every_step_and_are_nobodys_choice(mdp: ReasoningMDP)
 
 def test_all_samples_are_used_and_the_bad_ones_are_drawn_anew_each_epoch(mdp: ReasoningMDP) -> None:
     solutions = list(answers(mdp, 0, wrong=5).trajectories)
-    draws = [np.random.default_rng(i) for i in range(12)]
+    draws = [np.random.default_rng(i) for i in range(60)]
     counts = {}
     for ratio in (0.0, 1.0, 2.0, None):
         agent = ReturnConditioned(tiny_policy(0), RCRLConfig(bad_per_good=ratio))
@@ -65,7 +65,7 @@ def test_all_samples_are_used_and_the_bad_ones_are_drawn_anew_each_epoch(mdp: Re
         if ratio == 1.0:
             seen = Counter(t.tokens.tobytes() for epoch in epochs for t in epoch)
             assert len(seen) == 6  # every bad one, over the epochs
-            assert max(seen.values()) == 12  # the good one in each
+            assert max(seen.values()) == 60  # the good one in each
     assert counts == {0.0: {1}, 1.0: {2}, 2.0: {3}, None: {6}}
 
 
