@@ -17,7 +17,6 @@ import numpy as np
 
 from reasonenv.core import Completion, IntArray, Trajectory
 from reasonenv.learn.fixed import Fixed
-from reasonenv.sampling.limits import stopped
 from reasonenv.sampling.sampler import Sampler, Sampling
 from reasonenv.seeding import uniforms
 from reasonenv.tokenizer import Tokenizer
@@ -66,7 +65,7 @@ class UniformSampler:
     def _completion(self, seed: int, sampling: Sampling) -> Completion:
         size, eos = self.tokenizer.vocab_size, self.tokenizer.eos_id
         tokens = (uniforms(seed, sampling.max_tokens) * size).astype(np.int64)
-        ends = np.flatnonzero(np.isin(tokens, [eos, *sampling.stop]))
+        ends = np.flatnonzero(tokens == eos)
         tokens = tokens[: ends[0] + 1] if len(ends) else tokens
         logprobs = np.full(len(tokens), -math.log(size), dtype=np.float32)
-        return Completion(tokens, logprobs, stopped(int(tokens[-1]), eos, sampling), self.version, seed)
+        return Completion(tokens, logprobs, "eos" if len(ends) else "length", self.version, seed)

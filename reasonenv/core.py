@@ -86,7 +86,7 @@ class Completion:
 
     tokens: IntArray  # [T], the EOS action included
     logprobs: FloatArray  # [T], under the distribution that was really sampled
-    stop: Literal["eos", "length", "stop"]  # "stop" where the sampler was told to end behind some token
+    stop: Literal["eos", "length"]  # length: cut, by the budget or at a stop token
     version: int  # of the weights
     seed: int
 

@@ -60,7 +60,7 @@ class GoalSampler:
             return self.sampler.generate(prompts, seeds, sampling, progress)
         check_prompts(prompts, seeds, sampling, self.policy.context)
         goal = tokenizer.encode(goals.asked)
-        stepwise = replace(sampling, stop=frozenset(np.flatnonzero(tokenizer.ends_step).tolist()))
+        stepwise = replace(sampling, stop=tuple(np.flatnonzero(tokenizer.ends_step).tolist()))
         rows = [[_Row(prompt.tolist(), seed) for seed in own] for prompt, own in zip(prompts, seeds, strict=True)]
         active = [row for own in rows for row in own]
         while active:
@@ -87,11 +87,17 @@ class GoalSampler:
             found = self.sampler.generate(prompts, seeds, replace(stepwise, max_tokens=limit))
             for asked, parts in zip(same.values(), found, strict=True):
                 for row, part in zip(asked, parts, strict=True):
-                    own = stepwise.max_tokens - row.written
-                    if len(part.tokens) > own:
-                        part = replace(part, tokens=part.tokens[:own], logprobs=part.logprobs[:own], stop="length")
+                    part = self._step(part, stepwise.max_tokens - row.written)
                     row.parts.append(part)
                     row.read += part.tokens.tolist()
+
+    def _step(self, part: Completion, room: int) -> Completion:
+        """What of `part` is one step and fits into `room` tokens: a sampler may write on behind a stop token."""
+        ends = np.flatnonzero(self.policy.tokenizer.ends_step[part.tokens])
+        size = min(room, int(ends[0]) + 1 if len(ends) else room)
+        if len(part.tokens) <= size:
+            return part
+        return replace(part, tokens=part.tokens[:size], logprobs=part.logprobs[:size], stop="length")
 
 
 def _whole(row: _Row) -> Completion:

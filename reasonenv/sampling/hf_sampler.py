@@ -12,7 +12,7 @@ from reasonenv.core import Completion, IntArray
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.pretrained import quiet
 from reasonenv.sampling.choose import choose
-from reasonenv.sampling.limits import check_prompts, stopped
+from reasonenv.sampling.limits import check_prompts
 from reasonenv.sampling.sampler import Sampling
 from reasonenv.seeding import uniforms
 
@@ -59,7 +59,7 @@ class HFSampler:
             do_sample=False,
             num_beams=1,
             repetition_penalty=1.0,
-            eos_token_id=[eos, *sampling.stop],
+            eos_token_id=eos,
             pad_token_id=eos,
         )
         device = self.policy.device
@@ -71,19 +71,18 @@ class HFSampler:
                 logits_processor=LogitsProcessorList([draw]),
             )
         drawn, logps = out[:, width:].cpu().numpy(), torch.stack(draw.logps, 1).cpu().numpy()  # [B, T]
-        completions = iter([self._completion(drawn[i], logps[i], seed, sampling) for i, (_, seed) in enumerate(jobs)])
+        completions = iter([self._completion(drawn[i], logps[i], seed, eos) for i, (_, seed) in enumerate(jobs)])
         progress(len(jobs))
         return [[next(completions) for _ in row] for row in seeds]
 
-    def _completion(self, tokens: IntArray, logps: np.ndarray, seed: int, sampling: Sampling) -> Completion:
-        """One row of the padded result, cut after its EOS or whatever ended it."""
-        eos = self.policy.tokenizer.eos_id
-        ends = np.flatnonzero(np.isin(tokens, [eos, *sampling.stop]))
+    def _completion(self, tokens: IntArray, logps: np.ndarray, seed: int, eos: int) -> Completion:
+        """One row of the padded result, cut after its EOS."""
+        ends = np.flatnonzero(tokens == eos)
         count = int(ends[0]) + 1 if len(ends) else len(tokens)
         return Completion(
             tokens=tokens[:count].astype(np.int64),
             logprobs=logps[:count].astype(np.float32),
-            stop=stopped(int(tokens[count - 1]), eos, sampling),
+            stop="eos" if len(ends) else "length",
             version=self.version,
             seed=seed,
         )

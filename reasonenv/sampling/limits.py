@@ -1,9 +1,8 @@
-"""What every sampler asks of its arguments before it starts, and how it says why a response ended."""
+"""What every sampler asks of its arguments before it starts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from reasonenv.core import IntArray
 from reasonenv.errors import UserError
@@ -23,8 +22,3 @@ def check_prompts(
                 f"prompt {n} has {len(prompt)} tokens and max_tokens is {sampling.max_tokens}, together more than the "
                 f"model's context of {context}; shorten the prompt or lower max_tokens"
             )
-
-
-def stopped(last: int, eos: int, sampling: Sampling) -> Literal["eos", "length", "stop"]:
-    """Why a response ended whose last token is `last`."""
-    return "eos" if last == eos else "stop" if last in sampling.stop else "length"

@@ -12,7 +12,7 @@ from reasonenv.core import Completion, IntArray
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.logprobs import head_logits
 from reasonenv.sampling.choose import choose
-from reasonenv.sampling.limits import check_prompts, stopped
+from reasonenv.sampling.limits import check_prompts
 from reasonenv.sampling.replica import PackedLinear, Slots, replica
 from reasonenv.sampling.sampler import Sampling
 from reasonenv.seeding import uniforms
@@ -92,7 +92,7 @@ class _Decoder:
     def run(self) -> list[Completion]:
         """Draw a token for every used slot until no job is left."""
         hidden = torch.empty(0)
-        last = torch.tensor(sorted({self.sampler.policy.tokenizer.eos_id, *self.sampling.stop}))
+        ends = torch.tensor([self.sampler.policy.tokenizer.eos_id, *self.sampling.stop])
         while self.waiting < len(self.jobs) or len(self.active):
             hidden = self.admit(hidden)  # [n, H], n slots in use
             active = self.active
@@ -102,7 +102,7 @@ class _Decoder:
             token = token.cpu()
             self.tokens[active, step], self.logps[active, step] = token, logp.cpu()
             self.made[active] += 1
-            ended = torch.isin(token, last) | (step + 1 == self.sampling.max_tokens)
+            ended = torch.isin(token, ends) | (step + 1 == self.sampling.max_tokens)
             if ended.any():
                 token = token[self.drop(ended)]
             hidden = self.decode(token) if len(token) else hidden[:0]
@@ -191,7 +191,7 @@ class _Decoder:
         return Completion(
             tokens=tokens,
             logprobs=logps,
-            stop=stopped(int(tokens[-1]), self.sampler.policy.tokenizer.eos_id, self.sampling),
+            stop="eos" if tokens[-1] == self.sampler.policy.tokenizer.eos_id else "length",
             version=self.sampler.version,
             seed=self.jobs[job][1],
         )
