@@ -49,6 +49,10 @@ class Reason(StrEnum):
     ERROR = "error"
 
 
+# A verdict for one of these reasons says that we failed to check, not that the answer was wrong.
+FAILURES = (Reason.UNPARSABLE_GOLD, Reason.TIMEOUT, Reason.ERROR)
+
+
 @dataclass(frozen=True)
 class Problem:
     """One question with its reference answer and, where the source has one, its reference solution."""
@@ -69,6 +73,11 @@ class Verdict:
     extracted: str | None  # the answer as found in the text
     gold: str
     millis: float = field(default=0.0, compare=False)  # wall clock; two runs agree on a verdict, not on its time
+
+    @property
+    def checked(self) -> bool:
+        """Whether answer and gold could be compared at all."""
+        return self.reason not in FAILURES
 
 
 @dataclass(frozen=True)

@@ -66,9 +66,14 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(summary))
         return
-    gain = summary["gain"]
+    gain, what = summary["gain"], "accuracy of the scores" if "auc" in summary else "accuracy"
     print(
-        f"held-out accuracy on {summary['problems']} problems: {summary['before']:.3f} -> {summary['after']:.3f}, "
-        f"paired difference {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]\n"
-        f"policy: {arguments.out / 'policy'}   curves: tensorboard --logdir {arguments.out}"
+        f"held-out {what} on {summary['problems']} problems: {summary['before']:.3f} -> {summary['after']:.3f}, "
+        f"paired difference {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
     )
+    if summary.get("auc") is not None:
+        print(f"a right answer is scored above a wrong one with chance {summary['auc']:.3f} (AUC)")
+    if "contrary" in summary:
+        print(f"asked for the contrary of its goal: {summary['contrary']:.3f}")
+    made = [f"{name}: {path}" for name in ("policy", "scorer") if (path := arguments.out / name).is_dir()]
+    print("   ".join([*made, f"curves: tensorboard --logdir {arguments.out}"] if made else ["nothing was trained"]))

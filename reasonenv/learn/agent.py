@@ -25,6 +25,7 @@ from reasonenv.learn.tally import Tally
 from reasonenv.learn.weights import token_mean
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.microbatch import microbatches
+from reasonenv.policy.scorer import Scorer
 from reasonenv.policy.states import States
 from reasonenv.seeding import generator
 
@@ -84,8 +85,12 @@ class Agent(ABC):
     """Says what to sample, and makes the policy better from what came back."""
 
     Config: ClassVar[Any] = Config  # the dataclass of its numbers
+    conditions: ClassVar[bool] = False  # whether it can do with a policy that is asked for a goal before every step
+    scorer: Scorer | None = None  # what it trains, if that is not the policy
 
     def __init__(self, policy: Policy, config: Any = None, *, seed: int = 0) -> None:
+        if policy.goals is not None and not self.conditions:
+            raise UserError(f"policy {policy.name!r} writes behind goals; train it with rcrl, or give another --policy")
         self.policy = policy
         self.config = config if config is not None else self.Config()
         self.seed = seed

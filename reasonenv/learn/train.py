@@ -135,12 +135,14 @@ def fit(
     out: Path,
     evaluate: Evaluate | None = None,
     eval_every: int = 10,
+    judge: Callable[[Sequence[Group]], list[Group]] | None = None,
     quiet: bool = False,
 ) -> Progress:
     """Trains `agent` for `iterations` and leaves `metrics.jsonl`, `tensorboard/` and a checkpoint in `out`.
 
     Called again on the same folder it goes on from the last checkpoint and ends as if it had never stopped: bit for
     bit on a CPU. `evaluate` is called before the first iteration, every `eval_every`, and after the last.
+    `judge`, if given, puts its own rewards in place of the environment's.
     """
     checkpoints = out / "checkpoints"
     at = Progress()
@@ -170,6 +172,7 @@ def fit(
             log.doing("sampling")
             clock = time.monotonic()
             groups = experience(agent, plan, sampler, mdp, seed, at, log.used)
+            groups = judge(groups) if judge else groups
             sampling_seconds = time.monotonic() - clock
             found = describe(groups) if plan.source == "policy" else {}
             if short := agent.wanted(groups):

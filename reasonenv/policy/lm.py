@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
+from reasonenv.policy.goals import Goals
 from reasonenv.policy.logprobs import token_logprobs
 from reasonenv.policy.microbatch import layout, microbatches
 from reasonenv.policy.states import States
@@ -29,6 +30,8 @@ class Policy:
 
     Raises `UserError` for a model whose vocabulary is smaller than the tokenizer's, or which rescales its logits.
     """
+
+    goals: Goals | None = None  # what a return-conditioned policy is asked for before every step
 
     def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, *, name: str) -> None:
         config = model.config.get_text_config()
@@ -151,6 +154,8 @@ class Policy:
         with quiet():
             self.model.save_pretrained(fresh)
             self.tokenizer.hf.save_pretrained(fresh)
+        if self.goals is not None:
+            self.goals.save(fresh)
         if target.exists():
             target.rename(stale)
         fresh.rename(target)
