@@ -58,6 +58,22 @@ def test_one_iteration_from_a_real_sampler(name: str, prior: dict[str, torch.Ten
     assert any(not torch.equal(tensor, prior[key]) for key, tensor in policy.state_dict().items())
 
 
+def test_ppo_learns_from_a_real_sampler() -> None:
+    policy = tiny_policy(0)
+    mdp = make_mdp("Chain", size=16, operands=2, operators="+", max_tokens=16, tokenizer=policy.tokenizer)
+    sft, kind = find_agent("sft")(policy, find_agent("sft").Config(lr=3e-3)), find_agent("ppo")
+    for i in range(8):  # right about one time in three
+        sft.learn(demonstrate(mdp, range(16)), Budget(i, 8))
+    agent = kind(policy, kind.Config(lr=3e-4, epochs=2, minibatches=2, beta=0.01))
+    sampler, found = make_sampler("torch", policy), []
+    for i in range(10):
+        sampler.sync(i)
+        groups = sample_groups(sampler, mdp, range(16), 4, temperature=1.0, seed=("ppo", i))
+        found.append(sum(t.verdict.correct for g in groups for t in g.trajectories) / 64)
+        agent.learn(groups, Budget(i, 10))
+    assert sum(found[-3:]) > sum(found[:3]) + 0.2  # from 0.31 to 0.43 in the mean of three iterations
+
+
 @pytest.mark.parametrize("name", ["dapo", "cispo", "scalerl"])
 def test_where_no_group_is_mixed_nothing_is_learned_and_nothing_moves(name: str) -> None:
     policy = tiny_policy(0)  # knows nothing, so all is wrong
