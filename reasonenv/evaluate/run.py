@@ -211,21 +211,25 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
 
     `start` is where the policy is, if it is not to be found by its name.
 
-    Leaves `out/policy` (a Hugging Face folder) or `out/scorer` (a reward model), `out/evaluations/` (held-out answers
-    along the way), `out/evaluation.jsonl` (the last, with `eval_samples` answers a problem), `metrics.jsonl` and
-    `tensorboard/`. An agent that does not learn leaves answers alone.
+    Leaves `out/environment.json` (what it ran on), `out/policy` (a Hugging Face folder) or `out/scorer` (a reward
+    model), `out/evaluations/` (held-out answers along the way), `out/evaluation.jsonl` (the last, with `eval_samples`
+    answers a problem), `out/winning.jsonl` (of what it solves), `metrics.jsonl` and `tensorboard/`. An agent that does
+    not learn leaves answers alone.
     """
     check_claim(out, run)
     summary_path = out / "summary.json"
     if summary_path.exists():
         return dict(json.loads(summary_path.read_text()))
-    from reasonenv.evaluate.evaluation import HeldOut, HeldOutChoice, HeldOutScores, contrary, evaluate
+    from reasonenv.evaluate.card import card
+    from reasonenv.evaluate.evaluation import HeldOut, HeldOutChoice, HeldOutScores, contrary, evaluate, records
+    from reasonenv.evaluate.ledger import wins, write_wins
     from reasonenv.evaluate.metrics import auc
     from reasonenv.evaluate.samples import read_samples, write_samples
     from reasonenv.evaluate.stats import paired_difference
     from reasonenv.learn.agent import PolicyGradient
     from reasonenv.learn.fixed import Fixed
     from reasonenv.learn.judge import FALLS, judged
+    from reasonenv.learn.rollout import sample_groups
     from reasonenv.learn.train import Progress, fit
     from reasonenv.policy.pretrained import load_policy
     from reasonenv.policy.scorer import load_scorer, scorer_folder
@@ -247,6 +251,8 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
     agent = kind(policy, kind.Config(**run.agent_keys), seed=run.seed)
     judge = None if run.orm is None else partial(judged, scorer=load_scorer(run.orm, policy), falls=falls)
     claim(out, run)
+    data = {process.task.split: process.task.fingerprint for process in (mdp, held_out)}
+    replace(out / "environment.json", json.dumps(card(device=run.device, data=data), indent=1))
     sampler = make_sampler(run.sampler, policy)
     where = (sampler, held_out, out / "evaluations")
     named: dict[str, Any] = {"problems": run.eval_problems, "seed": run.seed}
@@ -282,7 +288,12 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
     elif not isinstance(agent, Fixed):
         policy.save(out / "policy")
     if agent.scorer is None and run.eval_samples:
-        last += ask(samples=run.eval_samples, temperature=1.0)
+        path = (run.seed, "evaluation")
+        groups = sample_groups(sampler, held_out, problems, run.eval_samples, temperature=1.0, seed=path)
+        last += records(groups, held_out, greedy=False)
+        if used.updates and policy.goals is None:  # behind goals the same text is another sequence
+            initial = load_policy(str(start or run.policy), seed=run.seed, device=run.device, dtype=run.dtype)
+            write_wins(out / "winning.jsonl", wins(groups, initial))
     if worse := contrary(policy, partial(ask, samples=1, temperature=0.0)):
         write_samples(out / "contrary.jsonl", worse)
         told = {"contrary": sum(s.correct for s in worse) / len(worse)}
