@@ -21,6 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--problems", type=int, default=200, help="the first ones of the test split (default 200)")
     parser.add_argument("--temperature", type=float, default=1.0, help="of the sampled answers (default 1)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sampler", default="torch", help="torch, vllm or hf (default torch)")
     parser.add_argument("--device", default="cpu")
     text = "float32 or bfloat16 (default: what suits the policy)"
     parser.add_argument("--dtype", default=None, help=text)
@@ -39,6 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
         problems=arguments.problems,
         temperature=arguments.temperature,
         seed=arguments.seed,
+        sampler=arguments.sampler,
         device=arguments.device,
         dtype=arguments.dtype,
         out=arguments.out,

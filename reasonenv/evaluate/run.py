@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from reasonenv.core import Problem
 from reasonenv.errors import UserError, unknown
 from reasonenv.registry import annotation_text, find_agent, parse_env_id, task_keys
-from reasonenv.sampling import SAMPLERS
+from reasonenv.sampling import SAMPLERS, check_sampler, make_sampler
 
 if TYPE_CHECKING:
     from reasonenv.evaluate.stats import Estimate
@@ -39,6 +40,7 @@ class Run:
     eval_samples: int = 0  # sampled answers a problem after the last iteration, for pass@k
     eval_every: int = 10  # iterations
     sampler: str = "torch"
+    address: str | None = None  # of a served vLLM; None starts an engine where sampler is vllm
     device: str = "cpu"
     dtype: str | None = None  # of the policy; None is float32 for small ones, bfloat16 for pretrained ones
 
@@ -55,7 +57,7 @@ class Run:
             raise unknown("sampler", self.sampler, SAMPLERS)
 
 
-SETTINGS = ("eval_problems", "eval_samples", "eval_every", "sampler", "device", "dtype")
+SETTINGS = ("eval_problems", "eval_samples", "eval_every", "sampler", "address", "device", "dtype")
 
 
 def describe_run(agent: str, env: str, keys: Mapping[str, Any], **named: Any) -> Run:
@@ -192,35 +194,35 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
     from reasonenv.evaluate.stats import paired_difference
     from reasonenv.learn.train import fit
     from reasonenv.policy.pretrained import load_policy
-    from reasonenv.sampling import make_sampler
 
+    check_sampler(run.sampler, run.address)
     processes(run)
     policy = load_policy(str(start or run.policy), seed=run.seed, device=run.device, dtype=run.dtype)
     mdp, held_out = processes(run, policy.tokenizer)
     for process in (mdp, held_out):
         process.fits(policy.context, name=run.policy)
     claim(out, run)
-    sampler = make_sampler(run.sampler, policy)
-    kind = find_agent(run.agent)
-    agent = kind(policy, kind.Config(**run.agent_keys), seed=run.seed)
-    watch = HeldOut(sampler, held_out, out / "evaluations", problems=run.eval_problems, seed=run.seed)
-    used = fit(
-        agent,
-        sampler,
-        mdp,
-        iterations=run.iterations,
-        seed=run.seed,
-        out=out,
-        evaluate=watch,
-        eval_every=run.eval_every,
-        quiet=quiet,
-    )
-    policy.save(out / "policy")
-    problems = range(min(run.eval_problems, len(held_out.task.problems)))
-    first, last = (read_samples(watch.path(iteration)) for iteration in (0, run.iterations))
-    before, after = ([float(s.correct) for s in samples] for samples in (first, last))
-    if run.eval_samples:
-        last += evaluate(sampler, held_out, problems, samples=run.eval_samples, temperature=1.0, seed=run.seed)
+    with closing(make_sampler(run.sampler, policy, address=run.address)) as sampler:
+        kind = find_agent(run.agent)
+        agent = kind(policy, kind.Config(**run.agent_keys), seed=run.seed)
+        watch = HeldOut(sampler, held_out, out / "evaluations", problems=run.eval_problems, seed=run.seed)
+        used = fit(
+            agent,
+            sampler,
+            mdp,
+            iterations=run.iterations,
+            seed=run.seed,
+            out=out,
+            evaluate=watch,
+            eval_every=run.eval_every,
+            quiet=quiet,
+        )
+        policy.save(out / "policy")
+        problems = range(min(run.eval_problems, len(held_out.task.problems)))
+        first, last = (read_samples(watch.path(iteration)) for iteration in (0, run.iterations))
+        before, after = ([float(s.correct) for s in samples] for samples in (first, last))
+        if run.eval_samples:
+            last += evaluate(sampler, held_out, problems, samples=run.eval_samples, temperature=1.0, seed=run.seed)
     write_samples(out / "evaluation.jsonl", last)
     gain = paired_difference(after, before)
     summary = {
@@ -243,6 +245,7 @@ def assess(
     problems: int,
     temperature: float = 1.0,
     seed: int = 0,
+    sampler: str = "torch",
     device: str = "cpu",
     dtype: str | None = None,
     out: Path | None = None,
@@ -256,7 +259,6 @@ def assess(
     from reasonenv.evaluate.samples import write_samples
     from reasonenv.mdp.make import make_mdp
     from reasonenv.policy.pretrained import load_policy
-    from reasonenv.sampling import make_sampler
 
     for name, value, least in (("samples", samples, 0), ("problems", problems, 1)):
         if value < least:
@@ -265,6 +267,7 @@ def assess(
         raise UserError(f"--temperature is {temperature}; it must be 0 (greedy) or more")
     if out is not None:
         check_writable(out)
+    check_sampler(sampler)
     task, _ = parse_env_id(env)
     settings = {"split": "test", **environment_keys(task, keys)}
     make_mdp(task, **settings)  # refuses bad settings and missing data before the policy is loaded
@@ -272,12 +275,15 @@ def assess(
     mdp = make_mdp(task, tokenizer=policy.tokenizer, **settings)
     mdp.fits(policy.context, name=policy_name)
     chosen = range(min(problems, len(mdp.task.problems)))
-    with tqdm(total=len(chosen) * (1 + samples), unit=" answers", dynamic_ncols=True, disable=quiet) as bar:
+    with (
+        closing(make_sampler(sampler, policy)) as source,
+        tqdm(total=len(chosen) * (1 + samples), unit=" answers", dynamic_ncols=True, disable=quiet) as bar,
+    ):
 
         def count(finished: int) -> None:
             bar.update(finished)
 
-        ask = partial(evaluate, make_sampler("torch", policy), mdp, chosen, seed=seed, progress=count)
+        ask = partial(evaluate, source, mdp, chosen, seed=seed, progress=count)
         found = ask(samples=1, temperature=0.0)
         found += ask(samples=samples, temperature=temperature) if samples else []
     if out is not None:

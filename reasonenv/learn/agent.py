@@ -255,7 +255,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self.sums: dict[str, float] = {}
-        self.gap_max = 0.0
+        self.gaps: list[Tensor] = []  # of every token, in nats
         self.steps = 0
         self.norms = 0.0
 
@@ -274,7 +274,7 @@ class _Tally:
         }.items():
             self.sums[name] = self.sums.get(name, 0.0) + float(value)
         self.sums["loss"] = self.sums.get("loss", 0.0) + loss
-        self.gap_max = max(self.gap_max, float(gap.max()))
+        self.gaps.append(gap[mask > 0].cpu())
 
     def step(self, norm: float) -> None:
         self.steps += 1
@@ -282,11 +282,13 @@ class _Tally:
 
     def metrics(self) -> Metrics:
         s, tokens = self.sums, max(self.sums["tokens"], 1.0)
+        gaps = torch.cat([*self.gaps, torch.zeros(1)]).sort().values
         return {
             "loss": s["loss"] / self.steps,
             "entropy": s["entropy"] / tokens,
             "gap/mean": s["gap"] / tokens,
-            "gap/max": self.gap_max,
+            "gap/p99": float(gaps[math.ceil(0.99 * len(gaps)) - 1]),
+            "gap/max": float(gaps[-1]),
             "gap/ess": s["weight"] ** 2 / max(s["weight2"], 1e-30) / tokens,
             "ratio/moved": s["moved"] / tokens,
             "grad_norm": self.norms / self.steps,
