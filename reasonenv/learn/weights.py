@@ -50,7 +50,7 @@ def truncated_importance(old_logp: Tensor, sampled_logp: Tensor, *, cap: float) 
     """
     if torch.equal(old_logp, sampled_logp):
         raise UserError(
-            "truncated_importance got the sampler's log-probs as old_logp; a surrogate anchored on the sampler needs no "
-            "correction: drop it, or score the batch with the trainer first"
+            "truncated_importance got the sampler's log-probs as old_logp; a surrogate anchored on the sampler needs "
+            "no correction: drop it, or score the batch with the trainer first"
         )
     return (old_logp - sampled_logp).detach().exp().clamp(max=cap)
