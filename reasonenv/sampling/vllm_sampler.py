@@ -11,9 +11,11 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import json
+import multiprocessing.connection
 import os
 import shutil
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -217,6 +219,7 @@ class Local:
                 str(folder),
                 dtype=self.dtype,
                 max_model_len=self.context,
+                skip_tokenizer_init=True,
                 generation_config="vllm",
                 logprobs_mode="processed_logprobs",
                 hf_overrides={"head_dtype": self.head_dtype},
@@ -229,6 +232,7 @@ class Local:
                 os.environ.pop("LD_PRELOAD", None)
             else:
                 os.environ["LD_PRELOAD"] = preload
+        threading.Thread(target=announce_death, args=(self.llm.llm_engine.engine_core,), daemon=True).start()
 
     def load(self, folder: Path) -> None:
         with self._awake():
@@ -277,6 +281,21 @@ class Local:
                 self.llm.sleep(level=1)
         except EngineDeadError as error:
             raise EngineDied from error
+
+
+def announce_death(core: Any) -> None:
+    """Waits for the end of an engine's process, and then fails the calls that wait for its answers.
+
+    vLLM notices the death of an engine too, but leaves a caller who is already waiting where he is, for ever.
+    """
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    multiprocessing.connection.wait([process.sentinel for process in core.resources.engine_manager.processes])
+    core.resources.engine_dead = True  # first, so that no call begins to wait after the next lines
+    core.outputs_queue.put(EngineDeadError())
+    for waiting in list(core.utility_results.values()):
+        if not waiting.done():
+            waiting.set_exception(EngineDeadError())
 
 
 class Served:
