@@ -13,13 +13,11 @@ import importlib.util
 import json
 import multiprocessing.connection
 import os
-import shutil
 import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -81,16 +79,11 @@ class VLLMSampler:
         self.policy = policy
         self.engine: Engine = Served(address) if address else Local(policy, head_dtype)
         memory = Path("/dev/shm")
-        root = Path(tempfile.mkdtemp(prefix="reasonenv-", dir=memory if memory.is_dir() else None))
-        self._cleanup = weakref.finalize(self, shutil.rmtree, root, ignore_errors=True)
-        self.folder = root / "policy"
+        self._root = tempfile.TemporaryDirectory(prefix="reasonenv-", dir=memory if memory.is_dir() else None)
+        self.folder = Path(self._root.name) / "policy"
         policy.save(self.folder)
         self.version = 0
-        try:
-            self.engine.start(self.folder)
-        except BaseException:
-            self._cleanup()
-            raise
+        self.engine.start(self.folder)
 
     def sync(self, version: int) -> dict[str, float]:
         """See `Sampler.sync`. Returns how far the engine's log-probs of a few samples are from the trainer's."""
@@ -105,7 +98,7 @@ class VLLMSampler:
     def close(self) -> None:
         """See `Sampler.close`."""
         self.engine.close()
-        self._cleanup()
+        self._root.cleanup()
 
     def generate(
         self,
@@ -315,7 +308,8 @@ class Served:
         while True:
             try:
                 self.model = self._ask("/v1/models")["data"][0]["id"]
-                return self.load(folder)
+                self.load(folder)
+                return
             except EngineDied as error:
                 if time.monotonic() > end:
                     raise UserError(
