@@ -21,7 +21,7 @@ from reasonenv.sampling.sampler import Sampling
 from reasonenv.sampling.vllm_sampler import VLLMSampler
 
 if importlib.util.find_spec("vllm") is None:
-    pytest.skip("vLLM has no build for this machine (make install-vllm)", allow_module_level=True)
+    pytest.skip("vLLM is not installed; make install-vllm adds it", allow_module_level=True)
 
 SEEDS = [[1, 2, 3], [4, 5]]
 QUESTIONS = ("What is 7 + 5?", "Name a colour.")
@@ -83,7 +83,6 @@ def test_greedy_answers_are_the_torch_samplers_until_the_first_tie(
     for (one,), (two,) in zip(ours, theirs, strict=True):
         assert one.tokens[:3].tolist() == two.tokens[:3].tolist()
         np.testing.assert_allclose(one.logprobs[:3], two.logprobs[:3], atol=0.1)
-    assert any("stop" in c.stop or c.stop == "eos" for (c,) in theirs) or all(len(c.tokens) == 12 for (c,) in theirs)
 
 
 def test_each_sync_brings_the_new_weights_and_version(
