@@ -30,7 +30,7 @@ class RandomConfig:
 
 
 class RandomTokens(Fixed):
-    """Writes uniform tokens; learns nothing."""
+    """Writes uniform tokens, the floor of every table; learns nothing."""
 
     Config = RandomConfig
 
