@@ -146,10 +146,10 @@ def _by_asserts(sandbox: _Sandbox, code: str, tests: UnitTests, limits: dict[str
         return Reason.TIMEOUT
     sandbox.kill()
     of_solution, of_tests = solution.report(), tester.report()
+    if of_tests and "bad tests" in of_tests:
+        return Reason.UNPARSABLE_GOLD  # known before the solution has begun, so it may have said nothing yet
     if not of_solution or not of_tests:
         return Reason.ERROR
-    if "bad tests" in of_tests:
-        return Reason.UNPARSABLE_GOLD
     if "syntax" in of_solution:
         return Reason.UNPARSABLE_ANSWER
     return Reason.CORRECT if "passed" in of_tests else Reason.WRONG

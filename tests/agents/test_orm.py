@@ -68,7 +68,7 @@ def test_the_loss_is_the_mean_over_tokens_of_the_log_chance_of_the_outcome(mdp: 
         for t, row in zip(rows, scores, strict=True)
         for s in row[: len(t.tokens)]
     ]
-    assert agent._judge(groups) == pytest.approx(-sum(each) / len(each), rel=1e-4)
+    assert agent.learn(groups, Budget(0, 1))["loss"] == pytest.approx(-sum(each) / len(each), rel=1e-4)
 
 
 def test_the_score_of_a_prefix_does_not_know_what_follows(mdp: ReasoningMDP) -> None:

@@ -20,6 +20,7 @@ from reasonenv.mdp.env import ReasoningEnv
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.lm import Policy
+from reasonenv.policy.states import States
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.sampling import make_sampler
 from reasonenv.testing import gradients, scored
@@ -93,7 +94,13 @@ class ByPosition(Policy):
     def dtype(self) -> torch.dtype:
         return self.theta.dtype
 
-    def logprobs(self, batch: Batch, *, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    def states(self, batch: Batch) -> States:
+        nothing = torch.zeros(0, 1)  # there is no trunk
+        return States(nothing, nothing, nothing, nothing, nothing, tuple(batch.mask.shape))
+
+    def logprobs(
+        self, batch: Batch, *, temperature: float = 1.0, states: States | None = None
+    ) -> tuple[Tensor, Tensor]:
         inside = torch.arange(batch.width) < batch.length[:, None]
         logp = self.theta[: batch.width].expand_as(inside) * inside
         return logp, -logp.detach()

@@ -175,7 +175,8 @@ def test_feedback_is_a_turn_of_the_models_own_template() -> None:
 
     tokenizer = byte_tokenizer()
     tokenizer.hf.chat_template = (
-        "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}<eos>{% endfor %}[assistant]"
+        "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}<eos>{% endfor %}"
+        "{% if add_generation_prompt %}[assistant]{% endif %}"
     )
     tokenizer.has_chat_template = True
     mdp = make_mdp("Chain", size=5, stochastic="retry:2", tokenizer=tokenizer)
