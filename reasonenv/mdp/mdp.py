@@ -12,6 +12,7 @@ A response is verified when it terminates. One that was cut off has given no ans
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,7 @@ import numpy as np
 
 from reasonenv.core import Completion, IntArray, Problem, Reason, Role, Trajectory, Verdict
 from reasonenv.errors import UserError, unknown
-from reasonenv.mdp.rewards import REWARDS, Progress, Reward
+from reasonenv.mdp.rewards import AT_END, Progress, Reward, reward_terms
 from reasonenv.tasks import PROMPTS, Task, reference_solution, render_prompt
 from reasonenv.tokenizer import Tokenizer
 
@@ -45,7 +46,7 @@ class Outcome:
 class ReasoningMDP:
     """A task seen through a tokenizer, with a reward and a token budget.
 
-    `reward` is one of `REWARDS`; `max_tokens` counts the response with its EOS and is at least 2, because an episode
+    `reward` is as in `rewards.py`; `max_tokens` counts the response with its EOS and is at least 2, because an episode
     whose first token is its last leaves nothing to decide. Raises `UserError` for a bad argument.
     """
 
@@ -54,12 +55,10 @@ class ReasoningMDP:
         task: Task,
         tokenizer: Tokenizer,
         *,
-        reward: str = "sparse",
+        reward: Reward = "sparse",
         max_tokens: int | None = None,
         prompt: str = "auto",
     ) -> None:
-        if reward not in REWARDS:
-            raise unknown("reward", reward, REWARDS)
         if prompt not in PROMPTS:
             raise unknown("prompt", prompt, PROMPTS)
         self.max_tokens = task.max_tokens if max_tokens is None else max_tokens
@@ -68,13 +67,18 @@ class ReasoningMDP:
         self.task = task
         self.tokenizer = tokenizer
         self.prompt_style = prompt
-        self.reward_name = reward
-        self._reward: Reward = REWARDS[reward]
+        self._terms = reward_terms(reward)
+        self.pays_steps = any(term not in AT_END for term in self._terms.values())
+
+    @cached_property
+    def problems(self) -> list[Problem]:
+        """The problems of the task, each made once.  # N"""
+        return list(self.task.problems)
 
     @cached_property
     def prompts(self) -> list[IntArray]:
         """The prompt of every problem, in ids.  # N arrays [P]"""
-        texts = [render_prompt(self.task, p, self.tokenizer, self.prompt_style) for p in self.task.problems]
+        texts = [render_prompt(self.task, p, self.tokenizer, self.prompt_style) for p in self.problems]
         return [np.array(ids, dtype=np.int64) for ids in self.tokenizer.encode_all(texts)]
 
     @cached_property
@@ -131,7 +135,7 @@ class ReasoningMDP:
 
     def problem(self, state: State) -> Problem:
         """The problem that is being solved."""
-        return self.task.problems[state.index]
+        return self.problems[state.index]
 
     def verdict(self, state: State) -> Verdict | None:
         """None until the episode is over. A truncated response is `no_answer`; a terminated one is verified."""
@@ -148,14 +152,22 @@ class ReasoningMDP:
         )
 
     def reward(self, before: State, after: State, verdict: Verdict | None) -> dict[str, float]:
-        """The named terms of R(before, after); their sum is the reward. `verdict` is `self.verdict(after)`."""
+        """The named terms of R(before, after); their sum is the reward. `verdict` is `self.verdict(after)`.
+
+        Raises `UserError` for a term that is no finite number.
+        """
         if not self.is_event(after):
             return {}
-        problem = self.problem(after)
-        return self._reward(problem, self._progress(before, None), self._progress(after, verdict))
+        problem, old, new = self.problem(after), self._progress(before, None), self._progress(after, verdict)
+        terms = {name: float(term(problem, old, new)) for name, term in self._terms.items()}
+        for name, value in terms.items():
+            if not math.isfinite(value):
+                raise UserError(f"reward term {name!r} is {value} on {problem.id}; it must return a finite number")
+        return terms
 
     def _progress(self, state: State, verdict: Verdict | None) -> Progress:
-        return Progress(self.text(state), verdict, over=self.terminated(state) or self.truncated(state))
+        over = self.terminated(state) or self.truncated(state)
+        return Progress(lambda: self.text(state), len(state.tokens), self.max_tokens, verdict, over)
 
     def take(self, state: State, tokens: Sequence[int]) -> Outcome:
         """Several actions in a row, the last of which may end the episode: their sum of rewards, by name."""

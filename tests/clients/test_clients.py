@@ -1,0 +1,58 @@
+"""Clients that nobody here wrote, and the example: unmodified, on the environments as they are."""
+
+import importlib.util
+import warnings
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from reasonenv.mdp.wrappers import OneHotView
+from reasonenv.tokenizer import char_tokenizer
+
+ROOT = Path(__file__).resolve().parents[2]
+ID = "reasonenv/Chain-Token-v0"
+# Sums of two one-digit numbers in 15 symbols: 10 is the answer of one question in nine.
+EASY: dict[str, Any] = {"operands": 2, "operators": "+", "max_tokens": 4, "size": 500}
+
+
+def test_stable_baselines3_ppo_learns() -> None:
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.env_util import make_vec_env
+
+    tokenizer = char_tokenizer("0123456789+=?\n")
+    envs = make_vec_env(lambda: OneHotView(gymnasium.make(ID, tokenizer=tokenizer, **EASY)), n_envs=8, seed=0)
+    model = PPO("MlpPolicy", envs, n_steps=64, batch_size=256, learning_rate=3e-3, gamma=1.0, seed=0, device="cpu")
+    returns: list[float] = []
+
+    def note(locals: dict[str, Any], _: dict[str, Any]) -> bool:
+        returns.extend(info["episode"]["r"] for info in locals["infos"] if "episode" in info)
+        return True
+
+    model.learn(12_288, callback=note)
+    tenth = len(returns) // 10
+    # A random policy answers about one in a hundred; always saying 10 is right once in nine.
+    assert np.mean(returns[:tenth]) < 0.05 < np.mean(returns[-tenth:])
+
+
+def test_torchrl_agrees_with_the_specs() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own, about itself
+        from torchrl.envs import GymEnv
+        from torchrl.envs.utils import check_env_specs
+
+        env = GymEnv(ID, size=20)
+        check_env_specs(env, seed=0)
+        rollout = env.rollout(5)
+    assert rollout["next", "length"].flatten().diff().tolist() == [1] * (len(rollout) - 1)
+
+
+def test_the_example_runs_and_learns() -> None:
+    spec = importlib.util.spec_from_file_location("ppo_example", ROOT / "examples" / "ppo.py")
+    assert spec is not None
+    assert spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    correct = example.train(iterations=20)
+    assert np.mean(correct[:2]) < 0.05 < np.mean(correct[-2:])
