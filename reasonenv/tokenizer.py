@@ -71,7 +71,7 @@ class Tokenizer:
         hidden = [b for b in range(256) if b not in plain]
         value = {chr(b): b for b in plain} | {chr(256 + n): b for n, b in enumerate(hidden)}
         pieces = [self.hf.convert_ids_to_tokens(i) or "" for i in range(self.vocab_size)]
-        return [bytes(map(value.get, p)) if set(p) <= value.keys() else p.encode() for p in pieces]
+        return [bytes([value[c] for c in p]) if set(p) <= value.keys() else p.encode() for p in pieces]
 
     @cached_property
     def ends_step(self) -> BoolArray:

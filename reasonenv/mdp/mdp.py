@@ -13,7 +13,7 @@ A response is verified when it terminates. One that was cut off has given no ans
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -173,12 +173,18 @@ class ReasoningMDP:
         """Several actions in a row, the last of which may end the episode: their sum of rewards, by name."""
         terms: dict[str, float] = {}
         verdict = None
-        for token in tokens:
-            before, state = state, self.transition(state, token)
-            verdict = self.verdict(state)
+        for before, after in self._events(state, tuple(map(int, tokens))):
+            state, verdict = after, self.verdict(after)
             for name, value in self.reward(before, state, verdict).items():
                 terms[name] = terms.get(name, 0.0) + value
         return Outcome(state, terms, verdict)
+
+    def _events(self, state: State, tokens: tuple[int, ...]) -> Iterator[tuple[State, State]]:
+        """(before, after) of each of the `tokens` that may earn something, and of the last; the others need no state."""
+        whole, start = (*state.tokens, *tokens), len(state.tokens)
+        inner = self.tokenizer.ends_step[list(tokens[:-1])].nonzero()[0].tolist() if self.pays_steps else []
+        for end in [*inner, len(tokens) - 1] if tokens else []:
+            yield State(state.index, whole[: start + end]), State(state.index, whole[: start + end + 1])
 
     # Whole episodes ---------------------------------------------------------------------------------------------
 

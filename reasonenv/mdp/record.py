@@ -71,11 +71,12 @@ def _trajectory(line: bytes, where: str) -> Trajectory:
     try:
         record = json.loads(line)
         problem, verdict = record["problem"], record["verdict"]
+        read: dict[str, Any] = {name: np.array(record[name], dtype=kind) for name, kind in _ARRAYS.items()}
+        read |= {name: record[name] for name in _FIELDS}
         return Trajectory(
             problem=Problem(**{**problem, "steps": tuple(problem["steps"])}),
             verdict=Verdict(**{**verdict, "reason": Reason(verdict["reason"])}),
-            **{name: np.array(record[name], dtype=kind) for name, kind in _ARRAYS.items()},
-            **{name: record[name] for name in _FIELDS},
+            **read,
         )
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{where}: no trajectory ({type(error).__name__}: {error}); take the line out") from None

@@ -15,7 +15,7 @@ class UnicodeText(spaces.Text):
     """
 
     def __init__(self, max_length: int = 2**31 - 1, *, seed: int | None = None) -> None:
-        super().__init__(max_length, min_length=0, charset="", seed=seed)
+        super().__init__(max_length, min_length=0, charset=" ", seed=seed)  # never asked for
 
     def sample(self, mask: Any = None, probability: Any = None) -> str:
         """A random text; its length is geometric with mean 2. There is no charset, so a mask is refused."""

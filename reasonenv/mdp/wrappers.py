@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
+from gymnasium.utils import RecordConstructorArgs
 
 from reasonenv.core import IntArray, Reason, Role, Trajectory, Verdict
 from reasonenv.errors import UserError
@@ -23,7 +24,7 @@ from reasonenv.mdp.env import Action, Observation, ReasoningEnv
 from reasonenv.mdp.record import TrajectoryFile
 from reasonenv.mdp.spaces import UnicodeText
 
-Step = tuple[Any, float, bool, bool, dict[str, Any]]
+Step = tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]
 AnyEnv = gymnasium.Env[Any, Any]
 
 
@@ -34,7 +35,7 @@ def _base(env: AnyEnv, wrapper: gymnasium.Wrapper[Any, Any, Any, Any]) -> Reason
     return base
 
 
-class TextView(gymnasium.Wrapper[str, str, Observation, Action]):
+class TextView(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Text in, text out: the observation is the prompt and the response so far, the action is the text to append.
 
     At token granularity all tokens of the text are taken, one after the other, until the episode is over; rewards and
@@ -42,7 +43,8 @@ class TextView(gymnasium.Wrapper[str, str, Observation, Action]):
     """
 
     def __init__(self, env: AnyEnv) -> None:
-        super().__init__(env)
+        RecordConstructorArgs.__init__(self)
+        gymnasium.Wrapper.__init__(self, env)
         self._granularity = _base(env, self).granularity
         self._tokenizer = _base(env, self).mdp.tokenizer
         self.observation_space = self.action_space = UnicodeText()
@@ -70,14 +72,15 @@ class TextView(gymnasium.Wrapper[str, str, Observation, Action]):
         return self._tokenizer.decode(observation["tokens"][: int(observation["length"])].tolist())
 
 
-class OneHotView(gymnasium.ObservationWrapper[npt.NDArray[np.float32], Any, Observation]):
+class OneHotView(gymnasium.ObservationWrapper[npt.NDArray[np.float32], Any, Observation], RecordConstructorArgs):
     """A flat Box for clients that want one: the sequence so far, a one-hot row of V for each of its L places.
 
     Meant for small vocabularies (see `char_tokenizer`): raises `UserError` where L * V is over a million.
     """
 
     def __init__(self, env: AnyEnv) -> None:
-        super().__init__(env)
+        RecordConstructorArgs.__init__(self)
+        gymnasium.Wrapper.__init__(self, env)
         mdp = _base(env, self).mdp
         self._shape = (mdp.context, mdp.tokenizer.vocab_size)  # L, V
         size = mdp.context * mdp.tokenizer.vocab_size
@@ -95,7 +98,7 @@ class OneHotView(gymnasium.ObservationWrapper[npt.NDArray[np.float32], Any, Obse
         return rows.ravel()
 
 
-class ActionMask(gymnasium.Wrapper[Any, Any, Any, Any]):
+class ActionMask(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Adds `info["action_mask"]`, 1 for the tokens worth choosing: EOS, and all others that are not special.
 
     With `alphabet`, only tokens whose text is made of its characters. The mask is advice and any token stays legal; it
@@ -103,7 +106,8 @@ class ActionMask(gymnasium.Wrapper[Any, Any, Any, Any]):
     """
 
     def __init__(self, env: AnyEnv, alphabet: str | None = None) -> None:
-        super().__init__(env)
+        RecordConstructorArgs.__init__(self, alphabet=alphabet)
+        gymnasium.Wrapper.__init__(self, env)
         tokenizer = _base(env, self).mdp.tokenizer
         if _base(env, self).granularity != "token":
             raise UserError(f"ActionMask masks one token; the granularity is {_base(env, self).granularity!r}")
@@ -119,10 +123,10 @@ class ActionMask(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def step(self, action: Any) -> Step:
         *outcome, info = self.env.step(action)
-        return (*outcome, {**info, "action_mask": self._mask.copy()})  # type: ignore[return-value]
+        return (*outcome, {**info, "action_mask": self._mask.copy()})
 
 
-class KLPenalty(gymnasium.Wrapper[Observation, Action, Observation, Action]):
+class KLPenalty(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Takes beta * (log pi(a|s) - log pi_ref(a|s)) from each reward: the k1 estimate of KL(pi || pi_ref).
 
     `log_ratio(sequence [L'], taken [k])` returns the sum over the tokens of an action, given the sequence before it:
@@ -130,7 +134,8 @@ class KLPenalty(gymnasium.Wrapper[Observation, Action, Observation, Action]):
     """
 
     def __init__(self, env: AnyEnv, log_ratio: Callable[[IntArray, IntArray], float], *, beta: float) -> None:
-        super().__init__(env)
+        RecordConstructorArgs.__init__(self, log_ratio=log_ratio, beta=beta)
+        gymnasium.Wrapper.__init__(self, env)
         self._log_ratio, self._beta = log_ratio, beta
         self._before = np.zeros(0, dtype=np.int64)
 
@@ -154,7 +159,7 @@ def _sequence(observation: Observation) -> IntArray:
     return observation["tokens"][: int(observation["length"])].copy()
 
 
-class RecordTrajectories(gymnasium.Wrapper[Any, Any, Any, Any]):
+class RecordTrajectories(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Appends each finished episode to a file of JSON lines, with the rewards as they are seen here.
 
     `read_trajectories` gives them back, and `replay` takes them again at the same granularity or a coarser one. Use one
@@ -162,7 +167,8 @@ class RecordTrajectories(gymnasium.Wrapper[Any, Any, Any, Any]):
     """
 
     def __init__(self, env: AnyEnv, path: str | Path) -> None:
-        super().__init__(env)
+        RecordConstructorArgs.__init__(self, path=path)
+        gymnasium.Wrapper.__init__(self, env)
         self._base = _base(env, self)
         self._file = TrajectoryFile(Path(path))
         self._start = 0  # tokens of the prefix

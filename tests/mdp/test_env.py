@@ -108,7 +108,7 @@ def test_render_is_the_same_however_many_tokens_an_action_holds() -> None:
     # a prefix earned nothing here, rewards of tokens gather on their line, and no character moves the cursor
     mdp = make_mdp("Chain", size=5, reward="dense")
     first, *_, last = mdp.problems[0].steps
-    prefix, rest = mdp.tokenizer.encode(f"{first}\n"), mdp.tokenizer.encode(f"\x1b[2J\n{last}\n7")
+    prefix, rest = mdp.tokenizer.encode(f"{first}\n"), mdp.tokenizer.encode(f"\x1b[J\n{last}\n7")
     shown = []
     for granularity, actions in (("token", rest), ("step", [rest])):
         env = ReasoningEnv(mdp, granularity, render_mode="ansi")
@@ -119,7 +119,7 @@ def test_render_is_the_same_however_many_tokens_an_action_holds() -> None:
     assert shown[0] == [
         mdp.problems[0].question,
         f"        | {first}",
-        r"        | \x1b[2J",
+        r"        | \x1b[J",
         f" +0.250 | {last}",
         "        | 7",
     ]
