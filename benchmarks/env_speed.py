@@ -18,7 +18,6 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -53,7 +52,7 @@ def token_contenders(envs: int, tokens: int) -> dict[str, Callable[[], float]]:
             return self.at, 0.0, self.at >= tokens, False, {}
 
     knobs: dict[str, Any] = {"size": 1000, "max_tokens": tokens}
-    batched = {"num_envs": envs, "vectorization_mode": "vector_entry_point", "autoreset_mode": "SameStep"}
+    batched: dict[str, Any] = {"num_envs": envs, "autoreset_mode": "SameStep"}
     fast = gymnasium.make_vec("reasonenv/Chain-Token-v0", copy=False, **batched, **knobs)
     copied = gymnasium.make_vec("reasonenv/Chain-Token-v0", **batched, **knobs)
     single = gymnasium.make("reasonenv/Chain-Token-v0", **knobs).unwrapped
@@ -111,7 +110,6 @@ def response_contenders(task: str, knobs: dict[str, Any], told: list[dict[str, s
     batched = gymnasium.make_vec(
         f"reasonenv/{task}-Response-v0",
         num_envs=envs,
-        vectorization_mode="vector_entry_point",
         autoreset_mode="Disabled",
         copy=False,
         **knobs,

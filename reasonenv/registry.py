@@ -17,7 +17,7 @@ from typing import Any
 
 import gymnasium
 
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UnknownArgument, UserError, unknown
 from reasonenv.tasks import Task
 
 GRANULARITIES = ("Token", "Step", "Response")
@@ -159,7 +159,9 @@ def make_task(name: str, **knobs: Any) -> Task:
     """The task called `name`, or at `module:name`, made with `knobs`. An unknown knob is an error with suggestions."""
     for knob in knobs:
         if knob not in task_keys(name):
-            raise unknown(f"key of {name}", knob, [*task_keys(name), "tokenizer", "reward", "max_tokens", "prompt"])
+            known = [*task_keys(name), "tokenizer", "reward", "max_tokens", "prompt"]
+            error = unknown(f"key of {name}", knob, known)
+            raise UnknownArgument(f"unexpected keyword argument {knob!r}: {error}")  # TorchRL looks for these words
     return _factory(name)(**knobs)
 
 

@@ -180,7 +180,7 @@ class ReasoningMDP:
         return Outcome(state, terms, verdict)
 
     def _events(self, state: State, tokens: tuple[int, ...]) -> Iterator[tuple[State, State]]:
-        """(before, after) of each of the `tokens` that may earn something, and of the last; the others need no state."""
+        """(before, after) of each of the `tokens` that may earn something, and of the last: others need no state."""
         whole, start = (*state.tokens, *tokens), len(state.tokens)
         inner = self.tokenizer.ends_step[list(tokens[:-1])].nonzero()[0].tolist() if self.pays_steps else []
         for end in [*inner, len(tokens) - 1] if tokens else []:
