@@ -7,8 +7,8 @@ EOS and are verified, finished rows starting anew within the step; beside it the
 `SyncVectorEnv`, and a toy environment that only counts in the same. Responses: one response a step, verified, over
 solutions of the GSM8K test file in `--data` (or under `REASONENV_DATA`; else Chain), half of them right; beside it
 GEM's MathEnv on the same texts, run by the interpreter of `make install-peers` (.venv-peers). Each contender is one
-process with one thread, and seconds are its CPU seconds, which a busy machine blurs least; every figure is a median over
-`--repeats` rounds in which all contenders take turns. The last line is one JSON object.
+process with one thread, and seconds are its CPU seconds, which a busy machine blurs least. Every figure is a median
+over `--repeats` rounds in which all contenders take turns. The last line is one JSON object.
 """
 
 from __future__ import annotations
