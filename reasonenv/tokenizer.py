@@ -61,7 +61,7 @@ class Tokenizer:
     def _bytes(self) -> list[bytes] | None:
         """The bytes of each token [V] where text is their concatenation (byte-level BPE: most models), else None.
 
-        Joining them gives what the library's own decoding gives, ten times as fast.
+        Joining them gives what the library's own decoding gives, several times as fast.
         """
         from tokenizers import decoders
 
