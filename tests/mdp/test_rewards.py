@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonenv.core import Completion, Problem, Reason, Trajectory, Verdict
@@ -46,6 +46,7 @@ def test_steps_are_matched_in_any_order_or_in_the_order_of_the_reference(
     assert matched_in_order(TWO, state) == pytest.approx(in_order / 3)
 
 
+@settings(deadline=None)
 @given(values=st.text("245", max_size=8))
 def test_a_further_step_takes_nothing_away_and_order_never_helps(values: str) -> None:
     lines = [f"x={v}\n" for v in values]

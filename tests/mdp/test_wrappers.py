@@ -11,7 +11,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
 from gymnasium.wrappers import RecordEpisodeStatistics, TimeLimit
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reasonenv
@@ -45,6 +45,7 @@ def checked(env: gymnasium.Env[Any, Any]) -> None:
 # Spaces -------------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(text=st.text())
 def test_every_text_is_in_the_space(text: str) -> None:
     assert text in UnicodeText()
