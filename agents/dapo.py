@@ -1,24 +1,26 @@
-"""DAPO: GRPO with four repairs, of which three are here: clip higher, average over tokens, learn from mixed groups.
+"""DAPO: GRPO with four repairs: clip higher, average over tokens, fill the batch with mixed groups, mind the length.
 
     J = E[ 1/(sum_i |o_i|) sum_i sum_t  min(r A, clip(r, 1 - low, 1 + high) A) ],   0 < #correct < G
+    R = r + 1/2 overlong(|o|),   overlong = 0 up to 4/5 Lmax, then falling evenly to -1 at Lmax
 
-Source: 2503.14476, equations 8 to 12. Differences: groups that are all right or all wrong are dropped but not replaced,
-so a batch shrinks where the paper samples on until it is full; overlong answers are not punished softly; the average
-is over the tokens of the batch, as in the authors' code, where the equation has those of one question; no dual clip.
+Source: 2503.14476, equations 8 to 13. Differences: sampling on for groups that are neither all right nor all wrong ends
+after ten times the batch, as in the authors' code, but with the groups found instead of an error; the average is over
+the tokens of the batch, as in that code, where the equation has those of one question; no dual clip. The paper's
+rewards are -1 and 1; with 0 and 1 the punishment counts half, so that it keeps its size beside the reward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
-from reasonenv.core import Batch, Group
+from reasonenv.core import Batch
 from reasonenv.learn.advantages import zscore
-from reasonenv.learn.agent import PolicyGradient, PolicyGradientConfig, knob
-from reasonenv.learn.filters import mixed
+from reasonenv.learn.agent import PolicyGradientConfig, knob
+from reasonenv.learn.dynamic_sampling import DynamicSampling
+from reasonenv.learn.lengths import overlong
 from reasonenv.learn.surrogates import clipped
 from reasonenv.learn.weights import token_mean
 
@@ -30,22 +32,22 @@ class DAPOConfig(PolicyGradientConfig):
     samples_per_problem: int = knob(16, "G: samples a problem (paper: 16)")
     clip_low: float = knob(0.2, "eps_low: the ratio is clipped to 1 - eps_low (paper: 0.2)")
     clip_high: float = knob(0.28, "eps_high: and to 1 + eps_high, which leaves room for rare tokens (paper: 0.28)")
+    longest: int = knob(256, "Lmax: the length punished in full, from 4/5 of it on; choose max_tokens (paper: 20480)")
 
-    positive: ClassVar[tuple[str, ...]] = (*PolicyGradientConfig.positive, "clip_low", "clip_high")
+    positive: ClassVar[tuple[str, ...]] = (*PolicyGradientConfig.positive, "clip_low", "clip_high", "longest")
     least_samples: ClassVar[int] = 2
 
 
-class DAPO(PolicyGradient):
-    """GRPO that clips higher, averages over tokens and learns from mixed groups only. 2503.14476."""
+class DAPO(DynamicSampling):
+    """GRPO that clips higher, averages over tokens, samples on for mixed groups, and minds the length. 2503.14476."""
 
     Config = DAPOConfig
     config: DAPOConfig
 
-    def keep(self, groups: Sequence[Group]) -> Sequence[Group]:
-        return mixed(groups)
-
     def advantage(self, batch: Batch) -> Tensor:
-        return zscore(batch.rewards.sum(dim=1), batch.group, ddof=1, eps=1e-6)[:, None]
+        longest = self.config.longest
+        shaped = batch.rewards.sum(dim=1) + 0.5 * overlong(batch.length, limit=longest, cache=longest / 5)
+        return zscore(shaped, batch.group, ddof=1, eps=1e-6)[:, None]
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
         low, high = self.config.clip_low, self.config.clip_high

@@ -5,8 +5,8 @@
 
 D is the total variation |mu(a) - pi(a)|, or the KL divergence, between "this token" and "any other".
 
-Source: 2602.04879, equations 12 to 14. Differences: the divergence over the top-K tokens (equations 15 and 16) is not
-here, as the sampler returns the log-prob of the sampled token alone; the paper measured no gain from it.
+Source: 2602.04879, equations 12 to 14. Differences: the divergence over the top-K tokens (equations 15 and 16, `top_tv`
+and `top_kl`) is not offered, as a sampler returns the log-prob of the sampled token alone; the paper measured no gain.
 """
 
 from __future__ import annotations

@@ -34,4 +34,4 @@ class SFT(Imitation):
 
     def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
         lr = cosine(self.config.lr, budget.iteration, budget.iterations)
-        return self.imitate(groups, lr) | {"updates": 1.0}
+        return self.imitate(groups, lr)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import statistics
 import sys
 import time
@@ -26,9 +25,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that the interpreter of the peer can run it
 
+from reasonenv.verify.audit import corpus
 from reasonenv.verify.grade import grade, grade_many
 
-CORPUS = Path(__file__).resolve().parents[1] / "tests" / "verify" / "corpus.txt"
 Pair = tuple[str, str, bool]  # text, gold, whether the text is right
 
 
@@ -53,13 +52,9 @@ def number_pairs(folder: str | None, count: int) -> list[Pair]:
 def latex_pairs() -> tuple[list[Pair], list[Pair]]:
     """The corpus without its traps, and the traps."""
     pairs: tuple[list[Pair], list[Pair]] = ([], [])
-    trap = False
-    for line in CORPUS.read_text(encoding="utf-8").splitlines():
-        if match := re.fullmatch(r"\[([a-z-]+)\]", line):
-            trap = match[1] == "traps"
-        elif line and not line.startswith("#"):
-            answer, sign, gold = re.split(r" ([≡≢]) ", line)
-            pairs[trap].append((rf"The result is $\boxed{{{answer}}}$.", gold, sign == "≡"))
+    for trial in corpus():
+        answer = trial.text.removeprefix("So it is ")
+        pairs[trial.category == "traps"].append((f"The result is ${answer}$.", trial.gold, trial.right))
     return pairs
 
 

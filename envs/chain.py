@@ -18,14 +18,12 @@ Within a split questions are drawn independently, so in a small space they repea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import overload
+from functools import partial
 
 from reasonenv.core import Problem
 from reasonenv.errors import UserError, unknown
 from reasonenv.seeding import derive_seed, generator
-from reasonenv.tasks import Task
+from reasonenv.tasks import Procedural, Task
 from reasonenv.verify.grade import verify_math
 
 SIZES = {"train": 10_000, "test": 1_000}
@@ -53,50 +51,26 @@ def chain(
     for name, value, low, high in (("operands", operands, 2, 12), ("digits", digits, 1, 6)):
         if not low <= value <= high:
             raise UserError(f"{name} is {value}; it must be {low} to {high}")
-    if size < 1:
-        raise UserError(f"size is {size}; it must be at least 1")
     if not operators or not set(operators) <= set(OPERATORS) or len(set(operators)) < len(operators):
         raise UserError(f"operators is {operators!r}; it must name one or more of {OPERATORS!r}, each once")
     used = "".join(operator for operator in OPERATORS if operator in operators)  # their order means nothing
-    problems = Chains(split, size, seed, operands, digits, used)
-    shown = Chains("train", EXAMPLES, seed, operands, digits, used)
+
+    def problems(split: str, size: int) -> Procedural:
+        return Procedural(size, partial(_problem, split, seed, operands, digits, used))
+
     budget = _longest_solution(operands, digits, used) + 1
-    return Task("Chain", split, problems, verify_math, INSTRUCTION, budget, tuple(shown))
+    shown = tuple(problems("train", EXAMPLES))
+    return Task("Chain", split, problems(split, size), verify_math, INSTRUCTION, budget, shown)
 
 
-@dataclass(frozen=True)
-class Chains(Sequence[Problem]):
-    """The problems of one split, each made when it is asked for."""
-
-    split: str
-    size: int
-    seed: int
-    operands: int
-    digits: int
-    operators: str
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __iter__(self) -> Iterator[Problem]:
-        return (self._problem(index) for index in range(self.size))
-
-    @overload
-    def __getitem__(self, index: int) -> Problem: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Problem, ...]: ...
-    def __getitem__(self, index: int | slice) -> Problem | tuple[Problem, ...]:
-        chosen = range(self.size)[index]
-        return self._problem(chosen) if isinstance(chosen, int) else tuple(map(self._problem, chosen))
-
-    def _problem(self, index: int) -> Problem:
-        rng = generator(self.seed, "chain", self.split, index)
-        while True:
-            numbers = rng.integers(10 ** (self.digits - 1), 10**self.digits, size=self.operands).tolist()
-            choices = rng.integers(len(self.operators), size=self.operands - 1).tolist()
-            question, steps, value = _work(numbers, [self.operators[choice] for choice in choices])
-            if _split(question) == self.split:
-                return Problem(f"chain/{self.split}/{self.seed}/{index}", question, str(value), steps)
+def _problem(split: str, seed: int, operands: int, digits: int, operators: str, index: int) -> Problem:
+    rng = generator(seed, "chain", split, index)
+    while True:
+        numbers = rng.integers(10 ** (digits - 1), 10**digits, size=operands).tolist()
+        choices = rng.integers(len(operators), size=operands - 1).tolist()
+        question, steps, value = _work(numbers, [operators[choice] for choice in choices])
+        if _split(question) == split:
+            return Problem(f"chain/{split}/{seed}/{index}", question, str(value), steps)
 
 
 def _split(question: str) -> str:

@@ -9,6 +9,11 @@ Size: 7,473 train and 1,319 test problems, 2 to 8 steps each; every answer is an
 
 The published text marks each calculation (`$<<12/60=0.2>>0.2`). The marks are taken out of the steps, which are what a
 model imitates, and kept in `meta["annotated"]`, line for line.
+
+`socratic=True` reads the other published form (`train_socratic.jsonl`, `test_socratic.jsonl`): the same problems and
+answers, each step behind the question that it answers, "How much did she earn? ** Working 50 minutes, ..".
+
+For few-shot prompts: the shortest training problems of 2, 3 and 4 steps.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ import re
 from pathlib import Path
 
 from reasonenv.core import Problem
-from reasonenv.data import Record, Source, first, records
+from reasonenv.data import Record, Source, find, first, records
 from reasonenv.errors import UserError, unknown
 from reasonenv.tasks import Task
 from reasonenv.verify.grade import verify_math
@@ -28,19 +33,43 @@ SPLITS = ("test", "train")
 _ANNOTATION = re.compile(r"<<[^<>\n]*>>")
 
 
-def gsm8k(*, split: str = "train", data: str | Path | None = None, limit: int | None = None) -> Task:
+def gsm8k(
+    *, split: str = "train", socratic: bool = False, data: str | Path | None = None, limit: int | None = None
+) -> Task:
     """GSM8K, split `train` or `test`; `data` as in `reasonenv.data.records`; `limit` keeps the first problems only.
 
+    A `test` whose `train` is not there too has no few-shot examples; a lone file given as `data` is its own split.
     Raises `UserError` for an unknown split, missing data, a broken line or a limit below 1.
     """
     if split not in SPLITS:
         raise unknown("gsm8k split", split, SPLITS)
-    source = Source(f"gsm8k/{split}.jsonl", "openai/gsm8k", (f"main/{split}/0000.parquet",))
-    problems = [_problem(f"gsm8k/{split}/{i}", record) for i, record in enumerate(records(source, data))]
-    return Task("GSM8K", split, first(problems, limit), verify_math, max_tokens=256)
+    config, tail = ("socratic", "_socratic") if socratic else ("main", "")
+
+    def source(split: str) -> Source:
+        return Source(f"gsm8k/{split}{tail}.jsonl", "openai/gsm8k", (f"{config}/{split}/0000.parquet",))
+
+    def problems(split: str) -> list[Problem]:
+        return [read_problem(f"gsm8k/{split}/{i}", record) for i, record in enumerate(records(source(split), data))]
+
+    found = problems(split)
+    train = found if split == "train" else []
+    if split == "test" and not (data is not None and Path(data).expanduser().is_file()):
+        try:
+            find(source("train"), data)
+        except UserError:
+            pass  # no examples, then
+        else:
+            train = problems("train")
+    return Task("GSM8K", split, first(found, limit), verify_math, max_tokens=256, examples=_examples(train))
 
 
-def _problem(id: str, record: Record) -> Problem:
+def _examples(train: list[Problem]) -> tuple[Problem, ...]:
+    shortest = sorted(train, key=lambda problem: len(problem.question) + len("".join(problem.steps)))
+    return tuple(p for steps in (2, 3, 4) for p in [p for p in shortest if len(p.steps) == steps][:1])
+
+
+def read_problem(id: str, record: Record) -> Problem:
+    """One record with a `question`, and an `answer` of annotated steps that ends in `#### ` and one number."""
     solution, mark, answer = record.text("answer").rpartition("#### ")
     if not mark or parse_number(answer) is None:
         raise UserError(

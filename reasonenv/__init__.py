@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reasonenv.core import Batch, Completion, Group, Problem, Reason, Role, Trajectory, Verdict
 from reasonenv.errors import UserError
+from reasonenv.problems import from_problems
 from reasonenv.registry import register_agent, register_all, register_task
 from reasonenv.tasks import Task
 from reasonenv.verify.grade import grade, grade_many
@@ -29,6 +30,7 @@ __all__ = [
     "Trajectory",
     "UserError",
     "Verdict",
+    "from_problems",
     "grade",
     "grade_many",
     "register_agent",

@@ -11,11 +11,12 @@ from typing import NoReturn
 
 from reasonenv.errors import UserError
 
-COMMANDS = ("list", "play", "train", "eval", "bench", "report")  # files of `reasonenv/commands`, in the order of --help
+# Files of `reasonenv/commands`, in the order of --help.
+COMMANDS = ("list", "play", "check", "train", "eval", "bench", "report", "compare", "diff", "audit-verifier")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command line and returns its exit code: 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    """Runs one command line and returns its exit code: the command's own, 2 for a user's mistake, 130 after Ctrl-C."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if os.getcwd() not in sys.path:  # `python -m` puts it there: a user's module:name is found either way
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
         arguments.keys = [*getattr(arguments, "keys", ()), *rest]
         resumes = arguments.resumes
-        arguments.run(arguments)
+        return arguments.run(arguments) or 0
     except UserError as error:
         print(f"reasonenv: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -55,8 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in COMMANDS:
         module = import_module(f"reasonenv.commands.{name.replace('-', '_')}")
-        epilog = f"example: {module.EXAMPLE}"
-        sub = commands.add_parser(name, help=module.HELP, description=module.HELP, epilog=epilog)
+        epilog, usual = f"example: {module.EXAMPLE}", not getattr(module, "OWN_HELP", False)
+        sub = commands.add_parser(name, help=module.HELP, description=module.HELP, epilog=epilog, add_help=usual)
         module.arguments(sub)
         sub.set_defaults(run=module.run, resumes=getattr(module, "RESUMES", False))
     return parser

@@ -49,6 +49,10 @@ class Reason(StrEnum):
     ERROR = "error"
 
 
+# A verdict for one of these reasons says that we failed to check, not that the answer was wrong.
+FAILURES = (Reason.UNPARSABLE_GOLD, Reason.TIMEOUT, Reason.ERROR)
+
+
 @dataclass(frozen=True)
 class Problem:
     """One question with its reference answer and, where the source has one, its reference solution."""
@@ -70,6 +74,11 @@ class Verdict:
     gold: str
     millis: float = field(default=0.0, compare=False)  # wall clock; two runs agree on a verdict, not on its time
 
+    @property
+    def checked(self) -> bool:
+        """Whether answer and gold could be compared at all."""
+        return self.reason not in FAILURES
+
 
 @dataclass(frozen=True)
 class Completion:
@@ -77,7 +86,7 @@ class Completion:
 
     tokens: IntArray  # [T], the EOS action included
     logprobs: FloatArray  # [T], under the distribution that was really sampled
-    stop: Literal["eos", "length"]
+    stop: Literal["eos", "length"]  # length: cut, by the budget or at a stop token
     version: int  # of the weights
     seed: int
 
@@ -91,12 +100,13 @@ class Trajectory:
     tokens: IntArray  # [T]
     roles: npt.NDArray[np.int8]  # [T], `Role`
     logprobs: FloatArray  # [T], of the sampler; 0 where the environment wrote
-    rewards: FloatArray  # [T]
+    rewards: FloatArray  # [T], at the policy's tokens
     ends: IntArray  # [S], index of the last token of each action at step granularity
     terminated: bool
     truncated: bool
     verdict: Verdict
     version: int = 0
+    noise: int = 0  # seed of the environment's own draws
 
     @property
     def ret(self) -> float:
@@ -126,8 +136,10 @@ class Batch:
     discount: torch.Tensor  # [B, T], 0 at a terminal token, else 1: a truncation is bootstrapped, a termination is not
     group: torch.Tensor  # [B] int64, rows of one problem share a number
     version: torch.Tensor  # [B] int64
-    values: torch.Tensor | None = None  # [B, T]
+    values: torch.Tensor | None = None  # [B, T], of the critic at the start of the update
+    returns: torch.Tensor | None = None  # [B, T], what the critic is to learn
     ref_logp: torch.Tensor | None = None  # [B, T]
+    ends: torch.Tensor | None = None  # [B, T], 1 at the last token of each step
 
     @property
     def width(self) -> int:

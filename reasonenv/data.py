@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import json
 import os
@@ -13,6 +14,7 @@ from typing import Any
 
 from reasonenv.core import Problem
 from reasonenv.errors import UserError
+from reasonenv.verify.numeric import parse_number
 
 VARIABLE = "REASONENV_DATA"
 _REVISION = "refs/convert/parquet"  # the hub keeps every data set as parquet there, under names that do not change
@@ -42,6 +44,13 @@ class Record:
             raise UserError(f"{self.where}: field {name!r} is {value!r}; it must be a text that is not empty")
         return value.strip()
 
+    def number(self, name: str) -> str:
+        """The field's one number as it is written. Raises `UserError` if it holds none, or more."""
+        value = str(self.fields.get(name)).strip()
+        if parse_number(value) is None:
+            raise UserError(f"{self.where}: field {name!r} is {value!r}; it must be one number")
+        return value
+
 
 def records(source: Source, data: str | Path | None) -> list[Record]:
     """All records of a data set, in file order.
@@ -49,7 +58,7 @@ def records(source: Source, data: str | Path | None) -> list[Record]:
     `data` is its file or a folder that holds it; None looks under the folder in `REASONENV_DATA`, then on the hub.
     Raises `UserError` if it is nowhere, or if a record is broken.
     """
-    found = [record for path in _find(source, data) for record in read(path)]
+    found = [record for path in find(source, data) for record in read(path)]
     if not found:
         raise UserError(f"{source.path} holds no records; give a complete copy of it")
     return found
@@ -63,7 +72,7 @@ def first(problems: Sequence[Problem], limit: int | None) -> tuple[Problem, ...]
 
 
 def read(path: Path) -> list[Record]:
-    """The records of a `.json` list, a `.parquet` table, or a file of JSON lines (any other name)."""
+    """The records of a `.json` list, a `.csv` or `.parquet` table, or a file of JSON lines (any other name)."""
     if path.suffix == ".parquet":
         table = _parquet().read_table(path)
         return [Record(f"{path}, row {i}", row) for i, row in enumerate(table.to_pylist(), start=1)]
@@ -73,6 +82,9 @@ def read(path: Path) -> list[Record]:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise UserError(f"{path}, line {line}: not UTF-8 ({error.reason}); give the file as published") from None
+    if path.suffix == ".csv":
+        rows = csv.DictReader(text.splitlines(keepends=True))
+        return [Record(f"{path}, line {rows.line_num}", dict(row)) for row in rows]
     return _read_list(path, text) if path.suffix == ".json" else _read_lines(path, text)
 
 
@@ -112,7 +124,8 @@ def _record(where: str, value: Any) -> Record:
     return Record(where, value)
 
 
-def _find(source: Source, data: str | Path | None) -> list[Path]:
+def find(source: Source, data: str | Path | None) -> list[Path]:
+    """The files of a data set, wherever they are; see `records`."""
     name = Path(source.path).name
     if data is not None:
         given = Path(data).expanduser()

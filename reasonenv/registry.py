@@ -6,7 +6,7 @@ through `register_task` and `register_agent`, and a command line through `module
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
@@ -18,19 +18,35 @@ from typing import Any
 import gymnasium
 
 from reasonenv.errors import UnknownArgument, UserError, unknown
+from reasonenv.generators import NAMES
 from reasonenv.tasks import Task
 
 GRANULARITIES = ("Token", "Step", "Response")
 
 _TASKS: dict[str, str | Callable[..., Task]] = {
+    "AIME": "reasonenv.envs.competition:aime",
+    "ARC": "reasonenv.envs.arc:arc",
+    "ASDiv": "reasonenv.envs.asdiv:asdiv",
     "Chain": "reasonenv.envs.chain:chain",
+    "Countdown": "reasonenv.envs.countdown:countdown",
     "GSM8K": "reasonenv.envs.gsm8k:gsm8k",
+    "GSMSymbolic": "reasonenv.envs.gsm_symbolic:gsm_symbolic",
+    "MATH": "reasonenv.envs.competition:math",
+    "MATH500": "reasonenv.envs.competition:math500",
+    "MultiArith": "reasonenv.envs.multiarith:multiarith",
     "SVAMP": "reasonenv.envs.svamp:svamp",
 }
 _AGENTS: dict[str, str | type] = {
     "sft": "reasonenv.agents.sft:SFT",
     "ei": "reasonenv.agents.ei:ExpertIteration",
+    "ppo": "reasonenv.agents.ppo:PPO",
+    "rcrl": "reasonenv.agents.rcrl:ReturnConditioned",
+    "orm": "reasonenv.agents.orm:OutcomeRewardModel",
+    "random_tokens": "reasonenv.agents.random_tokens:RandomTokens",
+    "majority": "reasonenv.agents.majority:Majority",
+    "best_of_k": "reasonenv.agents.best_of_k:BestOfK",
     "grpo": "reasonenv.agents.grpo:GRPO",
+    "grpo_process": "reasonenv.agents.grpo_process:GRPOProcess",
     "dr_grpo": "reasonenv.agents.dr_grpo:DrGRPO",
     "dapo": "reasonenv.agents.dapo:DAPO",
     "cispo": "reasonenv.agents.cispo:CISPO",
@@ -72,6 +88,8 @@ def register_all() -> None:
         _TASKS.setdefault(plugin.name, plugin.value)
     for plugin in entry_points(group="reasonenv.agents"):
         _AGENTS.setdefault(plugin.name, plugin.value)
+    if importlib.util.find_spec("reasoning_gym"):
+        _TASKS.update({f"RG-{name}": f"reasonenv.envs.rg:{name}" for name in NAMES})
     for name, entry_point in list(_TASKS.items()):
         register_task(name, entry_point)
 
@@ -132,7 +150,9 @@ def find_agent(name: str) -> Any:
     return agent
 
 
-def _factory(name: str) -> Callable[..., Task]:
+def _factory(name: str | Callable[..., Task]) -> Callable[..., Task]:
+    if not isinstance(name, str):
+        return name
     if ":" not in name and name not in _TASKS:
         raise unknown("task", name, _TASKS)
     entry_point = name if ":" in name else _TASKS[name]
@@ -140,14 +160,20 @@ def _factory(name: str) -> Callable[..., Task]:
     return factory
 
 
-def task_keys(name: str) -> dict[str, str]:
+def task_keys(name: str | Callable[..., Task]) -> dict[str, str]:
     """The keyword arguments that a task takes, with their types; one without annotation has that of its default."""
-    parameters = inspect.signature(_factory(name)).parameters.values()
     return {
-        p.name: annotation_text(type(p.default) if p.annotation is p.empty else p.annotation)
-        for p in parameters
-        if p.kind is not p.VAR_KEYWORD
+        p.name: annotation_text(type(p.default) if p.annotation is p.empty else p.annotation) for p in _parameters(name)
     }
+
+
+def task_defaults(name: str) -> dict[str, Any]:
+    """The keyword arguments that a task can do without, with what it then takes."""
+    return {p.name: p.default for p in _parameters(name) if p.default is not p.empty}
+
+
+def _parameters(name: str | Callable[..., Task]) -> list[inspect.Parameter]:
+    return [p for p in inspect.signature(_factory(name)).parameters.values() if p.kind is not p.VAR_KEYWORD]
 
 
 def annotation_text(annotation: Any) -> str:
@@ -155,11 +181,14 @@ def annotation_text(annotation: Any) -> str:
     return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
-def make_task(name: str, **knobs: Any) -> Task:
-    """The task called `name`, or at `module:name`, made with `knobs`. An unknown knob is an error with suggestions."""
+def make_task(name: str | Callable[..., Task], **knobs: Any) -> Task:
+    """The task called `name`, or at `module:name`, or of a factory, made with `knobs`.
+
+    An unknown knob is an error with suggestions.
+    """
     for knob in knobs:
         if knob not in task_keys(name):
-            known = [*task_keys(name), "tokenizer", "reward", "max_tokens", "prompt"]
+            known = [*task_keys(name), "tokenizer", "reward", "max_tokens", "prompt", "stochastic"]
             error = unknown(f"key of {name}", knob, known)
             raise UnknownArgument(f"unexpected keyword argument {knob!r}: {error}")  # TorchRL looks for these words
     return _factory(name)(**knobs)

@@ -19,6 +19,11 @@ def generator(*parts: int | str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=derive_seed(*parts)))
 
 
+def uniform(*parts: int | str) -> float:
+    """One uniform draw in [0, 1) for a path; see `derive_seed`. Much cheaper than a generator."""
+    return (derive_seed(*parts) >> 10) / 2.0**53
+
+
 def uniforms(seed: int, count: int) -> npt.NDArray[np.float64]:
     """The first `count` uniform draws in [0, 1) of a sample's own stream; draw t decides its token t.  # [count]"""
     return np.random.Generator(np.random.Philox(key=seed)).random(count)

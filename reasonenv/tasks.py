@@ -4,14 +4,53 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import overload
 
 from reasonenv.core import Problem, Verdict
 from reasonenv.errors import UserError, unknown
+from reasonenv.seeding import derive_seed
 from reasonenv.tokenizer import Tokenizer
 
 PROMPTS = ("auto", "chat", "few_shot", "plain")
+
+
+@dataclass(frozen=True)
+class Procedural(Sequence[Problem]):
+    """`size` problems, each made by `make(index)`, a pure function, when it is first asked for."""
+
+    size: int
+    make: Callable[[int], Problem]
+    _made: dict[int, Problem] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise UserError(f"size is {self.size}; it must be at least 1")
+
+    def __len__(self) -> int:
+        return self.size
+
+    @overload
+    def __getitem__(self, index: int) -> Problem: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Problem, ...]: ...
+    def __getitem__(self, index: int | slice) -> Problem | tuple[Problem, ...]:
+        chosen = range(self.size)[index]
+        return self._problem(chosen) if isinstance(chosen, int) else tuple(map(self._problem, chosen))
+
+    def _problem(self, index: int) -> Problem:
+        if index not in self._made:
+            self._made[index] = self.make(index)
+        return self._made[index]
+
+
+def in_test(question: str, *, one_in: int) -> bool:
+    """Whether a question belongs to the test split, as one of `one_in` does: a hash of the question alone decides.
+
+    So no question is in both splits, whatever the seeds, sizes and orders of the two.
+    """
+    return derive_seed("split", question) % one_in == 0
 
 
 @dataclass(frozen=True)

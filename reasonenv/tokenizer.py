@@ -50,12 +50,43 @@ class Tokenizer:
         return str(self.hf.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def chat(self, turns: Sequence[str]) -> str:
-        """Turns of user, assistant, user, ... in the model's own chat template, ready for the next answer."""
+        """Turns of user, assistant, user, ... in the model's own chat template, ready for the next answer.
+
+        Raises `UserError` if there is no template, or if it is no good for so many turns (`template_fault`).
+        """
         if not self.has_chat_template:
             raise UserError(f"tokenizer {self.hf.name_or_path!r} has no chat template; use prompt=plain")
+        if len(turns) > 1 and self.template_fault:
+            raise UserError(f"the chat template of {self.hf.name_or_path!r} {self.template_fault}; use prompt=plain")
+        return self._render(turns)
+
+    @cached_property
+    def template_fault(self) -> str | None:
+        """Why an episode of several turns cannot be written in the chat template, or None if it can.
+
+        Appending turns must leave the tokens before them as they are: they are the state, and were acted upon. And each
+        prompt must open the turn of the assistant, or the model would write that opening itself.
+        """
+        turns = ["What is 2 + 3?", "It is 5.", "And 5 + 7?"]
+        first, whole = self._render(turns[:1]), self._render(turns)
+        if first == self._render(turns[:1], opens=False):
+            return "does not open the answer (it ignores add_generation_prompt)"
+        if not whole.startswith(first + turns[1]):
+            return "changes earlier turns when a turn is appended"
+        before = self.encode(first)
+        if self.encode(whole)[: len(before)] != before:
+            return "changes the tokens of earlier turns when a turn is appended"
+        return None
+
+    def _render(self, turns: Sequence[str], *, opens: bool = True) -> str:
         roles = ("user", "assistant") * len(turns)
         messages = [{"role": role, "content": text} for role, text in zip(roles, turns, strict=False)]
-        return str(self.hf.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        return str(self.hf.apply_chat_template(messages, tokenize=False, add_generation_prompt=opens))
+
+    @cached_property
+    def pieces(self) -> list[str]:
+        """The text of each token.  # [V]"""
+        return list(self.hf.batch_decode([[i] for i in range(self.vocab_size)], clean_up_tokenization_spaces=False))
 
     @cached_property
     def _bytes(self) -> list[bytes] | None:
@@ -76,8 +107,7 @@ class Tokenizer:
     @cached_property
     def ends_step(self) -> BoolArray:
         """Which tokens end a reasoning step: those whose text holds a line break.  # [V]"""
-        texts = self.hf.batch_decode([[i] for i in range(self.vocab_size)], clean_up_tokenization_spaces=False)
-        return np.array(["\n" in text for text in texts])
+        return np.array(["\n" in piece for piece in self.pieces])
 
 
 def byte_tokenizer() -> Tokenizer:

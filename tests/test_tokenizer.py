@@ -1,4 +1,4 @@
-"""Text and token ids: the fast way is the library's, and the smallest vocabulary says what it lacks."""
+"""Text and token ids: the fast way is the library's, vocabularies say what they lack, and templates keep turns."""
 
 import pytest
 from hypothesis import given, settings
@@ -7,8 +7,11 @@ from tokenizers import Tokenizer as RustTokenizer
 from tokenizers import decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from reasonenv.core import Problem
 from reasonenv.errors import UserError
+from reasonenv.tasks import Task, render_prompt
 from reasonenv.tokenizer import EOS, Tokenizer, byte_tokenizer, char_tokenizer
+from reasonenv.verify.grade import verify_math
 
 
 def merging_tokenizer() -> Tokenizer:
@@ -53,3 +56,44 @@ def test_what_the_alphabet_lacks_is_named() -> None:
     for alphabet in ("", "aa"):
         with pytest.raises(UserError, match="each once"):
             char_tokenizer(alphabet)
+
+
+# Chat templates: what may be written in them over several turns, and why not.
+OPENS = "{% if add_generation_prompt %}<a>{% endif %}"
+STABLE = "{% for m in messages %}<{{ m.role[0] }}>{{ m.content }}<e>{% endfor %}" + OPENS
+# Writes how many turns there are before the first of them.
+COUNTS = "[{{ messages | length }}]" + STABLE
+# Thoughts belong to the last turn only: the opening of an earlier answer is not what it was when it was written.
+THINKS = STABLE.replace("<a>{% endif", "<a><think>{% endif")
+CLOSED = STABLE.replace(OPENS, "")
+
+
+def templated(template: str) -> Tokenizer:
+    hf = byte_tokenizer().hf
+    hf.chat_template = template
+    return Tokenizer(hf)
+
+
+def test_a_template_that_keeps_its_turns_is_used() -> None:
+    tokenizer = templated(STABLE)
+    assert tokenizer.template_fault is None
+    assert tokenizer.chat(["q", "r", "s"]) == "<u>q<e><a>r<e><u>s<e><a>"
+
+
+@pytest.mark.parametrize(
+    ("template", "fault"),
+    [
+        (COUNTS, "changes earlier turns when a turn is appended"),
+        (THINKS, "changes earlier turns when a turn is appended"),
+        (CLOSED, "does not open the answer"),
+    ],
+)
+def test_a_template_that_does_not_is_refused_for_several_turns_with_the_reason(template: str, fault: str) -> None:
+    tokenizer = templated(template)
+    assert tokenizer.chat(["q"])  # one prompt and its answer are never written again
+    with pytest.raises(UserError, match=fault):
+        tokenizer.chat(["q", "r", "s"])
+    problem = Problem("p", "1+1?", "2")
+    task = Task("T", "train", [problem], verify_math, examples=(Problem("e", "2+2?", "4"),))
+    with pytest.raises(UserError, match="use prompt=plain"):
+        render_prompt(task, problem, tokenizer, "few_shot")

@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reasonenv.commands import report
 from reasonenv.errors import UserError
 
-HELP = "Run a suite of agents x environments x seeds, or report on one."
+if TYPE_CHECKING:
+    from reasonenv.evaluate.suite import Suite
+
+HELP = "Run a suite of agents x environments x seeds, go on with one, or report on one."
 EXAMPLE = "reasonenv bench run quickstart --out runs/quickstart"
 RESUMES = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(required=True, metavar="run|report")
+    actions = parser.add_subparsers(required=True, metavar="run|resume|report")
     sub = actions.add_parser("run", epilog=f"example: {EXAMPLE}", help="run what is missing, then report")
     sub.add_argument("suite", metavar="SUITE", help="a name from `reasonenv list suites`, or a TOML file")
+    sub.add_argument("--scale", default=None, help="one of the suite's scales (default: its first)")
     sub.add_argument("--out", type=Path, default=None, help="folder of the suite (default runs/SUITE)")
-    sub.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cells at a time (default: cores)")
+    _jobs(sub)
     sub.set_defaults(action=_run)
+    example = "example: reasonenv bench resume runs/quickstart"
+    sub = actions.add_parser("resume", epilog=example, help="run what is missing in a suite's folder")
+    sub.add_argument("folder", metavar="DIR", type=Path)
+    _jobs(sub)
+    sub.set_defaults(action=_resume)
     example = "example: reasonenv bench report runs/quickstart"
     sub = actions.add_parser("report", epilog=example, help="rebuild the report")
     report.arguments(sub)
     sub.set_defaults(action=report.run)
+
+
+def _jobs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cells at a time (default: cores)")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -32,12 +47,29 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from reasonenv.evaluate.report import console_table
-    from reasonenv.evaluate.suite import read_suite, run_suite, suite_path
+    from reasonenv.evaluate.suite import read_suite, suite_path
 
-    if arguments.jobs < 1:
-        raise UserError(f"--jobs is {arguments.jobs}; it must be at least 1")
-    suite = read_suite(suite_path(arguments.suite))
-    out = arguments.out or Path("runs") / suite.name
-    report = run_suite(suite, out, jobs=arguments.jobs, command=f"reasonenv bench run {arguments.suite}")
-    print(f"{console_table(out)}\nreport: {report}")
+    suite = read_suite(suite_path(arguments.suite), arguments.scale)
+    scale = f" --scale {suite.scale}" if suite.scale else ""
+    folder = arguments.out or Path("runs") / (f"{suite.name}-{suite.scale}" if suite.scale else suite.name)
+    _finish(suite, folder, arguments.jobs, f"reasonenv bench run {arguments.suite}{scale}")
+
+
+def _resume(arguments: argparse.Namespace) -> None:
+    from reasonenv.evaluate.suite import read_suite
+
+    told, file = arguments.folder / "suite.json", arguments.folder / "suite.toml"
+    if not (told.is_file() and file.is_file()):
+        raise UserError(f"{arguments.folder} is not the folder of a suite: it has no suite.toml and suite.json")
+    record = json.loads(told.read_text())
+    _finish(read_suite(file, record["scale"]), arguments.folder, arguments.jobs, record["command"])
+
+
+def _finish(suite: Suite, folder: Path, jobs: int, command: str) -> None:
+    from reasonenv.evaluate.bench import run_suite
+    from reasonenv.evaluate.report import console_table
+
+    if jobs < 1:
+        raise UserError(f"--jobs is {jobs}; it must be at least 1")
+    page = run_suite(suite, folder, jobs=jobs, command=command)
+    print(f"{console_table(folder)}\nreport: {page}")

@@ -20,6 +20,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, default=0, metavar="K", help=text)
     parser.add_argument("--problems", type=int, default=200, help="the first ones of the test split (default 200)")
     parser.add_argument("--temperature", type=float, default=1.0, help="of the sampled answers (default 1)")
+    text = "a run of `train orm`: rerank@k and weighted@k by its scores"
+    parser.add_argument("--orm", default=None, metavar="RUN", help=text)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     text = "float32 or bfloat16 (default: what suits the policy)"
@@ -41,6 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         device=arguments.device,
         dtype=arguments.dtype,
+        orm=arguments.orm,
         out=arguments.out,
         quiet=arguments.json,
     )

@@ -29,6 +29,8 @@ def run(arguments: argparse.Namespace) -> None:
     _, info = env.reset(options={"problem": arguments.problem})
     unit = {"token": "characters, each of their tokens is an action", "step": "a step", "response": "the response"}
     print(f"{info['question']}\n\ntype {unit[granularity]}; an empty line ends the response; Ctrl-D leaves")
+    if info["response"]:
+        print(f"  so far {info['response']!r}")
     over = False
     while not over:
         try:
@@ -51,6 +53,8 @@ def _act(env: ReasoningEnv, typed: str) -> bool:
         _, reward, terminated, truncated, info = env.step(action)
         if reward or terminated or truncated or env.granularity != "token":
             print(f"  reward {reward:+.3f} {info['reward_terms']}  terminated={terminated} truncated={truncated}")
+        if env.mdp.dynamics is not None:
+            print(f"  so far {info['response']!r}")
         if terminated or truncated:
             verdict = info["verdict"]
             print(f"  verdict {verdict.reason}: found {verdict.extracted!r}, gold {verdict.gold!r}")

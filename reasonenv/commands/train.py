@@ -5,15 +5,28 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import NoReturn
 
 from reasonenv.commands.arguments import environment, policy, settings
 
 HELP = "Train an agent. The same command again goes on where it stopped."
 EXAMPLE = "reasonenv train grpo reasonenv/Chain-Response-v0 --policy runs/prior --out runs/grpo lr=1e-4"
 RESUMES = True
+OWN_HELP = True
+
+
+class _Help(argparse.Action):
+    """`train --help` shows the options; `train AGENT --help` and `train AGENT ENV_ID --help` the settings too."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: object) -> NoReturn:
+        parser.print_help()
+        if (agent := getattr(namespace, "agent", None)) is not None:
+            _explain(agent, getattr(namespace, "env", None))
+        parser.exit()
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-h", "--help", action=_Help, nargs=0, help="also after AGENT and ENV_ID: their settings")
     text = "a name from `reasonenv list agents`, module:Class or file.py:Class"
     parser.add_argument("agent", metavar="AGENT", help=text)
     environment(parser)
@@ -22,6 +35,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (default 0)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON and nothing else")
+
+
+def _explain(agent: str, env: str | None) -> None:
+    """Prints what KEY=VALUE may be, with symbol, default and source."""
+    from reasonenv.evaluate.run import explain_keys
+    from reasonenv.registry import find_agent
+
+    print(f"\n{agent}: {(find_agent(agent).__doc__ or '').strip().partition(chr(10))[0]}")
+    for title, keys in explain_keys(agent, env):
+        print(f"\n{title}, as KEY=VALUE:")
+        for key, default, meaning in keys:
+            print(f"  {key:<24} {'none' if default is None else default!s:<8} {meaning}".rstrip())
+    if env is None:
+        print(f"\nreasonenv train {agent} ENV_ID --help shows those of the environment too")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -39,9 +66,14 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(summary))
         return
-    gain = summary["gain"]
+    gain, what = summary["gain"], "accuracy of the scores" if "auc" in summary else "accuracy"
     print(
-        f"held-out accuracy on {summary['problems']} problems: {summary['before']:.3f} -> {summary['after']:.3f}, "
-        f"paired difference {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]\n"
-        f"policy: {arguments.out / 'policy'}   curves: tensorboard --logdir {arguments.out}"
+        f"held-out {what} on {summary['problems']} problems: {summary['before']:.3f} -> {summary['after']:.3f}, "
+        f"paired difference {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
     )
+    if summary.get("auc") is not None:
+        print(f"a right answer is scored above a wrong one with chance {summary['auc']:.3f} (AUC)")
+    if "contrary" in summary:
+        print(f"asked for the contrary of its goal: {summary['contrary']:.3f}")
+    made = [f"{name}: {path}" for name in ("policy", "scorer") if (path := arguments.out / name).is_dir()]
+    print("   ".join([*made, f"curves: tensorboard --logdir {arguments.out}"] if made else ["nothing was trained"]))

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from reasonenv.core import Group
-from reasonenv.evaluate.samples import Sample, write_samples
+from reasonenv.evaluate.metrics import auc
+from reasonenv.evaluate.samples import Sample, read_samples, write_samples
+from reasonenv.learn.agent import Metrics
+from reasonenv.learn.fixed import Fixed
+from reasonenv.learn.judge import score_steps
 from reasonenv.learn.log import wilson
 from reasonenv.learn.rollout import sample_groups
 from reasonenv.learn.train import Evaluation
 from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.policy.lm import Policy
+from reasonenv.policy.scorer import Scorer
 from reasonenv.sampling.sampler import Sampler
 
 
@@ -22,16 +29,22 @@ def evaluate(
     samples: int,
     temperature: float,
     seed: int,
+    scorer: Scorer | None = None,
     progress: Callable[[int], None] = lambda finished: None,
 ) -> list[Sample]:
-    """`samples` answers to each problem at `temperature`; temperature 0 and one sample are maj@1."""
+    """`samples` answers to each problem at `temperature`, scored if there is a `scorer`.
+
+    Temperature 0 and one sample are maj@1.
+    """
     path = (seed, "evaluation")
     groups = sample_groups(sampler, mdp, problems, samples, temperature=temperature, seed=path, progress=progress)
-    return records(groups, mdp, greedy=temperature == 0)
+    return records(groups, mdp, greedy=temperature == 0, scorer=scorer)
 
 
-def records(groups: Sequence[Group], mdp: ReasoningMDP, *, greedy: bool) -> list[Sample]:
+def records(groups: Sequence[Group], mdp: ReasoningMDP, *, greedy: bool, scorer: Scorer | None = None) -> list[Sample]:
     """Trajectories as they are stored."""
+    every = [t for group in groups for t in group.trajectories]
+    found = iter(score_steps(scorer, every) if scorer else [])
     return [
         Sample(
             problem_id=group.problem.id,
@@ -43,10 +56,26 @@ def records(groups: Sequence[Group], mdp: ReasoningMDP, *, greedy: bool) -> list
             length=len(t.tokens),
             truncated=t.truncated,
             text=mdp.tokenizer.decode(t.tokens[: len(t.tokens) - t.terminated].tolist()),
+            score=float(next(found)[-1]) if scorer else None,
         )
         for group in groups
         for index, t in enumerate(group.trajectories)
     ]
+
+
+def contrary(policy: Policy, ask: Callable[[], list[Sample]]) -> list[Sample]:
+    """What `ask` finds while the policy is asked for the contrary of its goal; nothing for one without goals.
+
+    A policy that answers as well has not learned what its goals mean.
+    """
+    goals = policy.goals
+    if goals is None:
+        return []
+    policy.goals = goals.reversed()
+    try:
+        return ask()
+    finally:
+        policy.goals = goals
 
 
 class HeldOut:
@@ -61,23 +90,84 @@ class HeldOut:
         return self._folder / f"{iteration:06d}.jsonl"
 
     def __call__(self, iteration: int) -> Evaluation:
-        found = evaluate(self._sampler, self._mdp, self._problems, samples=1, temperature=0.0, seed=self._seed)
-        self._folder.mkdir(parents=True, exist_ok=True)
+        found = self.answers(iteration)
         write_samples(self.path(iteration), found)
-        right = sum(s.correct for s in found)
-        low, high = wilson(right, len(found))
-        metrics = {
-            "eval/accuracy": right / len(found),
-            "eval/accuracy/low": low,
-            "eval/accuracy/high": high,
-            "eval/truncated": sum(s.truncated for s in found) / len(found),
-        }
-        return Evaluation(metrics, [self._told(s) for s in examples(found)])
+        return Evaluation(self.figures(found), [self._told(s) for s in examples(found)])
+
+    def answers(self, iteration: int) -> list[Sample]:
+        """What is asked: one greedy answer a problem."""
+        return evaluate(self._sampler, self._mdp, self._problems, samples=1, temperature=0.0, seed=self._seed)
+
+    def figures(self, found: Sequence[Sample]) -> Metrics:
+        """What is logged of the answers."""
+        return {**self.share(found), "eval/truncated": sum(s.truncated for s in found) / len(found)}
+
+    def share(self, found: Sequence[Sample]) -> Metrics:
+        """The share of hits, with its 95 % interval."""
+        hits = sum(self.hit(s) for s in found)
+        low, high = wilson(hits, len(found))
+        return {"eval/accuracy": hits / len(found), "eval/accuracy/low": low, "eval/accuracy/high": high}
+
+    def hit(self, sample: Sample) -> bool:
+        """Whether a sample counts for the trained policy."""
+        return sample.correct
+
+    def outcomes(self, iteration: int) -> list[float]:
+        """The share of hits on each problem after so many iterations."""
+        problems: dict[str, list[bool]] = {}
+        for sample in read_samples(self.path(iteration)):
+            problems.setdefault(sample.problem_id, []).append(self.hit(sample))
+        return [sum(hits) / len(hits) for hits in problems.values()]
 
     def _told(self, sample: Sample) -> tuple[str, str, str]:
         problem = next(p for p in self._mdp.task.problems if p.id == sample.problem_id)
         verdict = f"{sample.reason}: found {sample.extracted!r}, gold {problem.answer!r}"
         return problem.question, sample.text, verdict
+
+
+class HeldOutScores(HeldOut):
+    """Of a reward model in training: whether its score at the end of sampled answers tells right from wrong.
+
+    The policy stays as it is, so every evaluation is of the same `samples` answers a problem.
+    """
+
+    def __init__(self, *where: Any, scorer: Scorer, samples: int, **named: Any) -> None:
+        super().__init__(*where, **named)
+        self._scorer, self._samples = scorer, samples
+        self._groups: list[Group] = []
+
+    def answers(self, iteration: int) -> list[Sample]:
+        if not self._groups:
+            path = (self._seed, "evaluation")
+            self._groups = sample_groups(
+                self._sampler, self._mdp, self._problems, self._samples, temperature=1.0, seed=path
+            )
+        return records(self._groups, self._mdp, greedy=False, scorer=self._scorer)
+
+    def figures(self, found: Sequence[Sample]) -> Metrics:
+        area = auc([s.score or 0.0 for s in found], [s.correct for s in found])
+        return {**self.share(found), **({} if area is None else {"eval/auc": area})}
+
+    def hit(self, sample: Sample) -> bool:
+        """Whether a score above 1/2 foretold the verdict."""
+        return ((sample.score or 0.0) > 0.5) == sample.correct
+
+
+class HeldOutChoice(HeldOut):
+    """Of an agent that does not learn: the policy's greedy answers before, then the answers that it chooses."""
+
+    def __init__(self, *where: Any, agent: Fixed, **named: Any) -> None:
+        super().__init__(*where, **named)
+        self._agent = agent
+
+    def answers(self, iteration: int) -> list[Sample]:
+        if iteration == 0:
+            return super().answers(0)
+        sampler, count = self._agent.sampler(self._sampler), self._agent.config.samples_per_problem
+        path = (self._seed, "choice")
+        groups = sample_groups(sampler, self._mdp, self._problems, count, temperature=1.0, seed=path)
+        chosen = [Group(g.problem, (self._agent.choose(g.trajectories),)) for g in groups]
+        return records(chosen, self._mdp, greedy=True)
 
 
 def examples(samples: Sequence[Sample], count: int = 3) -> list[Sample]:

@@ -3,7 +3,13 @@
     maj@1    accuracy of the greedy answer (the name of arXiv 2403.04642; no vote is taken)
     avg@n    share of the n sampled answers that are correct
     pass@k   chance that at least one of k sampled answers is correct
+    pass^k   chance that all k sampled answers are correct
     maj@k    chance that the plurality answer among k sampled answers is correct
+
+and, of samples that an outcome reward model has scored,
+
+    rerank@k    chance that the best-scored of k samples is correct
+    weighted@k  as maj@k, each sample voting with its score
 
 Samples whose verdict is a failure of ours (`Sample.verified` is false) are neither right nor wrong: they leave the
 numerator and the denominator, and "unverified" counts them. Estimates over samples are unbiased: none of them draws
@@ -19,6 +25,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache, partial
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +54,14 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
 
 
+def all_at_k(n: int, c: int, k: int) -> float:
+    """C(c, k) / C(n, k): the chance that `k` of the n samples are all correct, pass^k (Yao et al. 2024, 2406.12045).
+
+    Raises `UserError` unless 1 <= k <= n and 0 <= c <= n.
+    """
+    return 1.0 - pass_at_k(n, n - c, k)
+
+
 def avg_at_k(correct: Sequence[bool]) -> float:
     """Share of correct samples, an unbiased estimate of pass@1. Raises `UserError` for none."""
     _check(len(correct), 1)
@@ -69,6 +84,60 @@ def maj_at_k(answers: Sequence[Hashable | None], correct: Sequence[bool], k: int
     return _plurality(len(answers), k, tuple(sorted((len(each), sum(each)) for each in flags.values())))
 
 
+def rerank_at_k(scores: Sequence[float], correct: Sequence[bool], k: int) -> float:
+    """Chance that the best-scored of `k` of the n samples is correct (2110.14168), exact.
+
+    With b samples scored below s and m at s, the best of k has score s for C(b+m, k) - C(b, k) of the C(n, k) subsets.
+    Equal scores share the credit. Raises `UserError` unless 1 <= k <= n.
+    """
+    assert len(correct) == len(scores), "one verdict a score"
+    _check(n := len(scores), k)
+    total, below = Fraction(0), 0
+    for score in sorted(set(scores)):
+        flags = [flag for own, flag in zip(scores, correct, strict=True) if own == score]
+        subsets = math.comb(below + len(flags), k) - math.comb(below, k)
+        total += subsets * Fraction(sum(flags), len(flags))
+        below += len(flags)
+    return float(total / math.comb(n, k))
+
+
+def weighted_at_k(
+    answers: Sequence[Hashable | None], scores: Sequence[float], correct: Sequence[bool], k: int
+) -> float:
+    """Chance that the answer with the largest sum of scores among `k` of the n samples is correct (2206.02336).
+
+    As `maj_at_k` in all else; with equal scores it is `maj_at_k`.
+    """
+    assert len(correct) == len(answers) == len(scores), "one verdict and one score an answer"
+    _check(len(answers), k)
+    known = sorted({answer for answer in answers if answer is not None}, key=repr)
+    if not known:
+        return 0.0
+    ballots = np.array([[s * (a == b) for b in known] for a, s in zip(answers, scores, strict=True)])  # [n, answers]
+    shares = [np.mean([flag for a, flag in zip(answers, correct, strict=True) if a == b]) for b in known]
+    return _credit(_subsets(len(answers), k) @ ballots, np.array(shares))
+
+
+def _credit(votes: npt.NDArray[Any], shares: npt.NDArray[Any]) -> float:
+    """Mean over the rows of `votes` [subsets, answers] of the winner's share of correct verdicts [answers]."""
+    best = votes.max(axis=1, keepdims=True)
+    winners = (votes >= best * (1 - 1e-6)) & (best > 0)  # sums of scores are equal but for rounding
+    return float((winners @ shares / np.maximum(winners.sum(axis=1), 1)).mean())
+
+
+def auc(scores: Sequence[float], correct: Sequence[bool]) -> float | None:
+    """Chance that a right sample is scored above a wrong one, ties counting half; None without one of each.
+
+    The Mann-Whitney statistic over #right * #wrong.
+    """
+    right = np.array([s for s, flag in zip(scores, correct, strict=True) if flag])
+    wrong = np.sort([s for s, flag in zip(scores, correct, strict=True) if not flag])
+    if not len(right) or not len(wrong):
+        return None
+    below, above = (np.searchsorted(wrong, right, side=side).sum() for side in ("left", "right"))
+    return float((below + above) / 2 / (len(right) * len(wrong)))
+
+
 @lru_cache(maxsize=100_000)  # few histograms occur among many problems, and the order of samples must not matter
 def _plurality(n: int, k: int, answers: tuple[tuple[int, int], ...]) -> float:
     """`maj_at_k` of a histogram: (votes, of these correct) of each answer; those of the n who are left do not vote."""
@@ -77,10 +146,7 @@ def _plurality(n: int, k: int, answers: tuple[tuple[int, int], ...]) -> float:
     count, right = np.array(answers).T  # [answers]
     ballots = np.zeros((n, len(count)), dtype=np.float32)  # [n, answers]
     ballots[np.arange(count.sum()), np.repeat(np.arange(len(count)), count)] = 1.0
-    votes = _subsets(n, k) @ ballots  # [subsets, answers]
-    best = votes.max(axis=1, keepdims=True)
-    winners = (votes == best) & (best > 0)
-    return float((winners @ (right / count) / np.maximum(winners.sum(axis=1), 1)).mean())
+    return _credit(_subsets(n, k) @ ballots, right / count)
 
 
 @lru_cache(maxsize=32)
@@ -127,7 +193,8 @@ class _Answers:
 def scores(samples: Iterable[Sample], ks: Sequence[int]) -> Scores:
     """Every metric of every problem. A problem with too few verified samples for a metric is absent from that metric.
 
-    `maj@k` is given for k > 1 only: "maj@1" is the greedy accuracy. Raises `UserError` for no samples, a sample that is
+    `maj@k` is given for k > 1 only: "maj@1" is the greedy accuracy. So are `rerank@k` and `weighted@k`, where samples
+    bear scores; of one sample they are avg. Raises `UserError` for no samples, a sample that is
     stored twice, or a k above the samples a problem.
     """
     problems = _by_problem(samples)
@@ -138,7 +205,11 @@ def scores(samples: Iterable[Sample], ks: Sequence[int]) -> Scores:
     if most:
         measures[f"avg@{most}"] = lambda a: _share(a.drawn, _correct)
     measures |= {f"maj@{k}": partial(_maj, k=k) for k in sorted({*ks} - {1})}
+    if any(sample.score is not None for answers in problems.values() for sample in answers.drawn):
+        measures |= {f"rerank@{k}": partial(_rerank, k=k) for k in sorted({*ks} - {1})}
+        measures |= {f"weighted@{k}": partial(_weighted, k=k) for k in sorted({*ks} - {1})}
     measures |= {f"pass@{k}": partial(_pass, k=k) for k in sorted({*ks})}
+    measures |= {f"pass^{k}": partial(_all, k=k) for k in sorted({*ks} - {1})}
     measures["answered"] = lambda a: _share(a.all, _answered)
     measures["truncated"] = lambda a: float(np.mean([s.truncated for s in a.all]))
     measures["unverified"] = lambda a: float(np.mean([not s.verified for s in a.all]))
@@ -194,9 +265,36 @@ def _pass(answers: _Answers, k: int) -> float | None:
     return pass_at_k(len(flags), sum(flags), k) if len(flags) >= k else None
 
 
+def _all(answers: _Answers, k: int) -> float | None:
+    flags = [sample.correct for sample in answers.drawn if sample.verified]
+    return all_at_k(len(flags), sum(flags), k) if len(flags) >= k else None
+
+
 def _maj(answers: _Answers, k: int) -> float | None:
     verified = [sample for sample in answers.drawn if sample.verified]
     if len(verified) < k:
         return None
-    keys = [vote_key(sample.extracted) if _answered(sample) else None for sample in verified]
-    return maj_at_k(keys, [sample.correct for sample in verified], k)
+    return maj_at_k([_key(sample) for sample in verified], [sample.correct for sample in verified], k)
+
+
+def _key(sample: Sample) -> Hashable | None:
+    return vote_key(sample.extracted) if _answered(sample) else None
+
+
+def _scored(answers: _Answers) -> tuple[list[Sample], list[float]]:
+    """The verified samples that bear a score, and these."""
+    pairs = [(sample, sample.score) for sample in answers.drawn if sample.verified]
+    kept = [(sample, score) for sample, score in pairs if score is not None]
+    return [sample for sample, _ in kept], [score for _, score in kept]
+
+
+def _rerank(answers: _Answers, k: int) -> float | None:
+    samples, given = _scored(answers)
+    return rerank_at_k(given, [sample.correct for sample in samples], k) if len(samples) >= k else None
+
+
+def _weighted(answers: _Answers, k: int) -> float | None:
+    samples, given = _scored(answers)
+    if len(samples) < k:
+        return None
+    return weighted_at_k([_key(sample) for sample in samples], given, [sample.correct for sample in samples], k)

@@ -8,11 +8,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from reasonenv.core import Reason
+from reasonenv.core import FAILURES
 from reasonenv.errors import UserError
-
-# A verdict for one of these reasons says that we failed to check, not that the answer was wrong.
-FAILURES = (Reason.UNPARSABLE_GOLD, Reason.TIMEOUT, Reason.ERROR)
 
 
 @dataclass(frozen=True)
@@ -21,13 +18,14 @@ class Sample:
 
     problem_id: str
     index: int  # among the samples of its problem
-    greedy: bool
+    greedy: bool  # the one answer of an agent, where others are samples of what it might answer
     correct: bool
     reason: str  # a value of `reasonenv.core.Reason`
     extracted: str | None
     length: int  # response tokens
     truncated: bool
     text: str
+    score: float | None = None  # by an outcome reward model, where one was asked
 
     @property
     def verified(self) -> bool:
@@ -45,7 +43,9 @@ TYPES: dict[str, tuple[type, ...]] = {
     "length": (int,),
     "truncated": (bool,),
     "text": (str,),
+    "score": (float,),
 }
+OPTIONAL = {"score"}  # stored where there is one
 
 
 def write_samples(path: Path, samples: Iterable[Sample]) -> None:
@@ -54,7 +54,8 @@ def write_samples(path: Path, samples: Iterable[Sample]) -> None:
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w", encoding="utf-8", newline="\n") as file:
         for sample in samples:
-            file.write(json.dumps(asdict(sample)) + "\n")
+            record = {k: v for k, v in asdict(sample).items() if v is not None or k not in OPTIONAL}
+            file.write(json.dumps(record) + "\n")
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
@@ -76,11 +77,11 @@ def _parse(line: str, place: str) -> Sample:
         record = json.loads(line)
     except json.JSONDecodeError as error:
         raise UserError(f"{place}: not a JSON object ({error.msg} at column {error.colno})") from None
-    if not isinstance(record, dict) or record.keys() != TYPES.keys():
+    if not isinstance(record, dict) or record.keys() | OPTIONAL != TYPES.keys():
         given = sorted(record) if isinstance(record, dict) else type(record).__name__
         raise UserError(f"{place}: a sample has exactly the fields {', '.join(TYPES)}; found {given}")
-    for name, types in TYPES.items():
-        if type(record[name]) not in types:  # not isinstance: true would pass as an int
-            wanted = " or ".join(kind.__name__ for kind in types)
-            raise UserError(f"{place}: field {name!r} is {record[name]!r}; it must be {wanted}")
+    for name, value in record.items():
+        if type(value) not in TYPES[name]:  # not isinstance: true would pass as an int
+            wanted = " or ".join(kind.__name__ for kind in TYPES[name])
+            raise UserError(f"{place}: field {name!r} is {value!r}; it must be {wanted}")
     return Sample(**record)

@@ -89,6 +89,29 @@ def tail(rewards: Tensor, group: Tensor) -> Tensor:
     return per_group(rewards, group, estimate)
 
 
+def process_zscore(rewards: Tensor, ends: Tensor, group: Tensor, *, ddof: int, eps: float) -> Tensor:
+    """A_t = sum of (r_j - mean) / (std + eps) over the steps j that end at t or later: GRPO, 2402.03300.  # [B, T]
+
+    Section 4.1.3, process supervision: r_j is what step j earned, mean and std are over all steps of the group's
+    samples. `ends` [B, T] is 1 at the last token of each step. With one step a sample it is `zscore`. As in the paper a
+    step below the mean counts against every token before it, so where most steps earn nothing, more steps cost more.
+    """
+    assert rewards.shape == ends.shape, f"rewards {tuple(rewards.shape)} and ends {tuple(ends.shape)} must agree"
+    last = ends.bool() & rewards.isfinite().all(dim=1, keepdim=True)  # [B, T]
+    earned = torch.zeros_like(rewards, dtype=torch.float64)
+    for row, steps in enumerate(last):
+        # what was earned up to the end of each step, less what was up to the end of the one before
+        earned[row, steps] = rewards[row].double().cumsum(0)[steps].diff(prepend=earned.new_zeros(1))
+    for label in set(group.tolist()):
+        own = last & (group == label)[:, None]
+        r = earned[own]
+        if own.any(dim=1).sum() > 1 and r.max() - r.min() > EQUAL:
+            earned[own] = (r - r.mean()) / (r.std(correction=ddof) + eps)
+        else:
+            earned[own] = 0.0
+    return reward_to_go(earned, gamma=1.0)
+
+
 def reward_to_go(rewards: Tensor, *, gamma: float) -> Tensor:
     """G_t = r_t + gamma G_(t+1), token by token.  # [B, T]"""
     returns = torch.zeros_like(rewards, dtype=torch.float64)
@@ -96,6 +119,36 @@ def reward_to_go(rewards: Tensor, *, gamma: float) -> Tensor:
     for t in reversed(range(rewards.shape[1])):
         carried = returns[:, t] = rewards[:, t].double() + gamma * carried
     return returns.float()
+
+
+def gae(
+    rewards: Tensor,
+    values: Tensor,
+    *,
+    bootstrap: Tensor,
+    discount: Tensor,
+    mask: Tensor,
+    gamma: float,
+    lam: float,
+) -> Tensor:
+    """A_t = delta_t + gamma lam A_(t+1), delta_t = r_t + gamma V_(t+1) - V_t: GAE (1506.02438, equation 16).  # [B, T]
+
+    `values` [B, T] are of the states in which the tokens were chosen, `bootstrap` [B] of the states that the rows ended
+    in. Where `discount` [B, T] is 0 nothing follows: a terminated row is worth its rewards alone, a truncated one goes
+    on with its bootstrap. Tokens that the policy did not choose take no time: their rewards count for the choice before
+    them, their values for nothing.
+    """
+    advantage = torch.zeros_like(rewards, dtype=torch.float64)
+    value, after = bootstrap.double(), torch.zeros_like(bootstrap, dtype=torch.float64)  # V_(t+1), A_(t+1)
+    earned = torch.zeros_like(after)  # by tokens of the environment, since the next choice
+    for t in reversed(range(rewards.shape[1])):
+        chosen, goes_on = mask[:, t] > 0, discount[:, t].double()
+        value, after, earned = goes_on * value, goes_on * after, earned + rewards[:, t]
+        found = earned + gamma * value - values[:, t] + gamma * lam * after
+        advantage[:, t] = found.where(chosen, 0.0)
+        value, after = values[:, t].double().where(chosen, value), found.where(chosen, after)
+        earned = earned.where(~chosen, 0.0)
+    return advantage.float()
 
 
 def whiten(advantage: Tensor, mask: Tensor, *, ddof: int, eps: float) -> Tensor:

@@ -13,20 +13,25 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
+from reasonenv.learn.filters import sound
 from reasonenv.learn.optimizer import Optimizer
 from reasonenv.learn.rollout import collate
 from reasonenv.learn.surrogates import likelihood
+from reasonenv.learn.tally import Tally
 from reasonenv.learn.weights import token_mean
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.microbatch import microbatches
+from reasonenv.policy.scorer import Scorer
+from reasonenv.policy.states import States
 from reasonenv.seeding import generator
 
 Metrics = dict[str, float]
 Heartbeat = Callable[[str], None]  # told what a long `learn` is doing
+Refused = Callable[[Batch], None]  # shown the batch of a step that was not taken, its loss or gradient not being finite
 
 
 def knob(default: Any, meaning: str) -> Any:
@@ -50,6 +55,7 @@ class Plan:
     samples: int = 1
     temperature: float = 1.0
     source: Literal["policy", "reference"] = "policy"
+    exclude: frozenset[str] = frozenset()  # ids of problems not to be drawn, as long as there are others
 
 
 @dataclass(frozen=True)
@@ -79,18 +85,27 @@ class Agent(ABC):
     """Says what to sample, and makes the policy better from what came back."""
 
     Config: ClassVar[Any] = Config  # the dataclass of its numbers
+    conditions: ClassVar[bool] = False  # whether it can do with a policy that is asked for a goal before every step
+    scorer: Scorer | None = None  # what it trains, if that is not the policy
 
     def __init__(self, policy: Policy, config: Any = None, *, seed: int = 0) -> None:
+        if policy.goals is not None and not self.conditions:
+            raise UserError(f"policy {policy.name!r} writes behind goals; train it with rcrl, or give another --policy")
         self.policy = policy
         self.config = config if config is not None else self.Config()
         self.seed = seed
         self.optimizer = self.new_optimizer()
         self.heartbeat: Heartbeat = lambda what: None
+        self.refused: Refused = lambda batch: None
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What the agent trains."""
+        return self.policy.parameters()
 
     def new_optimizer(self) -> Optimizer:
-        """AdamW over the policy as it is now, with nothing remembered."""
+        """AdamW over the parameters as they are now, with nothing remembered."""
         c = self.config
-        return Optimizer(self.policy.parameters(), lr=c.lr, max_grad_norm=c.max_grad_norm, weight_decay=c.weight_decay)
+        return Optimizer(self.parameters(), lr=c.lr, max_grad_norm=c.max_grad_norm, weight_decay=c.weight_decay)
 
     @abstractmethod
     def plan(self, budget: Budget) -> Plan:
@@ -98,7 +113,15 @@ class Agent(ABC):
 
     @abstractmethod
     def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
-        """Improves the policy. The metrics hold `updates`, the number of optimiser steps taken."""
+        """Improves the policy.
+
+        The metrics hold `updates`, the number of optimiser steps taken, and, if there are any, `updates/refused`: those
+        not taken, because their loss or gradient was not finite.
+        """
+
+    def wanted(self, groups: Sequence[Group]) -> int:
+        """How many problems more to sample before it learns from `groups`, all of this iteration so far: none."""
+        return 0
 
     def state_dict(self) -> dict[str, Tensor]:
         """All that the next iteration depends on, as flat named tensors."""
@@ -107,9 +130,9 @@ class Agent(ABC):
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """The inverse of `state_dict`."""
-        self.policy.load_state_dict(_under("policy.", state))
+        self.policy.load_state_dict(under("policy.", state))
         self.optimizer = self.new_optimizer()
-        self.optimizer.load_state_dict(_under("optimizer.", state))
+        self.optimizer.load_state_dict(under("optimizer.", state))
 
     def batch(self, groups: Sequence[Group]) -> Batch:
         """The groups as tensors."""
@@ -119,6 +142,13 @@ class Agent(ABC):
         """The rows of each micro-batch."""
         return microbatches(batch, self.config.tokens_per_microbatch)
 
+    def step(self, batch: Batch, lr: float, loss: float) -> float:
+        """One update by the gradient of `loss` on `batch`, or none if either is not finite. Returns the norm."""
+        norm = self.optimizer.step(lr, loss=loss)
+        if not math.isfinite(norm):
+            self.refused(batch)
+        return norm
+
 
 @dataclass(frozen=True)
 class PolicyGradientConfig(Config):
@@ -127,6 +157,7 @@ class PolicyGradientConfig(Config):
     temperature: float = knob(1.0, "of the rollouts; log-probs are taken at the same temperature")
     epochs: int = knob(1, "passes over the samples of an iteration")
     minibatches: int = knob(1, "optimiser steps a pass; 1 with 1 epoch is on-policy")
+    warmup: int = knob(0, "optimiser steps in which the learning rate rises linearly to lr")
 
     positive: ClassVar[tuple[str, ...]] = (*Config.positive, "temperature", "epochs", "minibatches")
     least_samples: ClassVar[int] = 1  # 2 where the baseline comes from the siblings
@@ -136,6 +167,8 @@ class PolicyGradientConfig(Config):
         super().__post_init__()
         if self.samples_per_problem < self.least_samples:
             raise UserError(f"samples_per_problem is {self.samples_per_problem}; a group baseline needs at least 2")
+        if self.warmup < 0:
+            raise UserError(f"warmup is {self.warmup}; it must be at least 0")
         for name in ("epochs", "minibatches"):
             if self.on_policy and getattr(self, name) > 1:
                 raise UserError(f"{name} is {getattr(self, name)}; this algorithm is on-policy, it must be 1")
@@ -144,7 +177,9 @@ class PolicyGradientConfig(Config):
 class PolicyGradient(Agent):
     """Slots: which groups to `keep`, `advantage` of the whole batch, `surrogate` of a micro-batch, `weights`.
 
-    A sample whose reward is not finite is in no loss and no denominator; `rewards/invalid` is the share of them.
+    Samples of which nothing is known are left out (`sound`). Stale samples, of an older version of the policy than
+    today's, are taken as they come; `staleness` is their mean age in versions. A surrogate anchored on the sampler's
+    `sampled_logp` corrects for their age by its ratio; one anchored on the trainer's `old_logp` of today does not.
     """
 
     Config = PolicyGradientConfig
@@ -179,18 +214,41 @@ class PolicyGradient(Agent):
         )
         return replace(batch, old_logp=logp)
 
+    def auxiliary(self, states: States, micro: Batch) -> Tensor | None:
+        """A loss of each token [b, T] beside the surrogate, such as a critic's: none."""
+        return None
+
+    def describe(self, batch: Batch, advantage: Tensor) -> Metrics:
+        """What can be said of the whole batch before the update."""
+        return {"advantage/zero": float((advantage == 0).all(dim=1).float().mean())}
+
+    def learning_rate(self) -> float:
+        """Of the next step: `lr`, but for the warm-up."""
+        return self.config.lr * min(1.0, (self.optimizer.taken + 1) / max(1, self.config.warmup))
+
+    def passes(self, batch: Batch, advantage: Tensor) -> list[tuple[Tensor, bool]]:
+        """The rows of each micro-batch, and whether they teach: of others, only the metrics are wanted.
+
+        Without a reference and a critic the loss of a row is proportional to its advantage: where that is 0, there is
+        no gradient.
+        """
+        idle = (advantage == 0).all(dim=1) & (batch.ref_logp is None and batch.values is None)
+        found = []
+        for rows, teaches in (((~idle).nonzero()[:, 0], True), (idle.nonzero()[:, 0], False)):
+            if len(rows):
+                found += [(rows[micro], teaches) for micro in self.micro(batch.select(rows))]
+        return found
+
     def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
         c = self.config
-        kept = self.keep(groups)
+        kept = self.keep(sound(groups))
         share = {"groups/kept": len(kept) / len(groups)}
         if not kept:
             return share | {"updates": 0.0}  # nothing to learn from: the policy stays as it is
-        batch = self.batch(kept)
-        valid = batch.rewards.isfinite().all(dim=1)  # [B]
-        batch = self.prepare(replace(batch, mask=batch.mask * valid[:, None]))
+        batch = self.prepare(self.batch(kept))
         advantage = self.advantage(batch)
         on_policy = c.epochs * c.minibatches == 1
-        tally = _Tally()
+        tally = Tally()
         for epoch in range(c.epochs):
             order = torch.from_numpy(
                 generator(self.seed, "minibatch", budget.iteration, epoch).permutation(len(batch.group))
@@ -198,26 +256,34 @@ class PolicyGradient(Agent):
             for rows in order.tensor_split(min(c.minibatches, len(order))):
                 part, part_advantage = batch.select(rows), advantage[rows]
                 part_weights = self.weights(part)
-                for micro_rows in self.micro(part):
+                for micro_rows, teaches in self.passes(part, part_advantage):
                     micro = part.select(micro_rows)
                     device = self.policy.device
-                    logp, entropy = self.policy.logprobs(micro, temperature=c.temperature)
-                    if on_policy:
-                        micro = replace(micro, old_logp=logp.detach())
-                    micro = micro.to(device)
-                    a = part_advantage[micro_rows][:, : micro.width].to(device)
-                    w = part_weights[micro_rows][:, : micro.width].to(device)
-                    loss = (w * self.surrogate(logp, micro, a)).sum()
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    self.optimizer.accumulate()
+                    with torch.set_grad_enabled(teaches):
+                        states = self.policy.states(micro)
+                        logp, entropy = self.policy.logprobs(micro, temperature=c.temperature, states=states)
+                        if on_policy:
+                            micro = replace(micro, old_logp=logp.detach())
+                        micro = micro.to(device)
+                        a = part_advantage[micro_rows][:, : micro.width].to(device)
+                        w = part_weights[micro_rows][:, : micro.width].to(device)
+                        token_loss = self.surrogate(logp, micro, a)
+                        if (beside := self.auxiliary(states, micro)) is not None:
+                            token_loss = token_loss + beside
+                        loss = (w * token_loss).sum()
+                    if teaches:
+                        loss.backward()  # type: ignore[no-untyped-call]
+                        self.optimizer.accumulate()
                     tally.add(logp.detach(), entropy, micro, float(loss.detach()))
-                tally.step(self.optimizer.step(c.lr))
+                lr = self.learning_rate()
+                tally.step(self.step(part, lr, tally.loss))
         found = {
-            "rewards/invalid": float((~valid).float().mean()),
-            "advantage/zero": float((advantage == 0).all(dim=1).float().mean()),
-            "lr": c.lr,
+            "staleness": float((budget.iteration - batch.version).float().mean()),
+            "epochs": float(c.epochs),
+            "minibatches": float(c.minibatches),
+            "lr": lr,
         }
-        return tally.metrics() | share | found
+        return tally.metrics() | share | self.describe(batch, advantage) | found
 
 
 class Imitation(Agent):
@@ -235,7 +301,15 @@ class Imitation(Agent):
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.accumulate()
             total += float(loss.detach())
-        return {"loss": total, "grad_norm": self.optimizer.step(lr), "lr": lr}
+        norm = self.step(batch, lr, total)
+        taken = math.isfinite(norm)
+        return {
+            "loss": total,
+            "grad_norm": norm,
+            "lr": lr,
+            "updates": float(taken),
+            "updates/refused": float(not taken),
+        }
 
 
 def cosine(lr: float, step: int, steps: int) -> float:
@@ -246,49 +320,6 @@ def cosine(lr: float, step: int, steps: int) -> float:
     return lr * (0.1 + 0.45 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup))))
 
 
-def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, without it."""
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-
-class _Tally:
-    """Sums over micro-batches, for the log."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.gap_max = 0.0
-        self.steps = 0
-        self.norms = 0.0
-
-    def add(self, logp: Tensor, entropy: Tensor, micro: Batch, loss: float) -> None:
-        mask = micro.mask
-        gap = (micro.sampled_logp - micro.old_logp).abs() * mask
-        ratio = (logp - micro.old_logp).exp()
-        weight = (micro.old_logp - micro.sampled_logp).exp() * mask
-        for name, value in {
-            "tokens": mask.sum(),
-            "entropy": (entropy * mask).sum(),
-            "gap": gap.sum(),
-            "moved": ((ratio - 1).abs() * mask).sum(),
-            "weight": weight.sum(),
-            "weight2": (weight * weight).sum(),
-        }.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value)
-        self.sums["loss"] = self.sums.get("loss", 0.0) + loss
-        self.gap_max = max(self.gap_max, float(gap.max()))
-
-    def step(self, norm: float) -> None:
-        self.steps += 1
-        self.norms += norm
-
-    def metrics(self) -> Metrics:
-        s, tokens = self.sums, max(self.sums["tokens"], 1.0)
-        return {
-            "loss": s["loss"] / self.steps,
-            "entropy": s["entropy"] / tokens,
-            "gap/mean": s["gap"] / tokens,
-            "gap/max": self.gap_max,
-            "gap/ess": s["weight"] ** 2 / max(s["weight2"], 1e-30) / tokens,
-            "ratio/moved": s["moved"] / tokens,
-            "grad_norm": self.norms / self.steps,
-            "updates": float(self.steps),
-        }

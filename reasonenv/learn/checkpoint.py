@@ -14,6 +14,8 @@ from typing import Any
 
 from torch import Tensor
 
+from reasonenv.core import Batch
+
 TENSORS, STATE = "state.safetensors", "state.json"
 
 
@@ -35,6 +37,16 @@ def save(folder: Path, iteration: int, tensors: dict[str, Tensor], state: dict[s
         if older != final:
             shutil.rmtree(older)
     return final
+
+
+def save_batch(path: Path, batch: Batch) -> None:
+    """Writes the tensors of a batch by the names of its fields."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    save_file({name: value.cpu().contiguous() for name, value in vars(batch).items() if value is not None}, partial)
+    partial.rename(path)
 
 
 def saved(folder: Path) -> list[Path]:

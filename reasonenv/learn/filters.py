@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 
-from reasonenv.core import Group, Trajectory
+import numpy as np
+
+from reasonenv.core import Group, Reason, Trajectory
 
 _WRITTEN = "0123456789+-*/(). ,$%"  # what the left side of an equation is made of
 _RESULT = re.compile(r"[ $]*(-?[ $]*\d[\d,]*(?:\.\d+)?)")
@@ -42,9 +45,28 @@ def correct(trajectories: Iterable[Trajectory]) -> list[Trajectory]:
     return [t for t in trajectories if t.verdict.correct]
 
 
+def failed(trajectory: Trajectory) -> bool:
+    """Whether verification failed for our own reasons, so that nobody knows if the answer is right."""
+    return trajectory.verdict.reason in (Reason.TIMEOUT, Reason.ERROR)
+
+
+def rewarded(trajectory: Trajectory) -> bool:
+    """Whether every reward is a finite number."""
+    return bool(np.isfinite(trajectory.rewards).all())
+
+
+def sound(groups: Iterable[Group]) -> list[Group]:
+    """The groups without the samples of which nothing is known: their verdict failed, or a reward is not finite.
+
+    Such a sample is no wrong answer: it is in no baseline, no loss and no denominator.
+    """
+    kept = [(g, tuple(t for t in g.trajectories if rewarded(t) and not failed(t))) for g in groups]
+    return [replace(g, trajectories=rows) for g, rows in kept if rows]
+
+
 def mixed(groups: Iterable[Group]) -> list[Group]:
     """Those with both right and wrong answers, by the verdict, whatever the reward: 0 < #correct < G.
 
-    DAPO's dynamic sampling (2503.14476, equation 11) without the refill.
+    The constraint of DAPO (2503.14476, equation 11).
     """
     return [g for g in groups if 0 < len(correct(g.trajectories)) < len(g.trajectories)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -30,10 +31,20 @@ class Optimizer:
                 master.grad = grad if master.grad is None else master.grad.add_(grad)
                 parameter.grad = None
 
-    def step(self, lr: float) -> float:
-        """One update at this learning rate. Returns the gradient's norm; if it is not finite, nothing was changed."""
+    @property
+    def taken(self) -> int:
+        """Updates so far."""
+        return max((int(moments["step"]) for moments in self._adamw.state.values()), default=0)
+
+    def step(self, lr: float, *, loss: float = 0.0) -> float:
+        """One update at this learning rate. Returns the gradient's norm, which is not finite if `loss` is not.
+
+        If it is not finite, nothing was changed.
+        """
         norm = float(nn.utils.clip_grad_norm_(self.masters, self.max_grad_norm))
-        if torch.isfinite(torch.tensor(norm)):
+        if not math.isfinite(loss):
+            norm = math.nan
+        if math.isfinite(norm):
             for group in self._adamw.param_groups:
                 group["lr"] = lr
             self._adamw.step()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from reasonenv.core import Batch, Group, Trajectory
+from reasonenv.learn.turns import converse
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.sampling.sampler import Sampler, Sampling
 from reasonenv.seeding import derive_seed
@@ -24,8 +25,14 @@ def sample_groups(
     seed: tuple[int | str, ...],
     progress: Callable[[int], None] = lambda finished: None,
 ) -> list[Group]:
-    """`samples` verified trajectories of each problem. Sample j of problem i draws from (seed, i, j) alone."""
+    """`samples` verified trajectories of each problem. Sample j of problem i draws from (seed, i, j) alone.
+
+    So does the environment, where it has dynamics: siblings share the problem and not its noise.
+    """
     seeds = [[derive_seed(*seed, i, j) for j in range(samples)] for i in problems]
+    if mdp.dynamics is not None:
+        episodes = converse(sampler, mdp, problems, seeds, temperature=temperature, progress=progress)
+        return [Group(mdp.task.problems[i], tuple(own)) for i, own in zip(problems, episodes, strict=True)]
     sampling = Sampling(max_tokens=mdp.max_tokens, temperature=temperature)
     rows = sampler.generate([mdp.prompts[i] for i in problems], seeds, sampling, progress)
     return [
@@ -58,8 +65,9 @@ def collate(groups: Sequence[Group], *, pad: int) -> Batch:
         return out
 
     sampled = padded(lambda t: t.logprobs)
-    discount = padded(lambda t: np.ones(len(t.tokens)))
+    discount, ends = torch.ones_like(sampled), torch.zeros_like(sampled)
     for row, t in enumerate(rows):
+        ends[row, torch.from_numpy(t.ends)] = 1.0
         if t.terminated:
             discount[row, len(t.tokens) - 1] = 0.0
     return Batch(
@@ -73,4 +81,5 @@ def collate(groups: Sequence[Group], *, pad: int) -> Batch:
         discount=discount,
         group=torch.tensor(label),
         version=torch.tensor([t.version for t in rows]),
+        ends=ends,
     )

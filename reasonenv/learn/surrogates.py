@@ -51,6 +51,26 @@ def binary_kl(logp: Tensor, anchor: Tensor) -> Tensor:
     return (mu * (anchor - logp) + (1 - mu) * ((1 - mu + 1e-8) / (1 - pi + 1e-8)).log()).detach()
 
 
+def top_tv(logp: Tensor, anchor: Tensor) -> Tensor:
+    """1/2 sum |mu - pi| over K tokens and "any other": DPPO (2602.04879, equation 15).  # [B, T, K] -> [B, T]
+
+    The tokens are the likeliest under mu and the sampled one, each once. With the sampled one alone it is `binary_tv`.
+    """
+    moved = (anchor.exp() - logp.exp()).detach()
+    return (moved.abs().sum(dim=-1) + moved.sum(dim=-1).abs()) / 2
+
+
+def top_kl(logp: Tensor, anchor: Tensor) -> Tensor:
+    """sum mu log(mu / pi) over K tokens and "any other": DPPO (2602.04879, equation 16).  # [B, T, K] -> [B, T]
+
+    As `top_tv`, with the 1e-8 of `binary_kl`.
+    """
+    mu, pi = anchor.exp(), logp.exp()
+    mu_other, pi_other = 1 - mu.sum(dim=-1), 1 - pi.sum(dim=-1)
+    other = mu_other * ((mu_other + 1e-8) / (pi_other + 1e-8)).log()
+    return ((mu * (anchor - logp)).sum(dim=-1) + other).detach()
+
+
 def divergence_masked(logp: Tensor, *, anchor: Tensor, advantage: Tensor, divergence: Tensor, limit: float) -> Tensor:
     """-sg(M r) A log pi with r = pi / anchor: DPPO (2602.04879, equation 12).  # [B, T]
 

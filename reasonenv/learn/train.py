@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from reasonenv.core import Group, Reason
+from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
 from reasonenv.learn import checkpoint
 from reasonenv.learn.agent import Agent, Budget, Metrics, Plan
+from reasonenv.learn.filters import correct, failed, mixed, rewarded, sound
 from reasonenv.learn.log import RunLog, wilson
 from reasonenv.learn.rollout import demonstrate, sample_groups
 from reasonenv.mdp.mdp import ReasoningMDP
@@ -23,6 +24,9 @@ from reasonenv.seeding import generator
 MAX_GAP = 0.2  # mean |log-prob of sampler - of trainer| in nats; far above bfloat16 noise, so something is broken
 SAVING_SHARE = 0.05  # of a run's time that saving may take; it is how far back a kill throws a run
 MAX_ERRORS = 0.05  # share of verdicts that failed for our own reasons
+MAX_INVALID = 0.05  # share of samples with a reward that is not finite
+MAX_REFUSED = 5  # optimiser steps refused, their loss or gradient not being finite, without one that was taken
+MAX_BATCHES = 10  # times the plan's problems that an agent may have sampled before it learns (DAPO's authors: 10)
 
 
 @dataclass(frozen=True)
@@ -45,18 +49,31 @@ class Progress:
     rollouts: int = 0
     tokens: int = 0
     updates: int = 0
+    refused: int = 0  # optimiser steps, since the last iteration with one that was taken
     seconds: float = field(default=0.0)
 
 
-def draw(mdp: ReasoningMDP, seed: int, position: int, count: int) -> list[int]:
-    """The problems number `position` to `position + count` of an endless shuffled walk through the task."""
-    size = len(mdp.task.problems)
+def draw(
+    mdp: ReasoningMDP, seed: int, position: int, count: int, exclude: frozenset[str] = frozenset()
+) -> tuple[list[int], int]:
+    """The next `count` problems of an endless shuffled walk through the task, and the position after them.
+
+    Those in `exclude` are passed over; where a whole epoch would be, it is walked as if nothing were excluded.
+    """
+    problems = mdp.task.problems
     chosen: list[int] = []
     while len(chosen) < count:
-        epoch, start = divmod(position + len(chosen), size)
-        order = generator(seed, "problems", epoch).permutation(size)
-        chosen += order[start : start + count - len(chosen)].tolist()
-    return chosen
+        epoch, start = divmod(position, len(problems))
+        order = generator(seed, "problems", epoch).permutation(len(problems)).tolist()
+        if exclude and all(problems[i].id in exclude for i in order):
+            exclude = frozenset()
+        for i in order[start:]:
+            position += 1
+            if not exclude or problems[i].id not in exclude:
+                chosen.append(i)
+                if len(chosen) == count:
+                    break
+    return chosen, position
 
 
 def experience(
@@ -68,35 +85,43 @@ def experience(
     at: Progress,
     progress: Callable[[int], None],
 ) -> list[Group]:
-    """What the plan asks for, sampled and verified."""
+    """What the plan asks for, sampled and verified, and then what the agent still wants, up to `MAX_BATCHES` plans."""
     count = len(mdp.task.problems) if plan.problems is None else plan.problems
-    problems = draw(mdp, seed, at.position, count)
-    at.position += count
-    if plan.source == "reference":
-        progress(count)
-        return demonstrate(mdp, problems)
-    path = (seed, "rollout", at.iteration)
-    return sample_groups(
-        sampler, mdp, problems, plan.samples, temperature=plan.temperature, seed=path, progress=progress
-    )
+
+    def more(problems: int, *path: int | str) -> list[Group]:
+        drawn, at.position = draw(mdp, seed, at.position, problems, plan.exclude)
+        if plan.source == "reference":
+            progress(problems)
+            return demonstrate(mdp, drawn)
+        path = (seed, "rollout", at.iteration, *path)
+        return sample_groups(
+            sampler, mdp, drawn, plan.samples, temperature=plan.temperature, seed=path, progress=progress
+        )
+
+    groups = more(count)
+    while wanted := min(agent.wanted(groups), count, MAX_BATCHES * count - len(groups)):
+        groups += more(wanted, "refill", len(groups))
+    return groups
 
 
 def describe(groups: Sequence[Group]) -> Metrics:
     """The numbers of the trajectories themselves."""
     rows = [t for g in groups for t in g.trajectories]
-    right = sum(t.verdict.correct for t in rows)
-    low, high = wilson(right, len(rows))
-    failed = sum(t.verdict.reason in (Reason.TIMEOUT, Reason.ERROR) for t in rows)
-    mixed = sum(0 < sum(t.verdict.correct for t in g.trajectories) < len(g.trajectories) for g in groups)
+    judged = [t for t in rows if not failed(t)]
+    finite = [t.ret for t in rows if rewarded(t)]
+    right = len(correct(rows))
+    low, high = wilson(right, max(len(judged), 1))
     return {
-        "reward": float(np.mean([t.ret for t in rows])),
-        "accuracy": right / len(rows),
+        "reward": float(np.mean(finite)) if finite else 0.0,
+        "accuracy": right / max(len(judged), 1),
         "accuracy/low": low,
         "accuracy/high": high,
         "length": float(np.mean([len(t.tokens) for t in rows])),
         "truncated": float(np.mean([t.truncated for t in rows])),
-        "verifier_errors": failed / len(rows),
-        "groups/mixed": mixed / len(groups),
+        "verifier_errors": (len(rows) - len(judged)) / len(rows),
+        "rewards/invalid": (len(rows) - len(finite)) / len(rows),
+        "groups/sampled": float(len(groups)),
+        "groups/mixed": len(mixed(sound(groups))) / len(groups),
     }
 
 
@@ -110,12 +135,14 @@ def fit(
     out: Path,
     evaluate: Evaluate | None = None,
     eval_every: int = 10,
+    judge: Callable[[Sequence[Group]], list[Group]] | None = None,
     quiet: bool = False,
 ) -> Progress:
     """Trains `agent` for `iterations` and leaves `metrics.jsonl`, `tensorboard/` and a checkpoint in `out`.
 
     Called again on the same folder it goes on from the last checkpoint and ends as if it had never stopped: bit for
     bit on a CPU. `evaluate` is called before the first iteration, every `eval_every`, and after the last.
+    `judge`, if given, puts its own rewards in place of the environment's.
     """
     checkpoints = out / "checkpoints"
     at = Progress()
@@ -132,10 +159,9 @@ def fit(
     plan = agent.plan(Budget(at.iteration, iterations))
     each = (len(mdp.task.problems) if plan.problems is None else plan.problems) * plan.samples
     unit = "rollouts" if plan.source == "policy" else "demonstrations"
-    log = RunLog(
-        out, iteration=at.iteration, used=at.iteration * each, budget=each * iterations, unit=unit, quiet=quiet
-    )
+    log = RunLog(out, iteration=at.iteration, used=at.rollouts, budget=each * iterations, unit=unit, quiet=quiet)
     agent.heartbeat = log.doing
+    agent.refused = lambda batch: keep_refused(out, at.iteration, batch)
     started, next_save = time.monotonic() - at.seconds, 0.0
     try:
         if at.iteration == 0:
@@ -146,15 +172,20 @@ def fit(
             log.doing("sampling")
             clock = time.monotonic()
             groups = experience(agent, plan, sampler, mdp, seed, at, log.used)
+            groups = judge(groups) if judge else groups
             sampling_seconds = time.monotonic() - clock
             found = describe(groups) if plan.source == "policy" else {}
+            if short := agent.wanted(groups):
+                log.say(f"iteration {at.iteration}: sampled {len(groups)} problems and still wanted {short} more")
             log.doing("learning")
             learned = agent.learn(groups, budget)
             at.iteration += 1
             at.rollouts += sum(len(g.trajectories) for g in groups)
             fresh = sum(len(t.tokens) for g in groups for t in g.trajectories)
             at.tokens += fresh
-            at.updates += int(learned.pop("updates"))
+            updates, refused = int(learned.pop("updates")), int(learned.get("updates/refused", 0))
+            at.updates += updates
+            at.refused = 0 if updates else at.refused + refused
             sampler.sync(at.iteration)
             due = at.iteration % eval_every == 0 or at.iteration == iterations
             log.doing("evaluating" if due else "")
@@ -171,7 +202,7 @@ def fit(
             if due:
                 log.table(row)
                 log.answers(at.iteration, evaluated.answers)
-            _refuse(row)
+            _refuse(row, out)
             if time.monotonic() >= next_save or at.iteration == iterations:
                 clock = time.monotonic()
                 state = {"progress": vars(at), "data": mdp.task.fingerprint}
@@ -182,7 +213,14 @@ def fit(
     return at
 
 
-def _refuse(row: Metrics) -> None:
+def keep_refused(out: Path, iteration: int, batch: Batch) -> None:
+    """Leaves the first batch of an iteration whose step was refused in `out/refused`, for inspection."""
+    path = out / "refused" / f"{iteration:08d}.safetensors"
+    if not path.exists():
+        checkpoint.save_batch(path, batch)
+
+
+def _refuse(row: Metrics, out: Path) -> None:
     """Stops a run whose numbers cannot be believed."""
     if row.get("gap/mean", 0.0) > MAX_GAP:
         raise UserError(
@@ -192,4 +230,15 @@ def _refuse(row: Metrics) -> None:
     if row.get("verifier_errors", 0.0) > MAX_ERRORS:
         raise UserError(
             f"{row['verifier_errors']:.1%} of the verdicts failed (limit {MAX_ERRORS:.0%}); see metrics.jsonl"
+        )
+    if row.get("rewards/invalid", 0.0) > MAX_INVALID:
+        raise UserError(
+            f"{row['rewards/invalid']:.1%} of the samples have a reward that is not finite (limit {MAX_INVALID:.0%}); "
+            "correct the reward of the environment"
+        )
+    if row["refused"] >= MAX_REFUSED:
+        raise UserError(
+            f"{row['refused']} optimiser steps in a row had a loss or gradient that is not finite (limit "
+            f"{MAX_REFUSED}); none was taken and the first batch of each iteration is in {out / 'refused'}; "
+            "use a lower lr or dtype=float32"
         )

@@ -37,7 +37,7 @@ def completed_action(mdp: ReasoningMDP, granularity: str, state: State, action: 
     """The tokens that an action stands for in `state`.
 
     A response is the last word: it is closed with EOS if it is not, unless it fills the budget. What follows an EOS or
-    the budget inside an action is never taken, because the episode is over by then.
+    the budget inside an action is never taken, because the episode or the turn is over by then.
     """
     tokens = [int(action)] if granularity == "token" else [int(t) for t in action]  # type: ignore[union-attr,arg-type]
     eos, room = mdp.tokenizer.eos_id, mdp.max_tokens - len(state.tokens)
@@ -50,10 +50,14 @@ def completed_action(mdp: ReasoningMDP, granularity: str, state: State, action: 
 class ReasoningEnv(gymnasium.Env[Observation, Action]):
     """One problem at a time.
 
-    `reset(seed=, options={"problem": i, "prefix": ids})` starts problem i (else a random one) after `prefix`.
-    Every `info` holds `problem_id`, `question` and `response` (the text so far); a step adds `reward_terms`, whose
-    sum is the reward; the end of an episode adds `verdict` and `is_success`. `render()` returns the transcript with
-    its rewards.
+    `reset(seed=, options={"problem": i, "prefix": ids, "noise": n})` starts problem i (else a random one) after
+    `prefix`. Every `info` holds `problem_id`, `question` and `response` (the text so far); a step adds `reward_terms`,
+    whose sum is the reward; the end of an episode adds `verdict` and `is_success`. `render()` returns the transcript
+    with its rewards.
+
+    In a `stochastic` process n is the seed of the environment's own draws, which `info` holds too, and a step adds
+    `taken`: how many tokens of the action were taken. An action ends where the environment writes; the other new
+    tokens are the environment's.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012
@@ -76,12 +80,15 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
         super().reset(seed=seed)
         options = options or {}
         for key in options:
-            if key not in ("problem", "prefix"):
-                raise unknown("reset option", key, ("problem", "prefix"))
+            if key not in ("problem", "prefix", "noise"):
+                raise unknown("reset option", key, ("problem", "prefix", "noise"))
         index = options.get("problem")
         if index is None:
-            index = int(self.np_random.integers(len(self.mdp.task.problems)))
-        self._state = self.mdp.initial(index, options.get("prefix", ()))
+            index = int(self.np_random.integers(len(self.mdp.problems)))
+        noise = options.get("noise")
+        if noise is None:
+            noise = 0 if self.mdp.dynamics is None else int(self.np_random.integers(2**62))
+        self._state = self.mdp.initial(index, options.get("prefix", ()), noise)
         self._over = False
         self._earned = []
         return self._observation(), self._info()
@@ -97,6 +104,8 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
         self._over = terminated or truncated
         self._earned.append((len(self._state.tokens), reward))
         info = {**self._info(), "reward_terms": outcome.terms}
+        if self.mdp.dynamics is not None:
+            info["taken"] = outcome.taken
         if outcome.verdict is not None:
             info |= {"verdict": outcome.verdict, "is_success": outcome.verdict.correct}
         return self._observation(), reward, terminated, truncated, info
@@ -128,7 +137,7 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
         return "\n".join(lines)
 
     def _observation(self) -> Observation:
-        prompt = self.mdp.prompts[self._state.index]
+        prompt = self.mdp.prompt(self._state)
         length = len(prompt) + len(self._state.tokens)
         tokens: npt.NDArray[np.int64] = np.zeros(self.mdp.context, dtype=np.int64)
         tokens[: len(prompt)] = prompt
@@ -137,42 +146,44 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
 
     def _info(self) -> dict[str, Any]:
         problem = self.mdp.problem(self._state)
-        return {"problem_id": problem.id, "question": problem.question, "response": self.mdp.text(self._state)}
+        info = {"problem_id": problem.id, "question": problem.question, "response": self.mdp.text(self._state)}
+        return info if self.mdp.dynamics is None else {**info, "noise": self._state.noise}
 
 
 def replay(trajectory: Trajectory, env: gymnasium.Env[Any, Any]) -> None:
     """Takes a trajectory again, one action of `env` after the other, and fails at the first difference.
 
-    `env` is any environment of the same task, tokenizer and reward (wrapped or not). Raises `AssertionError` that names
-    the token at which tokens, reward, flags or verdict part; the trajectory must hold the policy's own tokens only.
-    One that began after a prefix holds it at the end of its prompt.
+    `env` is any environment of the same task, tokenizer, reward and dynamics (wrapped or not). The policy's tokens are
+    the actions; the environment must write its own again. Raises `AssertionError` that names the token at which
+    tokens, reward, flags or verdict part. An episode that began after a prefix holds it at the end of its prompt.
     """
     base = env.unwrapped
     if not isinstance(base, ReasoningEnv):
         raise UserError(f"replay needs a ReasoningEnv, not {type(base).__name__}")
-    if not (trajectory.roles == Role.POLICY).all():
-        raise UserError("replay takes the policy's actions; this trajectory holds tokens that the environment wrote")
-    ids = [p.id for p in base.mdp.task.problems]
+    ids = [p.id for p in base.mdp.problems]
     index = ids.index(trajectory.problem.id)
-    env.reset(options={"problem": index, "prefix": trajectory.prompt[len(base.mdp.prompts[index]) :]})
+    prefix = base.mdp.prefix(index, trajectory.prompt, trajectory.noise)
+    env.reset(options={"problem": index, "prefix": prefix, "noise": trajectory.noise})
     size = len(trajectory.tokens)
+    own = np.append(np.flatnonzero(trajectory.roles == Role.POLICY), size)  # where the policy acts, and the end
     stops = {
-        "token": list(range(size)),
+        "token": own[:-1].tolist(),
         "step": trajectory.ends.tolist(),
-        "response": [size - 1],
+        "response": own[:-1][(np.diff(own) > 1) | (own[1:] == size)].tolist(),
     }[base.granularity]
-    start = 0
+    start = int(own[0])
     for stop in stops:
+        following = int(own[np.searchsorted(own, stop, side="right")])  # the next action, behind what was written
         tokens = trajectory.tokens[start : stop + 1]
         observation, reward, terminated, truncated, info = env.step(
             int(tokens[0]) if base.granularity == "token" else tokens
         )
         expected = float(trajectory.rewards[start : stop + 1].sum(dtype=np.float64))
-        last = stop == size - 1
-        length = len(trajectory.prompt) + stop + 1
+        last = following == size
+        length = len(trajectory.prompt) + following
         where = f"{trajectory.problem.id}, token {stop}"
         seen = observation["tokens"][:length]
-        assert (seen == np.concatenate([trajectory.prompt, trajectory.tokens[: stop + 1]])).all(), (
+        assert (seen == np.concatenate([trajectory.prompt, trajectory.tokens[:following]])).all(), (
             f"{where}: tokens part"
         )
         assert observation["length"] == length, f"{where}: length {observation['length']}, recorded {length}"
@@ -180,4 +191,4 @@ def replay(trajectory: Trajectory, env: gymnasium.Env[Any, Any]) -> None:
         assert terminated == (last and trajectory.terminated), f"{where}: terminated is {terminated}"
         assert truncated == (last and trajectory.truncated), f"{where}: truncated is {truncated}"
         assert not last or info["verdict"] == trajectory.verdict, f"{where}: {info['verdict']} vs {trajectory.verdict}"
-        start = stop + 1
+        start = following

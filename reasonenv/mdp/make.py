@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.mdp.rewards import Reward
 from reasonenv.mdp.vector import BatchedReasoningEnv
 from reasonenv.registry import make_task
+from reasonenv.tasks import Task
 from reasonenv.tokenizer import Tokenizer, byte_tokenizer
 
 if TYPE_CHECKING:
@@ -44,21 +46,32 @@ def resolve_tokenizer(tokenizer: Tokenizer | PreTrainedTokenizerBase | str | Non
 
 
 def make_mdp(
-    task: str,
+    task: str | Callable[..., Task],
     *,
     tokenizer: Tokenizer | PreTrainedTokenizerBase | str | None = None,
     reward: Reward = "sparse",
     max_tokens: int | None = None,
     prompt: str = "auto",
+    stochastic: str | None = None,
     **knobs: Any,
 ) -> ReasoningMDP:
-    """The process of a registered task. What is not named here (`split`, `data`, `operands`, ...) goes to the task."""
+    """The process of a registered task, or of a factory of tasks.
+
+    What is not named here (`split`, `data`, `operands`, ...) goes to the task.
+    """
     return ReasoningMDP(
-        make_task(task, **knobs), resolve_tokenizer(tokenizer), reward=reward, max_tokens=max_tokens, prompt=prompt
+        make_task(task, **knobs),
+        resolve_tokenizer(tokenizer),
+        reward=reward,
+        max_tokens=max_tokens,
+        prompt=prompt,
+        stochastic=stochastic,
     )
 
 
-def make_env(task: str, granularity: str, *, render_mode: str | None = None, **knobs: Any) -> ReasoningEnv:
+def make_env(
+    task: str | Callable[..., Task], granularity: str, *, render_mode: str | None = None, **knobs: Any
+) -> ReasoningEnv:
     """Entry point of `gymnasium.make`."""
     return ReasoningEnv(make_mdp(task, **knobs), granularity, render_mode=render_mode)
 

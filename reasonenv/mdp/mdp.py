@@ -2,8 +2,9 @@
 
     state       the prompt and the response tokens so far
     action      one token; a step or a whole response is a sequence of such actions
-    transition  deterministic append
-    terminated  the policy chose EOS: absorbing, nothing follows
+    transition  append, then whatever the environment writes until it is the policy's turn (`dynamics.py`; by default
+                nothing): a pure function of the state, which holds the seed of the environment's draws
+    terminated  the policy chose EOS and the environment let it stand: absorbing, nothing follows
     truncated   the token budget is used up: the episode was cut, not finished
     reward      a function of (state, next state); see `rewards.py`
 
@@ -12,15 +13,17 @@ A response is verified when it terminates. One that was cut off has given no ans
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from reasonenv.core import Completion, IntArray, Problem, Reason, Role, Trajectory, Verdict
 from reasonenv.errors import UserError, unknown
+from reasonenv.mdp.dynamics import Reword, in_words, make_dynamics
 from reasonenv.mdp.rewards import AT_END, Progress, Reward, reward_terms
 from reasonenv.tasks import PROMPTS, Task, reference_solution, render_prompt
 from reasonenv.tokenizer import Tokenizer
@@ -28,26 +31,31 @@ from reasonenv.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class State:
-    """Problem number `index`, and the response tokens so far. The prompt is a function of the index."""
+    """Problem number `index`, the response tokens so far, and the seed of what the environment draws."""
 
     index: int
     tokens: tuple[int, ...] = ()
+    noise: int = 0
+    written: tuple[int, ...] = ()  # positions of the tokens that the environment wrote
+    turn: int = 0  # where the answer begins: what stands before it is the history of other turns
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where some actions led, what they earned, and the verdict if the episode is over."""
+    """Where some actions led, what they earned, the verdict if the episode is over, and how many were taken."""
 
     state: State
     terms: dict[str, float]
     verdict: Verdict | None
+    taken: int
 
 
 class ReasoningMDP:
     """A task seen through a tokenizer, with a reward and a token budget.
 
     `reward` is as in `rewards.py`; `max_tokens` counts the response with its EOS and is at least 2, because an episode
-    whose first token is its last leaves nothing to decide. Raises `UserError` for a bad argument.
+    whose first token is its last leaves nothing to decide. `stochastic` names the environment's own dynamics and their
+    strength, as in "sticky:0.1"; see `DYNAMICS`. Raises `UserError` for a bad argument.
     """
 
     def __init__(
@@ -58,17 +66,20 @@ class ReasoningMDP:
         reward: Reward = "sparse",
         max_tokens: int | None = None,
         prompt: str = "auto",
+        stochastic: str | None = None,
     ) -> None:
         if prompt not in PROMPTS:
             raise unknown("prompt", prompt, PROMPTS)
-        self.max_tokens = task.max_tokens if max_tokens is None else max_tokens
-        if self.max_tokens < 2:
-            raise UserError(f"max_tokens is {self.max_tokens}; a response needs at least 2 (one token and EOS)")
         self.task = task
         self.tokenizer = tokenizer
         self.prompt_style = prompt
         self._terms = reward_terms(reward)
         self.pays_steps = any(term not in AT_END for term in self._terms.values())
+        self.dynamics = None if stochastic is None else make_dynamics(self, stochastic)
+        own = task.max_tokens if self.dynamics is None else self.dynamics.budget(task.max_tokens)
+        self.max_tokens = own if max_tokens is None else max_tokens
+        if self.max_tokens < 2:
+            raise UserError(f"max_tokens is {self.max_tokens}; a response needs at least 2 (one token and EOS)")
 
     @cached_property
     def problems(self) -> list[Problem]:
@@ -78,13 +89,22 @@ class ReasoningMDP:
     @cached_property
     def prompts(self) -> list[IntArray]:
         """The prompt of every problem, in ids.  # N arrays [P]"""
-        texts = [render_prompt(self.task, p, self.tokenizer, self.prompt_style) for p in self.problems]
+        return self._asked(self.problems)
+
+    @cached_property
+    def _reworded(self) -> list[IntArray]:
+        """The prompt of every problem, asked in words.  # N arrays [P]"""
+        return self._asked([replace(p, question=in_words(p.question)) for p in self.problems])
+
+    def _asked(self, problems: Sequence[Problem]) -> list[IntArray]:
+        texts = [render_prompt(self.task, p, self.tokenizer, self.prompt_style) for p in problems]
         return [np.array(ids, dtype=np.int64) for ids in self.tokenizer.encode_all(texts)]
 
     @cached_property
     def context(self) -> int:
         """L: the longest prompt and the whole budget."""
-        return max(len(p) for p in self.prompts) + self.max_tokens
+        every = [*self.prompts, *(self._reworded if isinstance(self.dynamics, Reword) else ())]
+        return max(len(p) for p in every) + self.max_tokens
 
     def fits(self, context: int, *, name: str) -> None:
         """Raises `UserError` if some prompt and the budget exceed the `context` of the model called `name`."""
@@ -102,36 +122,93 @@ class ReasoningMDP:
 
     # The process itself -----------------------------------------------------------------------------------------
 
-    def initial(self, index: int, prefix: Sequence[int] = ()) -> State:
-        """The start of problem `index`, or any unfinished point of it: every prefix is a legal start."""
-        if not 0 <= index < len(self.task.problems):
+    def initial(self, index: int, prefix: Sequence[int] = (), noise: int = 0) -> State:
+        """The start of problem `index`, or any unfinished point of it: every prefix is a legal start.
+
+        `prefix` holds the policy's tokens; the environment writes its own between them.
+        """
+        if not 0 <= index < len(self.problems):
+            raise UserError(f"problem is {index}; {self.task.name} {self.task.split} has 0 to {len(self.problems) - 1}")
+        state, own = State(index, noise=noise), tuple(int(t) for t in prefix)
+        legal = all(0 <= t < self.tokenizer.vocab_size and t != self.tokenizer.eos_id for t in own)
+        if legal and self.dynamics is None:
+            state = State(index, own, noise)
+        elif legal:
+            state = self._answered(state)
+            for token in own:
+                state = self.transition(state, token)
+        if not legal or self.truncated(state):
             raise UserError(
-                f"problem is {index}; {self.task.name} {self.task.split} has 0 to {len(self.task.problems) - 1}"
-            )
-        state = State(index, tuple(int(t) for t in prefix))
-        outside = [t for t in state.tokens if not 0 <= t < self.tokenizer.vocab_size]
-        if outside or self.tokenizer.eos_id in state.tokens or self.truncated(state):
-            raise UserError(
-                f"prefix of {len(state.tokens)} tokens is no start: it must be shorter than max_tokens "
+                f"prefix of {len(own)} tokens is no start: it must be shorter than max_tokens "
                 f"({self.max_tokens}), hold no EOS, and its ids must lie in 0 to {self.tokenizer.vocab_size - 1}"
             )
         return state
 
+    def prefix(self, index: int, sequence: IntArray, noise: int = 0) -> list[int]:
+        """The policy's tokens in a `sequence` [L'] of prompt and response: `initial` takes them as its prefix."""
+        state, own = self.initial(index, noise=noise), list[int]()
+        written: list[int] = sequence[len(self.prompt(state)) :].tolist()
+        if self.dynamics is None:
+            return written
+        while len(state.tokens) < len(written):
+            own.append(written[len(state.tokens)])
+            state = self.transition(state, own[-1])
+        return own
+
     def transition(self, state: State, token: int) -> State:
-        """The next state: deterministic append."""
-        return State(state.index, (*state.tokens, int(token)))
+        """The next state in which it is the policy's turn, or the last one."""
+        after = State(state.index, (*state.tokens, int(token)), state.noise, state.written, state.turn)
+        return after if self.dynamics is None else self._answered(after)
+
+    def _answered(self, state: State) -> State:
+        """`state` after all that the environment writes there. A reply that would fill the budget is not given."""
+        assert self.dynamics is not None
+        while reply := self.dynamics.reply(state):
+            start, end = len(state.tokens), len(state.tokens) + len(reply)
+            if end >= self.max_tokens:
+                break
+            turn = end if self.dynamics.own_turn else state.turn
+            written = (*state.written, *range(start, end))
+            state = State(state.index, (*state.tokens, *reply), state.noise, written, turn)
+        return state
+
+    def path(self, state: State, tokens: Sequence[int]) -> Iterator[State]:
+        """The states that an action leads through, one a token.
+
+        It ends where the environment writes, because the policy has not seen that yet, and where the episode is over:
+        what follows in `tokens` is not taken.
+        """
+        for token in tokens:
+            own = len(state.tokens) + 1
+            state = self.transition(state, token)
+            yield state
+            if len(state.tokens) > own or self.over(state):
+                return
 
     def terminated(self, state: State) -> bool:
-        """The last action was EOS."""
+        """The last token is the policy's EOS."""
         return bool(state.tokens) and state.tokens[-1] == self.tokenizer.eos_id
 
     def truncated(self, state: State) -> bool:
         """The budget is used up and the last action was not EOS. Never true together with `terminated`."""
         return len(state.tokens) >= self.max_tokens and not self.terminated(state)
 
+    def over(self, state: State) -> bool:
+        """Whether nothing follows."""
+        return self.terminated(state) or self.truncated(state)
+
     def text(self, state: State) -> str:
         """The response as text, without its EOS."""
         return self.tokenizer.decode(state.tokens[:-1] if self.terminated(state) else state.tokens)
+
+    def answer(self, state: State) -> str:
+        """The part of the text that is verified and rewarded: the last turn, with what a tool wrote into it."""
+        return self.tokenizer.decode(state.tokens[state.turn : len(state.tokens) - self.terminated(state)])
+
+    def prompt(self, state: State) -> IntArray:
+        """The prompt of this episode.  # [P]"""
+        reworded = self.dynamics is not None and self.dynamics.rewords(state)
+        return (self._reworded if reworded else self.prompts)[state.index]
 
     def problem(self, state: State) -> Problem:
         """The problem that is being solved."""
@@ -140,23 +217,22 @@ class ReasoningMDP:
     def verdict(self, state: State) -> Verdict | None:
         """None until the episode is over. A truncated response is `no_answer`; a terminated one is verified."""
         if self.terminated(state):
-            return self.task.verify(self.text(state), self.problem(state))
+            return self.task.verify(self.answer(state), self.problem(state))
         if self.truncated(state):
             return Verdict(False, Reason.NO_ANSWER, None, self.problem(state).answer)
         return None
 
-    def is_event(self, state: State) -> bool:
-        """Whether the last token ended a step or the episode. Rewards fall on events alone."""
-        return bool(state.tokens) and (
-            bool(self.tokenizer.ends_step[state.tokens[-1]]) or self.terminated(state) or self.truncated(state)
-        )
+    def is_event(self, before: State, after: State) -> bool:
+        """Whether what was written since `before` ended a step or the episode. Rewards fall on events alone."""
+        fresh = after.tokens[len(before.tokens) :]
+        return any(map(self.tokenizer.ends_step.__getitem__, fresh)) or self.over(after)
 
     def reward(self, before: State, after: State, verdict: Verdict | None) -> dict[str, float]:
         """The named terms of R(before, after); their sum is the reward. `verdict` is `self.verdict(after)`.
 
         Raises `UserError` for a term that is no finite number.
         """
-        if not self.is_event(after):
+        if not self.is_event(before, after):
             return {}
         problem, old, new = self.problem(after), self._progress(before, None), self._progress(after, verdict)
         terms = {name: float(term(problem, old, new)) for name, term in self._terms.items()}
@@ -166,62 +242,77 @@ class ReasoningMDP:
         return terms
 
     def _progress(self, state: State, verdict: Verdict | None) -> Progress:
-        over = self.terminated(state) or self.truncated(state)
-        return Progress(lambda: self.text(state), len(state.tokens), self.max_tokens, verdict, over)
+        return Progress(lambda: self.answer(state), len(state.tokens), self.max_tokens, verdict, self.over(state))
 
     def take(self, state: State, tokens: Sequence[int]) -> Outcome:
-        """Several actions in a row, the last of which may end the episode: their sum of rewards, by name."""
+        """Several tokens in a row, as far as `path` follows them: their sum of rewards, by name."""
         terms: dict[str, float] = {}
-        verdict = None
-        for before, after in self._events(state, tuple(map(int, tokens))):
-            state, verdict = after, self.verdict(after)
-            for name, value in self.reward(before, state, verdict).items():
+        verdict, start, taken = None, len(state.tokens), 0
+        for before, after in self._moves(state, tokens):
+            state, verdict, taken = after, self.verdict(after), len(before.tokens) + 1 - start
+            for name, value in self.reward(before, after, verdict).items():
                 terms[name] = terms.get(name, 0.0) + value
-        return Outcome(state, terms, verdict)
+            if verdict is not None or len(after.tokens) > start + taken:
+                break
+        return Outcome(state, terms, verdict, taken)
 
-    def _events(self, state: State, tokens: tuple[int, ...]) -> Iterator[tuple[State, State]]:
-        """(before, after) of each of the `tokens` that may earn something, and of the last: others need no state."""
-        whole, start = (*state.tokens, *tokens), len(state.tokens)
-        inner = self.tokenizer.ends_step[list(tokens[:-1])].nonzero()[0].tolist() if self.pays_steps else []
-        for end in [*inner, len(tokens) - 1] if tokens else []:
-            yield State(state.index, whole[: start + end]), State(state.index, whole[: start + end + 1])
+    def _moves(self, state: State, tokens: Sequence[int]) -> Iterator[tuple[State, State]]:
+        """(before, after) of each of the policy's `tokens` that may earn something, and of the last one."""
+        if self.dynamics is None:  # every state is a slice of the tokens, so only those that may earn are made
+            whole, start = (*state.tokens, *map(int, tokens)), len(state.tokens)
+            inner = np.flatnonzero(self.tokenizer.ends_step[list(tokens[:-1])]).tolist() if self.pays_steps else []
+            for end in [*inner, len(tokens) - 1] if len(tokens) else []:
+                cut = start + end
+                yield State(state.index, whole[:cut], state.noise), State(state.index, whole[: cut + 1], state.noise)
+            return
+        for token in tokens:
+            before, state = state, self.transition(state, token)
+            yield before, state
 
     # Whole episodes ---------------------------------------------------------------------------------------------
 
-    def trajectory(self, index: int, completion: Completion) -> Trajectory:
-        """The episode that a sampler's completion is. Equal to stepping its tokens one by one (`replay` proves it)."""
-        tokens = completion.tokens
-        last = len(tokens) - 1
-        events = np.flatnonzero(self.tokenizer.ends_step[tokens])
-        ends = events if len(events) and events[-1] == last else np.append(events, last)
-        rewards = np.zeros(len(tokens), dtype=np.float32)
-        state, verdict = self.initial(index), None
-        for end in ends:
-            before, state = State(index, tuple(tokens[:end].tolist())), State(index, tuple(tokens[: end + 1].tolist()))
+    def trajectory(self, index: int, completion: Completion, noise: int = 0) -> Trajectory:
+        """The episode that a sampler's completion is, the policy's tokens in it and no others.
+
+        Equal to stepping them one by one (`replay` proves it). A reward stands at the policy's token that earned it.
+        """
+        chosen, verdict = completion.tokens, None
+        state = start = self.initial(index, noise=noise)
+        earned: dict[int, float] = {}
+        for before, state in self._moves(start, chosen.tolist()):
             verdict = self.verdict(state)
-            rewards[end] = sum(self.reward(before, state, verdict).values())
+            earned[len(before.tokens)] = sum(self.reward(before, state, verdict).values())
         if verdict is None:
-            raise ValueError(f"a completion of {len(tokens)} tokens neither ends in EOS nor fills {self.max_tokens}")
+            raise ValueError(f"a completion of {len(chosen)} tokens neither ends in EOS nor fills {self.max_tokens}")
+        tokens = np.array(state.tokens, dtype=np.int64)  # [T]
+        roles = np.full(len(tokens), Role.POLICY, dtype=np.int8)
+        roles[list(state.written)] = Role.ENVIRONMENT
+        own = roles == Role.POLICY
+        rewards, logprobs = np.zeros((2, len(tokens)), dtype=np.float32)
+        rewards[list(earned)] = list(earned.values())
+        logprobs[own] = completion.logprobs
+        answered = np.append(~own[1:], True)  # [T], the environment writes behind it, or nobody does
         return Trajectory(
             problem=self.problem(state),
-            prompt=self.prompts[index],
+            prompt=self.prompt(state),
             tokens=tokens,
-            roles=np.full(len(tokens), Role.POLICY, dtype=np.int8),
-            logprobs=completion.logprobs,
+            roles=roles,
+            logprobs=logprobs,
             rewards=rewards,
-            ends=ends,
+            ends=np.flatnonzero(own & (self.tokenizer.ends_step[tokens] | answered)),
             terminated=self.terminated(state),
             truncated=self.truncated(state),
             verdict=verdict,
             version=completion.version,
+            noise=noise,
         )
 
     def demonstration(self, index: int) -> Trajectory:
-        """The reference solution as an episode: what supervised agents imitate.
+        """The reference solution as an episode: what supervised agents imitate. The environment writes nothing in it.
 
         Raises `UserError` where it does not fit the budget; cutting it would teach a solution without an answer.
         """
-        problem = self.task.problems[index]
+        problem = self.problems[index]
         ids = [*self.tokenizer.encode(reference_solution(problem)), self.tokenizer.eos_id]
         if len(ids) > self.max_tokens:
             raise UserError(
@@ -229,6 +320,10 @@ class ReasoningMDP:
                 f"(it is {self.max_tokens})"
             )
         tokens = np.array(ids, dtype=np.int64)
-        return self.trajectory(
+        alone = self
+        if self.dynamics is not None:
+            alone = copy.copy(self)
+            alone.dynamics = None
+        return alone.trajectory(
             index, Completion(tokens, np.zeros(len(ids), dtype=np.float32), "eos", version=0, seed=0)
         )

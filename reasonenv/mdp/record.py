@@ -13,7 +13,7 @@ from reasonenv.errors import UserError
 
 _ARRAYS = {"prompt": "int64", "tokens": "int64", "roles": "int8", "logprobs": "float32", "rewards": "float32"}
 _ARRAYS |= {"ends": "int64"}
-_FIELDS = ("terminated", "truncated", "version")
+_FIELDS = ("terminated", "truncated", "version", "noise")
 
 
 class TrajectoryFile:

@@ -1,7 +1,8 @@
 """`BatchedReasoningEnv`: many episodes as one array, a real Gymnasium vector environment.
 
 Most tokens neither end a step nor an episode and earn nothing, so a step is an array assignment; only rows at such an
-event go through `ReasoningMDP`, which therefore defines every reward, flag and verdict here too.
+event go through `ReasoningMDP`, which therefore defines every reward, flag and verdict here too. Where the environment
+itself may write (`stochastic`), every row does.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from gymnasium.vector.utils import batch_space
 
 from reasonenv.core import BoolArray, IntArray
 from reasonenv.errors import UserError, unknown
-from reasonenv.mdp.env import GRANULARITIES, Action, Observation, action_space, completed_action, observation_space
+from reasonenv.mdp.env import GRANULARITIES, Observation, action_space, completed_action, observation_space
 from reasonenv.mdp.mdp import ReasoningMDP, State
 from reasonenv.seeding import derive_seed
 
@@ -27,9 +28,10 @@ Rewards = npt.NDArray[np.float64]
 class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
     """`num_envs` episodes of one process. `group_size=G` keeps G neighbours on the same problem, episode by episode.
 
-    `reset(options={"problem": i or one a group, "prefix": ids, "reset_mask": [num_envs] bool})`; the mask is how
-    `AutoresetMode.DISABLED` restarts finished rows. The problem of an episode is a pure function of (seed, group,
-    number of the episode). With `copy=False` observations are the live arrays, valid until the next step.
+    `reset(options={"problem": i or one a group, "prefix": ids, "noise": n or one a row, "reset_mask": [num_envs]
+    bool})`; the mask is how `AutoresetMode.DISABLED` restarts finished rows. The problem of an episode is a pure
+    function of (seed, group, number of the episode), its noise of (seed, row, number of the episode): siblings share
+    the one and not the other. With `copy=False` observations are the live arrays, valid until the next step.
     """
 
     def __init__(
@@ -73,24 +75,28 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         self._over = np.ones(num_envs, dtype=bool)
         self._some_over = True
         self._seeds = [0] * (num_envs // group_size)
+        self._states: dict[int, State] = {}  # of each row, where the environment itself may write
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         options = options or {}
         for key in options:
-            if key not in ("problem", "prefix", "reset_mask"):
-                raise unknown("reset option", key, ("problem", "prefix", "reset_mask"))
+            if key not in ("problem", "prefix", "noise", "reset_mask"):
+                raise unknown("reset option", key, ("problem", "prefix", "noise", "reset_mask"))
         mask = np.asarray(options.get("reset_mask", np.ones(self.num_envs)), dtype=bool)
         groups = len(self._seeds)
         if seed is not None or not self._episode.any():
             self._reseed(seed)
         chosen = options.get("problem")
         problems = None if chosen is None else np.broadcast_to(np.asarray(chosen, dtype=np.int64), (groups,))
+        noise = options.get("noise")
+        noises = None if noise is None else np.broadcast_to(np.asarray(noise, dtype=np.int64), (self.num_envs,))
         infos: dict[str, Any] = {}
-        for row in np.flatnonzero(mask):
+        for row in map(int, np.flatnonzero(mask)):
             index = None if problems is None else int(problems[row // self.group_size])
-            infos = self._add_info(infos, self._start(int(row), index, options.get("prefix", ())), int(row))
+            own = None if noises is None else int(noises[row])
+            infos = self._add_info(infos, self._start(row, index, options.get("prefix", ()), own), row)
         return self._observation(), infos
 
     def step(self, actions: Any) -> tuple[Observation, Rewards, BoolArray, BoolArray, dict[str, Any]]:
@@ -103,14 +109,15 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
             raise gymnasium.error.ResetNeeded(f"rows {rows} are over: reset(options={{'reset_mask': ...}}) them first")
         for row in map(int, restarted):
             told[row] = self._start(row, None, ())
-        for row, tokens in self._append(actions, restarted):
-            start = self._length[row] - len(tokens)
-            before = State(int(self._problem[row]), tuple(self._tokens[row, self._prompt_length[row] : start].tolist()))
+        for row, before, tokens in self._moves(actions, restarted):
             outcome = self.mdp.take(before, tokens)
             rewards[row] = sum(outcome.terms.values())
             terminated[row] = self.mdp.terminated(outcome.state)
             truncated[row] = self.mdp.truncated(outcome.state)
             told[row] = {"reward_terms": outcome.terms}
+            if self.mdp.dynamics is not None:
+                told[row]["taken"] = outcome.taken
+                self._write(row, outcome.state)
             if outcome.verdict is not None:
                 told[row] |= {"verdict": outcome.verdict, "is_success": outcome.verdict.correct}
                 told[row] |= {"response": self.mdp.text(outcome.state)}
@@ -126,6 +133,29 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         for row, info in told.items():
             infos = self._add_info(infos, info, row)
         return self._observation(), rewards, terminated, truncated, infos
+
+    def _moves(self, actions: Any, restarted: IntArray) -> list[tuple[int, State, list[int]]]:
+        """(row, its state, the tokens of its action) for the rows where something may happen; the others are done."""
+        if self.mdp.dynamics is None:
+            return [(row, self._before(row, len(tokens)), tokens) for row, tokens in self._append(actions, restarted)]
+        rows = map(int, np.delete(self._rows, restarted))
+        states = self._states
+        return [
+            (row, states[row], completed_action(self.mdp, self.granularity, states[row], actions[row])) for row in rows
+        ]
+
+    def _before(self, row: int, fresh: int) -> State:
+        """The state of a row before its last `fresh` tokens."""
+        response = self._tokens[row, self._prompt_length[row] : self._length[row] - fresh]
+        return State(int(self._problem[row]), tuple(response.tolist()))
+
+    def _write(self, row: int, state: State) -> None:
+        """Notes the state of a row, and the tokens that it has more than before."""
+        written = self._length[row] - self._prompt_length[row]
+        length = self._prompt_length[row] + len(state.tokens)
+        self._tokens[row, self._length[row] : length] = state.tokens[written:]
+        self._length[row] = length
+        self._states[row] = state
 
     def _append(self, actions: Any, restarted: IntArray) -> list[tuple[int, list[int]]]:
         """Writes the actions down and returns (row, its new tokens) for the rows where an event may have happened."""
@@ -151,16 +181,12 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
             return [(row, [int(chosen[row])]) for row in np.flatnonzero(events).tolist()]
         moves = []
         for row in map(int, np.delete(self._rows, restarted)):
-            tokens = self._completed(row, actions[row])
+            tokens = completed_action(self.mdp, self.granularity, self._before(row, 0), actions[row])
             start = self._length[row]
             self._length[row] += len(tokens)
             self._tokens[row, start : self._length[row]] = tokens
             moves.append((row, tokens))
         return moves
-
-    def _completed(self, row: int, action: Action) -> list[int]:
-        response = self._tokens[row, self._prompt_length[row] : self._length[row]]
-        return completed_action(self.mdp, self.granularity, State(int(self._problem[row]), tuple(response)), action)
 
     def _reseed(self, seed: int | Sequence[int | None] | None) -> None:
         groups = len(self._seeds)
@@ -174,23 +200,26 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
             self._seeds = [int(self.np_random.integers(2**62)) if s is None else s for s in firsts]
         self._episode[:] = 0
 
-    def _start(self, row: int, index: int | None, prefix: Sequence[int]) -> dict[str, Any]:
+    def _start(self, row: int, index: int | None, prefix: Sequence[int], noise: int | None = None) -> dict[str, Any]:
         """Begins the next episode of a row and returns its info."""
+        seed, episode = self._seeds[row // self.group_size], int(self._episode[row])
         if index is None:
-            draw = derive_seed(self._seeds[row // self.group_size], "problem", int(self._episode[row]))
-            index = draw % len(self.mdp.task.problems)  # of 2^63: no problem is favoured by more than 1 in 10^12
-        state = self.mdp.initial(index, prefix)
-        tokens = np.concatenate([self.mdp.prompts[index], np.array(state.tokens, dtype=np.int64)])
+            index = derive_seed(seed, "problem", episode) % len(self.mdp.problems)  # of 2^63: fair to 1 in 10^12
+        if noise is None:
+            noise = 0 if self.mdp.dynamics is None else derive_seed(seed, "noise", row % self.group_size, episode)
+        state = self.mdp.initial(index, prefix, noise)
+        prompt = self.mdp.prompt(state)
         self._tokens[row] = 0
-        self._tokens[row, : len(tokens)] = tokens
-        self._length[row] = len(tokens)
-        self._prompt_length[row] = len(self.mdp.prompts[index])
+        self._tokens[row, : len(prompt)] = prompt
+        self._length[row] = self._prompt_length[row] = len(prompt)
+        self._write(row, state)
         self._room = min(self._room, self.mdp.max_tokens - len(state.tokens))
         self._problem[row] = index
         self._episode[row] += 1
         self._over[row] = False
         problem = self.mdp.problem(state)
-        return {"problem_id": problem.id, "question": problem.question}
+        info = {"problem_id": problem.id, "question": problem.question}
+        return info if self.mdp.dynamics is None else {**info, "noise": noise}
 
     def _observation(self) -> Observation:
         if self.copy:

@@ -21,6 +21,7 @@ from gymnasium.utils import RecordConstructorArgs
 from reasonenv.core import IntArray, Reason, Role, Trajectory, Verdict
 from reasonenv.errors import UserError
 from reasonenv.mdp.env import Action, Observation, ReasoningEnv
+from reasonenv.mdp.mdp import State
 from reasonenv.mdp.record import TrajectoryFile
 from reasonenv.mdp.spaces import UnicodeText
 
@@ -149,7 +150,8 @@ class KLPenalty(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     def step(self, action: Action) -> Step:
         observation, reward, terminated, truncated, info = self.env.step(action)
         after = _sequence(observation)
-        kl = -self._beta * float(self._log_ratio(self._before, after[len(self._before) :]))
+        taken = info.get("taken", len(after) - len(self._before))  # behind these stands what the environment wrote
+        kl = -self._beta * float(self._log_ratio(self._before, after[len(self._before) :][:taken]))
         self._before = after
         terms = {**info["reward_terms"], "kl": kl}
         return observation, float(reward) + kl, terminated, truncated, {**info, "reward_terms": terms}
@@ -157,6 +159,13 @@ class KLPenalty(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
 def _sequence(observation: Observation) -> IntArray:
     return observation["tokens"][: int(observation["length"])].copy()
+
+
+def _roles(state: State) -> npt.NDArray[np.int8]:
+    """Who wrote each response token.  # [T]"""
+    roles = np.full(len(state.tokens), Role.POLICY, dtype=np.int8)
+    roles[list(state.written)] = Role.ENVIRONMENT
+    return roles
 
 
 class RecordTrajectories(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -171,43 +180,50 @@ class RecordTrajectories(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructo
         gymnasium.Wrapper.__init__(self, env)
         self._base = _base(env, self)
         self._file = TrajectoryFile(Path(path))
-        self._start = 0  # tokens of the prefix
-        self._earned: list[tuple[int, float]] = []  # (response length, reward) after each action
+        self._start = 0  # response tokens up to the last of the prefix
+        self._earned: list[tuple[int, float]] = []  # (its last token, its reward) of each action
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         outcome = self.env.reset(seed=seed, options=options)
-        self._start, self._earned = len(self._base.state.tokens), []
+        own = np.flatnonzero(_roles(self._base.state) == Role.POLICY)
+        self._start, self._earned = int(own[-1]) + 1 if len(own) else 0, []
         return outcome
 
     def step(self, action: Any) -> Step:
+        begun = len(self._base.state.tokens)
         outcome = self.env.step(action)
         _, reward, terminated, truncated, info = outcome
-        self._earned.append((len(self._base.state.tokens), float(reward)))
+        own = np.flatnonzero(_roles(self._base.state)[begun:] == Role.POLICY)
+        if len(own):  # an empty action is none
+            self._earned.append((begun + int(own[-1]), float(reward)))
         if terminated or truncated:
             self._file.append(self._trajectory(terminated, truncated, info.get("verdict")))
         return outcome
 
     def _trajectory(self, terminated: bool, truncated: bool, verdict: Verdict | None) -> Trajectory:
-        mdp, state = self._base.mdp, self._base.state
-        tokens = np.array(state.tokens[self._start :], dtype=np.int64)  # [T]
-        prefix = np.array(state.tokens[: self._start], dtype=np.int64)
+        mdp, state, start = self._base.mdp, self._base.state, self._start
+        tokens = np.array(state.tokens[start:], dtype=np.int64)  # [T]
+        roles = _roles(state)[start:]
         rewards: npt.NDArray[np.float32] = np.zeros(len(tokens), dtype=np.float32)
-        for length, reward in self._earned:
-            rewards[length - self._start - 1] += reward
-        last = np.array([length - self._start - 1 for length, _ in self._earned], dtype=np.int64)
-        inner = mdp.tokenizer.ends_step[tokens[last]] | (last == len(tokens) - 1)
+        for at, reward in self._earned:
+            rewards[at - start] += reward
+        last = np.array([at - start for at, _ in self._earned], dtype=np.int64)
+        if self._base.granularity == "token":
+            answered = np.append(roles[1:] == Role.ENVIRONMENT, True)  # [T], or nobody writes behind it
+            last = last[mdp.tokenizer.ends_step[tokens[last]] | answered[last]]
         problem = mdp.problem(state)
         return Trajectory(
             problem=problem,
-            prompt=np.concatenate([mdp.prompts[state.index], prefix]),
+            prompt=np.concatenate([mdp.prompt(state), np.array(state.tokens[:start], dtype=np.int64)]),
             tokens=tokens,
-            roles=np.full(len(tokens), Role.POLICY, dtype=np.int8),
+            roles=roles,
             logprobs=np.zeros(len(tokens), dtype=np.float32),
             rewards=rewards,
-            ends=np.unique(last[inner] if self._base.granularity == "token" else last),
+            ends=last,
             terminated=bool(terminated),
             truncated=bool(truncated and not terminated),
             verdict=verdict or Verdict(False, Reason.NO_ANSWER, None, problem.answer),  # cut by another wrapper
+            noise=state.noise,
         )
 
     def close(self) -> None:

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
+from reasonenv.policy.goals import Goals
 from reasonenv.policy.logprobs import token_logprobs
 from reasonenv.policy.microbatch import layout, microbatches
+from reasonenv.policy.states import States
 from reasonenv.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ class Policy:
 
     Raises `UserError` for a model whose vocabulary is smaller than the tokenizer's, or which rescales its logits.
     """
+
+    goals: Goals | None = None  # what a return-conditioned policy is asked for before every step
 
     def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, *, name: str) -> None:
         config = model.config.get_text_config()
@@ -63,11 +67,15 @@ class Policy:
         head: nn.Linear = self.model.get_output_embeddings()
         return head
 
-    def logprobs(self, batch: Batch, *, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-        """(logp [B, T], entropy [B, T]) of the response tokens at `temperature`, float32, 0 at padding.
+    @property
+    def width(self) -> int:
+        """H, the size of a hidden state."""
+        return int(self.head.weight.shape[1])
 
-        `logp` is differentiable. All rows of the batch pass the model at once, those
-        with one prompt sharing it: give it one micro-batch.
+    def states(self, batch: Batch) -> States:
+        """The trunk's hidden states. All rows pass the model at once, those with one prompt sharing it.
+
+        They are differentiable. Give it one micro-batch.
         """
         assert int(batch.prompt_length.min()) >= 1, "the first response token needs a prompt token before it"
         at = layout(batch, self.device)
@@ -77,11 +85,27 @@ class Policy:
         output = self.model.get_decoder()(
             input_ids=at.tokens, position_ids=at.positions, attention_mask=mask, use_cache=False
         )
-        chosen = output.last_hidden_state.flatten(0, 1).index_select(0, at.before)  # [M, H]
-        targets = at.tokens.flatten()[at.place]  # [M]
-        logp, entropy = token_logprobs(chosen, self.head.weight, self.head.bias, targets, temperature=temperature)
-        blank = torch.zeros(batch.mask.shape, dtype=torch.float32, device=self.device)
-        return blank.index_put((at.row, at.step), logp), blank.index_put((at.row, at.step), entropy)
+        found = output.last_hidden_state.flatten(0, 1)
+        last = at.place[batch.length.to(self.device).cumsum(0) - 1]  # [B]
+        return States(
+            before=found.index_select(0, at.before),
+            after=found.index_select(0, last),
+            targets=at.tokens.flatten()[at.place],
+            row=at.row,
+            step=at.step,
+            shape=(len(batch.mask), batch.width),
+        )
+
+    def logprobs(
+        self, batch: Batch, *, temperature: float = 1.0, states: States | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(logp [B, T], entropy [B, T]) of the response tokens at `temperature`, float32, 0 at padding.
+
+        `logp` is differentiable. Give it one micro-batch, and its `states` if they are at hand.
+        """
+        at = states or self.states(batch)
+        logp, entropy = token_logprobs(at.before, self.head.weight, self.head.bias, at.targets, temperature=temperature)
+        return at.spread(logp), at.spread(entropy)
 
     @torch.no_grad()
     def score(self, batch: Batch, *, tokens_per_microbatch: int, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -130,6 +154,8 @@ class Policy:
         with quiet():
             self.model.save_pretrained(fresh)
             self.tokenizer.hf.save_pretrained(fresh)
+        if self.goals is not None:
+            self.goals.save(fresh)
         if target.exists():
             target.rename(stale)
         fresh.rename(target)
@@ -137,5 +163,10 @@ class Policy:
 
     def clone(self) -> Policy:
         """A frozen copy, for a reference policy."""
-        model = copy.deepcopy(self.model).requires_grad_(False)
-        return Policy(model, self.tokenizer, name=self.name)
+        twin = self.trainable_copy()
+        twin.model.requires_grad_(False)
+        return twin
+
+    def trainable_copy(self) -> Policy:
+        """A copy of which training may change what it may change here, for a critic of its own."""
+        return Policy(copy.deepcopy(self.model), self.tokenizer, name=self.name)

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from reasonenv.errors import UserError, unknown
+from reasonenv.policy.goals import load_goals
 from reasonenv.policy.lm import Policy
 from reasonenv.tokenizer import Tokenizer
 
@@ -120,7 +121,9 @@ def _load(source: str, name: str, device: str, dtype: str | None) -> Policy:
                 f"policy {name!r} is neither here nor on the Hugging Face hub as {source} (or that is out of reach); "
                 f"{ways}, or give a local folder"
             ) from error
-    return Policy(model.to(device), tokenizer, name=name)
+    policy = Policy(model.to(device), tokenizer, name=name)
+    policy.goals = load_goals(Path(source))
+    return policy
 
 
 def _default_dtype(source: str, device: str) -> torch.dtype:

@@ -14,13 +14,18 @@ SAMPLERS = ("hf", "torch")
 
 
 def make_sampler(name: str, policy: Policy) -> Sampler:
-    """The sampler called `name` over `policy`: `torch` (ours) or `hf` (`model.generate`, the slow reference)."""
+    """The sampler called `name` over `policy`: `torch` (ours) or `hf` (`model.generate`, the slow reference).
+
+    It sets the goals of a policy that is conditioned on them.
+    """
+    from reasonenv.sampling.goal_sampler import GoalSampler
+
     if name == "torch":
         from reasonenv.sampling.torch_sampler import TorchSampler
 
-        return TorchSampler(policy)
+        return GoalSampler(TorchSampler(policy), policy)
     if name == "hf":
         from reasonenv.sampling.hf_sampler import HFSampler
 
-        return HFSampler(policy)
+        return GoalSampler(HFSampler(policy), policy)
     raise unknown("sampler", name, SAMPLERS)

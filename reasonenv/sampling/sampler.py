@@ -16,6 +16,7 @@ class Sampling:
 
     max_tokens: int
     temperature: float = 1.0  # 0 is greedy; its log-probs are those of the model at temperature 1
+    stop: tuple[int, ...] = ()  # tokens after which a completion may end; a sampler may write on
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:

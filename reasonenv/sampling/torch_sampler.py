@@ -92,7 +92,7 @@ class _Decoder:
     def run(self) -> list[Completion]:
         """Draw a token for every used slot until no job is left."""
         hidden = torch.empty(0)
-        eos = self.sampler.policy.tokenizer.eos_id
+        ends = torch.tensor([self.sampler.policy.tokenizer.eos_id, *self.sampling.stop])
         while self.waiting < len(self.jobs) or len(self.active):
             hidden = self.admit(hidden)  # [n, H], n slots in use
             active = self.active
@@ -102,7 +102,7 @@ class _Decoder:
             token = token.cpu()
             self.tokens[active, step], self.logps[active, step] = token, logp.cpu()
             self.made[active] += 1
-            ended = (token == eos) | (step + 1 == self.sampling.max_tokens)
+            ended = torch.isin(token, ends) | (step + 1 == self.sampling.max_tokens)
             if ended.any():
                 token = token[self.drop(ended)]
             hidden = self.decode(token) if len(token) else hidden[:0]

@@ -19,10 +19,17 @@ _PHRASE = re.compile(r"[tT]he\s++(?:[fF]inal\s++)?[aA]nswer\s++is\b(?:\s++(?:the
 _LINE_END = re.compile(r"\n")
 _SENTENCE_END = re.compile(r"\n|[.;](?=\s)")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # \{ is a character, not a brace
-# What makes a number part of a larger expression: an operator and an operand, or a variable, behind it ("2p", "3(x)").
-_GOES_ON = re.compile(
-    rf"\(|(?![{UNIT_LETTERS}])[A-Za-z](?![A-Za-z])|\s*+[-+*/×÷−–^]\s*+(?:[$(]|\.?[0-9]|[A-Za-z](?![A-Za-z]))"
+# What makes a number part of a larger expression: a variable, root or constant behind it ("2p", "2\\pi", "2 sqrt(3)"),
+_ALGEBRA = (
+    rf"(?![{UNIT_LETTERS}])[A-Za-z](?![A-Za-z])"
+    r"|\s*+(?:\^|[π√]|\\(?:pi|sqrt|[dt]?frac|cdot|times)(?![A-Za-z])|(?:pi|sqrt)\b)"
 )
+_IS_FACTOR = re.compile(_ALGEBRA)
+# .. an operator and an operand, or a bracket,
+_GOES_ON = re.compile(rf"\(|{_ALGEBRA}|\s*+[-+*/×÷−–^]\s*+(?:[$(]|\.?[0-9]|[A-Za-z](?![A-Za-z]))")
+# .. or a power, index or function in front of it.
+_IS_ARGUMENT = re.compile(r"(?:√|[\^_]\s?[{(]?|(?:\\(?:sqrt|sin|cos|tan|ln|log)|sqrt)\s?(?:\[[0-9]{1,3}\])?[{(]?)-?$")
+_ARGUMENT_WIDTH = 16  # characters that `_IS_ARGUMENT` looks back
 
 
 def find_answer(text: str, policy: str = "last_number") -> str | None:
@@ -30,7 +37,8 @@ def find_answer(text: str, policy: str = "last_number") -> str | None:
 
     `marked`: what stands in the last mark: `\boxed{..}` with balanced braces, `#### ..` to the end of its line, or
     "the (final) answer is .." to the end of its sentence. Whichever stands last in the text counts; an empty or
-    unclosed mark is no mark. `last_number`: the same, or the last number in the text if nothing is marked.
+    unclosed mark is no mark. `last_number`: the same, or the last number in the text if nothing is marked
+    and it is no part of an expression (`2\pi`, `\sqrt{5}`, `x^2`).
     Raises `UserError` for another policy.
     """
     if policy not in POLICIES:
@@ -116,5 +124,7 @@ def _last_number(text: str) -> str | None:
     line = text.rfind("\n", 0, end) + 1  # no number goes over a line
     found = None
     for match in NUMBER.finditer(text, max(line, end - _WINDOW), end + 4):  # closing braces belong to the number
-        found = match[0]
-    return found
+        found = match
+    if found is None or _IS_FACTOR.match(text, found.end()):
+        return None
+    return None if _IS_ARGUMENT.search(text[max(0, found.start() - _ARGUMENT_WIDTH) : found.start()]) else found[0]

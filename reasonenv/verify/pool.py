@@ -17,6 +17,7 @@ import threading
 from time import monotonic
 
 from reasonenv.core import Reason
+from reasonenv.verify.turns import Turns
 
 TIMEOUT = 5.0  # seconds for one comparison
 MEGABYTES = 2048  # of address space, a worker
@@ -31,7 +32,7 @@ class Pool:
     def __init__(self, workers: int | None = None, megabytes: int = MEGABYTES) -> None:
         self.workers = workers or os.cpu_count() or 1
         self.megabytes = megabytes
-        self._free = threading.Semaphore(self.workers)
+        self._turns = Turns(self.workers)
         self._lock = threading.Lock()
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
@@ -41,9 +42,8 @@ class Pool:
 
         Waits for a free worker first; the clock starts when the work does.
         """
-        with self._free:
-            with self._lock:
-                worker = self._idle.pop() if self._idle else None
+        with self._turns:
+            worker = self._living()
             if worker is None:
                 worker = _Worker(self.megabytes)
                 with self._lock:
@@ -59,6 +59,17 @@ class Pool:
                     else:
                         self._idle.append(worker)
             return reason or Reason.ERROR
+
+    def _living(self) -> _Worker | None:
+        """An idle worker, if there is one; those that were killed while they idled cost no verdict."""
+        with self._lock:
+            while self._idle:
+                worker = self._idle.pop()
+                if worker.alive:
+                    return worker
+                self._all.discard(worker)
+                worker.stop()
+        return None
 
     def close(self) -> None:
         """Ends all workers. A comparison under way in another thread becomes an `error`."""
@@ -112,6 +123,10 @@ class _Worker:
                 return ""
             line += piece
         return line.decode().strip()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
 
     def kill(self) -> None:
         self._process.kill()

@@ -132,6 +132,7 @@ def batch_scaled(k: int, g: int) -> float:
         ("dapo", zscore),
         ("cispo", zscore),
         ("gspo", zscore),
+        ("ppo", whitened),
         ("reinforce_pp", whitened),
         ("reinforce_pp_baseline", whitened),
         ("scalerl", batch_scaled),
@@ -151,8 +152,38 @@ def test_estimators_of_the_form_centred_over_scale_weigh_the_gradient_of_success
         for k in range(1, g)
     )
     tokens = 1 if name == "rloo" else 2  # sums over the sequence, or means
-    found = expected_update(agent(name, BINARY, samples_per_problem=g), BINARY)
+    numbers = {"epochs": 1, "minibatches": 1, "beta": 0.0, "lam": 1.0} if name == "ppo" else {}
+    found = expected_update(agent(name, BINARY, samples_per_problem=g, **numbers), BINARY)
     assert same(found, w / tokens * slope(BINARY.value, BINARY))
+
+
+def test_two_problems_that_compete_share_the_policy_under_maxrl_and_not_under_grpo() -> None:
+    """Where MaxRL's pass@k beats GRPO's, and by how much.
+
+    One action, two problems that the policy cannot tell apart: A, asked twice as often, wants action 0, B action 1.
+    With p the chance of action 0 the mean update of an estimator of weight w moves p along 2 w(p) - w(1 - p).
+
+    The z-score is symmetric in right and wrong, so w(p) = w(1 - p) for groups of any size, and the slope is w(p) > 0:
+    GRPO gives all to A, p -> 1 (so does E[R], where w = 1), and pass@k = 2/3 for every k. MaxRL from G = 4 samples has
+    w(p) = (1 - (1 - p)^3) / p = 3 - 3p + p^2, so it rests where 2 (3 - 3p + p^2) = 1 + p + p^2, p = (7 - sqrt 29) / 2 =
+    0.807418: pass@1 = (2 p + 1 - p) / 3 = 0.602473 < 2/3, but pass@8 = 1 - (2 (1 - p)^8 + p^8) / 3 = 0.939790.
+    """
+    often, seldom = (TinyMDP(actions=2, horizon=1, reward=lambda r, a=a: float(r == (a,))) for a in (0, 1))
+
+    def pass_at(name: str, *ks: int) -> list[float]:
+        learner = agent(name, often, samples_per_problem=4)
+        for _ in range(15):
+            mean = (2 * expected_update(learner, often) + expected_update(learner, seldom)) / 3
+            with torch.no_grad():
+                learner.policy.theta += 8 * mean.float()
+        p = [float(mdp.value(learner.policy).detach()) for mdp in (often, seldom)]
+        return [(2 * (1 - (1 - p[0]) ** k) + 1 - (1 - p[1]) ** k) / 3 for k in ks]
+
+    one, eight = pass_at("maxrl", 1, 8)
+    assert (one, eight) == pytest.approx((0.602473, 0.939790), abs=1e-4)
+    one, eight = pass_at("grpo", 1, 8)
+    assert 0.65 < one <= 2 / 3
+    assert eight < 0.8  # still falling towards 2/3
 
 
 def test_the_length_bias_of_grpo_is_real_and_dr_grpo_is_free_of_it() -> None:

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from reasonenv.agents.ei import EIConfig, ExpertIteration
+from reasonenv.agents.ei import ExpertIteration
 from reasonenv.agents.sft import SFT, SFTConfig
 from reasonenv.core import Completion, Group, Trajectory
 from reasonenv.learn.agent import Budget, cosine
 from reasonenv.learn.filters import operations
 from reasonenv.learn.rollout import demonstrate
+from reasonenv.learn.rounds import RoundsConfig
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.tiny import tiny_policy
@@ -55,7 +56,7 @@ def test_the_learning_rate_warms_up_and_falls_along_a_cosine_to_a_tenth() -> Non
 
 
 def test_ei_keeps_what_is_correct_and_new(mdp: ReasoningMDP) -> None:
-    agent = ExpertIteration(tiny_policy(0), EIConfig(epochs=1))
+    agent = ExpertIteration(tiny_policy(0), RoundsConfig(epochs=1))
     first = agent.learn([Group(mdp.task.problems[0], tuple(paths(mdp, 0)))], Budget(0, 2))
     assert (first["kept"], first["kept/new"]) == (2, 2)
     again = [Group(mdp.task.problems[i], tuple(paths(mdp, i))) for i in (0, 1)]
@@ -64,17 +65,17 @@ def test_ei_keeps_what_is_correct_and_new(mdp: ReasoningMDP) -> None:
 
 
 def test_ei_keeps_the_first_ones_up_to_its_cap(mdp: ReasoningMDP) -> None:
-    agent = ExpertIteration(tiny_policy(0), EIConfig(epochs=1, solutions_per_problem=1))
+    agent = ExpertIteration(tiny_policy(0), RoundsConfig(epochs=1, solutions_per_problem=1))
     found = paths(mdp, 0)
     agent.learn([Group(mdp.task.problems[0], tuple(found))], Budget(0, 1))
-    (kept,) = agent.kept[mdp.task.problems[0].id].values()
+    (kept,) = agent.kept[mdp.task.problems[0].id, True].values()
     assert kept is found[0]
 
 
 def test_ei_starts_every_round_from_the_initial_weights(mdp: ReasoningMDP) -> None:
     # two agents, one of which has been elsewhere between: a round depends on D and the initial weights alone
     groups = [Group(mdp.task.problems[i], tuple(paths(mdp, i))) for i in range(2)]
-    straight, moved = (ExpertIteration(tiny_policy(0), EIConfig(epochs=2)) for _ in range(2))
+    straight, moved = (ExpertIteration(tiny_policy(0), RoundsConfig(epochs=2)) for _ in range(2))
     with torch.no_grad():
         for parameter in moved.policy.parameters():
             parameter.add_(0.1)
@@ -96,7 +97,7 @@ def test_ei_leaves_the_policy_alone_if_nothing_was_correct(mdp: ReasoningMDP) ->
 
 def test_a_restored_ei_remembers_what_it_has_kept(mdp: ReasoningMDP) -> None:
     groups = [Group(mdp.task.problems[i], tuple(paths(mdp, i))) for i in range(2)]
-    agent, other = (ExpertIteration(tiny_policy(0), EIConfig(epochs=1)) for _ in range(2))
+    agent, other = (ExpertIteration(tiny_policy(0), RoundsConfig(epochs=1)) for _ in range(2))
     agent.learn(groups[:1], Budget(0, 2))
     other.load_state_dict({name: tensor.clone() for name, tensor in agent.state_dict().items()})
     for each in (agent, other):

@@ -23,6 +23,8 @@ AGENTS = {
     "sft": (8, ("problems_per_iteration=8",)),
     "ei": (4, ("samples_per_problem=2", "solutions_per_step=8", "epochs=2")),
     "grpo": (8, ("problems_per_iteration=4", "samples_per_problem=4", "minibatches=2", "lr=3e-4", "eval_samples=2")),
+    "ppo": (4, ("problems_per_iteration=4", "samples_per_problem=4", "epochs=2", "minibatches=2", "lr=3e-4")),
+    "dapo": (4, ("problems_per_iteration=4", "samples_per_problem=4", "lr=3e-4")),
 }  # iterations and settings
 
 

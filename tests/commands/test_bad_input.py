@@ -15,7 +15,7 @@ TRAIN = f"train grpo {CHAIN} --out out"
 SUITE = f"""
 envs = ["{CHAIN}"]
 seeds = [0]
-[prior]
+[inits.prior]
 iterations = 1
 [agents.grpo]
 iterations = 1
@@ -90,7 +90,7 @@ def test_an_unknown_name_is_told_with_the_nearest(refused: Refused, command: str
         ("samples_per_problem=2.5", "samples_per_problem is '2.5'; it must be int"),
         ("problems_per_iteration=0", "problems_per_iteration is 0; it must be at least 1, or none"),
         ("eval_problems=0", "eval_problems is 0; it must be at least 1"),
-        ("--iterations 0", "iterations is 0; it must be at least 1"),
+        ("--iterations -1", "iterations is -1; it must be at least 0"),
         ("--iterations few", "argument --iterations: invalid int value: 'few'"),
         ("operands=99", "operands is 99; it must be 2 to 12"),
         ("lr", "'lr' is not KEY=VALUE"),
@@ -238,7 +238,7 @@ def test_a_folder_of_another_run_names_what_differs(refused: Refused, prior: Pat
     ("text", "told"),
     [
         ("seeds = [", "not a TOML file"),
-        ("seads = [1]\n" + SUITE, "unknown key in suite.toml 'seads'; did you mean seeds?"),
+        ("seads = [1]\n" + SUITE, "unknown key in suite.toml 'seads'; did you mean seeds or scales?"),
         (SUITE.replace("seeds = [0]\n", ""), "suite.toml: seeds is missing"),
         (SUITE.replace("seeds = [0]", "seeds = []"), "suite.toml: seeds is []; it must be a list of one or more"),
         (SUITE.replace("seeds = [0]", "seeds = 3"), "suite.toml: seeds is 3; it must be a list"),

@@ -3,25 +3,63 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from reasonenv.cli import main
+from reasonenv.agents.grpo import GRPOConfig
+from reasonenv.cli import COMMANDS, main
 
-COMMANDS = ("", "list", "play", "train", "eval", "bench", "bench run", "bench report", "report")
+SUITES = ("bench run", "bench resume", "bench report")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ["", *COMMANDS, *SUITES])
 def test_every_help_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main([*command.split(), "--help"])
     assert left.value.code == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert f"example: reasonenv {command.split()[0] if command else ''}".strip() in shown
+
+
+def test_help_after_an_agent_shows_its_settings_with_default_and_source(capsys: pytest.CaptureFixture[str]) -> None:
+    def told(*words: str) -> str:
+        with pytest.raises(SystemExit) as left:
+            main(["train", *words, "--help"])
+        assert left.value.code == 0
+        return capsys.readouterr().out
+
+    alone, agent, both = told(), told("grpo"), told("grpo", "reasonenv/Chain-Response-v0")
+    assert "eps: the ratio is clipped" not in alone
+    for shown in (agent, both):
+        lines = [line.split(maxsplit=2) for line in shown.splitlines()]
+        assert ["clip", "0.2", "eps: the ratio is clipped to 1 - eps and 1 + eps (PPO: 0.2)"] in lines
+        assert all([f.name, str(f.default), f.metadata["meaning"]] in lines for f in fields(GRPOConfig))
+        assert ["eval_every", "10", "iterations between evaluations"] in lines
+        assert "2402.03300" in shown
+    assert "operands" not in agent
+    assert "ENV_ID --help" in agent
+    lines = [line.split(maxsplit=2) for line in both.splitlines()]
+    assert ["operands", "3", "int"] in lines
+    assert ["reward", "sparse", "sparse, dense, potential"] in lines
+
+
+def test_help_after_an_unknown_agent_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "gprpo", "--help"]) == 2
+    assert "did you mean" in capsys.readouterr().err
+
+
+def test_every_agent_is_listed_with_its_idea_and_its_source(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "agents", "--json"]) == 0
+    for name, text in json.loads(capsys.readouterr().out)["agents"].items():
+        idea, source = text.rstrip(".").rsplit(". ", 1)
+        assert len(idea) > 20, name
+        assert re.search(r"\b\d{4}\.\d{5}\b|\((19|20)\d\d\)$", source), name
 
 
 def test_list_shows_all_there_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,6 +72,8 @@ def dying(moment: Moment, sent: int, arguments: list[str]) -> dict[str, Any]:
         ("grpo", (FIRST_ANSWERS, CHECKPOINT, EVALUATION, DROPPING, NEXT_CHECKPOINT, POLICY, SUMMARY)),
         ("ei", (CHECKPOINT, EVALUATION, NEXT_CHECKPOINT, SUMMARY)),  # what it keeps is in its checkpoint
         ("sft", (CHECKPOINT, EVALUATION, DROPPING)),
+        ("ppo", (EVALUATION,)),  # so is its critic
+        ("dapo", (EVALUATION,)),  # an iteration draws as many problems as it takes
     ],
 )
 def test_a_killed_run_ends_as_one_that_was_not(

@@ -30,7 +30,7 @@ size = 16
 max_tokens = 16
 eval_problems = 8
 problems_per_iteration = 4
-[prior]
+[inits.prior]
 iterations = 6
 lr = 3e-3
 [agents."FOLDER/boom.py:Boom"]
@@ -158,7 +158,7 @@ def test_a_killed_suite_leaves_nobody_behind(story: Story) -> None:
 
 def test_a_crash_costs_its_cell_and_is_told(story: Story) -> None:
     status = {name: story.crashed.cells[cell]["record"]["status"] for name, cell in agents(story.crashed).items()}
-    assert status == {"prior": "done", "grpo": "done", "Boom": "failed"}
+    assert status == {"initial": "done", "grpo": "done", "Boom": "failed"}
     assert "failed; RuntimeError: out of luck" in story.crashed.said
     assert "error.txt" in story.crashed.cells[agents(story.crashed)["Boom"]]["files"]
 
@@ -177,7 +177,7 @@ def test_the_report_tells_of_a_crash(story: Story, suite: Path, tmp_path: Path) 
 def test_a_second_call_runs_what_failed_or_is_gone_and_nothing_else(story: Story) -> None:
     cells = agents(story.mended)
     assert {cell["record"]["status"] for cell in story.mended.cells.values()} == {"done"}
-    assert story.mended.cells[cells["prior"]] == story.crashed.cells[cells["prior"]]
+    assert story.mended.cells[cells["initial"]] == story.crashed.cells[cells["initial"]]
     assert "error.txt" not in story.mended.cells[cells["Boom"]]["files"]
 
 
@@ -201,6 +201,6 @@ def test_a_cell_is_the_run_of_the_same_name(story: Story, suite: Path, tmp_path:
     env, out = "reasonenv/Chain-Response-v0", tmp_path / "run"
     settings = [*keys, "eval_samples=2", "lr=3e-3", "--iterations", "6", "--out", str(out), "--json"]
     assert main(["train", "sft", env, *settings]) == 0
-    cell = suite.parent / "out" / "cells" / agents(story.crashed)["prior"]
+    cell = suite.parent / "out" / "cells" / agents(story.crashed)["initial"]
     for name in ("evaluation.jsonl", "policy/model.safetensors"):
         assert (out / name).read_bytes() == (cell / name).read_bytes()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reasonenv.evaluate.ledger import Win, write_wins
 from reasonenv.evaluate.samples import Sample, write_samples
 
 SKILL = {"prior": 0.0, "ei": 0.55, "grpo": 1.1}  # logits above the prior at the end of training
@@ -45,6 +46,7 @@ def write_suite(
         "baseline": "prior",
         "command": "reasonenv bench run quickstart",
         "ks": [1, 2, 4, 8, 16],
+        "margin": 0.02,
         "versions": {"reasonenv": "0.1.0", "torch": "2.13.0", "python": "3.11.9"},
         "hardware": "2 cores, 24 GiB",
         "seconds": 431.5,
@@ -54,9 +56,7 @@ def write_suite(
     easy = np.random.default_rng(7).normal(0.2, 1.6, problems)  # what each problem asks, the same for every cell
     with (folder / "problems.jsonl").open("w") as file:
         for i in range(problems):
-            file.write(
-                json.dumps({"id": f"chain-test-{i:03d}", "question": _question(i), "answer": str(_gold(i))}) + "\n"
-            )
+            file.write(json.dumps({"id": _id(i), "question": _question(i), "answer": str(_gold(i))}) + "\n")
     for agent, skill in SKILL.items():
         for seed in seeds:
             rng = np.random.default_rng([seed, len(agent)])
@@ -64,6 +64,8 @@ def write_suite(
             trained = agent != "prior"
             write_cell(cell, agent=agent, seed=seed, rollouts=ITERATIONS * ROLLOUTS if trained else 0)
             write_samples(cell / "evaluation.jsonl", _samples(rng, easy + skill, drawn, hostile))
+            if trained:  # every third problem is solved, at a cost that grows with its number
+                write_wins(cell / "winning.jsonl", [Win(_id(i), 30, -2.0, -2.0 - i) for i in range(0, problems, 3)])
             (cell / "metrics.jsonl").write_text(_training(rng, skill) if trained else "")
     return folder
 
@@ -75,6 +77,8 @@ def write_cell(folder: Path, *, agent: str, seed: int, **changes: Any) -> None:
         "agent": agent,
         "env": "reasonenv/Chain-Response-v0",
         "policy": "tiny",
+        "init": "sft",
+        "variant": "",
         "seed": seed,
         "hash": "0" * 16,
         "status": "done",
@@ -85,6 +89,10 @@ def write_cell(folder: Path, *, agent: str, seed: int, **changes: Any) -> None:
         "seconds": 61.5,
     }
     (folder / "cell.json").write_text(json.dumps({**record, **changes}))
+
+
+def _id(i: int) -> str:
+    return f"chain-test-{i:03d}"
 
 
 def _gold(i: int) -> int:
@@ -108,7 +116,7 @@ def _samples(rng: np.random.Generator, logits: Any, drawn: int, hostile: str) ->
             product = (3 + i % 7) * (2 + i % 3)
             samples.append(
                 Sample(
-                    problem_id=f"chain-test-{i:03d}",
+                    problem_id=_id(i),
                     index=0 if greedy else index,
                     greedy=greedy,
                     correct=bool(right),

@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 
 from reasonenv.errors import UserError
 from reasonenv.evaluate import metrics
-from reasonenv.evaluate.metrics import avg_at_k, maj_at_k, pass_at_k, scores, summarise, vote_key
+from reasonenv.evaluate.metrics import (
+    all_at_k,
+    auc,
+    avg_at_k,
+    maj_at_k,
+    pass_at_k,
+    rerank_at_k,
+    scores,
+    summarise,
+    vote_key,
+    weighted_at_k,
+)
 from reasonenv.evaluate.samples import Sample
 
 ANSWERS = st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=7)
@@ -47,6 +58,13 @@ def test_pass_at_k_is_the_share_of_subsets_with_a_correct_sample(flags: list[boo
     k = data.draw(st.integers(1, len(flags)))
     subsets = list(combinations(flags, k))
     assert pass_at_k(len(flags), sum(flags), k) == pytest.approx(sum(map(any, subsets)) / len(subsets))
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=8), st.data())
+def test_all_at_k_is_the_share_of_subsets_without_a_wrong_sample(flags: list[bool], data: st.DataObject) -> None:
+    k = data.draw(st.integers(1, len(flags)))
+    subsets = list(combinations(flags, k))
+    assert all_at_k(len(flags), sum(flags), k) == pytest.approx(sum(map(all, subsets)) / len(subsets))
 
 
 def test_pass_at_k_survives_large_n() -> None:
@@ -102,6 +120,66 @@ def test_random_subsets_agree_with_all_of_them(monkeypatch: pytest.MonkeyPatch) 
     assert estimate == pytest.approx(exact, abs=4 * 0.5 / metrics.RANDOM_SUBSETS**0.5)  # four standard errors
 
 
+SCORED = st.lists(
+    st.tuples(st.sampled_from(["a", "b", "c", None]), st.sampled_from([0.1, 0.25, 0.7, 0.9])), min_size=1, max_size=7
+)
+
+
+def test_rerank_at_k_gold() -> None:
+    # scores .9 (wrong) .8 (right) .1 (right), k = 2. Subsets: {.9 .8} -> 0, {.9 .1} -> 0, {.8 .1} -> 1, so 1/3.
+    assert rerank_at_k([0.9, 0.8, 0.1], [False, True, True], 2) == pytest.approx(1 / 3)
+    assert rerank_at_k([0.9, 0.8, 0.1], [False, True, True], 3) == 0.0
+    assert rerank_at_k([0.5, 0.5, 0.1], [False, True, True], 3) == 0.5  # two at the top share the credit
+
+
+def test_weighted_at_k_gold() -> None:
+    # 0.4 + 0.4 for b beat 0.7 for a; without scores a b b is b's as well, but a alone with 0.9 is not outvoted.
+    assert weighted_at_k(["a", "b", "b"], [0.7, 0.4, 0.4], [True, False, False], 3) == 0.0
+    assert weighted_at_k(["a", "b", "b"], [0.9, 0.4, 0.4], [True, False, False], 3) == 1.0
+    assert weighted_at_k([None, "a"], [0.9, 0.1], [False, True], 2) == 1.0
+    assert weighted_at_k([None], [0.9], [False], 1) == 0.0
+
+
+@given(SCORED, st.data())
+def test_scored_metrics_are_the_mean_over_all_subsets(
+    rows: list[tuple[str | None, float]], data: st.DataObject
+) -> None:
+    k = data.draw(st.integers(1, len(rows)))
+    answers, given_scores = [a for a, _ in rows], [s for _, s in rows]
+    right = [a == "a" for a in answers]
+
+    def best(subset: tuple[tuple[str | None, float], ...]) -> float:
+        top = [a == "a" for a, s in subset if s == max(s for _, s in subset)]
+        return sum(top) / len(top)
+
+    def vote(subset: tuple[tuple[str | None, float], ...]) -> float:
+        sums = {b: sum(Fraction(str(s)) for a, s in subset if a == b) for b, _ in subset if b is not None}
+        tied = [a for a, total in sums.items() if total == max(sums.values())]
+        return ("a" in tied) / max(len(tied), 1)
+
+    subsets = list(combinations(rows, k))
+    # ties within a subset go to the mean of the tied in it, ties among all to the mean of all: the same on average
+    assert rerank_at_k(given_scores, right, k) == pytest.approx(sum(map(best, subsets)) / len(subsets))
+    assert weighted_at_k(answers, given_scores, right, k) == pytest.approx(sum(map(vote, subsets)) / len(subsets))
+    assert weighted_at_k(answers, [0.7] * len(rows), right, k) == pytest.approx(maj_at_k(answers, right, k))
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.1, 0.5, 0.9]), st.booleans()), max_size=9))
+def test_auc_is_the_share_of_pairs_in_the_right_order(rows: list[tuple[float, bool]]) -> None:
+    pairs = [(s > t) + (s == t) / 2 for s, right in rows if right for t, other in rows if not other]
+    found = auc([s for s, _ in rows], [right for _, right in rows])
+    assert found == (pytest.approx(sum(pairs) / len(pairs)) if pairs else None)
+
+
+def test_only_scored_samples_are_ranked() -> None:
+    plain = [sample("p", 0, "18"), sample("p", 1, "1")]
+    assert "rerank@2" not in scores(plain, [2])
+    ranked = [sample("p", 0, "18", score=0.2), sample("p", 1, "1", score=0.6)]
+    found = scores([*ranked, *(sample("q", i, "18") for i in range(2))], [1, 2])
+    assert found["rerank@2"] == found["weighted@2"] == {"p": 0.0}  # q bears no scores
+    assert "rerank@1" not in found
+
+
 def test_avg_at_k_is_pass_at_1() -> None:
     assert avg_at_k([True, False, False, True]) == pass_at_k(4, 2, 1) == 0.5
 
@@ -135,6 +213,7 @@ def test_summary_gold() -> None:
             "maj@4": 0.5,
             "pass@1": 0.375,
             "pass@4": 1.0,
+            "pass^4": 0.0,  # 2 and 1 right of 4
             "answered": 0.9,
             "truncated": 0.1,
             "unverified": 0.0,

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from reasonenv.errors import UserError
+from reasonenv.evaluate.comparisons import spread
 from reasonenv.evaluate.metrics import scores
 from reasonenv.evaluate.report import console_table, write_report
 from reasonenv.evaluate.samples import Sample, read_samples, write_samples
@@ -179,7 +180,7 @@ def test_settings_are_never_compared_with_each_other(
     folder = small_suite()
     new_cell(folder / "cells" / "grpo-0", agent="grpo", seed=0, env="reasonenv/SVAMP-Response-v0")
     table = console_table(folder)
-    assert "reasonenv/SVAMP-Response-v0 from tiny" in table
+    assert "reasonenv/SVAMP-Response-v0, tiny from sft" in table
     assert "grpo, seed 0: not started" in table.split("reasonenv/SVAMP")[0]
     assert "No agent can be compared" in table.split("reasonenv/SVAMP")[1]
 
@@ -227,9 +228,12 @@ state.errors = window.failures.join("|");
 state.first = all("output")[0].textContent;
 all("[data-step='1']")[0].click();
 state.second = all("output")[0].textContent;
-const agent = all("select")[0]; agent.value = "grpo"; agent.dispatchEvent(new Event("change"));
+const agent = all("[data-filter=agent]")[0]; agent.value = "grpo"; agent.dispatchEvent(new Event("change"));
 state.agents = [...new Set(visible(".card").map(card => card.dataset.agent))].join(",");
 state.problems = visible(".problem").length;
+const axis = all(".axes select")[0], before = visible("[data-axis]").map(e => e.dataset.axis).join(",");
+axis.value = "tokens"; axis.dispatchEvent(new Event("change"));
+state.axes = before + " -> " + visible("[data-axis]").map(e => e.dataset.axis).join(",");
 state.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
 state.title = document.title;
 </script>"""
@@ -260,5 +264,55 @@ def test_the_page_works_in_a_real_browser(small_suite: Callable[..., Path], tmp_
     assert state["data-errors"] == ""
     assert (state["data-first"], state["data-second"]) == ("1 of 12", "2 of 12")
     assert (state["data-agents"], state["data-problems"]) == ("grpo", "1")
+    assert state["data-axes"] == "rollouts -> tokens"  # one drawing at a time
     assert state["data-wide"] == "0"  # nothing scrolls sideways
     assert state["data-title"] == "Can two agents teach a tiny model to chain sums?"
+
+
+def section(page: str, title: str) -> str:
+    """From a heading to the next."""
+    return page.split(f"<h2>{title}</h2>", 1)[1].split("<h2>", 1)[0]
+
+
+def test_every_pair_is_judged_over_problems_and_seeds(finished: Path) -> None:
+    found = section(page_of(finished), "Does the choice matter?")
+    rows = re.findall(r"<td>(\w+ − \w+)</td><td>([+-][\d.]+)</td>", found)
+    assert sorted(pair for pair, _ in rows) == ["ei − prior", "grpo − ei", "grpo − prior"]
+    a, b = (
+        [[v for _, v in sorted(evaluation(finished, agent, seed)["maj@1"].items())] for seed in (0, 1)]
+        for agent in ("grpo", "prior")
+    )
+    d = spread(np.array(a) - np.array(b))
+    assert f"[{100 * d.interval.low:+.1f}, {100 * d.interval.high:+.1f}]" in found
+    assert dict(rows)["grpo − prior"] == f"{100 * d.value:+.1f}"
+
+
+def test_solved_problems_are_sorted_by_what_the_start_knew(finished: Path) -> None:
+    found = section(page_of(finished), "Sharpening or discovery?")
+    before = {
+        (seed, problem): value
+        for seed in (0, 1)
+        for problem, value in evaluation(finished, "prior", seed)["avg@16"].items()
+        if int(problem[-3:]) % 3 == 0  # those that the winning files name
+    }
+    likely = sum(value >= 0.5 for value in before.values())
+    unseen = sum(value == 0 for value in before.values())
+    for origin, count in (("already likely", likely), ("never seen", unseen)):
+        assert f"<td>grpo</td><td>{origin}</td><td>{count}</td>" in found
+
+
+def test_several_settings_stand_in_one_table(small_suite: Callable[..., Path], new_cell: Callable[..., None]) -> None:
+    folder = small_suite()
+    for agent in ("prior", "ei", "grpo"):
+        for seed in (0, 1):
+            copy = shutil.copytree(folder / "cells" / f"{agent}-{seed}", folder / "cells" / f"{agent}-dense-{seed}")
+            new_cell(copy, agent=agent, seed=seed, variant="dense")
+    suite = json.loads((folder / "suite.json").read_text())
+    suite["cells"] += [f"{agent}-dense-{seed}" for agent in ("prior", "ei", "grpo") for seed in (0, 1)]
+    (folder / "suite.json").write_text(json.dumps(suite))
+    found = section(page_of(folder), "All settings")
+    assert "reasonenv/Chain-Response-v0, dense, tiny from sft" in found
+    files = [folder / "cells" / f"grpo-{seed}" / "evaluation.jsonl" for seed in (0, 1)]
+    runs = [np.mean([s.correct for s in read_samples(file) if s.greedy]) for file in files]
+    # the settings hold the same samples: of the four runs sorted, the middle two are one of each seed
+    assert re.search(rf"<td>grpo</td>.*?<td>{100 * np.mean(runs):.1f}</td>", found)

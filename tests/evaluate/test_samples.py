@@ -22,6 +22,7 @@ SAMPLES = st.builds(
     length=st.integers(0, 9999),
     truncated=st.booleans(),
     text=TEXT | st.just("a\u2028b\x85c\r\nd\ud800"),
+    score=st.none() | st.floats(0, 1),
 )
 
 
@@ -67,6 +68,7 @@ GOOD = {
         (json.dumps({**GOOD, "more": 1}), "exactly the fields"),
         (json.dumps({**GOOD, "index": True}), "field 'index' is True; it must be int"),
         (json.dumps({**GOOD, "text": None}), "field 'text' is None; it must be str"),
+        (json.dumps({**GOOD, "score": "high"}), "field 'score' is 'high'; it must be float"),
         ("", "not a JSON object"),
     ],
 )

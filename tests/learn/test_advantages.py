@@ -12,8 +12,10 @@ from reasonenv.errors import UserError
 from reasonenv.learn.advantages import (
     batch_scaled,
     centered,
+    gae,
     leave_one_out,
     maxrl,
+    process_zscore,
     reward_to_go,
     tail,
     whiten,
@@ -30,7 +32,7 @@ ESTIMATORS = {
 GRADED = sorted(ESTIMATORS.keys() - {"maxrl"})  # those that take any reward
 
 
-def close(found: Tensor, expected: list[float]) -> bool:
+def close(found: Tensor, expected: list[float] | list[list[float]]) -> bool:
     """To six decimals."""
     return torch.allclose(found.double(), torch.tensor(expected, dtype=torch.float64), rtol=0, atol=6e-7)
 
@@ -169,3 +171,144 @@ def test_batch_estimators_survive_what_has_nothing_to_tell() -> None:
     assert batch_scaled(torch.tensor([1.0]), torch.zeros(1), ddof=1).tolist() == [0.0]
     assert whiten(torch.ones(2, 2), torch.zeros(2, 2), ddof=1, eps=1e-8).tolist() == [[0.0, 0.0]] * 2
     assert not batch_scaled(torch.tensor([1.0, nan, 0.0]), torch.zeros(3), ddof=0).isnan().any()
+
+
+VALUES = [
+    [0.5, 0.6, 0.2], [0.4, 0.3], [0.3, 0.4, 0.2, 0.1], [0.7], [0.2, 0.5], [0.3, 0.2, 0.1, 0.1], [0.25, 0.2, 0.1],
+    [0.3, 0.1],
+]  # fmt: skip
+RAW = [
+    [0.442, 0.36, 0.8], [-0.385, -0.3], [-0.265987, -0.38525, -0.195, -0.1], [0.3],
+    [0.775, 0.5], [-0.280738, -0.19025, -0.095, -0.1], [-0.23525, -0.195, -0.1], [-0.295, -0.1],
+]  # fmt: skip
+WHITENED = [
+    [1.198843, 0.977517, 2.165117], [-1.033305, -0.803882], [-0.712079, -1.03398, -0.520478, -0.264064], [0.815572],
+    [2.09764, 1.35539], [-0.751891, -0.507657, -0.250569, -0.264064], [-0.629116, -0.520478, -0.264064],
+    [-0.790387, -0.264064],
+]  # fmt: skip
+RETURNS = [
+    [0.942, 0.96, 1.0], [0.015, 0.0], [0.034013, 0.01475, 0.005, 0.0], [1.0],
+    [0.975, 1.0], [0.019263, 0.00975, 0.005, 0.0], [0.01475, 0.005, 0.0], [0.005, 0.0],
+]  # fmt: skip
+
+
+def wide(rows: list[list[float]]) -> Tensor:
+    return torch.tensor([[*row, *[0.0] * (4 - len(row))] for row in rows], dtype=torch.float64)
+
+
+def test_gae_of_the_worked_example(example) -> None:
+    # row 1, backwards: 1 - 0.2 = 0.8; 0.2 - 0.6 + 0.95 * 0.8 = 0.36; 0.6 - 0.5 + 0.95 * 0.36 = 0.442
+    last = torch.nn.functional.one_hot(example.mask.sum(dim=1).long() - 1, 4)
+    found = gae(
+        last * example.rewards[:, None],
+        wide(VALUES),
+        bootstrap=torch.full((8,), 9.0),  # all rows have ended, so what they would be worth is nothing
+        discount=1 - last,
+        mask=example.mask,
+        gamma=1.0,
+        lam=0.95,
+    )
+    for ours, theirs in (
+        (found, RAW),
+        (whiten(found, example.mask, ddof=1, eps=1e-8), WHITENED),
+        ((found + wide(VALUES)) * example.mask, RETURNS),
+    ):
+        assert close(ours.flatten(), wide(theirs).flatten().tolist())
+
+
+def row_gae(
+    rewards: list[float], values: list[float], mask: list[float], *, end: float, lam: float, gamma: float = 1.0
+) -> list[float]:
+    """`gae` of one row that was cut off where its value is `end`."""
+    rows = (torch.tensor([x], dtype=torch.float64) for x in (rewards, values, mask))
+    r, v, m = rows
+    bootstrap = torch.tensor([end])
+    return gae(r, v, bootstrap=bootstrap, discount=torch.ones_like(r), mask=m, gamma=gamma, lam=lam)[0].tolist()
+
+
+def test_a_truncation_is_worth_what_its_last_state_is() -> None:
+    # delta = (0.3 - 0.2, 0.5 + 0.9 * 0.8 - 0.3 = 0.92) with gamma 0.9 once; A_1 = 0.9 * 0.3 - 0.2 + 0.9 * 0.5 * 0.92
+    found = row_gae([0.0, 0.5], [0.2, 0.3], [1.0, 1.0], end=0.8, lam=0.5, gamma=0.9)
+    assert found == pytest.approx([0.484, 0.92])
+
+
+numbers = st.floats(-2, 2, width=32)
+steps = st.lists(st.tuples(numbers, numbers, st.booleans()), min_size=1, max_size=6)
+
+
+@given(steps, numbers, st.floats(0, 1, width=32))
+@settings(max_examples=50, deadline=None)
+def test_tokens_of_the_environment_and_padding_take_no_time(
+    row: list[tuple[float, float, bool]], end: float, lam: float
+) -> None:
+    row = [(0.5, 0.25, True), *row]  # a policy's token, which the rewards of the environment can count for
+    whole = row_gae(*(list(map(float, x)) for x in zip(*row, (0, 7, False), strict=True)), end=end, lam=lam)
+    alone: list[list[float]] = []
+    for reward, value, chosen in row:
+        if chosen:
+            alone.append([reward, value, 1.0])
+        else:
+            alone[-1][0] += reward
+    short = row_gae(*(list(x) for x in zip(*alone, strict=True)), end=end, lam=lam)
+    chosen_steps = [t for t, (_, _, chosen) in enumerate(row) if chosen]
+    assert [whole[t] for t in chosen_steps] == pytest.approx(short, abs=1e-5)
+    assert all(whole[t] == 0 for t in range(len(whole)) if t not in chosen_steps)
+
+
+@given(steps, st.floats(0, 1, width=32))
+@settings(max_examples=50, deadline=None)
+def test_lambda_1_is_the_return_less_the_value_and_lambda_0_one_step(
+    row: list[tuple[float, float, bool]], end: float
+) -> None:
+    rewards, values = [r for r, _, _ in row], [v for _, v, _ in row]
+    ones, after = [1.0] * len(row), [*values[1:], end]
+    to_go = [sum(rewards[t:]) + end - values[t] for t in range(len(row))]
+    assert row_gae(rewards, values, ones, end=end, lam=1.0) == pytest.approx(to_go, abs=1e-5)
+    step = [r + b - a for r, a, b in zip(rewards, values, after, strict=True)]
+    assert row_gae(rewards, values, ones, end=end, lam=0.0) == pytest.approx(step, abs=1e-5)
+
+
+def test_process_supervision_of_two_samples_worked_by_hand() -> None:
+    # steps earn 0 and 1, and 0, 0 and 1: mean 2/5, variance (3 * 0.16 + 2 * 0.36) / 4 = 0.3, so a step that earns
+    # is worth 0.6 / sqrt(0.3), one that does not -0.4 / sqrt(0.3)
+    rewards = torch.tensor([[0.0, 0, 0, 1, 0, 0], [0, 0, 0, 0, 0, 1]])
+    ends = torch.tensor([[0.0, 1, 0, 1, 0, 0], [1, 0, 1, 0, 0, 1]])
+    up, down = 0.6 / 0.3**0.5, -0.4 / 0.3**0.5
+    first = [up + down, up + down, up, up, 0, 0]
+    second = [up + 2 * down, up + down, up + down, up, up, up]
+    found = process_zscore(rewards, ends, torch.zeros(2), ddof=1, eps=0.0)
+    assert close(found, [first, second])
+
+
+@settings(deadline=None)  # a claim about numbers, not about time
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4), st.floats(-3, 3, width=32)), min_size=1, max_size=12))
+def test_process_supervision_of_one_step_a_sample_is_outcome_supervision(rows: list[tuple[int, int, float]]) -> None:
+    ends = torch.zeros(len(rows), 4)
+    ends[torch.arange(len(rows)), torch.tensor([length - 1 for _, length, _ in rows])] = 1
+    group, earned = torch.tensor([g for g, _, _ in rows]), torch.tensor([r for _, _, r in rows])
+    found = process_zscore(ends * earned[:, None], ends, group, ddof=1, eps=1e-6)
+    outcome = zscore(earned, group, ddof=1, eps=1e-6)
+    inside = torch.arange(4) < torch.tensor([length for _, length, _ in rows])[:, None]
+    assert torch.allclose(found, outcome[:, None] * inside, atol=1e-5)
+
+
+def test_process_supervision_counts_what_falls_within_a_step_at_its_end() -> None:
+    ends = torch.tensor([[0.0, 1, 0, 1]] * 2)
+    within, at = torch.tensor([[0.5, 0.5, 0, 2], [0, 0, 3, 0]]), torch.tensor([[0, 1.0, 0, 2], [0, 0, 0, 3]])
+    options = {"ddof": 1, "eps": 1e-6}
+    group = torch.zeros(2)
+    assert torch.allclose(process_zscore(within, ends, group, **options), process_zscore(at, ends, group, **options))
+
+
+@pytest.mark.parametrize("reward", [0.7, 1.0])
+def test_process_supervision_without_contrast_or_siblings_teaches_nothing(reward: float) -> None:
+    ends = torch.tensor([[1.0, 0, 1], [0, 1, 0], [0, 0, 1]])
+    options = {"ddof": 1, "eps": 1e-6}
+    assert not process_zscore(ends * reward, ends, torch.zeros(3), **options).any()
+    alone = process_zscore(torch.tensor([[1.0, 0, 0]]), ends[:1], torch.zeros(1), **options)
+    assert not alone.any()  # though its two steps differ
+    lost = torch.tensor([[1.0, 0, 0], [0, float("nan"), 0], [0, 0, 0.5]])
+    found, whole = (
+        process_zscore(lost[rows], ends[rows], torch.zeros(len(rows)), **options) for rows in ([0, 1, 2], [0, 2])
+    )
+    assert torch.equal(found, torch.stack([whole[0], torch.zeros(3), whole[1]]))

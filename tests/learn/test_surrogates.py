@@ -17,6 +17,8 @@ from reasonenv.learn.surrogates import (
     likelihood,
     reinforce,
     sequence_clipped,
+    top_kl,
+    top_tv,
 )
 from reasonenv.learn.weights import constant, prompt_mean, sequence_mean, sequence_sum, token_mean
 
@@ -134,6 +136,33 @@ def test_divergences_are_those_of_two_coins() -> None:
     assert torch.allclose(binary_tv(pi, mu), torch.tensor([0.25, 0.0, 0.0]).double())
     # 0.5 log 2 + 0.5 log(0.5 / 0.75) = 0.346574 - 0.202733
     assert torch.allclose(binary_kl(pi, mu), torch.tensor([0.143841, 0.0, 0.0]).double(), atol=1e-6)
+
+
+def test_divergences_over_listed_tokens_are_those_of_dice() -> None:
+    # mu = .5 .3 | .2 and pi = .4 .2 | .4: half of .1 + .1 + .2; .5 log(5/4) + .3 log(3/2) + .2 log(1/2) = .111572 +
+    # .121640 - .138629
+    mu, pi = (torch.tensor([[p]]).double().log() for p in ([0.5, 0.3], [0.4, 0.2]))
+    assert torch.allclose(top_tv(pi, mu), torch.tensor([[0.2]]).double())
+    assert torch.allclose(top_kl(pi, mu), torch.tensor([[0.094583]]).double(), atol=1e-6)
+
+
+def test_the_sampled_token_alone_has_the_binary_divergences_and_more_tokens_see_no_less(example) -> None:
+    for top, binary in ((top_tv, binary_tv), (top_kl, binary_kl)):
+        assert torch.allclose(top(example.new[..., None], example.old[..., None]), binary(example.new, example.old))
+    mu, pi = (torch.rand(2, 5, 4, 8, generator=torch.Generator().manual_seed(0)).double()).log_softmax(dim=-1)
+    for divergence in (top_tv, top_kl):
+        seen = torch.stack([divergence(pi[..., :k], mu[..., :k]) for k in range(1, 8)])
+        assert (seen.diff(dim=0) > -1e-12).all()  # merging tokens into "any other" can only hide a difference
+        whole = 0.5 * (pi.exp() - mu.exp()).abs() if divergence is top_tv else mu.exp() * (mu - pi)
+        assert torch.allclose(seen[-1], whole.sum(dim=-1), atol=1e-6)  # all but one of eight: the last is the other
+
+
+def test_no_gradient_flows_through_a_divergence(example) -> None:
+    logp = example.new.clone().requires_grad_()
+    for divergence in (binary_tv, binary_kl):
+        assert not divergence(logp, example.old).requires_grad
+    for divergence in (top_tv, top_kl):
+        assert not divergence(logp[..., None], example.old[..., None]).requires_grad
 
 
 def test_gspo_has_one_ratio_a_sequence_and_shares_its_gradient_among_the_tokens() -> None:

@@ -28,6 +28,13 @@ def test_a_group_shares_its_problem_episode_by_episode(mdp: ReasoningMDP) -> Non
     assert len(set(shared[:, :, 0].ravel())) > 4  # and they are not all one problem
 
 
+def test_siblings_share_the_problem_and_not_its_noise() -> None:
+    mdp = make_mdp("Chain", size=30, stochastic="hint:0.5")
+    _, infos = BatchedReasoningEnv(mdp, "token", 8, group_size=4).reset(seed=1)
+    assert len(set(infos["noise"])) == 8
+    assert len(set(infos["problem_id"])) == 2
+
+
 def test_make_vec_reaches_it_and_stock_statistics_work() -> None:
     env = gymnasium.make_vec(
         "reasonenv/Chain-Step-v0", num_envs=4, vectorization_mode="vector_entry_point", group_size=2, size=10

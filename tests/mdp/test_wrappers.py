@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reasonenv
+from reasonenv.core import Role
 from reasonenv.errors import UserError
 from reasonenv.mdp.env import GRANULARITIES
 from reasonenv.mdp.record import read_trajectories
@@ -201,6 +202,30 @@ def test_what_was_recorded_is_read_back_and_replays(granularity: str, tmp_path: 
         for other in coarser:
             env = KLPenalty(make(other.title()), lambda s, a: 0.5 * len(a), beta=0.1)
             reasonenv.replay(trajectory, env)
+
+
+@pytest.mark.parametrize("spec", ["sticky:0.3", "calculator:0", "hint:0.5", "retry:2", "reword:1"])
+def test_records_tell_what_the_environment_wrote_and_replay_from_a_prefix(spec: str, tmp_path: Path) -> None:
+    # the penalty counts 1 a token of the policy and none of the environment's
+    def penalised(granularity: str) -> gymnasium.Env[Any, Any]:
+        return KLPenalty(make(granularity, stochastic=spec), lambda s, a: float(len(a)), beta=1.0)
+
+    env = RecordTrajectories(penalised("Token"), tmp_path / "t.jsonl")
+    mdp, written = env.unwrapped.mdp, 0
+    for prefix in ("", "1+1=\n2"):
+        env.reset(options={"problem": 0, "prefix": mdp.tokenizer.encode(prefix), "noise": 3})
+        for token in [*mdp.tokenizer.encode("3+4=\n#### 1"), *[mdp.tokenizer.eos_id] * 9]:
+            if any(env.step(token)[2:4]):
+                break
+    for trajectory in read_trajectories(tmp_path / "t.jsonl"):
+        own = trajectory.roles == Role.POLICY
+        written += int((~own).sum())
+        assert trajectory.noise == 3
+        assert (trajectory.rewards[own] <= -0.5).all()  # 1 less than what it earned
+        assert (trajectory.rewards[~own] == 0).all()
+        for granularity in ("Token", "Step", "Response"):
+            reasonenv.replay(trajectory, penalised(granularity))
+    assert bool(written) == (spec != "reword:1")
 
 
 def test_a_torn_last_line_costs_one_episode_and_never_a_second(tmp_path: Path) -> None:

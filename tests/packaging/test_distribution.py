@@ -44,7 +44,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shipped(checkout: Path) -> dict[str, str]:
     """Every file to be shipped: its place under the import name -> its place in the checkout."""
-    places = {"reasonenv/py.typed": "reasonenv/py.typed"}
+    places = {name: name for name in ("reasonenv/py.typed", "reasonenv/verify/corpus.txt")}
     for folder, package in FOLDERS.items():
         for file in (checkout / folder).rglob("*.py"):
             source = file.relative_to(checkout).as_posix()
@@ -124,7 +124,7 @@ def test_sdist_holds_every_file_exactly_once_and_no_link(built: Path, shipped: d
         members = archive.getmembers()
     assert [m.name for m in members if not (m.isfile() or m.isdir())] == []
     names = [m.name.split("/", 1)[1] for m in members if m.isfile()]
-    code = [n for n in names if n.endswith((".py", ".toml", ".typed")) and n != "pyproject.toml"]
+    code = [n for n in names if n.endswith((".py", ".toml", ".typed", "corpus.txt")) and n != "pyproject.toml"]
     assert sorted(code) == sorted(shipped.values())
     assert names.count("LICENSE") == names.count("README.md") == names.count("pyproject.toml") == 1
 

@@ -46,6 +46,20 @@ from reasonenv.verify.numeric import parse_number
         ("on 12/25/2024", None, "2024"),
         (r"leaves \frac{3}{4} of it", None, r"\frac{3}{4}"),
         ("about 1.5e3 m", None, "1.5e3"),
+        (r"so the area is 2\pi", None, None),  # 2 is no answer, and no number stands alone at the end
+        (r"so the area is $2 \pi$.", None, None),
+        (r"so it is \sqrt{5}", None, None),
+        (r"so it is 3\sqrt{2}", None, None),
+        ("so it is 3 sqrt(2)", None, None),
+        ("so it is 2√3", None, None),
+        ("that gives x^2", None, None),
+        ("that gives 2^{10}", None, None),
+        ("that gives 2x", None, None),
+        ("that makes 5k", None, None),
+        ("that makes 5m (or less) - a lot", None, "5"),
+        ("it is the 2nd", None, "2"),
+        ("it took 18 (eggs)", None, "18"),
+        ("by x_1 = 4", None, "4"),
     ],
 )
 def test_the_last_mark_counts_and_only_without_one_the_last_number(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +19,7 @@ from reasonenv.core import Reason
 from reasonenv.errors import UserError
 from reasonenv.verify.grade import grade, grade_many
 from reasonenv.verify.pool import Pool
+from reasonenv.verify.turns import Turns
 
 PATIENCE = 60.0  # seconds
 ROOT, HALF_ROOT = r"\frac{1}{\sqrt{3}}", r"\frac{\sqrt{3}}{3}"
@@ -46,6 +51,63 @@ def test_the_death_of_a_worker_costs_its_own_verdict_only() -> None:
         assert pool.compare(ROOT, HALF_ROOT, PATIENCE) is Reason.CORRECT
     finally:
         pool.close()
+
+
+def test_workers_killed_from_outside_cost_at_most_what_they_work_on() -> None:
+    pool = Pool(workers=2)
+    try:
+        assert pool.compare("1", "2", PATIENCE) is Reason.WRONG
+        for worker in list(pool._all):
+            worker.kill()  # idle: SIGKILL, as by a system without memory
+            worker._process.wait()
+        assert pool.compare(ROOT, HALF_ROOT, PATIENCE) is Reason.CORRECT
+        with ThreadPoolExecutor(16) as executor:
+            hanging = executor.submit(pool.compare, SINES, SINES_GOLD, PATIENCE)
+            others = [executor.submit(pool.compare, ROOT, HALF_ROOT, PATIENCE) for _ in range(15)]
+            assert [other.result() for other in others] == [Reason.CORRECT] * 15
+            busy = pool._all.difference(pool._idle)
+            assert len(busy) == 1
+            os.kill(busy.pop()._process.pid, signal.SIGKILL)
+            assert hanging.result() is Reason.ERROR
+        assert pool.compare(ROOT, HALF_ROOT, PATIENCE) is Reason.CORRECT
+    finally:
+        pool.close()
+
+
+def test_nobody_overtakes_at_the_gate() -> None:
+    turns, served = Turns(1), list[int]()
+
+    def come(number: int) -> None:
+        with turns:
+            served.append(number)
+
+    threads = [threading.Thread(target=come, args=(number,)) for number in range(8)]
+    with turns:
+        for number, thread in enumerate(threads):
+            thread.start()
+            while len(turns._waiting) <= number:
+                time.sleep(0.001)
+    with turns:  # who comes back at once finds all the others before it
+        assert served == list(range(8))
+    assert turns._free == 1
+
+
+def _ask_pool(queue: Any) -> None:
+    with ThreadPoolExecutor(4) as executor:
+        jobs = [(rf"\boxed{{{ROOT}}}", HALF_ROOT)] * 4
+        queue.put(all(executor.map(lambda job: grade(*job, timeout=PATIENCE).correct, jobs)))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_of_both_start_methods_have_their_own_workers(method: str) -> None:
+    assert grade(rf"\boxed{{{ROOT}}}", HALF_ROOT, timeout=PATIENCE).correct  # the parent has a pool when it forks
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    process = context.Process(target=_ask_pool, args=(queue,))
+    process.start()
+    assert queue.get(timeout=PATIENCE)
+    process.join(PATIENCE)
+    assert process.exitcode == 0
 
 
 def test_a_worker_without_memory_is_an_error_and_no_crash() -> None:

@@ -11,6 +11,8 @@ from reasonenv.evaluate.report.findings import HEADLINE, Setting
 from reasonenv.evaluate.report.load import Cell
 from reasonenv.evaluate.report.table import percent
 
+AXES = ("rollouts", "tokens", "updates", "seconds")  # what equal budgets may be counted in
+
 
 @dataclass(frozen=True)
 class Chart:
@@ -18,7 +20,7 @@ class Chart:
 
     title: str
     caption: str
-    svg: str
+    drawings: Mapping[str, str]  # by the name of the horizontal axis; a reader chooses among several
     head: Sequence[str]
     numbers: Sequence[Sequence[str]]
 
@@ -42,6 +44,7 @@ def charts(setting: Setting) -> list[Chart]:
             title="Held-out accuracy while learning",
             caption="Thick: mean over seeds. Thin: each seed. Dashed: where all began.",
             y_label="greedy accuracy",
+            axes=AXES,
             percent=True,
             reference=reference,
         ),
@@ -70,25 +73,30 @@ def _curve(
     title: str,
     caption: str,
     y_label: str,
+    axes: Sequence[str] = AXES[:1],
     percent: bool = False,
     reference: tuple[str, float] | None = None,
 ) -> Chart:
-    series, numbers = [], []
-    for agent, colour in colours(setting).items():
-        cells = [cell for cell in setting.cells if cell.agent == agent and agent != setting.baseline]
-        lines = [line for cell in cells if (line := _line(cell, key))]
-        mean = _mean(lines)
-        seeds = [list(line.values()) for line in lines] if len(lines) > 1 else []
-        series.append(Series(agent, colour, list(mean.values()), seeds))
-        numbers += [[agent, f"{step}", f"{x:.0f}", f"{y:.4f}"] for step, (x, y) in mean.items()]
-    svg = line_chart(series, title=title, x_label="rollouts", y_label=y_label, percent=percent, reference=reference)
-    return Chart(title, caption, svg, ("agent", "iteration", "rollouts", f"{key}, mean over seeds"), numbers)
+    drawings, numbers = {}, list[list[str]]()
+    for axis in axes:
+        series = []
+        for agent, colour in colours(setting).items():
+            cells = [cell for cell in setting.cells if cell.agent == agent and agent != setting.baseline]
+            lines = [line for cell in cells if (line := _line(cell, key, axis))]
+            mean = _mean(lines)
+            seeds = [list(line.values()) for line in lines] if len(lines) > 1 else []
+            series.append(Series(agent, colour, list(mean.values()), seeds))
+            numbers += [[agent, f"{step}", axis, f"{x:.0f}", f"{y:.4f}"] for step, (x, y) in mean.items()]
+        drawings[axis] = line_chart(
+            series, title=title, x_label=axis, y_label=y_label, percent=percent, reference=reference
+        )
+    return Chart(title, caption, drawings, ("agent", "iteration", "axis", "used", f"{key}, mean over seeds"), numbers)
 
 
-def _line(cell: Cell, key: str) -> dict[int, tuple[float, float]]:
-    """Iteration -> (rollouts, value), where the row has the value."""
-    rows = [row for row in cell.rows if key in row and "rollouts" in row]
-    return {int(row.get("iteration", i)): (row["rollouts"], row[key]) for i, row in enumerate(rows)}
+def _line(cell: Cell, key: str, axis: str) -> dict[int, tuple[float, float]]:
+    """Iteration -> (used of the axis, value), where the row has the value."""
+    rows = [row for row in cell.rows if key in row and axis in row]
+    return {int(row.get("iteration", i)): (row[axis], row[key]) for i, row in enumerate(rows)}
 
 
 def _mean(lines: Sequence[Mapping[int, tuple[float, float]]]) -> dict[int, tuple[float, float]]:
@@ -107,10 +115,12 @@ def _passes(setting: Setting) -> Chart:
     for finding in setting.findings:
         known = {k: finding.summary[f"pass@{k}"] for k in setting.ks if f"pass@{k}" in finding.summary}
         line = [(float(k), e.value) for k, e in known.items()]
-        band = [(float(k), e.low, e.high) for k, e in known.items()]
+        whole = setting.passes.get(finding.agent)
+        limits = zip(setting.ks, whole.low, whole.high, strict=True) if whole else ()
+        band = [(float(k), max(float(low), 0.0), min(float(high), 1.0)) for k, low, high in limits]
         series.append(Series(finding.agent, palette[finding.agent], line, band=band))
         numbers += [[finding.agent, f"{k}", percent(e)] for k, e in known.items()]
     title = "pass@k on held-out problems"
-    caption = "Chance that one of k samples is correct, with 95 % intervals."
+    caption = "Chance that one of k samples is correct. The band holds the whole curve 95 times in 100."
     svg = line_chart(series, title=title, x_label="k samples (log₂)", y_label="pass@k", percent=True, log2=True)
-    return Chart(title, caption, svg, ("agent", "k", "pass@k in % [95 % interval]"), numbers)
+    return Chart(title, caption, {"k": svg}, ("agent", "k", "pass@k in % [95 % interval]"), numbers)

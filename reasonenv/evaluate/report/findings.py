@@ -10,9 +10,13 @@ from itertools import combinations
 import numpy as np
 
 from reasonenv.core import Reason
+from reasonenv.evaluate.comparisons import Band, Spread, band, spread
+from reasonenv.evaluate.diversity import diversity
+from reasonenv.evaluate.ledger import Origin, origins
 from reasonenv.evaluate.metrics import Scores, Summary, scores
 from reasonenv.evaluate.report.load import Cell, Suite
-from reasonenv.evaluate.stats import Estimate, mean_interval, paired_difference
+from reasonenv.evaluate.samples import Sample
+from reasonenv.evaluate.stats import Estimate, Floats, mean_interval, paired_difference
 
 HEADLINE = "maj@1"
 
@@ -23,7 +27,8 @@ class Difference:
 
     agent: str
     other: str
-    estimate: Estimate
+    estimate: Estimate  # for these trained policies, on other problems
+    spread: Spread  # for other seeds too
     seeds: Mapping[int, float]  # the difference within each seed
 
 
@@ -35,16 +40,20 @@ class Finding:
     cells: Sequence[Cell]  # done and evaluated, by seed
     summary: Summary  # seeds averaged within each problem
     by_seed: Mapping[int, Mapping[str, float]]
+    diversity: Summary  # as `summary`, of `evaluate.diversity`
+    origins: Mapping[Origin, int]  # solved problems by where they stood before training, over seeds
     reasons: Mapping[str, float]  # share of each verdict reason among sampled answers
     budget: Mapping[str, float]  # mean over seeds
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One environment and starting policy: agents that can be compared with each other."""
+    """One environment, variant of it and initial policy: agents that can be compared with each other."""
 
     env: str
     policy: str
+    init: str
+    variant: str
     baseline: str
     problems: int
     ks: tuple[int, ...]
@@ -52,28 +61,33 @@ class Setting:
     findings: Sequence[Finding]  # baseline first
     against: Mapping[str, Difference]  # agent -> difference to the baseline
     between: Sequence[Difference]  # agents among themselves, the better one first
+    passes: Mapping[str, Band]  # agent -> its pass@k over `ks`
+    gains: Mapping[str, Band]  # agent -> its pass@k minus that of the baseline
     missing: Sequence[str]  # what a complete suite would have and this one has not
 
     @property
     def name(self) -> str:
-        return f"{self.env} from {self.policy}"
+        variant = f", {self.variant}" if self.variant else ""
+        return f"{self.env}{variant}, {self.policy} from {self.init}"
 
 
 def settings(suite: Suite) -> list[Setting]:
-    """The findings of a suite, one entry for each (environment, policy), in order of name."""
-    groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    """The findings of a suite, one entry for each (environment, policy, init, variant), as the suite has them."""
+    groups: dict[tuple[str, str, str, str], list[Cell]] = defaultdict(list)
     for cell in suite.cells:
         groups[cell.setting].append(cell)
-    return [_setting(suite, env, policy, cells) for (env, policy), cells in sorted(groups.items())]
+    return [_setting(suite, cells) for cells in groups.values()]
 
 
-def _setting(suite: Suite, env: str, policy: str, cells: list[Cell]) -> Setting:
+def _setting(suite: Suite, cells: list[Cell]) -> Setting:
     usable = [cell for cell in cells if cell.samples]
     drawn = [sum(not s.greedy for s in cell.samples) / len({s.problem_id for s in cell.samples}) for cell in usable]
     ks = tuple(k for k in suite.ks if drawn and k <= min(drawn))
     agents = sorted({cell.agent for cell in usable}, key=lambda name: (name != suite.baseline, name))
     tables = {(cell.agent, cell.seed): scores(cell.samples, ks) for cell in usable}
-    findings = [_finding(agent, [cell for cell in usable if cell.agent == agent], tables) for agent in agents]
+    before = {cell.seed: cell.samples for cell in usable if cell.agent == suite.baseline}
+    findings = [_finding(agent, [c for c in usable if c.agent == agent], tables, before) for agent in agents]
+    curves = {agent: c for agent in agents if (c := _curves(tables, agent, ks)) is not None}
     trained = [agent for agent in agents if agent != suite.baseline]
     against = {a: d for a in trained if (d := difference(tables, a, suite.baseline)) is not None}
     between = []
@@ -82,8 +96,10 @@ def _setting(suite: Suite, env: str, policy: str, cells: list[Cell]) -> Setting:
         if found is not None:
             between.append(found if found.estimate.value >= 0 else difference(tables, pair[1], pair[0]) or found)
     return Setting(
-        env=env,
-        policy=policy,
+        env=cells[0].env,
+        policy=cells[0].policy,
+        init=cells[0].init,
+        variant=cells[0].variant,
         baseline=suite.baseline,
         problems=len({s.problem_id for cell in usable for s in cell.samples}),
         ks=ks,
@@ -91,20 +107,48 @@ def _setting(suite: Suite, env: str, policy: str, cells: list[Cell]) -> Setting:
         findings=findings,
         against=against,
         between=between,
+        passes={agent: band(list(curve.values())) for agent, curve in curves.items()},
+        gains={agent: g for agent in trained if (g := _gain(curves, agent, suite.baseline)) is not None},
         missing=_missing(suite.baseline, cells),
     )
 
 
-def _finding(agent: str, cells: list[Cell], tables: Mapping[tuple[str, int], Scores]) -> Finding:
-    cells = sorted(cells, key=lambda cell: cell.seed)
-    mine = [tables[agent, cell.seed] for cell in cells]
+def _curves(tables: Mapping[tuple[str, int], Scores], agent: str, ks: Sequence[int]) -> dict[str, Floats] | None:
+    """Problem -> its pass@k over `ks`, mean over seeds; None if fewer than two problems have all of them.  # [K]"""
+    mine = [table for (name, _), table in tables.items() if name == agent]
+    whole = [set.intersection(*(set(table.get(f"pass@{k}", {})) for k in ks)) for table in mine if ks]
+    shared = sorted(set.intersection(*whole)) if whole else []
+    if len(shared) < 2:
+        return None
+    return {p: np.array([np.mean([table[f"pass@{k}"][p] for table in mine]) for k in ks]) for p in shared}
+
+
+def _gain(curves: Mapping[str, Mapping[str, Floats]], agent: str, baseline: str) -> Band | None:
+    mine, theirs = curves.get(agent, {}), curves.get(baseline, {})
+    shared = sorted(mine.keys() & theirs.keys())
+    return band([mine[p] - theirs[p] for p in shared]) if len(shared) > 1 else None
+
+
+def _summary(tables: Sequence[Scores]) -> Summary:
+    """The mean over problems of every metric, seeds averaged within each problem."""
     summary = {}
-    for metric in dict.fromkeys(metric for table in mine for metric in table):
+    for metric in dict.fromkeys(metric for table in tables for metric in table):
         values: dict[str, list[float]] = defaultdict(list)  # problem -> one value a seed
-        for table in mine:
+        for table in tables:
             for problem, value in table.get(metric, {}).items():
                 values[problem].append(value)
         summary[metric] = mean_interval([float(np.mean(of_seeds)) for of_seeds in values.values()])
+    return summary
+
+
+def _finding(
+    agent: str,
+    cells: list[Cell],
+    tables: Mapping[tuple[str, int], Scores],
+    before: Mapping[int, Sequence[Sample]],
+) -> Finding:
+    cells = sorted(cells, key=lambda cell: cell.seed)
+    mine = [tables[agent, cell.seed] for cell in cells]
     sampled = [s for cell in cells for s in cell.samples if not s.greedy] or [s for c in cells for s in c.samples]
     counts = Counter(sample.reason for sample in sampled)
     known = [reason.value for reason in Reason]
@@ -112,7 +156,9 @@ def _finding(agent: str, cells: list[Cell], tables: Mapping[tuple[str, int], Sco
     return Finding(
         agent=agent,
         cells=cells,
-        summary=summary,
+        summary=_summary(mine),
+        diversity=_summary([diversity(cell.samples) for cell in cells]),
+        origins=Counter(o for cell in cells for o in origins(cell.wins, before.get(cell.seed, ())).values()),
         by_seed={
             cell.seed: {metric: float(np.mean(list(values.values()))) for metric, values in table.items()}
             for cell, table in zip(cells, mine, strict=True)
@@ -131,7 +177,7 @@ def difference(tables: Mapping[tuple[str, int], Scores], agent: str, other: str)
         return None
     a, b = (np.array([[pair[side][problem] for problem in shared] for pair in pairs]) for side in (0, 1))  # [seeds, N]
     by_seed = dict(zip(seeds, (a - b).mean(axis=1).tolist(), strict=True))
-    return Difference(agent, other, paired_difference(a, b), by_seed)
+    return Difference(agent, other, paired_difference(a, b), spread(a - b), by_seed)
 
 
 def _missing(baseline: str, cells: Iterable[Cell]) -> list[str]:

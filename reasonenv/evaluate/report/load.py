@@ -1,10 +1,13 @@
 """From a suite folder, finished or not, to records. Nothing is computed here and nothing is guessed.
 
-DIR/suite.json                      name, title, description, baseline, command, ks, versions, hardware, seconds, cells
+DIR/suite.json                      name, title, description, baseline, command, ks, margin, versions, hardware,
+                                    seconds, cells
 DIR/problems.jsonl                  optional: {"id", "question", "answer"} of the held-out problems
-DIR/cells/<cell>/cell.json          agent, env, policy, seed, hash, status, error, rollouts, tokens, updates, seconds
+DIR/cells/<cell>/cell.json          agent, env, policy, init, variant, seed, hash, status, error, rollouts, tokens,
+                                    updates, seconds
 DIR/cells/<cell>/metrics.jsonl      one row of numbers an iteration
 DIR/cells/<cell>/evaluation.jsonl   samples on the held-out problems
+DIR/cells/<cell>/winning.jsonl      optional: of each solved problem, what the initial policy knew of its solution
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.errors import UserError
+from reasonenv.evaluate.ledger import Win, read_wins
 from reasonenv.evaluate.samples import Sample, read_samples
 
 Row = Mapping[str, float]
@@ -23,22 +27,25 @@ Row = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Cell:
-    """One agent on one environment from one policy with one seed."""
+    """One agent in one setting with one seed."""
 
     name: str
     agent: str
     env: str
     policy: str
+    init: str
+    variant: str
     seed: int
     status: str  # done, failed or running
     error: str | None
     budget: Mapping[str, float]  # rollouts, tokens, updates, seconds
     rows: Sequence[Row]
     samples: Sequence[Sample]  # empty unless the cell is done
+    wins: Sequence[Win]
 
     @property
-    def setting(self) -> tuple[str, str]:
-        return self.env, self.policy
+    def setting(self) -> tuple[str, str, str, str]:
+        return self.env, self.policy, self.init, self.variant
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ class Suite:
     baseline: str
     command: str
     ks: tuple[int, ...]
+    margin: float
     versions: Mapping[str, str]
     hardware: str
     seconds: float | None  # None while the suite has not ended
@@ -70,8 +78,8 @@ def load_suite(folder: Path) -> Suite:
     name = _field(record, "name", str, path)
     seconds = record.get("seconds")
     # A folder may hold cells of an earlier form of its suite; `cells` names those of this one.
-    mine = set(_field(record, "cells", list, path))
-    cells = [_cell(at.parent) for at in sorted((folder / "cells").glob("*/cell.json")) if at.parent.name in mine]
+    names = _field(record, "cells", list, path)
+    cells = [_cell(folder / "cells" / name) for name in names if (folder / "cells" / name / "cell.json").is_file()]
     return Suite(
         name=name,
         title=str(record.get("title") or name),
@@ -79,6 +87,7 @@ def load_suite(folder: Path) -> Suite:
         baseline=_field(record, "baseline", str, path),
         command=str(record.get("command") or ""),
         ks=tuple(sorted({int(k) for k in _field(record, "ks", list, path)})),
+        margin=_field(record, "margin", float, path),
         versions={str(key): str(value) for key, value in dict(record.get("versions") or {}).items()},
         hardware=str(record.get("hardware") or ""),
         seconds=None if seconds is None else float(seconds),
@@ -92,18 +101,21 @@ def _cell(folder: Path) -> Cell:
     record = _object(path.read_text(encoding="utf-8"), str(path))
     status = _field(record, "status", str, path)
     error = record.get("error")
-    evaluation = folder / "evaluation.jsonl"
+    evaluation, winning = folder / "evaluation.jsonl", folder / "winning.jsonl"
     return Cell(
         name=folder.name,
         agent=_field(record, "agent", str, path),
         env=_field(record, "env", str, path),
         policy=_field(record, "policy", str, path),
+        init=_field(record, "init", str, path),
+        variant=_field(record, "variant", str, path),
         seed=_field(record, "seed", int, path),
         status=status,
         error=None if error is None else str(error),
         budget={key: float(record.get(key) or 0) for key in BUDGET},
         rows=_rows(folder / "metrics.jsonl", done=status == "done"),
         samples=read_samples(evaluation) if status == "done" and evaluation.is_file() else [],
+        wins=read_wins(winning) if status == "done" and winning.is_file() else [],
     )
 
 

@@ -42,12 +42,14 @@ figure{margin:0;min-width:0}svg{display:block;width:100%;height:auto;overflow:vi
 .label{font-size:13.5px;font-weight:600}.line{fill:none;stroke-width:2.4;stroke-linejoin:round;stroke-linecap:round}
 .seed{fill:none;stroke-width:1;opacity:.38;stroke-linejoin:round}.band{opacity:.14}
 .reference{fill:none;stroke:var(--base);stroke-width:1.6;stroke-dasharray:5 5}
+.scroll{overflow-x:auto}
 details{margin-top:.5rem;font-size:.85rem}summary{cursor:pointer;color:var(--muted)}
 details .scroll{max-height:320px;overflow:auto;margin-top:.5rem}details td{padding:.22rem .7rem}
 .bars{display:grid;grid-template-columns:minmax(70px,auto) 1fr;gap:.7rem 1rem;align-items:center;margin-top:1rem}
 .bars .row{display:contents}.bar{display:flex;height:26px;border-radius:4px;overflow:hidden;gap:1px}
 .bar i{font:600 .76rem/26px system-ui,sans-serif;text-align:center;color:#10151a;overflow:hidden;min-width:0}
 .legend{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;font-size:.85rem;color:var(--muted);margin-top:.8rem}
+.axes label{font-size:.85rem;color:var(--muted);display:block;margin-bottom:.5rem}.axes label[hidden]{display:none}
 .controls{display:flex;flex-wrap:wrap;gap:.6rem 1.2rem;align-items:center;margin:1rem 0 1.2rem;font-size:.9rem}
 .controls[hidden]{display:none}select,button{font:inherit;color:inherit;background:var(--card);
 border:1px solid var(--rule);
@@ -79,6 +81,16 @@ font-size:.75rem;color:var(--muted)}.pager{margin-left:0}dl{grid-template-column
 """
 
 SCRIPT = """
+for (const axes of document.querySelectorAll(".axes")) {
+  const choice = axes.querySelector("select");
+  const show = () => {
+    for (const drawing of axes.querySelectorAll("[data-axis]"))
+      drawing.hidden = drawing.dataset.axis !== choice.value;
+  };
+  choice.addEventListener("change", show);
+  axes.querySelector("label").hidden = false;
+  show();
+}
 for (const browser of document.querySelectorAll(".browser")) {
   const problems = [...browser.querySelectorAll(".problem")], filters = [...browser.querySelectorAll("select")];
   let at = 0;

@@ -14,7 +14,9 @@ from reasonenv.evaluate.report.curves import Chart, charts, colours
 from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting, points, verdict
 from reasonenv.evaluate.report.load import Suite
 from reasonenv.evaluate.report.look import SCRIPT, STYLE
+from reasonenv.evaluate.report.questions import across, diversity, origins, pairs
 from reasonenv.evaluate.report.table import columns
+from reasonenv.evaluate.report.tables import folded
 from reasonenv.evaluate.stats import Estimate
 
 PAGE = Template("""<!doctype html>
@@ -47,7 +49,7 @@ def render(suite: Suite, settings: Sequence[Setting]) -> str:
         style=STYLE,
         script=SCRIPT,
         notice=_notice(suite, settings),
-        settings="".join(_setting(suite, setting, alone=len(settings) == 1) for setting in settings),
+        settings=across(settings) + "".join(_setting(suite, setting, alone=len(settings) == 1) for setting in settings),
         environment=_environment(suite),
     )
 
@@ -59,6 +61,7 @@ def _setting(suite: Suite, setting: Setting, *, alone: bool) -> str:
     return (
         f'{heading}<p class="claim">{escape(verdict(setting))}</p>{_results(setting)}'
         f'<div class="charts">{"".join(_figure(chart) for chart in charts(setting))}</div>'
+        f"{pairs(setting, suite.margin)}{origins(setting, colours(setting))}{diversity(setting)}"
         f"{_reasons(setting)}<h2>Answers</h2>"
         '<p class="caption">Of the first seed; problems on which the agents differ come first.</p>'
         f"{browser(setting, suite.questions, colours(setting))}"
@@ -98,7 +101,7 @@ def _results(setting: Setting) -> str:
         f'<table class="results"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
         '<p class="caption">Percent, mean over seeds. In brackets 95 % intervals over problems, for these trained '
         "policies; differences are in points, paired by problem and seed, not corrected for their number.</p>"
-        + _numbers(("agent", "metric", "mean over seeds", "each seed"), more + gaps + spent, "All numbers")
+        + folded(("agent", "metric", "mean over seeds", "each seed"), more + gaps + spent, "All numbers")
     )
 
 
@@ -134,17 +137,17 @@ def _seeds(finding: Finding, metric: str) -> str:
 def _figure(chart: Chart) -> str:
     return (
         f'<figure><h3>{escape(chart.title)}</h3><p class="caption">{escape(chart.caption)}</p>'
-        f"{chart.svg}{_numbers(chart.head, chart.numbers)}</figure>"
+        f"{_drawings(chart)}{folded(chart.head, chart.numbers)}</figure>"
     )
 
 
-def _numbers(head: Sequence[str], rows: Sequence[Sequence[str]], title: str = "Numbers") -> str:
-    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return (
-        f'<details><summary>{title}</summary><div class="scroll"><table><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div></details>"
-    )
+def _drawings(chart: Chart) -> str:
+    """All drawings of a chart, the first one shown; without the script all are, one below the other."""
+    if len(chart.drawings) == 1:
+        return next(iter(chart.drawings.values()))
+    options = "".join(f"<option>{escape(axis)}</option>" for axis in chart.drawings)
+    shown = "".join(f'<div data-axis="{escape(axis)}">{svg}</div>' for axis, svg in chart.drawings.items())
+    return f'<div class="axes"><label hidden>over <select>{options}</select></label>{shown}</div>'
 
 
 def _reasons(setting: Setting) -> str:
@@ -165,7 +168,7 @@ def _reasons(setting: Setting) -> str:
     return (
         '<h2>Verdicts</h2><p class="caption">Why sampled answers were right or wrong, as shares of all of them.</p>'
         f'<div class="bars">{"".join(rows)}</div><div class="legend">{legend}</div>'
-        + _numbers(("agent", "verdict", "share"), numbers)
+        + folded(("agent", "verdict", "share"), numbers)
     )
 
 

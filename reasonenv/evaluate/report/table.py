@@ -16,10 +16,10 @@ def percent(estimate: Estimate) -> str:
 
 
 def columns(setting: Setting) -> list[str]:
-    """The few metrics that a table shows side by side: greedy, average, and the largest k of maj@k and pass@k."""
+    """The few metrics that a table shows side by side: greedy, average, maj@k, rerank@k and pass@k of the largest k."""
     known = list(dict.fromkeys(metric for finding in setting.findings for metric in finding.summary))
     average = [metric for metric in known if metric.startswith("avg@")]
-    largest = [f"{name}@{setting.ks[-1]}" for name in ("maj", "pass")] if setting.ks else []
+    largest = [f"{name}@{setting.ks[-1]}" for name in ("maj", "rerank", "pass")] if setting.ks else []
     failures = ["unverified"] if any(f.summary["unverified"].value > 0 for f in setting.findings) else []
     chosen = [HEADLINE, *average, *largest, "truncated", *failures]
     return [metric for metric in dict.fromkeys(chosen) if metric in known]

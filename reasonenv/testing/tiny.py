@@ -1,7 +1,7 @@
-"""What a user needs to prove an agent: the gradient that it takes, and a process small enough to know all of it.
+"""A process small enough to know all of it, and a policy that is a table over it.
 
-On `TinyMDP` the mean of an agent's stochastic update is a finite sum over all groups of responses, and the gradient of
-any objective is exact, so the two can be compared to the last digit: see `expected_update`.
+The mean of an agent's stochastic update is then a finite sum over all groups of responses, and the gradient of any
+objective is exact, so the two can be compared to the last digit: see `expected_update`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import copy
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations_with_replacement, product
 
@@ -20,56 +20,12 @@ from torch import Tensor, nn
 
 from reasonenv.core import Batch, Group, Problem, Reason, Role, Trajectory, Verdict
 from reasonenv.errors import UserError
-from reasonenv.learn.agent import Agent, Budget
-from reasonenv.learn.optimizer import Optimizer
-from reasonenv.learn.rollout import collate
+from reasonenv.learn.agent import Agent
 from reasonenv.policy.lm import Policy
+from reasonenv.policy.states import States
 from reasonenv.seeding import generator
+from reasonenv.testing.gradients import gradients, scored
 from reasonenv.tokenizer import Tokenizer
-
-
-class _Still(Optimizer):
-    """Keeps the gradient of each step and leaves the weights alone."""
-
-    steps: tuple[Tensor, ...] = ()
-
-    def step(self, lr: float) -> float:
-        gradient = torch.cat([(torch.zeros_like(m) if m.grad is None else m.grad).flatten() for m in self.masters])
-        self.steps = (*self.steps, gradient.detach().cpu())
-        self._adamw.zero_grad(set_to_none=True)
-        return float(gradient.norm())
-
-
-def gradients(agent: Agent, groups: Sequence[Group], budget: Budget | None = None) -> tuple[Tensor, ...]:
-    """The gradient [parameters] of each optimiser step of `agent.learn(groups)`, all at the policy as it is now.
-
-    Nothing is clipped and nothing moves; the agent has its own optimiser back afterwards.
-    """
-    c = agent.config
-    own, still = agent.optimizer, _Still(agent.policy.parameters(), lr=c.lr, max_grad_norm=1.0, weight_decay=0.0)
-    agent.optimizer = still
-    try:
-        agent.learn(groups, budget or Budget(0, 1))
-    finally:
-        agent.optimizer = own
-    return still.steps
-
-
-def scored(policy: Policy, groups: Sequence[Group], *, temperature: float = 1.0) -> list[Group]:
-    """The same trajectories with the log-probs that a sampler of `policy` would have given them."""
-    batch = collate(groups, pad=policy.tokenizer.eos_id)
-    logp, _ = policy.score(batch, tokens_per_microbatch=8192, temperature=temperature)
-    rows = iter(logp.numpy())
-    return [
-        replace(
-            group,
-            trajectories=tuple(
-                replace(t, logprobs=next(rows)[: len(t.tokens)] * (t.roles != 0)) for t in group.trajectories
-            ),
-        )
-        for group in groups
-    ]
-
 
 Response = tuple[int, ...]
 
@@ -183,17 +139,35 @@ class TabularPolicy(Policy):
             ]
         )
 
-    def logprobs(self, batch: Batch, *, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    @property
+    def width(self) -> int:
+        return len(self.mdp.states) + len(self.mdp.responses)
+
+    def states(self, batch: Batch) -> States:
+        """Each state as a unit vector, unfinished responses first, then the complete ones: a critic is a table too."""
+        tokens = [tuple(row) for row in batch.tokens[:, batch.tokens.shape[1] - batch.width :].tolist()]
+        rows = [row[:length] for row, length in zip(tokens, batch.length.tolist(), strict=True)]
+        before = [self.mdp.states[row[:t]] for row in rows for t in range(len(row))]
+        after = [len(self.mdp.states) + self.mdp.responses.index(row) for row in rows]
+        units = torch.eye(self.width)
+        return States(
+            before=units[before],
+            after=units[after],
+            targets=torch.tensor([token for row in rows for token in row]),
+            row=torch.repeat_interleave(batch.length),
+            step=torch.cat([torch.arange(len(row)) for row in rows]),
+            shape=(len(rows), batch.width),
+        )
+
+    def logprobs(
+        self, batch: Batch, *, temperature: float = 1.0, states: States | None = None
+    ) -> tuple[Tensor, Tensor]:
         """As `Policy.logprobs`."""
-        tokens = batch.tokens[:, batch.tokens.shape[1] - batch.width :].tolist()
-        rows = [
-            [self.mdp.states[tuple(row[:t])] if t < length else 0 for t in range(batch.width)]
-            for row, length in zip(tokens, batch.length.tolist(), strict=True)
-        ]
-        every = (self.theta / temperature).log_softmax(dim=-1)[torch.tensor(rows)]  # [B, T, V]
-        inside = torch.arange(batch.width) < batch.length[:, None]
-        logp = every.gather(2, torch.tensor(tokens)[..., None])[..., 0]
-        return logp * inside, -(every.exp() * every).sum(dim=-1).detach() * inside
+        at = states or self.states(batch)
+        logits = at.before[:, : len(self.theta)] @ self.theta  # [M, V]
+        every = (logits / temperature).log_softmax(dim=-1)
+        logp = every.gather(1, at.targets[:, None])[:, 0]
+        return at.spread(logp), at.spread(-(every.exp() * every).sum(dim=-1).detach())
 
     def parameters(self) -> list[nn.Parameter]:
         return [self.theta]
@@ -205,6 +179,9 @@ class TabularPolicy(Policy):
         twin = copy.copy(self)
         twin.theta = nn.Parameter(self.theta.detach().clone(), requires_grad=False)
         return twin
+
+    def trainable_copy(self) -> TabularPolicy:
+        return self.clone()  # its states are the table's rows: there is nothing in them to train
 
 
 def expected_update(agent: Agent, mdp: TinyMDP) -> Tensor:
@@ -222,5 +199,5 @@ def expected_update(agent: Agent, mdp: TinyMDP) -> Tensor:
         orders = math.factorial(size) // math.prod(map(math.factorial, Counter(chosen).values()))
         chance = orders * math.prod(chances[i] for i in chosen)
         for gradient in gradients(agent, [mdp.group(policy, chosen)]):
-            total -= chance * gradient.double().view_as(total)
+            total -= chance * gradient[: total.numel()].double().view_as(total)  # what follows is a critic's
     return total

@@ -1,0 +1,21 @@
+"""The best of k samples of the initial policy by the true verdict, which learns nothing: the ceiling pass@k.
+
+    answer = S_k with R(S_k) = 1 if there is one,   S_k ~ pi_0(. | Q)
+
+Source: pass@k, 2107.03374; as the ceiling of RL from a prior, 2403.04642. Differences: none. It looks at the reference
+answer, so it is a bound for choosing among samples and no method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reasonenv.core import Trajectory
+from reasonenv.learn.fixed import Fixed
+
+
+class BestOfK(Fixed):
+    """Answers right if any of k samples of the initial policy is (oracle); learns nothing. 2107.03374."""
+
+    def choose(self, trajectories: Sequence[Trajectory]) -> Trajectory:
+        return next((t for t in trajectories if t.verdict.correct), trajectories[0])

@@ -1,0 +1,108 @@
+"""The outcome reward model: from any prefix of a response, the chance that its final answer will be right.
+
+    L = - 1/N  sum_(Q, S)  sum_t  [y log s_t + (1 - y) log(1 - s_t)],   s_t = p(S is correct | Q, S_<=t)
+
+y is the outcome of the response itself, given to every token of it; N: tokens of the optimiser batch. The policy writes
+the samples and stays as it is. `eval --orm` ranks answers by s at their end, `train ... orm=` rewards by it, and rcrl
+labels steps by it.
+
+Source: 2211.14275; 2110.14168 (token-level verifier); 2403.04642. Differences: no language-model loss beside it;
+samples are neither balanced nor deduplicated, so that s estimates the chance under the policy that wrote them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from reasonenv.core import Batch, Group
+from reasonenv.learn.agent import Agent, Budget, Config, Metrics, Plan, cosine, knob, under
+from reasonenv.learn.weights import token_mean
+from reasonenv.policy.lm import Policy
+from reasonenv.policy.scorer import Scorer
+from reasonenv.seeding import generator
+
+
+@dataclass(frozen=True)
+class ORMConfig(Config):
+    """An iteration samples, then passes over the samples; the learning rate falls over the whole run."""
+
+    lr: float = knob(3e-4, "peak learning rate of AdamW; warm-up, then cosine over the iterations")
+    problems_per_iteration: int | None = knob(64, "N: problems an iteration (none: the whole training set)")
+    temperature: float = knob(1.0, "of the samples that are judged")
+    epochs: int = knob(2, "passes over the samples of an iteration")
+    solutions_per_step: int = knob(64, "solutions in one optimiser step")
+
+    positive: ClassVar[tuple[str, ...]] = (*Config.positive, "temperature", "epochs", "solutions_per_step")
+
+
+class OutcomeRewardModel(Agent):
+    """Learns to foresee from every prefix whether a sample will be right; the policy stays. 2211.14275."""
+
+    Config = ORMConfig
+    config: ORMConfig
+    scorer: Scorer
+    conditions = True  # it does not train the policy, so it does not matter how that is asked
+
+    def __init__(self, policy: Policy, config: ORMConfig | None = None, *, seed: int = 0) -> None:
+        self.scorer = Scorer(policy.clone())
+        super().__init__(policy, config, seed=seed)
+
+    def parameters(self) -> list[nn.Parameter]:
+        return self.scorer.parameters()
+
+    def plan(self, budget: Budget) -> Plan:
+        c = self.config
+        return Plan(c.problems_per_iteration, c.samples_per_problem, c.temperature)
+
+    def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
+        c = self.config
+        samples = [t for group in groups for t in group.trajectories if t.verdict.checked]
+        lr = cosine(c.lr, budget.iteration, budget.iterations)
+        losses, norms = [], []
+        for epoch in range(c.epochs):
+            order = generator(self.seed, "judge", budget.iteration, epoch).permutation(len(samples))
+            for start in range(0, len(order), c.solutions_per_step):
+                chosen = [samples[i] for i in order[start : start + c.solutions_per_step]]
+                batch = self.batch([Group(t.problem, (t,)) for t in chosen])
+                losses.append(self._judge(batch, torch.tensor([[float(t.verdict.correct)] for t in chosen])))
+                norms.append(self.step(batch, lr, losses[-1]))
+        if not losses:
+            return {"updates": 0.0}  # no sample could be checked
+        taken = sum(map(math.isfinite, norms))
+        return {
+            "loss": sum(losses) / len(losses),
+            "grad_norm": sum(norms) / len(norms),
+            "lr": lr,
+            "updates": float(taken),
+            "updates/refused": float(len(norms) - taken),
+        }
+
+    def _judge(self, batch: Batch, right: Tensor) -> float:
+        """The gradient of one optimiser batch whose answers are `right` [B, 1] or not. Returns its loss."""
+        weights = token_mean(batch.mask)
+        total = 0.0
+        for rows in self.micro(batch):
+            logits = self.scorer.logits(batch.select(rows))  # [b, t]
+            target = right[rows].to(logits.device).expand_as(logits)
+            each = binary_cross_entropy_with_logits(logits, target, reduction="none")
+            loss = (weights[rows][:, : logits.shape[1]].to(logits.device) * each).sum()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.accumulate()
+            total += float(loss.detach())
+        return total
+
+    def state_dict(self) -> dict[str, Tensor]:
+        scorer = {f"scorer.{k}": v for k, v in self.scorer.state_dict().items()}
+        return scorer | {f"optimizer.{k}": v for k, v in self.optimizer.state_dict().items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.scorer.load_state_dict(under("scorer.", state))
+        self.optimizer = self.new_optimizer()
+        self.optimizer.load_state_dict(under("optimizer.", state))

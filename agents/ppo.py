@@ -1,0 +1,118 @@
+"""Proximal Policy Optimization on the token-level process: a critic says what each state was worth before the choice.
+
+    J = E_t[ min(r A, clip(r, 1 - eps, 1 + eps) A) ] - c E_t[ max((V - R)^2, (clip(V, V_old -+ eps) - R)^2) / 2 ]
+    A_t = delta_t + lam A_(t+1),    delta_t = R_t + V_(t+1) - V_t,    R_t = reward_t - beta log(pi_old / ref)_t
+
+A is standardised over the tokens of the batch, the return R is A + V before that; gamma = 1. An answer that was cut off
+is bootstrapped with the value of the state that it was cut off in; one that ended is worth its rewards alone. Nothing
+is chosen in such a state, so the critic knows it by its likeness to others only: keep `truncated` low.
+
+Source: 1707.06347, equations 7, 9 and 11; GAE, 1506.02438; the KL in the reward, 1909.08593. Differences: the value is
+clipped as in the authors' code, with the eps of the ratio; no entropy bonus. verl and TRL bootstrap truncations with 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from reasonenv.core import Batch
+from reasonenv.errors import UserError
+from reasonenv.learn.advantages import gae, whiten
+from reasonenv.learn.agent import Metrics, knob, under
+from reasonenv.learn.reference import ReferenceConfig, Referenced
+from reasonenv.learn.surrogates import clipped
+from reasonenv.learn.value_loss import clipped_value
+from reasonenv.learn.weights import token_mean
+from reasonenv.policy.critic import Critic
+from reasonenv.policy.lm import Policy
+from reasonenv.policy.states import States
+
+
+@dataclass(frozen=True)
+class PPOConfig(ReferenceConfig):
+    """What is usual for language models, where the paper was about robots and games."""
+
+    samples_per_problem: int = knob(4, "G: samples a problem; the critic needs no siblings")
+    epochs: int = knob(4, "passes over the samples of an iteration (paper: 3 to 15)")
+    minibatches: int = knob(4, "optimiser steps a pass")
+    beta: float = knob(0.05, "beta: weight of the KL to the initial policy in the reward; 0 needs no reference model")
+    clip: float = knob(0.2, "eps: how far the ratio leaves 1, and the value its old one (paper: 0.2)")
+    lam: float = knob(0.95, "lambda of GAE: 1 trusts the rewards, 0 the critic (paper: 0.95)")
+    value_weight: float = knob(0.1, "c: weight of the critic's loss, which shapes a shared trunk too (paper: 1)")
+    separate_critic: bool = knob(False, "the critic has a copy of the trunk for itself")
+
+    positive: ClassVar[tuple[str, ...]] = (*ReferenceConfig.positive, "clip", "value_weight")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.lam <= 1:
+            raise UserError(f"lam is {self.lam}; it must be 0 to 1")
+
+
+class PPO(Referenced):
+    """Clipped policy gradient against a learned critic, advantages by GAE, KL in the reward. 1707.06347."""
+
+    Config = PPOConfig
+    config: PPOConfig
+
+    def __init__(self, policy: Policy, config: PPOConfig | None = None, *, seed: int = 0) -> None:
+        chosen = config or self.Config()
+        self.critic = Critic(policy, separate=chosen.separate_critic)
+        super().__init__(policy, chosen, seed=seed)
+
+    def parameters(self) -> list[nn.Parameter]:
+        return [*super().parameters(), *self.critic.parameters()]
+
+    def prepare(self, batch: Batch) -> Batch:
+        batch = super().prepare(batch)
+        values, last = self.critic.score(batch, tokens_per_microbatch=self.config.tokens_per_microbatch)
+        advantage = gae(
+            self.penalised(batch),
+            values,
+            bootstrap=last,
+            discount=batch.discount,
+            mask=batch.mask,
+            gamma=1.0,
+            lam=self.config.lam,
+        )
+        return replace(batch, values=values, returns=values + advantage)
+
+    def advantage(self, batch: Batch) -> Tensor:
+        values, returns = critique(batch)
+        return whiten(returns - values, batch.mask, ddof=1, eps=1e-8)
+
+    def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
+        eps = self.config.clip
+        return clipped(logp, anchor=micro.old_logp, advantage=advantage, low=eps, high=eps)
+
+    def auxiliary(self, states: States, micro: Batch) -> Tensor:
+        old, returns = critique(micro)
+        values, _ = self.critic.values(micro, states)
+        return self.config.value_weight * clipped_value(values, old=old, returns=returns, clip=self.config.clip)
+
+    def weights(self, batch: Batch) -> Tensor:
+        return token_mean(batch.mask)
+
+    def describe(self, batch: Batch, advantage: Tensor) -> Metrics:
+        """`value/explained` is 1 - Var(R - V) / Var(R): 1 for a perfect critic, 0 for one that knows nothing."""
+        values, returns = (x[batch.mask > 0] for x in critique(batch))
+        left, whole = (float(x.var(correction=0)) for x in (returns - values, returns))
+        found = {"value/mean": float(values.mean()), "value/explained": 1 - left / whole if whole else 0.0}
+        return super().describe(batch, advantage) | found
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return super().state_dict() | {f"critic.{k}": v for k, v in self.critic.state_dict().items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.critic.load_state_dict(under("critic.", state))
+        super().load_state_dict(state)
+
+
+def critique(batch: Batch) -> tuple[Tensor, Tensor]:
+    """(V, R) of a batch that the critic has seen.  # [B, T], [B, T]"""
+    assert batch.values is not None, "PPO.prepare fills in the values and the returns"
+    assert batch.returns is not None
+    return batch.values, batch.returns

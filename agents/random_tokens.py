@@ -1,0 +1,71 @@
+"""Uniform tokens, which is what a policy that knows nothing writes: the floor.
+
+    pi(a | s) = 1 / V
+
+Source: the random policy of every reinforcement-learning benchmark. Differences: none. The model is not asked at all,
+its tokenizer says what there is to choose from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from reasonenv.core import Completion, IntArray, Trajectory
+from reasonenv.learn.fixed import Fixed
+from reasonenv.sampling.sampler import Sampler, Sampling
+from reasonenv.seeding import uniforms
+from reasonenv.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class RandomConfig:
+    """One sample is the answer, so there is nothing to choose."""
+
+    samples_per_problem: ClassVar[int] = 1
+
+
+class RandomTokens(Fixed):
+    """Writes uniform tokens; learns nothing."""
+
+    Config = RandomConfig
+
+    def choose(self, trajectories: Sequence[Trajectory]) -> Trajectory:
+        return trajectories[0]
+
+    def sampler(self, sampler: Sampler) -> Sampler:
+        return UniformSampler(self.policy.tokenizer)
+
+
+class UniformSampler:
+    """Every token with the same chance, whatever the temperature, as a `Sampler`."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer, self.version = tokenizer, 0
+
+    def sync(self, version: int) -> None:
+        """There are no weights to take over."""
+        self.version = version
+
+    def generate(
+        self,
+        prompts: Sequence[IntArray],
+        seeds: Sequence[Sequence[int]],
+        sampling: Sampling,
+        progress: Callable[[int], None] = lambda finished: None,
+    ) -> list[list[Completion]]:
+        """See `Sampler.generate`."""
+        progress(sum(map(len, seeds)))
+        return [[self._completion(seed, sampling) for seed in own] for own in seeds]
+
+    def _completion(self, seed: int, sampling: Sampling) -> Completion:
+        size, eos = self.tokenizer.vocab_size, self.tokenizer.eos_id
+        tokens = (uniforms(seed, sampling.max_tokens) * size).astype(np.int64)
+        ends = np.flatnonzero(tokens == eos)
+        tokens = tokens[: ends[0] + 1] if len(ends) else tokens
+        logprobs = np.full(len(tokens), -math.log(size), dtype=np.float32)
+        return Completion(tokens, logprobs, "eos" if len(ends) else "length", self.version, seed)

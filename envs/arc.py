@@ -1,0 +1,83 @@
+"""ARC: school science as multiple choice (Clark et al. 2018, arXiv:1803.05457), and any JSON lines in its format.
+
+Source: the AI2 Reasoning Challenge of the Allen Institute, `ARC-Challenge-Train.jsonl` and its like in a folder `arc`,
+hub allenai/ai2_arc; licence CC BY-SA 4.0. Size: challenge 1,119 train, 299 validation, 1,172 test; easy 2,251, 570 and
+2,376. Three to five choices.
+
+    question   Which of these melts first?
+               (A) ice   (B) iron   (C) salt   (D) glass                            (made up; the format is ARC's)
+    answer     A
+
+Some choices are numbered 1 to 4 in the source; all are lettered here, so that one form of answer is asked for.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from reasonenv.core import Problem, Reason, Verdict
+from reasonenv.data import Record, Source, first, records
+from reasonenv.errors import UserError, unknown
+from reasonenv.tasks import Task
+from reasonenv.verify.choice import compare_choice, find_choice
+
+SPLITS = ("test", "train", "validation")
+LEVELS = ("challenge", "easy")
+INSTRUCTION = "Think step by step. End with the letter of the right choice on its own line, after ####."
+
+
+def arc(
+    *, split: str = "train", level: str = "challenge", data: str | Path | None = None, limit: int | None = None
+) -> Task:
+    """ARC of a `level`, split `train`, `validation` or `test`; `data` as in `reasonenv.data.records`.
+
+    `limit` keeps the first problems only. Raises `UserError` for an unknown split or level, missing data, a broken
+    record or a limit below 1.
+    """
+    if split not in SPLITS:
+        raise unknown("arc split", split, SPLITS)
+    if level not in LEVELS:
+        raise unknown("arc level", level, LEVELS)
+    part = {"validation": "Dev"}.get(split, split.title())
+    name = f"ARC-{level.title()}"
+    source = Source(f"arc/{name}-{part}.jsonl", "allenai/ai2_arc", (f"{name}/{split}/0000.parquet",))
+    problems = [_problem(record) for record in records(source, data)]
+    return Task("ARC", split, first(problems, limit), verify_choice, INSTRUCTION, max_tokens=128)
+
+
+def verify_choice(text: str, problem: Problem) -> Verdict:
+    """The letter that a response settles on, or the text of the choice."""
+    start = perf_counter()
+    choice = find_choice(text)
+    reason = compare_choice(choice, problem.answer, problem.meta["choices"])
+    return Verdict(reason is Reason.CORRECT, reason, choice, problem.answer, (perf_counter() - start) * 1e3)
+
+
+def _problem(record: Record) -> Problem:
+    labels, texts = _choices(record)
+    key = record.text("answerKey")
+    if key not in labels:
+        raise UserError(f"{record.where}: field 'answerKey' is {key!r}; it must be one of the choices {labels}")
+    letters = [chr(ord("A") + i) for i in range(len(texts))]
+    question = record.fields.get("question")
+    stem = Record(record.where, question).text("stem") if isinstance(question, dict) else record.text("question")
+    lines = (f"({letter}) {text}" for letter, text in zip(letters, texts, strict=True))
+    meta = {"choices": tuple(texts)}
+    return Problem(f"arc/{record.text('id')}", "\n".join((stem, *lines)), letters[labels.index(key)], (), meta)
+
+
+def _choices(record: Record) -> tuple[list[str], list[str]]:
+    """Labels and texts: inside the question as published, or as two lists on the hub."""
+    question = record.fields.get("question")
+    found: Any = question.get("choices") if isinstance(question, dict) else record.fields.get("choices")
+    try:
+        if isinstance(found, dict):
+            found = [{"label": label, "text": text} for label, text in zip(found["label"], found["text"], strict=True)]
+        pairs = [(str(choice["label"]), str(choice["text"])) for choice in found]
+    except (KeyError, TypeError, ValueError):
+        pairs = []
+    if len(pairs) < 2:
+        raise UserError(f"{record.where}: field 'choices' is {found!r}; it must hold two or more of label and text")
+    return [label for label, _ in pairs], [text for _, text in pairs]

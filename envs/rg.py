@@ -1,0 +1,171 @@
+"""RG-<name>: the procedural generators of the reasoning-gym package, each with its own scoring (arXiv:2505.24760).
+
+Source: github.com/open-thought/reasoning-gym, licence Apache-2.0; `pip install reasoning-gym`. Size: as many problems
+as are asked for. The fields of a generator's configuration are knobs of its task: `RG-leg_counting max_animals=4`.
+
+    question   Your task is to count how many legs there are in total when given a list of animals. ...
+    answer     18
+
+Problem i is a pure function of (seed, split, i) and the knobs. A hash of the question decides its split (every second
+one is `test`), so the splits share none. A generator with too few questions for that says so.
+
+A response is correct if the generator scores its answer with 1: the text behind the last ####, over several lines if
+need be, or in the last <answer> or box. Ten of the scorers hand text to Python's `eval` or SymPy's; what they get is
+checked first, and an answer that is more than numbers, words and operators is `unparsable_answer`.
+One generator, `codeio`, runs the package's own programs to make its problems; some write files where it is run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from importlib import import_module
+from inspect import Parameter, Signature
+from time import perf_counter
+from typing import Any
+
+from reasonenv.core import Problem, Reason, Verdict
+from reasonenv.errors import UserError, unknown
+from reasonenv.seeding import derive_seed
+from reasonenv.tasks import Procedural, Task, in_test
+from reasonenv.verify.extract import find_answer
+
+SIZES = {"train": 500, "test": 100}  # some generators take a tenth of a second for a problem
+ATTEMPTS = 32  # draws for one problem of the wanted split: each fits with probability 1/2
+BLOCK = (
+    128  # problems of one generator object; some make all their entries, in an order that depends on how many, at once
+)
+EXAMPLES = 2  # training problems that a few-shot prompt shows
+INSTRUCTION = "Think step by step. End with the answer alone, after ####."
+
+Verify = Callable[[str, Problem], Verdict]
+
+_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+# Answers that a scorer hands to eval or to SymPy's parser, and what of them is refused or let through before.
+_EVALUATED = {"binary_matrix", "n_queens", "number_sorting", "spiral_matrix", "string_insertion"}
+_ARITHMETIC = {"countdown", "puzzle24"}
+_ALGEBRA = {"intermediate_integration", "polynomial_multiplication", "simple_integration"}
+_CODE = re.compile(r"__|[(){}*@:=]|\.\s*[A-Za-z]|\b(?:for|if|lambda|import|await|yield)\b")
+_NUMBERS = r"[0-9]{1,9}(?![0-9])|[-+/().,|\s]|\*(?!\*)"
+_WORDS = r"(?:a?(?:sin|cos|tan)h?|exp|log|ln|sqrt|pi|[a-zA-Z])(?![A-Za-z])"
+_EXPONENT = r"(?:[0-9]{1,2}|\(-?[0-9]{1,2}(?:/[0-9]{1,2})?\))(?![0-9]|\*\*|\^)"
+_POWERS = rf"(?<!\))(?:\*\*|\^){_EXPONENT}"  # no tower, nor anything that could be one
+_SUM = re.compile(f"(?:{_NUMBERS})*")
+_FORMULA = re.compile(f"(?:{_NUMBERS}|{_WORDS}|{_POWERS})*")
+_SHOWN = ("example_answer", "example_correct_answer", "possible_answer")  # where several answers are right, one of them
+
+
+def __getattr__(name: str) -> Callable[..., Task]:
+    """The factory of the generator `name`: the registry asks for `reasonenv.envs.rg:leg_counting`."""
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return generator_task(name)
+
+
+def generator_task(name: str) -> Callable[..., Task]:
+    """A factory of tasks with the keywords `split`, `size`, `seed` and the fields of the generator's configuration.
+
+    Raises `UserError` if reasoning-gym is not installed or has no such generator.
+    """
+    try:
+        known: dict[str, tuple[Any, Any]] = import_module("reasoning_gym.factory").DATASETS
+    except ImportError:
+        raise UserError(f"RG-{name} needs the package reasoning-gym; pip install reasoning-gym") from None
+    if name not in known:
+        raise unknown("reasoning-gym generator", name, known)
+    make, config_class = known[name]
+
+    def factory(*, split: str = "train", size: int | None = None, seed: int = 0, **config: Any) -> Task:
+        if split not in SIZES:
+            raise unknown("reasoning-gym split", split, SIZES)
+
+        def problems(split: str, size: int) -> tuple[Procedural, Verify]:
+            generator = _Generator(name, make, config_class, split, seed, config)
+            return Procedural(size, generator.problem), generator.verify
+
+        wanted, verify = problems(split, SIZES[split] if size is None else size)
+        shown = wanted[:EXAMPLES] if split == "train" else problems("train", EXAMPLES)[0][:]
+        return Task(f"RG-{name}", split, wanted, verify, INSTRUCTION, 1024, tuple(p for p in shown if p.answer))
+
+    own = {"split": "str", "size": "int | None", "seed": "int"}
+    entries = {f.name: f.type for f in fields(config_class) if f.name not in own}
+    defaults = {"split": "train", "size": None, "seed": 0}
+    factory.__signature__ = Signature(  # type: ignore[attr-defined]
+        [
+            Parameter(key, Parameter.KEYWORD_ONLY, annotation=kind, default=defaults.get(key))
+            for key, kind in {**own, **entries}.items()
+        ]
+    )
+    return factory
+
+
+class _Generator:
+    """One split of one generator: objects of reasoning-gym, one for each block of problems."""
+
+    def __init__(self, name: str, make: Any, config_class: Any, split: str, seed: int, config: dict[str, Any]) -> None:
+        self.name, self.split, self.seed = name, split, seed
+        self._make, self._config_class, self._config = make, config_class, config
+        self._blocks: dict[int, Any] = {}
+
+    def _block(self, number: int) -> Any:
+        if number not in self._blocks:
+            seed = derive_seed(self.seed, "reasoning-gym", self.split, number) % 2**31
+            try:
+                config = self._config_class(seed=seed, size=BLOCK * ATTEMPTS, **self._config)
+                self._blocks[number] = self._make(config)
+            except (AssertionError, TypeError, ValueError) as error:
+                raise UserError(f"RG-{self.name} refuses {self._config or 'its settings'}: {error}") from None
+        return self._blocks[number]
+
+    def problem(self, index: int) -> Problem:
+        """Problem `index`: the first of its draws whose question belongs to the split."""
+        number, place = divmod(index, BLOCK)
+        for draw in range(place * ATTEMPTS, (place + 1) * ATTEMPTS):
+            entry = self._block(number)[draw]
+            question = str(entry["question"])
+            if in_test(question, one_in=2) == (self.split == "test"):
+                break
+        else:
+            raise UserError(
+                f"RG-{self.name}: none of {ATTEMPTS} questions belongs to split {self.split!r}; widen its configuration"
+            )
+        answer = entry["answer"]
+        if answer is None:
+            answer = next((entry["metadata"][key] for key in _SHOWN if key in entry["metadata"]), "")
+            answer = json.dumps(answer) if isinstance(answer, dict) else answer
+        meta = {"entry": entry, "block": number}
+        return Problem(f"rg/{self.name}/{self.split}/{self.seed}/{index}", question, str(answer), (), meta)
+
+    def verify(self, text: str, problem: Problem) -> Verdict:
+        """Whether the generator's own scoring gives the answer in `text` full marks."""
+        start = perf_counter()
+        answer = _answer(text)
+        reason = Reason.NO_ANSWER if answer is None else self._score(answer, problem)
+        return Verdict(reason is Reason.CORRECT, reason, answer, problem.answer, (perf_counter() - start) * 1e3)
+
+    def _score(self, answer: str, problem: Problem) -> Reason:
+        if not _harmless(self.name, answer):
+            return Reason.UNPARSABLE_ANSWER
+        try:
+            score = self._block(problem.meta["block"]).score_answer(answer, problem.meta["entry"])
+        except Exception:  # a hundred scorers, none of which says what it raises for text that it cannot read
+            return Reason.UNPARSABLE_ANSWER
+        return Reason.CORRECT if score >= 1 else Reason.WRONG
+
+
+def _answer(text: str) -> str | None:
+    """What stands behind the last ####, else in the last <answer>, else in the last mark of another kind."""
+    _, mark, behind = text.rpartition("#### ")
+    if mark:
+        return behind.strip("\n") or None
+    tagged = _TAGGED.findall(text)
+    return tagged[-1].strip() if tagged else find_answer(text, "marked")
+
+
+def _harmless(name: str, answer: str) -> bool:
+    if name in _ARITHMETIC | _ALGEBRA:
+        pattern = _SUM if name in _ARITHMETIC else _FORMULA
+        return len(answer) <= 500 and pattern.fullmatch("".join(answer.split())) is not None
+    return len(answer) <= 20_000 and not (name in _EVALUATED and _CODE.search(answer))

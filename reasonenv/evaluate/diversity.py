@@ -1,0 +1,122 @@
+"""How different the answers of one policy to one problem are. Each measure is of the texts of one problem.
+
+They measure form: two wordings of one idea count as two, so compare policies at equal counts and, as accuracy alone
+makes wrong answers rarer, on the correct samples apart from all of them. Pairwise measures lie in [0, 1], 0 for copies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import TypeVar
+
+from reasonenv.errors import UserError
+from reasonenv.evaluate.metrics import Scores, vote_key
+from reasonenv.evaluate.samples import Sample
+from reasonenv.learn.filters import operations
+
+T = TypeVar("T")
+
+
+def diversity(samples: Iterable[Sample]) -> Scores:
+    """Every measure of every problem in [0, 1], over its sampled answers: metric -> problem id -> value.
+
+    `paths`, `equations`, `edits`: how different two samples are, on average, in their arithmetic as a whole, in their
+    equations, in their letters; among all samples and, where there are two, among the correct ones. `answers`: the
+    entropy of final answers over its maximum, log n. `bigrams`: distinct-2. Absent where there are too few samples.
+    """
+    drawn: dict[str, list[Sample]] = {}
+    for sample in samples:
+        if not sample.greedy:
+            drawn.setdefault(sample.problem_id, []).append(sample)
+    table: dict[str, dict[str, float]] = {}
+    for problem, mine in drawn.items():
+        for which, kept in (("all", mine), ("correct", [sample for sample in mine if sample.correct])):
+            if len(kept) < 2:
+                continue
+            texts = [sample.text for sample in kept]
+            for name, measure in PAIRWISE.items():
+                table.setdefault(f"{name}/{which}", {})[problem] = measure(texts)
+        if len(mine) > 1:
+            answers = [vote_key(sample.extracted) for sample in mine]
+            table.setdefault("answers", {})[problem] = answer_entropy(answers) / math.log(len(mine))
+            table.setdefault("bigrams", {})[problem] = distinct_n([sample.text for sample in mine])
+    return table
+
+
+def expected_distinct(items: Sequence[Hashable], k: int) -> float:
+    """Expected number of different ones among `k` of the n items: rarefaction, sum_j 1 - C(n - n_j, k) / C(n, k).
+
+    Of `operations`, these are the distinct solution paths of 2403.04642. Raises `UserError` unless 1 <= k <= n.
+    """
+    n = len(items)
+    if not 1 <= k <= n:
+        raise UserError(f"k is {k} but there are {n} samples; k must be at least 1 and at most the samples")
+    subsets = math.comb(n, k)
+    return sum(1 - math.comb(n - count, k) / subsets for count in Counter(items).values())
+
+
+def solution_paths(texts: Sequence[str], k: int) -> float:
+    """`expected_distinct` of the sequences of arithmetic operations."""
+    return expected_distinct([operations(text) for text in texts], k)
+
+
+def equation_distance(texts: Sequence[str]) -> float:
+    """Mean over pairs of 1 - |E_i and E_j| / |E_i or E_j|, E the set of equations of a text (Jaccard)."""
+    sets = [set(operations(text)) for text in texts]
+    return _pairs(sets, lambda a, b: 1 - len(a & b) / len(a | b))
+
+
+def edit_distance(texts: Sequence[str]) -> float:
+    """Mean over pairs of the Levenshtein distance divided by the longer length."""
+    return _pairs(texts, lambda a, b: levenshtein(a, b) / max(len(a), len(b), 1))
+
+
+def distinct_n(texts: Sequence[str], n: int = 2) -> float:
+    """Different n-grams of words over all n-grams of words (Li et al. 2016, arXiv 1510.03055); 0 without any."""
+    grams = [tuple(words[i : i + n]) for words in map(str.split, texts) for i in range(len(words) - n + 1)]
+    return len(set(grams)) / len(grams) if grams else 0.0
+
+
+def answer_entropy(answers: Sequence[Hashable | None]) -> float:
+    """Entropy in nats of the histogram of final answers; None, no answer, is one of its bins."""
+    counts = Counter(answers).values()
+    total = sum(counts)
+    return sum(-c / total * math.log(c / total) for c in counts)
+
+
+def levenshtein(a: str, b: str) -> int:
+    """Insertions, deletions and replacements from `a` to `b`.
+
+    A column of the table of distances is two integers, a bit a row: where it rises and where it falls (Myers 1999, in
+    the form of Hyyro 2003). Time grows with len(b), and with len(a) only in units of a machine word.
+    """
+    if not a:
+        return len(b)
+    places: dict[str, int] = {}
+    for i, letter in enumerate(a):
+        places[letter] = places.get(letter, 0) | 1 << i
+    every, last, distance = (1 << len(a)) - 1, 1 << (len(a) - 1), len(a)
+    up, down = every, 0
+    for letter in b:
+        same = places.get(letter, 0)
+        diagonal = (((same & up) + up) ^ up) | same | down
+        right, left = down | (~(diagonal | up) & every), up & diagonal
+        distance += bool(right & last) - bool(left & last)
+        right, left = (right << 1 | 1) & every, (left << 1) & every
+        up, down = left | (~(diagonal | right) & every), right & diagonal
+    return distance
+
+
+PAIRWISE: Mapping[str, Callable[[Sequence[str]], float]] = {
+    "paths": lambda texts: solution_paths(texts, 2) - 1,  # the chance that two have different arithmetic
+    "equations": equation_distance,
+    "edits": edit_distance,
+}
+
+
+def _pairs(items: Sequence[T], measure: Callable[[T, T], float]) -> float:
+    pairs = list(combinations(items, 2))
+    return sum(measure(a, b) for a, b in pairs) / len(pairs) if pairs else 0.0

@@ -1,0 +1,95 @@
+"""Sharpening or discovery: of each problem that training has solved, what did the initial policy know of its solution?
+
+For every held-out problem with a correct sample after training, `winning.jsonl` keeps the most probable such sample
+with its log-probability under the trained and under the initial policy. Together with as many samples of the initial
+policy this sorts the problems: already likely, unlikely but in support, never seen. The last is no proof of discovery:
+exp(-initial_logp) is how many samples it would have taken to draw that very text.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from reasonenv.core import Group
+from reasonenv.errors import UserError
+from reasonenv.evaluate.samples import Sample
+from reasonenv.learn.filters import correct
+from reasonenv.learn.rollout import collate
+from reasonenv.policy.lm import Policy
+
+TOKENS_PER_MICROBATCH = 8192
+
+
+class Origin(StrEnum):
+    """Where a solved problem stood before training, by c correct of n samples of the initial policy."""
+
+    LIKELY = "already likely"  # c >= n / 2
+    SUPPORT = "unlikely but in support"  # 1 <= c < n / 2
+    UNSEEN = "never seen"  # c = 0
+
+
+@dataclass(frozen=True)
+class Win:
+    """The most probable correct sample of one problem after training. Log-probabilities are in nats, of the whole."""
+
+    problem_id: str
+    tokens: int
+    logp: float
+    initial_logp: float
+
+
+def wins(groups: Sequence[Group], trained: Policy, initial: Policy) -> list[Win]:
+    """One `Win` for each group with a correct trajectory. Both policies score the same token ids, at temperature 1."""
+    solved = [Group(g.problem, tuple(correct(g.trajectories))) for g in groups if correct(g.trajectories)]
+    if not solved:
+        return []
+    batch = collate(solved, pad=trained.tokenizer.eos_id)
+    logp, initial_logp = (
+        (policy.score(batch, tokens_per_microbatch=TOKENS_PER_MICROBATCH)[0] * batch.mask).sum(dim=1).tolist()
+        for policy in (trained, initial)
+    )
+    found: dict[str, Win] = {}
+    rows = [t for g in solved for t in g.trajectories]
+    for t, mine, theirs in zip(rows, logp, initial_logp, strict=True):
+        best = found.get(t.problem.id)
+        if best is None or mine > best.logp:
+            found[t.problem.id] = Win(t.problem.id, len(t.tokens), mine, theirs)
+    return list(found.values())
+
+
+def write_wins(path: Path, found: Iterable[Win]) -> None:
+    """JSON lines, whole or absent."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text("".join(json.dumps(asdict(win)) + "\n" for win in found), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read_wins(path: Path) -> list[Win]:
+    """Raises `UserError` naming file and line for one that is broken."""
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            found.append(Win(**json.loads(line)))
+        except (json.JSONDecodeError, TypeError) as error:
+            raise UserError(f"{path}:{number}: not a winning solution ({error}); train again") from None
+    return found
+
+
+def origins(found: Iterable[Win], initial: Iterable[Sample]) -> dict[str, Origin]:
+    """Problem -> where it stood, for the solved problems that the initial policy was sampled on."""
+    drawn: dict[str, list[bool]] = {}
+    for sample in initial:
+        if not sample.greedy and sample.verified:
+            drawn.setdefault(sample.problem_id, []).append(sample.correct)
+    return {win.problem_id: _origin(drawn[win.problem_id]) for win in found if win.problem_id in drawn}
+
+
+def _origin(right: Sequence[bool]) -> Origin:
+    if not any(right):
+        return Origin.UNSEEN
+    return Origin.LIKELY if 2 * sum(right) >= len(right) else Origin.SUPPORT

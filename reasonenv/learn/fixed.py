@@ -1,0 +1,58 @@
+"""The floor and the ceilings of a table: agents that do not learn, and only answer in another way than greedily."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from reasonenv.core import Group, Trajectory
+from reasonenv.errors import UserError
+from reasonenv.learn.agent import Agent, Budget, Metrics, Plan, knob
+from reasonenv.policy.lm import Policy
+from reasonenv.sampling.sampler import Sampler
+
+
+@dataclass(frozen=True)
+class FixedConfig:
+    """How much an answer may cost."""
+
+    samples_per_problem: int = knob(8, "k: samples from which one answer is made")
+
+    def __post_init__(self) -> None:
+        if self.samples_per_problem < 1:
+            raise UserError(f"samples_per_problem is {self.samples_per_problem}; it must be at least 1")
+
+
+class Fixed(Agent):
+    """Slot: `choose`, which makes one answer of k samples at temperature 1. It counts where a greedy one would."""
+
+    Config: ClassVar[Any] = FixedConfig
+    conditions = True  # nothing is trained, so nothing can go wrong
+
+    def __init__(self, policy: Policy, config: FixedConfig | None = None, *, seed: int = 0) -> None:
+        self.policy, self.seed = policy, seed
+        self.config = config if config is not None else self.Config()
+
+    @abstractmethod
+    def choose(self, trajectories: Sequence[Trajectory]) -> Trajectory:
+        """The answer, one of the samples of a problem."""
+
+    def sampler(self, sampler: Sampler) -> Sampler:
+        """What draws the samples: the sampler of the policy."""
+        return sampler
+
+    def plan(self, budget: Budget) -> Plan:
+        return Plan(problems=0, samples=0)
+
+    def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
+        return {"updates": 0.0}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        pass

@@ -1,0 +1,44 @@
+"""A learned judge of trajectories: what an outcome reward model says of each step, and rewards made of that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from reasonenv.core import FloatArray, Group, Trajectory
+from reasonenv.errors import unknown
+from reasonenv.learn.rollout import collate
+from reasonenv.policy.scorer import Scorer
+
+FALLS = ("sparse", "dense")  # where a learned reward falls
+
+
+def score_steps(scorer: Scorer, trajectories: Sequence[Trajectory]) -> list[FloatArray]:
+    """The score of every prefix that ends with a step; the last is that of the whole response.  # [S] each"""
+    if not trajectories:
+        return []
+    batch = collate([Group(t.problem, (t,)) for t in trajectories], pad=scorer.trunk.tokenizer.eos_id)
+    return [row[t.ends] for row, t in zip(scorer.scores(batch).numpy(), trajectories, strict=True)]
+
+
+def judged(groups: Sequence[Group], scorer: Scorer, *, falls: str) -> list[Group]:
+    """The groups with rewards by `scorer` instead of the environment's (2403.04642, ORM rewards).
+
+    `sparse`: the score of the whole response, at its end. `dense`: by how much each step raised the score, from 0; the
+    return is the same. Verdicts stay. Raises `UserError` for another word.
+    """
+    if falls not in FALLS:
+        raise unknown("reward of an orm", falls, FALLS)
+    found = iter(score_steps(scorer, [t for group in groups for t in group.trajectories]))
+
+    def judge(t: Trajectory) -> Trajectory:
+        scores, rewards = next(found), np.zeros_like(t.rewards)
+        if falls == "dense":
+            rewards[t.ends] = np.diff(scores, prepend=np.float32(0))
+        else:
+            rewards[-1] = scores[-1]
+        return replace(t, rewards=rewards)
+
+    return [replace(group, trajectories=tuple(map(judge, group.trajectories))) for group in groups]

@@ -1,0 +1,121 @@
+"""Agents that work in rounds: sample, add what is new to D, imitate D from the initial policy.
+
+D_n = distinct({(Q, S_k) : S_k ~ pi_(n-1)(. | Q), k <= K}) u D_(n-1)
+pi_n = argmin_theta  - sum_(Q, S in D_n) sum_t log pi_theta(S_t | Q, S_<t),   theta starting at the INITIAL policy
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from reasonenv.core import Group, Trajectory
+from reasonenv.learn.agent import Budget, Config, Imitation, Metrics, Plan, cosine, knob
+from reasonenv.learn.dataset import pack, unpack
+from reasonenv.learn.filters import operations
+from reasonenv.policy.lm import Policy
+from reasonenv.seeding import generator
+
+
+@dataclass(frozen=True)
+class RoundsConfig(Config):
+    """An iteration is a round. 2403.04642: K = 96, 4 to 5 rounds, the hyper-parameters of SFT."""
+
+    lr: float = knob(1e-3, "peak learning rate of each round's SFT; warm-up, then cosine")
+    problems_per_iteration: int | None = knob(
+        None, "N: problems a round (none: the whole training set, as in the paper)"
+    )
+    samples_per_problem: int = knob(8, "K: samples a problem and round (paper: 96; 4 works too)")
+    temperature: float = knob(1.0, "of the rollouts (paper: 1.0)")
+    epochs: int = knob(4, "passes of each round's SFT over D")
+    solutions_per_step: int = knob(64, "solutions in one optimiser step")
+    solutions_per_problem: int = knob(
+        8, "distinct solutions of a problem kept in D, of the right and of the wrong ones"
+    )
+
+    positive: ClassVar[tuple[str, ...]] = (
+        *Config.positive,
+        "temperature",
+        "epochs",
+        "solutions_per_step",
+        "solutions_per_problem",
+    )
+
+
+class Rounds(Imitation):
+    """Slots: which samples it `keeps` in D, and the `lessons` that it makes of D.
+
+    Two solutions are the same if their sequence of arithmetic operations is. The first ones found stay.
+    """
+
+    Config = RoundsConfig
+    config: RoundsConfig
+
+    def __init__(self, policy: Policy, config: RoundsConfig | None = None, *, seed: int = 0) -> None:
+        super().__init__(policy, config, seed=seed)
+        self.initial = {name: value.detach().clone() for name, value in policy.state_dict().items()}
+        # (problem id, whether right) -> operations -> solution
+        self.kept: dict[tuple[str, bool], dict[tuple[str, ...], Trajectory]] = {}
+
+    @abstractmethod
+    def keeps(self, trajectory: Trajectory) -> bool:
+        """Whether a sample belongs in D."""
+
+    def lessons(self, solutions: Sequence[Trajectory], draws: Sequence[np.random.Generator]) -> list[list[Trajectory]]:
+        """What to imitate in each epoch, in its order. Each epoch has a generator of its own: all of D, shuffled."""
+        return [[solutions[i] for i in draw.permutation(len(solutions))] for draw in draws]
+
+    def plan(self, budget: Budget) -> Plan:
+        c = self.config
+        return Plan(c.problems_per_iteration, c.samples_per_problem, c.temperature)
+
+    def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
+        c = self.config
+        before = len(self._solutions())
+        for trajectory in (t for group in groups for t in group.trajectories if self.keeps(t)):
+            # Made by the first solution only, so that the order of D is that of a checkpoint.
+            mine = self.kept.setdefault(_place(trajectory), {})
+            if len(mine) < c.solutions_per_problem:
+                mine.setdefault(self._path(trajectory), trajectory)
+        solutions = self._solutions()
+        metrics: Metrics = {"kept": float(len(solutions)), "kept/new": float(len(solutions) - before), "updates": 0.0}
+        draws = [generator(self.seed, "imitate", budget.iteration, epoch) for epoch in range(c.epochs)]
+        steps = [
+            lesson[start : start + c.solutions_per_step]
+            for lesson in self.lessons(solutions, draws)
+            for start in range(0, len(lesson), c.solutions_per_step)
+        ]
+        if not steps:
+            return metrics  # there is nothing to imitate: the policy stays as it is
+        self.policy.load_state_dict(self.initial)
+        self.optimizer = self.new_optimizer()
+        taken = 0.0
+        for step, chosen in enumerate(steps):
+            metrics |= self.imitate([Group(t.problem, (t,)) for t in chosen], cosine(c.lr, step, len(steps)))
+            taken += metrics["updates"]
+            self.heartbeat(f"imitating {len(solutions)} solutions, step {step + 1}/{len(steps)}")
+        return metrics | {"updates": taken, "updates/refused": len(steps) - taken}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return super().state_dict() | pack(self._solutions())
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        super().load_state_dict(state)
+        self.kept = {}
+        for trajectory in unpack(state):
+            self.kept.setdefault(_place(trajectory), {})[self._path(trajectory)] = trajectory
+
+    def _solutions(self) -> list[Trajectory]:
+        return [t for mine in self.kept.values() for t in mine.values()]
+
+    def _path(self, t: Trajectory) -> tuple[str, ...]:
+        return operations(self.policy.tokenizer.decode(t.tokens[: len(t.tokens) - t.terminated].tolist()))
+
+
+def _place(trajectory: Trajectory) -> tuple[str, bool]:
+    return trajectory.problem.id, trajectory.verdict.correct

@@ -1,0 +1,61 @@
+"""What an update looked like: sums over its micro-batches, for the log."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+
+from torch import Tensor
+
+from reasonenv.core import Batch
+
+
+class Tally:
+    """Counts micro-batch by micro-batch, and step by step."""
+
+    def __init__(self) -> None:
+        self.sums: defaultdict[str, float] = defaultdict(float)
+        self.gap_max = 0.0
+        self.loss = 0.0  # of the step that is being prepared
+
+    def add(self, logp: Tensor, entropy: Tensor, micro: Batch, loss: float) -> None:
+        """One micro-batch."""
+        mask = micro.mask
+        gap = (micro.sampled_logp - micro.old_logp).abs() * mask
+        ratio = (logp - micro.old_logp).exp()
+        weight = (micro.old_logp - micro.sampled_logp).exp() * mask
+        for name, value in {
+            "tokens": mask.sum(),
+            "entropy": (entropy * mask).sum(),
+            "gap": gap.sum(),
+            "moved": ((ratio - 1).abs() * mask).sum(),
+            "weight": weight.sum(),
+            "weight2": (weight * weight).sum(),
+        }.items():
+            self.sums[name] += float(value)
+        self.loss += loss
+        self.gap_max = max(self.gap_max, float(gap.max()))
+
+    def step(self, norm: float) -> None:
+        """The step of all micro-batches since the last one: taken, if its norm is finite."""
+        if math.isfinite(norm):
+            for name, value in (("steps", 1), ("loss", self.loss), ("norm", norm)):
+                self.sums[name] += value
+        else:
+            self.sums["refused"] += 1
+        self.loss = 0.0
+
+    def metrics(self) -> dict[str, float]:
+        """Means over the tokens, and over the steps that were taken."""
+        s, tokens, steps = self.sums, max(self.sums["tokens"], 1), max(self.sums["steps"], 1)
+        return {
+            "loss": s["loss"] / steps,
+            "entropy": s["entropy"] / tokens,
+            "gap/mean": s["gap"] / tokens,
+            "gap/max": self.gap_max,
+            "gap/ess": s["weight"] ** 2 / max(s["weight2"], 1e-30) / tokens,
+            "ratio/moved": s["moved"] / tokens,
+            "grad_norm": s["norm"] / steps,
+            "updates": float(s["steps"]),
+            "updates/refused": float(s["refused"]),
+        }

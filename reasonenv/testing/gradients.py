@@ -1,0 +1,60 @@
+"""The gradient that an agent takes, without taking it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from reasonenv.core import Group
+from reasonenv.learn.agent import Agent, Budget
+from reasonenv.learn.optimizer import Optimizer
+from reasonenv.learn.rollout import collate
+from reasonenv.policy.lm import Policy
+
+
+class _Still(Optimizer):
+    """Keeps the gradient of each step and leaves the weights alone."""
+
+    steps: tuple[Tensor, ...] = ()
+
+    def step(self, lr: float, *, loss: float = 0.0) -> float:
+        gradient = torch.cat([(torch.zeros_like(m) if m.grad is None else m.grad).flatten() for m in self.masters])
+        self.steps = (*self.steps, gradient.detach().cpu())
+        self._adamw.zero_grad(set_to_none=True)
+        return float(gradient.norm())
+
+
+def gradients(agent: Agent, groups: Sequence[Group], budget: Budget | None = None) -> tuple[Tensor, ...]:
+    """The gradient [parameters] of each optimiser step of `agent.learn(groups)`, all at the policy as it is now.
+
+    Nothing is clipped and nothing moves; the agent has its own optimiser back afterwards.
+    """
+    c = agent.config
+    own, still = agent.optimizer, _Still(agent.parameters(), lr=c.lr, max_grad_norm=1.0, weight_decay=0.0)
+    agent.optimizer = still
+    agent.new_optimizer = lambda: still  # type: ignore[method-assign]
+    try:
+        agent.learn(groups, budget or Budget(0, 1))
+    finally:
+        agent.optimizer = own
+        del agent.new_optimizer
+    return still.steps
+
+
+def scored(policy: Policy, groups: Sequence[Group], *, temperature: float = 1.0) -> list[Group]:
+    """The same trajectories with the log-probs that a sampler of `policy` would have given them."""
+    batch = collate(groups, pad=policy.tokenizer.eos_id)
+    logp, _ = policy.score(batch, tokens_per_microbatch=8192, temperature=temperature)
+    rows = iter(logp.numpy())
+    return [
+        replace(
+            group,
+            trajectories=tuple(
+                replace(t, logprobs=next(rows)[: len(t.tokens)] * (t.roles != 0)) for t in group.trajectories
+            ),
+        )
+        for group in groups
+    ]

@@ -1,0 +1,194 @@
+"""`check_agent` on every registered agent, and on one broken agent for each law."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from reasonenv.agents.dr_grpo import DrGRPO
+from reasonenv.agents.grpo import GRPO
+from reasonenv.agents.reinforce import Reinforce
+from reasonenv.core import Batch, Group
+from reasonenv.errors import UserError
+from reasonenv.learn.agent import Budget, Metrics, PolicyGradient
+from reasonenv.learn.weights import token_mean
+from reasonenv.registry import agents, find_agent
+from reasonenv.testing import LawBroken, TabularPolicy, TinyMDP, check_agent
+from reasonenv.testing.laws import LAWS
+
+BOTH = {"shift", "scale"}
+INVARIANT = {
+    "grpo": BOTH, "grpo_process": BOTH, "dapo": BOTH, "cispo": BOTH, "gspo": BOTH, "scalerl": BOTH,
+    "reinforce_pp": BOTH, "reinforce_pp_baseline": BOTH,
+    "dr_grpo": {"shift"}, "dppo": {"shift"}, "rloo": {"shift"}, "tailrl": {"shift"},
+}  # fmt: skip
+
+
+def expected_reward(factor: float) -> Any:
+    return lambda process, policy: factor * process.value(policy)
+
+
+def log_success(process: TinyMDP, policy: TabularPolicy) -> Tensor:
+    """log p up to its second term, for answers of two tokens that are averaged."""
+    failure = 1 - process.value(policy)
+    return -(failure + failure**2 / 2) / 2
+
+
+# a baseline that holds the sample itself costs (G - 1) / G = 2/3; 256 is the default divisor
+OBJECTIVE = {
+    "reinforce": expected_reward(1.0),
+    "rloo": expected_reward(1.0),
+    "dr_grpo": expected_reward(2 / 3 / 256),
+    "dppo": expected_reward(2 / 3 / 256),
+    "maxrl": log_success,
+    "tailrl": log_success,
+}
+EVEN = TinyMDP(actions=2, horizon=2, reward=lambda r: float(r == (1, 0)))  # all answers of one length
+REWARDS = {"equal_rewards", "single_sample", "shift", "scale", "padding", "nan_reward", "on_policy", "uphill"}
+
+
+@pytest.mark.parametrize("name", agents())
+def test_every_agent_obeys_its_laws(name: str) -> None:
+    kind = find_agent(name)
+    claims, objective = INVARIANT.get(name, set()), OBJECTIVE.get(name)
+    process = {"process": EVEN} if objective is log_success else {}
+    report = check_agent(kind, invariant=claims, objective=objective, **process)
+    if issubclass(kind, PolicyGradient):
+        baseless = {"equal_rewards", "single_sample"} if kind.Config.least_samples == 1 else set()
+        assert set(report.skipped) == BOTH - claims | baseless | (set() if objective else {"objective"})
+    else:
+        assert REWARDS <= set(report.skipped) <= set(LAWS) - {"state", "resume"}
+
+
+class Singleton(GRPO):  # a group of one keeps its raw reward
+    def advantage(self, batch: Batch) -> Tensor:
+        counts = (batch.group[:, None] == batch.group).sum(dim=1)
+        return torch.where(counts == 1, batch.rewards.sum(dim=1), super().advantage(batch)[:, 0])[:, None]
+
+
+class RoundOff(GRPO):  # divides by a std that is only rounding
+    def advantage(self, batch: Batch) -> Tensor:
+        r = batch.rewards.sum(dim=1)
+        found = torch.zeros_like(r)
+        for label in batch.group.unique():
+            own = (batch.group == label) & r.isfinite()
+            if own.sum() > 1:
+                found[own] = (r[own] - r[own].mean()) / (r[own].std() + 1e-9)
+        return found[:, None]
+
+
+class PerMicroBatch(GRPO):  # averages over whatever passes the model at once
+    def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
+        return super().surrogate(logp, micro, advantage) / micro.mask.sum()
+
+
+class FirstComes(GRPO):  # the first row is everybody's baseline
+    def advantage(self, batch: Batch) -> Tensor:
+        return super().advantage(batch) + batch.rewards[0].nansum()
+
+
+class PaddedWidth(GRPO):  # divides by the width of the tensor
+    def weights(self, batch: Batch) -> Tensor:
+        return batch.mask / batch.mask.shape[1] / (batch.mask.sum(dim=1) > 0).sum()
+
+
+class CountsTheLost(GRPO):  # what is not a number is a zero
+    def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
+        rows = [[replace(t, rewards=np.nan_to_num(t.rewards)) for t in g.trajectories] for g in groups]
+        return super().learn([replace(g, trajectories=tuple(r)) for g, r in zip(groups, rows, strict=True)], budget)
+
+
+class TrainsOnAll(GRPO):  # whoever wrote the token
+    def weights(self, batch: Batch) -> Tensor:
+        inside = torch.arange(batch.width) < batch.length[:, None]
+        return token_mean(inside * batch.mask[:, :1])
+
+
+class OtherGradient(GRPO):  # pi in place of log pi
+    def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
+        return -advantage * logp.exp()
+
+
+class ForgetsMoments(GRPO):  # a new optimiser after every restart
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        super().load_state_dict(state)
+        self.optimizer = self.new_optimizer()
+
+
+class Impatient(GRPO):  # remembers what no state holds
+    seen = 0
+
+    def advantage(self, batch: Batch) -> Tensor:
+        self.seen += 1
+        return super().advantage(batch) * self.seen
+
+
+class Downhill(GRPO):
+    def advantage(self, batch: Batch) -> Tensor:
+        return -super().advantage(batch)
+
+
+class Crash(GRPO):
+    def weights(self, batch: Batch) -> Tensor:
+        raise IndexError("no such thing")
+
+
+LIKELY = TinyMDP(actions=2, horizon=1, reward=lambda r: float(r == (1,)))  # ten groups of three are all there are
+
+
+@pytest.mark.parametrize(
+    ("law", "mutant", "claims"),
+    [
+        ("equal_rewards", RoundOff, {}),
+        ("single_sample", Singleton, {}),
+        ("shift", Reinforce, {"invariant": ["shift"]}),
+        ("scale", DrGRPO, {"invariant": ["scale"]}),
+        ("micro_batches", PerMicroBatch, {}),
+        ("order", FirstComes, {}),
+        ("padding", PaddedWidth, {}),
+        ("nan_reward", CountsTheLost, {}),
+        ("environment", TrainsOnAll, {}),
+        ("on_policy", OtherGradient, {}),
+        ("state", ForgetsMoments, {}),
+        ("resume", Impatient, {}),
+        ("uphill", Downhill, {}),
+        ("objective", GRPO, {"objective": expected_reward(1.0)}),
+    ],
+)
+def test_every_law_catches_its_own_broken_agent(law: str, mutant: type[GRPO], claims: dict[str, Any]) -> None:
+    with pytest.raises(LawBroken) as caught:
+        check_agent(mutant, process=LIKELY, **claims)
+    report = caught.value.report
+    assert law in report.broken
+    told = next(line for line in str(caught.value).splitlines() if f" {law} " in line)
+    assert "BROKEN" in told
+    assert LAWS[law][0] in told  # in words
+    assert f"limit {LAWS[law][1]:g}" in told  # and by how much
+    # a law is blamed for nothing but what it says; three of the mutants break more than one
+    also = {
+        "micro_batches": {"on_policy"},
+        "order": {"equal_rewards", "single_sample"},
+        "state": {"resume"},
+    }
+    assert set(report.broken) <= {law} | also.get(law, set())
+
+
+def test_every_law_has_a_broken_agent() -> None:
+    (marks,) = test_every_law_catches_its_own_broken_agent.pytestmark
+    assert [law for law, *_ in marks.args[1]] == list(LAWS)
+
+
+def test_an_agent_that_raises_is_told_with_the_laws_it_was_asked() -> None:
+    with pytest.raises(LawBroken, match=r"BROKEN +order .*inf .* IndexError: no such thing"):
+        check_agent(Crash, process=LIKELY)
+
+
+def test_a_claim_is_one_of_two() -> None:
+    with pytest.raises(UserError, match="unknown claim 'shifts'; did you mean shift"):
+        check_agent(GRPO, invariant=["shifts"])

@@ -1,0 +1,90 @@
+"""Runs that go wrong while they run: counted, kept for inspection, and stopped with the reason."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from reasonenv.cli import main
+from reasonenv.learn import checkpoint
+from reasonenv.learn.train import MAX_BATCHES, MAX_REFUSED
+from reasonenv.mdp.rewards import REWARDS
+
+ENV = "reasonenv/Chain-Response-v0"
+SMALL = "operands=2 operators=+ size=16 max_tokens=16 eval_problems=2 problems_per_iteration=2 samples_per_problem=2"
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_whose_steps_are_not_finite_keeps_the_batches_and_stops(
+    prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "exploding.py").write_text(
+        "from reasonenv.agents.grpo import GRPO\n"
+        "class Exploding(GRPO):\n"
+        "    def surrogate(self, logp, micro, advantage):\n"
+        "        return super().surrogate(logp, micro, advantage) * float('inf')\n"
+    )
+    out = tmp_path / "run"
+    command = f"train {tmp_path}/exploding.py:Exploding {ENV} {SMALL} --policy {prior} --iterations 9 --out {out}"
+    assert main([*command.split(), "epochs=2", "--json"]) == 2
+    # two steps an iteration, so the third iteration is the one too many
+    assert "6 optimiser steps in a row had a loss or gradient that is not finite" in capsys.readouterr().err
+    last = rows(out)[-1]
+    assert (last["iteration"], last["updates"], last["updates/refused"], last["refused"]) == (3, 0, 2, 6)
+    assert 4 < MAX_REFUSED <= 6
+    kept = sorted((out / "refused").iterdir())
+    assert [path.name for path in kept] == [f"{i:08d}.safetensors" for i in range(3)]
+    batch = load_file(kept[0])
+    assert {"tokens", "mask", "rewards", "old_logp"} <= batch.keys()
+    assert len(batch["mask"]) == 4
+    initial = load_file(prior / "policy" / "model.safetensors")
+    (saved,) = checkpoint.saved(out / "checkpoints")
+    now = checkpoint.load(saved)[0]
+    assert all(now[f"policy.{name}"].equal(tensor) for name, tensor in initial.items())
+
+
+def test_a_reward_that_is_not_finite_stops_a_run(
+    prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(REWARDS, "broken", lambda problem, before, after: {"correct": math.nan})
+    out = tmp_path / "run"
+    command = f"train grpo {ENV} {SMALL} reward=broken --policy {prior} --iterations 2 --out {out} --json"
+    assert main(command.split()) == 2
+    assert "100.0% of the samples have a reward that is not finite (limit 5%)" in capsys.readouterr().err
+    assert (rows(out)[-1]["iteration"], rows(out)[-1]["updates"]) == (1, 0)
+
+
+def test_groups_that_teach_nothing_are_replaced_and_every_rollout_counts(whole: Callable[[str], Path]) -> None:
+    found = rows(whole("dapo"))
+    for before, row in pairwise(found):
+        sampled = row["groups/sampled"]
+        assert row["rollouts"] - before["rollouts"] == 4 * sampled
+        assert row["position"] - before["position"] == sampled
+        assert 4 <= sampled <= 4 * MAX_BATCHES
+        assert round(row["groups/kept"] * sampled) == 4  # the surplus is cut
+    assert max(row["groups/sampled"] for row in found[1:]) > 4
+
+
+def test_where_nothing_teaches_sampling_on_has_an_end_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # a policy that knows nothing is hardly ever right, least of all with a token and an end
+    out = tmp_path / "run"
+    short = SMALL.replace("max_tokens=16", "max_tokens=2")
+    command = f"train dapo {ENV} {short} --policy tiny --iterations 1 --out {out}"
+    assert main(command.split()) == 0
+    told = capsys.readouterr().out
+    assert f"sampled {2 * MAX_BATCHES} problems and still wanted" in told
+    last = rows(out)[-1]
+    assert (last["groups/sampled"], last["groups/kept"], last["updates"]) == (2 * MAX_BATCHES, 0, 0)
+    assert last["rollouts"] == 2 * 2 * MAX_BATCHES

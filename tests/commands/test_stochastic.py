@@ -1,0 +1,33 @@
+"""The dynamics of the environment as a setting of every command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from reasonenv.cli import main
+from reasonenv.core import Reason
+from reasonenv.evaluate.samples import read_samples
+
+ENV = "reasonenv/Chain-Response-v0"
+EASY = ("operands=2", "operators=+", "size=16", "eval_problems=8", "eval_every=2")
+
+
+def test_grpo_trains_with_a_calculator_that_fails(prior: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    keys = ("stochastic=calculator:0.2", "problems_per_iteration=4", "samples_per_problem=4", "lr=3e-4")
+    settings = ("--policy", str(prior), "--iterations", "2", "--out", str(out), "--json")
+    assert main(["train", "grpo", ENV, *EASY, *keys, *settings]) == 0
+    assert json.loads((out / "run.json").read_text())["env_keys"]["stochastic"] == "calculator:0.2"
+    samples = read_samples(out / "evaluation.jsonl")
+    assert any("=" in s.text for s in samples)
+    assert {s.reason for s in samples} <= {str(r) for r in Reason}
+    assert main(["eval", str(out), ENV, *EASY[:3], "stochastic=retry:2", "--problems", "4", "--json"]) == 0
+
+
+def test_a_bad_spec_is_told_before_anything_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "grpo", ENV, "stochastic=stickee:0.1", "--out", str(tmp_path / "run")]) == 2
+    assert "did you mean sticky?" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,110 @@
+"""reasoning-gym: every generator is a task, scored by itself, and none of them runs what a model wrote."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reasonenv.checks import check_task
+from reasonenv.core import Problem, Reason
+from reasonenv.errors import UserError
+from reasonenv.generators import NAMES
+from reasonenv.registry import make_task, task_keys, tasks
+from reasonenv.tasks import reference_solution
+
+pytest.importorskip("reasoning_gym", reason="reasoning-gym is optional")
+from reasoning_gym.factory import DATASETS
+
+SLOW = {"acre", "arc_agi", "futoshiki", "knight_swap"}  # a second or more for their first problem
+
+
+def test_the_list_of_names_is_that_of_the_package() -> None:
+    assert set(NAMES) == set(DATASETS) - {"composite"}
+    assert {f"RG-{name}" for name in NAMES} <= set(tasks())
+
+
+def test_listing_them_imports_nothing() -> None:
+    code = "import sys, reasonenv; print('reasoning_gym' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - SLOW))
+def test_the_answer_of_every_generator_gets_full_marks_from_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # codeio runs programs, some of which write files
+    task = make_task(f"RG-{name}", size=1)
+    (problem,) = task.problems
+    assert task.verify("I do not know.", problem).reason is Reason.NO_ANSWER
+    if problem.answer or name not in {"boxnet", "rush_hour"}:  # these two only score
+        assert task.verify(reference_solution(problem), problem).reason is Reason.CORRECT
+
+
+@pytest.mark.parametrize("name", ["ab", "gsm_symbolic", "word_ladder"])
+def test_a_problem_is_a_function_of_seed_split_and_index(name: str) -> None:
+    def made(**knobs: Any) -> list[Problem]:
+        return [replace(p, meta={}) for p in make_task(f"RG-{name}", **knobs).problems]
+
+    assert made(size=3)[:2] == made(size=2)
+    assert made(size=2) != made(size=2, seed=1)
+    assert not {p.question for p in made(size=5)} & {p.question for p in made(size=5, split="test")}
+
+
+@pytest.mark.parametrize("name", ["leg_counting", "mini_sudoku"])
+def test_every_check_holds(name: str) -> None:
+    assert [(c.name, c.seen) for c in check_task(f"RG-{name}", sample=5, size=5) if not c.holds] == []
+
+
+def test_fields_of_the_configuration_are_knobs() -> None:
+    assert task_keys("RG-leg_counting")["max_animals"] == "int"
+    few = make_task("RG-leg_counting", size=3, min_animals=2, max_animals=2)
+    assert all(len(problem.meta["entry"]["metadata"]["animals"]) == 2 for problem in few.problems)
+    with pytest.raises(UserError, match="RG-leg_counting refuses"):
+        make_task("RG-leg_counting", size=3, min_animals=9, max_animals=1).problems[0]
+    with pytest.raises(UserError, match="did you mean max_animals"):
+        make_task("RG-leg_counting", max_animal=1)
+
+
+ATTACKS = (
+    "__import__('os').system('true')",
+    "().__class__",
+    "exec('1')",
+    "9**9**9**9",
+    "(9**99) **99",
+    "2**(9*9*9*9*9*9)",
+    "[0 for a in [1]]",
+    "'a'*9**9",
+)
+
+
+@pytest.mark.parametrize("name", ["n_queens", "number_sorting", "countdown", "puzzle24", "polynomial_multiplication"])
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_what_a_scorer_would_execute_is_refused_first(name: str, attack: str) -> None:
+    task = make_task(f"RG-{name}", size=1)
+    assert task.verify(f"#### {attack}", task.problems[0]).reason is Reason.UNPARSABLE_ANSWER
+
+
+def test_what_is_harmless_is_told_in_linear_time() -> None:
+    for name in ("puzzle24", "simple_integration"):
+        task = make_task(f"RG-{name}", size=1)
+        for text in ("1" * 490 + "!", "1+" * 240 + "!", "x^2" * 160 + "!", "((" * 240 + "!"):
+            assert task.verify(f"#### {text}", task.problems[0]).reason is Reason.UNPARSABLE_ANSWER
+
+
+def test_answers_of_several_lines_and_in_tags_are_found() -> None:
+    task = make_task("RG-mini_sudoku", size=1)
+    (problem,) = task.problems
+    assert "\n" in problem.answer
+    assert task.verify(f"So <answer>{problem.answer}</answer>", problem).correct
+    assert task.verify(f"so\n#### {problem.answer}\n", problem).correct
+
+
+def test_an_unknown_generator_suggests_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean leg_counting"):
+        make_task("reasonenv.envs.rg:leg_count")

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import math
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasonenv.errors import UserError
+from reasonenv.evaluate.diversity import (
+    answer_entropy,
+    distinct_n,
+    diversity,
+    edit_distance,
+    equation_distance,
+    expected_distinct,
+    levenshtein,
+    solution_paths,
+)
+from reasonenv.evaluate.samples import Sample
+
+ITEMS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=8)
+TEXT = st.text(alphabet="ab1 é", max_size=12)
+
+
+@given(ITEMS, st.data())
+def test_rarefaction_is_the_mean_over_all_subsets(items: list[str], data: st.DataObject) -> None:
+    k = data.draw(st.integers(1, len(items)))
+    subsets = [len(set(chosen)) for chosen in combinations(items, k)]
+    assert expected_distinct(items, k) == pytest.approx(sum(subsets) / len(subsets))
+
+
+def test_paths_are_counted_by_their_arithmetic() -> None:
+    # The first two write the same operations in other words, so of three samples two are different: with k = 2 the
+    # pairs are (same), (different), (different), on average 5/3.
+    texts = ["7 + 5 = 12", "so 7+5=12, fine", "5 + 7 = 12"]
+    assert solution_paths(texts, 3) == 2
+    assert solution_paths(texts, 2) == pytest.approx(5 / 3)
+
+
+def test_more_samples_than_there_are_cannot_be_drawn() -> None:
+    with pytest.raises(UserError, match="k is 3 but there are 2 samples"):
+        expected_distinct("ab", 3)
+
+
+def test_equation_distance_gold() -> None:
+    # {a, b} and {a, c} share one of three: 1 - 1/3.
+    assert equation_distance(["1+1=2 2+1=3", "1+1=2 2+2=4"]) == pytest.approx(2 / 3)
+
+
+def slow_levenshtein(a: str, b: str) -> int:
+    """The recursion that defines it, row by row."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, start=1):
+        before, row[0] = row[0], i
+        for j, y in enumerate(b, start=1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
+    return row[-1]
+
+
+@given(TEXT, TEXT)
+def test_levenshtein_is_its_recursion(a: str, b: str) -> None:
+    assert levenshtein(a, b) == levenshtein(b, a) == slow_levenshtein(a, b)
+
+
+def test_levenshtein_of_texts_longer_than_a_machine_word() -> None:
+    a = "kitten " * 30
+    assert levenshtein(a, a.replace("k", "s").replace("e", "i")) == 60  # two letters of each of thirty words
+    assert edit_distance([a, a]) == 0
+
+
+def test_distinct_n_gold() -> None:
+    # (a b) (b a) from the first, (a b) from the second: two different of three.
+    assert distinct_n(["a b a", "a b"], 2) == pytest.approx(2 / 3)
+    assert distinct_n(["a", "b"], 2) == 0
+
+
+def test_entropy_of_answers() -> None:
+    assert answer_entropy([1, 1, 1]) == 0
+    assert answer_entropy([1, 2, None, None]) == pytest.approx(1.5 * math.log(2))  # 1/4, 1/4, 1/2
+
+
+@given(st.lists(TEXT, min_size=2, max_size=4))
+def test_copies_have_no_distance(texts: list[str]) -> None:
+    for measure in (equation_distance, edit_distance):
+        assert measure(texts[:1] * 3) == 0
+        assert 0 <= measure(texts) <= 1
+
+
+def test_every_measure_is_a_share_and_knows_correct_from_all() -> None:
+    texts = ["1+1=2 #### 2", "1+1=2 #### 2", "0+2=2 #### 2", "1+1=3 #### 3"]
+    drawn = [
+        Sample("a", i, False, t.endswith("2"), "correct" if t.endswith("2") else "wrong", t[-1], 4, False, t)
+        for i, t in enumerate(texts)
+    ]
+    found = diversity([*drawn, Sample("b", 0, False, True, "correct", "2", 4, False, "1+1=2")])
+    # Correct: of three pairs two have different arithmetic. All: of six pairs only (0, 1) agree.
+    assert found["paths/correct"] == {"a": pytest.approx(2 / 3)}
+    assert found["paths/all"] == {"a": pytest.approx(5 / 6)}
+    # Answers 2, 2, 2, 3: (3/4 log 4/3 + 1/4 log 4) / log 4.
+    assert found["answers"]["a"] == pytest.approx((0.75 * math.log(4 / 3) + 0.25 * math.log(4)) / math.log(4))
+    assert all(0 <= value <= 1 for table in found.values() for value in table.values())

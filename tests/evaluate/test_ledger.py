@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from reasonenv.errors import UserError
+from reasonenv.evaluate.ledger import Origin, Win, origins, read_wins, wins, write_wins
+from reasonenv.evaluate.samples import Sample
+from reasonenv.testing import TabularPolicy, TinyMDP
+
+
+def sample(problem: str, index: int, correct: bool, greedy: bool = False) -> Sample:
+    reason = "correct" if correct else "wrong"
+    return Sample(problem, index, greedy, correct, reason, "1", 3, False, "1")
+
+
+def test_a_win_is_the_most_probable_correct_response_under_both_policies() -> None:
+    mdp = TinyMDP(actions=3, horizon=2, reward=lambda r: float(sum(r) == 2))  # (0, 2), (1, 1), (2, 0) are correct
+    initial, trained = TabularPolicy(mdp, seed=0), TabularPolicy(mdp, seed=1)
+    group = mdp.group(trained, range(len(mdp.responses)))
+    (win,) = wins([group], trained, initial)
+    right = [i for i, response in enumerate(mdp.responses) if sum(response) == 2]
+    after, before = (policy.log_likelihood().detach() for policy in (trained, initial))
+    best = right[int(torch.argmax(after[right]))]
+    assert win.tokens == 2
+    assert win.logp == pytest.approx(float(after[best]), abs=1e-5)
+    assert win.initial_logp == pytest.approx(float(before[best]), abs=1e-5)
+
+
+def test_without_a_correct_response_there_is_no_win() -> None:
+    mdp = TinyMDP(actions=2, horizon=1, reward=lambda r: 0.0)
+    policy = TabularPolicy(mdp)
+    assert wins([mdp.group(policy, [0, 1])], policy, policy) == []
+
+
+def test_origins_count_the_initial_policys_samples() -> None:
+    # of four samples: 2 right is likely, 1 right is in support, 0 right is unseen; the greedy answer does not count
+    right = {"a": 2, "b": 1, "c": 0}
+    initial = [sample(p, i, i < n) for p, n in right.items() for i in range(4)] + [sample("c", 0, True, greedy=True)]
+    found = [Win(p, 3, -1.0, -9.0) for p in ("a", "b", "c", "never sampled")]
+    assert origins(found, initial) == {"a": Origin.LIKELY, "b": Origin.SUPPORT, "c": Origin.UNSEEN}
+
+
+def test_wins_are_stored_as_they_are(tmp_path: Path) -> None:
+    found = [Win("a", 3, -0.25, -7.5), Win("b", 1, -1e-7, -80.0)]
+    write_wins(tmp_path / "winning.jsonl", found)
+    assert read_wins(tmp_path / "winning.jsonl") == found
+    (tmp_path / "winning.jsonl").write_text('{"problem_id": "a"}\n')
+    with pytest.raises(UserError, match=r"winning.jsonl:1: not a winning solution"):
+        read_wins(tmp_path / "winning.jsonl")

@@ -1,0 +1,150 @@
+"""Rollouts in stochastic processes: what a sampler draws is what the single environment does, and is trained on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import reasonenv
+from reasonenv.agents.grpo import GRPO, GRPOConfig
+from reasonenv.core import Batch, Completion, Group, Problem, Reason, Role, Trajectory, Verdict
+from reasonenv.learn.rollout import sample_groups
+from reasonenv.learn.train import fit
+from reasonenv.mdp.env import ReasoningEnv
+from reasonenv.mdp.make import make_mdp
+from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.policy.lm import Policy
+from reasonenv.policy.tiny import tiny_policy
+from reasonenv.sampling import make_sampler
+from reasonenv.testing import gradients, scored
+
+
+def arithmetical() -> Policy:
+    """A policy that likes digits, operators and line ends, so that it calculates, errs and stops again and again."""
+    policy = tiny_policy(0)
+    head = torch.nn.Linear(128, policy.tokenizer.vocab_size)
+    liked = [*policy.tokenizer.encode("0123456789++--==#\n"), policy.tokenizer.eos_id]
+    with torch.no_grad():
+        head.weight.copy_(0.5 * policy.head.weight)
+        head.bias.fill_(-6.0)[liked] = 0.0
+    policy.model.set_output_embeddings(head)
+    return policy
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    return arithmetical()
+
+
+def rollouts(policy: Policy, mdp: ReasoningMDP, sampler: str = "torch") -> list[Group]:
+    return sample_groups(make_sampler(sampler, policy), mdp, [0, 3, 0], 4, temperature=1.0, seed=(7,))
+
+
+def episodes(groups: list[Group]) -> list[Trajectory]:
+    return list(chain.from_iterable(g.trajectories for g in groups))
+
+
+@pytest.mark.parametrize("spec", ["sticky:0.2", "calculator:0.3", "hint:0.5", "retry:3", "reword:0.5"])
+def test_what_is_drawn_replays_token_by_token(policy: Policy, spec: str) -> None:
+    mdp = make_mdp("Chain", size=8, stochastic=spec, max_tokens=90)
+    groups = rollouts(policy, mdp)
+    drawn = episodes(groups)
+    for trajectory in drawn:
+        reasonenv.replay(trajectory, ReasoningEnv(mdp, "token"))
+    written = [t for t in drawn if (t.roles == Role.ENVIRONMENT).any()]
+    assert written or spec == "reword:0.5"
+    assert len({t.noise for t in drawn}) == 8  # the third group is the first again, siblings differ
+    assert [t.tokens.tolist() for t in drawn[:4]] == [t.tokens.tolist() for t in drawn[8:]]
+    # the sampler's log-probs are the trainer's, and 0 where the environment wrote
+    for ours, theirs in zip(drawn, episodes(scored(policy, groups)), strict=True):
+        assert np.abs(ours.logprobs - theirs.logprobs).max() < 1e-4
+    # a sampler that does not stop where the environment writes draws the same
+    for ours, theirs in zip(drawn, episodes(rollouts(policy, mdp, "hf")), strict=True):
+        assert ours.tokens.tolist() == theirs.tokens.tolist()
+
+
+@pytest.mark.parametrize("spec", ["sticky:0", "reword:0", "retry:1"])
+def test_without_chance_it_is_the_deterministic_process_bit_for_bit(policy: Policy, spec: str) -> None:
+    plain, still = (make_mdp("Chain", size=8, max_tokens=24, stochastic=s) for s in (None, spec))
+    for one, two in zip(*(episodes(rollouts(policy, mdp)) for mdp in (plain, still)), strict=True):
+        for name in ("prompt", "tokens", "roles", "logprobs", "rewards", "ends"):
+            assert getattr(one, name).tobytes() == getattr(two, name).tobytes(), name
+        assert (one.terminated, one.truncated, one.verdict) == (two.terminated, two.truncated, two.verdict)
+
+
+class ByPosition(Policy):
+    """Its log-prob of token t is theta[t], whatever stands there or before: context plays no part."""
+
+    def __init__(self, like: Policy) -> None:
+        self.tokenizer, self.name, self.context = like.tokenizer, "by position", like.context
+        self.theta = nn.Parameter(torch.full((like.context,), -1.0))
+
+    @property
+    def device(self) -> torch.device:
+        return self.theta.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.theta.dtype
+
+    def states(self, batch: Batch) -> Any:
+        """None are needed."""
+
+    def logprobs(self, batch: Batch, *, temperature: float = 1.0, states: Any = None) -> tuple[Tensor, Tensor]:
+        inside = torch.arange(batch.width) < batch.length[:, None]
+        logp = self.theta[: batch.width].expand_as(inside) * inside
+        return logp, -logp.detach()
+
+    def parameters(self) -> list[nn.Parameter]:
+        return [self.theta]
+
+
+def test_what_the_environment_wrote_has_no_gradient(policy: Policy) -> None:
+    mdp = make_mdp("Chain", size=8, stochastic="hint:0")
+    right, wrong = mdp.demonstration(0).tokens, np.array([ord("7"), mdp.tokenizer.eos_id])
+    rows = tuple(
+        mdp.trajectory(0, Completion(t, -np.ones(len(t), np.float32), "eos", 0, 0)) for t in (right, wrong, wrong)
+    )
+    hint = int((rows[0].roles == Role.ENVIRONMENT).sum())
+    group = Group(mdp.task.problems[0], rows)
+    agent = GRPO(ByPosition(policy), GRPOConfig(beta=0.0))
+    (gradient,) = gradients(agent, [group])
+    assert hint > 20
+    assert (gradient[:hint] == 0).all()
+    assert (gradient[hint : hint + len(right)] != 0).all()
+    # without context, other words of the environment are the same loss
+    forged = [replace(t, tokens=np.where(t.roles == Role.ENVIRONMENT, 0, t.tokens)) for t in rows]
+    (other,) = gradients(agent, [replace(group, trajectories=tuple(forged))])
+    assert torch.equal(gradient, other)
+
+
+def even(text: str, problem: Problem) -> Verdict:
+    """A task that a beginner solves half of the time: to write an even number of characters."""
+    right = len(text) % 2 == 0
+    return Verdict(right, Reason.CORRECT if right else Reason.WRONG, text, problem.answer)
+
+
+def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    mdp = make_mdp("Chain", size=8, operators="+", operands=2, stochastic="calculator:0.2", max_tokens=30)
+    mdp.task = replace(mdp.task, verify=even)
+
+    def trained(out: Path, *parts: int) -> dict[str, Tensor]:
+        """The weights after runs to these iterations, each in a new policy on the same folder."""
+        out.mkdir()
+        for iterations in parts:
+            policy = arithmetical()
+            agent = GRPO(policy, GRPOConfig(problems_per_iteration=4, samples_per_problem=4))
+            fit(agent, make_sampler("torch", policy), mdp, iterations=iterations, seed=0, out=out, quiet=True)
+        return policy.state_dict()
+
+    whole, resumed = trained(tmp_path / "whole", 2), trained(tmp_path / "resumed", 1, 2)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    start = arithmetical().state_dict()
+    assert any(not torch.equal(whole[name], start[name]) for name in whole)

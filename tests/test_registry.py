@@ -1,0 +1,28 @@
+"""What other packages register is found by its name, and not imported before it is used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PLUGIN = """
+from reasonenv import from_problems
+own = from_problems([("1+1?", "2"), ("2+2?", "4")])
+"""
+PROGRAM = """
+import sys, gymnasium, reasonenv
+print("plugged" in sys.modules, "Plugged" in reasonenv.registry.tasks())
+print(gymnasium.make("reasonenv/Plugged-Token-v0").unwrapped.mdp.task.name)
+"""
+
+
+def test_an_entry_point_of_another_package_is_a_task(tmp_path: Path) -> None:
+    (tmp_path / "plugged.py").write_text(PLUGIN)
+    info = tmp_path / "plugged-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[reasonenv.envs]\nPlugged = plugged:own\n")
+    program = f"import sys; sys.path.append({str(tmp_path)!r})\n{PROGRAM}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False True\nOwn\n"

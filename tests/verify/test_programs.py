@@ -1,0 +1,352 @@
+"""Code: the tests decide, and neither the machine nor the verdict can be reached from inside a solution."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasonenv.core import Problem, Reason, Verdict
+from reasonenv.errors import UserError
+from reasonenv.verify.programs import MAX_OUTPUT, UnitTests, fences, find_code, verify_code
+from reasonenv.verify.sandbox import decode, encode
+
+PATIENCE = 120.0  # seconds
+ADD = ("assert add(1, 2) == 3", "assert add([1], [2]) == [1, 2]")
+
+
+def judge(code: str, tests: UnitTests | None = None, timeout: float = PATIENCE) -> Reason:
+    problem = Problem("p", "", "", meta={"tests": tests or UnitTests(ADD, seconds=2, megabytes=256)})
+    verdict = verify_code(f"So:\n```python\n{code}\n```", problem, timeout)
+    assert verdict == Verdict(verdict.reason is Reason.CORRECT, verdict.reason, f"{code}\n", "")
+    return verdict.reason
+
+
+def prints(code: str, expected: str) -> bool:
+    """Whether a program prints what is expected."""
+    tests = UnitTests(examples=(("", expected),), seconds=2, megabytes=256)
+    return judge(code, tests) is Reason.CORRECT
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("def add(a, b): return a + b", Reason.CORRECT),
+        ("add = lambda a, b: a + b", Reason.CORRECT),
+        ("class Add:\n    def __call__(self, a, b): return a + b\nadd = Add()", Reason.CORRECT),
+        ("print('noise'); import sys; sys.stderr.write('noise')\ndef add(a, b): return a + b", Reason.CORRECT),
+        ("def add(a, b): return 3", Reason.WRONG),
+        ("def plus(a, b): return a + b", Reason.WRONG),
+        ("def add(a, b): return object()", Reason.WRONG),
+        ("raise SystemExit(0)", Reason.WRONG),
+        ("1/0", Reason.WRONG),
+        ("def add(a, b) return", Reason.UNPARSABLE_ANSWER),
+        ("(" * 5000, Reason.UNPARSABLE_ANSWER),
+        ("\x00", Reason.UNPARSABLE_ANSWER),
+    ],
+)
+def test_functions_by_asserts(code: str, reason: Reason) -> None:
+    assert judge(code) is reason
+
+
+def test_a_check_function_with_a_candidate_as_humaneval_has_it() -> None:
+    check = "def check(candidate):\n    assert candidate(2) == 4\n    assert abs(candidate(0.5) - 0.25) < 1e-6"
+    tests = UnitTests((check, "check(square)"), entry_point="square")
+    assert judge("def square(x): return x * x", tests) is Reason.CORRECT
+    assert judge("def square(x): return 2 * x", tests) is Reason.WRONG
+
+
+def test_exceptions_and_iterators_cross_and_a_name_of_a_builtin_can_be_the_entry_point() -> None:
+    raises = "try:\n    sum(-1)\nexcept ValueError:\n    pass\nelse:\n    assert False"
+    tests = UnitTests((raises, "assert list(sum(3)) == [0, 1, 2]"), entry_point="sum")
+    code = "class Odd(ValueError): pass\ndef sum(n):\n    if n < 0: raise Odd(n)\n    return iter(range(n))"
+    assert judge(code, tests) is Reason.CORRECT
+    assert judge(code.replace("ValueError", "KeyError"), tests) is Reason.WRONG
+
+
+def test_programs_by_examples() -> None:
+    tests = UnitTests(examples=(("2 3\n", "5\n"), ("10 -4", "6")))
+    assert judge("a, b = map(int, input().split())\nprint(a + b, '')", tests) is Reason.CORRECT
+    assert judge("a, b = map(int, input().split())\nprint(a - b)", tests) is Reason.WRONG
+    assert judge("if __name__ == '__main__':\n    print(sum(map(int, input().split())))", tests) is Reason.CORRECT
+    assert judge("print(5); print(6)", tests) is Reason.WRONG
+    assert judge("print(5", tests) is Reason.UNPARSABLE_ANSWER
+    assert not prints("print('yes')\nraise SystemExit(1)", "yes")  # a crash is no success
+
+
+@pytest.mark.parametrize(
+    ("tests", "reason"),
+    [
+        (("assert add(1, 2 ==",), Reason.UNPARSABLE_GOLD),
+        (("assert True",), Reason.UNPARSABLE_GOLD),  # calls nothing: anything would pass
+        (("assert add(lambda: 1, 2)",), Reason.UNPARSABLE_GOLD),
+        (("def add(a, b): return 3", ADD[0]), Reason.UNPARSABLE_GOLD),  # tests that bring the solution along
+    ],
+)
+def test_tests_that_say_nothing_are_not_passed(tests: tuple[str, ...], reason: Reason) -> None:
+    assert judge("def add(a, b): return a + b", UnitTests(tests)) is reason
+
+
+FORGERIES = {
+    "exits": "import os; os._exit(0)",
+    "exits when asked": "import os\ndef add(a, b): os._exit(0)",
+    "says so": "import sys\nfor out in (1, 2, 3, 4, 5):\n    try:\n        import os; os.write(out, b'passed\\n' * 9)\n"
+    "    except OSError: pass",
+    "equal to all": "class Yes:\n    __eq__ = lambda *_: True\n    __ne__ = lambda *_: False\n"
+    "def add(a, b): return Yes()",
+    "equal number": "class Yes(int):\n    __eq__ = lambda *_: True\ndef add(a, b): return Yes(0)",
+    "patched builtins": "import builtins\nbuiltins.AssertionError = builtins.compile = builtins.exec = None\n"
+    "def add(a, b): return 0",
+    "own names of builtins": "all = any = abs = len = isinstance = lambda *_: True\ndef add(a, b): return 0",
+    "patched main": "import __main__, sys\nfor name in ('_serve', 'encode', '_test'):\n"
+    "    setattr(__main__, name, lambda *_: 'passed')\ndef add(a, b): return 0",
+    "patched json": "import json\njson.dumps = lambda *_: '[\"passed\"]'\ndef add(a, b): return 0",
+    "raises an assertion": "def add(a, b): raise AssertionError",
+    "raises an exit": "def add(a, b): raise SystemExit(0)",
+    "another exception": 'import json\njson.dumps = lambda *_: \'["raised", "SystemExit", ""]\'\ndef add(a, b): 1',
+    "traces": "import sys\nsys.settrace(lambda *_: None)\ndef add(a, b): return 0",
+    "walks the frames": "import gc\nfor each in gc.get_objects():\n"
+    "    if isinstance(each, dict): each.update(passed='passed')\ndef add(a, b): return 0",
+    "deep reply": "import json\njson.dumps = lambda *_: '[' * 10**5\ndef add(a, b): return 0",
+    "long reply": "def add(a, b): return 'x' * 10**7",
+    "exit hooks": "import atexit, os\natexit.register(lambda: os._exit(0))\ndef add(a, b): return 0",
+    "closed ends": "import os\nos.closerange(0, 64)",
+}
+
+
+@pytest.mark.parametrize("code", FORGERIES.values(), ids=FORGERIES.keys())
+def test_a_verdict_cannot_be_forged(code: str) -> None:
+    assert judge(code) is Reason.WRONG
+
+
+KERNEL = pytest.mark.skipif(not {"landlock", "seccomp"} <= set(fences()), reason="no such fences on this platform")
+# Programs in Python that do one thing and end well if it was refused.
+REFUSED = "try:\n    {0}\nexcept (PermissionError, MemoryError, RuntimeError): print('refused')\nelse: print('done')"
+# The same by the C library, past every hook of Python: nothing but the kernel stands in the way.
+RAW = (
+    "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\ndone = {0}\nprint('done' if done >= 0 else 'refused')"
+)
+
+
+def home_file(tmp_path: Path) -> str:
+    path = tmp_path / "secret.txt"
+    path.write_text("secret")
+    return str(path)
+
+
+@pytest.mark.parametrize("wrapper", [REFUSED, pytest.param(RAW, marks=KERNEL)], ids=["python", "kernel"])
+def test_files_processes_signals_and_sockets_are_out_of_reach(wrapper: str, tmp_path: Path) -> None:
+    secret, parent = home_file(tmp_path), os.getpid()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        python = (
+            f"open({secret!r}).read()",
+            f"open({secret!r}, 'w')",
+            f"open({str(tmp_path / 'new')!r}, 'x')",
+            "open('here', 'w').write('x')",
+            f"import os; os.listdir({os.path.expanduser('~')!r})",
+            "open('/proc/%d/environ' % __import__('os').getppid()).read()",
+            f"import os; os.remove({secret!r})",
+            f"import os; os.chmod({secret!r}, 0o777)",
+            f"import os; os.utime({secret!r}, (0, 0))",
+            "import os; os.fork()",
+            "import os; os.system('true')",
+            "import subprocess; subprocess.run(['true'])",
+            "import multiprocessing; multiprocessing.get_context('fork').Process(target=print).start()",
+            f"import os, signal; os.kill({parent}, signal.SIGTERM)",
+            "import os, signal; os.killpg(0, signal.SIGTERM)",
+            f"import socket; socket.create_connection(('127.0.0.1', {port}))",
+            "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))",
+            "import resource; resource.setrlimit(resource.RLIMIT_AS, (-1, -1))",
+        )
+        raw = (
+            f"libc.open({secret.encode()!r}, 0)",
+            f"libc.open({secret.encode()!r}, 2)",
+            f"libc.creat({str(tmp_path / 'new').encode()!r}, 511)",
+            "libc.write(libc.creat(b'here', 511), b'x', 1)",
+            "libc.open(b'/proc/%d/environ' % os.getppid(), 0)",
+            f"libc.unlink({secret.encode()!r})",
+            f"libc.rename({secret.encode()!r}, b'mine')",
+            f"libc.chmod({secret.encode()!r}, 511)",
+            "libc.mkdir(b'sub', 511)",
+            *("libc.fork()", "libc.syscall(57)", "libc.syscall(56, 17, 0, 0, 0, 0)", "libc.syscall(435, 0, 0)"),
+            "libc.execv(b'/bin/true', (ctypes.c_char_p * 2)(b'true', None))",
+            f"libc.kill({parent}, 15)",
+            "libc.kill(-1, 9)",
+            f"libc.syscall(234, {parent}, {parent}, 15)",
+            f"libc.ptrace(16, {parent}, 0, 0)",
+            *("libc.socket(2, 1, 0)", "libc.socket(1, 1, 0)", "libc.socket(10, 2, 0)"),
+            *("libc.memfd_create(b'x', 0)", "libc.shmget(0, 1 << 20, 0o1600)"),
+            "libc.setrlimit(9, (ctypes.c_long * 2)(-1, -1))",
+            f"libc.prlimit({parent}, 0, (ctypes.c_long * 2)(1, 1), None)",
+            f"libc.setpriority(0, {parent}, 19)",
+            "libc.unshare(0x10000000)",
+        )
+        tried = python if wrapper is REFUSED else raw
+        got_in = [line for line in tried if not prints(wrapper.format(line), "refused")]
+    assert got_in == []
+    assert sorted(os.listdir(tmp_path)) == ["secret.txt"]
+    assert Path(secret).read_text() == "secret"
+
+
+BOMBS = {
+    "10 GB": "x = bytearray(10**10)",
+    "10 GB in small pieces": "x = [bytearray(10**6) for _ in range(10**4)]",
+    "10 GB of mapped memory": "import mmap\nx = mmap.mmap(-1, 10**10)\nx[:] = b'1' * len(x)",
+    "10 GB of int": "x = 1 << 10**11",
+    "endless loop": "while True: pass",
+    "endless loop that catches all": "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
+    "endless loop in C": "sum(iter(int, 1))",
+    "ignored signals": "import signal\nfor s in range(1, 32):\n    try: signal.signal(s, signal.SIG_IGN)\n"
+    "    except OSError: pass\nwhile True: pass",
+    "power tower": "9**9**9**9",
+    "regex": "import re; re.match('(a+)+$', 'a' * 60 + 'b')",
+    "fork bomb": "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
+    "thread bomb": "import threading, time\nwhile True:\n"
+    "    threading.Thread(target=time.sleep, args=(100,), daemon=True).start()",
+    "deep recursion": "import sys\nsys.setrecursionlimit(10**9)\ndef f(): f()\nf()",
+    "crash": "import ctypes; ctypes.string_at(0)",
+    "no descriptors": "import os\nwhile True: os.dup(0)",
+}
+
+
+@pytest.mark.parametrize("code", BOMBS.values(), ids=BOMBS.keys())
+def test_bombs_cost_their_own_verdict(code: str) -> None:
+    assert judge(code, UnitTests(ADD, seconds=1, megabytes=128)) is Reason.WRONG
+
+
+def test_endless_output_is_cut_off() -> None:
+    assert not prints("while True: print('x' * 1000)", "x")
+    assert prints(f"print('x' * {MAX_OUTPUT - 1})", "x" * (MAX_OUTPUT - 1))
+
+
+def test_who_sleeps_is_a_timeout_and_no_process_is_left() -> None:
+    start = time.monotonic()
+    code = "import threading, time\nthreading.Thread(target=time.sleep, args=(99,)).start()\ntime.sleep(99)"
+    assert judge(code, timeout=1.0) is judge(code, UnitTests(examples=(("", ""),)), timeout=1.0) is Reason.TIMEOUT
+    assert time.monotonic() - start < 60
+    if sys.platform == "linux":
+        lines = (Path(entry) / "cmdline" for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+        own = [path.parent.name for path in lines if b"sandbox.py" in _bytes(path) and _parent(path) == os.getpid()]
+        assert own == []
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it has ended meanwhile
+        return b""
+
+
+def _parent(path: Path) -> int:
+    fields = _bytes(path.with_name("stat")).rpartition(b")")[2].split()
+    return int(fields[1]) if fields else 0
+
+
+def test_a_solution_has_nothing_of_ours() -> None:
+    descriptors = "import os\nfor fd in range(3, 64):\n    try: print(fd, os.fstat(fd))\n    except OSError: pass"
+    assert prints(descriptors, "")
+    assert prints("import os; print(sorted(set(os.environ) - {'LC_CTYPE'}))", "['PYTHONHASHSEED', 'PYTHONUTF8']")
+    assert prints("import os; print(os.listdir('.'))", "[]")
+    assert prints("try:\n    import torch\nexcept ImportError: print('no')", "no")
+
+
+def test_ordinary_programs_run() -> None:
+    imports = "import asyncio, bisect, collections, datetime, decimal, fractions, functools, hashlib, heapq, itertools"
+    assert prints(f"{imports}, json, math, random, re, string, typing; print(random.Random(1).randint(1, 1))", "1")
+    assert prints("import asyncio\nasync def f(): print(1)\nasyncio.run(f())", "1")
+    # deep recursion in a thread with a large stack, as programs for contests do it
+    deep = "import sys, threading\nsys.setrecursionlimit(10**6)\nthreading.stack_size(2**26)\n"
+    deep += "def f(n): return n and f(n - 1)\nt = threading.Thread(target=lambda: print(f(10**4)))\nt.start(); t.join()"
+    assert prints(deep, "0")
+    assert (
+        len({judge("print(list({'a', 'b', 'c', 'd'}))", UnitTests(examples=(("", "['a']"),))) for _ in range(3)}) == 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("```python\nx = 1\n```", "x = 1\n"),
+        ("```\nx = 1\n``` or rather\n```py\nx = 2\n```", "x = 2\n"),
+        ("#### ```python\nx = 1\n```", "x = 1\n"),
+        ("```Python3\r\nx\n```".replace("\r", ""), "x\n"),
+        ("```python\nx = 1", None),  # never closed: cut off
+        ("```python\n\n```", None),
+        ("def f(): pass", None),
+        ("", None),
+    ],
+)
+def test_the_last_closed_block_is_the_code(text: str, code: str | None) -> None:
+    assert find_code(text) == code
+
+
+def test_no_block_is_no_answer_and_hostile_fences_are_read_in_one_pass() -> None:
+    problem = Problem("p", "", "", meta={"tests": UnitTests(ADD)})
+    assert verify_code("I give up.", problem).reason is Reason.NO_ANSWER
+    for text in ("```" * 300_000, "```python\n" * 100_000, "`" * 10**6, "``` " * 10**5, "```\n" + "x\n" * 10**6):
+        find_code(text)
+    assert verify_code(f"```\n{'x = 1;' * 100_000}\n```", problem).reason is Reason.UNPARSABLE_ANSWER
+
+
+def test_mistakes_of_a_task_are_user_errors() -> None:
+    with pytest.raises(UserError, match="either asserts or examples"):
+        UnitTests()
+    with pytest.raises(UserError, match="seconds=0"):
+        UnitTests(ADD, seconds=0)
+    with pytest.raises(UserError, match=r"'p': meta\['tests'\] must be"):
+        verify_code("", Problem("p", "", ""))
+    with pytest.raises(UserError, match="timeout=0"):
+        verify_code("", Problem("p", "", "", meta={"tests": UnitTests(ADD)}), timeout=0)
+
+
+def test_threads_may_call_at_once() -> None:
+    jobs = [f"def add(a, b): return a + b{'' if n % 2 == 0 else '[0]'}" for n in range(16)]
+    with ThreadPoolExecutor(16) as executor:
+        reasons = list(executor.map(judge, jobs))
+    assert reasons == [Reason.CORRECT, Reason.WRONG] * 8
+
+
+PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.binary()
+    | st.complex_numbers(allow_nan=False),
+    lambda inner: (
+        st.lists(inner)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.integers() | st.text(), inner)
+        | st.sets(st.integers())
+        | st.frozensets(st.text())
+    ),
+    max_leaves=20,
+)
+
+
+@given(PLAIN)
+def test_plain_data_crosses_unchanged(value: object) -> None:
+    back = decode(json.loads(json.dumps(encode(value))))
+    assert back == value
+    assert repr(back) == repr(value) or isinstance(value, set | frozenset | dict | list | tuple)
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
+def test_any_reply_is_plain_data_or_a_named_error(data: object) -> None:
+    with suppress(TypeError, ValueError, LookupError, AttributeError):
+        decode(data)
