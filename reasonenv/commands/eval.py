@@ -23,6 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     text = "a run of `train orm`: rerank@k and weighted@k by its scores"
     parser.add_argument("--orm", default=None, metavar="RUN", help=text)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sampler", default="torch", help="torch, vllm or hf (default torch)")
     parser.add_argument("--device", default="cpu")
     text = "float32 or bfloat16 (default: what suits the policy)"
     parser.add_argument("--dtype", default=None, help=text)
@@ -31,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from reasonenv.evaluate.run import assess
+    from reasonenv.evaluate.assess import assess
 
     summary = assess(
         arguments.policy,
@@ -41,6 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
         problems=arguments.problems,
         temperature=arguments.temperature,
         seed=arguments.seed,
+        sampler=arguments.sampler,
         device=arguments.device,
         dtype=arguments.dtype,
         orm=arguments.orm,

@@ -52,7 +52,8 @@ def _explain(agent: str, env: str | None) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from reasonenv.evaluate.run import describe_run, train
+    from reasonenv.evaluate.run import describe_run
+    from reasonenv.evaluate.training import train
 
     run = describe_run(
         arguments.agent,

@@ -26,8 +26,9 @@ from tqdm import tqdm
 
 from reasonenv.errors import UserError
 from reasonenv.evaluate.card import hardware, versions
-from reasonenv.evaluate.run import replace, test_problems, train
+from reasonenv.evaluate.run import replace, test_problems
 from reasonenv.evaluate.suite import BASELINE, Cell, Suite
+from reasonenv.evaluate.training import train
 
 
 def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:

@@ -15,7 +15,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from reasonenv.core import Group
+import numpy as np
+
+from reasonenv.core import Group, Trajectory
 from reasonenv.errors import UserError
 from reasonenv.evaluate.samples import Sample
 from reasonenv.learn.filters import correct
@@ -43,23 +45,19 @@ class Win:
     initial_logp: float
 
 
-def wins(groups: Sequence[Group], trained: Policy, initial: Policy) -> list[Win]:
-    """One `Win` for each group with a correct trajectory. Both policies score the same token ids, at temperature 1."""
-    solved = [Group(g.problem, tuple(correct(g.trajectories))) for g in groups if correct(g.trajectories)]
-    if not solved:
+def wins(groups: Sequence[Group], initial: Policy) -> list[Win]:
+    """One `Win` for each group with a correct trajectory; the samples were drawn at temperature 1."""
+    best = [max(right, key=_likelihood) for g in groups if (right := correct(g.trajectories))]
+    if not best:
         return []
-    batch = collate(solved, pad=trained.tokenizer.eos_id)
-    logp, initial_logp = (
-        (policy.score(batch, tokens_per_microbatch=TOKENS_PER_MICROBATCH)[0] * batch.mask).sum(dim=1).tolist()
-        for policy in (trained, initial)
-    )
-    found: dict[str, Win] = {}
-    rows = [t for g in solved for t in g.trajectories]
-    for t, mine, theirs in zip(rows, logp, initial_logp, strict=True):
-        best = found.get(t.problem.id)
-        if best is None or mine > best.logp:
-            found[t.problem.id] = Win(t.problem.id, len(t.tokens), mine, theirs)
-    return list(found.values())
+    batch = collate([Group(t.problem, (t,)) for t in best], pad=initial.tokenizer.eos_id)
+    logp, _ = initial.score(batch, tokens_per_microbatch=TOKENS_PER_MICROBATCH)
+    before = (logp * batch.mask).sum(dim=1).tolist()
+    return [Win(t.problem.id, len(t.tokens), _likelihood(t), known) for t, known in zip(best, before, strict=True)]
+
+
+def _likelihood(t: Trajectory) -> float:
+    return float(t.logprobs.sum(dtype=np.float64))
 
 
 def write_wins(path: Path, found: Iterable[Win]) -> None:

@@ -1,4 +1,4 @@
-"""One run: from its description to a trained policy in a folder."""
+"""One run: its description, and the folder that it claims."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +19,9 @@ from reasonenv.sampling import SAMPLERS
 from reasonenv.tasks import PROMPTS
 
 if TYPE_CHECKING:
-    from reasonenv.evaluate.stats import Estimate
     from reasonenv.mdp.mdp import ReasoningMDP
     from reasonenv.tokenizer import Tokenizer
 
-HELD_OUT_SAMPLES = 4  # a problem, on which a reward model is measured
 # What an environment takes beside its task's keys.
 MDP_KEYS = {"reward": "str", "max_tokens": "int", "prompt": "str", "stochastic": "str | None"}
 
@@ -49,6 +46,7 @@ class Run:
     eval_every: int = _setting(10, "iterations between evaluations")
     orm: str | None = _setting(None, "folder of a reward model; its score is the reward in place of the verdict")
     sampler: str = _setting("torch", f"who draws the responses: {' or '.join(SAMPLERS)}")
+    address: str | None = _setting(None, "of a served vLLM (none: sampler=vllm starts an engine of its own)")
     device: str = _setting("cpu", "of the policy: cpu, cuda, ...")
     dtype: str | None = _setting(None, "of the policy (none: float32 for small ones, bfloat16 for pretrained ones)")
 
@@ -65,7 +63,7 @@ class Run:
             raise unknown("sampler", self.sampler, SAMPLERS)
 
 
-SETTINGS = ("eval_problems", "eval_samples", "eval_every", "orm", "sampler", "device", "dtype")
+SETTINGS = ("eval_problems", "eval_samples", "eval_every", "orm", "sampler", "address", "device", "dtype")
 
 
 def describe_run(agent: str, env: str, keys: Mapping[str, Any], **named: Any) -> Run:
@@ -204,165 +202,3 @@ def test_problems(run: Run) -> list[Problem]:
     """The held-out problems of a run. Raises `UserError` as `processes` does."""
     problems = processes(run)[1].task.problems
     return [problems[i] for i in range(min(run.eval_problems, len(problems)))]
-
-
-def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False) -> dict[str, Any]:
-    """Trains, or goes on training, and returns the summary that it leaves as `out/summary.json`.
-
-    `start` is where the policy is, if it is not to be found by its name.
-
-    Leaves `out/policy` (a Hugging Face folder) or `out/scorer` (a reward model), `out/evaluations/` (held-out answers
-    along the way), `out/evaluation.jsonl` (the last, with `eval_samples` answers a problem), `metrics.jsonl` and
-    `tensorboard/`. An agent that does not learn leaves answers alone.
-    """
-    check_claim(out, run)
-    summary_path = out / "summary.json"
-    if summary_path.exists():
-        return dict(json.loads(summary_path.read_text()))
-    from reasonenv.evaluate.evaluation import HeldOut, HeldOutChoice, HeldOutScores, contrary, evaluate
-    from reasonenv.evaluate.metrics import auc
-    from reasonenv.evaluate.samples import read_samples, write_samples
-    from reasonenv.evaluate.stats import paired_difference
-    from reasonenv.learn.agent import PolicyGradient
-    from reasonenv.learn.fixed import Fixed
-    from reasonenv.learn.judge import FALLS, judged
-    from reasonenv.learn.train import Progress, fit
-    from reasonenv.policy.pretrained import load_policy
-    from reasonenv.policy.scorer import load_scorer, scorer_folder
-    from reasonenv.sampling import make_sampler
-
-    kind = find_agent(run.agent)
-    falls = run.env_keys.get("reward", "sparse")
-    if run.orm is not None:
-        scorer_folder(run.orm)
-        if falls not in FALLS:
-            raise UserError(f"reward is {falls!r}; with orm= it must be one of {', '.join(FALLS)}")
-        if not issubclass(kind, PolicyGradient):
-            raise UserError(f"{run.agent} does not learn from rewards, so orm= would change nothing; leave it out")
-    processes(run)
-    policy = load_policy(str(start or run.policy), seed=run.seed, device=run.device, dtype=run.dtype)
-    mdp, held_out = processes(run, policy.tokenizer)
-    for process in (mdp, held_out):
-        process.fits(policy.context, name=run.policy)
-    agent = kind(policy, kind.Config(**run.agent_keys), seed=run.seed)
-    judge = None if run.orm is None else partial(judged, scorer=load_scorer(run.orm, policy), falls=falls)
-    claim(out, run)
-    sampler = make_sampler(run.sampler, policy)
-    where = (sampler, held_out, out / "evaluations")
-    named: dict[str, Any] = {"problems": run.eval_problems, "seed": run.seed}
-    watch = HeldOut(*where, **named)
-    if isinstance(agent, Fixed):
-        watch, used = HeldOutChoice(*where, **named, agent=agent), Progress()
-        for iteration in (0, run.iterations):
-            watch(iteration)
-        sampler = agent.sampler(sampler)
-    else:
-        if agent.scorer is not None:
-            samples = run.eval_samples or HELD_OUT_SAMPLES
-            watch = HeldOutScores(*where, **named, scorer=agent.scorer, samples=samples)
-        used = fit(
-            agent,
-            sampler,
-            mdp,
-            iterations=run.iterations,
-            seed=run.seed,
-            out=out,
-            evaluate=watch,
-            eval_every=run.eval_every,
-            judge=judge,
-            quiet=quiet,
-        )
-    problems = range(min(run.eval_problems, len(held_out.task.problems)))
-    last = read_samples(watch.path(run.iterations))
-    ask = partial(evaluate, sampler, held_out, problems, seed=run.seed)
-    told: dict[str, Any] = {}
-    if agent.scorer is not None:
-        agent.scorer.save(out / "scorer")
-        told = {"auc": auc([s.score or 0.0 for s in last], [s.correct for s in last])}
-    elif not isinstance(agent, Fixed):
-        policy.save(out / "policy")
-    if agent.scorer is None and run.eval_samples:
-        last += ask(samples=run.eval_samples, temperature=1.0)
-    if worse := contrary(policy, partial(ask, samples=1, temperature=0.0)):
-        write_samples(out / "contrary.jsonl", worse)
-        told = {"contrary": sum(s.correct for s in worse) / len(worse)}
-    write_samples(out / "evaluation.jsonl", last)
-    before, after = (watch.outcomes(iteration) for iteration in (0, run.iterations))
-    gain = paired_difference(after, before)
-    summary = {
-        "before": sum(before) / len(before),
-        "after": sum(after) / len(after),
-        "gain": {"value": gain.value, "low": gain.low, "high": gain.high},
-        "problems": len(after),
-        **told,
-        **vars(used),
-    }
-    replace(summary_path, json.dumps(summary, indent=1))
-    return summary
-
-
-def assess(
-    policy_name: str,
-    env: str,
-    keys: Mapping[str, Any],
-    *,
-    samples: int,
-    problems: int,
-    temperature: float = 1.0,
-    seed: int = 0,
-    device: str = "cpu",
-    dtype: str | None = None,
-    orm: str | None = None,
-    out: Path | None = None,
-    quiet: bool = False,
-) -> Mapping[str, Estimate]:
-    """maj@1 and, with `samples` answers a problem, avg@k, maj@k and pass@k on `problems` of the test split.
-
-    With the folder of a reward model also rerank@k and weighted@k; for a policy that is asked for a goal, maj@1 when it
-    is asked for the contrary.
-    """
-    from tqdm import tqdm
-
-    from reasonenv.evaluate.evaluation import contrary, evaluate
-    from reasonenv.evaluate.metrics import summarise
-    from reasonenv.evaluate.samples import write_samples
-    from reasonenv.mdp.make import make_mdp
-    from reasonenv.policy.pretrained import load_policy
-    from reasonenv.policy.scorer import load_scorer, scorer_folder
-    from reasonenv.sampling import make_sampler
-
-    for name, value, least in (("samples", samples, 0), ("problems", problems, 1)):
-        if value < least:
-            raise UserError(f"--{name} is {value}; it must be at least {least}")
-    if not temperature >= 0:
-        raise UserError(f"--temperature is {temperature}; it must be 0 (greedy) or more")
-    if orm is not None:
-        if samples < 2:
-            raise UserError(f"--samples is {samples}; --orm ranks sampled answers, give at least 2")
-        scorer_folder(orm)
-    if out is not None:
-        check_writable(out)
-    task, _ = parse_env_id(env)
-    settings = {"split": "test", **environment_keys(task, keys)}
-    make_mdp(task, **settings)  # refuses bad settings and missing data before the policy is loaded
-    policy = load_policy(policy_name, seed=seed, device=device, dtype=dtype)
-    scorer = None if orm is None else load_scorer(orm, policy)
-    mdp = make_mdp(task, tokenizer=policy.tokenizer, **settings)
-    mdp.fits(policy.context, name=policy_name)
-    chosen = range(min(problems, len(mdp.task.problems)))
-    asked = 1 + samples + (policy.goals is not None)
-    with tqdm(total=len(chosen) * asked, unit=" answers", dynamic_ncols=True, disable=quiet) as bar:
-
-        def count(finished: int) -> None:
-            bar.update(finished)
-
-        ask = partial(evaluate, make_sampler("torch", policy), mdp, chosen, seed=seed, progress=count)
-        found = ask(samples=1, temperature=0.0)
-        found += ask(samples=samples, temperature=temperature, scorer=scorer) if samples else []
-        worse = contrary(policy, partial(ask, samples=1, temperature=0.0))
-    if out is not None:
-        write_samples(out, found)
-    summary = dict(summarise(found, [samples] if samples else []))
-    if worse and policy.goals is not None:
-        summary[f"maj@1 {policy.goals.contrary}"] = summarise(worse, [])["maj@1"]
-    return summary

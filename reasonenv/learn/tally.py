@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 
+import torch
 from torch import Tensor
 
 from reasonenv.core import Batch
@@ -15,7 +16,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.sums: defaultdict[str, float] = defaultdict(float)
-        self.gap_max = 0.0
+        self.gaps: list[Tensor] = []  # of every token, in nats
         self.loss = 0.0  # of the step that is being prepared
 
     def add(self, logp: Tensor, entropy: Tensor, micro: Batch, loss: float) -> None:
@@ -34,7 +35,7 @@ class Tally:
         }.items():
             self.sums[name] += float(value)
         self.loss += loss
-        self.gap_max = max(self.gap_max, float(gap.max()))
+        self.gaps.append(gap[mask > 0].cpu())
 
     def step(self, norm: float) -> None:
         """The step of all micro-batches since the last one: taken, if its norm is finite."""
@@ -48,11 +49,13 @@ class Tally:
     def metrics(self) -> dict[str, float]:
         """Means over the tokens, and over the steps that were taken."""
         s, tokens, steps = self.sums, max(self.sums["tokens"], 1), max(self.sums["steps"], 1)
+        gaps = torch.cat([*self.gaps, torch.zeros(1)]).sort().values
         return {
             "loss": s["loss"] / steps,
             "entropy": s["entropy"] / tokens,
             "gap/mean": s["gap"] / tokens,
-            "gap/max": self.gap_max,
+            "gap/p99": float(gaps[math.ceil(0.99 * len(gaps)) - 1]),
+            "gap/max": float(gaps[-1]),
             "gap/ess": s["weight"] ** 2 / max(s["weight2"], 1e-30) / tokens,
             "ratio/moved": s["moved"] / tokens,
             "grad_norm": s["norm"] / steps,

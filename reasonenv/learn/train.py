@@ -155,7 +155,7 @@ def fit(
             )
         agent.load_state_dict(tensors)
         at = Progress(**state["progress"])
-    sampler.sync(at.iteration)
+    synced = sampler.sync(at.iteration)
     plan = agent.plan(Budget(at.iteration, iterations))
     each = (len(mdp.task.problems) if plan.problems is None else plan.problems) * plan.samples
     unit = "rollouts" if plan.source == "policy" else "demonstrations"
@@ -165,7 +165,7 @@ def fit(
     started, next_save = time.monotonic() - at.seconds, 0.0
     try:
         if at.iteration == 0:
-            log.row({**vars(at), **(evaluate(0).metrics if evaluate else {})})
+            log.row({**vars(at), **synced, **(evaluate(0).metrics if evaluate else {})})
         while at.iteration < iterations:
             budget = Budget(at.iteration, iterations)
             plan = agent.plan(budget)
@@ -186,7 +186,7 @@ def fit(
             updates, refused = int(learned.pop("updates")), int(learned.get("updates/refused", 0))
             at.updates += updates
             at.refused = 0 if updates else at.refused + refused
-            sampler.sync(at.iteration)
+            synced = sampler.sync(at.iteration)
             due = at.iteration % eval_every == 0 or at.iteration == iterations
             log.doing("evaluating" if due else "")
             evaluated = evaluate(at.iteration) if evaluate and due else Evaluation({}, [])
@@ -196,6 +196,7 @@ def fit(
                 **found,
                 "tokens_per_second": fresh / max(sampling_seconds, 1e-9),
                 **learned,
+                **synced,
                 **evaluated.metrics,
             }
             log.row(row)

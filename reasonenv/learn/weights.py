@@ -7,7 +7,10 @@ in no denominator.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
+
+from reasonenv.errors import UserError
 
 
 def token_mean(mask: Tensor) -> Tensor:
@@ -36,3 +39,18 @@ def prompt_mean(mask: Tensor, group: Tensor) -> Tensor:
     tokens = (same @ mask.sum(dim=1))[:, None]  # [B, 1], of the row's group
     problems = len(set(group[mask.sum(dim=1) > 0].tolist()))
     return mask / tokens.clamp(min=1) / max(problems, 1)
+
+
+def truncated_importance(old_logp: Tensor, sampled_logp: Tensor, *, cap: float) -> Tensor:
+    """min(pi_old / mu, cap), constant: corrects for tokens that the sampler mu drew, not the trainer (TIS).  # [B, T]
+
+    It multiplies a surrogate anchored on `old_logp`, after its min or clip and before the weights (Yao et al., 2025,
+    "Your efficient RL framework secretly brings you off-policy RL training"; C = 2 there). Raises `UserError` where the
+    two are the same: a ratio against the sampler already holds this correction, and it would be counted twice.
+    """
+    if torch.equal(old_logp, sampled_logp):
+        raise UserError(
+            "truncated_importance got the sampler's log-probs as old_logp; a surrogate anchored on the sampler needs "
+            "no correction: drop it, or score the batch with the trainer first"
+        )
+    return (old_logp - sampled_logp).detach().exp().clamp(max=cap)

@@ -4,28 +4,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reasonenv.errors import unknown
+from reasonenv.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from reasonenv.policy.lm import Policy
     from reasonenv.sampling.sampler import Sampler
 
-SAMPLERS = ("hf", "torch")
+SAMPLERS = ("hf", "torch", "vllm")
 
 
-def make_sampler(name: str, policy: Policy) -> Sampler:
-    """The sampler called `name` over `policy`: `torch` (ours) or `hf` (`model.generate`, the slow reference).
+def check_sampler(name: str, address: str | None = None) -> None:
+    """Raises `UserError` for a sampler that does not exist or cannot run here; asked before a policy is loaded."""
+    if name not in SAMPLERS:
+        raise unknown("sampler", name, SAMPLERS)
+    if address is not None and name != "vllm":
+        raise UserError(f"address is {address!r} and sampler is {name}; only sampler=vllm can be at an address")
+    if name == "vllm" and address is None:
+        from reasonenv.sampling.vllm_engine import check_installed
 
-    It sets the goals of a policy that is conditioned on them.
+        check_installed()
+
+
+def make_sampler(name: str, policy: Policy, *, address: str | None = None) -> Sampler:
+    """The sampler called `name` over `policy`: `torch` (ours), `vllm`, or `hf` (`model.generate`, the slow reference).
+
+    It sets the goals of a policy that is conditioned on them. `address` is that of a served vLLM; without it `vllm`
+    starts an engine of its own.
     """
     from reasonenv.sampling.goal_sampler import GoalSampler
 
-    if name == "torch":
-        from reasonenv.sampling.torch_sampler import TorchSampler
+    check_sampler(name, address)
+    if name == "vllm":
+        from reasonenv.sampling.vllm_sampler import VLLMSampler
 
-        return GoalSampler(TorchSampler(policy), policy)
+        return GoalSampler(VLLMSampler(policy, address=address), policy)
     if name == "hf":
         from reasonenv.sampling.hf_sampler import HFSampler
 
         return GoalSampler(HFSampler(policy), policy)
-    raise unknown("sampler", name, SAMPLERS)
+    from reasonenv.sampling.torch_sampler import TorchSampler
+
+    return GoalSampler(TorchSampler(policy), policy)

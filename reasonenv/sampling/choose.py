@@ -12,27 +12,27 @@ def choose(logits: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor,
     """The tokens [R] at quantile `uniform` [R] of softmax(logits / temperature), and their log-probs [R] under it.
 
     `logits` [R, V] are float32. Inverse-CDF sampling: token v is drawn where P(< v) <= u < P(<= v), so the draw is a
-    pure function of its own row. Temperature 0 is the argmax, with its log-prob at temperature 1.
+    pure function of its own row. Temperature 0 is the argmax, with its log-prob at temperature 1. The memory of
+    `logits` is used up: on a CPU a fresh [R, V] costs more than the arithmetic on it.
     """
     rows, vocabulary = logits.shape
-    scaled = logits if temperature in (0, 1) else logits / temperature
-    top, best = scaled.max(-1, keepdim=True)  # [R, 1]
-    weights = (scaled - top).exp_()  # [R, V], unnormalised probabilities
+    if temperature == 0:
+        token = logits.argmax(-1)
+        return token, logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(-1)
+    if temperature != 1:
+        logits /= temperature
+    weights = logits.sub_(logits.amax(-1, keepdim=True)).exp_()  # [R, V], unnormalised probabilities
     spare = -vocabulary % BLOCK
     if spare:
         weights = torch.nn.functional.pad(weights, (0, spare))
     blocks = weights.view(rows, -1, BLOCK)
     mass = blocks.sum(-1).double()  # [R, V / BLOCK]
-    total = mass.sum(-1, keepdim=True)  # [R, 1]
-    if temperature == 0:
-        token = best[:, 0]
-    else:
-        block, rest = _quantile(mass, uniform.double()[:, None])
-        inside = blocks[torch.arange(rows, device=logits.device), block[:, 0]].double()  # [R, BLOCK]
-        within, _ = _quantile(inside, rest)
-        token = (block * BLOCK + within)[:, 0]
-    logp = (scaled.gather(1, token[:, None]) - top - total.log()).float()[:, 0]
-    return token, logp
+    block, rest = _quantile(mass, uniform.double()[:, None])
+    inside = blocks[torch.arange(rows, device=logits.device), block[:, 0]].double()  # [R, BLOCK]
+    within, _ = _quantile(inside, rest)
+    # A drawn token has mass, so its logarithm is finite.
+    logp = inside.gather(1, within).log() - mass.sum(-1, keepdim=True).log()
+    return (block * BLOCK + within)[:, 0], logp.float()[:, 0]
 
 
 def _quantile(mass: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:

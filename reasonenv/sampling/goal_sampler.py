@@ -43,9 +43,13 @@ class GoalSampler:
     def __init__(self, sampler: Sampler, policy: Policy) -> None:
         self.sampler, self.policy = sampler, policy
 
-    def sync(self, version: int) -> None:
+    def sync(self, version: int) -> dict[str, float]:
         """See `Sampler.sync`."""
-        self.sampler.sync(version)
+        return self.sampler.sync(version)
+
+    def close(self) -> None:
+        """See `Sampler.close`."""
+        self.sampler.close()
 
     def generate(
         self,

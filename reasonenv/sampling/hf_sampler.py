@@ -27,9 +27,13 @@ class HFSampler:
         self.policy = policy
         self.version = 0
 
-    def sync(self, version: int) -> None:
+    def sync(self, version: int) -> dict[str, float]:
         """The weights that are used are the policy's own; from now on they are called `version`."""
         self.version = version
+        return {}
+
+    def close(self) -> None:
+        """Nothing runs beside this process."""
 
     def generate(
         self,

@@ -140,10 +140,13 @@ def _pack(twin: PreTrainedModel) -> None:
 
 
 class Slots:
-    """A key-value cache of `rows` slots of `length` columns; slots 0 .. n - 1 are in use.
+    """A key-value cache of `rows` slots of up to `length` columns; slots 0 .. n - 1 are in use.
 
-    A row's tokens stand in columns 0, 1, ..., whatever its neighbours do.
+    A row's tokens stand in columns 0, 1, ..., whatever its neighbours do. There are `width` columns, a few more than
+    are in use: attention reads them all, because the matrix kernel would copy a cache of which it is shown a part.
     """
+
+    STEP = 64  # columns are added so many at a time
 
     def __init__(self, layers: int, rows: int, length: int) -> None:
         from transformers.cache_utils import Cache, CacheLayerMixin
@@ -151,14 +154,18 @@ class Slots:
         slots = self
 
         class SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers ships no types
-            """One layer's keys and values, [rows, Hkv, length, D]."""
+            """One layer's keys and values, [rows, Hkv, W, D]."""
 
             def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
                 # Zeros, because a masked column still takes part as 0 * value.
                 self.keys, self.values = (
-                    x.new_zeros(rows, x.shape[1], length, x.shape[3]) for x in (key_states, value_states)
+                    x.new_zeros(rows, x.shape[1], slots.width, x.shape[3]) for x in (key_states, value_states)
                 )
                 self.is_initialized = True
+
+            def widen(self) -> None:
+                more = (0, 0, 0, slots.width - self.keys.shape[2])
+                self.keys, self.values = (nn.functional.pad(x, more) for x in (self.keys, self.values))
 
             def update(
                 self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
@@ -166,7 +173,7 @@ class Slots:
                 n = slots.row.shape[0]
                 self.keys[slots.row, :, slots.position] = key_states[:, :, 0]
                 self.values[slots.row, :, slots.position] = value_states[:, :, 0]
-                return self.keys[:n, :, : slots.width], self.values[:n, :, : slots.width]
+                return self.keys[:n], self.values[:n]
 
             def get_seq_length(self) -> int:
                 return slots.width - 1
@@ -179,17 +186,26 @@ class Slots:
 
         self.cache: Cache = Cache(layers=[SlotLayer() for _ in range(layers)])
         self.row = self.position = torch.empty(0, dtype=torch.int64)
-        self.width = 0
+        self.length, self.width = length, 0
+
+    def reach(self, columns: int) -> None:
+        """Make room for at least so many columns."""
+        if columns > self.width:
+            self.width = min(-(-columns // self.STEP) * self.STEP, self.length)
+            for layer in self.cache.layers:
+                if layer.is_initialized:
+                    layer.widen()
 
     def aim(self, position: Tensor) -> Tensor:
         """Let the next forward write slot i's token to column `position[i]`; returns its mask [n, 1, 1, W]."""
         self.row, self.position = torch.arange(position.shape[0], device=position.device), position
-        self.width = int(position.max()) + 1
+        self.reach(int(position.max()) + 1)
         hidden = torch.arange(self.width, device=position.device) > position[:, None]
         return torch.zeros(hidden.shape, device=position.device).masked_fill_(hidden, -torch.inf)[:, None, None]
 
     def fill(self, slots: slice, prompt: Cache, index: int, length: int) -> None:
         """Put the first `length` columns of row `index` of a `prompt` cache into each of `slots`."""
+        self.reach(length)
         for mine, theirs in zip(self.cache.layers, prompt.layers, strict=True):
             if not mine.is_initialized:
                 mine.lazy_initialization(theirs.keys, theirs.values)

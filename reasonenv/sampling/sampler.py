@@ -42,6 +42,10 @@ class Sampler(Protocol):
         """
         ...
 
-    def sync(self, version: int) -> None:
-        """Take over the policy's weights as they are now, under this version number."""
+    def sync(self, version: int) -> dict[str, float]:
+        """Take over the policy's weights as they are now, under this version number. Returns figures for the log."""
+        ...
+
+    def close(self) -> None:
+        """Stop whatever runs beside this process. Nothing can be drawn any more."""
         ...

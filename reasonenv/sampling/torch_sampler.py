@@ -31,10 +31,14 @@ class TorchSampler:
         self.rows = rows
         self.sync(0)
 
-    def sync(self, version: int) -> None:
-        """Take over the policy's weights as they are now, under this version number."""
+    def sync(self, version: int) -> dict[str, float]:
+        """See `Sampler.sync`."""
         self.version = version
         self.model = replica(self.policy.model)
+        return {}
+
+    def close(self) -> None:
+        """Nothing runs beside this process."""
 
     @torch.inference_mode()
     def generate(

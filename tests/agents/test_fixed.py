@@ -15,8 +15,9 @@ from reasonenv.agents.random_tokens import RandomTokens
 from reasonenv.core import Completion, Trajectory
 from reasonenv.errors import UserError
 from reasonenv.evaluate.metrics import summarise
-from reasonenv.evaluate.run import describe_run, train
+from reasonenv.evaluate.run import describe_run
 from reasonenv.evaluate.samples import read_samples
+from reasonenv.evaluate.training import train
 from reasonenv.learn.fixed import Fixed, FixedConfig
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from reasonenv.learn.weights import constant, prompt_mean, sequence_mean, sequence_sum, token_mean
+from reasonenv.errors import UserError
+from reasonenv.learn.weights import (
+    constant,
+    prompt_mean,
+    sequence_mean,
+    sequence_sum,
+    token_mean,
+    truncated_importance,
+)
 
 
 def test_token_mean_gives_every_token_the_same_weight(example) -> None:
@@ -53,3 +62,19 @@ def test_an_empty_mask_weighs_nothing() -> None:
         prompt_mean(blank, torch.zeros(2)),
     ):
         assert found.tolist() == blank.tolist()
+
+
+def test_truncated_importance_turns_the_samplers_mean_into_the_trainers() -> None:
+    # mu = (1/2, 1/2), pi = (3/4, 1/4): weights 3/2 and 1/2, so E_mu[w f] = E_pi[f]; a cap of 1.2 cuts the first alone
+    mu = torch.tensor([[0.5, 0.5]]).log()
+    pi = torch.tensor([[0.75, 0.25]]).log().requires_grad_()
+    found = truncated_importance(pi, mu, cap=2.0)
+    assert torch.allclose(found, torch.tensor([[1.5, 0.5]]))
+    assert not found.requires_grad
+    assert torch.allclose(truncated_importance(pi, mu, cap=1.2), torch.tensor([[1.2, 0.5]]))
+
+
+def test_truncated_importance_is_refused_where_the_anchor_is_the_sampler() -> None:
+    mu = torch.tensor([[-0.7, -0.7]])
+    with pytest.raises(UserError, match="anchored on the sampler needs no correction"):
+        truncated_importance(mu.clone(), mu, cap=2.0)

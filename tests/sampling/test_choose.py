@@ -13,7 +13,7 @@ def test_frequencies_are_the_softmax_probabilities() -> None:
     logits = torch.randn(600, generator=draw)
     count, temperature = 60_000, 1.5
     uniform = torch.from_numpy(np.random.default_rng(0).random(count))
-    chosen = torch.cat([choose(logits.expand(len(u), -1), u, temperature)[0] for u in uniform.split(5000)])
+    chosen = torch.cat([choose(logits.repeat(len(u), 1), u, temperature)[0] for u in uniform.split(5000)])
     expected = (logits.double() / temperature).softmax(0) * count
     assert expected.min() > 5
     assert chisquare(torch.bincount(chosen, minlength=600).numpy(), expected.numpy()).pvalue > 0.01
@@ -23,7 +23,7 @@ def test_each_quantile_finds_its_token_and_impossible_tokens_are_never_drawn() -
     # probabilities 0, 1/4, 0, 1/2, 1/4, 0: the cumulative sum steps at 0, 1/4, 3/4, 1
     logits = torch.tensor([0, 0.25, 0, 0.5, 0.25, 0]).log()
     uniform = torch.tensor([0.0, 0.2, 0.25, 0.74, 0.75, 1 - 2**-53], dtype=torch.float64)
-    token, logp = choose(logits.expand(6, -1), uniform, 1.0)
+    token, logp = choose(logits.repeat(6, 1), uniform, 1.0)
     assert token.tolist() == [1, 1, 3, 3, 4, 4]
     torch.testing.assert_close(logp.exp(), torch.tensor([0.25, 0.25, 0.5, 0.5, 0.25, 0.25]))
 
@@ -32,10 +32,10 @@ def test_log_probs_are_of_the_distribution_sampled_and_greedy_reports_temperatur
     logits = torch.randn(4, 1000, generator=torch.Generator().manual_seed(1))
     uniform = torch.tensor([0.1, 0.5, 0.7, 0.99], dtype=torch.float64)
     for temperature in (0.3, 1.0, 2.0):
-        token, logp = choose(logits, uniform, temperature)
+        token, logp = choose(logits.clone(), uniform, temperature)
         want = (logits.double() / temperature).log_softmax(-1).gather(1, token[:, None])[:, 0]
         torch.testing.assert_close(logp.double(), want, rtol=0, atol=1e-5)
-    token, logp = choose(logits, uniform, 0)
+    token, logp = choose(logits.clone(), uniform, 0)
     assert token.tolist() == logits.argmax(-1).tolist()
     want = logits.double().log_softmax(-1).max(-1).values
     torch.testing.assert_close(logp.double(), want, rtol=0, atol=1e-5)

@@ -1,0 +1,85 @@
+"""Figures of one policy on held-out problems, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from reasonenv.errors import UserError
+from reasonenv.evaluate.evaluation import contrary, evaluate
+from reasonenv.evaluate.metrics import summarise
+from reasonenv.evaluate.run import check_writable, environment_keys
+from reasonenv.evaluate.samples import write_samples
+from reasonenv.evaluate.stats import Estimate
+from reasonenv.mdp.make import make_mdp
+from reasonenv.policy.pretrained import load_policy
+from reasonenv.policy.scorer import load_scorer, scorer_folder
+from reasonenv.registry import parse_env_id
+from reasonenv.sampling import check_sampler, make_sampler
+
+
+def assess(
+    policy_name: str,
+    env: str,
+    keys: Mapping[str, Any],
+    *,
+    samples: int,
+    problems: int,
+    temperature: float = 1.0,
+    seed: int = 0,
+    sampler: str = "torch",
+    device: str = "cpu",
+    dtype: str | None = None,
+    orm: str | None = None,
+    out: Path | None = None,
+    quiet: bool = False,
+) -> Mapping[str, Estimate]:
+    """maj@1 and, with `samples` answers a problem, avg@k, maj@k and pass@k on `problems` of the test split.
+
+    With the folder of a reward model also rerank@k and weighted@k; for a policy that is asked for a goal, maj@1 when it
+    is asked for the contrary.
+    """
+    for name, value, least in (("samples", samples, 0), ("problems", problems, 1)):
+        if value < least:
+            raise UserError(f"--{name} is {value}; it must be at least {least}")
+    if not temperature >= 0:
+        raise UserError(f"--temperature is {temperature}; it must be 0 (greedy) or more")
+    if orm is not None:
+        if samples < 2:
+            raise UserError(f"--samples is {samples}; --orm ranks sampled answers, give at least 2")
+        scorer_folder(orm)
+    if out is not None:
+        check_writable(out)
+    check_sampler(sampler)
+    task, _ = parse_env_id(env)
+    settings = {"split": "test", **environment_keys(task, keys)}
+    make_mdp(task, **settings)  # refuses bad settings and missing data before the policy is loaded
+    policy = load_policy(policy_name, seed=seed, device=device, dtype=dtype)
+    scorer = None if orm is None else load_scorer(orm, policy)
+    mdp = make_mdp(task, tokenizer=policy.tokenizer, **settings)
+    mdp.fits(policy.context, name=policy_name)
+    chosen = range(min(problems, len(mdp.task.problems)))
+    asked = 1 + samples + (policy.goals is not None)
+    with (
+        closing(make_sampler(sampler, policy)) as source,
+        tqdm(total=len(chosen) * asked, unit=" answers", dynamic_ncols=True, disable=quiet) as bar,
+    ):
+
+        def count(finished: int) -> None:
+            bar.update(finished)
+
+        ask = partial(evaluate, source, mdp, chosen, seed=seed, progress=count)
+        found = ask(samples=1, temperature=0.0)
+        found += ask(samples=samples, temperature=temperature, scorer=scorer) if samples else []
+        worse = contrary(policy, partial(ask, samples=1, temperature=0.0))
+    if out is not None:
+        write_samples(out, found)
+    summary = dict(summarise(found, [samples] if samples else []))
+    if worse and policy.goals is not None:
+        summary[f"maj@1 {policy.goals.contrary}"] = summarise(worse, [])["maj@1"]
+    return summary

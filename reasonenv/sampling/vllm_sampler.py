@@ -1,0 +1,139 @@
+"""vLLM as a sampler. See `vllm_engine` for the engine itself.
+
+A sample depends on its own prompt and seed, and on its neighbours only by float rounding. The folder of weights that
+the engine reloads after each update also starts a new one when it has died.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from reasonenv.core import Batch, Completion, IntArray
+from reasonenv.errors import UserError
+from reasonenv.policy.lm import Policy
+from reasonenv.sampling.limits import check_prompts
+from reasonenv.sampling.sampler import Sampling
+from reasonenv.sampling.vllm_engine import Engine, EngineDied, Local, Served
+from reasonenv.seeding import derive_seed
+
+DEATHS = 3  # of the engine during one `generate`, after which something is wrong that a restart will not mend
+CANARY_TEMPERATURE = 0.8  # not 1, where raw log-probs and those of the distribution sampled are the same
+MAX_CANARY_GAP = 0.2  # mean |log-prob of engine - of trainer| in nats, far above bfloat16 noise
+
+
+class VLLMSampler:
+    """Samples of `policy` with vLLM, as a `Sampler`; `address` is that of a served engine, else one is started here.
+
+    A dead engine is started again with the weights of the last `sync`, and only what it had not answered is drawn
+    again. `head_dtype` "model" takes the head of an own engine in the policy's dtype: faster, further from the trainer.
+    Raises `UserError` if vLLM is missing, of a version outside `WINDOW`, or disagrees with the trainer.
+    """
+
+    def __init__(self, policy: Policy, *, address: str | None = None, head_dtype: str = "float32") -> None:
+        self.policy = policy
+        self.engine: Engine = Served(address) if address else Local(policy, head_dtype)
+        memory = Path("/dev/shm")
+        self._root = tempfile.TemporaryDirectory(prefix="reasonenv-", dir=memory if memory.is_dir() else None)
+        self.folder = Path(self._root.name) / "policy"
+        policy.save(self.folder)
+        self.version = 0
+        self.engine.start(self.folder)
+
+    def sync(self, version: int) -> dict[str, float]:
+        """See `Sampler.sync`. Returns how far the engine's log-probs of a few samples are from the trainer's."""
+        self.policy.save(self.folder)
+        self.version = version
+        try:
+            self.engine.load(self.folder)
+        except EngineDied:
+            self._restart()
+        return self._canary()
+
+    def close(self) -> None:
+        """See `Sampler.close`."""
+        self.engine.close()
+        self._root.cleanup()
+
+    def generate(
+        self,
+        prompts: Sequence[IntArray],
+        seeds: Sequence[Sequence[int]],
+        sampling: Sampling,
+        progress: Callable[[int], None] = lambda finished: None,
+    ) -> list[list[Completion]]:
+        """See `Sampler.generate`."""
+        check_prompts(prompts, seeds, sampling, self.policy.context)
+        if 0 < sampling.temperature < 0.01:
+            raise UserError(f"temperature is {sampling.temperature}; vLLM takes 0 (greedy) or at least 0.01")
+        eos = self.policy.tokenizer.eos_id
+        jobs = dict(enumerate((prompt, seed) for prompt, row in zip(prompts, seeds, strict=True) for seed in row))
+        done: dict[int, Completion] = {}
+        deaths = 0
+        while missing := {n: job for n, job in jobs.items() if n not in done}:
+            try:
+                for n, tokens, logps in self.engine.sample(missing, sampling, eos):
+                    done[n] = Completion(
+                        tokens=np.array(tokens, dtype=np.int64),
+                        logprobs=np.array(logps, dtype=np.float32),
+                        stop="eos" if tokens[-1] == eos else "length",
+                        version=self.version,
+                        seed=jobs[n][1],
+                    )
+                    progress(1)
+            except EngineDied as error:
+                deaths += 1
+                if deaths == DEATHS:
+                    raise UserError(
+                        f"the vLLM engine died {DEATHS} times in one batch of samples ({error.__cause__}); see its "
+                        "messages above; use fewer samples an iteration, a smaller max_tokens or sampler=torch"
+                    ) from error
+                self._restart()
+        completions = iter([done[n] for n in jobs])
+        return [[next(completions) for _ in row] for row in seeds]
+
+    def _restart(self) -> None:
+        """A new engine, with the weights that the dead one had."""
+        self.engine.close()
+        self.engine.start(self.folder)
+
+    def _canary(self) -> dict[str, float]:
+        """The mean and largest gap on samples just drawn; raises `UserError` above `MAX_CANARY_GAP`."""
+        prompt = np.array(self.policy.tokenizer.encode("7 + 5 = 12. 8 + 6 ="), dtype=np.int64)
+        seeds, sampling = [derive_seed("canary", n) for n in range(4)], Sampling(8, CANARY_TEMPERATURE)
+        ((*drawn,),) = self.generate([prompt], [seeds], sampling)
+        width = max(len(c.tokens) for c in drawn)
+        tokens = torch.full((len(drawn), len(prompt) + width), self.policy.tokenizer.eos_id)  # [B, L]
+        tokens[:, : len(prompt)] = torch.from_numpy(prompt)
+        sampled, mask = torch.zeros(2, len(drawn), width)  # [B, T]
+        for row, c in enumerate(drawn):
+            tokens[row, len(prompt) : len(prompt) + len(c.tokens)] = torch.from_numpy(c.tokens)
+            sampled[row, : len(c.tokens)] = torch.from_numpy(c.logprobs)
+            mask[row, : len(c.tokens)] = 1
+        batch = Batch(
+            tokens=tokens,
+            prompt_length=torch.full((len(drawn),), len(prompt)),
+            length=mask.sum(dim=1).long(),
+            mask=mask,
+            sampled_logp=sampled,
+            old_logp=sampled,
+            rewards=torch.zeros_like(sampled),
+            discount=torch.ones_like(sampled),
+            group=torch.zeros(len(drawn), dtype=torch.int64),
+            version=torch.full((len(drawn),), self.version),
+        )
+        logp, _ = self.policy.score(batch, tokens_per_microbatch=tokens.numel(), temperature=CANARY_TEMPERATURE)
+        gap = ((logp - sampled).abs() * mask).double()
+        found = {"canary/gap": float(gap.sum() / mask.sum()), "canary/max": float(gap.max())}
+        if not found["canary/gap"] <= MAX_CANARY_GAP:  # nan is no agreement either
+            raise UserError(
+                f"after sync {self.version} vLLM and the trainer disagree by {found['canary/gap']:.3f} nats a token "
+                f"(limit {MAX_CANARY_GAP}): the engine has other weights, or returns log-probs of another "
+                "distribution; start a served engine with --logprobs-mode processed_logprobs and the same model "
+                "and dtype, or use sampler=torch"
+            )
+        return found

