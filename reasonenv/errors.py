@@ -10,6 +10,10 @@ class UserError(ValueError):
     """Bad input that only the user can mend. The command line prints its message alone and exits with code 2."""
 
 
+class UnknownArgument(UserError, TypeError):
+    """A keyword argument that nothing takes. A `TypeError` as Python's own, which some callers catch and mend."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a `name` that is not one of `known`: names it, suggests the nearest, else lists all."""
     options = sorted(known)

@@ -17,7 +17,7 @@ from typing import Any
 
 import gymnasium
 
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UnknownArgument, UserError, unknown
 from reasonenv.generators import NAMES
 from reasonenv.tasks import Task
 
@@ -188,8 +188,9 @@ def make_task(name: str | Callable[..., Task], **knobs: Any) -> Task:
     """
     for knob in knobs:
         if knob not in task_keys(name):
-            process = ("tokenizer", "reward", "max_tokens", "prompt", "stochastic")
-            raise unknown(f"key of {name}", knob, [*task_keys(name), *process])
+            known = [*task_keys(name), "tokenizer", "reward", "max_tokens", "prompt", "stochastic"]
+            error = unknown(f"key of {name}", knob, known)
+            raise UnknownArgument(f"unexpected keyword argument {knob!r}: {error}")  # TorchRL looks for these words
     return _factory(name)(**knobs)
 
 

@@ -1,15 +1,64 @@
-"""Chat templates: what may be written in them over several turns, and why not."""
-
-from __future__ import annotations
+"""Text and token ids: the fast way is the library's, vocabularies say what they lack, and templates keep turns."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer as RustTokenizer
+from tokenizers import decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from reasonenv.core import Problem
 from reasonenv.errors import UserError
 from reasonenv.tasks import Task, render_prompt
-from reasonenv.tokenizer import Tokenizer, byte_tokenizer
+from reasonenv.tokenizer import EOS, Tokenizer, byte_tokenizer, char_tokenizer
 from reasonenv.verify.grade import verify_math
 
+
+def merging_tokenizer() -> Tokenizer:
+    """Byte-level, with a merged token, half a character as a token, and a special token that holds a space."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocab = {c: i for i, c in enumerate([*alphabet, "ab", "Ġa"])}
+    backend = RustTokenizer(models.BPE(vocab=vocab, merges=[("a", "b"), ("Ġ", "a")]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = decoders.ByteLevel()
+    special = {"additional_special_tokens": ["<|a é|>"]}
+    return Tokenizer(PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=EOS, pad_token=EOS, **special))
+
+
+TOKENIZERS = [byte_tokenizer(), merging_tokenizer()]
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=["bytes", "merges"])
+@settings(deadline=None)
+@given(data=st.data())
+def test_joined_bytes_are_what_the_library_decodes(tokenizer: Tokenizer, data: st.DataObject) -> None:
+    # any ids: broken UTF-8, halves of characters and special tokens among them
+    ids = data.draw(st.lists(st.integers(0, tokenizer.vocab_size - 1), max_size=30))
+    assert tokenizer._bytes is not None
+    library = tokenizer.hf.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    assert tokenizer.decode(ids) == library
+
+
+@settings(deadline=None)
+@given(text=st.text("ab \n#1", max_size=20))
+def test_characters_are_tokens(text: str) -> None:
+    tokenizer = char_tokenizer("ab \n#1")
+    ids = tokenizer.encode(f"{text}{EOS}")
+    assert len(ids) == len(text) + 1
+    assert ids[-1] == tokenizer.eos_id == tokenizer.vocab_size - 1 == 6
+    assert tokenizer.decode(ids) == f"{text}{EOS}"
+    assert sorted(i for i in range(7) if tokenizer.ends_step[i]) == [3]
+
+
+def test_what_the_alphabet_lacks_is_named() -> None:
+    with pytest.raises(UserError, match="lacks 'xé' of 'axé'"):
+        char_tokenizer("ab").encode("axé")
+    for alphabet in ("", "aa"):
+        with pytest.raises(UserError, match="each once"):
+            char_tokenizer(alphabet)
+
+
+# Chat templates: what may be written in them over several turns, and why not.
 OPENS = "{% if add_generation_prompt %}<a>{% endif %}"
 STABLE = "{% for m in messages %}<{{ m.role[0] }}>{{ m.content }}<e>{% endfor %}" + OPENS
 # Writes how many turns there are before the first of them.

@@ -84,7 +84,7 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
                 raise unknown("reset option", key, ("problem", "prefix", "noise"))
         index = options.get("problem")
         if index is None:
-            index = int(self.np_random.integers(len(self.mdp.task.problems)))
+            index = int(self.np_random.integers(len(self.mdp.problems)))
         noise = options.get("noise")
         if noise is None:
             noise = 0 if self.mdp.dynamics is None else int(self.np_random.integers(2**62))
@@ -110,13 +110,30 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
             info |= {"verdict": outcome.verdict, "is_success": outcome.verdict.correct}
         return self._observation(), reward, terminated, truncated, info
 
+    @property
+    def state(self) -> State:
+        """Where the process is."""
+        return self._state
+
     def render(self) -> str:
-        """The question, then what each action wrote and earned."""
-        lines, start = [self.mdp.problem(self._state).question], 0
+        """The question, the response line by line with the rewards that fell on each, and how it ended."""
+        tokens, ends_step = self._state.tokens, self.mdp.tokenizer.ends_step
+        rewards = dict.fromkeys((i for i, t in enumerate(tokens, start=1) if ends_step[t]), 0.0)  # by end of line
+        rewards |= {len(tokens): 0.0} if tokens else {}
         for end, reward in self._earned:
-            text = self.mdp.tokenizer.decode(self._state.tokens[start:end])
-            lines.append(f"{reward:+.3f}  {text!r}")
+            line = min((e for e in rewards if e >= end), default=0)
+            if line:
+                rewards[line] += reward
+        lines, start = [self.mdp.problem(self._state).question], 0
+        for end, reward in rewards.items():
+            text = self.mdp.tokenizer.decode(tokens[start:end]).removesuffix("\n")
+            shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)  # nothing that moves the cursor
+            lines.append(f"{f'{reward:+.3f}' if reward else '':>7} | {shown}")
             start = end
+        verdict = self.mdp.verdict(self._state)
+        if verdict is not None:
+            how = "terminated" if self.mdp.terminated(self._state) else "truncated"
+            lines.append(f"{how}, {verdict.reason}: found {verdict.extracted!r}, gold {verdict.gold!r}")
         return "\n".join(lines)
 
     def _observation(self) -> Observation:
@@ -138,13 +155,15 @@ def replay(trajectory: Trajectory, env: gymnasium.Env[Any, Any]) -> None:
 
     `env` is any environment of the same task, tokenizer, reward and dynamics (wrapped or not). The policy's tokens are
     the actions; the environment must write its own again. Raises `AssertionError` that names the token at which
-    tokens, reward, flags or verdict part.
+    tokens, reward, flags or verdict part. An episode that began after a prefix holds it at the end of its prompt.
     """
     base = env.unwrapped
     if not isinstance(base, ReasoningEnv):
         raise UserError(f"replay needs a ReasoningEnv, not {type(base).__name__}")
-    ids = [p.id for p in base.mdp.task.problems]
-    env.reset(options={"problem": ids.index(trajectory.problem.id), "noise": trajectory.noise})
+    ids = [p.id for p in base.mdp.problems]
+    index = ids.index(trajectory.problem.id)
+    prefix = base.mdp.prefix(index, trajectory.prompt, trajectory.noise)
+    env.reset(options={"problem": index, "prefix": prefix, "noise": trajectory.noise})
     size = len(trajectory.tokens)
     own = np.append(np.flatnonzero(trajectory.roles == Role.POLICY), size)  # where the policy acts, and the end
     stops = {

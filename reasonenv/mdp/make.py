@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reasonenv.errors import UserError
 from reasonenv.mdp.env import ReasoningEnv
 from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.mdp.rewards import Reward
 from reasonenv.mdp.vector import BatchedReasoningEnv
 from reasonenv.registry import make_task
 from reasonenv.tasks import Task
@@ -48,7 +49,7 @@ def make_mdp(
     task: str | Callable[..., Task],
     *,
     tokenizer: Tokenizer | PreTrainedTokenizerBase | str | None = None,
-    reward: str = "sparse",
+    reward: Reward = "sparse",
     max_tokens: int | None = None,
     prompt: str = "auto",
     stochastic: str | None = None,
@@ -76,8 +77,17 @@ def make_env(
 
 
 def make_vector_env(
-    task: str, granularity: str, *, num_envs: int = 1, group_size: int = 1, autoreset_mode: Any = None, **knobs: Any
+    task: str,
+    granularity: str,
+    *,
+    num_envs: int = 1,
+    group_size: int = 1,
+    autoreset_mode: Any = None,
+    copy: bool = True,
+    **knobs: Any,
 ) -> BatchedReasoningEnv:
     """Entry point of `gymnasium.make_vec(..., vectorization_mode="vector_entry_point")`."""
     mdp = make_mdp(task, **knobs)
-    return BatchedReasoningEnv(mdp, granularity, num_envs, group_size=group_size, autoreset_mode=autoreset_mode)
+    return BatchedReasoningEnv(
+        mdp, granularity, num_envs, group_size=group_size, autoreset_mode=autoreset_mode, copy=copy
+    )

@@ -14,6 +14,7 @@ A response is verified when it terminates. One that was cut off has given no ans
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,7 +24,7 @@ import numpy as np
 from reasonenv.core import Completion, IntArray, Problem, Reason, Role, Trajectory, Verdict
 from reasonenv.errors import UserError, unknown
 from reasonenv.mdp.dynamics import Reword, in_words, make_dynamics
-from reasonenv.mdp.rewards import REWARDS, Progress, Reward
+from reasonenv.mdp.rewards import AT_END, Progress, Reward, reward_terms
 from reasonenv.tasks import PROMPTS, Task, reference_solution, render_prompt
 from reasonenv.tokenizer import Tokenizer
 
@@ -52,7 +53,7 @@ class Outcome:
 class ReasoningMDP:
     """A task seen through a tokenizer, with a reward and a token budget.
 
-    `reward` is one of `REWARDS`; `max_tokens` counts the response with its EOS and is at least 2, because an episode
+    `reward` is as in `rewards.py`; `max_tokens` counts the response with its EOS and is at least 2, because an episode
     whose first token is its last leaves nothing to decide. `stochastic` names the environment's own dynamics and their
     strength, as in "sticky:0.1"; see `DYNAMICS`. Raises `UserError` for a bad argument.
     """
@@ -62,20 +63,18 @@ class ReasoningMDP:
         task: Task,
         tokenizer: Tokenizer,
         *,
-        reward: str = "sparse",
+        reward: Reward = "sparse",
         max_tokens: int | None = None,
         prompt: str = "auto",
         stochastic: str | None = None,
     ) -> None:
-        if reward not in REWARDS:
-            raise unknown("reward", reward, REWARDS)
         if prompt not in PROMPTS:
             raise unknown("prompt", prompt, PROMPTS)
         self.task = task
         self.tokenizer = tokenizer
         self.prompt_style = prompt
-        self.reward_name = reward
-        self._reward: Reward = REWARDS[reward]
+        self._terms = reward_terms(reward)
+        self.pays_steps = any(term not in AT_END for term in self._terms.values())
         self.dynamics = None if stochastic is None else make_dynamics(self, stochastic)
         own = task.max_tokens if self.dynamics is None else self.dynamics.budget(task.max_tokens)
         self.max_tokens = own if max_tokens is None else max_tokens
@@ -83,14 +82,19 @@ class ReasoningMDP:
             raise UserError(f"max_tokens is {self.max_tokens}; a response needs at least 2 (one token and EOS)")
 
     @cached_property
+    def problems(self) -> list[Problem]:
+        """The problems of the task, each made once.  # N"""
+        return list(self.task.problems)
+
+    @cached_property
     def prompts(self) -> list[IntArray]:
         """The prompt of every problem, in ids.  # N arrays [P]"""
-        return self._asked(self.task.problems)
+        return self._asked(self.problems)
 
     @cached_property
     def _reworded(self) -> list[IntArray]:
         """The prompt of every problem, asked in words.  # N arrays [P]"""
-        return self._asked([replace(p, question=in_words(p.question)) for p in self.task.problems])
+        return self._asked([replace(p, question=in_words(p.question)) for p in self.problems])
 
     def _asked(self, problems: Sequence[Problem]) -> list[IntArray]:
         texts = [render_prompt(self.task, p, self.tokenizer, self.prompt_style) for p in problems]
@@ -123,10 +127,8 @@ class ReasoningMDP:
 
         `prefix` holds the policy's tokens; the environment writes its own between them.
         """
-        if not 0 <= index < len(self.task.problems):
-            raise UserError(
-                f"problem is {index}; {self.task.name} {self.task.split} has 0 to {len(self.task.problems) - 1}"
-            )
+        if not 0 <= index < len(self.problems):
+            raise UserError(f"problem is {index}; {self.task.name} {self.task.split} has 0 to {len(self.problems) - 1}")
         state, own = State(index, noise=noise), tuple(int(t) for t in prefix)
         legal = all(0 <= t < self.tokenizer.vocab_size and t != self.tokenizer.eos_id for t in own)
         if legal and self.dynamics is None:
@@ -141,6 +143,17 @@ class ReasoningMDP:
                 f"({self.max_tokens}), hold no EOS, and its ids must lie in 0 to {self.tokenizer.vocab_size - 1}"
             )
         return state
+
+    def prefix(self, index: int, sequence: IntArray, noise: int = 0) -> list[int]:
+        """The policy's tokens in a `sequence` [L'] of prompt and response: `initial` takes them as its prefix."""
+        state, own = self.initial(index, noise=noise), list[int]()
+        written: list[int] = sequence[len(self.prompt(state)) :].tolist()
+        if self.dynamics is None:
+            return written
+        while len(state.tokens) < len(written):
+            own.append(written[len(state.tokens)])
+            state = self.transition(state, own[-1])
+        return own
 
     def transition(self, state: State, token: int) -> State:
         """The next state in which it is the policy's turn, or the last one."""
@@ -199,7 +212,7 @@ class ReasoningMDP:
 
     def problem(self, state: State) -> Problem:
         """The problem that is being solved."""
-        return self.task.problems[state.index]
+        return self.problems[state.index]
 
     def verdict(self, state: State) -> Verdict | None:
         """None until the episode is over. A truncated response is `no_answer`; a terminated one is verified."""
@@ -215,25 +228,46 @@ class ReasoningMDP:
         return any(map(self.tokenizer.ends_step.__getitem__, fresh)) or self.over(after)
 
     def reward(self, before: State, after: State, verdict: Verdict | None) -> dict[str, float]:
-        """The named terms of R(before, after); their sum is the reward. `verdict` is `self.verdict(after)`."""
+        """The named terms of R(before, after); their sum is the reward. `verdict` is `self.verdict(after)`.
+
+        Raises `UserError` for a term that is no finite number.
+        """
         if not self.is_event(before, after):
             return {}
-        problem = self.problem(after)
-        return self._reward(problem, self._progress(before, None), self._progress(after, verdict))
+        problem, old, new = self.problem(after), self._progress(before, None), self._progress(after, verdict)
+        terms = {name: float(term(problem, old, new)) for name, term in self._terms.items()}
+        for name, value in terms.items():
+            if not math.isfinite(value):
+                raise UserError(f"reward term {name!r} is {value} on {problem.id}; it must return a finite number")
+        return terms
 
     def _progress(self, state: State, verdict: Verdict | None) -> Progress:
-        return Progress(self.answer(state), verdict, over=self.over(state))
+        return Progress(lambda: self.answer(state), len(state.tokens), self.max_tokens, verdict, self.over(state))
 
     def take(self, state: State, tokens: Sequence[int]) -> Outcome:
         """Several tokens in a row, as far as `path` follows them: their sum of rewards, by name."""
         terms: dict[str, float] = {}
-        verdict, taken = None, 0
-        for after in self.path(state, tokens):
-            before, state, taken = state, after, taken + 1
-            verdict = self.verdict(state)
-            for name, value in self.reward(before, state, verdict).items():
+        verdict, start, taken = None, len(state.tokens), 0
+        for before, after in self._moves(state, tokens):
+            state, verdict, taken = after, self.verdict(after), len(before.tokens) + 1 - start
+            for name, value in self.reward(before, after, verdict).items():
                 terms[name] = terms.get(name, 0.0) + value
+            if verdict is not None or len(after.tokens) > start + taken:
+                break
         return Outcome(state, terms, verdict, taken)
+
+    def _moves(self, state: State, tokens: Sequence[int]) -> Iterator[tuple[State, State]]:
+        """(before, after) of each of the policy's `tokens` that may earn something, and of the last one."""
+        if self.dynamics is None:  # every state is a slice of the tokens, so only those that may earn are made
+            whole, start = (*state.tokens, *map(int, tokens)), len(state.tokens)
+            inner = np.flatnonzero(self.tokenizer.ends_step[list(tokens[:-1])]).tolist() if self.pays_steps else []
+            for end in [*inner, len(tokens) - 1] if len(tokens) else []:
+                cut = start + end
+                yield State(state.index, whole[:cut], state.noise), State(state.index, whole[: cut + 1], state.noise)
+            return
+        for token in tokens:
+            before, state = state, self.transition(state, token)
+            yield before, state
 
     # Whole episodes ---------------------------------------------------------------------------------------------
 
@@ -245,7 +279,7 @@ class ReasoningMDP:
         chosen, verdict = completion.tokens, None
         state = start = self.initial(index, noise=noise)
         earned: dict[int, float] = {}
-        for before, state in self._events(start, chosen):
+        for before, state in self._moves(start, chosen.tolist()):
             verdict = self.verdict(state)
             earned[len(before.tokens)] = sum(self.reward(before, state, verdict).values())
         if verdict is None:
@@ -273,26 +307,12 @@ class ReasoningMDP:
             noise=noise,
         )
 
-    def _events(self, state: State, tokens: IntArray) -> Iterator[tuple[State, State]]:
-        """(before, after) of each of the policy's `tokens` that is an event, and of the last one."""
-        if self.dynamics is None:  # every state is a slice of the tokens, so only those at events are made
-            whole, ends = tuple(tokens.tolist()), np.flatnonzero(self.tokenizer.ends_step[tokens]).tolist()
-            if ends[-1:] != [len(whole) - 1]:
-                ends.append(len(whole) - 1)
-            for end in ends:
-                yield State(state.index, whole[:end]), State(state.index, whole[: end + 1])
-            return
-        for at, token in enumerate(tokens.tolist()):
-            before, state = state, self.transition(state, token)
-            if self.is_event(before, state) or at == len(tokens) - 1:
-                yield before, state
-
     def demonstration(self, index: int) -> Trajectory:
         """The reference solution as an episode: what supervised agents imitate. The environment writes nothing in it.
 
         Raises `UserError` where it does not fit the budget; cutting it would teach a solution without an answer.
         """
-        problem = self.task.problems[index]
+        problem = self.problems[index]
         ids = [*self.tokenizer.encode(reference_solution(problem)), self.tokenizer.eos_id]
         if len(ids) > self.max_tokens:
             raise UserError(

@@ -1,36 +1,57 @@
-"""Rewards as functions of (state, next state). Each returns named terms, so a log can say what a return was made of.
+"""Rewards as functions of (state, next state), so that environments and trainers pay the same.
 
-All of them fall on events alone: the token that ends a step, and the one that ends the episode.
+A reward is one or more named terms, whose values are told apart in `info["reward_terms"]`. Names are joined by `+`
+("dense+format"), callables stand in a list (`["sparse", my_process_reward]`), and a term named twice is paid once.
+All terms fall on events alone: the token that ends a step, and the one that ends the episode. What depends on the
+policy too, such as a KL penalty, is no function of the states: see `wrappers.KLPenalty`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 
-from reasonenv.core import Problem, Verdict
-from reasonenv.verify.extract import step_value
+from reasonenv.core import Problem, Reason, Verdict
+from reasonenv.errors import UserError, unknown
+from reasonenv.verify.extract import find_answer, step_value
 
 STEP_SHARE = 0.5  # alpha: what all reference steps together are worth; the terminal reward is 1
+FORMAT_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a reward may see of a state: its text, whether it is an end, and the verdict if so."""
+    """What a reward may see of a state: its text, its size, whether it is an end, and the verdict if so."""
 
-    text: str
+    read: Callable[[], str] = field(repr=False)  # most terms never look at the text
+    length: int  # response tokens
+    budget: int  # max_tokens
     verdict: Verdict | None
     over: bool
 
+    @cached_property
+    def text(self) -> str:
+        """The response so far, without its EOS."""
+        return self.read()
 
-Reward = Callable[[Problem, Progress, Progress], dict[str, float]]
+
+Term = Callable[[Problem, Progress, Progress], float]
 
 
-def sparse(problem: Problem, before: Progress, after: Progress) -> dict[str, float]:
+def correct(problem: Problem, before: Progress, after: Progress) -> float:
     """1 for a response that ends with the correct answer, else 0 (2403.04642, sparse)."""
-    return {"correct": float(after.verdict is not None and after.verdict.correct)}
+    return float(after.verdict is not None and after.verdict.correct)
+
+
+def _values(problem: Problem, state: Progress) -> tuple[list[Fraction], list[Fraction]]:
+    """The values of the reference steps, and those at the ends of the completed steps of the response."""
+    lines = state.text.split("\n")
+    completed = lines if state.over else lines[:-1]
+    reference, given = ([v for v in map(step_value, s) if v is not None] for s in (problem.steps, completed))
+    return reference, given
 
 
 def matched_share(problem: Problem, state: Progress) -> float:
@@ -39,32 +60,90 @@ def matched_share(problem: Problem, state: Progress) -> float:
     Values are matched as a multiset and in any order: a value repeated is not matched twice. Without reference steps it
     is 0.
     """
-    reference = Counter(v for v in map(step_value, problem.steps) if v is not None)
-    if not reference:
-        return 0.0
-    lines = state.text.split("\n")
-    completed = lines if state.over else lines[:-1]
-    given = Counter[Fraction](v for v in map(step_value, completed) if v is not None)
-    return (reference & given).total() / reference.total()
+    reference, given = _values(problem, state)
+    return (Counter(reference) & Counter(given)).total() / len(reference) if reference else 0.0
 
 
-def dense(problem: Problem, before: Progress, after: Progress) -> dict[str, float]:
-    """Sparse, plus `STEP_SHARE` spread over the reference steps as they are reached (2403.04642, dense).
+def matched_in_order(problem: Problem, state: Progress) -> float:
+    """As `matched_share`, but only for values in the order of the reference: their longest common subsequence."""
+    reference, given = _values(problem, state)
+    longest = [0] * (len(reference) + 1)  # [i]: with the first i reference values
+    for value in given:
+        shorter = longest.copy()
+        for i, wanted in enumerate(reference, start=1):
+            longest[i] = shorter[i - 1] + 1 if value == wanted else max(shorter[i], longest[i - 1])
+    return longest[-1] / len(reference) if reference else 0.0
+
+
+def steps(problem: Problem, before: Progress, after: Progress) -> float:
+    """`STEP_SHARE` spread over the reference steps as they are reached (2403.04642, dense).
 
     The paper's exact matcher is not public; this one is order-free and counts no value twice.
     """
-    gain = matched_share(problem, after) - matched_share(problem, before)
-    return {**sparse(problem, before, after), "steps": STEP_SHARE * gain}
+    return STEP_SHARE * (matched_share(problem, after) - matched_share(problem, before))
 
 
-def potential(problem: Problem, before: Progress, after: Progress) -> dict[str, float]:
-    """Sparse, plus the potential-based shaping F = Phi(s') - Phi(s) (Ng et al. 1999) with gamma 1.
+def ordered_steps(problem: Problem, before: Progress, after: Progress) -> float:
+    """`STEP_SHARE` spread over the reference steps as they are reached in the order of the reference."""
+    return STEP_SHARE * (matched_in_order(problem, after) - matched_in_order(problem, before))
+
+
+def shaping(problem: Problem, before: Progress, after: Progress) -> float:
+    """Potential-based shaping F = Phi(s') - Phi(s) (Ng et al. 1999) with gamma 1.
 
     Phi is `STEP_SHARE` times the matched share and 0 where the episode is over, so shaping changes every return from
     one start by the same constant and no optimal policy.
     """
     phi = 0.0 if after.over else STEP_SHARE * matched_share(problem, after)
-    return {**sparse(problem, before, after), "shaping": phi - STEP_SHARE * matched_share(problem, before)}
+    return phi - STEP_SHARE * matched_share(problem, before)
 
 
-REWARDS: dict[str, Reward] = {"sparse": sparse, "dense": dense, "potential": potential}
+def marked(problem: Problem, before: Progress, after: Progress) -> float:
+    """`FORMAT_SHARE` for a finished response that marks an answer (boxed, `####`, "the answer is"), right or wrong."""
+    if after.verdict is None or after.verdict.reason is Reason.NO_ANSWER:
+        return 0.0
+    return FORMAT_SHARE * (find_answer(after.text, "marked") is not None)
+
+
+def overlong(problem: Problem, before: Progress, after: Progress) -> float:
+    """The soft punishment of DAPO (2503.14476, eq. 13): 0 up to 4/5 of the budget, then down in a line to -1.
+
+    The last fifth is the paper's cache: 4,096 of 20,480 tokens.
+    """
+    cache = after.budget / 5
+    return min(0.0, (after.budget - cache - after.length) / cache) if after.over else 0.0
+
+
+REWARDS: dict[str, Mapping[str, Term]] = {
+    "sparse": {"correct": correct},
+    "dense": {"correct": correct, "steps": steps},
+    "ordered": {"correct": correct, "steps": ordered_steps},
+    "potential": {"correct": correct, "shaping": shaping},
+    "format": {"format": marked},
+    "overlong": {"overlong": overlong},
+}
+AT_END: tuple[Term, ...] = (correct, marked, overlong)  # the terms that no unfinished step earns
+
+Reward = str | Term | Sequence[str | Term]
+
+
+def reward_terms(reward: Reward) -> dict[str, Term]:
+    """The terms of a reward by name. A callable's name is its `__name__`, or its class's.
+
+    Raises `UserError` for an unknown name, for what is neither name nor callable, and for two terms of one name.
+    """
+    parts: Sequence[str | Term]
+    parts = reward.split("+") if isinstance(reward, str) else [reward] if callable(reward) else reward
+    terms: dict[str, Term] = {}
+    for part in parts:
+        if isinstance(part, str) and part not in REWARDS:
+            raise unknown("reward", part, REWARDS)
+        if not isinstance(part, str) and not callable(part):
+            raise UserError(f"reward holds {part!r}; it must be a name, a callable or a list of them")
+        new = REWARDS[part] if isinstance(part, str) else {getattr(part, "__name__", type(part).__name__): part}
+        for name, term in new.items():
+            if terms.setdefault(name, term) is not term:
+                raise UserError(f"reward has two different terms called {name!r}; leave one out or rename it")
+    if not terms:
+        raise UserError(f"reward is {reward!r}; it must name at least one of {', '.join(REWARDS)}")
+    return terms

@@ -20,7 +20,7 @@ from reasonenv.core import BoolArray, IntArray
 from reasonenv.errors import UserError, unknown
 from reasonenv.mdp.env import GRANULARITIES, Observation, action_space, completed_action, observation_space
 from reasonenv.mdp.mdp import ReasoningMDP, State
-from reasonenv.seeding import derive_seed, generator
+from reasonenv.seeding import derive_seed
 
 Rewards = npt.NDArray[np.float64]
 
@@ -61,14 +61,19 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         self.action_space = batch_space(self.single_action_space, num_envs)
 
         self._rows = np.arange(num_envs)
-        self._event_token = mdp.tokenizer.ends_step.copy()  # [V]
+        self._nobody = np.zeros(0, dtype=np.int64)
+        self._event_token = mdp.tokenizer.ends_step & mdp.pays_steps  # [V]
         self._event_token[mdp.tokenizer.eos_id] = True
         self._tokens = np.zeros((num_envs, mdp.context), dtype=np.int64)  # [num_envs, L]
+        self._flat = self._tokens.reshape(-1)  # the same memory; one index is faster than two
+        self._offset = self._rows * mdp.context  # [num_envs], where each row begins in it
+        self._room = 0  # no row runs out of budget before so many steps
         self._length = np.zeros(num_envs, dtype=np.int64)
         self._prompt_length = np.zeros(num_envs, dtype=np.int64)
         self._problem = np.zeros(num_envs, dtype=np.int64)
         self._episode = np.zeros(num_envs, dtype=np.int64)
         self._over = np.ones(num_envs, dtype=bool)
+        self._some_over = True
         self._seeds = [0] * (num_envs // group_size)
         self._states: dict[int, State] = {}  # of each row, where the environment itself may write
 
@@ -98,7 +103,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         told: dict[int, dict[str, Any]] = {}  # the info of each row that has something to say
         rewards = np.zeros(self.num_envs)
         terminated, truncated = np.zeros(self.num_envs, dtype=bool), np.zeros(self.num_envs, dtype=bool)
-        restarted = np.flatnonzero(self._over)
+        restarted = np.flatnonzero(self._over) if self._some_over else self._nobody
         if len(restarted) and self.autoreset_mode != AutoresetMode.NEXT_STEP:
             rows = restarted.tolist()
             raise gymnasium.error.ResetNeeded(f"rows {rows} are over: reset(options={{'reset_mask': ...}}) them first")
@@ -116,7 +121,10 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
             if outcome.verdict is not None:
                 told[row] |= {"verdict": outcome.verdict, "is_success": outcome.verdict.correct}
                 told[row] |= {"response": self.mdp.text(outcome.state)}
+        if not told:  # nobody is over, and nothing was earned
+            return self._observation(), rewards, terminated, truncated, {}
         self._over = terminated | truncated
+        self._some_over = bool(self._over.any())
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
             for row in map(int, np.flatnonzero(self._over)):
                 last = {"tokens": self._tokens[row].copy(), "length": self._length[row].copy()}
@@ -153,12 +161,24 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         """Writes the actions down and returns (row, its new tokens) for the rows where an event may have happened."""
         if self.granularity == "token":
             chosen = np.asarray(actions, dtype=np.int64)
-            rows = np.delete(self._rows, restarted) if len(restarted) else self._rows
-            self._tokens[rows, self._length[rows]] = chosen[rows]
-            self._length[rows] += 1
-            spent = self._length - self._prompt_length
-            events = self._event_token[chosen] | (spent >= self.mdp.max_tokens)
-            return [(int(row), [int(chosen[row])]) for row in rows[events[rows]]] if events.any() else []
+            events = self._event_token.take(chosen)
+            if len(restarted):
+                rows = np.delete(self._rows, restarted)
+                self._flat[(self._offset + self._length)[rows]] = chosen[rows]
+                self._length[rows] += 1
+                events[restarted] = False
+            else:
+                self._flat[self._offset + self._length] = chosen
+                self._length += 1
+            self._room -= 1
+            if self._room <= 0:
+                room = self._prompt_length + self.mdp.max_tokens - self._length
+                events |= room <= 0
+                events[restarted] = False
+                self._room = int(room[room > 0].min(initial=self.mdp.max_tokens))
+            if not np.count_nonzero(events):
+                return []
+            return [(row, [int(chosen[row])]) for row in np.flatnonzero(events).tolist()]
         moves = []
         for row in map(int, np.delete(self._rows, restarted)):
             tokens = completed_action(self.mdp, self.granularity, self._before(row, 0), actions[row])
@@ -184,15 +204,16 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         """Begins the next episode of a row and returns its info."""
         seed, episode = self._seeds[row // self.group_size], int(self._episode[row])
         if index is None:
-            index = int(generator(seed, "problem", episode).integers(len(self.mdp.task.problems)))
+            index = derive_seed(seed, "problem", episode) % len(self.mdp.problems)  # of 2^63: fair to 1 in 10^12
         if noise is None:
-            noise = derive_seed(seed, "noise", row % self.group_size, episode)
+            noise = 0 if self.mdp.dynamics is None else derive_seed(seed, "noise", row % self.group_size, episode)
         state = self.mdp.initial(index, prefix, noise)
         prompt = self.mdp.prompt(state)
         self._tokens[row] = 0
         self._tokens[row, : len(prompt)] = prompt
         self._length[row] = self._prompt_length[row] = len(prompt)
         self._write(row, state)
+        self._room = min(self._room, self.mdp.max_tokens - len(state.tokens))
         self._problem[row] = index
         self._episode[row] += 1
         self._over[row] = False

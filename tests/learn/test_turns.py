@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,6 @@ from reasonenv.mdp.env import ReasoningEnv
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.lm import Policy
-from reasonenv.policy.states import States
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.sampling import make_sampler
 from reasonenv.testing import gradients, scored
@@ -94,13 +94,10 @@ class ByPosition(Policy):
     def dtype(self) -> torch.dtype:
         return self.theta.dtype
 
-    def states(self, batch: Batch) -> States:
-        nothing = torch.zeros(0, 1)  # there is no trunk
-        return States(nothing, nothing, nothing, nothing, nothing, tuple(batch.mask.shape))
+    def states(self, batch: Batch) -> Any:
+        """None are needed."""
 
-    def logprobs(
-        self, batch: Batch, *, temperature: float = 1.0, states: States | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def logprobs(self, batch: Batch, *, temperature: float = 1.0, states: Any = None) -> tuple[Tensor, Tensor]:
         inside = torch.arange(batch.width) < batch.length[:, None]
         logp = self.theta[: batch.width].expand_as(inside) * inside
         return logp, -logp.detach()

@@ -17,6 +17,7 @@ from reasonenv.mdp.env import ReasoningEnv
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP, State
 from reasonenv.tasks import reference_solution
+from reasonenv.tokenizer import Tokenizer, byte_tokenizer
 
 SPECS = ("sticky:0.2", "calculator:0.5", "hint:0.5", "retry:3", "reword:0.5")
 GRANULARITIES = ("token", "step", "response")
@@ -171,20 +172,19 @@ def test_a_failure_to_verify_is_not_called_wrong() -> None:
 
 
 def test_feedback_is_a_turn_of_the_models_own_template() -> None:
-    from reasonenv.tokenizer import byte_tokenizer
+    def process(closing: str) -> ReasoningMDP:
+        hf = byte_tokenizer().hf
+        opening = "{% if add_generation_prompt %}[assistant]{% endif %}"
+        hf.chat_template = (
+            f"{{% for m in messages %}}[{{{{ m.role }}}}]{{{{ m.content }}}}{closing}{{% endfor %}}{opening}"
+        )
+        return make_mdp("Chain", size=5, stochastic="retry:2", tokenizer=Tokenizer(hf))
 
-    tokenizer = byte_tokenizer()
-    tokenizer.hf.chat_template = (
-        "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}<eos>{% endfor %}"
-        "{% if add_generation_prompt %}[assistant]{% endif %}"
-    )
-    tokenizer.has_chat_template = True
-    mdp = make_mdp("Chain", size=5, stochastic="retry:2", tokenizer=tokenizer)
-    text = tokenizer.decode(said(mdp, 0, "#### 777", "#### 778").tokens.tolist())
+    mdp = process("<eos>")
+    text = mdp.tokenizer.decode(said(mdp, 0, "#### 777", "#### 778").tokens.tolist())
     assert text == "#### 777<eos>[user]That is wrong. Try again.<eos>[assistant]#### 778<eos>"
-    tokenizer.hf.chat_template = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}"
     with pytest.raises(reasonenv.UserError, match="does not close an answer with EOS"):
-        make_mdp("Chain", size=5, stochastic="retry:2", tokenizer=tokenizer)
+        process("|")
 
 
 def test_the_environment_leaves_the_last_token_to_the_policy() -> None:

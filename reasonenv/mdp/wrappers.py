@@ -1,0 +1,231 @@
+"""Wrappers: other views of a `ReasoningEnv`, and what depends on more than its states.
+
+A reward that is a function of the states is no wrapper but the `reward=` of the environment, however it is composed:
+trainers, batched and single environments then pay the same. What is here needs what the process does not know: the
+policy (`KLPenalty`), a client that wants other spaces (`TextView`, `OneHotView`, `ActionMask`), a file
+(`RecordTrajectories`). They stack in any order that their spaces allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, SupportsFloat
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+from gymnasium.utils import RecordConstructorArgs
+
+from reasonenv.core import IntArray, Reason, Role, Trajectory, Verdict
+from reasonenv.errors import UserError
+from reasonenv.mdp.env import Action, Observation, ReasoningEnv
+from reasonenv.mdp.mdp import State
+from reasonenv.mdp.record import TrajectoryFile
+from reasonenv.mdp.spaces import UnicodeText
+
+Step = tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]
+AnyEnv = gymnasium.Env[Any, Any]
+
+
+def _base(env: AnyEnv, wrapper: gymnasium.Wrapper[Any, Any, Any, Any]) -> ReasoningEnv:
+    base = env.unwrapped
+    if not isinstance(base, ReasoningEnv):
+        raise UserError(f"{type(wrapper).__name__} wraps a ReasoningEnv, not {type(base).__name__}")
+    return base
+
+
+class TextView(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Text in, text out: the observation is the prompt and the response so far, the action is the text to append.
+
+    At token granularity all tokens of the text are taken, one after the other, until the episode is over; rewards and
+    their terms are added up. The text of the EOS token ends the response; the response granularity needs none.
+    """
+
+    def __init__(self, env: AnyEnv) -> None:
+        RecordConstructorArgs.__init__(self)
+        gymnasium.Wrapper.__init__(self, env)
+        self._granularity = _base(env, self).granularity
+        self._tokenizer = _base(env, self).mdp.tokenizer
+        self.observation_space = self.action_space = UnicodeText()
+        self._text, self._info = "", dict[str, Any]()
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        observation, self._info = self.env.reset(seed=seed, options=options)
+        self._text = self._read(observation)
+        return self._text, dict(self._info)
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        ids = self._tokenizer.encode(action)
+        total, terms = 0.0, dict[str, float]()
+        terminated = truncated = False
+        for part in ids if self._granularity == "token" else [ids]:
+            observation, reward, terminated, truncated, self._info = self.env.step(part)
+            self._text, total = self._read(observation), total + float(reward)
+            for name, value in self._info["reward_terms"].items():
+                terms[name] = terms.get(name, 0.0) + value
+            if terminated or truncated:
+                break
+        return self._text, total, terminated, truncated, {**self._info, "reward_terms": terms}
+
+    def _read(self, observation: Observation) -> str:
+        return self._tokenizer.decode(observation["tokens"][: int(observation["length"])].tolist())
+
+
+class OneHotView(gymnasium.ObservationWrapper[npt.NDArray[np.float32], Any, Observation], RecordConstructorArgs):
+    """A flat Box for clients that want one: the sequence so far, a one-hot row of V for each of its L places.
+
+    Meant for small vocabularies (see `char_tokenizer`): raises `UserError` where L * V is over a million.
+    """
+
+    def __init__(self, env: AnyEnv) -> None:
+        RecordConstructorArgs.__init__(self)
+        gymnasium.Wrapper.__init__(self, env)
+        mdp = _base(env, self).mdp
+        self._shape = (mdp.context, mdp.tokenizer.vocab_size)  # L, V
+        size = mdp.context * mdp.tokenizer.vocab_size
+        if size > 10**6:
+            raise UserError(
+                f"OneHotView would hold {mdp.context} x {mdp.tokenizer.vocab_size} = {size} numbers, over 1,000,000; "
+                "use a smaller vocabulary (tokenizer=char_tokenizer(...)) or max_tokens"
+            )
+        self.observation_space = spaces.Box(0, 1, (size,), np.float32)
+
+    def observation(self, observation: Observation) -> npt.NDArray[np.float32]:
+        length = int(observation["length"])
+        rows: npt.NDArray[np.float32] = np.zeros(self._shape, dtype=np.float32)  # [L, V]
+        rows[np.arange(length), observation["tokens"][:length]] = 1
+        return rows.ravel()
+
+
+class ActionMask(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Adds `info["action_mask"]`, 1 for the tokens worth choosing: EOS, and all others that are not special.
+
+    With `alphabet`, only tokens whose text is made of its characters. The mask is advice and any token stays legal; it
+    has the form that `action_space.sample(mask)` and masked policies take, int8 of shape [V].
+    """
+
+    def __init__(self, env: AnyEnv, alphabet: str | None = None) -> None:
+        RecordConstructorArgs.__init__(self, alphabet=alphabet)
+        gymnasium.Wrapper.__init__(self, env)
+        tokenizer = _base(env, self).mdp.tokenizer
+        if _base(env, self).granularity != "token":
+            raise UserError(f"ActionMask masks one token; the granularity is {_base(env, self).granularity!r}")
+        special = set(tokenizer.hf.all_special_ids)
+        pieces = [tokenizer.decode([i]) for i in range(tokenizer.vocab_size)]
+        plain = [i not in special and (alphabet is None or set(p) <= set(alphabet)) for i, p in enumerate(pieces)]
+        self._mask = np.array(plain, dtype=np.int8)  # [V]
+        self._mask[tokenizer.eos_id] = 1
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(seed=seed, options=options)
+        return observation, {**info, "action_mask": self._mask.copy()}
+
+    def step(self, action: Any) -> Step:
+        *outcome, info = self.env.step(action)
+        return (*outcome, {**info, "action_mask": self._mask.copy()})
+
+
+class KLPenalty(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Takes beta * (log pi(a|s) - log pi_ref(a|s)) from each reward: the k1 estimate of KL(pi || pi_ref).
+
+    `log_ratio(sequence [L'], taken [k])` returns the sum over the tokens of an action, given the sequence before it:
+    the environment knows neither policy. The term is called `kl`. Trainers have their own, see `learn/kl.py`.
+    """
+
+    def __init__(self, env: AnyEnv, log_ratio: Callable[[IntArray, IntArray], float], *, beta: float) -> None:
+        RecordConstructorArgs.__init__(self, log_ratio=log_ratio, beta=beta)
+        gymnasium.Wrapper.__init__(self, env)
+        self._log_ratio, self._beta = log_ratio, beta
+        self._before = np.zeros(0, dtype=np.int64)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._before = _sequence(observation)
+        return observation, info
+
+    def step(self, action: Action) -> Step:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        after = _sequence(observation)
+        taken = info.get("taken", len(after) - len(self._before))  # behind these stands what the environment wrote
+        kl = -self._beta * float(self._log_ratio(self._before, after[len(self._before) :][:taken]))
+        self._before = after
+        terms = {**info["reward_terms"], "kl": kl}
+        return observation, float(reward) + kl, terminated, truncated, {**info, "reward_terms": terms}
+
+
+def _sequence(observation: Observation) -> IntArray:
+    return observation["tokens"][: int(observation["length"])].copy()
+
+
+def _roles(state: State) -> npt.NDArray[np.int8]:
+    """Who wrote each response token.  # [T]"""
+    roles = np.full(len(state.tokens), Role.POLICY, dtype=np.int8)
+    roles[list(state.written)] = Role.ENVIRONMENT
+    return roles
+
+
+class RecordTrajectories(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Appends each finished episode to a file of JSON lines, with the rewards as they are seen here.
+
+    `read_trajectories` gives them back, and `replay` takes them again at the same granularity or a coarser one. Use one
+    file an environment. A killed process loses the episode that it was in and no other; an abandoned one is left out.
+    """
+
+    def __init__(self, env: AnyEnv, path: str | Path) -> None:
+        RecordConstructorArgs.__init__(self, path=path)
+        gymnasium.Wrapper.__init__(self, env)
+        self._base = _base(env, self)
+        self._file = TrajectoryFile(Path(path))
+        self._start = 0  # response tokens up to the last of the prefix
+        self._earned: list[tuple[int, float]] = []  # (its last token, its reward) of each action
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        outcome = self.env.reset(seed=seed, options=options)
+        own = np.flatnonzero(_roles(self._base.state) == Role.POLICY)
+        self._start, self._earned = int(own[-1]) + 1 if len(own) else 0, []
+        return outcome
+
+    def step(self, action: Any) -> Step:
+        begun = len(self._base.state.tokens)
+        outcome = self.env.step(action)
+        _, reward, terminated, truncated, info = outcome
+        own = np.flatnonzero(_roles(self._base.state)[begun:] == Role.POLICY)
+        if len(own):  # an empty action is none
+            self._earned.append((begun + int(own[-1]), float(reward)))
+        if terminated or truncated:
+            self._file.append(self._trajectory(terminated, truncated, info.get("verdict")))
+        return outcome
+
+    def _trajectory(self, terminated: bool, truncated: bool, verdict: Verdict | None) -> Trajectory:
+        mdp, state, start = self._base.mdp, self._base.state, self._start
+        tokens = np.array(state.tokens[start:], dtype=np.int64)  # [T]
+        roles = _roles(state)[start:]
+        rewards: npt.NDArray[np.float32] = np.zeros(len(tokens), dtype=np.float32)
+        for at, reward in self._earned:
+            rewards[at - start] += reward
+        last = np.array([at - start for at, _ in self._earned], dtype=np.int64)
+        if self._base.granularity == "token":
+            answered = np.append(roles[1:] == Role.ENVIRONMENT, True)  # [T], or nobody writes behind it
+            last = last[mdp.tokenizer.ends_step[tokens[last]] | answered[last]]
+        problem = mdp.problem(state)
+        return Trajectory(
+            problem=problem,
+            prompt=np.concatenate([mdp.prompt(state), np.array(state.tokens[:start], dtype=np.int64)]),
+            tokens=tokens,
+            roles=roles,
+            logprobs=np.zeros(len(tokens), dtype=np.float32),
+            rewards=rewards,
+            ends=last,
+            terminated=bool(terminated),
+            truncated=bool(truncated and not terminated),
+            verdict=verdict or Verdict(False, Reason.NO_ANSWER, None, problem.answer),  # cut by another wrapper
+            noise=state.noise,
+        )
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
