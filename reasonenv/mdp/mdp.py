@@ -14,7 +14,6 @@ A response is verified when it terminates. One that was cut off has given no ans
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -230,16 +229,12 @@ class ReasoningMDP:
     def reward(self, before: State, after: State, verdict: Verdict | None) -> dict[str, float]:
         """The named terms of R(before, after); their sum is the reward. `verdict` is `self.verdict(after)`.
 
-        Raises `UserError` for a term that is no finite number.
+        A term of a user's own may be no finite number. It is passed on: agents leave such a sample out and count it.
         """
         if not self.is_event(before, after):
             return {}
         problem, old, new = self.problem(after), self._progress(before, None), self._progress(after, verdict)
-        terms = {name: float(term(problem, old, new)) for name, term in self._terms.items()}
-        for name, value in terms.items():
-            if not math.isfinite(value):
-                raise UserError(f"reward term {name!r} is {value} on {problem.id}; it must return a finite number")
-        return terms
+        return {name: float(term(problem, old, new)) for name, term in self._terms.items()}
 
     def _progress(self, state: State, verdict: Verdict | None) -> Progress:
         return Progress(lambda: self.answer(state), len(state.tokens), self.max_tokens, verdict, self.over(state))

@@ -56,7 +56,7 @@ def test_a_run_whose_steps_are_not_finite_keeps_the_batches_and_stops(
 def test_a_reward_that_is_not_finite_stops_a_run(
     prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(REWARDS, "broken", lambda problem, before, after: {"correct": math.nan})
+    monkeypatch.setitem(REWARDS, "broken", {"broken": lambda problem, before, after: math.nan})
     out = tmp_path / "run"
     command = f"train grpo {ENV} {SMALL} reward=broken --policy {prior} --iterations 2 --out {out} --json"
     assert main(command.split()) == 2

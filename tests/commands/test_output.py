@@ -46,7 +46,7 @@ def test_help_after_an_agent_shows_its_settings_with_default_and_source(capsys: 
     assert "ENV_ID --help" in agent
     lines = [line.split(maxsplit=2) for line in both.splitlines()]
     assert ["operands", "3", "int"] in lines
-    assert ["reward", "sparse", "sparse, dense, potential"] in lines
+    assert ["reward", "sparse", "sparse, dense, ordered, potential, format, overlong"] in lines
 
 
 def test_help_after_an_unknown_agent_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
