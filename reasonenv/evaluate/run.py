@@ -49,6 +49,8 @@ class Run:
     eval_every: int = _setting(10, "iterations between evaluations")
     orm: str | None = _setting(None, "folder of a reward model; its score is the reward in place of the verdict")
     sampler: str = _setting("torch", f"who draws the responses: {' or '.join(SAMPLERS)}")
+    lora: int | None = _setting(None, "rank of an adapter that is trained in place of the whole policy (needs peft)")
+    checkpointing: bool = _setting(False, "layers are computed again in the backward pass: less memory, more time")
     device: str = _setting("cpu", "of the policy: cpu, cuda, ...")
     dtype: str | None = _setting(None, "of the policy (none: float32 for small ones, bfloat16 for pretrained ones)")
 
@@ -58,14 +60,15 @@ class Run:
             "eval_problems": 1,
             "eval_samples": 0,
             "eval_every": 1,
+            "lora": 1,
         }.items():
-            if getattr(self, name) < least:
+            if getattr(self, name) is not None and getattr(self, name) < least:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least {least}")
         if self.sampler not in SAMPLERS:
             raise unknown("sampler", self.sampler, SAMPLERS)
 
 
-SETTINGS = ("eval_problems", "eval_samples", "eval_every", "orm", "sampler", "device", "dtype")
+SETTINGS = ("eval_problems", "eval_samples", "eval_every", "orm", "sampler", "lora", "checkpointing", "device", "dtype")
 
 
 def describe_run(agent: str, env: str, keys: Mapping[str, Any], **named: Any) -> Run:
@@ -227,7 +230,9 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
     from reasonenv.learn.fixed import Fixed
     from reasonenv.learn.judge import FALLS, judged
     from reasonenv.learn.train import Progress, fit
+    from reasonenv.policy.lora import add_adapter
     from reasonenv.policy.pretrained import load_policy
+    from reasonenv.policy.recompute import recompute
     from reasonenv.policy.scorer import load_scorer, scorer_folder
     from reasonenv.sampling import make_sampler
 
@@ -244,6 +249,10 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
     mdp, held_out = processes(run, policy.tokenizer)
     for process in (mdp, held_out):
         process.fits(policy.context, name=run.policy)
+    if run.lora is not None:
+        add_adapter(policy, run.lora, seed=run.seed)
+    if run.checkpointing:
+        recompute(policy)
     agent = kind(policy, kind.Config(**run.agent_keys), seed=run.seed)
     judge = None if run.orm is None else partial(judged, scorer=load_scorer(run.orm, policy), falls=falls)
     claim(out, run)
