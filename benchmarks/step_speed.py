@@ -2,16 +2,16 @@
 
     python benchmarks/step_speed.py [--prompts 8] [--samples 8] [--tokens 64] [--repeats 3] [--peers PYTHON]
 
-Every contender is a process of its own with both its peak memory and its seconds: same model, same prompts, same
-reward (whether the sum of a response's ids is odd), one AdamW step, log-probs and entropy taken in float32.
+Every contender is a process of its own: same model, same prompts, same reward (whether the sum of a response's ids is
+odd), one AdamW step, log-probs and entropy computed.
 
 * `ours`: torch sampler, GRPO with beta 0, one optimiser step on all samples.
 * `trl`: GRPOTrainer with loss_type "grpo", beta 0, micro-batches of 8 and no gradient checkpointing, its fastest way on
-  a CPU, run by the interpreter of `make install-peers` (.venv-peers). Its first iteration counts: it is as fast as others.
+  a CPU, run by the interpreter of `make install-peers` (.venv-peers).
 * `plain`: `model.generate`, then full logits of the responses, micro-batches of 8, loss, backward, AdamW.
 * `ours_long` and `plain_long`: the update alone where prompts are long: 2 prompts of 448 tokens.
 
-A contender's first iteration is not counted, save TRL's. Figures are medians; the last line is one JSON object.
+A contender's first iteration is not counted, save TRL's, which is as fast as its others. Figures are medians; the last line is one JSON object.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Low-rank adapters, through peft: every linear layer but the head becomes x (W + alpha / r B A)^T, and only A and B learn.
+"""Low-rank adapters, through peft: a layer x W^T becomes x (W + alpha / r B A)^T, and only A and B are trained.
 
-Source: 2106.09685. B starts at 0, so a fresh adapter changes nothing; A and B are float32 whatever the model is.
+Source: 2106.09685. Every linear layer but the head has one. B starts at 0, so a fresh adapter changes nothing; A and B are float32 whatever the model is.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def base_of(folder: Path) -> tuple[str, int]:
 
 
 def attach(policy: Policy, folder: Path) -> None:
-    """Puts the adapter of a folder on the policy that it rests on. Raises `UserError` for one that is not plain LoRA."""
+    """Puts the adapter of a folder on the policy that it rests on. Raises `UserError` if it is not plain LoRA."""
     from safetensors import SafetensorError
 
     peft = _peft()

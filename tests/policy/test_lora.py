@@ -146,9 +146,7 @@ def test_an_adapter_loads_from_its_folder_here_and_in_peft(tmp_path: Path) -> No
 
 def test_an_adapter_of_a_policy_made_from_scratch_finds_it_by_its_seed(tmp_path: Path) -> None:
     adapted(seed=6).save(tmp_path / "policy")
-    assert torch.equal(
-        load_policy(str(tmp_path / "policy")).logprobs(batch())[0], adapted(seed=6).logprobs(batch())[0]
-    )
+    assert torch.equal(load_policy(str(tmp_path / "policy")).logprobs(batch())[0], adapted(seed=6).logprobs(batch())[0])
 
 
 def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
@@ -158,7 +156,7 @@ def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
     policy.source = ("./gone/for/good", None)
     policy.adapter.peft_config["default"].base_model_name_or_path = "./gone/for/good"
     policy.save(tmp_path / "policy")
-    with pytest.raises(UserError, match="is an adapter of './gone/for/good', which cannot be loaded"):
+    with pytest.raises(UserError, match=r"is an adapter of '\./gone/for/good', which cannot be loaded"):
         load_policy(str(tmp_path / "policy"))
     (tmp_path / "policy" / "adapter_model.safetensors").unlink()
     with pytest.raises(UserError, match="no adapter_model"):
