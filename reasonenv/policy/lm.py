@@ -125,7 +125,7 @@ class Policy:
         return [p for p in self.model.parameters() if p.requires_grad]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Every weight once (of tied ones the first name), sharing memory with the model; with an adapter, its alone."""
+        """Every weight once (of tied ones the first name), sharing memory; with an adapter, its weights alone."""
         seen: set[int] = set()
         state: dict[str, Tensor] = {}
         for name, tensor in self.model.state_dict().items():
