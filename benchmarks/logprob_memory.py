@@ -2,10 +2,10 @@
 
     python benchmarks/logprob_memory.py [--tokens 512 1024 2048 32768] [--repeats 3] [--naive-up-to 2048]
 
-Hidden states of 576 and a head of V = 49,152, float32, B * T response tokens up to 64 x 512 = 32,768. Each contender and
-size is a process of its own; memory is what it holds at its peak above what it held before, and seconds are CPU seconds,
-which a busy machine blurs least. The largest size would take the naive form 19 GB, so it is left out there. Gradients to
-states and head are compared at the smallest size. The last line is one JSON object.
+Hidden states of 576 and a head of V = 49,152, float32, B * T response tokens up to 64 x 512 = 32,768. Each contender
+and size is a process of its own; memory is what it holds at its peak above what it held before, and seconds are CPU
+seconds, which a busy machine blurs least. The largest size would take the naive form 19 GB, so it is left out there.
+Gradients to states and head are compared at the smallest size. The last line is one JSON object.
 """
 
 from __future__ import annotations

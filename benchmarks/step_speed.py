@@ -11,7 +11,8 @@ odd), one AdamW step, log-probs and entropy computed.
 * `plain`: `model.generate`, then full logits of the responses, micro-batches of 8, loss, backward, AdamW.
 * `ours_long` and `plain_long`: the update alone where prompts are long: 2 prompts of 448 tokens.
 
-A contender's first iteration is not counted, save TRL's, which is as fast as its others. Figures are medians; the last line is one JSON object.
+A contender's first iteration is not counted, save TRL's, which is as fast as its others. Figures are medians; the last
+line is one JSON object.
 """
 
 from __future__ import annotations

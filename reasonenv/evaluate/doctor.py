@@ -60,6 +60,8 @@ def examine(
     settings = environment_keys(task, keys)
     make_mdp(task, **settings)  # refuses bad settings and missing data before the policy is loaded
     policy = load_policy(policy_name, seed=seed, device=device, dtype=dtype)
+    if policy.goals is not None:
+        raise UserError(f"policy {policy_name!r} writes behind goals; examine the policy that it was trained from")
     mdp = make_mdp(task, tokenizer=policy.tokenizer, **settings)
     if lora is not None:
         add_adapter(policy, lora, seed=seed)

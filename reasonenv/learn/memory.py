@@ -22,21 +22,19 @@ def enough_memory(agent: Agent) -> Iterator[None]:
     """Within it, running out of memory is a `UserError` that names the number to lower, and to what."""
     try:
         yield
-    except (torch.OutOfMemoryError, RuntimeError) as error:
+    except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
             raise
-        if agent.largest is None:
-            raise
-        count, width = agent.largest
-        told = f"out of memory in the update, on a micro-batch of {count} x {width} tokens"
+        allowed = agent.config.tokens_per_microbatch
+        count, width = agent.largest or (2, allowed // 2)  # while nothing is known, half of what is allowed
+        told = f"out of memory in the update, on a micro-batch of up to {count} x {width} tokens"
         if count == 1:
             raise UserError(
                 f"{told}, one sequence, which cannot be cut; set checkpointing=true, a smaller lora=, max_tokens or "
                 "samples_per_problem"
             ) from error
         raise UserError(
-            f"{told}; set tokens_per_microbatch={count // 2 * width} (it is {agent.config.tokens_per_microbatch}), or "
-            "checkpointing=true"
+            f"{told}; set tokens_per_microbatch={count // 2 * width} (it is {allowed}), or checkpointing=true"
         ) from error
 
 

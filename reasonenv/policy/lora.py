@@ -1,7 +1,7 @@
 """Low-rank adapters, through peft: a layer x W^T becomes x (W + alpha / r B A)^T, and only A and B are trained.
 
-Source: 2106.09685. Every linear layer but the head has one. B starts at 0, so a fresh adapter changes nothing. A and B are
-float32 whatever the model is.
+Source: 2106.09685. Every linear layer but the head has one. B starts at 0, so a fresh adapter changes nothing.
+A and B are float32 whatever the model is.
 """
 
 from __future__ import annotations

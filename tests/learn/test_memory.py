@@ -37,7 +37,7 @@ def test_the_cpu_really_runs_out_and_other_errors_pass() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)  # what torch says on a CPU
     assert "set tokens_per_microbatch=1000" in told(caught.value, (4, 500))
-    agent = SimpleNamespace(largest=(4, 500))
+    agent = SimpleNamespace()
     with pytest.raises(RuntimeError, match="shapes"), enough_memory(agent):  # type: ignore[arg-type]
         raise RuntimeError("shapes do not match")
 
