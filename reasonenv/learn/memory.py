@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ def enough_memory(agent: Agent) -> Iterator[None]:
         told = f"out of memory in the update, on a micro-batch of up to {count} x {width} tokens"
         if count == 1:
             raise UserError(
-                f"{told}, one sequence, which cannot be cut; set checkpointing=true, a smaller lora=, max_tokens or "
+                f"{told}, one sequence, which cannot be cut; set checkpointing=true or lora=16, or lower max_tokens or "
                 "samples_per_problem"
             ) from error
         raise UserError(
@@ -42,7 +43,10 @@ def available(device: torch.device) -> int:
     """Bytes that are free now on `device`, and for a CPU within the limit set for the process, if there is one."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    info = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    known = Path("/proc/meminfo")
+    if not known.is_file():
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # all there is
+    info = dict(line.split(":") for line in known.read_text().splitlines())
     free = int(info["MemAvailable"].split()[0]) * 1024
     limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
     if limit.is_file() and (most := limit.read_text().strip()) != "max":
