@@ -51,7 +51,7 @@ class OutcomeRewardModel(Agent):
     conditions = True  # it does not train the policy, so it does not matter how that is asked
 
     def __init__(self, policy: Policy, config: ORMConfig | None = None, *, seed: int = 0) -> None:
-        self.scorer = Scorer(policy.clone())
+        self.scorer = Scorer(policy.trainable_copy())
         super().__init__(policy, config, seed=seed)
 
     def parameters(self) -> list[nn.Parameter]:

@@ -12,7 +12,7 @@ from typing import NoReturn
 from reasonenv.errors import UserError
 
 # Files of `reasonenv/commands`, in the order of --help.
-COMMANDS = ("list", "play", "check", "train", "eval", "bench", "report", "compare", "diff", "audit-verifier")
+COMMANDS = ("list", "play", "check", "doctor", "train", "eval", "bench", "report", "compare", "diff", "audit-verifier")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -47,6 +47,8 @@ class Run:
     orm: str | None = _setting(None, "folder of a reward model; its score is the reward in place of the verdict")
     sampler: str = _setting("torch", f"who draws the responses: {' or '.join(SAMPLERS)}")
     address: str | None = _setting(None, "of a served vLLM (none: sampler=vllm starts an engine of its own)")
+    lora: int | None = _setting(None, "rank of an adapter that is trained in place of the whole policy (needs peft)")
+    checkpointing: bool = _setting(False, "layers are computed again in the backward pass: less memory, more time")
     device: str = _setting("cpu", "of the policy: cpu, cuda, ...")
     dtype: str | None = _setting(None, "of the policy (none: float32 for small ones, bfloat16 for pretrained ones)")
 
@@ -56,14 +58,18 @@ class Run:
             "eval_problems": 1,
             "eval_samples": 0,
             "eval_every": 1,
+            "lora": 1,
         }.items():
-            if getattr(self, name) < least:
+            if getattr(self, name) is not None and getattr(self, name) < least:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least {least}")
         if self.sampler not in SAMPLERS:
             raise unknown("sampler", self.sampler, SAMPLERS)
 
 
-SETTINGS = ("eval_problems", "eval_samples", "eval_every", "orm", "sampler", "address", "device", "dtype")
+SETTINGS = (
+    *("eval_problems", "eval_samples", "eval_every", "orm"),
+    *("sampler", "address", "lora", "checkpointing", "device", "dtype"),
+)
 
 
 def describe_run(agent: str, env: str, keys: Mapping[str, Any], **named: Any) -> Run:

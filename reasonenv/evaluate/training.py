@@ -24,7 +24,9 @@ from reasonenv.learn.rollout import sample_groups
 from reasonenv.learn.train import Progress, fit
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.lm import Policy
+from reasonenv.policy.lora import add_adapter
 from reasonenv.policy.pretrained import load_policy
+from reasonenv.policy.recompute import recompute
 from reasonenv.policy.scorer import load_scorer, scorer_folder
 from reasonenv.registry import find_agent
 from reasonenv.sampling import check_sampler, make_sampler
@@ -55,6 +57,10 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
     mdp, held_out = processes(run, policy.tokenizer)
     for process in (mdp, held_out):
         process.fits(policy.context, name=run.policy)
+    if run.lora is not None:
+        add_adapter(policy, run.lora, seed=run.seed)
+    if run.checkpointing:
+        recompute(policy)
     agent = kind(policy, kind.Config(**run.agent_keys), seed=run.seed)
     judge = None if run.orm is None else partial(judged, scorer=load_scorer(run.orm, policy), falls=falls)
     claim(out, run)

@@ -24,7 +24,7 @@ from reasonenv.learn.surrogates import likelihood
 from reasonenv.learn.tally import Tally
 from reasonenv.learn.weights import token_mean
 from reasonenv.policy.lm import Policy
-from reasonenv.policy.microbatch import microbatches
+from reasonenv.policy.microbatch import microbatches, padded
 from reasonenv.policy.scorer import Scorer
 from reasonenv.policy.states import States
 from reasonenv.seeding import generator
@@ -87,6 +87,7 @@ class Agent(ABC):
     Config: ClassVar[Any] = Config  # the dataclass of its numbers
     conditions: ClassVar[bool] = False  # whether it can do with a policy that is asked for a goal before every step
     scorer: Scorer | None = None  # what it trains, if that is not the policy
+    largest: tuple[int, int] | None = None  # sequences and their width in the first micro-batch, which is the largest
 
     def __init__(self, policy: Policy, config: Any = None, *, seed: int = 0) -> None:
         if policy.goals is not None and not self.conditions:
@@ -139,8 +140,10 @@ class Agent(ABC):
         return collate(groups, pad=self.policy.tokenizer.eos_id)
 
     def micro(self, batch: Batch) -> list[Tensor]:
-        """The rows of each micro-batch."""
-        return microbatches(batch, self.config.tokens_per_microbatch)
+        """The rows of each micro-batch, and the shape of the first as `largest`."""
+        found = microbatches(batch, self.config.tokens_per_microbatch)
+        self.largest = padded(batch.select(found[0]))
+        return found
 
     def step(self, batch: Batch, lr: float, loss: float) -> float:
         """One update by the gradient of `loss` on `batch`, or none if either is not finite. Returns the norm."""

@@ -16,6 +16,7 @@ from reasonenv.learn import checkpoint
 from reasonenv.learn.agent import Agent, Budget, Metrics, Plan
 from reasonenv.learn.filters import correct, failed, mixed, rewarded, sound
 from reasonenv.learn.log import RunLog, wilson
+from reasonenv.learn.memory import enough_memory
 from reasonenv.learn.rollout import demonstrate, sample_groups
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.sampling.sampler import Sampler
@@ -178,7 +179,8 @@ def fit(
             if short := agent.wanted(groups):
                 log.say(f"iteration {at.iteration}: sampled {len(groups)} problems and still wanted {short} more")
             log.doing("learning")
-            learned = agent.learn(groups, budget)
+            with enough_memory(agent):
+                learned = agent.learn(groups, budget)
             at.iteration += 1
             at.rollouts += sum(len(g.trajectories) for g in groups)
             fresh = sum(len(t.tokens) for g in groups for t in g.trajectories)

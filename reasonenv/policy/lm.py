@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from reasonenv.core import Batch
 from reasonenv.errors import UserError
 from reasonenv.policy.goals import Goals
 from reasonenv.policy.logprobs import token_logprobs
+from reasonenv.policy.lora import MARK
 from reasonenv.policy.microbatch import layout, microbatches
 from reasonenv.policy.states import States
 from reasonenv.tokenizer import Tokenizer
@@ -32,6 +33,7 @@ class Policy:
     """
 
     goals: Goals | None = None  # what a return-conditioned policy is asked for before every step
+    adapter: Any = None  # the `peft.PeftModel` around `model`, if only an adapter is trained
 
     def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, *, name: str) -> None:
         config = model.config.get_text_config()
@@ -51,6 +53,7 @@ class Policy:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.name = name
+        self.source: tuple[str, str | None] = (model.name_or_path, None)  # what the weights are found by, and revision
         self.context = int(config.max_position_embeddings)
 
     @property
@@ -122,10 +125,12 @@ class Policy:
         return [p for p in self.model.parameters() if p.requires_grad]
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Every weight once (of tied ones the first name), sharing memory with the model."""
+        """Every weight once (of tied ones the first name), sharing memory; with an adapter, its weights alone."""
         seen: set[int] = set()
         state: dict[str, Tensor] = {}
         for name, tensor in self.model.state_dict().items():
+            if self.adapter is not None and MARK not in name:
+                continue
             if tensor.data_ptr() not in seen:
                 seen.add(tensor.data_ptr())
                 state[name] = tensor
@@ -143,7 +148,10 @@ class Policy:
             tensor.copy_(state[name])
 
     def save(self, folder: Path | str) -> None:
-        """Write the model and tokenizer in Hugging Face format; `folder` is replaced as a whole or not at all."""
+        """Write the model and tokenizer in Hugging Face format; `folder` is replaced as a whole or not at all.
+
+        Of a policy with an adapter, the adapter in peft's format, which names the model that it rests on.
+        """
         from reasonenv.policy.pretrained import quiet
 
         target = Path(folder)
@@ -152,7 +160,11 @@ class Policy:
         for left in (fresh, stale):  # by a save that was killed
             shutil.rmtree(left, ignore_errors=True)
         with quiet():
-            self.model.save_pretrained(fresh)
+            if self.adapter is None:
+                self.model.save_pretrained(fresh)
+            else:
+                self.adapter.save_pretrained(fresh, save_embedding_layers=False)
+                (fresh / "README.md").unlink(missing_ok=True)  # a form to be filled in
             self.tokenizer.hf.save_pretrained(fresh)
         if self.goals is not None:
             self.goals.save(fresh)
@@ -162,11 +174,20 @@ class Policy:
         shutil.rmtree(stale, ignore_errors=True)
 
     def clone(self) -> Policy:
-        """A frozen copy, for a reference policy."""
+        """A frozen copy, for a reference policy: with a fresh adapter the model itself, the adapter switched off."""
         twin = self.trainable_copy()
         twin.model.requires_grad_(False)
+        if twin.adapter is not None and not any(t.any() for name, t in twin.state_dict().items() if ".lora_B." in name):
+            twin.adapter.base_model.disable_adapter_layers()
         return twin
 
     def trainable_copy(self) -> Policy:
-        """A copy of which training may change what it may change here, for a critic of its own."""
-        return Policy(copy.deepcopy(self.model), self.tokenizer, name=self.name)
+        """A copy of which training may change what it may change here, for a critic of its own.
+
+        What may not be changed, such as all that an adapter rests on, is shared.
+        """
+        shared: dict[int, Any] = {id(p): p for p in self.model.parameters() if not p.requires_grad}
+        model, adapter = copy.deepcopy((self.model, self.adapter), shared)
+        twin = Policy(model, self.tokenizer, name=self.name)
+        twin.adapter = adapter
+        return twin

@@ -57,6 +57,12 @@ def microbatches(batch: Batch, tokens: int) -> list[Tensor]:
     return [torch.tensor([row for rows in cut for row in rows]) for cut in cuts]
 
 
+def padded(batch: Batch) -> tuple[int, int]:
+    """(n, W): the sequences of a micro-batch and what they are padded to."""
+    found = sequences(batch)
+    return len(found), max(_width(batch, rows) for rows in found)
+
+
 @dataclass(frozen=True)
 class Layout:
     """A micro-batch as the model reads it: n sequences padded to W, and where the M response tokens stand in them."""

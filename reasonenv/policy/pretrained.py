@@ -18,6 +18,7 @@ import torch
 from reasonenv.errors import UserError, unknown
 from reasonenv.policy.goals import load_goals
 from reasonenv.policy.lm import Policy
+from reasonenv.policy.lora import CONFIG, attach, base_of
 from reasonenv.tokenizer import Tokenizer
 
 SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -45,6 +46,7 @@ def quiet() -> Iterator[None]:
 def load_policy(name: str, *, seed: int = 0, device: str = "cpu", dtype: str | None = None) -> Policy:
     """The policy called `name`: one of `KNOWN`, a Hugging Face folder, a run folder (its `policy/`), or a hub id.
 
+    A folder may hold a whole model, or an adapter in peft's format, which is put on the model that it names.
     `seed` is used by `tiny` alone. `dtype` is a torch name such as "float32"; by default it is float32 for `tiny` and
     for a folder that says so, else bfloat16 where the device multiplies it natively and float32 where it does not.
     Raises `UserError` in one line for whatever a user can mend.
@@ -66,6 +68,8 @@ def load_policy(name: str, *, seed: int = 0, device: str = "cpu", dtype: str | N
         folder = _smollm2_folder()
         return _load(str(folder or SMOLLM2_HUB), name, device, dtype)
     folder = _folder(name)
+    if folder is not None and (folder / CONFIG).is_file():
+        return _load_adapter(folder, name, device, dtype)
     return _load(str(folder or name), name, device, dtype)
 
 
@@ -86,7 +90,7 @@ def _folder(name: str) -> Path | None:
         return None
     folder = path / "policy" if (path / "policy").is_dir() else path
     _check_folder(folder)
-    return folder
+    return folder.resolve()
 
 
 def native_dtype(device: str) -> torch.dtype:
@@ -126,6 +130,19 @@ def _load(source: str, name: str, device: str, dtype: str | None) -> Policy:
     return policy
 
 
+def _load_adapter(folder: Path, name: str, device: str, dtype: str | None) -> Policy:
+    """The adapter in a folder on the model that it names."""
+    base, seed = base_of(folder)
+    try:
+        policy = load_policy(base, seed=seed, device=device, dtype=dtype)
+    except UserError as error:
+        raise UserError(f"policy {name!r} is an adapter of {base!r}, which cannot be loaded: {error}") from error
+    with quiet():
+        attach(policy, folder)
+    policy.name, policy.goals = name, load_goals(folder)
+    return policy
+
+
 def _default_dtype(source: str, device: str) -> torch.dtype:
     config = Path(source) / "config.json"
     if config.is_file():
@@ -137,6 +154,10 @@ def _default_dtype(source: str, device: str) -> torch.dtype:
 
 def _check_folder(folder: Path) -> None:
     """Raise a `UserError` that names what a Hugging Face folder lacks."""
+    if (folder / CONFIG).is_file():
+        if not any(folder.glob("adapter_model.*")):
+            raise UserError(f"adapter folder {folder} has no adapter_model.safetensors; save the adapter again")
+        return
     if not (folder / "config.json").is_file():
         raise UserError(f"policy folder {folder} has no config.json; give a folder in Hugging Face format")
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):

@@ -27,7 +27,6 @@ class Scorer:
     def __init__(self, trunk: Policy) -> None:
         self.trunk = trunk
         self.trunk.goals = None  # it reads what was written, not what was asked for
-        self.trunk.model.get_decoder().requires_grad_(True)
         self.head = nn.Linear(trunk.head.weight.shape[1], 1, device=trunk.device)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -57,7 +56,8 @@ class Scorer:
 
     def parameters(self) -> list[nn.Parameter]:
         """What training may change."""
-        return [*self.trunk.model.get_decoder().parameters(), *self.head.parameters()]
+        trunk = [p for p in self.trunk.model.get_decoder().parameters() if p.requires_grad]
+        return [*trunk, *self.head.parameters()]
 
     def state_dict(self) -> dict[str, Tensor]:
         """Every weight, sharing memory with the model."""

@@ -34,4 +34,6 @@ def tiny_policy(seed: int) -> Policy:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed("tiny policy", seed))
         model = LlamaForCausalLM(config)
-    return Policy(model, tokenizer, name="tiny")
+    policy = Policy(model, tokenizer, name="tiny")
+    policy.source = ("tiny", str(seed))
+    return policy

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from reasonenv.errors import UserError
+from reasonenv.policy.lora import merge_adapters
 
 if TYPE_CHECKING:
     from transformers import Cache, PreTrainedModel
@@ -96,7 +97,10 @@ def slot_attention(
 
 
 def replica(model: PreTrainedModel) -> PreTrainedModel:
-    """`model` as it is now, ready for `Slots`: a snapshot with packed layers on a CPU, the live weights elsewhere."""
+    """`model` as it is now, ready for `Slots`: a snapshot with packed layers on a CPU, the live weights elsewhere.
+
+    Adapters are merged into weights of the replica's own.
+    """
     from transformers import AttentionInterface
 
     if not getattr(model, "_supports_attention_backend", False):
@@ -106,6 +110,7 @@ def replica(model: PreTrainedModel) -> PreTrainedModel:
     twin = copy.deepcopy(model, dict(weights))  # modules and config are new, weights are shared
     for config in {id(m.config): m.config for m in twin.modules() if hasattr(m, "config")}.values():
         config._attn_implementation = ATTENTION
+    merge_adapters(twin)
     if model.device.type == "cpu":
         _pack(twin)
     return twin

@@ -1,5 +1,6 @@
 """Rewards: what each term pays, to the digit, and how terms are put together."""
 
+import math
 from typing import Any
 
 import numpy as np

@@ -108,6 +108,21 @@ def test_a_shared_prompt_changes_nothing_for_other_families(family: str, attenti
         torch.testing.assert_close(logp[i, : len(response)].double(), want, rtol=0, atol=2e-5)
 
 
+def test_a_tied_head_gets_the_gradient_of_both_its_uses_and_is_kept_once() -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = AutoConfig.for_model("llama", vocab_size=257, tie_word_embeddings=True, **shape)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        policy = Policy(AutoModelForCausalLM.from_config(config), tiny_policy(0).tokenizer, name="tied")
+    assert policy.head.weight is policy.model.get_input_embeddings().weight
+    ours = torch.autograd.grad(policy.logprobs(batch_of(ROWS))[0].sum(), policy.head.weight)[0]
+    theirs = torch.autograd.grad(sum(plain(policy, p, r, 1.0)[0].sum() for p, r in ROWS), policy.head.weight)[0]
+    assert (ours - theirs).norm() <= 1e-4 * theirs.norm()
+    assert len(policy.state_dict()) == len(policy.parameters())
+
+
 def test_padding_idx_of_a_checkpoint_is_unset() -> None:
     model = tiny_policy(0).model
     model.get_input_embeddings().padding_idx = 256

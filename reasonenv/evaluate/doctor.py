@@ -1,0 +1,167 @@
+"""Whether a policy can be trained on an environment here: what is wrong, how far off it is, and what to change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from reasonenv.core import Group
+from reasonenv.errors import UserError
+from reasonenv.evaluate.run import environment_keys
+from reasonenv.learn.filters import mixed, sound
+from reasonenv.learn.memory import activation_bytes, available, forecast
+from reasonenv.learn.rollout import collate, sample_groups
+from reasonenv.learn.train import MAX_GAP
+from reasonenv.mdp.make import make_mdp
+from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.policy.lm import Policy
+from reasonenv.policy.lora import add_adapter
+from reasonenv.policy.microbatch import microbatches
+from reasonenv.policy.pretrained import load_policy
+from reasonenv.registry import parse_env_id
+from reasonenv.sampling import make_sampler
+from reasonenv.tasks import reference_solution
+
+TEXTS = 64  # problems whose texts and golds are looked at
+MICROBATCH = 8192  # tokens: the default of every agent
+ROWS = 128  # sequences that the torch sampler draws at once
+CUT = (0.1, 0.5)  # shares of truncated responses from which it is worth a note, and wrong
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. A note may be left as it is; what is wrong would spoil a run."""
+
+    name: str
+    state: Literal["fine", "note", "wrong"]
+    seen: str
+    change: str = ""
+
+
+def examine(
+    policy_name: str,
+    env: str,
+    keys: Mapping[str, Any],
+    *,
+    problems: int = 8,
+    samples: int = 4,
+    seed: int = 0,
+    device: str = "cpu",
+    dtype: str | None = None,
+    lora: int | None = None,
+) -> list[Finding]:
+    """Every finding on a policy and an environment. Raises `UserError` where there is nothing to look at."""
+    for name, value, least in (("problems", problems, 1), ("samples", samples, 2), ("lora", lora or 1, 1)):
+        if value < least:
+            raise UserError(f"--{name} is {value}; it must be at least {least}")
+    task, _ = parse_env_id(env)
+    settings = environment_keys(task, keys)
+    make_mdp(task, **settings)  # refuses bad settings and missing data before the policy is loaded
+    policy = load_policy(policy_name, seed=seed, device=device, dtype=dtype)
+    if policy.goals is not None:
+        raise UserError(f"policy {policy_name!r} writes behind goals; examine the policy that it was trained from")
+    mdp = make_mdp(task, tokenizer=policy.tokenizer, **settings)
+    if lora is not None:
+        add_adapter(policy, lora, seed=seed)
+    found = [_tokenizer(mdp), _template(mdp), _verifier(mdp), _context(mdp, policy)]
+    if found[-1].state == "wrong":
+        return found  # nothing can be sampled
+    chosen = range(min(problems, len(mdp.task.problems)))
+    sampler = make_sampler("torch", policy)
+    groups = sample_groups(sampler, mdp, chosen, samples, temperature=1.0, seed=(seed, "doctor"))
+    return [*found, _ending(mdp, groups), _signal(groups), _gap(policy, groups), _memory(policy, mdp, groups)]
+
+
+def _tokenizer(mdp: ReasoningMDP) -> Finding:
+    problems = [mdp.task.problems[i] for i in range(min(TEXTS, len(mdp.task.problems)))]
+    texts = [text for p in problems for text in (p.question, reference_solution(p))]
+    lost = [text for text in texts if mdp.tokenizer.decode(mdp.tokenizer.encode(text)) != text]
+    if lost:
+        seen = f"{len(lost)} of {len(texts)} texts come back changed, the first {lost[0][:40]!r}"
+        return Finding("tokenizer", "wrong", seen, "use a tokenizer that loses nothing, such as a byte-level one")
+    return Finding("tokenizer", "fine", f"{len(texts)} texts come back as they were")
+
+
+def _template(mdp: ReasoningMDP) -> Finding:
+    tokenizer = mdp.tokenizer
+    if not tokenizer.has_chat_template:
+        return Finding("template", "fine", "none: prompts are plain text")
+    fault = tokenizer.template_fault
+    if fault is None:
+        return Finding("template", "fine", "appending turns leaves the tokens before them as they are")
+    state: Literal["note", "wrong"] = "wrong" if "does not open" in fault else "note"
+    return Finding("template", state, f"the chat template {fault}", "use prompt=plain where there are several turns")
+
+
+def _verifier(mdp: ReasoningMDP) -> Finding:
+    problems = [mdp.task.problems[i] for i in range(min(TEXTS, len(mdp.task.problems)))]
+    refused = [p.id for p in problems if not mdp.task.verify(reference_solution(p), p).correct]
+    if refused:
+        seen = f"{len(refused)} of {len(problems)} gold answers are not accepted, the first of {refused[0]}"
+        return Finding("verifier", "wrong", seen, f"see reasonenv check {mdp.task.name}")
+    return Finding("verifier", "fine", f"{len(problems)} gold answers are accepted")
+
+
+def _context(mdp: ReasoningMDP, policy: Policy) -> Finding:
+    try:
+        mdp.fits(policy.context, name=policy.name)
+    except UserError as error:
+        return Finding("context", "wrong", *str(error).rsplit("; ", 1))
+    return Finding("context", "fine", f"prompt and budget need {mdp.context} of {policy.context} tokens")
+
+
+def _ending(mdp: ReasoningMDP, groups: list[Group]) -> Finding:
+    rows = [t for g in groups for t in g.trajectories]
+    cut = sum(t.truncated for t in rows) / len(rows)
+    mean = sum(len(t.tokens) for t in rows) / len(rows)
+    seen = f"{cut:.0%} of {len(rows)} responses are cut at max_tokens={mdp.max_tokens} (mean length {mean:.0f})"
+    if cut <= CUT[0]:
+        return Finding("ending", "fine", seen)
+    change = f"set max_tokens={2 * mdp.max_tokens}, or train sft first, which teaches to end"
+    return Finding("ending", "wrong" if cut > CUT[1] else "note", seen, change)
+
+
+def _signal(groups: list[Group]) -> Finding:
+    """A group whose answers are all right or all wrong teaches a policy gradient nothing."""
+    rows = [t for g in groups for t in g.trajectories]
+    right = sum(t.verdict.correct for t in rows) / len(rows)
+    share = len(mixed(sound(groups))) / len(groups)
+    seen = f"{right:.0%} of {len(rows)} answers are right, {share:.0%} of {len(groups)} groups are mixed"
+    if share >= 0.2:
+        return Finding("signal", "fine", seen)
+    change = (
+        "use harder problems" if right > 0.5 else "train sft first, use easier problems or more samples_per_problem"
+    )
+    return Finding("signal", "wrong" if share == 0 else "note", seen, change)
+
+
+def _gap(policy: Policy, groups: list[Group]) -> Finding:
+    """|log-prob of the sampler - of the trainer|, a token."""
+    batch = collate(groups, pad=policy.tokenizer.eos_id)
+    logp, _ = policy.score(batch, tokens_per_microbatch=MICROBATCH)
+    gap = (logp - batch.sampled_logp).abs()[batch.mask > 0]
+    seen = f"mean {float(gap.mean()):.2g}, p99 {float(gap.quantile(0.99)):.2g}, max {float(gap.max()):.2g} nats a token"
+    if gap.mean() > MAX_GAP:
+        return Finding("gap", "wrong", seen, f"a run stops above {MAX_GAP}: use dtype=float32")
+    return Finding("gap", "fine", seen)
+
+
+def _memory(policy: Policy, mdp: ReasoningMDP, groups: list[Group]) -> Finding:
+    """A forecast for default micro-batches, activations as measured on the largest one of few samples."""
+    batch = collate(groups, pad=policy.tokenizer.eos_id)
+    rows = microbatches(batch, MICROBATCH // 8)[0]
+    per_token = activation_bytes(policy, batch.select(rows))
+    need = forecast(policy, per_token=per_token, tokens=MICROBATCH, rows=ROWS, length=mdp.context)
+    free = available(policy.device)
+    parts = ", ".join(f"{name} {value / GIB:.1f}" for name, value in vars(need).items())
+    seen = f"training needs {need.total / GIB:.1f} GiB more ({parts}), {free / GIB:.1f} are free"
+    if need.total <= free:
+        return Finding("memory", "fine", seen)
+    spare = free - (need.total - per_token * MICROBATCH)
+    fitting = int(spare / per_token) // 256 * 256
+    if fitting >= mdp.context:
+        return Finding("memory", "wrong", seen, f"set tokens_per_microbatch={fitting}, or checkpointing=true")
+    change = "set checkpointing=true" if policy.adapter is not None else "set lora=16 and checkpointing=true"
+    return Finding("memory", "wrong", seen, change)

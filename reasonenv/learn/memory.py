@@ -1,0 +1,106 @@
+"""What training needs of a machine's memory, and what to change where it is not enough."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from reasonenv.core import Batch
+from reasonenv.errors import UserError
+from reasonenv.learn.agent import Agent
+from reasonenv.policy.lm import Policy
+from reasonenv.policy.logprobs import CHUNK_ELEMENTS
+from reasonenv.policy.microbatch import padded
+
+
+@contextmanager
+def enough_memory(agent: Agent) -> Iterator[None]:
+    """Within it, running out of memory is a `UserError` that names the number to lower, and to what."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+            raise
+        allowed = agent.config.tokens_per_microbatch
+        count, width = agent.largest or (2, allowed // 2)  # while nothing is known, half of what is allowed
+        told = f"out of memory in the update, on a micro-batch of up to {count} x {width} tokens"
+        if count == 1:
+            raise UserError(
+                f"{told}, one sequence, which cannot be cut; set checkpointing=true or lora=16, or lower max_tokens or "
+                "samples_per_problem"
+            ) from error
+        raise UserError(
+            f"{told}; set tokens_per_microbatch={count // 2 * width} (it is {allowed}), or checkpointing=true"
+        ) from error
+
+
+def available(device: torch.device) -> int:
+    """Bytes that are free now on `device`, and for a CPU within the limit set for the process, if there is one."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    known = Path("/proc/meminfo")
+    if not known.is_file():
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")  # all there is
+    info = dict(line.split(":") for line in known.read_text().splitlines())
+    free = int(info["MemAvailable"].split()[0]) * 1024
+    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
+    if limit.is_file() and (most := limit.read_text().strip()) != "max":
+        free = min(free, int(most) - int(used.read_text()))
+    return free
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Bytes that training needs beside the model that is loaded already."""
+
+    gradients: int
+    optimizer: int  # float32 masters where the weights are not, and two moments
+    sampler: int  # the copy of the weights that the torch sampler packs on a CPU
+    cache: int  # keys and values of the rows that are drawn at once
+    activations: int  # of one micro-batch, its logits included
+
+    @property
+    def total(self) -> int:
+        """Learning and sampling alternate, and each gives back what only it needs."""
+        return self.sampler + self.optimizer + max(self.cache, self.gradients + self.activations)
+
+
+def activation_bytes(policy: Policy, batch: Batch) -> float:
+    """Bytes that the forward pass of one micro-batch keeps for its backward pass, a padded token: as measured."""
+    weights = {tensor.untyped_storage().data_ptr() for tensor in policy.model.parameters()}
+    held: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            held[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        states = policy.states(batch)
+    count, width = padded(batch)
+    del states
+    return sum(held.values()) / (count * width)
+
+
+def forecast(policy: Policy, *, per_token: float, tokens: int, rows: int, length: int) -> Forecast:
+    """For micro-batches of `tokens` at `per_token` bytes, and `rows` sequences of `length` drawn at once."""
+    config = policy.model.config.get_text_config()
+    trained = [(p.numel(), p.element_size()) for p in policy.parameters()]
+    weights = sum(p.numel() * p.element_size() for p in policy.model.parameters())
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    head = policy.head.weight.numel() * 4  # its float32 copy, packed for sampling, or in the log-probs
+    logits = 2 * max(CHUNK_ELEMENTS, policy.head.weight.shape[0]) * 4
+    return Forecast(
+        gradients=sum(n * (4 + (size if size < 4 else 0)) for n, size in trained),
+        optimizer=sum(n * (8 + (4 if size < 4 else 0)) for n, size in trained),
+        sampler=weights + head if policy.device.type == "cpu" else 0,
+        cache=2 * config.num_hidden_layers * heads * width * rows * length * policy.head.weight.element_size(),
+        activations=int(per_token * tokens) + logits + 2 * head,
+    )

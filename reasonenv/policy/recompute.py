@@ -1,0 +1,39 @@
+"""Gradient checkpointing: a layer keeps its input alone and is computed again in the backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from reasonenv.errors import UserError
+from reasonenv.policy.lm import Policy
+
+
+@dataclass
+class _Recomputed:
+    """`forward` of a layer. transformers' own switch asks for train mode, and that for dropout."""
+
+    forward: Callable[..., Any]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return self.forward(*args, **kwargs)
+        return checkpoint(self.forward, *args, use_reentrant=False, **kwargs)
+
+
+def recompute(policy: Policy) -> None:
+    """Lets the layers of `policy` be recomputed: the same gradients for less memory and about a third more time.
+
+    Raises `UserError` for a model that does not mark its layers as transformers does.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers = [m for m in policy.model.get_decoder().modules() if isinstance(m, GradientCheckpointingLayer)]
+    if not layers:
+        raise UserError(f"policy {policy.name!r} has no layers that can be recomputed; leave checkpointing out")
+    for layer in layers:
+        layer.forward = _Recomputed(layer.forward)
