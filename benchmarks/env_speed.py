@@ -104,6 +104,7 @@ def responses(folder: str | None, count: int) -> tuple[str, dict[str, Any], list
 def response_contenders(task: str, knobs: dict[str, Any], told: list[dict[str, str]]) -> dict[str, Callable[[], float]]:
     """Each call answers every problem and returns verified responses a second."""
     import gymnasium
+    import numpy as np
 
     single = gymnasium.make(f"reasonenv/{task}-Response-v0", **knobs).unwrapped
     envs = 64
@@ -114,7 +115,7 @@ def response_contenders(task: str, knobs: dict[str, Any], told: list[dict[str, s
         copy=False,
         **knobs,
     )
-    actions = [single.mdp.tokenizer.encode(entry["response"]) for entry in told]
+    actions = [np.array(single.mdp.tokenizer.encode(entry["response"])) for entry in told]
     right = sum(i % 2 == 0 for i in range(len(told)))
 
     def one_by_one() -> float:
@@ -207,7 +208,8 @@ def main() -> None:
 
     ratios = {f"batched_over_{name}": ratio("batched", name) for name in ("sync_single", "sync_toy")}
     if "responses_gem" in rounds:
-        ratios["responses_over_gem"] = ratio("responses", "responses_gem")
+        for name in ("responses", "responses_batched"):
+            ratios[f"{name}_over_gem"] = ratio(name, "responses_gem")
     for name, value in ratios.items():
         print(f"{name:<26} {value:>14,.1f}")
     print(json.dumps({"figures": figures, "ratios": ratios}))

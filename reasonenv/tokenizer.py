@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -45,6 +46,9 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`, special tokens included, spaces untouched."""
+        if self._plain is not None:
+            with contextlib.suppress(ValueError):  # a token over 255
+                return bytes(ids).translate(self._plain).decode(errors="replace")
         if self._bytes is not None:
             return b"".join([self._bytes[i] for i in ids]).decode(errors="replace")
         return str(self.hf.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
@@ -103,6 +107,12 @@ class Tokenizer:
         value = {chr(b): b for b in plain} | {chr(256 + n): b for n, b in enumerate(hidden)}
         pieces = [self.hf.convert_ids_to_tokens(i) or "" for i in range(self.vocab_size)]
         return [bytes([value[c] for c in p]) if set(p) <= value.keys() else p.encode() for p in pieces]
+
+    @cached_property
+    def _plain(self) -> bytes | None:
+        """The bytes of the first 256 tokens if each has one, as in `byte_tokenizer`: faster still."""
+        pieces = self._bytes[:256] if self._bytes is not None else []
+        return b"".join(pieces) if [len(piece) for piece in pieces] == [1] * 256 else None
 
     @cached_property
     def ends_step(self) -> BoolArray:

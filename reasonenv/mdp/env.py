@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import gymnasium
 import numpy as np
-import numpy.typing as npt
 from gymnasium import spaces
 
 from reasonenv.core import IntArray, Role, Trajectory
@@ -39,12 +39,15 @@ def completed_action(mdp: ReasoningMDP, granularity: str, state: State, action: 
     A response is the last word: it is closed with EOS if it is not, unless it fills the budget. What follows an EOS or
     the budget inside an action is never taken, because the episode or the turn is over by then.
     """
-    tokens = [int(action)] if granularity == "token" else [int(t) for t in action]  # type: ignore[union-attr,arg-type]
     eos, room = mdp.tokenizer.eos_id, mdp.max_tokens - len(state.tokens)
-    if granularity == "response" and eos not in tokens:
+    if granularity == "token":
+        return [int(action)]  # type: ignore[arg-type]
+    tokens = action.tolist() if isinstance(action, np.ndarray) else list(map(index, action))  # type: ignore[arg-type]
+    if granularity == "response":
         tokens.append(eos)
-    tokens = tokens[:room]
-    return tokens[: tokens.index(eos) + 1] if eos in tokens else tokens
+    if eos in tokens:
+        del tokens[tokens.index(eos) + 1 :]
+    return tokens[:room]
 
 
 class ReasoningEnv(gymnasium.Env[Observation, Action]):
@@ -72,6 +75,8 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
         self.action_space = action_space(mdp, granularity)
         self._state = State(0)
         self._over = True
+        self._sequence: IntArray = np.zeros(mdp.context, dtype=np.int64)  # [L], what is observed
+        self._prompt_length, self._written = 0, 0  # tokens of it
         self._earned: list[tuple[int, float]] = []  # (response length, reward) after each action
 
     def reset(
@@ -82,13 +87,17 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
         for key in options:
             if key not in ("problem", "prefix", "noise"):
                 raise unknown("reset option", key, ("problem", "prefix", "noise"))
-        index = options.get("problem")
-        if index is None:
-            index = int(self.np_random.integers(len(self.mdp.problems)))
+        problem = options.get("problem")
+        if problem is None:
+            problem = int(self.np_random.integers(len(self.mdp.problems)))
         noise = options.get("noise")
         if noise is None:
             noise = 0 if self.mdp.dynamics is None else int(self.np_random.integers(2**62))
-        self._state = self.mdp.initial(index, options.get("prefix", ()), noise)
+        self._state = self.mdp.initial(problem, options.get("prefix", ()), noise)
+        prompt = self.mdp.prompt(self._state)
+        self._sequence[:] = 0
+        self._sequence[: len(prompt)] = prompt
+        self._prompt_length, self._written = len(prompt), 0
         self._over = False
         self._earned = []
         return self._observation(), self._info()
@@ -137,12 +146,10 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
         return "\n".join(lines)
 
     def _observation(self) -> Observation:
-        prompt = self.mdp.prompt(self._state)
-        length = len(prompt) + len(self._state.tokens)
-        tokens: npt.NDArray[np.int64] = np.zeros(self.mdp.context, dtype=np.int64)
-        tokens[: len(prompt)] = prompt
-        tokens[len(prompt) : length] = self._state.tokens
-        return {"tokens": tokens, "length": np.array(length, dtype=np.int64)}
+        start, length = (self._prompt_length + n for n in (self._written, len(self._state.tokens)))
+        self._sequence[start:length] = self._state.tokens[self._written :]
+        self._written = len(self._state.tokens)
+        return {"tokens": self._sequence.copy(), "length": np.array(length, dtype=np.int64)}
 
     def _info(self) -> dict[str, Any]:
         problem = self.mdp.problem(self._state)
@@ -161,9 +168,9 @@ def replay(trajectory: Trajectory, env: gymnasium.Env[Any, Any]) -> None:
     if not isinstance(base, ReasoningEnv):
         raise UserError(f"replay needs a ReasoningEnv, not {type(base).__name__}")
     ids = [p.id for p in base.mdp.problems]
-    index = ids.index(trajectory.problem.id)
-    prefix = base.mdp.prefix(index, trajectory.prompt, trajectory.noise)
-    env.reset(options={"problem": index, "prefix": prefix, "noise": trajectory.noise})
+    problem = ids.index(trajectory.problem.id)
+    prefix = base.mdp.prefix(problem, trajectory.prompt, trajectory.noise)
+    env.reset(options={"problem": problem, "prefix": prefix, "noise": trajectory.noise})
     size = len(trajectory.tokens)
     own = np.append(np.flatnonzero(trajectory.roles == Role.POLICY), size)  # where the policy acts, and the end
     stops = {

@@ -72,6 +72,7 @@ class ReasoningMDP:
         self.task = task
         self.tokenizer = tokenizer
         self.prompt_style = prompt
+        self._last_read = State(0), 0, ""
         self._terms = reward_terms(reward)
         self.pays_steps = any(term not in AT_END for term in self._terms.values())
         self.dynamics = None if stochastic is None else make_dynamics(self, stochastic)
@@ -198,11 +199,18 @@ class ReasoningMDP:
 
     def text(self, state: State) -> str:
         """The response as text, without its EOS."""
-        return self.tokenizer.decode(state.tokens[:-1] if self.terminated(state) else state.tokens)
+        return self._read(state, 0)
 
     def answer(self, state: State) -> str:
         """The part of the text that is verified and rewarded: the last turn, with what a tool wrote into it."""
-        return self.tokenizer.decode(state.tokens[state.turn : len(state.tokens) - self.terminated(state)])
+        return self._read(state, state.turn)
+
+    def _read(self, state: State, start: int) -> str:
+        known, begin, text = self._last_read  # verifiers, rewards and infos ask for the same text
+        if known is not state or begin != start:
+            text = self.tokenizer.decode(state.tokens[start : len(state.tokens) - self.terminated(state)])
+            self._last_read = state, start, text
+        return text
 
     def prompt(self, state: State) -> IntArray:
         """The prompt of this episode.  # [P]"""
@@ -254,7 +262,7 @@ class ReasoningMDP:
     def _moves(self, state: State, tokens: Sequence[int]) -> Iterator[tuple[State, State]]:
         """(before, after) of each of the policy's `tokens` that may earn something, and of the last one."""
         if self.dynamics is None:  # every state is a slice of the tokens, so only those that may earn are made
-            whole, start = (*state.tokens, *map(int, tokens)), len(state.tokens)
+            whole, start = (*state.tokens, *tokens), len(state.tokens)
             inner = np.flatnonzero(self.tokenizer.ends_step[list(tokens[:-1])]).tolist() if self.pays_steps else []
             for end in [*inner, len(tokens) - 1] if len(tokens) else []:
                 cut = start + end

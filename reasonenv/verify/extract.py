@@ -29,6 +29,10 @@ _IS_FACTOR = re.compile(_ALGEBRA)
 _GOES_ON = re.compile(rf"\(|{_ALGEBRA}|\s*+[-+*/×÷−–^]\s*+(?:[$(]|\.?[0-9]|[A-Za-z](?![A-Za-z]))")
 # .. or a power, index or function in front of it.
 _IS_ARGUMENT = re.compile(r"(?:√|[\^_]\s?[{(]?|(?:\\(?:sqrt|sin|cos|tan|ln|log)|sqrt)\s?(?:\[[0-9]{1,3}\])?[{(]?)-?$")
+# All that may stand in a number. Its letters are those of \\dtfrac, \\times, \\cdot, x and e.
+_IN_NUMBERS = (
+    "0123456789.,+-−–$€£/\\{}^×*" + "dtfracimesoxE" + "".join(c for c in map(chr, range(0x3001)) if c.isspace())
+)
 _ARGUMENT_WIDTH = 16  # characters that `_IS_ARGUMENT` looks back
 
 
@@ -122,8 +126,10 @@ def _last_number(text: str) -> str | None:
     if end == 0:
         return None
     line = text.rfind("\n", 0, end) + 1  # no number goes over a line
+    window = max(line, end - _WINDOW)
+    start = window + len(text[window:end].rstrip(_IN_NUMBERS))  # no number goes over what is in none
     found = None
-    for match in NUMBER.finditer(text, max(line, end - _WINDOW), end + 4):  # closing braces belong to the number
+    for match in NUMBER.finditer(text, start, end + 4):  # closing braces belong to the number
         found = match
     if found is None or _IS_FACTOR.match(text, found.end()):
         return None
