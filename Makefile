@@ -42,7 +42,7 @@ test: export OMP_NUM_THREADS ?= 1
 ifneq ($(wildcard ../shared/data),)
 test: export REASONENV_DATA ?= $(abspath ../shared/data)
 endif
-test: lint ## install, lint, then run the whole test suite
+test: lint $(VLLM) ## install (vLLM too), lint, then run the whole test suite
 	$(VENV)/bin/python -m pytest
 
 # An interpreter counts only if it runs and can make environments: a version manager may leave names on the path that start
