@@ -247,7 +247,7 @@ def test_a_folder_of_another_run_names_what_differs(refused: Refused, prior: Pat
         (SUITE.replace("Chain", "Chian"), "unknown environment 'reasonenv/Chian-Response-v0'; did you mean"),
         ("policy = 'tiyn'\n" + SUITE, "suite.toml: unknown policy 'tiyn'; did you mean tiny?"),
         ("ks = [0]\n" + SUITE, "suite.toml: ks is [0]; each must be at least 1"),
-        (SUITE + "lrr = 1", "suite.toml, grpo: unknown key 'lrr'; did you mean lr?"),
+        (SUITE + "lrr = 1", "suite.toml, grpo: unknown key 'lrr'; did you mean lr or lora?"),
         (SUITE.replace("iterations = 1", "iterations = 'few'"), "iterations is 'few'; it must be a whole number"),
         (SUITE + "[keys]\nmax_tokens = 0", "max_tokens is 0; a response needs at least 2"),
         (SUITE + "[keys]\noperands = 99", "operands is 99; it must be 2 to 12"),
