@@ -67,9 +67,8 @@ def _resume(arguments: argparse.Namespace) -> None:
 
 def _finish(suite: Suite, folder: Path, jobs: int, command: str) -> None:
     from reasonenv.evaluate.bench import run_suite
-    from reasonenv.evaluate.report import console_table
+    from reasonenv.evaluate.report import told
 
     if jobs < 1:
         raise UserError(f"--jobs is {jobs}; it must be at least 1")
-    page = run_suite(suite, folder, jobs=jobs, command=command)
-    print(f"{console_table(folder)}\nreport: {page}")
+    print(told(run_suite(suite, folder, jobs=jobs, command=command)))

@@ -16,9 +16,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from reasonenv.evaluate.report import console_table, write_report
+    from reasonenv.evaluate.report import told, write_report
 
     if not (arguments.folder / "suite.json").is_file():
         raise UserError(f"{arguments.folder} is not the folder of a suite: it has no suite.json")
-    report = write_report(arguments.folder)
-    print(f"{console_table(arguments.folder)}\nreport: {report}")
+    print(told(write_report(arguments.folder)))

@@ -9,7 +9,6 @@ exp(-initial_logp) is how many samples it would have taken to draw that very tex
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -19,6 +18,7 @@ import numpy as np
 
 from reasonenv.core import Group, Trajectory
 from reasonenv.errors import UserError
+from reasonenv.evaluate.run import replace
 from reasonenv.evaluate.samples import Sample
 from reasonenv.learn.filters import correct
 from reasonenv.learn.rollout import collate
@@ -62,9 +62,7 @@ def _likelihood(t: Trajectory) -> float:
 
 def write_wins(path: Path, found: Iterable[Win]) -> None:
     """JSON lines, whole or absent."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text("".join(json.dumps(asdict(win)) + "\n" for win in found), encoding="utf-8")
-    os.replace(partial, path)
+    replace(path, "".join(json.dumps(asdict(win)) + "\n" for win in found))
 
 
 def read_wins(path: Path) -> list[Win]:

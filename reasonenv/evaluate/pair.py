@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +39,9 @@ def compare(first: Path, second: Path) -> list[Comparison]:
     shared = {s.problem_id for s in a} & {s.problem_id for s in b}
     if not shared:
         raise UserError(f"{first} and {second} answer no problem in common; evaluate them on the same ones")
-    drawn = [min(_drawn(samples, problem) for problem in shared) for samples in (a, b)]
-    ks = [2**i for i in range(min(drawn).bit_length())]
+    counts = [Counter(s.problem_id for s in samples if not s.greedy) for samples in (a, b)]
+    fewest = min(count[problem] for count in counts for problem in shared)
+    ks = [2**i for i in range(fewest.bit_length())]
     mine, theirs = (scores([s for s in samples if s.problem_id in shared], ks) for samples in (a, b))
     return [_comparison(metric, mine[metric], theirs[metric]) for metric in mine if metric in theirs]
 
@@ -49,10 +51,6 @@ def _samples(folder: Path) -> list[Sample]:
     if not path.is_file():
         raise UserError(f"{folder} is not a finished run: it has no evaluation.jsonl; train it to its end first")
     return read_samples(path)
-
-
-def _drawn(samples: list[Sample], problem: str) -> int:
-    return sum(s.problem_id == problem and not s.greedy for s in samples)
 
 
 def _comparison(metric: str, mine: Mapping[str, float], theirs: Mapping[str, float]) -> Comparison:

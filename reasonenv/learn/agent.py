@@ -236,10 +236,11 @@ class PolicyGradient(Agent):
         no gradient.
         """
         idle = (advantage == 0).all(dim=1) & (batch.ref_logp is None and batch.values is None)
-        found = []
-        for rows, teaches in (((~idle).nonzero()[:, 0], True), (idle.nonzero()[:, 0], False)):
+        found: list[tuple[Tensor, bool]] = []
+        # Those that teach are cut last and come first: it is their shape that memory has to hold.
+        for rows, teaches in ((idle.nonzero()[:, 0], False), ((~idle).nonzero()[:, 0], True)):
             if len(rows):
-                found += [(rows[micro], teaches) for micro in self.micro(batch.select(rows))]
+                found = [(rows[micro], teaches) for micro in self.micro(batch.select(rows))] + found
         return found
 
     def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:

@@ -15,7 +15,7 @@ import pytest
 from reasonenv.errors import UserError
 from reasonenv.evaluate.comparisons import spread
 from reasonenv.evaluate.metrics import scores
-from reasonenv.evaluate.report import console_table, write_report
+from reasonenv.evaluate.report import told, write_report
 from reasonenv.evaluate.samples import Sample, read_samples, write_samples
 from reasonenv.evaluate.stats import mean_interval, paired_difference
 
@@ -49,6 +49,10 @@ class Outline(HTMLParser):
     def handle_data(self, data: str) -> None:
         if self.inside:
             self.written[-1] += data
+
+
+def console_table(folder: Path) -> str:
+    return told(write_report(folder))
 
 
 def page_of(folder: Path) -> str:

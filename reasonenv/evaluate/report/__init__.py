@@ -9,7 +9,9 @@ from reasonenv.evaluate.report.load import load_suite
 from reasonenv.evaluate.report.page import render
 from reasonenv.evaluate.report.table import csv_table, text_table
 
-__all__ = ["console_table", "write_report"]
+__all__ = ["told", "write_report"]
+
+TABLE = "table.txt"
 
 
 def write_report(folder: Path) -> Path:
@@ -22,7 +24,7 @@ def write_report(folder: Path) -> Path:
     page = folder / "report.html"
     for path, text in (
         (folder / "table.csv", csv_table(found)),
-        (folder / "table.txt", text_table(found)),
+        (folder / TABLE, text_table(found)),
         (page, render(suite, found)),
     ):
         partial = path.with_name(f".{path.name}.partial")
@@ -31,6 +33,6 @@ def write_report(folder: Path) -> Path:
     return page
 
 
-def console_table(folder: Path) -> str:
-    """The results of a suite folder as aligned text, with the verdict and what is missing."""
-    return text_table(settings(load_suite(folder)))
+def told(page: Path) -> str:
+    """What the console says of a report that `write_report` has written: its text table, and where the page is."""
+    return f"{(page.parent / TABLE).read_text(encoding='utf-8')}\nreport: {page}"
