@@ -13,6 +13,7 @@ from reasonenv.agents.grpo import GRPO, GRPOConfig
 from reasonenv.core import Batch, Group, Reason, Role
 from reasonenv.learn.agent import Budget, PolicyGradient
 from reasonenv.policy.lm import Policy
+from reasonenv.policy.microbatch import padded
 from reasonenv.registry import agents, find_agent
 from reasonenv.testing import gradients, scored
 
@@ -196,3 +197,18 @@ def test_an_agent_corrects_for_stale_samples_if_and_only_if_it_is_anchored_on_th
     config = kind.Config(epochs=1, minibatches=1, **({"beta": 0.0} if hasattr(kind.Config, "beta") else {}))
     (found,), (expected,) = (gradients(kind(policy, config), samples) for samples in (moved, groups))
     assert same(found * (1.1 if name in ("dppo", "scalerl") else 1.0), expected)
+
+
+def test_rows_without_advantage_pass_without_gradient_and_do_not_size_memory(
+    policy: Policy, groups: list[Group]
+) -> None:
+    agent = GRPO(policy, GRPOConfig(beta=0.0))
+    batch = agent.batch(groups)
+    advantage = torch.zeros(len(batch.group), 1)
+    advantage[0] = 1.0
+    found = agent.passes(batch, advantage)
+    assert [rows.tolist() for rows, teaches in found if teaches] == [[0]]
+    assert sorted(int(row) for rows, _ in found for row in rows) == list(range(len(batch.group)))
+    assert agent.largest == padded(batch.select(torch.tensor([0])))
+    referenced = replace(batch, ref_logp=torch.zeros_like(batch.mask))  # the KL teaches where the reward does not
+    assert all(teaches for _, teaches in agent.passes(referenced, advantage))
