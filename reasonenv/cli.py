@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from reasonenv.errors import UserError
+from reasonenv.terminal import printable
 
 # Files of `reasonenv/commands`, in the order of --help.
 COMMANDS = ("list", "play", "check", "doctor", "train", "eval", "bench", "report", "compare", "diff", "audit-verifier")
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         resumes = arguments.resumes
         return arguments.run(arguments) or 0
     except UserError as error:
-        print(f"reasonenv: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"reasonenv: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         hint = "; the same command goes on from the last checkpoint" if resumes else ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from reasonenv import registry
 from reasonenv.commands.arguments import environment, settings
+from reasonenv.terminal import printable
 
 if TYPE_CHECKING:
     from reasonenv.mdp.env import ReasoningEnv
@@ -28,7 +29,8 @@ def run(arguments: argparse.Namespace) -> None:
     env = make_env(task, granularity, **environment_keys(task, settings(arguments.keys)))
     _, info = env.reset(options={"problem": arguments.problem})
     unit = {"token": "characters, each of their tokens is an action", "step": "a step", "response": "the response"}
-    print(f"{info['question']}\n\ntype {unit[granularity]}; an empty line ends the response; Ctrl-D leaves")
+    asked = printable(info["question"], keep="\n")
+    print(f"{asked}\n\ntype {unit[granularity]}; an empty line ends the response; Ctrl-D leaves")
     if info["response"]:
         print(f"  so far {info['response']!r}")
     over = False

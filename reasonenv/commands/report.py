@@ -13,6 +13,7 @@ EXAMPLE = "reasonenv report runs/quickstart"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="DIR", type=Path)
+    parser.add_argument("--png", action="store_true", help="draw the charts into DIR/charts too (needs matplotlib)")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -20,4 +21,4 @@ def run(arguments: argparse.Namespace) -> None:
 
     if not (arguments.folder / "suite.json").is_file():
         raise UserError(f"{arguments.folder} is not the folder of a suite: it has no suite.json")
-    print(told(write_report(arguments.folder)))
+    print(told(write_report(arguments.folder, png=arguments.png)))

@@ -29,6 +29,7 @@ from reasonenv.evaluate.card import hardware, versions
 from reasonenv.evaluate.run import replace, test_problems
 from reasonenv.evaluate.suite import BASELINE, Cell, Suite
 from reasonenv.evaluate.training import train
+from reasonenv.terminal import printable
 
 
 def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
@@ -190,6 +191,6 @@ def _seconds(out: Path) -> float:
 def _told(cell: Cell, folder: Path) -> str:
     label = f"{cell.agent} on {cell.run.env}, seed {cell.run.seed}"
     if _status(folder) != "done":
-        return f"{label}: failed; {json.loads((folder / 'cell.json').read_text())['error']}"
+        return f"{label}: failed; {printable(json.loads((folder / 'cell.json').read_text())['error'])}"
     s = json.loads((folder / "summary.json").read_text())
     return f"{label}: held-out accuracy {s['before']:.3f} -> {s['after']:.3f} in {s['seconds']:.0f} s"

@@ -27,12 +27,8 @@ def diversity(samples: Iterable[Sample]) -> Scores:
     equations, in their letters; among all samples and, where there are two, among the correct ones. `answers`: the
     entropy of final answers over its maximum, log n. `bigrams`: distinct-2. Absent where there are too few samples.
     """
-    drawn: dict[str, list[Sample]] = {}
-    for sample in samples:
-        if not sample.greedy:
-            drawn.setdefault(sample.problem_id, []).append(sample)
     table: dict[str, dict[str, float]] = {}
-    for problem, mine in drawn.items():
+    for problem, mine in _drawn(samples).items():
         for which, kept in (("all", mine), ("correct", [sample for sample in mine if sample.correct])):
             if len(kept) < 2:
                 continue
@@ -46,12 +42,54 @@ def diversity(samples: Iterable[Sample]) -> Scores:
     return table
 
 
-def expected_distinct(items: Sequence[Hashable], k: int) -> float:
-    """Expected number of different ones among `k` of the n items: rarefaction, sum_j 1 - C(n - n_j, k) / C(n, k).
+def distinct(samples: Iterable[Sample], ks: Sequence[int]) -> Scores:
+    """`all@k` and `correct@k` of every problem: different solution paths expected among k of its sampled answers.
 
-    Of `operations`, these are the distinct solution paths of 2403.04642. Raises `UserError` unless 1 <= k <= n.
+    Of `correct@k` only correct answers count, of k samples as they come; 2403.04642 tells exploration by these curves.
     """
-    n = len(items)
+    table: dict[str, dict[str, float]] = {}
+    for problem, mine in _drawn(samples).items():
+        paths = [operations(sample.text) for sample in mine]
+        for k in (k for k in ks if k <= len(mine)):
+            if k > 1:  # of one sample there is one
+                table.setdefault(f"all@{k}", {})[problem] = expected_distinct(paths, k)
+            right = [path for path, sample in zip(paths, mine, strict=True) if sample.correct]
+            table.setdefault(f"correct@{k}", {})[problem] = expected_distinct(right, k, others=len(mine) - len(right))
+    return table
+
+
+def drift(samples: Iterable[Sample]) -> Scores:
+    """Of every problem `entropy` and `kl`, nats per token, estimated from its sampled answers.
+
+    The mean of -log pi(y) and, where the initial policy pi_0 has scored the samples, of log pi(y) - log pi_0(y), over
+    the mean length: unbiased of numerator and denominator. An estimate of KL(pi || pi_0) may be negative.
+    """
+    table: dict[str, dict[str, float]] = {}
+    for problem, mine in _drawn(samples).items():
+        scored = [(s.length, s.logp) for s in mine if s.logp is not None]
+        known = [(s.length, s.logp - s.initial_logp) for s in mine if s.logp is not None and s.initial_logp is not None]
+        for name, sign, pairs in (("entropy", -1, scored), ("kl", 1, known)):
+            if pairs:
+                table.setdefault(name, {})[problem] = sign * sum(v for _, v in pairs) / sum(n for n, _ in pairs)
+    return table
+
+
+def _drawn(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
+    """Problem -> its sampled answers."""
+    drawn: dict[str, list[Sample]] = {}
+    for sample in samples:
+        if not sample.greedy:
+            drawn.setdefault(sample.problem_id, []).append(sample)
+    return drawn
+
+
+def expected_distinct(items: Sequence[Hashable], k: int, *, others: int = 0) -> float:
+    """Expected number of different items among `k` of n: rarefaction, sum_j 1 - C(n - n_j, k) / C(n, k).
+
+    The n are the items and so many `others` that do not count. Of `operations`, these are the distinct solution paths
+    of 2403.04642. Raises `UserError` unless 1 <= k <= n.
+    """
+    n = len(items) + others
     if not 1 <= k <= n:
         raise UserError(f"k is {k} but there are {n} samples; k must be at least 1 and at most the samples")
     subsets = math.comb(n, k)

@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from reasonenv.core import Group
 from reasonenv.evaluate.metrics import auc
 from reasonenv.evaluate.samples import Sample, read_samples, write_samples
@@ -13,12 +16,15 @@ from reasonenv.learn.agent import Metrics
 from reasonenv.learn.fixed import Fixed
 from reasonenv.learn.judge import score_steps
 from reasonenv.learn.log import wilson
-from reasonenv.learn.rollout import sample_groups
+from reasonenv.learn.rollout import collate, sample_groups
 from reasonenv.learn.train import Evaluation
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.scorer import Scorer
 from reasonenv.sampling.sampler import Sampler
+
+INITIAL_SAMPLES = 4  # a problem, which suffice for a mean over many problems
+TOKENS_PER_MICROBATCH = 8192
 
 
 def evaluate(
@@ -41,10 +47,18 @@ def evaluate(
     return records(groups, mdp, greedy=temperature == 0, scorer=scorer)
 
 
-def records(groups: Sequence[Group], mdp: ReasoningMDP, *, greedy: bool, scorer: Scorer | None = None) -> list[Sample]:
-    """Trajectories as they are stored."""
+def records(
+    groups: Sequence[Group],
+    mdp: ReasoningMDP,
+    *,
+    greedy: bool,
+    scorer: Scorer | None = None,
+    initial: Policy | None = None,
+) -> list[Sample]:
+    """Trajectories as they are stored; some bear their log-probability under the `initial` policy, if it is given."""
     every = [t for group in groups for t in group.trajectories]
     found = iter(score_steps(scorer, every) if scorer else [])
+    before = initial_logps(groups, initial) if initial else {}
     return [
         Sample(
             problem_id=group.problem.id,
@@ -57,10 +71,22 @@ def records(groups: Sequence[Group], mdp: ReasoningMDP, *, greedy: bool, scorer:
             truncated=t.truncated,
             text=mdp.tokenizer.decode(t.tokens[: len(t.tokens) - t.terminated].tolist()),
             score=float(next(found)[-1]) if scorer else None,
+            logp=None if greedy else float(t.logprobs.sum(dtype=np.float64)),
+            initial_logp=before.get((row, index)),
         )
-        for group in groups
+        for row, group in enumerate(groups)
         for index, t in enumerate(group.trajectories)
     ]
+
+
+def initial_logps(groups: Sequence[Group], initial: Policy) -> dict[tuple[int, int], float]:
+    """(group, sample) -> log-probability, of the first `INITIAL_SAMPLES` samples of each problem."""
+    some = [Group(g.problem, g.trajectories[:INITIAL_SAMPLES]) for g in groups]
+    batch = collate(some, pad=initial.tokenizer.eos_id)
+    logp, _ = initial.score(batch, tokens_per_microbatch=TOKENS_PER_MICROBATCH)
+    found = (logp * batch.mask).sum(dim=1, dtype=torch.float64).tolist()
+    keys = [(row, index) for row, g in enumerate(some) for index in range(len(g.trajectories))]
+    return dict(zip(keys, found, strict=True))
 
 
 def contrary(policy: Policy, ask: Callable[[], list[Sample]]) -> list[Sample]:
@@ -87,7 +113,7 @@ class HeldOut:
 
     def path(self, iteration: int) -> Path:
         """Where the answers after so many iterations are kept."""
-        return self._folder / f"{iteration:06d}.jsonl"
+        return self._folder / f"{iteration:06d}.parquet"
 
     def __call__(self, iteration: int) -> Evaluation:
         found = self.answers(iteration)

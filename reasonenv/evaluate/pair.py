@@ -14,7 +14,7 @@ import numpy as np
 from reasonenv.errors import UserError
 from reasonenv.evaluate.comparisons import Spread, spread
 from reasonenv.evaluate.metrics import scores
-from reasonenv.evaluate.samples import Sample, read_samples
+from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples
 from reasonenv.evaluate.stats import Estimate, paired_difference
 from reasonenv.learn.log import TIMES
 
@@ -47,9 +47,9 @@ def compare(first: Path, second: Path) -> list[Comparison]:
 
 
 def _samples(folder: Path) -> list[Sample]:
-    path = folder / "evaluation.jsonl"
+    path = folder / EVALUATION
     if not path.is_file():
-        raise UserError(f"{folder} is not a finished run: it has no evaluation.jsonl; train it to its end first")
+        raise UserError(f"{folder} is not a finished run: it has no {EVALUATION}; train it to its end first")
     return read_samples(path)
 
 
@@ -100,7 +100,7 @@ def _fields(name: str, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> It
 
 
 def _first_answer(first: Path, second: Path) -> Iterator[str]:
-    for path in sorted((first / "evaluations").glob("*.jsonl")):
+    for path in sorted((first / "evaluations").glob("*.parquet")):
         other = second / "evaluations" / path.name
         if not other.is_file():
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -13,13 +14,16 @@ from reasonenv.errors import UserError
 from reasonenv.evaluate.card import card
 from reasonenv.evaluate.evaluation import HeldOut, HeldOutChoice, HeldOutScores, contrary, evaluate, records
 from reasonenv.evaluate.ledger import wins, write_wins
-from reasonenv.evaluate.metrics import auc
+from reasonenv.evaluate.metrics import auc, summarise
+from reasonenv.evaluate.parquet import write_records
+from reasonenv.evaluate.rollouts import HELD_OUT, PROBLEMS, SAMPLES, Rollout, Watch, rollouts
 from reasonenv.evaluate.run import Run, check_claim, claim, processes, replace
-from reasonenv.evaluate.samples import read_samples, write_samples
+from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.evaluate.stats import paired_difference
 from reasonenv.learn.agent import Agent, PolicyGradient
 from reasonenv.learn.fixed import Fixed
 from reasonenv.learn.judge import FALLS, judged
+from reasonenv.learn.log import board_curve
 from reasonenv.learn.rollout import sample_groups
 from reasonenv.learn.train import Progress, fit
 from reasonenv.mdp.mdp import ReasoningMDP
@@ -41,9 +45,9 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
     `start` is where the policy is, if it is not to be found by its name.
 
     Leaves `out/environment.json` (what it ran on), `out/policy` (a Hugging Face folder) or `out/scorer` (a reward
-    model), `out/evaluations/` (held-out answers along the way), `out/evaluation.jsonl` (the last, with `eval_samples`
-    answers a problem), `out/winning.jsonl` (of what it solves), `metrics.jsonl` and `tensorboard/`. An agent that does
-    not learn leaves answers alone.
+    model), `out/evaluations/` (held-out answers along the way), `out/evaluation.parquet` (the last, with `eval_samples`
+    answers a problem), `out/winning.jsonl` (of what it solves), `out/rollouts/` (some, token by token), `metrics.jsonl`
+    and `tensorboard/`. An agent that does not learn leaves answers alone.
     """
     check_claim(out, run)
     summary_path = out / "summary.json"
@@ -68,6 +72,7 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
     replace(out / "environment.json", json.dumps(card(device=run.device, data=data), indent=1))
     with closing(make_sampler(run.sampler, policy, address=run.address)) as sampler:
         watch = _watch(run, agent, sampler, held_out, out)
+        agent.observed = Watch(out, policy, every=run.eval_every)
         if isinstance(agent, Fixed):
             used = Progress()
             for iteration in (0, run.iterations):
@@ -93,13 +98,19 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
             told = _contrary(run, policy, sampler, held_out, out)
             if not isinstance(agent, Fixed):
                 policy.save(out / "policy")
+        groups: list[Group] = []
         if agent.scorer is None and run.eval_samples:
             drawn = agent.sampler(sampler) if isinstance(agent, Fixed) else sampler
             groups = _sampled(run, drawn, held_out)
-            last += records(groups, held_out, greedy=False)
+            initial = None
             if used.updates and policy.goals is None:  # behind goals the same text is another sequence
-                write_wins(out / "winning.jsonl", wins(groups, _policy(run, start)))
-    write_samples(out / "evaluation.jsonl", last)
+                initial = _policy(run, start)
+                write_wins(out / "winning.jsonl", wins(groups, initial))
+            last += records(groups, held_out, greedy=False, initial=initial)
+        if agent.scorer is None and not isinstance(agent, Fixed):
+            _keep_rollouts(run, policy, sampler, held_out, groups, out)
+    write_samples(out / EVALUATION, last)
+    board_curve(out, "eval/pass@k", _passes(last, run.eval_samples))
     before, after = (watch.outcomes(iteration) for iteration in (0, run.iterations))
     gain = paired_difference(after, before)
     summary = {
@@ -152,11 +163,29 @@ def _sampled(run: Run, sampler: Sampler, held_out: ReasoningMDP) -> list[Group]:
     return sample_groups(sampler, held_out, problems, run.eval_samples, temperature=1.0, seed=path)
 
 
+def _passes(found: Sequence[Sample], samples: int) -> dict[int, float]:
+    """pass@k at the powers of two up to the samples a problem."""
+    ks = [2**i for i in range(samples.bit_length())]
+    means = summarise(found, ks) if ks else {}
+    return {k: means[f"pass@{k}"].value for k in ks if f"pass@{k}" in means}
+
+
+def _keep_rollouts(
+    run: Run, policy: Policy, sampler: Sampler, held_out: ReasoningMDP, drawn: Sequence[Group], out: Path
+) -> None:
+    """Answers to the first held-out problems, token by token: the greedy one, asked for again, and some of `drawn`."""
+    first = _problems(run, held_out)[:PROBLEMS]
+    greedy = sample_groups(sampler, held_out, first, 1, temperature=0.0, seed=(run.seed, "evaluation"))
+    sampled = [Group(g.problem, g.trajectories[:SAMPLES]) for g in drawn[:PROBLEMS]]
+    found = rollouts(greedy, policy, source="greedy") + rollouts(sampled, policy, source="sampled")
+    write_records(out / HELD_OUT, Rollout, found)
+
+
 def _contrary(run: Run, policy: Policy, sampler: Sampler, held_out: ReasoningMDP, out: Path) -> dict[str, float]:
     """How a policy behind goals answers when it is asked for the contrary."""
     ask = partial(evaluate, sampler, held_out, _problems(run, held_out), samples=1, temperature=0.0, seed=run.seed)
     found = contrary(policy, ask)
     if not found:
         return {}
-    write_samples(out / "contrary.jsonl", found)
+    write_samples(out / "contrary.parquet", found)
     return {"contrary": sum(s.correct for s in found) / len(found)}

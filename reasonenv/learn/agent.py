@@ -47,6 +47,10 @@ class Budget:
     iterations: int
 
 
+# Shown what an update begins with: the groups and the advantage of their rows, [B, T] or [B, 1].
+Observed = Callable[[Budget, Sequence[Group], Tensor], None]
+
+
 @dataclass(frozen=True)
 class Plan:
     """What an agent wants to see next. `problems=None` means every problem of the task."""
@@ -98,6 +102,7 @@ class Agent(ABC):
         self.optimizer = self.new_optimizer()
         self.heartbeat: Heartbeat = lambda what: None
         self.refused: Refused = lambda batch: None
+        self.observed: Observed = lambda budget, groups, advantage: None
 
     def parameters(self) -> list[nn.Parameter]:
         """What the agent trains."""
@@ -251,6 +256,7 @@ class PolicyGradient(Agent):
             return share | {"updates": 0.0}  # nothing to learn from: the policy stays as it is
         batch = self.prepare(self.batch(kept))
         advantage = self.advantage(batch)
+        self.observed(budget, kept, advantage)
         on_policy = c.epochs * c.minibatches == 1
         tally = Tally()
         for epoch in range(c.epochs):

@@ -11,6 +11,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from reasonenv.terminal import printable
+
 # What a person watches, in this order; everything else is in metrics.jsonl and TensorBoard.
 TABLE = {
     "reward": "reward",
@@ -88,7 +90,8 @@ class RunLog:
     def answers(self, iteration: int, answers: Sequence[tuple[str, str, str]]) -> None:
         """(question, response, verdict) of a few samples, on the console and in TensorBoard."""
         for number, (question, response, verdict) in enumerate(answers):
-            self.say(f"  {question.strip()}\n    {printable(response)}\n    -> {verdict}")
+            asked, given = printable(question.strip(), keep="\n"), printable(response.strip().replace("\n", " ⏎ "))
+            self.say(f"  {asked}\n    {given}\n    -> {verdict}")
             text = "\n".join(f"    {line}" for line in f"{question}\n{response}\n-> {verdict}".splitlines())
             self._board.add_text(f"answers/{number}", text, iteration)
 
@@ -104,7 +107,11 @@ class RunLog:
         self._board.close()
 
 
-def printable(text: str) -> str:
-    """Model output for a terminal: one line, control codes shown instead of obeyed."""
-    flat = text.strip().replace("\n", " ⏎ ")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in flat)
+def board_curve(out: Path, name: str, points: Mapping[int, float]) -> None:
+    """A curve over something else than iterations, such as pass@k over k, in the TensorBoard of an ended run."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    board = SummaryWriter(str(out / "tensorboard"))
+    for x, y in points.items():
+        board.add_scalar(name, y, x)
+    board.close()

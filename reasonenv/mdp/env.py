@@ -13,6 +13,7 @@ from gymnasium import spaces
 from reasonenv.core import IntArray, Role, Trajectory
 from reasonenv.errors import UserError, unknown
 from reasonenv.mdp.mdp import ReasoningMDP, State
+from reasonenv.terminal import printable
 
 GRANULARITIES = ("token", "step", "response")
 Observation = dict[str, IntArray]
@@ -133,11 +134,10 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
             line = min((e for e in rewards if e >= end), default=0)
             if line:
                 rewards[line] += reward
-        lines, start = [self.mdp.problem(self._state).question], 0
+        lines, start = [printable(self.mdp.problem(self._state).question, keep="\n")], 0
         for end, reward in rewards.items():
             text = self.mdp.tokenizer.decode(tokens[start:end]).removesuffix("\n")
-            shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)  # nothing that moves the cursor
-            lines.append(f"{f'{reward:+.3f}' if reward else '':>7} | {shown}")
+            lines.append(f"{f'{reward:+.3f}' if reward else '':>7} | {printable(text)}")
             start = end
         verdict = self.mdp.verdict(self._state)
         if verdict is not None:

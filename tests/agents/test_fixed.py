@@ -80,11 +80,11 @@ def test_a_run_leaves_what_a_table_needs(name: str, tmp_path: Path) -> None:
     summary = train(run, tmp_path / "run", quiet=True)
     assert (summary["rollouts"], summary["updates"], summary["problems"]) == (0, 0, 8)
     assert not (tmp_path / "run" / "policy").exists()  # nothing was trained
-    found = read_samples(tmp_path / "run" / "evaluation.jsonl")
+    found = read_samples(tmp_path / "run" / "evaluation.parquet")
     figures = summarise(found, [2])
     assert figures["maj@1"].value == summary["after"]
     assert {"avg@2", "pass@2"} <= figures.keys()
-    before = read_samples(tmp_path / "run" / "evaluations" / "000000.jsonl")
+    before = read_samples(tmp_path / "run" / "evaluations" / "000000.parquet")
     assert [s.problem_id for s in before] == [s.problem_id for s in found if s.greedy]
     assert json.loads((tmp_path / "run" / "summary.json").read_text()) == summary
 

@@ -83,7 +83,10 @@ def result() -> Callable[[Path], dict[str, Any]]:
     def read(out: Path) -> dict[str, Any]:
         rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         kept = [path for path in out.rglob("*") if "tensorboard" not in path.parts and "checkpoints" not in path.parts]
-        files = [out / "evaluation.jsonl", *(out / "evaluations").iterdir(), *(out / "policy").iterdir()]
+        files = [
+            out / "evaluation.parquet",
+            *(f for d in ("evaluations", "rollouts", "policy") for f in (out / d).iterdir()),
+        ]
         return {
             "metrics": [repr({k: v for k, v in row.items() if k not in TIMES}) for row in rows],  # nan equals nan
             "summary": {k: v for k, v in json.loads((out / "summary.json").read_text()).items() if k not in TIMES},

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reasonenv.cli import main
+from reasonenv.evaluate.samples import read_samples, write_samples
 
 
 @pytest.fixture
@@ -34,11 +36,11 @@ def test_a_run_equals_itself(whole: Callable[[str], Path], twin: Path, capsys: p
 def test_the_difference_is_paired_and_signed(
     whole: Callable[[str], Path], twin: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = twin / "evaluation.jsonl"
-    samples = [json.loads(line) for line in path.read_text().splitlines()]
-    wrong = [s for s in samples if s["greedy"] and not s["correct"]]
-    wrong[0] |= {"correct": True, "reason": "correct"}  # one greedy answer of eight
-    path.write_text("".join(json.dumps(s) + "\n" for s in samples))
+    path = twin / "evaluation.parquet"
+    samples = read_samples(path)
+    wrong = next(i for i, s in enumerate(samples) if s.greedy and not s.correct)
+    samples[wrong] = replace(samples[wrong], correct=True, reason="correct")  # one greedy answer of eight
+    write_samples(path, samples)
     found = {row["metric"]: row for row in json.loads(told(capsys, "compare", twin, whole("grpo"), "--json"))}
     assert found["maj@1"]["difference"] == pytest.approx(1 / 8)
     assert found["pass@2"]["difference"] == 0
@@ -57,8 +59,9 @@ def test_diff_tells_settings_numbers_and_answers(
     rows[3]["loss"] = 7.25
     rows[3]["seconds"] = 0.0
     (twin / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    answers = twin / "evaluations" / "000004.jsonl"
-    answers.write_text(answers.read_text().replace('"text": "', '"text": "hm ', 1))
+    answers = twin / "evaluations" / "000004.parquet"
+    first, *rest = read_samples(answers)
+    write_samples(answers, [replace(first, text=f"hm {first.text}"), *rest])
     lines = told(capsys, "diff", whole("grpo"), twin).splitlines()
     assert lines[0].startswith("run.agent_keys.lr: 0.0003 | 0.5")
     assert lines[1] == "first different numbers: iteration 3"
@@ -70,7 +73,7 @@ def test_diff_tells_settings_numbers_and_answers(
 
 @pytest.mark.parametrize(
     ("command", "complaint"),
-    [("compare", "is not a finished run: it has no evaluation.jsonl"), ("diff", "is not the folder of a run")],
+    [("compare", "is not a finished run: it has no evaluation.parquet"), ("diff", "is not the folder of a run")],
 )
 def test_what_is_no_run_is_told(
     command: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

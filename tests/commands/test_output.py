@@ -14,6 +14,7 @@ import pytest
 
 from reasonenv.agents.grpo import GRPOConfig
 from reasonenv.cli import COMMANDS, main
+from reasonenv.evaluate.samples import read_samples
 
 SUITES = ("bench run", "bench resume", "bench report")
 
@@ -98,7 +99,7 @@ def test_train_and_eval_print_json_and_nothing_else(
     prior: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     keys = ["operands=2", "operators=+", "max_tokens=16"]
-    options = ["--samples", "2", "--problems", "8", "--out", str(tmp_path / "answers.jsonl"), "--json"]
+    options = ["--samples", "2", "--problems", "8", "--out", str(tmp_path / "answers.parquet"), "--json"]
     capfd.readouterr()
     assert main(["eval", str(prior), "reasonenv/Chain-Response-v0", *keys, *options]) == 0
     out, complaint = capfd.readouterr()
@@ -107,7 +108,7 @@ def test_train_and_eval_print_json_and_nothing_else(
     assert {"maj@1", "maj@2", "pass@2"} <= set(told)
     assert all(0 <= e["low"] <= e["value"] <= e["high"] <= 1 and e["n"] == 8 for e in told.values())
     # one greedy and two sampled answers a problem
-    assert len((tmp_path / "answers.jsonl").read_text().splitlines()) == 8 * 3
+    assert len(read_samples(tmp_path / "answers.parquet")) == 8 * 3
 
     options = ["--iterations", "1", "size=4", "eval_problems=2", "--out", str(tmp_path / "run"), "--json"]
     assert main(["train", "sft", "reasonenv/Chain-Response-v0", *keys, *options]) == 0

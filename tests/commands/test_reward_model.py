@@ -28,7 +28,7 @@ def read(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
 
 def test_a_reward_model_is_measured_by_its_scores(orm: Path) -> None:
     summary = json.loads((orm / "summary.json").read_text())
-    found = read_samples(orm / "evaluation.jsonl")
+    found = read_samples(orm / "evaluation.parquet")
     assert len(found) == 16  # 4 problems, 4 samples
     assert all(s.score is not None for s in found)
     hits = [((s.score or 0) > 0.5) == s.correct for s in found]
@@ -39,7 +39,7 @@ def test_a_reward_model_is_measured_by_its_scores(orm: Path) -> None:
 
 
 def test_answers_are_ranked_by_it(orm: Path, prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "answers.jsonl"
+    out = tmp_path / "answers.parquet"
     command = ["eval", str(prior), ENV, *TASK, "--problems", "4", "--json"]
     assert main([*command, "--samples", "3", "--orm", str(orm), "--out", str(out)]) == 0
     assert {"maj@3", "rerank@3", "weighted@3", "pass@3"} <= read(capsys).keys()

@@ -21,7 +21,7 @@ def test_grpo_trains_with_a_calculator_that_fails(prior: Path, tmp_path: Path) -
     settings = ("--policy", str(prior), "--iterations", "2", "--out", str(out), "--json")
     assert main(["train", "grpo", ENV, *EASY, *keys, *settings]) == 0
     assert json.loads((out / "run.json").read_text())["env_keys"]["stochastic"] == "calculator:0.2"
-    samples = read_samples(out / "evaluation.jsonl")
+    samples = read_samples(out / "evaluation.parquet")
     assert any("=" in s.text for s in samples)
     assert {s.reason for s in samples} <= {str(r) for r in Reason}
     assert main(["eval", str(out), ENV, *EASY[:3], "stochastic=retry:2", "--problems", "4", "--json"]) == 0

@@ -189,7 +189,7 @@ def test_a_call_with_nothing_missing_runs_nothing_and_says_so(story: Story) -> N
 def test_a_cell_finds_the_same_alone_and_beside_another(story: Story) -> None:
     # grpo ran beside Boom, was removed, and ran again one at a time
     cell = agents(story.mended)["grpo"]
-    for name in ("evaluation.jsonl", "policy/model.safetensors"):
+    for name in ("evaluation.parquet", "policy/model.safetensors"):
         (before, content), (after, found) = (c.cells[cell]["files"][name] for c in (story.crashed, story.mended))
         assert before < after
         assert content == found
@@ -202,5 +202,5 @@ def test_a_cell_is_the_run_of_the_same_name(story: Story, suite: Path, tmp_path:
     settings = [*keys, "eval_samples=2", "lr=3e-3", "--iterations", "6", "--out", str(out), "--json"]
     assert main(["train", "sft", env, *settings]) == 0
     cell = suite.parent / "out" / "cells" / agents(story.crashed)["initial"]
-    for name in ("evaluation.jsonl", "policy/model.safetensors"):
+    for name in ("evaluation.parquet", "policy/model.safetensors"):
         assert (out / name).read_bytes() == (cell / name).read_bytes()

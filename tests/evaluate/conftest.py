@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from reasonenv.evaluate.ledger import Win, write_wins
+from reasonenv.evaluate.parquet import write_records
+from reasonenv.evaluate.rollouts import HELD_OUT, TRAINING, Rollout
 from reasonenv.evaluate.samples import Sample, write_samples
 
 SKILL = {"prior": 0.0, "ei": 0.55, "grpo": 1.1}  # logits above the prior at the end of training
@@ -63,7 +66,20 @@ def write_suite(
             cell = folder / "cells" / f"{agent}-{seed}"
             trained = agent != "prior"
             write_cell(cell, agent=agent, seed=seed, rollouts=ITERATIONS * ROLLOUTS if trained else 0)
-            write_samples(cell / "evaluation.jsonl", _samples(rng, easy + skill, drawn, hostile))
+            samples = _samples(rng, easy + skill, drawn, hostile)
+            write_samples(cell / "evaluation.parquet", samples)
+            held_out = [_rollout(s, "greedy" if s.greedy else "sampled") for s in samples[: 24 * (drawn + 1)]]
+            write_records(cell / HELD_OUT, Rollout, [r for r in held_out if r.index < 2])
+            environment = {
+                "versions": {"torch": "2.13.0"},
+                "hardware": "2 cores",
+                "threads": 1,
+                "data": {"test": "c0ffee"},
+            }
+            (cell / "environment.json").write_text(json.dumps(environment))
+            if trained:
+                training = [_rollout(s, "training") for s in samples[:drawn]]
+                write_records(cell / TRAINING, Rollout, training[:4])
             if trained:  # every third problem is solved, at a cost that grows with its number
                 write_wins(cell / "winning.jsonl", [Win(_id(i), 30, -2.0, -2.0 - i) for i in range(0, problems, 3)])
             (cell / "metrics.jsonl").write_text(_training(rng, skill) if trained else "")
@@ -124,10 +140,34 @@ def _samples(rng: np.random.Generator, logits: Any, drawn: int, hostile: str) ->
                     extracted=None if silent else "twelve" if odd else str(shown),
                     length=int(rng.integers(18, 40)) if answer else 64,
                     truncated=silent,
+                    logp=None if greedy else -4.0 + logit,
+                    initial_logp=-5.0 if not greedy and index < 4 else None,
                     text=f"{3 + i % 7} * {2 + i % 3} = {product}\n{product} + {i % 9} = {shown}{answer}{hostile}",
                 )
             )
     return samples
+
+
+def _rollout(s: Sample, source: str) -> Rollout:
+    """Tokens are words and what is between them; the last one earns the reward."""
+    tokens = tuple(re.findall(r"\s|\S{1,3}", s.text, re.DOTALL))
+    n = len(tokens)
+    return Rollout(
+        source=source,
+        problem_id=f"train-{s.problem_id}" if source == "training" else s.problem_id,
+        question=_question(int(s.problem_id[-3:])),
+        gold=str(_gold(int(s.problem_id[-3:]))),
+        index=s.index,
+        correct=s.correct,
+        reason=s.reason,
+        extracted=s.extracted,
+        truncated=s.truncated,
+        tokens=tokens,
+        rewards=(*(0.0,) * (n - 1), float(s.correct)),
+        logps=tuple(-0.5 * (i % 7) for i in range(n)),
+        entropies=tuple(0.25 * (i % 5) for i in range(n)),
+        advantages=((1.0 if s.correct else -1.0),) * n if source == "training" else None,
+    )
 
 
 def _training(rng: np.random.Generator, skill: float) -> str:

@@ -60,7 +60,7 @@ def page_of(folder: Path) -> str:
 
 
 def evaluation(folder: Path, agent: str, seed: int) -> dict[str, dict[str, float]]:
-    found = scores(read_samples(folder / "cells" / f"{agent}-{seed}" / "evaluation.jsonl"), [1, 16])
+    found = scores(read_samples(folder / "cells" / f"{agent}-{seed}" / "evaluation.parquet"), [1, 16])
     return {metric: dict(values) for metric, values in found.items()}
 
 
@@ -88,8 +88,8 @@ def test_the_verdict_says_what_the_intervals_say(small_suite: Callable[..., Path
     # Give grpo the answers of the prior: no difference at all, and ei is better than it.
     for seed in (0, 1):
         write_samples(
-            folder / "cells" / f"grpo-{seed}" / "evaluation.jsonl",
-            read_samples(folder / "cells" / f"prior-{seed}" / "evaluation.jsonl"),
+            folder / "cells" / f"grpo-{seed}" / "evaluation.parquet",
+            read_samples(folder / "cells" / f"prior-{seed}" / "evaluation.parquet"),
         )
     table = console_table(folder)
     assert "ei is better than prior" in table
@@ -103,7 +103,7 @@ def test_an_order_that_depends_on_the_seeds_is_told_as_it_is(small_suite: Callab
     folder = small_suite(problems=60)
     shutil.rmtree(folder / "cells" / "grpo-1")
     for agent, right in (("prior-0", 10), ("ei-0", 20), ("grpo-0", 32), ("prior-1", 10), ("ei-1", 60)):
-        path = folder / "cells" / agent / "evaluation.jsonl"
+        path = folder / "cells" / agent / "evaluation.parquet"
         greedy = [s for s in read_samples(path) if s.greedy]
         flags = [{"correct": i < right, "reason": "correct" if i < right else "wrong"} for i in range(len(greedy))]
         write_samples(path, [Sample(**{**vars(s), **f}) for s, f in zip(greedy, flags, strict=True)])
@@ -148,7 +148,7 @@ def test_an_unfinished_suite_reports_what_it_has_and_what_it_lacks(
     cells = folder / "cells"
     new_cell(cells / "grpo-1", agent="grpo", seed=1, status="failed", error="RuntimeError: out of memory")
     new_cell(cells / "ei-1", agent="ei", seed=1, status="running")
-    (cells / "ei-1" / "evaluation.jsonl").unlink()
+    (cells / "ei-1" / "evaluation.parquet").unlink()
     with (cells / "ei-1" / "metrics.jsonl").open("a") as file:
         file.write('{"iteration": 31, "rew')  # being written
     shutil.rmtree(cells / "prior-1")
@@ -191,7 +191,7 @@ def test_settings_are_never_compared_with_each_other(
 
 def test_failures_of_the_verifier_are_shown(small_suite: Callable[..., Path]) -> None:
     folder = small_suite()
-    path = folder / "cells" / "prior-0" / "evaluation.jsonl"
+    path = folder / "cells" / "prior-0" / "evaluation.parquet"
     first, *rest = read_samples(path)
     write_samples(path, [Sample(**{**vars(first), "correct": False, "reason": "timeout"}), *rest])
     assert "unverified" in console_table(folder)
@@ -212,7 +212,7 @@ def test_a_cell_of_an_earlier_form_of_the_suite_is_left_out(small_suite: Callabl
         (lambda f: (f / "suite.json").write_text("{}"), "field 'name' is None"),
         (lambda f: (f / "cells" / "ei-0" / "cell.json").write_text("["), "cell.json: not a JSON object"),
         (lambda f: (f / "cells" / "ei-0" / "metrics.jsonl").write_text('{"a": 1}\nx\n'), "metrics.jsonl:2: not a JSON"),
-        (lambda f: (f / "cells" / "ei-0" / "evaluation.jsonl").write_text("x\n"), "evaluation.jsonl:1: not a JSON"),
+        (lambda f: (f / "cells" / "ei-0" / "evaluation.parquet").write_text("x\n"), "evaluation.parquet: not a whole"),
     ],
 )
 def test_a_damaged_folder_is_named(
@@ -316,7 +316,7 @@ def test_several_settings_stand_in_one_table(small_suite: Callable[..., Path], n
     (folder / "suite.json").write_text(json.dumps(suite))
     found = section(page_of(folder), "All settings")
     assert "reasonenv/Chain-Response-v0, dense, tiny from sft" in found
-    files = [folder / "cells" / f"grpo-{seed}" / "evaluation.jsonl" for seed in (0, 1)]
+    files = [folder / "cells" / f"grpo-{seed}" / "evaluation.parquet" for seed in (0, 1)]
     runs = [np.mean([s.correct for s in read_samples(file) if s.greedy]) for file in files]
     # the settings hold the same samples: of the four runs sorted, the middle two are one of each seed
     assert re.search(rf"<td>grpo</td>.*?<td>{100 * np.mean(runs):.1f}</td>", found)

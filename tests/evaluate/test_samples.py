@@ -1,16 +1,20 @@
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from reasonenv.errors import UserError
 from reasonenv.evaluate.samples import Sample, read_samples, write_samples
 
-TEXT = st.text(st.characters(), max_size=40)  # any code point: line separators, NUL, half surrogate pairs
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)  # line separators, NUL, directions of writing
 SAMPLES = st.builds(
     Sample,
     problem_id=TEXT,
@@ -21,68 +25,83 @@ SAMPLES = st.builds(
     extracted=st.none() | TEXT,
     length=st.integers(0, 9999),
     truncated=st.booleans(),
-    text=TEXT | st.just("a\u2028b\x85c\r\nd\ud800"),
+    text=TEXT | st.just("a\u2028b\x85c\r\nd"),
     score=st.none() | st.floats(0, 1),
+    logp=st.none() | st.floats(max_value=0, allow_infinity=False),
+    initial_logp=st.none() | st.floats(max_value=0),
 )
+ONE = Sample("p", 0, True, True, "correct", "1", 3, False, "#### 1")
 
 
+@settings(deadline=None)  # the first one waits for pyarrow, all of them for the disk
 @given(samples=st.lists(SAMPLES, max_size=5))
 def test_samples_come_back_as_they_were(tmp_path_factory: pytest.TempPathFactory, samples: list[Sample]) -> None:
-    path = tmp_path_factory.mktemp("samples") / "deep" / "evaluation.jsonl"
+    path = tmp_path_factory.mktemp("samples") / "deep" / "evaluation.parquet"
     write_samples(path, samples)
+    first = path.read_bytes()
     assert read_samples(path) == samples
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]  # no temporary file is left
+    write_samples(path, samples)
+    assert path.read_bytes() == first
+
+
+def test_half_a_surrogate_pair_becomes_what_every_reader_takes(tmp_path: Path) -> None:
+    path = tmp_path / "evaluation.parquet"
+    write_samples(path, [replace(ONE, text="a\ud800b\U0001f600")])
+    assert read_samples(path) == [replace(ONE, text="a\ufffdb\U0001f600")]
+
+
+def test_any_program_for_tables_reads_them(tmp_path: Path) -> None:
+    write_samples(tmp_path / "x.parquet", [ONE, replace(ONE, index=1, score=0.5)])
+    table = parquet.read_table(tmp_path / "x.parquet")
+    assert table.column("correct").to_pylist() == [True, True]
+    assert table.column("score").to_pylist() == [None, 0.5]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "evaluation.jsonl"
-    one = Sample("p", 0, True, True, "correct", "1", 3, False, "#### 1")
-    write_samples(path, [one])
+    path = tmp_path / "evaluation.parquet"
+    write_samples(path, [ONE])
     with pytest.raises(RuntimeError):
-        write_samples(path, (one if i < 3 else _crash() for i in range(5)))
-    assert read_samples(path) == [one]
+        write_samples(path, (ONE if i < 3 else _crash() for i in range(5)))
+    assert read_samples(path) == [ONE]
 
 
 def _crash() -> Sample:
     raise RuntimeError
 
 
-GOOD = {
-    "problem_id": "p",
-    "index": 0,
-    "greedy": True,
-    "correct": True,
-    "reason": "correct",
-    "extracted": "1",
-    "length": 3,
-    "truncated": False,
-    "text": "#### 1",
-}
+Damage = Callable[[pa.Table], pa.Table]
+
+
+def _with(name: str, values: list[Any]) -> Damage:
+    return lambda table: table.set_column(table.column_names.index(name), name, pa.array(values))
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("damage", "message"),
     [
-        ("{", "not a JSON object"),
-        ("[]", "exactly the fields"),
-        (json.dumps({**GOOD, "more": 1}), "exactly the fields"),
-        (json.dumps({**GOOD, "index": True}), "field 'index' is True; it must be int"),
-        (json.dumps({**GOOD, "text": None}), "field 'text' is None; it must be str"),
-        (json.dumps({**GOOD, "score": "high"}), "field 'score' is 'high'; it must be float"),
-        ("", "not a JSON object"),
+        (lambda t: t.drop_columns(["text"]), "a row has exactly the columns problem_id, .*; found"),
+        (lambda t: t.append_column("more", pa.array([1])), "a row has exactly the columns"),
+        (_with("index", ["0"]), "column 'index' is string; it must be int64"),
+        (_with("correct", [1]), "column 'correct' is int64; it must be bool"),
+        (lambda t: _with("length", [None])(t).cast(t.schema.set(6, pa.field("length", pa.int64()))), "lacks values"),
     ],
 )
-def test_a_broken_line_is_named(tmp_path: Path, line: str, message: str) -> None:
-    path = tmp_path / "evaluation.jsonl"
-    path.write_text(f"{json.dumps(GOOD)}\n{line}\n{json.dumps(GOOD)}\n")
+def test_a_wrong_column_is_named(tmp_path: Path, damage: Damage, message: str) -> None:
+    path = tmp_path / "evaluation.parquet"
+    write_samples(path, [ONE])
+    parquet.write_table(damage(parquet.read_table(path)), path)
     with pytest.raises(UserError, match=message) as caught:
         read_samples(path)
-    assert f"{path}:2:" in str(caught.value)
+    assert str(path) in str(caught.value)
 
 
 def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
-        read_samples(tmp_path / "none.jsonl")
-    (tmp_path / "bytes.jsonl").write_bytes(b"\xff\xfe")
-    with pytest.raises(UserError, match="not UTF-8"):
-        read_samples(tmp_path / "bytes.jsonl")
+        read_samples(tmp_path / "none.parquet")
+    whole = tmp_path / "whole.parquet"
+    write_samples(whole, [ONE])
+    for content in (b"", b"\xff\xfe", whole.read_bytes()[:-3], b'{"problem_id": "p"}\n'):
+        (tmp_path / "bytes.parquet").write_bytes(content)
+        with pytest.raises(UserError, match=r"bytes\.parquet: not a whole Parquet file"):
+            read_samples(tmp_path / "bytes.parquet")

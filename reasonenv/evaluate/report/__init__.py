@@ -1,9 +1,10 @@
-"""The report of a suite: one HTML page, a CSV table, and a text table for the console."""
+"""The report of a suite: one HTML page, its numbers as CSV, its charts as PNG, and a text table for the console."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from reasonenv.evaluate.report.curves import csv_curves
 from reasonenv.evaluate.report.findings import settings
 from reasonenv.evaluate.report.load import load_suite
 from reasonenv.evaluate.report.page import render
@@ -14,8 +15,10 @@ __all__ = ["told", "write_report"]
 TABLE = "table.txt"
 
 
-def write_report(folder: Path) -> Path:
-    """Writes `report.html`, `table.csv` and `table.txt` into a suite folder, finished or not; returns the page's path.
+def write_report(folder: Path, *, png: bool = False) -> Path:
+    """Writes `report.html`, `table.csv`, `curves.csv` and `table.txt` into a suite folder, finished or not.
+
+    Returns the page's path. With `png` the charts are in `charts/` too.
 
     Raises `UserError` naming file and line for anything in the folder that is missing or malformed.
     """
@@ -24,12 +27,17 @@ def write_report(folder: Path) -> Path:
     page = folder / "report.html"
     for path, text in (
         (folder / "table.csv", csv_table(found)),
+        (folder / "curves.csv", csv_curves(found)),
         (folder / TABLE, text_table(found)),
         (page, render(suite, found)),
     ):
         partial = path.with_name(f".{path.name}.partial")
         partial.write_bytes(text.encode("utf-8", errors="replace"))  # a policy may write half a surrogate pair
         partial.replace(path)
+    if png:
+        from reasonenv.evaluate.report.png import write_png
+
+        write_png(folder / "charts", found)
     return page
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 
 Point = tuple[float, float]
@@ -22,7 +22,7 @@ class Series:
     name: str
     colour: str  # name of a CSS variable
     points: Sequence[Point]
-    seeds: Sequence[Sequence[Point]] = ()
+    seeds: Mapping[int, Sequence[Point]] = field(default_factory=dict)
     band: Sequence[tuple[float, float, float]] = ()  # x, low, high
 
 
@@ -67,24 +67,29 @@ def log2_axis(values: Sequence[float]) -> Axis:
     return Axis(low, high, [2.0**e for e in exponents], log2=True)
 
 
-def line_chart(
-    series: Sequence[Series],
-    *,
-    title: str,
-    x_label: str,
-    y_label: str,
-    percent: bool = False,
-    log2: bool = False,
-    reference: tuple[str, float] | None = None,
-) -> str:
-    """An SVG element; `reference` is a labelled dashed level. Series without points are left out."""
+@dataclass(frozen=True)
+class Plot:
+    """What is drawn; `reference` is a labelled dashed level."""
+
+    series: Sequence[Series]
+    title: str
+    x_label: str
+    y_label: str
+    percent: bool = False
+    log2: bool = False
+    reference: tuple[str, float] | None = None
+
+
+def line_chart(plot: Plot) -> str:
+    """An SVG element. Series without points are left out."""
+    series, percent, reference = plot.series, plot.percent, plot.reference
     drawn = [s for s in series if s.points]
     if not drawn:
         return '<p class="nothing">No data yet.</p>'
-    xs = [x for s in drawn for line in (s.points, *s.seeds) for x, _ in line]
-    ys = [y for s in drawn for line in (s.points, *s.seeds) for _, y in line]
+    xs = [x for s in drawn for line in (s.points, *s.seeds.values()) for x, _ in line]
+    ys = [y for s in drawn for line in (s.points, *s.seeds.values()) for _, y in line]
     ys += [y for s in drawn for _, low, high in s.band for y in (low, high)] + ([reference[1]] if reference else [])
-    x_axis = log2_axis(xs) if log2 else from_zero_axis(max(xs))
+    x_axis = log2_axis(xs) if plot.log2 else from_zero_axis(max(xs))
     y_axis = linear_axis(ys, floor=0.0, ceiling=1.0) if percent else linear_axis(ys)
     right = 22 + 7.5 * max(len(_label(s.name)) for s in series)  # of all, so that charts side by side align
 
@@ -108,8 +113,8 @@ def line_chart(
         parts.append(
             f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{_tick(tick)}</text>'
         )
-    parts.append(f'<text class="axis" x="{edge:.1f}" y="{HEIGHT - 6}" text-anchor="end">{escape(x_label)}</text>')
-    parts.append(f'<text class="axis" x="4" y="13">{escape(y_label)}</text>')
+    parts.append(f'<text class="axis" x="{edge:.1f}" y="{HEIGHT - 6}" text-anchor="end">{escape(plot.x_label)}</text>')
+    parts.append(f'<text class="axis" x="4" y="13">{escape(plot.y_label)}</text>')
     labels: list[tuple[float, str, str]] = []
     if reference:
         y = place(x_axis.low, reference[1])[1]
@@ -121,7 +126,7 @@ def line_chart(
             parts.append(f'<path class="band" style="fill:var({s.colour})" d="{path(outline)}Z"/>')
     for s in drawn:
         style = f'style="stroke:var({s.colour})"'
-        parts += [f'<path class="seed" {style} d="{path(line)}"/>' for line in s.seeds if len(line) > 1]
+        parts += [f'<path class="seed" {style} d="{path(line)}"/>' for line in s.seeds.values() if len(line) > 1]
     for s in drawn:
         parts.append(f'<path class="line" style="stroke:var({s.colour})" d="{path(s.points)}"/>')
         x, y = place(*s.points[-1])
@@ -131,8 +136,8 @@ def line_chart(
         style = f'style="fill:var({colour})"'
         parts.append(f'<text class="label" {style} x="{edge + 9:.1f}" y="{y + 4.5:.1f}">{escape(_label(name))}</text>')
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
-        f"<title>{escape(title)}</title>{''.join(parts)}</svg>"
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(plot.title)}">'
+        f"<title>{escape(plot.title)}</title>{''.join(parts)}</svg>"
     )
 
 

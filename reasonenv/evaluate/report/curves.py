@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reasonenv.evaluate.report.charts import Series, line_chart
+from reasonenv.evaluate.report.charts import Plot, Series
 from reasonenv.evaluate.report.findings import HEADLINE, Setting
 from reasonenv.evaluate.report.load import Cell
 from reasonenv.evaluate.report.table import percent
@@ -18,9 +20,9 @@ AXES = ("rollouts", "tokens", "updates", "seconds")  # what equal budgets may be
 class Chart:
     """A drawing with its caption and the numbers that it shows."""
 
-    title: str
+    name: str  # of its file
     caption: str
-    drawings: Mapping[str, str]  # by the name of the horizontal axis; a reader chooses among several
+    plots: Mapping[str, Plot]  # by the name of the horizontal axis; a reader chooses among several
     head: Sequence[str]
     numbers: Sequence[Sequence[str]]
 
@@ -49,6 +51,7 @@ def charts(setting: Setting) -> list[Chart]:
             reference=reference,
         ),
         _passes(setting),
+        _distinct(setting),
         _curve(
             setting,
             "reward",
@@ -77,20 +80,24 @@ def _curve(
     percent: bool = False,
     reference: tuple[str, float] | None = None,
 ) -> Chart:
-    drawings, numbers = {}, list[list[str]]()
+    plots, numbers = {}, list[list[str]]()
     for axis in axes:
         series = []
         for agent, colour in colours(setting).items():
             cells = [cell for cell in setting.cells if cell.agent == agent and agent != setting.baseline]
-            lines = [line for cell in cells if (line := _line(cell, key, axis))]
-            mean = _mean(lines)
-            seeds = [list(line.values()) for line in lines] if len(lines) > 1 else []
+            lines = {cell.seed: line for cell in cells if (line := _line(cell, key, axis))}
+            mean = _mean(list(lines.values()))
+            seeds = {seed: list(line.values()) for seed, line in lines.items()} if len(lines) > 1 else {}
             series.append(Series(agent, colour, list(mean.values()), seeds))
             numbers += [[agent, f"{step}", axis, f"{x:.0f}", f"{y:.4f}"] for step, (x, y) in mean.items()]
-        drawings[axis] = line_chart(
-            series, title=title, x_label=axis, y_label=y_label, percent=percent, reference=reference
-        )
-    return Chart(title, caption, drawings, ("agent", "iteration", "axis", "used", f"{key}, mean over seeds"), numbers)
+        plots[axis] = Plot(series, title, axis, y_label, percent=percent, reference=reference)
+    return Chart(
+        key.rpartition("/")[2],
+        caption,
+        plots,
+        ("agent", "iteration", "axis", "used", f"{key}, mean over seeds"),
+        numbers,
+    )
 
 
 def _line(cell: Cell, key: str, axis: str) -> dict[int, tuple[float, float]]:
@@ -122,5 +129,41 @@ def _passes(setting: Setting) -> Chart:
         numbers += [[finding.agent, f"{k}", percent(e)] for k, e in known.items()]
     title = "pass@k on held-out problems"
     caption = "Chance that one of k samples is correct. The band holds the whole curve 95 times in 100."
-    svg = line_chart(series, title=title, x_label="k samples (log₂)", y_label="pass@k", percent=True, log2=True)
-    return Chart(title, caption, {"k": svg}, ("agent", "k", "pass@k in % [95 % interval]"), numbers)
+    plot = Plot(series, title, "k samples (log₂)", "pass@k", percent=True, log2=True)
+    return Chart("pass", caption, {"k": plot}, ("agent", "k", "pass@k in % [95 % interval]"), numbers)
+
+
+def _distinct(setting: Setting) -> Chart:
+    plots, numbers = {}, []
+    for which in ("correct", "all"):
+        series = []
+        for finding in setting.findings:
+            names = {k: f"{which}@{k}" for k in setting.ks}
+            known = {k: finding.distinct[name] for k, name in names.items() if name in finding.distinct}
+            band = [(float(k), e.low, e.high) for k, e in known.items()]
+            line = [(float(k), e.value) for k, e in known.items()]
+            series.append(Series(finding.agent, colours(setting)[finding.agent], line, band=band))
+            numbers += [
+                [finding.agent, which, f"{k}", f"{e.value:.2f} [{e.low:.2f}, {e.high:.2f}]"] for k, e in known.items()
+            ]
+        title = "Different solutions among k samples"
+        plots[which] = Plot(series, title, "k samples (log₂)", "different solutions", log2=True)
+    caption = "By their arithmetic; of the correct samples among k or of all k. Bands: 95 % at each k."
+    return Chart("distinct", caption, plots, ("agent", "samples", "k", "different [95 % interval]"), numbers)
+
+
+def csv_curves(settings: Sequence[Setting]) -> str:
+    """Long form: every point of every chart. `line` is "mean" (of pass@k with its simultaneous band) or a seed."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("setting", "chart", "axis", "agent", "line", "x", "y", "low", "high"))
+    for setting in settings:
+        for chart in charts(setting):
+            for axis, plot in chart.plots.items():
+                for s in plot.series:
+                    key, bands = (setting.name, chart.name, axis, s.name), {x: (low, high) for x, low, high in s.band}
+                    for x, y in s.points:
+                        writer.writerow((*key, "mean", x, y, *bands.get(x, ("", ""))))
+                    for seed, line in s.seeds.items():
+                        writer.writerows((*key, seed, x, y, "", "") for x, y in line)
+    return out.getvalue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,11 +12,11 @@ import numpy as np
 
 from reasonenv.core import Reason
 from reasonenv.evaluate.comparisons import Band, Spread, band, spread
-from reasonenv.evaluate.diversity import diversity
+from reasonenv.evaluate.diversity import distinct, diversity, drift
 from reasonenv.evaluate.ledger import Origin, origins
 from reasonenv.evaluate.metrics import Scores, Summary, scores
 from reasonenv.evaluate.report.load import Cell, Suite
-from reasonenv.evaluate.samples import Sample
+from reasonenv.evaluate.samples import EVALUATION, Sample
 from reasonenv.evaluate.stats import Estimate, Floats, mean_interval, paired_difference
 
 HEADLINE = "maj@1"
@@ -41,6 +42,8 @@ class Finding:
     summary: Summary  # seeds averaged within each problem
     by_seed: Mapping[int, Mapping[str, float]]
     diversity: Summary  # as `summary`, of `evaluate.diversity`
+    distinct: Summary  # the same, different solution paths
+    drift: Summary  # the same, nats per token
     origins: Mapping[Origin, int]  # solved problems by where they stood before training, over seeds
     reasons: Mapping[str, float]  # share of each verdict reason among sampled answers
     budget: Mapping[str, float]  # mean over seeds
@@ -86,7 +89,7 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
     agents = sorted({cell.agent for cell in usable}, key=lambda name: (name != suite.baseline, name))
     tables = {(cell.agent, cell.seed): scores(cell.samples, ks) for cell in usable}
     before = {cell.seed: cell.samples for cell in usable if cell.agent == suite.baseline}
-    findings = [_finding(agent, [c for c in usable if c.agent == agent], tables, before) for agent in agents]
+    findings = [_finding(agent, [c for c in usable if c.agent == agent], tables, before, ks) for agent in agents]
     curves = {agent: c for agent in agents if (c := _curves(tables, agent, ks)) is not None}
     trained = [agent for agent in agents if agent != suite.baseline]
     against = {a: d for a in trained if (d := difference(tables, a, suite.baseline)) is not None}
@@ -129,15 +132,15 @@ def _gain(curves: Mapping[str, Mapping[str, Floats]], agent: str, baseline: str)
     return band([mine[p] - theirs[p] for p in shared]) if len(shared) > 1 else None
 
 
-def _summary(tables: Sequence[Scores]) -> Summary:
-    """The mean over problems of every metric, seeds averaged within each problem."""
+def _summary(tables: Sequence[Scores], *, low: float = 0.0, high: float = 1.0) -> Summary:
+    """The mean over problems of every metric in [low, high], seeds averaged within each problem."""
     summary = {}
     for metric in dict.fromkeys(metric for table in tables for metric in table):
         values: dict[str, list[float]] = defaultdict(list)  # problem -> one value a seed
         for table in tables:
             for problem, value in table.get(metric, {}).items():
                 values[problem].append(value)
-        summary[metric] = mean_interval([float(np.mean(of_seeds)) for of_seeds in values.values()])
+        summary[metric] = mean_interval([float(np.mean(v)) for v in values.values()], low=low, high=high)
     return summary
 
 
@@ -146,6 +149,7 @@ def _finding(
     cells: list[Cell],
     tables: Mapping[tuple[str, int], Scores],
     before: Mapping[int, Sequence[Sample]],
+    ks: Sequence[int],
 ) -> Finding:
     cells = sorted(cells, key=lambda cell: cell.seed)
     mine = [tables[agent, cell.seed] for cell in cells]
@@ -158,6 +162,8 @@ def _finding(
         cells=cells,
         summary=_summary(mine),
         diversity=_summary([diversity(cell.samples) for cell in cells]),
+        distinct=_summary([distinct(cell.samples, ks) for cell in cells], high=max(ks, default=1)),
+        drift=_summary([drift(cell.samples) for cell in cells], low=-math.inf, high=math.inf),
         origins=Counter(o for cell in cells for o in origins(cell.wins, before.get(cell.seed, ())).values()),
         by_seed={
             cell.seed: {metric: float(np.mean(list(values.values()))) for metric, values in table.items()}
@@ -191,7 +197,7 @@ def _missing(baseline: str, cells: Iterable[Cell]) -> list[str]:
             if cell is None:
                 lacking.append(f"{agent}, seed {seed}: not started")
             elif cell.status == "done" and not cell.samples:
-                lacking.append(f"{agent}, seed {seed}: done, but without evaluation.jsonl")
+                lacking.append(f"{agent}, seed {seed}: done, but without {EVALUATION}")
             elif cell.status != "done":
                 lacking.append(f"{agent}, seed {seed}: {cell.status}")
     return lacking

@@ -6,8 +6,10 @@ DIR/problems.jsonl                  optional: {"id", "question", "answer"} of th
 DIR/cells/<cell>/cell.json          agent, env, policy, init, variant, seed, hash, status, error, rollouts, tokens,
                                     updates, seconds
 DIR/cells/<cell>/metrics.jsonl      one row of numbers an iteration
-DIR/cells/<cell>/evaluation.jsonl   samples on the held-out problems
+DIR/cells/<cell>/evaluation.parquet   samples on the held-out problems
 DIR/cells/<cell>/winning.jsonl      optional: of each solved problem, what the initial policy knew of its solution
+DIR/cells/<cell>/rollouts/          optional: some answers token by token
+DIR/cells/<cell>/environment.json   optional: versions, hardware, threads, hashes of the data
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from typing import Any
 
 from reasonenv.errors import UserError
 from reasonenv.evaluate.ledger import Win, read_wins
-from reasonenv.evaluate.samples import Sample, read_samples
+from reasonenv.evaluate.rollouts import Rollout, read_rollouts
+from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples
 
 Row = Mapping[str, float]
 
@@ -42,6 +45,8 @@ class Cell:
     rows: Sequence[Row]
     samples: Sequence[Sample]  # empty unless the cell is done
     wins: Sequence[Win]
+    rollouts: Sequence[Rollout]
+    card: Mapping[str, str]  # what it ran on, and hashes of its data
 
     @property
     def setting(self) -> tuple[str, str, str, str]:
@@ -101,7 +106,7 @@ def _cell(folder: Path) -> Cell:
     record = _object(path.read_text(encoding="utf-8"), str(path))
     status = _field(record, "status", str, path)
     error = record.get("error")
-    evaluation, winning = folder / "evaluation.jsonl", folder / "winning.jsonl"
+    evaluation, winning = folder / EVALUATION, folder / "winning.jsonl"
     return Cell(
         name=folder.name,
         agent=_field(record, "agent", str, path),
@@ -116,7 +121,18 @@ def _cell(folder: Path) -> Cell:
         rows=_rows(folder / "metrics.jsonl", done=status == "done"),
         samples=read_samples(evaluation) if status == "done" and evaluation.is_file() else [],
         wins=read_wins(winning) if status == "done" and winning.is_file() else [],
+        rollouts=read_rollouts(folder) if status == "done" else [],
+        card=_card(folder / "environment.json"),
     )
+
+
+def _card(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    record = _object(path.read_text(encoding="utf-8"), str(path))
+    data = {f"data, {split}": digest for split, digest in dict(record.get("data") or {}).items()}
+    named = {key: record[key] for key in ("hardware", "threads") if key in record}
+    return {key: str(value) for key, value in {**named, **data, **dict(record.get("versions") or {})}.items()}
 
 
 def _rows(path: Path, *, done: bool) -> list[Row]:

@@ -1,14 +1,52 @@
-"""The look and the little script of the page. Colours: Okabe & Ito's palette, safe for colour-blind readers."""
+"""The look of the page. Colours: Okabe & Ito's palette, safe for colour-blind readers."""
 
-STYLE = """
-:root{color-scheme:light dark;--paper:#fdfcfa;--card:#fff;--ink:#1d2126;--muted:#646b75;--rule:#e4e2dd;
---base:#5f6670;
---c1:#0072b2;--c2:#c65200;--c3:#00805d;--c4:#b0568f;--c5:#9a6a00;--c6:#2a87bd;--good:#009e73;--bad:#d55e00;
---none:#a9aeb6;--odd:#e0b400;--ours:#cc79a7;--goodink:#00694d;--badink:#a84900}
-@media(prefers-color-scheme:dark){:root{--paper:#14171b;--card:#1b1f24;--ink:#e8e6e1;--muted:#9aa2ad;--rule:#2d333b;
---base:#aab2bd;--c1:#58b4f0;--c2:#ff8f4a;--c3:#35c99a;--c4:#e39ac8;--c5:#e8b13c;--c6:#8fd0f5;--good:#26b587;
---bad:#e8743b;
---none:#6b737d;--odd:#d9b52c;--ours:#cc79a7;--goodink:#4fd6a8;--badink:#ff9a62}}
+LIGHT = {
+    "--paper": "#fdfcfa",
+    "--card": "#fff",
+    "--ink": "#1d2126",
+    "--muted": "#646b75",
+    "--rule": "#e4e2dd",
+    "--base": "#5f6670",
+    "--c1": "#0072b2",
+    "--c2": "#c65200",
+    "--c3": "#00805d",
+    "--c4": "#b0568f",
+    "--c5": "#9a6a00",
+    "--c6": "#2a87bd",
+    "--good": "#009e73",
+    "--bad": "#d55e00",
+    "--none": "#a9aeb6",
+    "--odd": "#e0b400",
+    "--ours": "#cc79a7",
+    "--goodink": "#00694d",
+    "--badink": "#a84900",
+}
+DARK = {
+    "--paper": "#14171b",
+    "--card": "#1b1f24",
+    "--ink": "#e8e6e1",
+    "--muted": "#9aa2ad",
+    "--rule": "#2d333b",
+    "--base": "#aab2bd",
+    "--c1": "#58b4f0",
+    "--c2": "#ff8f4a",
+    "--c3": "#35c99a",
+    "--c4": "#e39ac8",
+    "--c5": "#e8b13c",
+    "--c6": "#8fd0f5",
+    "--good": "#26b587",
+    "--bad": "#e8743b",
+    "--none": "#6b737d",
+    "--odd": "#d9b52c",
+    "--ours": "#cc79a7",
+    "--goodink": "#4fd6a8",
+    "--badink": "#ff9a62",
+}
+LIGHT_RULE, DARK_RULE = (f":root{{{';'.join(f'{k}:{v}' for k, v in names.items())}}}" for names in (LIGHT, DARK))
+
+STYLE = (
+    f":root{{color-scheme:light dark}}{LIGHT_RULE}@media(prefers-color-scheme:dark){{{DARK_RULE}}}"
+    + """
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);
 font:16px/1.6 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;
@@ -67,6 +105,11 @@ max-height:17rem;overflow:auto;unicode-bidi:isolate}
 .card footer b{margin-right:auto}.card footer{font-size:.8rem;border-top:1px solid var(--rule);padding-top:.45rem;
 display:flex;flex-wrap:wrap;gap:.1rem .8rem;
 justify-content:space-between}.cut{font-size:.78rem;margin:0}
+pre span{border-radius:2px}pre.coloured .break::before{content:"⏎";opacity:.55}
+.scale{display:flex;flex-wrap:wrap;align-items:center;gap:.2rem .6rem;font-size:.85rem;color:var(--muted);
+margin:-.4rem 0 1rem;min-height:1.7em}.scale[hidden]{display:none}
+.scale i{display:block;width:150px;height:12px;border-radius:3px;border:1px solid var(--rule)}
+.at{margin-left:.8rem;font-family:ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",monospace;color:var(--ink)}
 .notice{border:1px solid var(--rule);border-left:3px solid var(--bad);border-radius:6px;padding:.8rem 1.1rem;
 background:var(--card);margin:1.4rem 0}.notice pre{white-space:pre-wrap;font-size:.82rem;margin:.3rem 0 .7rem}
 .notice ul{margin:.3rem 0;padding-left:1.2rem}
@@ -79,39 +122,4 @@ border-top:1px solid var(--rule)}.results td{display:block;border:0;padding:0;te
 font-size:.75rem;color:var(--muted)}.pager{margin-left:0}dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.6rem}
 .bars{grid-template-columns:1fr;gap:.2rem}}
 """
-
-SCRIPT = """
-for (const axes of document.querySelectorAll(".axes")) {
-  const choice = axes.querySelector("select");
-  const show = () => {
-    for (const drawing of axes.querySelectorAll("[data-axis]"))
-      drawing.hidden = drawing.dataset.axis !== choice.value;
-  };
-  choice.addEventListener("change", show);
-  axes.querySelector("label").hidden = false;
-  show();
-}
-for (const browser of document.querySelectorAll(".browser")) {
-  const problems = [...browser.querySelectorAll(".problem")], filters = [...browser.querySelectorAll("select")];
-  let at = 0;
-  const show = () => {
-    const left = problems.filter(problem => {
-      let any = false;
-      for (const card of problem.querySelectorAll(".card")) {
-        card.hidden = filters.some(f => f.value && card.dataset[f.dataset.filter] !== f.value);
-        any = any || !card.hidden;
-      }
-      return any;
-    });
-    at = Math.max(0, Math.min(at, left.length - 1));
-    for (const problem of problems) problem.hidden = problem !== left[at];
-    browser.querySelector("output").textContent = left.length ? `${at + 1} of ${left.length}` : "none";
-    browser.querySelector(".none").hidden = left.length > 0;
-  };
-  for (const filter of filters) filter.addEventListener("change", () => { at = 0; show(); });
-  for (const button of browser.querySelectorAll("button"))
-    button.addEventListener("click", () => { at += Number(button.dataset.step); show(); });
-  browser.querySelector(".controls").hidden = false;
-  show();
-}
-"""
+)

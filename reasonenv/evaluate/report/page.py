@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from html import escape
 from string import Template
 
 from reasonenv.core import Reason
-from reasonenv.evaluate.report.answers import browser
+from reasonenv.evaluate.report.answers import browser, caption
+from reasonenv.evaluate.report.charts import line_chart
 from reasonenv.evaluate.report.curves import Chart, charts, colours
 from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting, points, verdict
 from reasonenv.evaluate.report.load import Suite
-from reasonenv.evaluate.report.look import SCRIPT, STYLE
+from reasonenv.evaluate.report.look import STYLE
 from reasonenv.evaluate.report.questions import across, diversity, origins, pairs
+from reasonenv.evaluate.report.script import SCRIPT
 from reasonenv.evaluate.report.table import columns
 from reasonenv.evaluate.report.tables import folded
 from reasonenv.evaluate.stats import Estimate
@@ -63,7 +66,7 @@ def _setting(suite: Suite, setting: Setting, *, alone: bool) -> str:
         f'<div class="charts">{"".join(_figure(chart) for chart in charts(setting))}</div>'
         f"{pairs(setting, suite.margin)}{origins(setting, colours(setting))}{diversity(setting)}"
         f"{_reasons(setting)}<h2>Answers</h2>"
-        '<p class="caption">Of the first seed; problems on which the agents differ come first.</p>'
+        f'<p class="caption">{caption()}</p>'
         f"{browser(setting, suite.questions, colours(setting))}"
     )
 
@@ -135,18 +138,20 @@ def _seeds(finding: Finding, metric: str) -> str:
 
 
 def _figure(chart: Chart) -> str:
+    title = next(iter(chart.plots.values())).title
     return (
-        f'<figure><h3>{escape(chart.title)}</h3><p class="caption">{escape(chart.caption)}</p>'
+        f'<figure><h3>{escape(title)}</h3><p class="caption">{escape(chart.caption)}</p>'
         f"{_drawings(chart)}{folded(chart.head, chart.numbers)}</figure>"
     )
 
 
 def _drawings(chart: Chart) -> str:
     """All drawings of a chart, the first one shown; without the script all are, one below the other."""
-    if len(chart.drawings) == 1:
-        return next(iter(chart.drawings.values()))
-    options = "".join(f"<option>{escape(axis)}</option>" for axis in chart.drawings)
-    shown = "".join(f'<div data-axis="{escape(axis)}">{svg}</div>' for axis, svg in chart.drawings.items())
+    drawings = {axis: line_chart(plot) for axis, plot in chart.plots.items()}
+    if len(drawings) == 1:
+        return next(iter(drawings.values()))
+    options = "".join(f"<option>{escape(axis)}</option>" for axis in drawings)
+    shown = "".join(f'<div data-axis="{escape(axis)}">{svg}</div>' for axis, svg in drawings.items())
     return f'<div class="axes"><label hidden>over <select>{options}</select></label>{shown}</div>'
 
 
@@ -209,8 +214,21 @@ def _environment(suite: Suite) -> str:
         "time": took,
         "cells": ", ".join(f"{cell.name} ({cell.status})" for cell in suite.cells),
         **suite.versions,
+        **_cards(suite),
     }
     listed = "".join(
         f'<dt>{escape(key)}</dt><dd class="mono">{escape(value)}</dd>' for key, value in entries.items() if value
     )
     return f"<dl>{listed}</dl>"
+
+
+def _cards(suite: Suite) -> dict[str, str]:
+    """What the cells ran on; where they differ, which value how many of them had."""
+    found: dict[str, Counter[str]] = {}
+    for cell in suite.cells:
+        for key, value in cell.card.items():
+            found.setdefault(key, Counter())[value] += 1
+    return {
+        key: next(iter(values)) if len(values) == 1 else "; ".join(f"{v} ({n} cells)" for v, n in values.items())
+        for key, values in found.items()
+    }

@@ -12,16 +12,20 @@ from reasonenv.evaluate.ledger import Origin
 from reasonenv.evaluate.report.findings import HEADLINE, Difference, Finding, Setting
 from reasonenv.evaluate.report.table import percent
 from reasonenv.evaluate.report.tables import folded, plain
-from reasonenv.evaluate.stats import Floats
+from reasonenv.evaluate.stats import Estimate, Floats
 
 ORIGIN_COLOURS = {Origin.LIKELY: "--base", Origin.SUPPORT: "--c1", Origin.UNSEEN: "--c2"}
 DIVERSITY = {
     "paths/correct": "paths, correct",
     "paths/all": "paths, all",
     "equations/correct": "equations, correct",
+    "equations/all": "equations, all",
     "edits/correct": "letters, correct",
+    "edits/all": "letters, all",
+    "bigrams": "distinct-2",
     "answers": "answer entropy",
 }
+DRIFT = {"entropy": "policy entropy", "kl": "KL to the start"}
 
 
 def pairs(setting: Setting, margin: float) -> str:
@@ -109,15 +113,26 @@ def diversity(setting: Setting) -> str:
     known = [name for name in DIVERSITY if any(name in f.diversity for f in setting.findings)]
     if not known:
         return ""
+    drifted = [name for name in DRIFT if any(name in f.drift for f in setting.findings)]
     rows = [
-        [f.agent, *(percent(f.diversity[name]) if name in f.diversity else "—" for name in known)]
+        [
+            f.agent,
+            *(percent(f.diversity[name]) if name in f.diversity else "—" for name in known),
+            *(_nats(f.drift[name]) if name in f.drift else "—" for name in drifted),
+        ]
         for f in setting.findings
     ]
+    head = ("agent", *(DIVERSITY[name] for name in known), *(DRIFT[name] for name in drifted))
     return (
         '<h2>Diversity</h2><p class="caption">Percent, with 95 % intervals. How often two samples of one problem '
-        "differ in their arithmetic, and how much in equations and letters; entropy of answers over its maximum.</p>"
-        + plain(("agent", *(DIVERSITY[name] for name in known)), rows)
+        "differ in their arithmetic, and how much in equations and letters; different pairs of words; entropy of "
+        "answers over its maximum. In nats per token of sampled answers: entropy of the policy, and its KL divergence "
+        "to the policy before training.</p>" + plain(head, rows)
     )
+
+
+def _nats(e: Estimate) -> str:
+    return f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]"
 
 
 def across(settings: Sequence[Setting]) -> str:

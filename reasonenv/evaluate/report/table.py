@@ -57,6 +57,13 @@ def csv_table(settings: Sequence[Setting]) -> str:
             for metric, mean in finding.summary.items():
                 seeds = {seed: values[metric] for seed, values in finding.by_seed.items() if metric in values}
                 write(setting, finding.agent, metric, mean, seeds)
+            for metric, mean in (*finding.diversity.items(), *finding.drift.items()):
+                write(setting, finding.agent, metric, mean, {})
+            solved = sum(finding.origins.values())
+            shares = {f"verdict/{reason}": share for reason, share in finding.reasons.items()}
+            shares |= {f"solved/{origin}": count / solved for origin, count in finding.origins.items()}
+            for metric, share in shares.items():
+                writer.writerow((setting.env, setting.policy, finding.agent, metric, "mean", repr(share), "", "", ""))
         for d in (*setting.against.values(), *setting.between):
             write(setting, d.agent, f"{HEADLINE} - {d.other}", d.estimate, dict(d.seeds))
     return out.getvalue()

@@ -1,0 +1,128 @@
+"""A few rollouts of a run, token by token, for a person to look at.
+
+RUN/rollouts/held_out.parquet    of the first held-out problems after training: the greedy answer and some sampled ones
+RUN/rollouts/training.parquet    of an iteration before an evaluation, the last one at the end, with their advantages
+
+Log-probabilities and entropies are those of the policy that wrote them, at temperature 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from reasonenv.core import Group, Role, Trajectory
+from reasonenv.evaluate.parquet import read_records, write_records
+from reasonenv.learn.agent import Budget
+from reasonenv.learn.filters import mixed
+from reasonenv.learn.rollout import collate
+from reasonenv.policy.lm import Policy
+from reasonenv.tokenizer import Tokenizer
+
+HELD_OUT, TRAINING = "rollouts/held_out.parquet", "rollouts/training.parquet"
+PROBLEMS = 24  # held-out ones, the first of the test split
+SAMPLES = 2  # sampled answers to each of them
+TRAINING_GROUPS, TRAINING_SAMPLES = 4, 4
+TOKENS_PER_MICROBATCH = 8192
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One response; its tuples have an entry for each of its T tokens, nan where the environment wrote it."""
+
+    source: str  # greedy, sampled or training
+    problem_id: str
+    question: str
+    gold: str
+    index: int  # among the samples of its problem
+    correct: bool
+    reason: str
+    extracted: str | None
+    truncated: bool
+    tokens: tuple[str, ...]
+    rewards: tuple[float, ...]
+    logps: tuple[float, ...]
+    entropies: tuple[float, ...] | None  # none behind goals, which stand between the tokens
+    advantages: tuple[float, ...] | None  # of training alone
+
+
+def rollouts(
+    groups: Sequence[Group], policy: Policy, *, source: str, advantages: Sequence[Sequence[float]] | None = None
+) -> list[Rollout]:
+    """The trajectories as they are stored; `advantages`, if given, has a row for each of them."""
+    rows = [(i, t) for group in groups for i, t in enumerate(group.trajectories)]
+    if not rows:
+        return []
+    entropies: Sequence[tuple[float, ...] | None] = [None] * len(rows)
+    logps = [_own(t, t.logprobs.tolist()) for _, t in rows]
+    if policy.goals is None:
+        batch = collate(groups, pad=policy.tokenizer.eos_id)
+        scored = policy.score(batch, tokens_per_microbatch=TOKENS_PER_MICROBATCH)  # [B, T] each
+        logps, entropies = ([_own(t, x) for (_, t), x in zip(rows, found.tolist(), strict=True)] for found in scored)
+    return [
+        Rollout(
+            source=source,
+            problem_id=t.problem.id,
+            question=t.problem.question,
+            gold=t.problem.answer,
+            index=index,
+            correct=t.verdict.correct,
+            reason=str(t.verdict.reason),
+            extracted=t.verdict.extracted,
+            truncated=t.truncated,
+            tokens=pieces(policy.tokenizer, t.tokens.tolist()),
+            rewards=_own(t, t.rewards.tolist()),
+            logps=logps[row],
+            entropies=entropies[row],
+            advantages=None if advantages is None else _own(t, advantages[row]),
+        )
+        for row, (index, t) in enumerate(rows)
+    ]
+
+
+def _own(t: Trajectory, values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(v if role == Role.POLICY else math.nan for v, role in zip(values, t.roles, strict=False))
+
+
+class Watch:
+    """Keeps some rollouts of the iterations before an evaluation, as an agent learns from them."""
+
+    def __init__(self, out: Path, policy: Policy, *, every: int) -> None:
+        self._path, self._policy, self._every = out / TRAINING, policy, every
+
+    def __call__(self, budget: Budget, groups: Sequence[Group], advantage: Tensor) -> None:
+        """`advantage` [B, T] or [B, 1] has the rows of `groups`; the policy has not changed since they were drawn."""
+        done = budget.iteration + 1
+        if done % self._every and done != budget.iterations:
+            return
+        telling = {id(group) for group in mixed(groups)}
+        chosen = sorted(range(len(groups)), key=lambda i: id(groups[i]) not in telling)[:TRAINING_GROUPS]
+        starts = [sum(len(g.trajectories) for g in groups[:i]) for i in chosen]
+        some = [Group(groups[i].problem, groups[i].trajectories[:TRAINING_SAMPLES]) for i in chosen]
+        rows = [start + i for start, g in zip(starts, some, strict=True) for i in range(len(g.trajectories))]
+        width = max(len(t.tokens) for g in some for t in g.trajectories)
+        given = advantage[rows].expand(-1, width if advantage.shape[1] == 1 else -1).tolist()
+        write_records(self._path, Rollout, rollouts(some, self._policy, source="training", advantages=given))
+
+
+def read_rollouts(run: Path) -> list[Rollout]:
+    """What a run keeps of them. Raises `UserError` naming a file that is damaged."""
+    return [r for name in (HELD_OUT, TRAINING) if (run / name).is_file() for r in read_records(run / name, Rollout)]
+
+
+def pieces(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[str, ...]:
+    """The text that each token adds to those before it; a character of several tokens is the last one's.  # [T]"""
+    found, start = [], 0
+    for end in range(1, len(ids) + 1):
+        before = ids[max(start - 1, 0) : start]  # what a token looks like may depend on its neighbour
+        text = tokenizer.decode([*before, *ids[start:end]])[len(tokenizer.decode(before)) :]
+        if text.endswith("\ufffd") and end < len(ids) and end - start < 4:  # no character has more than four bytes
+            found.append("")
+        else:
+            found.append(text)
+            start = end
+    return tuple(found)
