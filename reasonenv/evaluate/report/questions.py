@@ -80,13 +80,13 @@ def origins(setting: Setting, palette: Mapping[str, str]) -> str:
         f'<span><span class="dot" style="--own:var({ORIGIN_COLOURS[origin]})"></span>{origin.value}</span>'
         for origin in Origin
     )
-    crossing = [_crossing(setting, agent) for agent in setting.gains]
+    crossing = "".join(f"<li>{escape(_crossing(setting, agent))}</li>" for agent in setting.gains)
     return (
         "<h2>Sharpening or discovery?</h2>"
         '<p class="caption">Problems with a correct sample after training, by what the initial policy did with as many '
         "samples: right in at least half of them, in some, in none.</p>"
-        f'<div class="bars">{"".join(bars)}</div><div class="legend">{legend}</div>'
-        f"<p>{escape(' '.join(crossing))}</p>" + folded(("agent", "before training", "problems", "share"), numbers)
+        f'<div class="bars origins">{"".join(bars)}</div><div class="legend">{legend}</div>'
+        f'<ul class="said">{crossing}</ul>' + folded(("agent", "before training", "problems", "share"), numbers)
     )
 
 
@@ -117,8 +117,8 @@ def diversity(setting: Setting) -> str:
     rows = [
         [
             f.agent,
-            *(percent(f.diversity[name]) if name in f.diversity else "—" for name in known),
-            *(_nats(f.drift[name]) if name in f.drift else "—" for name in drifted),
+            *(_percent(f.diversity.get(name)) for name in known),
+            *(_nats(f.drift.get(name)) for name in drifted),
         ]
         for f in setting.findings
     ]
@@ -131,8 +131,12 @@ def diversity(setting: Setting) -> str:
     )
 
 
-def _nats(e: Estimate) -> str:
-    return f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]"
+def _percent(e: Estimate | None) -> str:
+    return "—" if e is None else f"{100 * e.value:.1f}\n[{100 * e.low:.1f}, {100 * e.high:.1f}]"
+
+
+def _nats(e: Estimate | None) -> str:
+    return "—" if e is None else f"{e.value:.3f}\n[{e.low:.3f}, {e.high:.3f}]"
 
 
 def across(settings: Sequence[Setting]) -> str:

@@ -13,11 +13,11 @@ for (const axes of document.querySelectorAll(".axes")) {
 }
 // Of each quantity: hues of its negative and positive values, and what has full colour, in hundredths (0: the largest).
 const SCALES = {
-  reward: ["--c2", "--c1", 0], advantage: ["--c2", "--c1", 0],
-  logp: ["--c4", "--c4", 500], entropy: ["--c5", "--c5", 200],
+  reward: ["--low", "--high", 0], advantage: ["--low", "--high", 0],
+  logp: ["--rare", "--rare", 300], entropy: ["--open", "--open", 200],
 };
 const numbers = (pre, key) => (pre.dataset[key] || "").split(" ").map(Number);
-const tint = (hue, share) => `color-mix(in srgb, var(${hue}) ${Math.round(55 * share)}%, transparent)`;
+const tint = (hue, share) => `color-mix(in srgb, var(${hue}) ${Math.round(100 * share)}%, transparent)`;
 const sign = value => (value < 0 ? "−" : "+") + Math.abs(value / 100).toFixed(2);
 const tokens = pre => {  // a span a token, made when it is first needed
   if (!pre.firstElementChild) {
@@ -52,7 +52,7 @@ for (const browser of document.querySelectorAll(".browser")) {
     if (!key) return;
     const [left, bar, right] = scale.children, both = !fixed;
     left.textContent = both ? sign(-full) : "0";
-    right.textContent = both ? sign(full) : key === "logp" ? "−5 or less" : "2 nats or more";
+    right.textContent = both ? sign(full) : key === "logp" ? "−3 or less" : "2 nats or more";
     bar.style.background = `linear-gradient(to right, ${both ? tint(low, 1) : "transparent"}, ` +
       `${both ? "transparent, " : ""}${tint(high, 1)})`;
   };
