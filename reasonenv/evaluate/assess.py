@@ -54,9 +54,9 @@ def assess(
             raise UserError(f"--samples is {samples}; --orm ranks sampled answers, give at least 2")
         scorer_folder(orm)
     if out is not None:
+        check_writable(out)
         if out.suffix != ".parquet":
             raise UserError(f"--out is {out}; answers are stored as Parquet, give a name that ends in .parquet")
-        check_writable(out)
     check_sampler(sampler)
     task, _ = parse_env_id(env)
     settings = {"split": "test", **environment_keys(task, keys)}

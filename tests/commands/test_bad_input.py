@@ -120,6 +120,7 @@ def test_expert_iteration_refuses_what_it_would_stumble_over(refused: Refused, s
         ("--temperature -1", "--temperature is -1.0; it must be 0 (greedy) or more"),
         ("max_tokens=1", "max_tokens is 1; a response needs at least 2"),
         ("--out below/a/file", "cannot write to --out below/a/file: "),
+        ("--out answers.jsonl", "give a name that ends in .parquet"),
         ("lr", "'lr' is not KEY=VALUE"),
     ],
 )

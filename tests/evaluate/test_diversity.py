@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from reasonenv.errors import UserError
 from reasonenv.evaluate.diversity import (
     answer_entropy,
+    distinct,
     distinct_n,
     diversity,
+    drift,
     edit_distance,
     equation_distance,
     expected_distinct,
@@ -29,6 +31,46 @@ def test_rarefaction_is_the_mean_over_all_subsets(items: list[str], data: st.Dat
     k = data.draw(st.integers(1, len(items)))
     subsets = [len(set(chosen)) for chosen in combinations(items, k)]
     assert expected_distinct(items, k) == pytest.approx(sum(subsets) / len(subsets))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["1+1=2", "2+2=4", "3+3=6"]), st.booleans()), min_size=1, max_size=7))
+def test_different_solutions_are_the_mean_over_all_subsets(answers: list[tuple[str, bool]]) -> None:
+    samples = [
+        Sample("a", i, False, right, "correct" if right else "wrong", "1", 4, False, text)
+        for i, (text, right) in enumerate(answers)
+    ]
+    n = len(samples)
+    found = distinct(samples, range(1, n + 2))  # there is no mean over n + 1 of n
+    assert found.keys() == {f"correct@{k}" for k in range(1, n + 1)} | {f"all@{k}" for k in range(2, n + 1)}
+    for k in range(1, n + 1):
+        subsets = list(combinations(answers, k))
+        right = [len({text for text, flag in chosen if flag}) for chosen in subsets]
+        assert found[f"correct@{k}"]["a"] == pytest.approx(sum(right) / len(subsets))
+        if k > 1:
+            every = [len({text for text, _ in chosen}) for chosen in subsets]
+            assert found[f"all@{k}"]["a"] == pytest.approx(sum(every) / len(subsets))
+
+
+def test_drift_gold() -> None:
+    # Two samples of 2 and 4 tokens at -1 and -2 nats: entropy (1 + 2) / 6. The first is known to the initial policy,
+    # at -4: KL (-1 + 4) / 2.
+    one = Sample("a", 0, False, True, "correct", "1", 2, False, "1", logp=-1.0, initial_logp=-4.0)
+    two = Sample("a", 1, False, True, "correct", "1", 4, False, "1", logp=-2.0)
+    greedy = Sample("a", 0, True, True, "correct", "1", 2, False, "1")
+    assert drift([one, two, greedy]) == {"entropy": {"a": 0.5}, "kl": {"a": 1.5}}
+    assert drift([greedy]) == {}
+
+
+def test_drift_of_every_response_is_the_exact_divergence() -> None:
+    # Samples in their exact proportions: pi = (3/4, 1/4), pi_0 = (1/4, 3/4) over two responses of one token.
+    pi, start = {"x": 0.75, "y": 0.25}, {"x": 0.25, "y": 0.75}
+    drawn = [
+        Sample("a", i, False, True, "correct", "1", 1, False, t, logp=math.log(pi[t]), initial_logp=math.log(start[t]))
+        for i, t in enumerate("xxxy")
+    ]
+    found = drift(drawn)
+    assert found["kl"]["a"] == pytest.approx(sum(p * math.log(p / start[t]) for t, p in pi.items()))
+    assert found["entropy"]["a"] == pytest.approx(-sum(p * math.log(p) for p in pi.values()))
 
 
 def test_paths_are_counted_by_their_arithmetic() -> None:

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reasonenv.mdp.make import make_env
+from reasonenv.terminal import printable
+
+HOSTILE = "a\x1b[2J\x1b]0;title\x07\r\x9b31mb\u202e\u2028\x00\x7f"
+
+
+def test_control_codes_are_shown() -> None:
+    assert printable("7 + 5 = 12 é→") == "7 + 5 = 12 é→"
+    assert printable("\x1b[2Ja\tb\n") == "\\x1b[2Ja\\tb\\n"
+    assert printable("a\nb\x07", keep="\n") == "a\nb\\x07"
+    assert printable("\u202e\ud800") == "\\u202e\\ud800"
+
+
+@given(st.text(st.characters()))
+def test_nothing_that_a_terminal_obeys_is_left(text: str) -> None:
+    shown = printable(text)
+    assert {unicodedata.category(c) for c in shown} & {"Cc", "Cf", "Cs", "Zl", "Zp"} == set()
+
+
+def test_a_rendered_episode_is_one_line_a_step(capsys: pytest.CaptureFixture[str]) -> None:
+    env = make_env("Chain", "response")
+    env.reset(options={"problem": 0})
+    env.step(env.mdp.tokenizer.encode(f"{HOSTILE}\n#### 1\n"))
+    shown = str(env.render())
+    assert all(c.isprintable() or c == "\n" for c in shown)
+    assert "\\x1b[2J" in shown
