@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ from typing import NoReturn
 from reasonenv.errors import UserError
 from reasonenv.terminal import printable
 
+# What a disk may answer that only the user can mend.
+STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 # Files of `reasonenv/commands`, in the order of --help.
 COMMANDS = ("list", "play", "check", "doctor", "train", "eval", "bench", "report", "compare", "diff", "audit-verifier")
 
@@ -35,12 +38,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"reasonenv: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        saved = f"; {interrupt}" if str(interrupt) else ""
         hint = "; the same command goes on from the last checkpoint" if resumes else ""
-        print(f"\nreasonenv: interrupted{hint}", file=sys.stderr)
+        print(f"\nreasonenv: interrupted{saved}{hint}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has gone, as in `reasonenv list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in STORAGE:
+            raise
+        print(f"reasonenv: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -34,6 +34,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--iterations", type=int, default=100, help="how often to sample and learn (default 100)")
     parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (default 0)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    text = "go on although the task's problems have changed since the run began"
+    parser.add_argument("--changed-data", action="store_true", help=text)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON and nothing else")
 
 
@@ -63,7 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         iterations=arguments.iterations,
     )
-    summary = train(run, arguments.out, quiet=arguments.json)
+    summary = train(run, arguments.out, changed_data=arguments.changed_data, quiet=arguments.json)
     if arguments.json:
         print(json.dumps(summary))
         return

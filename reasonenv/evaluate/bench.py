@@ -14,11 +14,13 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +28,31 @@ from tqdm import tqdm
 
 from reasonenv.errors import UserError
 from reasonenv.evaluate.card import hardware, versions
-from reasonenv.evaluate.run import replace, test_problems
+from reasonenv.evaluate.run import test_problems
 from reasonenv.evaluate.suite import BASELINE, Cell, Suite
 from reasonenv.evaluate.training import train
+from reasonenv.storage import owned, replace
 from reasonenv.terminal import printable
+
+ORPHAN = 60.0  # seconds for a process to end after its parent has
 
 
 def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
     """Runs the cells that are not done, `jobs` at a time, then writes the report. Returns the report's path."""
-    from reasonenv.evaluate.report import write_report
-
-    started = time.monotonic()
     problems = _problems(suite)  # refuses missing data and bad settings before anything is written
-    folders = {cell.name: out / "cells" / cell.name for cell in suite.cells}
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write to --out {out}: {error.strerror}") from error
+    with owned(out):
+        return _run_suite(suite, out, problems, jobs=jobs, command=command)
+
+
+def _run_suite(suite: Suite, out: Path, problems: str, *, jobs: int, command: str) -> Path:
+    from reasonenv.evaluate.report import write_report
+
+    started = time.monotonic()
+    folders = {cell.name: out / "cells" / cell.name for cell in suite.cells}
     todo = [cell for cell in suite.cells if _status(folders[cell.name]) != "done"]
     if not todo:
         print(f"all {len(suite.cells)} cells of {suite.name} are done; nothing to run")
@@ -59,10 +69,29 @@ def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
 
 
 def _run_cells(cells: Sequence[Cell], folders: Mapping[str, Path], jobs: int, bar: tqdm[Any]) -> None:
-    """Runs cells in processes of their own, each after the one it starts from, and follows their logs on the bar."""
+    """Runs cells in processes of their own. Ctrl-C lets each of them save; a second one leaves at once."""
+    running: dict[str, tuple[Cell, Any]] = {}
+    try:
+        _follow_cells(cells, folders, jobs, bar, running)
+    except KeyboardInterrupt:
+        bar.write(f"stopping: {len(running)} cells save what they have; Ctrl-C again does not wait")
+        for _, child in running.values():
+            child.terminate()
+        for _, child in running.values():
+            child.join()
+        raise
+
+
+def _follow_cells(
+    cells: Sequence[Cell],
+    folders: Mapping[str, Path],
+    jobs: int,
+    bar: tqdm[Any],
+    running: dict[str, tuple[Cell, Any]],
+) -> None:
+    """Starts each cell after the one it starts from, keeps in `running` those that are, and moves the bar."""
     context = multiprocessing.get_context("spawn")
     waiting = list(cells)
-    running: dict[str, tuple[Cell, Any]] = {}
     seen = {cell.name: _rows(folders[cell.name]) for cell in cells}
     bar.update(sum(seen.values()))
     while waiting or running:
@@ -76,7 +105,7 @@ def _run_cells(cells: Sequence[Cell], folders: Mapping[str, Path], jobs: int, ba
                 bar.write(_told(cell, folders[cell.name]))
                 continue
             child = context.Process(target=run_cell, args=(cell, folders[cell.name].parent), daemon=True)
-            with _threads(1):
+            with _threads(1), _deaf():
                 child.start()
             running[cell.name] = (cell, child)
         time.sleep(0.2)
@@ -91,33 +120,45 @@ def _run_cells(cells: Sequence[Cell], folders: Mapping[str, Path], jobs: int, ba
                 bar.write(_told(cell, folders[name]))
 
 
-class _threads:
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
     """One thread for the children that start inside: cells run side by side, and results do not depend on cores."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    try:
+        yield
+    finally:
+        del os.environ["OMP_NUM_THREADS"]
+        if before is not None:
+            os.environ["OMP_NUM_THREADS"] = before
 
-    def __init__(self, count: int) -> None:
-        self._count = str(count)
 
-    def __enter__(self) -> None:
-        self._before = os.environ.get("OMP_NUM_THREADS")
-        os.environ["OMP_NUM_THREADS"] = self._count
-
-    def __exit__(self, *raised: object) -> None:
-        if self._before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = self._before
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Children that start inside do not hear Ctrl-C, which a terminal sends to all: the suite asks them to end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def run_cell(cell: Cell, cells: Path) -> None:
     """One cell, in its own process. Its end, good or bad, is in `cell.json`; a traceback, if any, in `error.txt`."""
     out = cells / cell.name
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    out.mkdir(parents=True, exist_ok=True)
+    with owned(out, wait=ORPHAN):  # of a suite that was killed, a cell may still be about to notice
+        pass
     try:
         _write_cell(out, cell, "running")
         (out / "error.txt").unlink(missing_ok=True)
         train(cell.run, out, start=cells / cell.start if cell.start else None, quiet=True)
         _write_cell(out, cell, "done")
-    except KeyboardInterrupt:  # the suite hears it too, and says what there is to say
+    except KeyboardInterrupt:  # the suite has asked for it, and says what there is to say
         sys.exit(130)
     except Exception as error:  # whatever it was, it is this cell's result and is shown in the report
         (out / "error.txt").write_text(traceback.format_exc())

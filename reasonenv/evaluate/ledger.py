@@ -18,11 +18,11 @@ import numpy as np
 
 from reasonenv.core import Group, Trajectory
 from reasonenv.errors import UserError
-from reasonenv.evaluate.run import replace
 from reasonenv.evaluate.samples import Sample
 from reasonenv.learn.filters import correct
 from reasonenv.learn.rollout import collate
 from reasonenv.policy.lm import Policy
+from reasonenv.storage import replace
 
 TOKENS_PER_MICROBATCH = 8192
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from inspect import signature
 from pathlib import Path
@@ -16,6 +17,7 @@ from reasonenv.errors import UserError, unknown
 from reasonenv.mdp.rewards import REWARDS
 from reasonenv.registry import annotation_text, find_agent, parse_env_id, task_defaults, task_keys
 from reasonenv.sampling import SAMPLERS
+from reasonenv.storage import owned, replace
 from reasonenv.tasks import PROMPTS
 
 if TYPE_CHECKING:
@@ -174,20 +176,14 @@ def check_claim(out: Path, run: Run) -> None:
     check_writable(out)
 
 
-def claim(out: Path, run: Run) -> None:
-    """Makes `out` the folder of `run`."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def claim(out: Path, run: Run) -> Iterator[None]:
+    """Makes `out` the folder of `run`, in which no other process works meanwhile. Raises as `check_claim` does."""
+    out.mkdir(parents=True, exist_ok=True)
+    with owned(out):
+        check_claim(out, run)  # another process may have been first
         replace(out / "run.json", json.dumps(asdict(run), indent=1))
-    except OSError as error:
-        raise UserError(f"cannot write to --out {out}: {error.strerror}") from error
-
-
-def replace(path: Path, text: str) -> None:
-    """Writes a file that is never seen half written."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text)
-    os.replace(partial, path)
+        yield
 
 
 def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[ReasoningMDP, ReasoningMDP]:

@@ -17,7 +17,7 @@ from reasonenv.evaluate.ledger import wins, write_wins
 from reasonenv.evaluate.metrics import auc, summarise
 from reasonenv.evaluate.parquet import write_records
 from reasonenv.evaluate.rollouts import HELD_OUT, PROBLEMS, SAMPLES, Rollout, Watch, rollouts
-from reasonenv.evaluate.run import Run, check_claim, claim, processes, replace
+from reasonenv.evaluate.run import Run, check_claim, claim, processes
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.evaluate.stats import paired_difference
 from reasonenv.learn.agent import Agent, PolicyGradient
@@ -25,7 +25,7 @@ from reasonenv.learn.fixed import Fixed
 from reasonenv.learn.judge import FALLS, judged
 from reasonenv.learn.log import board_curve
 from reasonenv.learn.rollout import sample_groups
-from reasonenv.learn.train import Progress, fit
+from reasonenv.learn.train import Progress, changed, fit
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.lora import add_adapter
@@ -35,14 +35,18 @@ from reasonenv.policy.scorer import load_scorer, scorer_folder
 from reasonenv.registry import find_agent
 from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import Sampler
+from reasonenv.storage import check_free, replace
 
 HELD_OUT_SAMPLES = 4  # a problem, on which a reward model is measured
 
 
-def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False) -> dict[str, Any]:
+def train(
+    run: Run, out: Path, *, start: Path | None = None, changed_data: bool = False, quiet: bool = False
+) -> dict[str, Any]:
     """Trains, or goes on training, and returns the summary that it leaves as `out/summary.json`.
 
-    `start` is where the policy is, if it is not to be found by its name.
+    `start` is where the policy is, if it is not to be found by its name. A run whose data have changed since it began
+    is refused, unless `changed_data`.
 
     Leaves `out/environment.json` (what it ran on), `out/policy` (a Hugging Face folder) or `out/scorer` (a reward
     model), `out/evaluations/` (held-out answers along the way), `out/evaluation.parquet` (the last, with `eval_samples`
@@ -50,6 +54,7 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
     and `tensorboard/`. An agent that does not learn leaves answers alone.
     """
     check_claim(out, run)
+    check_free(out)
     summary_path = out / "summary.json"
     if summary_path.exists():
         return dict(json.loads(summary_path.read_text()))
@@ -67,10 +72,8 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
         recompute(policy)
     agent = kind(policy, kind.Config(**run.agent_keys), seed=run.seed)
     judge = None if run.orm is None else partial(judged, scorer=load_scorer(run.orm, policy), falls=falls)
-    claim(out, run)
-    data = {process.task.split: process.task.fingerprint for process in (mdp, held_out)}
-    replace(out / "environment.json", json.dumps(card(device=run.device, data=data), indent=1))
-    with closing(make_sampler(run.sampler, policy, address=run.address)) as sampler:
+    with claim(out, run), closing(make_sampler(run.sampler, policy, address=run.address)) as sampler:
+        _write_card(run, out, (mdp, held_out), changed_data)
         watch = _watch(run, agent, sampler, held_out, out)
         agent.observed = Watch(out, policy, every=run.eval_every)
         if isinstance(agent, Fixed):
@@ -88,6 +91,7 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
                 evaluate=watch,
                 eval_every=run.eval_every,
                 judge=judge,
+                changed_data=changed_data,
                 quiet=quiet,
             )
         last = read_samples(watch.path(run.iterations))
@@ -109,20 +113,30 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
             last += records(groups, held_out, greedy=False, initial=initial)
         if agent.scorer is None and not isinstance(agent, Fixed):
             _keep_rollouts(run, policy, sampler, held_out, groups, out)
-    write_samples(out / EVALUATION, last)
-    board_curve(out, "eval/pass@k", _passes(last, run.eval_samples))
-    before, after = (watch.outcomes(iteration) for iteration in (0, run.iterations))
-    gain = paired_difference(after, before)
-    summary = {
-        "before": sum(before) / len(before),
-        "after": sum(after) / len(after),
-        "gain": {"value": gain.value, "low": gain.low, "high": gain.high},
-        "problems": len(after),
-        **told,
-        **vars(used),
-    }
-    replace(summary_path, json.dumps(summary, indent=1))
-    return summary
+        write_samples(out / EVALUATION, last)
+        board_curve(out, "eval/pass@k", _passes(last, run.eval_samples))
+        before, after = (watch.outcomes(iteration) for iteration in (0, run.iterations))
+        gain = paired_difference(after, before)
+        summary = {
+            "before": sum(before) / len(before),
+            "after": sum(after) / len(after),
+            "gain": {"value": gain.value, "low": gain.low, "high": gain.high},
+            "problems": len(after),
+            **told,
+            **vars(used),
+        }
+        replace(summary_path, json.dumps(summary, indent=1))
+        return summary
+
+
+def _write_card(run: Run, out: Path, processes: tuple[ReasoningMDP, ...], changed_data: bool) -> None:
+    """Leaves `environment.json`. Raises `UserError` if the problems are not those that an earlier one tells of."""
+    path, data = out / "environment.json", {p.task.split: p.task.fingerprint for p in processes}
+    earlier = json.loads(path.read_text())["data"] if path.exists() else data
+    for process in processes:
+        if earlier.get(process.task.split) != data[process.task.split] and not changed_data:
+            raise UserError(changed(process.task.name, process.task.split, out))
+    replace(path, json.dumps(card(device=run.device, data=data), indent=1))
 
 
 def _policy(run: Run, start: Path | None) -> Policy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -99,6 +100,10 @@ class RunLog:
         """A line above the progress bar."""
         if not self._quiet:
             self._bar.write(text)
+
+    def sync(self) -> None:
+        """The rows are on the disk after this: a checkpoint must not be younger than its rows."""
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Everything is on disk after this."""

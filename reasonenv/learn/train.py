@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from reasonenv.learn.filters import correct, failed, mixed, rewarded, sound
 from reasonenv.learn.log import RunLog, wilson
 from reasonenv.learn.memory import enough_memory
 from reasonenv.learn.rollout import demonstrate, sample_groups
+from reasonenv.learn.stop import Stop
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.sampling.sampler import Sampler
 from reasonenv.seeding import generator
@@ -137,23 +139,22 @@ def fit(
     evaluate: Evaluate | None = None,
     eval_every: int = 10,
     judge: Callable[[Sequence[Group]], list[Group]] | None = None,
+    changed_data: bool = False,
     quiet: bool = False,
 ) -> Progress:
-    """Trains `agent` for `iterations` and leaves `metrics.jsonl`, `tensorboard/` and a checkpoint in `out`.
+    """Trains `agent` for `iterations` and leaves `metrics.jsonl`, `tensorboard/` and two checkpoints in `out`.
 
-    Called again on the same folder it goes on from the last checkpoint and ends as if it had never stopped: bit for
-    bit on a CPU. `evaluate` is called before the first iteration, every `eval_every`, and after the last.
-    `judge`, if given, puts its own rewards in place of the environment's.
+    Called again on the same folder it goes on from the last sound checkpoint and ends as if it had never stopped: bit
+    for bit on a CPU. Ctrl-C makes one. `evaluate` is called before the first iteration, every `eval_every`, and after
+    the last. `judge`, if given, puts its own rewards in place of the environment's. `changed_data`: going on with other
+    problems than those of the checkpoint is meant.
     """
     checkpoints = out / "checkpoints"
     at = Progress()
-    whole = checkpoint.saved(checkpoints)
-    if whole:
-        tensors, state = checkpoint.load(whole[-1])
-        if state["data"] != mdp.task.fingerprint:
-            raise UserError(
-                f"the problems of {mdp.task.name} have changed since {whole[-1]} was saved; use another --out"
-            )
+    if saved := checkpoint.newest(checkpoints):
+        tensors, state = saved
+        if state["data"] != mdp.task.fingerprint and not changed_data:
+            raise UserError(changed(mdp.task.name, mdp.task.split, out))
         agent.load_state_dict(tensors)
         at = Progress(**state["progress"])
     synced = sampler.sync(at.iteration)
@@ -164,7 +165,16 @@ def fit(
     agent.heartbeat = log.doing
     agent.refused = lambda batch: keep_refused(out, at.iteration, batch)
     started, next_save = time.monotonic() - at.seconds, 0.0
-    try:
+    rest = replace(at)  # between two iterations, where the agent is
+
+    def save() -> str:
+        if rest.iteration:
+            log.sync()
+            state = {"progress": vars(rest), "data": mdp.task.fingerprint}
+            checkpoint.save(checkpoints, rest.iteration, agent.state_dict(), state)
+        return f"{rest.iteration} of {iterations} iterations are saved"
+
+    with closing(log), Stop(log.say, save) as stop:
         if at.iteration == 0:
             log.row({**vars(at), **synced, **(evaluate(0).metrics if evaluate else {})})
         while at.iteration < iterations:
@@ -178,6 +188,7 @@ def fit(
             found = describe(groups) if plan.source == "policy" else {}
             if short := agent.wanted(groups):
                 log.say(f"iteration {at.iteration}: sampled {len(groups)} problems and still wanted {short} more")
+            stop.hold()
             log.doing("learning")
             with enough_memory(agent):
                 learned = agent.learn(groups, budget)
@@ -206,14 +217,21 @@ def fit(
                 log.table(row)
                 log.answers(at.iteration, evaluated.answers)
             _refuse(row, out)
+            rest = replace(at)
             if time.monotonic() >= next_save or at.iteration == iterations:
                 clock = time.monotonic()
-                state = {"progress": vars(at), "data": mdp.task.fingerprint}
-                checkpoint.save(checkpoints, at.iteration, agent.state_dict(), state)
+                save()
                 next_save = time.monotonic() + (time.monotonic() - clock) / SAVING_SHARE
-    finally:
-        log.close()
+            stop.release()
     return at
+
+
+def changed(task: str, split: str, out: Path) -> str:
+    """What is said of a run whose problems are no longer the ones that it began with."""
+    return (
+        f"the problems of {task}, split {split}, have changed since {out} was begun; "
+        "use another --out, or go on with them by --changed-data"
+    )
 
 
 def keep_refused(out: Path, iteration: int, batch: Batch) -> None:

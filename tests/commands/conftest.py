@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import torch
 
 from reasonenv import registry
 from reasonenv.cli import main
+from reasonenv.learn.checkpoint import TENSORS, saved
 from reasonenv.learn.log import TIMES
 
 ENV = "reasonenv/Chain-Response-v0"
@@ -26,6 +28,20 @@ AGENTS = {
     "ppo": (4, ("problems_per_iteration=4", "samples_per_problem=4", "epochs=2", "minibatches=2", "lr=3e-4")),
     "dapo": (4, ("problems_per_iteration=4", "samples_per_problem=4", "lr=3e-4")),
 }  # iterations and settings
+
+# Real processes that are forked from one which has imported everything: they start at once.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(
+    [
+        "reasonenv.cli",
+        "reasonenv.evaluate.evaluation",
+        "reasonenv.sampling.torch_sampler",
+        "scipy.stats",
+        "torch.utils.tensorboard",
+        "transformers.models.auto.modeling_auto",
+        "transformers.models.llama.modeling_llama",
+    ]
+)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -83,6 +99,7 @@ def result() -> Callable[[Path], dict[str, Any]]:
     def read(out: Path) -> dict[str, Any]:
         rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         kept = [path for path in out.rglob("*") if "tensorboard" not in path.parts and "checkpoints" not in path.parts]
+        last = saved(out / "checkpoints")[-1]
         files = [
             out / "evaluation.parquet",
             *(f for d in ("evaluations", "rollouts", "policy") for f in (out / d).iterdir()),
@@ -91,11 +108,25 @@ def result() -> Callable[[Path], dict[str, Any]]:
             "metrics": [repr({k: v for k, v in row.items() if k not in TIMES}) for row in rows],  # nan equals nan
             "summary": {k: v for k, v in json.loads((out / "summary.json").read_text()).items() if k not in TIMES},
             "files": sorted(str(path.relative_to(out)) for path in kept),  # nothing half written is left
-            "checkpoints": [path.name for path in (out / "checkpoints").iterdir()],
+            "checkpoint": (last.name, (last / TENSORS).read_bytes()),
             **{str(file.relative_to(out)): file.read_bytes() for file in files},
         }
 
     return read
+
+
+@pytest.fixture(scope="session")
+def apart() -> Callable[..., int]:
+    """Calls a function in a process of its own, and returns the exit code of that."""
+
+    def call(function: Callable[..., Any], *arguments: Any) -> int:
+        child = PROCESSES.Process(target=function, args=arguments)
+        child.start()
+        child.join()
+        assert child.exitcode is not None
+        return child.exitcode
+
+    return call
 
 
 @pytest.fixture

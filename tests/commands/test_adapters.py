@@ -18,7 +18,7 @@ SMALL = (*TASK, "eval_problems=4", "eval_every=2", "samples_per_problem=4", "pro
 
 
 def tensors(out: Path) -> set[str]:
-    (folder,) = (out / "checkpoints").iterdir()
+    folder = max((out / "checkpoints").iterdir())
     with safe_open(folder / "state.safetensors", "pt") as file:
         return set(file.keys())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import subprocess
 import sys
@@ -16,20 +15,6 @@ import torch
 from reasonenv.cli import main
 from reasonenv.learn import checkpoint
 from reasonenv.learn.log import RunLog
-
-# Real processes that are forked from one which has imported everything: they start at once.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(
-    [
-        "reasonenv.cli",
-        "reasonenv.evaluate.evaluation",
-        "reasonenv.sampling.torch_sampler",
-        "scipy.stats",
-        "torch.utils.tensorboard",
-        "transformers.models.auto.modeling_auto",
-        "transformers.models.llama.modeling_llama",
-    ]
-)
 
 # The interpreter tells of every file that it will open, rename or remove: from the N-th such event on a signal is sent.
 DYING = """
@@ -82,14 +67,13 @@ def test_a_killed_run_ends_as_one_that_was_not(
     train: Callable[[str, Path], list[str]],
     whole: Callable[[str], Path],
     result: Callable[[Path], dict[str, Any]],
+    apart: Callable[..., int],
     tmp_path: Path,
 ) -> None:
     out = tmp_path / "run"
     for moment in moments:
-        child = PROCESSES.Process(target=exec, args=(DYING, dying(moment, signal.SIGKILL, train(agent, out))))
-        child.start()
-        child.join()
-        assert child.exitcode == -signal.SIGKILL, f"the run did not come to {moment}"
+        ended = apart(exec, DYING, dying(moment, signal.SIGKILL, train(agent, out)))
+        assert ended == -signal.SIGKILL, f"the run did not come to {moment}"
     assert not (out / "summary.json").exists()
     assert main(train(agent, out)) == 0
     assert result(out) == result(whole(agent))
@@ -122,7 +106,8 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(
     names = "".join(f"{k} = {v!r}\n" for k, v in dying(EVALUATIONS, int(signal.SIGINT), train("grpo", out)).items())
     done = subprocess.run([sys.executable, "-c", names + DYING], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (130, "")
-    assert done.stderr.strip() == "reasonenv: interrupted; the same command goes on from the last checkpoint"
+    told = "interrupted; 4 of 8 iterations are saved; the same command goes on from the last checkpoint"
+    assert done.stderr.strip() == f"reasonenv: {told}"
     assert main(train("grpo", out)) == 0
     assert result(out) == result(whole("grpo"))
 
@@ -137,11 +122,11 @@ def test_no_row_is_lost_when_the_log_is_opened(tmp_path: Path) -> None:
     assert (tmp_path / "metrics.jsonl").read_text() == rows[: 3 * len('{"iteration": 0}\n')]
 
 
-def test_saving_clears_away_what_kills_left(tmp_path: Path) -> None:
+def test_saving_keeps_two_and_clears_away_what_kills_left(tmp_path: Path) -> None:
     weights = {"w": torch.ones(2)}
     (tmp_path / ".00000003.partial").mkdir(parents=True)  # killed while writing
-    (tmp_path / "00000002").mkdir()  # killed while removing: its state is gone already
-    (tmp_path / "00000002" / checkpoint.TENSORS).write_bytes(b"")
-    assert checkpoint.saved(tmp_path) == []
-    saved = checkpoint.save(tmp_path, 4, weights, {})
-    assert list(tmp_path.iterdir()) == checkpoint.saved(tmp_path) == [saved]
+    (tmp_path / "00000002").mkdir()  # killed while removing
+    for iteration in (4, 5, 6):
+        checkpoint.save(tmp_path, iteration, weights, {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["00000005", "00000006"]
+    assert checkpoint.saved(tmp_path) == sorted(tmp_path.iterdir())

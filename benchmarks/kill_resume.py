@@ -1,0 +1,219 @@
+"""SIGKILL at random points of `train` and `bench`: the same command again must end as if nothing had happened.
+
+A point is a phase, which one of its events, and up to 30 ms behind it. A run of the tiny policy on Chain is killed
+there and run again; then everything that it left (metrics, weights, stored samples, summaries), but for times, is
+compared, byte for byte, with what a run left that was let alone. Of `bench`, now the process of the suite is killed
+and now that of a cell.
+
+    python benchmarks/kill_resume.py                          # 30 points of each
+    python benchmarks/kill_resume.py --only bench --trials 10 --seed 3
+
+Prints kills survived of tried; the last line is JSON. Exits with 1 if one was not survived.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PHASES = ("sampling", "verifying", "backward", "saving", "evaluating")
+DELAY = 0.03  # seconds
+POINT = "REASONENV_KILL_POINT"  # phase, which event, seconds behind it, who dies; for the processes of a suite's cells
+ENV = "reasonenv/Chain-Response-v0"
+EASY = {"operands": 2, "operators": "+", "size": 16, "max_tokens": 16, "eval_problems": 8, "eval_every": 2}
+GRPO = {"problems_per_iteration": 4, "samples_per_problem": 4, "minibatches": 2, "lr": 3e-4}
+SUITE = f"""
+envs = ["{ENV}"]
+seeds = [0]
+ks = [2]
+[keys]
+{"".join(f"{key} = {value!r}{chr(10)}" for key, value in EASY.items())}
+[inits.prior]
+iterations = 4
+problems_per_iteration = 16
+lr = 3e-3
+[agents.grpo]
+iterations = 6
+{"".join(f"{key} = {value!r}{chr(10)}" for key, value in GRPO.items())}
+"""
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(
+    ["reasonenv.cli", "reasonenv.evaluate.bench", "reasonenv.evaluate.training", "torch.utils.tensorboard"]
+)
+
+
+def arm(point: str) -> None:
+    """From now on this process counts the events of its phases and dies at the point."""
+    import torch
+
+    from reasonenv.evaluate.evaluation import HeldOut
+    from reasonenv.learn import train
+    from reasonenv.mdp.mdp import ReasoningMDP
+    from reasonenv.sampling import torch_sampler
+
+    phase, number, delay, who = point.split(",")
+    victim = os.getppid() if who == "suite" and multiprocessing.parent_process() else os.getpid()
+    count = Counter[str]()
+    train.SAVING_SHARE = 1.0  # more often than a run would, so that there are more points
+
+    def die() -> None:
+        time.sleep(float(delay))
+        os.kill(victim, signal.SIGKILL)
+
+    def came(here: str) -> None:
+        count[here] += 1
+        if here == phase and count[here] == int(number):
+            threading.Thread(target=die, daemon=True).start()
+        if phase == "count" and here == "saving":  # the last of them comes after all others
+            Path(who).write_text(json.dumps(count))
+
+    def told(here: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            came(here)
+            return function(*args, **kwargs)
+
+        return wrapped
+
+    def heard(event: str, arguments: tuple[object, ...]) -> None:
+        if event in ("open", "os.rename", "shutil.rmtree") and "/checkpoints/" in str(arguments[0]):
+            came("saving")
+
+    torch_sampler.choose = told("sampling", torch_sampler.choose)
+    ReasoningMDP.trajectory = told("verifying", ReasoningMDP.trajectory)  # type: ignore[method-assign]
+    torch.Tensor.backward = told("backward", torch.Tensor.backward)  # type: ignore[method-assign]
+    HeldOut.answers = told("evaluating", HeldOut.answers)  # type: ignore[method-assign]
+    sys.addaudithook(heard)
+
+
+def command(arguments: list[str], point: str | None) -> None:
+    """In a process of its own."""
+    from reasonenv.cli import main
+
+    os.environ.pop(POINT, None)
+    if point:
+        os.environ[POINT] = point
+        arm(point)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    sys.exit(main(arguments))
+
+
+def run(arguments: list[str], point: str | None = None) -> int | None:
+    """Runs a command line; its exit code."""
+    child = PROCESSES.Process(target=command, args=(arguments, point))
+    child.start()
+    child.join()
+    return child.exitcode
+
+
+def left(out: Path) -> dict[str, Any]:
+    """What a run or a suite leaves that must not depend on when it was killed: name -> content."""
+    from reasonenv.learn.log import TIMES
+
+    def timeless(text: str) -> str:
+        record = json.loads(text)
+        return repr({k: v for k, v in record.items() if k not in TIMES})  # nan equals nan
+
+    found: dict[str, Any] = {}
+    for path in sorted(out.rglob("*")):
+        name, parts = str(path.relative_to(out)), path.relative_to(out).parts
+        if not path.is_file() or {"tensorboard", "checkpoints"} & set(parts) or path.name.startswith("report"):
+            continue
+        if path.name == "SHA256SUMS":  # of files with times in them
+            found[name] = [line.split()[1] for line in path.read_text().splitlines()]
+        elif path.name == "metrics.jsonl":
+            found[name] = [timeless(line) for line in path.read_text().splitlines()]
+        elif path.suffix == ".json" and path.name != "suite.json":
+            found[name] = timeless(path.read_text())
+        elif len(parts) == 1 or parts[0] == "cells" or parts[0] in ("evaluations", "policy"):
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    for folder in sorted(out.rglob("checkpoints")):
+        last = max(folder.iterdir())
+        found[str(last.relative_to(out))] = hashlib.sha256((last / "state.safetensors").read_bytes()).hexdigest()
+    return {name: content for name, content in found.items() if name not in (".lock", "suite.json")}
+
+
+def trials(kind: str, line: Callable[[Path], list[str]], count: int, seed: int, folder: Path) -> dict[str, list[int]]:
+    """Kills `kind` at `count` random points. Phase -> [survived, tried]."""
+    draw = random.Random(seed)
+    counts = folder / "counts.json"
+    assert run(line(folder / "whole"), f"count,0,0,{counts}") == 0
+    events, expected = json.loads(counts.read_text()), left(folder / "whole")
+    print(f"{kind}: {len(expected)} things to compare, events {events}", flush=True)
+    result = {phase: [0, 0] for phase in PHASES}
+    for trial in range(count):
+        phase = PHASES[trial % len(PHASES)]
+        who = draw.choice(("suite", "cell")) if kind == "bench" else "run"
+        point = f"{phase},{draw.randint(1, events[phase])},{draw.uniform(0, DELAY):.4f},{who}"
+        out = folder / "run"
+        shutil.rmtree(out, ignore_errors=True)
+        ended = run(line(out), point)
+        before = sum(1 for _ in out.rglob("*"))
+        again = run(line(out))
+        wrong = [name for name, content in left(out).items() if expected.get(name) != content]
+        wrong += sorted(expected.keys() - left(out).keys())
+        well = again == 0 and not wrong
+        result[phase][0] += well
+        result[phase][1] += 1
+        told = "survived" if well else f"NOT SURVIVED: exit code {again}, differing {wrong[:3]}"
+        print(f"{kind} {trial + 1}: {point} ended {ended}, {before} paths were there: {told}", flush=True)
+    return result
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=30, help="of each command (default 30)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=("train", "bench"))
+    chosen = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        keys = [f"{key}={value}" for key, value in EASY.items()]
+        grpo = [f"{key}={value}" for key, value in GRPO.items()]
+        prior = str(folder / "prior")
+        (folder / "tiny.toml").write_text(SUITE)
+
+        def train(out: Path) -> list[str]:
+            settings = ["--policy", prior, "--iterations", "8", "--out", str(out), "--json", "eval_samples=2"]
+            return ["train", "grpo", ENV, *keys, *grpo, *settings]
+
+        def bench(out: Path) -> list[str]:
+            return ["bench", "run", str(folder / "tiny.toml"), "--out", str(out), "--jobs", "1"]
+
+        made = ["train", "sft", ENV, *keys, "problems_per_iteration=16", "lr=3e-3", "--iterations", "8", "--out", prior]
+        assert run(made) == 0
+        for kind, line in (("train", train), ("bench", bench)):
+            if chosen.only in (None, kind):
+                own = folder / kind
+                own.mkdir()
+                figures[kind] = trials(kind, line, chosen.trials, chosen.seed, own)
+    survived = {
+        kind: [sum(column) for column in zip(*phases.values(), strict=True)] for kind, phases in figures.items()
+    }
+    for kind, (well, tried) in survived.items():
+        print(f"{kind}: {well} of {tried} kills survived")
+    print(json.dumps({"figures": {"survived_of_tried": survived, "by_phase": figures}, "ratios": {}}))
+    return int(any(well != tried for well, tried in survived.values()))
+
+
+if point := os.environ.get(POINT):  # the process of a cell, which imports this file before it begins
+    arm(point)
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""Ctrl-C and SIGTERM while a run works: it saves and leaves. A second one leaves at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+
+class Stop:
+    """Within it a signal raises `KeyboardInterrupt`, at once or, after `hold`, when `release` is come to.
+
+    On the way out `save` is called, whose words the interrupt carries to whoever catches it.
+    """
+
+    def __init__(self, say: Callable[[str], None], save: Callable[[], str]) -> None:
+        self._say, self._save = say, save
+        self._asked = self._held = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stop:
+        if threading.current_thread() is threading.main_thread():  # signals come nowhere else
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is KeyboardInterrupt and not self._held:
+                raise KeyboardInterrupt(self._save()) from None
+        finally:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+
+    def hold(self) -> None:
+        """From here on what is begun is finished."""
+        self._held = True
+
+    def release(self) -> None:
+        """Nothing is under way."""
+        self._held = False
+        if self._asked:
+            raise KeyboardInterrupt
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self._asked or not self._held:
+            self._asked = True
+            raise KeyboardInterrupt
+        self._asked = True
+        self._say("stopping when this iteration is over; once more stops at once and loses it")

@@ -1,0 +1,112 @@
+"""Files that are whole or absent, that can be checked, and folders in which one process works at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from reasonenv.errors import UserError
+
+SUMS = "SHA256SUMS"  # as `sha256sum -c` reads it
+LOCK = ".lock"
+
+
+class Damaged(UserError):
+    """A file is not what was written."""
+
+
+def replace(path: Path, text: str) -> None:
+    """Writes a file that is never seen half written."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            sync(file)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def sync(file: IO[str] | IO[bytes]) -> None:
+    """Returns when what was written to `file` is on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def seal(folder: Path, files: Iterable[Path]) -> None:
+    """Writes the sums of files below `folder` to its `SHA256SUMS`, by which `check` knows them."""
+    replace(folder / SUMS, "".join(f"{_line(folder, path)}\n" for path in sorted(files)))
+
+
+def check(folder: Path, files: Iterable[Path]) -> None:
+    """Raises `Damaged` if one of the files is not what it was when `folder` was sealed."""
+    try:
+        lines = (folder / SUMS).read_text(encoding="utf-8").split("\n")[:-1]
+    except (OSError, UnicodeDecodeError) as error:
+        raise Damaged(f"{folder / SUMS} cannot be read ({error})") from None
+    for path in files:
+        if not path.is_file():
+            raise Damaged(f"{path} is missing")
+        if _line(folder, path) not in lines:
+            raise Damaged(f"{path} is damaged: it is not what {folder / SUMS} says")
+
+
+def _line(folder: Path, path: Path) -> str:
+    with path.open("rb") as file:
+        return f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.relative_to(folder).as_posix()}"
+
+
+@contextmanager
+def owned(folder: Path, wait: float = 0.0) -> Iterator[None]:
+    """Within it no other process works in `folder`. Raises `UserError` with the pid of the one that does.
+
+    The lock is the kernel's: it ends with its owner, however that ends, and the file that stays behind means nothing.
+    A parent's end takes its children along a moment later: `wait` is how many seconds to give them.
+    """
+    with (folder / LOCK).open("a+") as file:
+        deadline = time.monotonic() + wait
+        while not _lock(file):
+            if time.monotonic() >= deadline:
+                raise _taken(folder, file)
+            time.sleep(0.05)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def check_free(folder: Path) -> None:
+    """Raises `UserError` as `owned` does, and writes nothing."""
+    if (folder / LOCK).is_file():
+        with (folder / LOCK).open() as file:
+            if not _lock(file):
+                raise _taken(folder, file)
+
+
+def _taken(folder: Path, file: IO[str]) -> UserError:
+    file.seek(0)
+    owner = file.read().strip()
+    who = f"process {owner}" if owner else "another process"
+    return UserError(f"{who} is at work in {folder}; wait until it has ended, or choose another folder")
+
+
+def _lock(file: IO[str]) -> bool:
+    """Whether the file's lock is ours now, until it is closed."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: nobody is kept out
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        print(f"reasonenv: {file.name} cannot be locked ({error.strerror}): nobody is kept out", file=sys.stderr)
+    return True
