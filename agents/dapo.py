@@ -45,8 +45,7 @@ class DAPO(DynamicSampling):
     config: DAPOConfig
 
     def advantage(self, batch: Batch) -> Tensor:
-        longest = self.config.longest
-        shaped = batch.rewards.sum(dim=1) + 0.5 * overlong(batch.length, limit=longest, cache=longest / 5)
+        shaped = batch.rewards.sum(dim=1) + 0.5 * overlong(batch.length, limit=self.config.longest)
         return zscore(shaped, batch.group, ddof=1, eps=1e-6)[:, None]
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:

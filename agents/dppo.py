@@ -3,15 +3,16 @@
     J = E_mu[ 1/(G Lmax) sum_i sum_t  M r A ],    r = pi / mu,    A = R_i - mean
     M = 0 where D > delta and (A > 0 and r > 1, or A < 0 and r < 1), else 1
 
-D is the total variation |mu(a) - pi(a)|, or the KL divergence, between "this token" and "any other".
+D is the total variation or the KL divergence between mu and pi over "this token" and "any other" (`tv`, `kl`), or over
+this token, the K likeliest others and the rest (`top_tv`, `top_kl`; the paper measured no gain).
 
-Source: 2602.04879, equations 12 to 14. Differences: the divergence over the top-K tokens (equations 15 and 16, `top_tv`
-and `top_kl`) is not offered, as a sampler returns the log-prob of the sampled token alone; the paper measured no gain.
+Source: 2602.04879, equations 12 to 16. Differences: a sampler returns the log-prob of the sampled token alone, so for
+the K others mu is the trainer's own at the start of the update.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from torch import Tensor
@@ -20,27 +21,32 @@ from reasonenv.core import Batch
 from reasonenv.errors import UserError, unknown
 from reasonenv.learn.advantages import centered
 from reasonenv.learn.agent import PolicyGradient, PolicyGradientConfig, knob
-from reasonenv.learn.surrogates import binary_kl, binary_tv, divergence_masked
+from reasonenv.learn.surrogates import binary_kl, binary_tv, divergence_masked, top_kl, top_tv
 from reasonenv.learn.weights import constant
+from reasonenv.policy.states import States
+from reasonenv.policy.top import likeliest, logprobs_of
 
-DIVERGENCES = {"tv": (binary_tv, 0.2), "kl": (binary_kl, 0.05)}  # and delta of the main runs (appendix F.3)
+BINARY = {"tv": binary_tv, "kl": binary_kl}
+TOP = {"top_tv": top_tv, "top_kl": top_kl}
+DELTA = {"tv": 0.2, "kl": 0.05, "top_tv": 0.2, "top_kl": 0.05}  # of the main runs (appendix F.3)
 
 
 @dataclass(frozen=True)
 class DPPOConfig(PolicyGradientConfig):
     """The paper's numbers, but for the learning rate (1e-6) and G (16)."""
 
-    divergence: str = knob("tv", "D: tv or kl")
+    divergence: str = knob("tv", "D: tv, kl, top_tv or top_kl")
     limit: float | None = knob(None, "delta (none: the paper's, 0.2 for tv and 0.05 for kl)")
+    top: int = knob(20, "K: likeliest tokens that top_tv and top_kl look at beside the sampled one (paper: 20)")
     divisor: int = knob(256, "Lmax: the constant that divides a sequence's sum; choose about max_tokens")
 
-    positive: ClassVar[tuple[str, ...]] = (*PolicyGradientConfig.positive, "divisor")
+    positive: ClassVar[tuple[str, ...]] = (*PolicyGradientConfig.positive, "divisor", "top")
     least_samples: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.divergence not in DIVERGENCES:
-            raise unknown("divergence", self.divergence, DIVERGENCES)
+        if self.divergence not in DELTA:
+            raise unknown("divergence", self.divergence, DELTA)
         if self.limit is not None and not self.limit > 0:
             raise UserError(f"limit is {self.limit}; it must be greater than 0, or none for the paper's")
 
@@ -54,16 +60,27 @@ class DPPO(PolicyGradient):
     def advantage(self, batch: Batch) -> Tensor:
         return centered(batch.rewards.sum(dim=1), batch.group)[:, None]
 
+    def prepare(self, batch: Batch) -> Batch:
+        batch, c = super().prepare(batch), self.config
+        if c.divergence in BINARY:
+            return batch
+        size, temperature = c.tokens_per_microbatch, c.temperature
+        tokens, logp = likeliest(self.policy, batch, count=c.top, tokens_per_microbatch=size, temperature=temperature)
+        logp[..., 0] = batch.sampled_logp
+        return replace(batch, top=tokens, top_logp=logp)
+
+    def measure(self, states: States, micro: Batch) -> Batch:
+        if micro.top is None or micro.top_logp is None:
+            return micro
+        now = logprobs_of(self.policy, states, micro.top, temperature=self.config.temperature)
+        return replace(micro, divergence=TOP[self.config.divergence](now, micro.top_logp))
+
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
-        measure, usual = DIVERGENCES[self.config.divergence]
-        limit, mu = self.config.limit, micro.sampled_logp
-        return divergence_masked(
-            logp,
-            anchor=mu,
-            advantage=advantage,
-            divergence=measure(logp, mu),
-            limit=usual if limit is None else limit,
-        )
+        c, mu, found = self.config, micro.sampled_logp, micro.divergence
+        if found is None:
+            found = BINARY[c.divergence](logp, mu)
+        limit = DELTA[c.divergence] if c.limit is None else c.limit
+        return divergence_masked(logp, anchor=mu, advantage=advantage, divergence=found, limit=limit)
 
     def weights(self, batch: Batch) -> Tensor:
         return constant(batch.mask, length=self.config.divisor)

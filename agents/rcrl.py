@@ -2,9 +2,9 @@
 
     pi_n = argmin_theta  - sum_(Q, S in D_n) sum_s log pi_theta(S_s | Q, g_1, S_1, ..., g_(s-1), S_(s-1), g_s)
 
-S_s is step s and g_s its goal, "[GOOD]" or "[BAD]", put before it. By outcome all goals of a solution are good if its
+S_s is step s and g_s its goal, `good` or `bad`, put before it. By outcome all goals of a solution are good if its
 answer is correct; by an outcome reward model g_s is good if it gives the steps up to s more than 0.5. Goals are input:
-no loss falls on them. When the policy samples and answers, "[GOOD]" is put before every step.
+no loss falls on them. When the policy samples and answers, `good` is put before every step.
 
 Source: 2403.04642 (after Decision Transformer, 2106.01345). Rounds, deduplication and the start from the initial
 policy are those of Expert Iteration. Differences: the paper's samples are those of finished EI policies, these are its
@@ -36,11 +36,15 @@ class RCRLConfig(RoundsConfig):
 
     labels: str = knob("outcome", "what a step is labelled by: outcome, or the folder of a trained orm")
     bad_per_good: float | None = knob(1.0, "bad solutions for each good one in an epoch, drawn anew (none: all)")
+    good: str = knob("[GOOD]", "the goal of a good step; a model without pretraining wants one token (paper: [GOOD])")
+    bad: str = knob("[BAD]", "the goal of a bad step (paper: [BAD])")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.bad_per_good is not None and not self.bad_per_good >= 0:
             raise UserError(f"bad_per_good is {self.bad_per_good}; it must be at least 0, or none")
+        if not self.good or not self.bad or self.good == self.bad:
+            raise UserError(f"good is {self.good!r} and bad is {self.bad!r}; they must be two different texts")
 
 
 class ReturnConditioned(Rounds):
@@ -54,7 +58,7 @@ class ReturnConditioned(Rounds):
         super().__init__(policy, config, seed=seed)
         labels = self.config.labels
         self.judge = None if labels == "outcome" else load_scorer(labels, policy)
-        self.goals = Goals()
+        self.goals = Goals(self.config.good, self.config.bad)
         self.good, self.bad = (policy.tokenizer.encode(g) for g in (self.goals.asked, self.goals.contrary))
 
     def keeps(self, trajectory: Trajectory) -> bool:

@@ -5,9 +5,9 @@
 
 A problem solved in at least 90 % of all its attempts so far is not asked again (no-positive-resampling).
 
-Source: 2510.13786, section 4. Differences: the forced end of long thoughts and the asynchronous pipeline are not here;
-the float32 head is in every policy of this package; the ddof of std is not stated (0 here). The paper's learning rate,
-5e-7 after 100 warm-up steps, is for 8B parameters.
+Source: 2510.13786, section 4. Forced interruption of long thoughts is the environment's: `stochastic=interrupt:10000`;
+the float32 head is in every policy of this package. Differences: no asynchronous pipeline; the ddof of std is not
+stated (0 here). The paper's learning rate, 5e-7 after 100 warm-up steps, is for 8B parameters.
 """
 
 from __future__ import annotations

@@ -140,6 +140,9 @@ class Batch:
     returns: torch.Tensor | None = None  # [B, T], what the critic is to learn
     ref_logp: torch.Tensor | None = None  # [B, T]
     ends: torch.Tensor | None = None  # [B, T], 1 at the last token of each step
+    top: torch.Tensor | None = None  # [B, T, K] int64, the sampled token and the likeliest others
+    top_logp: torch.Tensor | None = None  # [B, T, K], theirs when the tokens were sampled
+    divergence: torch.Tensor | None = None  # [B, T], of the policy from what it was when the tokens were sampled
 
     @property
     def width(self) -> int:

@@ -222,6 +222,10 @@ class PolicyGradient(Agent):
         )
         return replace(batch, old_logp=logp)
 
+    def measure(self, states: States, micro: Batch) -> Batch:
+        """Adds what the surrogate wants to know of the current policy beside `logp`: nothing."""
+        return micro
+
     def auxiliary(self, states: States, micro: Batch) -> Tensor | None:
         """A loss of each token [b, T] beside the surrogate, such as a critic's: none."""
         return None
@@ -274,7 +278,7 @@ class PolicyGradient(Agent):
                         logp, entropy = self.policy.logprobs(micro, temperature=c.temperature, states=states)
                         if on_policy:
                             micro = replace(micro, old_logp=logp.detach())
-                        micro = micro.to(device)
+                        micro = self.measure(states, micro.to(device))
                         a = part_advantage[micro_rows][:, : micro.width].to(device)
                         w = part_weights[micro_rows][:, : micro.width].to(device)
                         token_loss = self.surrogate(logp, micro, a)

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from reasonenv.core import Group, Reason, Trajectory
+from reasonenv.core import Group, Trajectory
 
 _WRITTEN = "0123456789+-*/(). ,$%"  # what the left side of an equation is made of
 _RESULT = re.compile(r"[ $]*(-?[ $]*\d[\d,]*(?:\.\d+)?)")
@@ -45,11 +45,6 @@ def correct(trajectories: Iterable[Trajectory]) -> list[Trajectory]:
     return [t for t in trajectories if t.verdict.correct]
 
 
-def failed(trajectory: Trajectory) -> bool:
-    """Whether verification failed for our own reasons, so that nobody knows if the answer is right."""
-    return trajectory.verdict.reason in (Reason.TIMEOUT, Reason.ERROR)
-
-
 def rewarded(trajectory: Trajectory) -> bool:
     """Whether every reward is a finite number."""
     return bool(np.isfinite(trajectory.rewards).all())
@@ -60,7 +55,7 @@ def sound(groups: Iterable[Group]) -> list[Group]:
 
     Such a sample is no wrong answer: it is in no baseline, no loss and no denominator.
     """
-    kept = [(g, tuple(t for t in g.trajectories if rewarded(t) and not failed(t))) for g in groups]
+    kept = [(g, tuple(t for t in g.trajectories if rewarded(t) and t.verdict.checked)) for g in groups]
     return [replace(g, trajectories=rows) for g, rows in kept if rows]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from reasonenv.core import Group, Reason
+from reasonenv.core import Group
 from reasonenv.learn.filters import correct
 
 PREFIX = "history."
@@ -23,7 +23,7 @@ class PassRates:
     def add(self, groups: Iterable[Group]) -> None:
         """Counts the trajectories of these groups, but for those that could not be judged."""
         for group in groups:
-            rows = [t for t in group.trajectories if t.verdict.reason not in (Reason.TIMEOUT, Reason.ERROR)]
+            rows = [t for t in group.trajectories if t.verdict.checked]
             if rows:
                 right, attempts = self.counts.get(group.problem.id, (0, 0))
                 self.counts[group.problem.id] = (right + len(correct(rows)), attempts + len(rows))

@@ -1,14 +1,13 @@
-"""What the length of a response earns or costs, beside its verdict."""
+"""What the length of a response costs an agent that minds it, beside what the environment pays."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
+from reasonenv.mdp.rewards import overlong_cost
 
-def overlong(length: Tensor, *, limit: int, cache: float) -> Tensor:
-    """0 up to limit - cache tokens, from there falling evenly to -1 at `limit`: DAPO (2503.14476, equation 13).  # [B]
 
-    ScaleRL's clip((limit - length) / cache - 1, -1, 0) (2510.13786, equation 9) is the same line, for correct responses
-    alone.
-    """
-    return ((limit - cache - length) / cache).clamp(-1.0, 0.0)
+def overlong(length: Tensor, *, limit: int) -> Tensor:
+    """`overlong_cost` of each sequence, the term that an environment pays as reward `overlong`.  # [B] -> [B]"""
+    return torch.tensor([overlong_cost(tokens, limit=limit) for tokens in length.tolist()])

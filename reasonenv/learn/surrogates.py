@@ -66,7 +66,7 @@ def top_kl(logp: Tensor, anchor: Tensor) -> Tensor:
     As `top_tv`, with the 1e-8 of `binary_kl`.
     """
     mu, pi = anchor.exp(), logp.exp()
-    mu_other, pi_other = 1 - mu.sum(dim=-1), 1 - pi.sum(dim=-1)
+    mu_other, pi_other = ((1 - p.sum(dim=-1)).clamp(min=0) for p in (mu, pi))  # a sum rounds to above 1
     other = mu_other * ((mu_other + 1e-8) / (pi_other + 1e-8)).log()
     return ((mu * (anchor - logp)).sum(dim=-1) + other).detach()
 

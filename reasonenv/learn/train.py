@@ -15,7 +15,7 @@ from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
 from reasonenv.learn import checkpoint
 from reasonenv.learn.agent import Agent, Budget, Metrics, Plan
-from reasonenv.learn.filters import correct, failed, mixed, rewarded, sound
+from reasonenv.learn.filters import correct, mixed, rewarded, sound
 from reasonenv.learn.log import RunLog, wilson
 from reasonenv.learn.memory import enough_memory
 from reasonenv.learn.rollout import demonstrate, sample_groups
@@ -110,7 +110,7 @@ def experience(
 def describe(groups: Sequence[Group]) -> Metrics:
     """The numbers of the trajectories themselves."""
     rows = [t for g in groups for t in g.trajectories]
-    judged = [t for t in rows if not failed(t)]
+    judged = [t for t in rows if t.verdict.checked]
     finite = [t.ret for t in rows if rewarded(t)]
     right = len(correct(rows))
     low, high = wilson(right, max(len(judged), 1))

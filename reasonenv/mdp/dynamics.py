@@ -37,6 +37,7 @@ class Dynamics(ABC):
     meaning: ClassVar[str]  # of the strength, the number behind the name
     low: ClassVar[float] = 0.0
     high: ClassVar[float] = 1.0
+    whole: ClassVar[bool] = False  # whether the strength counts something
     own_turn: ClassVar[bool] = False
     stop: tuple[int, ...] = ()  # tokens of the policy after which the environment may write
     patience: int | None = None  # it writes about so often, wherever it likes
@@ -132,12 +133,11 @@ class Retry(Dynamics):
 
     meaning = "the number of tries"
     low, high = 1, 10
+    whole = True
     own_turn = True
 
     def __init__(self, mdp: ReasoningMDP, strength: float) -> None:
         super().__init__(mdp, strength)
-        if strength != int(strength):
-            raise UserError(f"stochastic is 'retry:{strength}'; tries are counted, write retry:{math.ceil(strength)}")
         self._feedback = self._in_turns("That is wrong. Try again.")
 
     def reply(self, state: State) -> Sequence[int]:
@@ -181,12 +181,42 @@ class Reword(Dynamics):
         return uniform(state.noise, "Reword", state.index) < self.value
 
 
+class Interrupt(Dynamics):
+    """Thinking is ended once, after so many tokens or up to a fifth more, and the policy goes on with its answer.
+
+    Forced interruption as in ScaleRL (2510.13786, section 4), which did so at a random one of 10,000 to 12,000 tokens
+    and left 2,000 for the answer. A model with a token `</think>` is left alone once it has written that.
+    """
+
+    meaning = "the number of tokens that may pass before thinking is ended"
+    low, high = 1, 10**6
+    whole = True
+
+    def __init__(self, mdp: ReasoningMDP, strength: float) -> None:
+        super().__init__(mdp, strength)
+        self.patience = int(strength)
+        closing = mdp.tokenizer.encode("</think>")
+        self._closed = closing if len(closing) == 1 else []
+        text = "\nOkay, time is up. Let me stop thinking and formulate a final answer now.\n"
+        self._told = [*mdp.tokenizer.encode(text), *self._closed]
+
+    def reply(self, state: State) -> Sequence[int]:
+        late = derive_seed(state.noise, "Interrupt", state.index) % (int(self.value) // 5 + 1)
+        if len(state.tokens) < self.value + late or state.written or self.mdp.terminated(state):
+            return ()
+        return () if self._closed and self._closed[0] in state.tokens else self._told
+
+    def budget(self, tokens: int) -> int:
+        return tokens + len(self._told)
+
+
 DYNAMICS: dict[str, type[Dynamics]] = {
     "sticky": Sticky,
     "calculator": Calculator,
     "hint": Hint,
     "retry": Retry,
     "reword": Reword,
+    "interrupt": Interrupt,
 }
 
 
@@ -204,6 +234,8 @@ def make_dynamics(mdp: ReasoningMDP, spec: str) -> Dynamics:
         raise UserError(
             f"stochastic is {spec!r}; write {name}:NUMBER, {kind.meaning}, from {kind.low:g} to {kind.high:g}"
         )
+    if kind.whole and value != int(value):
+        raise UserError(f"stochastic is {spec!r}; {kind.meaning} is counted, write {name}:{math.ceil(value)}")
     return kind(mdp, value)
 
 

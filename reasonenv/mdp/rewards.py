@@ -105,13 +105,18 @@ def marked(problem: Problem, before: Progress, after: Progress) -> float:
     return FORMAT_SHARE * (find_answer(after.text, "marked") is not None)
 
 
-def overlong(problem: Problem, before: Progress, after: Progress) -> float:
-    """The soft punishment of DAPO (2503.14476, eq. 13): 0 up to 4/5 of the budget, then down in a line to -1.
+def overlong_cost(length: int, *, limit: int) -> float:
+    """The soft punishment of DAPO (2503.14476, eq. 13): 0 up to 4/5 of `limit` tokens, then down in a line to -1.
 
-    The last fifth is the paper's cache: 4,096 of 20,480 tokens.
+    The last fifth is the paper's cache: 4,096 of 20,480 tokens. Beyond the limit it stays -1.
     """
-    cache = after.budget / 5
-    return min(0.0, (after.budget - cache - after.length) / cache) if after.over else 0.0
+    cache = limit / 5
+    return max(-1.0, min(0.0, (limit - cache - length) / cache))
+
+
+def overlong(problem: Problem, before: Progress, after: Progress) -> float:
+    """`overlong_cost` of a finished response within its budget."""
+    return overlong_cost(after.length, limit=after.budget) if after.over else 0.0
 
 
 REWARDS: dict[str, Mapping[str, Term]] = {

@@ -20,6 +20,6 @@ class States:
     shape: tuple[int, int]  # B, T
 
     def spread(self, numbers: Tensor) -> Tensor:
-        """One number a token [M] at its place, 0 at padding.  # [B, T]"""
-        blank = torch.zeros(self.shape, dtype=numbers.dtype, device=numbers.device)
+        """What belongs to each token [M, ...] at its place, 0 at padding.  # [B, T, ...]"""
+        blank = torch.zeros((*self.shape, *numbers.shape[1:]), dtype=numbers.dtype, device=numbers.device)
         return blank.index_put((self.row, self.step), numbers)

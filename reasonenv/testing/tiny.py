@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations_with_replacement, product
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -140,6 +142,12 @@ class TabularPolicy(Policy):
         )
 
     @property
+    def head(self) -> Any:
+        """The table: a state picks its row. After a complete response nothing is chosen."""
+        rows = torch.cat([self.theta, self.theta.new_zeros(len(self.mdp.responses), self.mdp.actions)])
+        return SimpleNamespace(weight=rows.T, bias=None)  # [V, H]
+
+    @property
     def width(self) -> int:
         return len(self.mdp.states) + len(self.mdp.responses)
 
@@ -158,16 +166,6 @@ class TabularPolicy(Policy):
             step=torch.cat([torch.arange(len(row)) for row in rows]),
             shape=(len(rows), batch.width),
         )
-
-    def logprobs(
-        self, batch: Batch, *, temperature: float = 1.0, states: States | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """As `Policy.logprobs`."""
-        at = states or self.states(batch)
-        logits = at.before[:, : len(self.theta)] @ self.theta  # [M, V]
-        every = (logits / temperature).log_softmax(dim=-1)
-        logp = every.gather(1, at.targets[:, None])[:, 0]
-        return at.spread(logp), at.spread(-(every.exp() * every).sum(dim=-1).detach())
 
     def parameters(self) -> list[nn.Parameter]:
         return [self.theta]

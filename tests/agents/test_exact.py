@@ -74,7 +74,7 @@ def test_the_table_is_a_policy() -> None:
         # a baseline that holds the sample itself costs (G - 1) / G = 2/3
         ("dr_grpo", {"divisor": 10}, 2 / 3 / 10),
         ("dppo", {"divisor": 10}, 2 / 3 / 10),
-        ("dppo", {"divisor": 10, "divergence": "kl"}, 2 / 3 / 10),
+        *(("dppo", {"divisor": 10, "divergence": name}, 2 / 3 / 10) for name in ("kl", "top_tv", "top_kl")),
     ],
 )
 def test_expected_reward_whatever_the_lengths_and_rewards(name: str, numbers: dict[str, Any], factor: float) -> None:

@@ -80,6 +80,7 @@ def test_an_agent_without_a_correction_takes_one_step(name: str) -> None:
         ("dr_grpo", {"divisor": 0}, "divisor is 0"),
         ("dppo", {"divergence": "kll"}, "unknown divergence 'kll'; did you mean kl"),
         ("dppo", {"limit": 0.0}, "limit is 0.0"),
+        ("dppo", {"top": 0}, "top is 0"),
     ],
 )
 def test_bad_numbers_are_named(name: str, numbers: dict[str, float], message: str) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from reasonenv.agents.grpo import GRPO, GRPOConfig
-from reasonenv.core import Batch, Group, Reason, Role
+from reasonenv.core import FAILURES, Batch, Group, Reason, Role
 from reasonenv.learn.agent import Budget, PolicyGradient
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.microbatch import padded
@@ -111,7 +111,7 @@ def unknown(t, how: str):
     return replace(t, verdict=replace(t.verdict, reason=Reason(how)))
 
 
-@pytest.mark.parametrize("how", ["nan", "timeout", "error"])
+@pytest.mark.parametrize("how", ["nan", *FAILURES])
 def test_a_sample_of_which_nothing_is_known_is_in_no_loss_and_no_denominator(
     policy: Policy, groups: list[Group], how: str
 ) -> None:

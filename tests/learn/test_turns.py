@@ -51,7 +51,7 @@ def episodes(groups: list[Group]) -> list[Trajectory]:
     return list(chain.from_iterable(g.trajectories for g in groups))
 
 
-@pytest.mark.parametrize("spec", ["sticky:0.2", "calculator:0.3", "hint:0.5", "retry:3", "reword:0.5"])
+@pytest.mark.parametrize("spec", ["sticky:0.2", "calculator:0.3", "hint:0.5", "retry:3", "reword:0.5", "interrupt:9"])
 def test_what_is_drawn_replays_token_by_token(policy: Policy, spec: str) -> None:
     mdp = make_mdp("Chain", size=8, stochastic=spec, max_tokens=90)
     groups = rollouts(policy, mdp)

@@ -19,7 +19,7 @@ from reasonenv.mdp.mdp import ReasoningMDP, State
 from reasonenv.tasks import reference_solution
 from reasonenv.tokenizer import Tokenizer, byte_tokenizer
 
-SPECS = ("sticky:0.2", "calculator:0.5", "hint:0.5", "retry:3", "reword:0.5")
+SPECS = ("sticky:0.2", "calculator:0.5", "hint:0.5", "retry:3", "reword:0.5", "interrupt:5")
 GRANULARITIES = ("token", "step", "response")
 
 
@@ -187,6 +187,35 @@ def test_feedback_is_a_turn_of_the_models_own_template() -> None:
         process("|")
 
 
+def thought(mdp: ReasoningMDP, noise: int, *parts: str) -> Trajectory:
+    tokens = [t for part in parts for t in mdp.tokenizer.encode(part)]
+    return trajectory(mdp, 0, noise, [*tokens, mdp.tokenizer.eos_id])
+
+
+def test_long_thinking_is_ended_once_at_a_random_point_and_the_answer_counts() -> None:
+    mdp = make_mdp("Chain", size=5, stochastic="interrupt:10")
+    gold, told = (
+        mdp.task.problems[0].answer,
+        "\nOkay, time is up. Let me stop thinking and formulate a final answer now.\n",
+    )
+    found = [thought(mdp, noise, "0" * 15, f"\n#### {gold}") for noise in range(40)]
+    assert all(t.verdict.correct and t.terminated for t in found)
+    starts = {int((t.roles == Role.ENVIRONMENT).argmax()) for t in found}
+    assert starts == {10, 11, 12}  # up to a fifth more
+    for t in found:
+        assert mdp.tokenizer.decode(t.tokens[t.roles == Role.ENVIRONMENT].tolist()) == told
+    assert thought(mdp, 0, f"#### {gold}").roles.all()  # it was done before
+
+
+def test_a_model_that_closes_its_thinking_is_not_interrupted_in_its_answer() -> None:
+    hf = byte_tokenizer().hf
+    hf.add_tokens(["</think>"])
+    mdp = make_mdp("Chain", size=5, stochastic="interrupt:10", tokenizer=Tokenizer(hf), max_tokens=200)
+    assert thought(mdp, 0, "0" * 5, "</think>", "0" * 40).roles.all()
+    cut = thought(mdp, 0, "0" * 40)
+    assert mdp.tokenizer.decode(cut.tokens[cut.roles == Role.ENVIRONMENT].tolist()).endswith("now.\n</think>")
+
+
 def test_the_environment_leaves_the_last_token_to_the_policy() -> None:
     # a reply that would fill the budget is not given, so only the policy's own token ever ends an episode
     mdp = make_mdp("Chain", size=5, stochastic="calculator:0", max_tokens=6)
@@ -244,6 +273,8 @@ def test_a_question_in_words_asks_the_same(question: str, words: str) -> None:
         ("hint:often", "the probability that the hint is wrong"),
         ("retry:nan", "from 1 to 10"),
         ("retry:2.5", "write retry:3"),
+        ("interrupt:0", "from 1 to 1e\\+06"),
+        ("interrupt:9.5", "write interrupt:10"),
     ],
 )
 def test_a_bad_spec_is_named(spec: str, message: str) -> None:

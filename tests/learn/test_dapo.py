@@ -1,23 +1,20 @@
-"""What an overlong response costs."""
+"""DAPO minds the length of a response, and chooses its groups by the verdict all the same."""
 
 from __future__ import annotations
 
 import pytest
-import torch
 
 from reasonenv.agents.dapo import DAPO, DAPOConfig
 from reasonenv.core import Group
 from reasonenv.learn.filters import mixed
-from reasonenv.learn.lengths import overlong
+from reasonenv.mdp.rewards import overlong_cost
 from reasonenv.policy.lm import Policy
 
 
 def test_overlong_is_the_line_of_the_paper() -> None:
     # Lmax 20480, cache 4096: nothing up to 16384, a quarter of the cache later -1/4, all of it -1, and no more
-    length = torch.tensor([1, 16384, 17408, 20480, 30000])
-    assert overlong(length, limit=20480, cache=4096).tolist() == [0, 0, -0.25, -1, -1]
-    scalerl = ((20480 - length) / 4096 - 1).clamp(-1, 0)
-    assert torch.equal(overlong(length, limit=20480, cache=4096), scalerl)
+    lengths = [1, 16384, 17408, 20480, 30000]
+    assert [overlong_cost(length, limit=20480) for length in lengths] == [0, 0, -0.25, -1, -1]
 
 
 def test_dapo_tells_right_answers_apart_by_their_length_and_keeps_groups_by_the_verdict(
