@@ -54,8 +54,8 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
     falls = _judgement(run, kind)
     processes(run)
     policy = _policy(run, start)
-    mdp, held_out = processes(run, policy.tokenizer)
-    for process in (mdp, held_out):
+    course, held_out = processes(run, policy.tokenizer)
+    for process in (*course.levels, held_out):
         process.fits(policy.context, name=run.policy)
     if run.lora is not None:
         add_adapter(policy, run.lora, seed=run.seed)
@@ -64,7 +64,7 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
     agent = kind(policy, kind.Config(**run.agent_keys), seed=run.seed)
     judge = None if run.orm is None else partial(judged, scorer=load_scorer(run.orm, policy), falls=falls)
     claim(out, run)
-    data = {process.task.split: process.task.fingerprint for process in (mdp, held_out)}
+    data = {"train": course.fingerprint, "test": held_out.task.fingerprint}
     replace(out / "environment.json", json.dumps(card(device=run.device, data=data), indent=1))
     with closing(make_sampler(run.sampler, policy, address=run.address)) as sampler:
         watch = _watch(run, agent, sampler, held_out, out)
@@ -76,7 +76,7 @@ def train(run: Run, out: Path, *, start: Path | None = None, quiet: bool = False
             used = fit(
                 agent,
                 sampler,
-                mdp,
+                course,
                 iterations=run.iterations,
                 seed=run.seed,
                 out=out,

@@ -14,6 +14,7 @@ from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
 from reasonenv.learn import checkpoint
 from reasonenv.learn.agent import Agent, Budget, Metrics, Plan
+from reasonenv.learn.curriculum import Curriculum
 from reasonenv.learn.filters import correct, failed, mixed, rewarded, sound
 from reasonenv.learn.log import RunLog, wilson
 from reasonenv.learn.memory import enough_memory
@@ -129,7 +130,7 @@ def describe(groups: Sequence[Group]) -> Metrics:
 def fit(
     agent: Agent,
     sampler: Sampler,
-    mdp: ReasoningMDP,
+    course: ReasoningMDP | Curriculum,
     *,
     iterations: int,
     seed: int,
@@ -139,25 +140,26 @@ def fit(
     judge: Callable[[Sequence[Group]], list[Group]] | None = None,
     quiet: bool = False,
 ) -> Progress:
-    """Trains `agent` for `iterations` and leaves `metrics.jsonl`, `tensorboard/` and a checkpoint in `out`.
+    """Trains `agent` for `iterations` on one process, or on those of a curriculum.
 
+    Leaves `metrics.jsonl`, `tensorboard/` and a checkpoint in `out`.
     Called again on the same folder it goes on from the last checkpoint and ends as if it had never stopped: bit for
     bit on a CPU. `evaluate` is called before the first iteration, every `eval_every`, and after the last.
     `judge`, if given, puts its own rewards in place of the environment's.
     """
-    checkpoints = out / "checkpoints"
+    course = course if isinstance(course, Curriculum) else Curriculum((course,))
+    data, checkpoints = course.fingerprint, out / "checkpoints"
     at = Progress()
     whole = checkpoint.saved(checkpoints)
     if whole:
         tensors, state = checkpoint.load(whole[-1])
-        if state["data"] != mdp.task.fingerprint:
-            raise UserError(
-                f"the problems of {mdp.task.name} have changed since {whole[-1]} was saved; use another --out"
-            )
+        if state["data"] != data:
+            name = course.levels[0].task.name
+            raise UserError(f"the problems of {name} have changed since {whole[-1]} was saved; use another --out")
         agent.load_state_dict(tensors)
         at = Progress(**state["progress"])
     synced = sampler.sync(at.iteration)
-    plan = agent.plan(Budget(at.iteration, iterations))
+    plan, mdp = agent.plan(Budget(at.iteration, iterations)), course.process(at.iteration, iterations)
     each = (len(mdp.task.problems) if plan.problems is None else plan.problems) * plan.samples
     unit = "rollouts" if plan.source == "policy" else "demonstrations"
     log = RunLog(out, iteration=at.iteration, used=at.rollouts, budget=each * iterations, unit=unit, quiet=quiet)
@@ -169,7 +171,8 @@ def fit(
             log.row({**vars(at), **synced, **(evaluate(0).metrics if evaluate else {})})
         while at.iteration < iterations:
             budget = Budget(at.iteration, iterations)
-            plan = agent.plan(budget)
+            plan, mdp = agent.plan(budget), course.process(at.iteration, iterations)
+            level = course.told(at.iteration, iterations)
             log.doing("sampling")
             clock = time.monotonic()
             groups = experience(agent, plan, sampler, mdp, seed, at, log.used)
@@ -196,6 +199,7 @@ def fit(
             row: dict[str, Any] = {
                 **vars(at),
                 **found,
+                **level,
                 "tokens_per_second": fresh / max(sampling_seconds, 1e-9),
                 **learned,
                 **synced,
@@ -208,7 +212,7 @@ def fit(
             _refuse(row, out)
             if time.monotonic() >= next_save or at.iteration == iterations:
                 clock = time.monotonic()
-                state = {"progress": vars(at), "data": mdp.task.fingerprint}
+                state = {"progress": vars(at), "data": data}
                 checkpoint.save(checkpoints, at.iteration, agent.state_dict(), state)
                 next_save = time.monotonic() + (time.monotonic() - clock) / SAVING_SHARE
     finally:
