@@ -115,10 +115,12 @@ class _Subject:
 
 
 def altered(answer: str) -> str:
-    """An answer beside `answer`: the next number or letter, else something more."""
+    """An answer beside `answer`: the next number or letter, a text without its last line, else something more."""
     value = parse_number(answer)
     if value is not None:
         return str(value + 1)
+    if "\n" in answer:
+        return answer.rpartition("\n")[0]
     return chr(ord(answer) + 1) if len(answer) == 1 and "A" <= answer < "Z" else f"{answer} + 1"
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
-from typing import overload
+from typing import Any, overload
 
 from reasonenv.core import Problem, Verdict
 from reasonenv.errors import UserError, unknown
@@ -14,6 +14,7 @@ from reasonenv.seeding import derive_seed
 from reasonenv.tokenizer import Tokenizer
 
 PROMPTS = ("auto", "chat", "few_shot", "plain")
+ANSWER_FORM = "answer_form"  # in a problem's meta: how a solution states its answer, if not behind ####
 
 
 @dataclass(frozen=True)
@@ -76,16 +77,30 @@ class Task:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of every problem: two runs that agree on it saw the same data."""
+        """A hash of every problem, of all that its verdict depends on: two runs that agree on it saw the same data."""
         digest = hashlib.sha256()
-        for problem in self.problems:
-            digest.update(repr((problem.id, problem.question, problem.answer, problem.steps)).encode())
+        for p in self.problems:
+            digest.update(_settled((p.id, p.question, p.answer, p.steps, p.meta)).encode())
         return digest.hexdigest()[:16]
+
+
+def _settled(value: Any) -> str:
+    """A text of plain data that is the same in every process; of anything else, whose text has an address, its type."""
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{_settled(k)}:{_settled(v)}' for k, v in value.items())}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(_settled, value))}]"
+    if isinstance(value, (set, frozenset)):
+        return f"<{','.join(sorted(map(_settled, value)))}>"
+    if is_dataclass(value) and not isinstance(value, type):
+        return _settled(vars(value))
+    return repr(value) if value is None or isinstance(value, (str, bytes, int, float)) else type(value).__qualname__
 
 
 def reference_solution(problem: Problem) -> str:
     """The solution text that supervised agents imitate: the reference steps, then the marked answer."""
-    return "\n".join((*problem.steps, f"#### {problem.answer}"))
+    form = str(problem.meta.get(ANSWER_FORM, "#### {}"))
+    return "\n".join((*problem.steps, form.replace("{}", problem.answer)))
 
 
 def render_prompt(task: Task, problem: Problem, tokenizer: Tokenizer, style: str = "auto") -> str:

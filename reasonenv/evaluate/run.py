@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from reasonenv.core import Problem
 from reasonenv.errors import UserError, unknown
 from reasonenv.mdp.rewards import REWARDS
-from reasonenv.registry import annotation_text, find_agent, parse_env_id, task_defaults, task_keys
+from reasonenv.registry import annotation_text, find_agent, make_task, parse_env_id, task_defaults, task_keys
 from reasonenv.sampling import SAMPLERS
 from reasonenv.storage import owned, replace
 from reasonenv.tasks import PROMPTS
 
 if TYPE_CHECKING:
+    from reasonenv.learn.curriculum import Curriculum
     from reasonenv.mdp.mdp import ReasoningMDP
     from reasonenv.tokenizer import Tokenizer
 
@@ -46,6 +47,7 @@ class Run:
     eval_problems: int = _setting(200, "held-out problems: the first ones of the test split")
     eval_samples: int = _setting(0, "sampled answers a held-out problem after the last iteration, for pass@k")
     eval_every: int = _setting(10, "iterations between evaluations")
+    curriculum: str | None = _setting(None, "KEY:VALUE,VALUE,.. of the environment, in equal parts of the run")
     orm: str | None = _setting(None, "folder of a reward model; its score is the reward in place of the verdict")
     sampler: str = _setting("torch", f"who draws the responses: {' or '.join(SAMPLERS)}")
     address: str | None = _setting(None, "of a served vLLM (none: sampler=vllm starts an engine of its own)")
@@ -69,7 +71,7 @@ class Run:
 
 
 SETTINGS = (
-    *("eval_problems", "eval_samples", "eval_every", "orm"),
+    *("eval_problems", "eval_samples", "eval_every", "curriculum", "orm"),
     *("sampler", "address", "lora", "checkpointing", "device", "dtype"),
 )
 
@@ -186,18 +188,28 @@ def claim(out: Path, run: Run) -> Iterator[None]:
         yield
 
 
-def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[ReasoningMDP, ReasoningMDP]:
+def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[Curriculum, ReasoningMDP]:
     """What a run trains on and what it is measured on. Raises `UserError` for missing data or a bad setting.
 
     The tokenizer matters to prompts alone, so all the rest can be checked before there is a policy.
     """
-    from reasonenv.mdp.make import make_mdp
+    from reasonenv.learn.curriculum import Curriculum, at_level, read_levels
+    from reasonenv.mdp.make import make_mdp, resolve_tokenizer
+    from reasonenv.mdp.mdp import ReasoningMDP
 
     task, _ = parse_env_id(run.env)
-    training, held_out = (
-        make_mdp(task, tokenizer=tokenizer, **{**run.env_keys, **split}) for split in ({}, {"split": "test"})
-    )
-    return training, held_out
+    held_out = make_mdp(task, tokenizer=tokenizer, **{**run.env_keys, "split": "test"})
+    if run.curriculum is None:
+        return Curriculum((make_mdp(task, tokenizer=tokenizer, **run.env_keys),)), held_out
+    settings = [environment_keys(task, level) for level in read_levels(run.curriculum)]
+    levels = []
+    for level in settings:
+        if "split" in level:
+            raise UserError("curriculum changes split; a run trains on train and is measured on test")
+        keys = {**run.env_keys, **level}
+        own = {key: keys.pop(key) for key in MDP_KEYS if key in keys}
+        levels.append(ReasoningMDP(at_level(make_task(task, **keys), level), resolve_tokenizer(tokenizer), **own))
+    return Curriculum(tuple(levels), tuple(settings)), held_out
 
 
 def test_problems(run: Run) -> list[Problem]:

@@ -21,6 +21,7 @@ from reasonenv.evaluate.run import Run, check_claim, claim, processes
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.evaluate.stats import paired_difference
 from reasonenv.learn.agent import Agent, PolicyGradient
+from reasonenv.learn.curriculum import Curriculum
 from reasonenv.learn.fixed import Fixed
 from reasonenv.learn.judge import FALLS, judged
 from reasonenv.learn.log import board_curve
@@ -63,8 +64,8 @@ def train(
     falls = _judgement(run, kind)
     processes(run)
     policy = _policy(run, start)
-    mdp, held_out = processes(run, policy.tokenizer)
-    for process in (mdp, held_out):
+    course, held_out = processes(run, policy.tokenizer)
+    for process in (*course.levels, held_out):
         process.fits(policy.context, name=run.policy)
     if run.lora is not None:
         add_adapter(policy, run.lora, seed=run.seed)
@@ -73,7 +74,7 @@ def train(
     agent = kind(policy, kind.Config(**run.agent_keys), seed=run.seed)
     judge = None if run.orm is None else partial(judged, scorer=load_scorer(run.orm, policy), falls=falls)
     with claim(out, run), closing(make_sampler(run.sampler, policy, address=run.address)) as sampler:
-        _write_card(run, out, (mdp, held_out), changed_data)
+        _write_card(run, out, course, held_out, changed_data)
         watch = _watch(run, agent, sampler, held_out, out)
         agent.observed = Watch(out, policy, every=run.eval_every)
         if isinstance(agent, Fixed):
@@ -84,7 +85,7 @@ def train(
             used = fit(
                 agent,
                 sampler,
-                mdp,
+                course,
                 iterations=run.iterations,
                 seed=run.seed,
                 out=out,
@@ -129,13 +130,14 @@ def train(
         return summary
 
 
-def _write_card(run: Run, out: Path, processes: tuple[ReasoningMDP, ...], changed_data: bool) -> None:
+def _write_card(run: Run, out: Path, course: Curriculum, held_out: ReasoningMDP, changed_data: bool) -> None:
     """Leaves `environment.json`. Raises `UserError` if the problems are not those that an earlier one tells of."""
-    path, data = out / "environment.json", {p.task.split: p.task.fingerprint for p in processes}
+    path = out / "environment.json"
+    data = {"train": course.fingerprint, "test": held_out.task.fingerprint}
     earlier = json.loads(path.read_text())["data"] if path.exists() else data
-    for process in processes:
-        if earlier.get(process.task.split) != data[process.task.split] and not changed_data:
-            raise UserError(changed(process.task.name, process.task.split, out))
+    for split in data:
+        if earlier.get(split) != data[split] and not changed_data:
+            raise UserError(changed(held_out.task.name, split, out))
     replace(path, json.dumps(card(device=run.device, data=data), indent=1))
 
 

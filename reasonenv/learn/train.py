@@ -15,6 +15,7 @@ from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
 from reasonenv.learn import checkpoint
 from reasonenv.learn.agent import Agent, Budget, Metrics, Plan
+from reasonenv.learn.curriculum import Curriculum
 from reasonenv.learn.filters import correct, mixed, rewarded, sound
 from reasonenv.learn.log import RunLog, wilson
 from reasonenv.learn.memory import enough_memory
@@ -131,7 +132,7 @@ def describe(groups: Sequence[Group]) -> Metrics:
 def fit(
     agent: Agent,
     sampler: Sampler,
-    mdp: ReasoningMDP,
+    course: ReasoningMDP | Curriculum,
     *,
     iterations: int,
     seed: int,
@@ -142,23 +143,25 @@ def fit(
     changed_data: bool = False,
     quiet: bool = False,
 ) -> Progress:
-    """Trains `agent` for `iterations` and leaves `metrics.jsonl`, `tensorboard/` and two checkpoints in `out`.
+    """Trains `agent` for `iterations` on one process, or on those of a curriculum.
 
-    Called again on the same folder it goes on from the last sound checkpoint and ends as if it had never stopped: bit
-    for bit on a CPU. Ctrl-C makes one. `evaluate` is called before the first iteration, every `eval_every`, and after
-    the last. `judge`, if given, puts its own rewards in place of the environment's. `changed_data`: going on with other
-    problems than those of the checkpoint is meant.
+    Leaves `metrics.jsonl`, `tensorboard/` and two checkpoints in `out`. Called again on the same folder it goes on from
+    the last sound checkpoint and ends as if it had never stopped: bit for bit on a CPU. Ctrl-C makes one. `evaluate` is
+    called before the first iteration, every `eval_every`, and after the last. `judge`, if given, puts its own rewards
+    in place of the environment's. `changed_data`: going on with other problems than those of the checkpoint is meant.
     """
-    checkpoints = out / "checkpoints"
+    course = course if isinstance(course, Curriculum) else Curriculum((course,))
+    data, checkpoints = course.fingerprint, out / "checkpoints"
     at = Progress()
     if saved := checkpoint.newest(checkpoints):
         tensors, state = saved
-        if state["data"] != mdp.task.fingerprint and not changed_data:
-            raise UserError(changed(mdp.task.name, mdp.task.split, out))
+        if state["data"] != data and not changed_data:
+            task = course.levels[0].task
+            raise UserError(changed(task.name, task.split, out))
         agent.load_state_dict(tensors)
         at = Progress(**state["progress"])
     synced = sampler.sync(at.iteration)
-    plan = agent.plan(Budget(at.iteration, iterations))
+    plan, mdp = agent.plan(Budget(at.iteration, iterations)), course.process(at.iteration, iterations)
     each = (len(mdp.task.problems) if plan.problems is None else plan.problems) * plan.samples
     unit = "rollouts" if plan.source == "policy" else "demonstrations"
     log = RunLog(out, iteration=at.iteration, used=at.rollouts, budget=each * iterations, unit=unit, quiet=quiet)
@@ -170,7 +173,7 @@ def fit(
     def save() -> str:
         if rest.iteration:
             log.sync()
-            state = {"progress": vars(rest), "data": mdp.task.fingerprint}
+            state = {"progress": vars(rest), "data": data}
             checkpoint.save(checkpoints, rest.iteration, agent.state_dict(), state)
         return f"{rest.iteration} of {iterations} iterations are saved"
 
@@ -179,7 +182,8 @@ def fit(
             log.row({**vars(at), **synced, **(evaluate(0).metrics if evaluate else {})})
         while at.iteration < iterations:
             budget = Budget(at.iteration, iterations)
-            plan = agent.plan(budget)
+            plan, mdp = agent.plan(budget), course.process(at.iteration, iterations)
+            level = course.told(at.iteration, iterations)
             log.doing("sampling")
             clock = time.monotonic()
             groups = experience(agent, plan, sampler, mdp, seed, at, log.used)
@@ -207,6 +211,7 @@ def fit(
             row: dict[str, Any] = {
                 **vars(at),
                 **found,
+                **level,
                 "tokens_per_second": fresh / max(sampling_seconds, 1e-9),
                 **learned,
                 **synced,

@@ -52,6 +52,17 @@ LINES: dict[str, list[dict[str, object]]] = {
         for template in range(12)
         for i in range(2)
     ],
+    "humaneval/HumanEval.jsonl": [
+        {"task_id": f"HumanEval/{n}", "entry_point": f"plus_{n}", "prompt": f'def plus_{n}(x):\n    """x + {n}"""\n'}
+        | {"canonical_solution": f"    # as told\n    return x + {n}\n"}
+        | {"test": f"METADATA = {{}}\n\n\ndef check(candidate):\n    assert candidate(1) == {n + 1}\n"}
+        for n in range(12)
+    ],
+    "mbpp/mbpp.jsonl": [
+        {"task_id": n, "text": f"Write a function to add {n}.", "code": f"def add(x):\r\n  return x + {n}"}
+        | {"test_list": [f"assert add(ONE) == {n + 1}"], "test_setup_code": "ONE = 1", "challenge_test_list": []}
+        for n in (2, 3, 4, 11, 511, 601, 602)
+    ],
     "arc/ARC-Challenge-Train.jsonl": [
         {"id": "a1", "question": _choices("Which melts first?", "ice", "iron", "salt"), "answerKey": "A"},
         {"id": "a2", "question": "Which is hot?", "choices": {"text": ["fire", "snow"], "label": ["1", "2"]}}

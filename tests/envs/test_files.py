@@ -14,7 +14,7 @@ from reasonenv.envs.gsm8k import gsm8k
 from reasonenv.errors import UserError
 from reasonenv.registry import make_task
 
-TASKS = ("MATH", "MATH500", "AIME", "ASDiv", "MultiArith", "GSMSymbolic", "ARC")
+TASKS = ("MATH", "MATH500", "AIME", "ASDiv", "MultiArith", "GSMSymbolic", "ARC", "HumanEval", "MBPP")
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -73,6 +73,9 @@ def test_a_choice_may_be_given_by_its_text(sample_data: Path) -> None:
         ("AIME", "aime/train.jsonl", {"url": "elsewhere"}, "field 'url' is 'elsewhere'"),
         ("GSMSymbolic", "gsm_symbolic/GSM_symbolic.jsonl", {"original_id": None}, "field 'original_id' is 'None'"),
         ("GSMSymbolic", "gsm_symbolic/GSM_symbolic.jsonl", {"answer": "4"}, "field 'answer' must end in '#### '"),
+        ("HumanEval", "humaneval/HumanEval.jsonl", {"test": ""}, "field 'test' is ''"),
+        ("MBPP", "mbpp/mbpp.jsonl", {"task_id": 975}, "field 'task_id' is 975"),
+        ("MBPP", "mbpp/mbpp.jsonl", {"test_list": []}, "field 'test_list' is []"),
         ("ARC", "arc/ARC-Challenge-Train.jsonl", {"answerKey": "E"}, "field 'answerKey' is 'E'"),
         ("ARC", "arc/ARC-Challenge-Train.jsonl", {"question": {"stem": "?"}}, "field 'choices' is None"),
     ],
@@ -84,7 +87,7 @@ def test_a_broken_line_is_an_error_that_names_file_line_and_field(
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     path.write_text("\n".join(json.dumps(row) for row in (rows[0], rows[1] | change)))
     with pytest.raises(UserError) as error:
-        make_task(name, data=sample_data, **({"split": "all"} if name == "GSMSymbolic" else {}))
+        make_task(name, data=sample_data, **({"split": "all"} if name in ("GSMSymbolic", "HumanEval") else {}))
     assert f"{path}, line 2: " in str(error.value)
     assert told in str(error.value)
 

@@ -1,0 +1,148 @@
+"""Code, HumanEval and MBPP: write a Python function that passes unit tests.
+
+Code        made by this file, so there is no data to find and no licence to keep; as many problems as are asked for.
+HumanEval   github.com/openai/human-eval, licence MIT; 164 problems (Chen et al. 2021, arXiv:2107.03374). The published
+            file, unpacked, as `humaneval/HumanEval.jsonl`; hub openai/openai_humaneval.
+MBPP        github.com/google-research/google-research, folder mbpp, licence CC BY 4.0; 974 problems (Austin et al.
+            2021, arXiv:2108.07732). The published file as `mbpp/mbpp.jsonl`; hub google-research-datasets/mbpp.
+
+    question   Write a Python function solve(xs). It takes a list of whole numbers.    (of Code)
+               1. Keep only the even numbers.
+               2. Return their sum.
+    answer     def solve(xs):
+                   xs = [x for x in xs if x % 2 == 0]
+                   return sum(xs)
+    tests      assert solve([3, 8, -2]) == 6                                           (and four more, in `meta`)
+
+Problem i of Code is a pure function of (seed, split, i) and the knobs; a hash of the question decides its split (one in
+ten is `test`). HumanEval was published as a test set: one problem in five is `test` here, by a hash of its task_id; to
+report the published score evaluate `split=all`. MBPP's splits are the published ones, by task_id: 1 to 10 for few-shot
+prompts, 11 to 510 `test`, 511 to 600 `validation`, 601 to 974 `train`. Problems of your own in one of the two published
+forms are read with `data=FILE`.
+
+The last ```python block of a response is judged by `reasonenv.verify.programs`: in processes of its own, without
+network, files or new processes. What cannot be told there (a test about objects of own classes) is `unparsable_gold`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from reasonenv.core import Problem
+from reasonenv.data import Record, Source, first, records
+from reasonenv.errors import UserError, unknown
+from reasonenv.seeding import derive_seed
+from reasonenv.tasks import ANSWER_FORM, Procedural, Task, in_test
+from reasonenv.verify.programs import UnitTests, verify_code
+
+SIZES = {"train": 10_000, "test": 1_000}
+EXAMPLES = 2  # training problems that a few-shot prompt shows
+LISTS = 5  # that a solution is tried on; the first is empty
+INSTRUCTION = "Answer with the whole function in one ```python block."
+HUMANEVAL = Source("humaneval/HumanEval.jsonl", "openai/openai_humaneval", ("openai_humaneval/test/0000.parquet",))
+MBPP_IDS = {"prompt": (1, 10), "test": (11, 510), "validation": (511, 600), "train": (601, 974)}
+MBPP = Source(
+    "mbpp/mbpp.jsonl", "google-research-datasets/mbpp", tuple(f"full/{split}/0000.parquet" for split in MBPP_IDS)
+)
+
+_OPERATIONS = (
+    ("Keep only the even numbers.", "xs = [x for x in xs if x % 2 == 0]"),
+    ("Keep only the numbers above {n}.", "xs = [x for x in xs if x > {n}]"),
+    ("Add {n} to each number.", "xs = [x + {n} for x in xs]"),
+    ("Multiply each number by {n}.", "xs = [x * {n} for x in xs]"),
+    ("Replace each number by its square.", "xs = [x * x for x in xs]"),
+    ("Leave out numbers that were there before.", "xs = list(dict.fromkeys(xs))"),
+    ("Reverse the order.", "xs = xs[::-1]"),
+    ("Sort from small to large.", "xs = sorted(xs)"),
+    ("Leave out the first number.", "xs = xs[1:]"),
+)
+_ENDINGS = (
+    ("Return the list.", "return xs"),
+    ("Return their sum.", "return sum(xs)"),
+    ("Return how many there are.", "return len(xs)"),
+    ("Return the largest, or 0 if there is none.", "return max(xs, default=0)"),
+)
+
+
+def code(*, split: str = "train", size: int | None = None, seed: int = 0, operations: int = 2) -> Task:
+    """Functions of `operations` operations (1..6) on a list, then a result.
+
+    `size` problems: by default 10,000 in `train` and 1,000 in `test`. Raises `UserError` for a knob out of its range.
+    """
+    if split not in SIZES:
+        raise unknown("code split", split, SIZES)
+    if not 1 <= operations <= 6:
+        raise UserError(f"operations is {operations}; it must be 1 to 6")
+
+    def problems(split: str, size: int) -> Procedural:
+        return Procedural(size, partial(_made, split, seed, operations))
+
+    shown = tuple(problems("train", EXAMPLES))
+    wanted = problems(split, SIZES[split] if size is None else size)
+    return Task("Code", split, wanted, verify_code, INSTRUCTION, 100 + 50 * operations, shown)
+
+
+def _made(split: str, seed: int, operations: int, index: int) -> Problem:
+    rng = Random(derive_seed(seed, "code", split, index))
+    while True:
+        drawn = [*rng.sample(_OPERATIONS, operations), rng.choice(_ENDINGS)]
+        pairs = [(text.format(n=n), line.format(n=n)) for text, line in drawn for n in [rng.randint(2, 9)]]
+        asked = "\n".join(f"{i}. {text}" for i, (text, _) in enumerate(pairs, start=1))
+        question = f"Write a Python function solve(xs). It takes a list of whole numbers.\n{asked}"
+        if in_test(question, one_in=10) == (split == "test"):
+            break
+    program = "\n    ".join(("def solve(xs):", *(line for _, line in pairs)))
+    lists = [[rng.randint(-9, 20) for _ in range(rng.randint(1, 8) if i else 0)] for i in range(LISTS)]
+    defined: dict[str, Any] = {}
+    exec(program, defined)  # lines of this file
+    asserts = tuple(f"assert solve({xs}) == {defined['solve'](xs)}" for xs in lists)
+    return _problem(f"code/{split}/{seed}/{index}", question, program, UnitTests(asserts, entry_point="solve"))
+
+
+def humaneval(*, split: str = "train", data: str | Path | None = None, limit: int | None = None) -> Task:
+    """HumanEval, split `train`, `test` or `all`; `data` as in `reasonenv.data.records`; `limit` keeps the first ones.
+
+    Raises `UserError` for an unknown split, missing data, a broken record or a limit below 1.
+    """
+    if split not in ("all", "test", "train"):
+        raise unknown("humaneval split", split, ("all", "test", "train"))
+    problems = []
+    for record in records(HUMANEVAL, data):
+        id, name = record.text("task_id"), record.text("entry_point")
+        if split == "all" or in_test(id, one_in=5) == (split == "test"):
+            record.text("prompt"), record.text("canonical_solution")  # its first line is indented: stripped of nothing
+            program = (record.fields["prompt"] + record.fields["canonical_solution"]).rstrip()
+            tests = UnitTests((record.text("test"), f"check({name})"), entry_point=name)
+            problems.append(_problem(f"humaneval/{id}", f"Complete:\n{record.text('prompt')}", program, tests))
+    return Task("HumanEval", split, first(problems, limit), verify_code, INSTRUCTION, 512)
+
+
+def mbpp(*, split: str = "train", data: str | Path | None = None, limit: int | None = None) -> Task:
+    """MBPP in its published splits; a question shows its tests, as published. Keywords and errors as in `humaneval`."""
+    if split not in MBPP_IDS:
+        raise unknown("mbpp split", split, MBPP_IDS)
+    found: dict[str, list[Problem]] = {name: [] for name in MBPP_IDS}
+    for record in records(MBPP, data):
+        number = int(record.number("task_id"))
+        part = next((name for name, (low, high) in MBPP_IDS.items() if low <= number <= high), None)
+        if part is None:
+            raise UserError(f"{record.where}: field 'task_id' is {number}; it must be 1 to 974")
+        found[part].append(_asserted(number, record))
+    return Task("MBPP", split, first(found[split], limit), verify_code, INSTRUCTION, 512, tuple(found["prompt"][:3]))
+
+
+def _asserted(number: int, record: Record) -> Problem:
+    listed = record.fields.get("test_list")
+    if not isinstance(listed, list) or not listed or not all(isinstance(test, str) for test in listed):
+        raise UserError(f"{record.where}: field 'test_list' is {listed!r}; it must be a list of asserts")
+    setup = str(record.fields.get("test_setup_code") or "").strip()
+    told = record.text("text") if "text" in record.fields else record.text("prompt")
+    question = "\n".join((told, "It must pass:", *listed))
+    return _problem(f"mbpp/{number}", question, record.text("code"), UnitTests((*filter(None, [setup]), *listed)))
+
+
+def _problem(id: str, question: str, program: str, tests: UnitTests) -> Problem:
+    return Problem(id, question, program, (), {"tests": tests, ANSWER_FORM: "```python\n{}\n```"})
