@@ -193,15 +193,23 @@ def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[Curriculum,
 
     The tokenizer matters to prompts alone, so all the rest can be checked before there is a policy.
     """
-    from reasonenv.learn.curriculum import Curriculum, at_level, read_levels
-    from reasonenv.mdp.make import make_mdp, resolve_tokenizer
-    from reasonenv.mdp.mdp import ReasoningMDP
+    from reasonenv.learn.curriculum import Curriculum
+    from reasonenv.mdp.make import make_mdp
 
     task, _ = parse_env_id(run.env)
-    held_out = make_mdp(task, tokenizer=tokenizer, **{**run.env_keys, "split": "test"})
     if run.curriculum is None:
-        return Curriculum((make_mdp(task, tokenizer=tokenizer, **run.env_keys),)), held_out
-    settings = [environment_keys(task, level) for level in read_levels(run.curriculum)]
+        course = Curriculum((make_mdp(task, tokenizer=tokenizer, **run.env_keys),))
+    else:
+        course = _course(run, task, run.curriculum, tokenizer)
+    return course, make_mdp(task, tokenizer=tokenizer, **{**run.env_keys, "split": "test"})
+
+
+def _course(run: Run, task: str, curriculum: str, tokenizer: Tokenizer | None) -> Curriculum:
+    from reasonenv.learn.curriculum import Curriculum, at_level, read_levels
+    from reasonenv.mdp.make import resolve_tokenizer
+    from reasonenv.mdp.mdp import ReasoningMDP
+
+    settings = [environment_keys(task, level) for level in read_levels(curriculum)]
     levels = []
     for level in settings:
         if "split" in level:
@@ -209,7 +217,7 @@ def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[Curriculum,
         keys = {**run.env_keys, **level}
         own = {key: keys.pop(key) for key in MDP_KEYS if key in keys}
         levels.append(ReasoningMDP(at_level(make_task(task, **keys), level), resolve_tokenizer(tokenizer), **own))
-    return Curriculum(tuple(levels), tuple(settings)), held_out
+    return Curriculum(tuple(levels), tuple(settings))
 
 
 def test_problems(run: Run) -> list[Problem]:
