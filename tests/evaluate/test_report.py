@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -127,7 +128,7 @@ def test_a_hostile_completion_is_inert_text(small_suite: Callable[..., Path]) ->
     clean = Outline(page_of(small_suite()))
     soiled = Outline(page_of(small_suite(hostile=HOSTILE)))
     assert [tag for tag, _ in soiled.tags] == [tag for tag, _ in clean.tags]  # not one element more
-    seen = HOSTILE.replace("\ud800", "?")
+    seen = HOSTILE.replace("\ud800", "\ufffd").replace("\x00", "\u2400")
     assert all(text.endswith(seen) for text in soiled.written)
     assert len(soiled.written) == len(clean.written) > 10
 
@@ -228,49 +229,98 @@ def test_a_damaged_folder_is_named(
 PROBE = """<script>
 const state = document.body.dataset, all = selector => [...document.querySelectorAll(selector)];
 const visible = selector => all(selector).filter(e => e.offsetParent !== null);
+const choose = (selector, value) => {
+  const found = all(selector)[0];
+  found.value = value;
+  found.dispatchEvent(new Event("change"));
+};
+const shown = name => [...new Set(visible(".card").map(card => card.dataset[name]))].sort().join();
+const texts = all("pre").map(pre => pre.textContent);
 state.errors = window.failures.join("|");
-state.first = all("output")[0].textContent;
+state.first = all(".page")[0].textContent;
 all("[data-step='1']")[0].click();
-state.second = all("output")[0].textContent;
-const agent = all("[data-filter=agent]")[0]; agent.value = "grpo"; agent.dispatchEvent(new Event("change"));
-state.agents = [...new Set(visible(".card").map(card => card.dataset.agent))].join(",");
-state.problems = visible(".problem").length;
-const axis = all(".axes select")[0], before = visible("[data-axis]").map(e => e.dataset.axis).join(",");
-axis.value = "tokens"; axis.dispatchEvent(new Event("change"));
-state.axes = before + " -> " + visible("[data-axis]").map(e => e.dataset.axis).join(",");
+state.second = all(".page")[0].textContent;
+choose("[data-filter=agent]", "grpo");
+choose("[data-filter=correct]", "no");
+state.agents = shown("agent");
+state.verdicts = shown("correct");
+choose("[data-filter=correct]", "");
+choose("[data-filter=problem]", "3");
+state.problems = visible(".problem").map(e => e.dataset.problem).join() + " of " + all(".page")[0].textContent;
+choose("[data-filter=problem]", "");
+choose("[data-filter=kind]", "training");
+state.kinds = shown("kind");
+for (const quantity of ["reward", "advantage", "logp", "entropy"]) {
+  choose("[data-colour]", quantity);
+  const spans = visible("pre.coloured").flatMap(pre => [...pre.children]);
+  state[quantity] = spans.length + " " + spans.filter(span => span.style.background).length;
+  state[quantity + "Scale"] = visible(".scale span").map(e => e.textContent).join(" to ");
+}
+visible("pre span")[1].dispatchEvent(new Event("pointerover", {bubbles: true}));
+state.at = all(".at")[0].textContent;
+choose("[data-colour]", "");
+state.plain = visible("pre.coloured").length + " " + visible(".scale").length;
+state.same = all("pre").every((pre, i) => pre.textContent === texts[i]);
+const axis = all(".axes select")[0], before = visible("[data-axis]").map(e => e.dataset.axis)[0];
+choose(".axes select", "tokens");
+state.axes = before + " -> " + visible("[data-axis]").map(e => e.dataset.axis)[0];
+state.charts = all("svg").filter(svg => !svg.querySelector(".line")).length + " empty of " + all("svg").length;
+state.numbers = all("figure").filter(f => f.querySelectorAll("details td").length < 4).length;
 state.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+state.made = all("img, iframe, object, embed").length;
 state.title = document.title;
 </script>"""
 TRAP = "<script>window.failures=[];addEventListener('error',e=>failures.push(e.message))</script>"
 
 
-def dom_of(page: str, folder: Path) -> str:
-    """What the page has become once its scripts have run."""
+def dom_of(page: str, folder: Path) -> tuple[str, str]:
+    """What the page has become once its scripts have run, and what the console says of it."""
     (folder / "page.html").write_text(page, encoding="utf-8")
     command = f"{CHROMIUM} --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
     command += " --disable-background-networking --disable-component-update --window-size=500,900 --dump-dom"
-    return subprocess.run(
+    command += " --enable-logging=stderr"
+    done = subprocess.run(
         [*command.split(), f"--user-data-dir={folder / 'profile'}", (folder / "page.html").as_uri()],
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
-    ).stdout
+    )
+    return done.stdout, "".join(line for line in done.stderr.splitlines(keepends=True) if "CONSOLE" in line)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a chromium on the PATH to run the page's script for real")
 def test_the_page_works_in_a_real_browser(small_suite: Callable[..., Path], tmp_path: Path) -> None:
     page = page_of(small_suite(hostile=HOSTILE))
-    assert "<output>1 of 12</output>" in dom_of(page, tmp_path)  # its own policy lets its own script run
+    dom, console = dom_of(page, tmp_path)
+    assert '<output class="page">1 of 13</output>' in dom  # its own policy lets its own script run
+    assert console == ""
     page = re.sub(r"script-src '[^']*'", "script-src 'unsafe-inline'", page)  # weaker than ours: lets the probe run
     page = page.replace("</title>", f"</title>{TRAP}", 1).replace("</body>", f"{PROBE}</body>")
-    state = next(attrs for tag, attrs in Outline(dom_of(page, tmp_path)).tags if tag == "body")
-    assert state["data-errors"] == ""
-    assert (state["data-first"], state["data-second"]) == ("1 of 12", "2 of 12")
-    assert (state["data-agents"], state["data-problems"]) == ("grpo", "1")
+    dom, console = dom_of(page, tmp_path)
+    state = next(attrs for tag, attrs in Outline(dom).tags if tag == "body")
+    assert (state["data-errors"], console) == ("", "")
+    assert (state["data-first"], state["data-second"]) == ("1 of 13", "2 of 13")  # twelve held-out ones, one trained on
+    assert (state["data-agents"], state["data-verdicts"]) == ("grpo", "no")
+    assert state["data-problems"] == "3 of 1 of 1"
+    assert state["data-kinds"] == "training"
+    spans, rewarded = map(int, str(state["data-reward"]).split())
+    assert 0 < rewarded <= 4 < spans  # only the last token of the right ones among four responses earns
+    assert state["data-advantage"] == f"{spans} {spans}"  # every token
+    for quantity in ("logp", "entropy"):  # all but those at 0, one in seven or five
+        assert 0.8 * spans - 5 < int(str(state[f"data-{quantity}"]).split()[1]) < spans
+    assert state["data-advantage-scale"] == state["data-reward-scale"] == "−1.00 to +1.00"
+    assert (state["data-logp-scale"], state["data-entropy-scale"]) == ("0 to −3 or less", "0 to 2 nats or more")
+    assert re.fullmatch(
+        r'".{1,3}": reward \+0.00, advantage [−+]1.00, log-probability −0.50, entropy \+0.25', str(state["data-at"])
+    )
+    assert state["data-plain"] == "0 0"
+    assert state["data-same"] == "true"  # colour changes no text
     assert state["data-axes"] == "rollouts -> tokens"  # one drawing at a time
+    assert re.fullmatch("0 empty of 9", str(state["data-charts"]))
+    assert state["data-numbers"] == "0"  # charts without numbers behind them
     assert state["data-wide"] == "0"  # nothing scrolls sideways
-    assert state["data-title"] == "Can two agents teach a tiny model to chain sums?"
+    assert (state["data-made"], state["data-title"]) == ("0", "Can two agents teach a tiny model to chain sums?")
 
 
 def section(page: str, title: str) -> str:
@@ -320,3 +370,63 @@ def test_several_settings_stand_in_one_table(small_suite: Callable[..., Path], n
     runs = [np.mean([s.correct for s in read_samples(file) if s.greedy]) for file in files]
     # the settings hold the same samples: of the four runs sorted, the middle two are one of each seed
     assert re.search(rf"<td>grpo</td>.*?<td>{100 * np.mean(runs):.1f}</td>", found)
+
+
+def test_every_point_of_every_chart_is_in_a_file(finished: Path) -> None:
+    write_report(finished)
+    with (finished / "curves.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {r["chart"] for r in rows} == {"accuracy", "pass", "distinct", "reward", "entropy"}
+    assert {r["axis"] for r in rows if r["chart"] == "accuracy"} == {"rollouts", "tokens", "updates", "seconds"}
+    grpo = [evaluation(finished, "grpo", seed)["pass@16"] for seed in (0, 1)]
+    (last,) = (r for r in rows if r["chart"] == "pass" and r["agent"] == "grpo" and float(r["x"]) == 16)
+    assert float(last["y"]) == pytest.approx(np.mean([list(table.values()) for table in grpo]))
+    assert 0 <= float(last["low"]) < float(last["y"]) < float(last["high"]) <= 1
+    metrics = (finished / "cells" / "grpo-1" / "metrics.jsonl").read_text().splitlines()
+    seeds = [r for r in rows if (r["chart"], r["agent"], r["line"]) == ("reward", "grpo", "1")]
+    assert [float(r["y"]) for r in seeds] == [json.loads(line)["reward"] for line in metrics]
+    with (finished / "table.csv").open() as file:
+        table = {(r["agent"], r["metric"]): float(r["value"]) for r in csv.DictReader(file)}
+    assert sum(v for (agent, metric), v in table.items() if agent == "ei" and "verdict/" in metric) == pytest.approx(1)
+    assert sum(v for (agent, metric), v in table.items() if agent == "ei" and "solved/" in metric) == pytest.approx(1)
+    assert ("ei", "kl") in table
+    assert ("prior", "kl") not in table  # from where all others are measured
+
+
+def test_every_chart_is_drawn_for_papers(small_suite: Callable[..., Path]) -> None:
+    pytest.importorskip("matplotlib")
+    folder = small_suite()
+    write_report(folder, png=True)
+    drawn = {path.stem: path.read_bytes() for path in (folder / "charts").iterdir()}
+    axes = {f"accuracy-{axis}" for axis in ("rollouts", "tokens", "updates", "seconds")}
+    others = {"pass-k", "distinct-correct", "distinct-all", "reward-rollouts", "entropy-rollouts", "solved"}
+    assert drawn.keys() == axes | others
+    assert all(content.startswith(b"\x89PNG") and len(content) > 10_000 for content in drawn.values())
+
+
+def test_without_matplotlib_the_extra_is_named(
+    small_suite: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(UserError, match=r"pip install 'reasonenv\[plots\]'"):
+        write_report(small_suite(), png=True)
+
+
+def test_the_card_tells_what_every_cell_ran_on(small_suite: Callable[..., Path]) -> None:
+    folder = small_suite()
+    assert '<dt>data, test</dt><dd class="mono">c0ffee</dd>' in section(page_of(folder), "Environment")
+    path = folder / "cells" / "ei-1" / "environment.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "data": {"test": "decade"}}))
+    found = section(page_of(folder), "Environment")
+    assert "c0ffee (5 cells); decade (1 cells)" in found
+    for what in ("reasonenv bench run quickstart", "2 cores", '<dd class="mono">0, 1</dd>', "torch"):
+        assert what in found
+
+
+def test_answers_without_tokens_are_shown_too(small_suite: Callable[..., Path]) -> None:
+    folder = small_suite()
+    for cell in (folder / "cells").iterdir():
+        shutil.rmtree(cell / "rollouts")
+    found = section(page_of(folder), "Answers")
+    assert found.count("<article") == 12 * 3 * 2  # greedy and sampled answers of three agents
+    assert "data-colour" not in found
