@@ -17,7 +17,9 @@ from reasonenv.evaluate.metrics import Scores, vote_key
 from reasonenv.evaluate.samples import Sample
 from reasonenv.learn.filters import operations
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Hashable)
+
+COMPARED = 16  # samples of a problem among which letters are compared: enough, and a hundred would take minutes
 
 
 def diversity(samples: Iterable[Sample]) -> Scores:
@@ -103,7 +105,7 @@ def solution_paths(texts: Sequence[str], k: int) -> float:
 
 def equation_distance(texts: Sequence[str]) -> float:
     """Mean over pairs of 1 - |E_i and E_j| / |E_i or E_j|, E the set of equations of a text (Jaccard)."""
-    sets = [set(operations(text)) for text in texts]
+    sets = [frozenset(operations(text)) for text in texts]
     return _pairs(sets, lambda a, b: 1 - len(a & b) / len(a | b))
 
 
@@ -151,10 +153,12 @@ def levenshtein(a: str, b: str) -> int:
 PAIRWISE: Mapping[str, Callable[[Sequence[str]], float]] = {
     "paths": lambda texts: solution_paths(texts, 2) - 1,  # the chance that two have different arithmetic
     "equations": equation_distance,
-    "edits": edit_distance,
+    "edits": lambda texts: edit_distance(texts[:COMPARED]),  # still unbiased
 }
 
 
 def _pairs(items: Sequence[T], measure: Callable[[T, T], float]) -> float:
-    pairs = list(combinations(items, 2))
-    return sum(measure(a, b) for a, b in pairs) / len(pairs) if pairs else 0.0
+    """Mean of a distance over all pairs; it is 0 between copies, which are frequent, and each is taken once."""
+    counts = Counter(items)
+    total = sum(n * m * measure(a, b) for (a, n), (b, m) in combinations(counts.items(), 2))
+    return total / max(math.comb(len(items), 2), 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +19,7 @@ _NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+")
 _NOISE = re.compile(r"[ ,$%]")
 
 
+@lru_cache(maxsize=20_000)  # a policy repeats itself
 def operations(text: str) -> tuple[str, ...]:
     """The arithmetic of a solution: its equations in their order, numbers in one way of writing.
 
