@@ -21,12 +21,12 @@ class Damaged(UserError):
     """A file is not what was written."""
 
 
-def replace(path: Path, text: str) -> None:
-    """Writes a file that is never seen half written."""
+def replace(path: Path, content: str | bytes) -> None:
+    """Writes a file that is never seen half written; a text as UTF-8."""
     partial = path.with_name(f"{path.name}.partial")
     try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with partial.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             sync(file)
         os.replace(partial, path)
     except BaseException:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reasonenv.errors import UserError
+from reasonenv.storage import replace
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,7 +27,7 @@ KINDS = {
 
 
 def write_records(path: Path, kind: type[Record], records: Iterable[Record]) -> None:
-    """`records` of the dataclass `kind`, under a temporary name and then renamed: the file is whole or absent.
+    """`records` of the dataclass `kind`; the file is whole or absent.
 
     Half of a surrogate pair, which no UTF-8 has, is stored as U+FFFD. Errors: `OSError` of the disk.
     """
@@ -37,13 +37,10 @@ def write_records(path: Path, kind: type[Record], records: Iterable[Record]) -> 
     rows = [tuple(map(_storable, astuple(record))) for record in records]  # type: ignore[call-overload]
     schema = _schema(kind)
     columns = [pa.array([row[i] for row in rows], type=entry.type) for i, entry in enumerate(schema)]
+    sink = pa.BufferOutputStream()
+    parquet.write_table(pa.Table.from_arrays(columns, schema=schema), sink, compression="zstd")
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        parquet.write_table(pa.Table.from_arrays(columns, schema=schema), file, compression="zstd")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    replace(path, sink.getvalue().to_pybytes())
 
 
 def read_records(path: Path, kind: type[Record]) -> list[Record]:

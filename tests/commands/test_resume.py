@@ -36,10 +36,10 @@ sys.exit(main(ARGUMENTS))
 
 Moment = tuple[str, str, int]  # event, its path, which one
 
-FIRST_ANSWERS = ("os.rename", "*/evaluations/.000000.parquet.partial", 1)  # before there is anything
+FIRST_ANSWERS = ("os.rename", "*/evaluations/000000.parquet.partial", 1)  # before there is anything
 CHECKPOINT = ("open", "*/checkpoints/.00000001.partial/state.json", 1)  # in the middle of the first checkpoint
-EVALUATION = ("os.rename", "*/evaluations/.000004.parquet.partial", 1)  # with rows behind the last checkpoint
-EVALUATIONS = ("os.rename", "*/evaluations/.*.parquet.partial", 3)  # from that one on, as a person who presses again
+EVALUATION = ("os.rename", "*/evaluations/000004.parquet.partial", 1)  # with rows behind the last checkpoint
+EVALUATIONS = ("os.rename", "*/evaluations/*.parquet.partial", 3)  # from that one on, as a person who presses again
 DROPPING = ("os.rename", "*/metrics.partial", 1)  # while such rows are dropped
 NEXT_CHECKPOINT = ("shutil.rmtree", "*/checkpoints/00000001", 1)  # when the next one makes the first superfluous
 POLICY = ("os.rename", "*/.policy.new", 1)

@@ -13,6 +13,7 @@ import pytest
 
 from reasonenv.evaluate.ledger import Win, write_wins
 from reasonenv.evaluate.parquet import write_records
+from reasonenv.evaluate.report import write_report
 from reasonenv.evaluate.rollouts import HELD_OUT, TRAINING, Rollout
 from reasonenv.evaluate.samples import Sample, write_samples
 
@@ -22,8 +23,10 @@ ITERATIONS, ROLLOUTS = 30, 512
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished suite; tests read it and do not change it."""
-    return write_suite(tmp_path_factory.mktemp("finished"))
+    """A finished suite with its report; tests read it and do not change it."""
+    folder = write_suite(tmp_path_factory.mktemp("finished"))
+    write_report(folder)
+    return folder
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from reasonenv.evaluate.report.findings import settings
 from reasonenv.evaluate.report.load import load_suite
 from reasonenv.evaluate.report.page import render
 from reasonenv.evaluate.report.table import csv_table, text_table
+from reasonenv.storage import replace
 
 __all__ = ["told", "write_report"]
 
@@ -31,9 +32,7 @@ def write_report(folder: Path, *, png: bool = False) -> Path:
         (folder / TABLE, text_table(found)),
         (page, render(suite, found)),
     ):
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_bytes(text.encode("utf-8", errors="replace"))  # a policy may write half a surrogate pair
-        partial.replace(path)
+        replace(path, text.encode(errors="replace"))  # a title or a question may hold half a surrogate pair
     if png:
         from reasonenv.evaluate.report.png import write_png
 

@@ -132,11 +132,9 @@ def _card(agent: str, colour: str, a: Answer) -> str:
     if a.rollout is not None:
         tokens = _shown(a.rollout.tokens)
         text = "".join(tokens)
-        ends = " ".join(
-            str(len(token.encode("utf-16-le", "surrogatepass")) // 2) for token in tokens
-        )  # as scripts count
+        lengths = " ".join(str(len(token.encode("utf-16-le")) // 2) for token in tokens)  # as scripts count
         given = {k: v[: len(tokens)] for k, v in _numbers(a.rollout).items() if v}
-        numbers = f' data-tokens="{ends}"' + "".join(f' data-{k}="{_hundredths(v)}"' for k, v in given.items())
+        numbers = f' data-tokens="{lengths}"' + "".join(f' data-{k}="{_hundredths(v)}"' for k, v in given.items())
     cut = f'<p class="cut">… {len(a.text) - len(text)} more characters</p>' if len(a.text) > len(text) else ""
     extracted = "—" if a.extracted is None else escape(a.extracted[:200])
     state = "yes" if a.correct else "no"
