@@ -434,3 +434,22 @@ def test_answers_without_tokens_are_shown_too(small_suite: Callable[..., Path]) 
     found = section(page_of(folder), "Answers")
     assert found.count("<article") == 12 * 3 * 2  # greedy and sampled answers of three agents
     assert "data-colour" not in found
+
+
+def test_many_agents_can_be_told_apart(small_suite: Callable[..., Path]) -> None:
+    folder = small_suite()
+    suite = json.loads((folder / "suite.json").read_text())
+    for i in range(8):  # with the two there are ten, and six colours
+        for seed in (0, 1):
+            copy = shutil.copytree(folder / "cells" / f"grpo-{seed}", folder / "cells" / f"more{i}-{seed}")
+            record = json.loads((copy / "cell.json").read_text())
+            (copy / "cell.json").write_text(json.dumps({**record, "agent": f"more{i}"}))
+            suite["cells"].append(copy.name)
+    (folder / "suite.json").write_text(json.dumps(suite))
+    page = page_of(folder)
+    chart = page.split("<svg", 2)[1].split("</svg>")[0]
+    looks = re.findall(r'<path class="line" data-of="\w+" style="(.*?)"', chart)
+    assert len(set(looks)) == len(looks) == 10
+    assert 'class="seed"' not in chart
+    assert "<summary>All other pairs</summary>" in page
+    assert "more7 are" in console_table(folder)  # names alone, in one sentence

@@ -12,6 +12,7 @@ Point = tuple[float, float]
 WIDTH, HEIGHT = 460, 300  # one chart fills a phone at about this size, so its 13 px text stays readable there
 TOP, BOTTOM, LEFT = 26, 44, 46
 LONGEST = 14  # characters of a name beside its line
+CROWD = 6  # more agents than this are drawn without their seeds and bands
 LINE = 15  # least distance between two labels at the ends of lines
 
 
@@ -24,6 +25,7 @@ class Series:
     points: Sequence[Point]
     seeds: Mapping[int, Sequence[Point]] = field(default_factory=dict)
     band: Sequence[tuple[float, float, float]] = ()  # x, low, high
+    dash: str = ""  # `stroke-dasharray`, where colours have run out
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,11 @@ class Plot:
     reference: tuple[str, float] | None = None
 
 
+def crowded(plot: Plot) -> bool:
+    """Whether it has more agents than `CROWD` beside the baseline, so that only their means are drawn."""
+    return sum(bool(s.points) for s in plot.series) > CROWD + 1
+
+
 def line_chart(plot: Plot) -> str:
     """An SVG element. Series without points are left out."""
     series, percent, reference = plot.series, plot.percent, plot.reference
@@ -120,21 +127,27 @@ def line_chart(plot: Plot) -> str:
         y = place(x_axis.low, reference[1])[1]
         parts.append(f'<path class="reference" d="M{LEFT},{y:.1f}H{edge:.1f}"/>')
         labels.append((y, reference[0], "--base"))
+    few = not crowded(plot)
     for s in drawn:
-        if s.band:
+        if s.band and few:
             outline = [(x, high) for x, _, high in s.band] + [(x, low) for x, low, _ in reversed(s.band)]
-            parts.append(f'<path class="band" style="fill:var({s.colour})" d="{path(outline)}Z"/>')
+            parts.append(
+                f'<path class="band" data-of="{escape(s.name)}" style="fill:var({s.colour})" d="{path(outline)}Z"/>'
+            )
     for s in drawn:
-        style = f'style="stroke:var({s.colour})"'
-        parts += [f'<path class="seed" {style} d="{path(line)}"/>' for line in s.seeds.values() if len(line) > 1]
+        own = f'data-of="{escape(s.name)}" style="stroke:var({s.colour})'
+        lines = s.seeds.values() if few else ()
+        parts += [f'<path class="seed" {own}" d="{path(line)}"/>' for line in lines if len(line) > 1]
     for s in drawn:
-        parts.append(f'<path class="line" style="stroke:var({s.colour})" d="{path(s.points)}"/>')
+        dash = f";stroke-dasharray:{s.dash}" if s.dash else ""
+        own = f'data-of="{escape(s.name)}" style='
+        parts.append(f'<path class="line" {own}"stroke:var({s.colour}){dash}" d="{path(s.points)}"/>')
         x, y = place(*s.points[-1])
-        parts.append(f'<circle r="3.4" cx="{x:.1f}" cy="{y:.1f}" style="fill:var({s.colour})"/>')
+        parts.append(f'<circle r="3.4" cx="{x:.1f}" cy="{y:.1f}" {own}"fill:var({s.colour})"/>')
         labels.append((y, s.name, s.colour))
     for y, name, colour in _spread(labels):
-        style = f'style="fill:var({colour})"'
-        parts.append(f'<text class="label" {style} x="{edge + 9:.1f}" y="{y + 4.5:.1f}">{escape(_label(name))}</text>')
+        own = f'data-of="{escape(name)}" style="fill:var({colour})"'
+        parts.append(f'<text class="label" {own} x="{edge + 9:.1f}" y="{y + 4.5:.1f}">{escape(_label(name))}</text>')
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(plot.title)}">'
         f"<title>{escape(plot.title)}</title>{''.join(parts)}</svg>"

@@ -16,6 +16,9 @@ from reasonenv.evaluate.report.table import percent
 AXES = ("rollouts", "tokens", "updates", "seconds")  # what equal budgets may be counted in
 
 
+DASHES = ("", "7 4", "2 4")  # of the first, the second and the third agent of a colour
+
+
 @dataclass(frozen=True)
 class Chart:
     """A drawing with its caption and the numbers that it shows."""
@@ -31,6 +34,12 @@ def colours(setting: Setting) -> Mapping[str, str]:
     """Agent -> CSS variable: the baseline is neutral, agents take the palette in order of name."""
     agents = sorted({cell.agent for cell in setting.cells} - {setting.baseline})
     return {setting.baseline: "--base", **{agent: f"--c{i % 6 + 1}" for i, agent in enumerate(agents)}}
+
+
+def dashes(setting: Setting) -> Mapping[str, str]:
+    """Agent -> how its line is broken, so that no two agents look alike."""
+    agents = sorted({cell.agent for cell in setting.cells} - {setting.baseline})
+    return {setting.baseline: "", **{agent: DASHES[i // 6 % len(DASHES)] for i, agent in enumerate(agents)}}
 
 
 def charts(setting: Setting) -> list[Chart]:
@@ -88,7 +97,7 @@ def _curve(
             lines = {cell.seed: line for cell in cells if (line := _line(cell, key, axis))}
             mean = _mean(list(lines.values()))
             seeds = {seed: list(line.values()) for seed, line in lines.items()} if len(lines) > 1 else {}
-            series.append(Series(agent, colour, list(mean.values()), seeds))
+            series.append(Series(agent, colour, list(mean.values()), seeds, dash=dashes(setting)[agent]))
             numbers += [[agent, f"{step}", axis, f"{x:.0f}", f"{y:.4f}"] for step, (x, y) in mean.items()]
         plots[axis] = Plot(series, title, axis, y_label, percent=percent, reference=reference)
     return Chart(
@@ -125,7 +134,9 @@ def _passes(setting: Setting) -> Chart:
         whole = setting.passes.get(finding.agent)
         limits = zip(setting.ks, whole.low, whole.high, strict=True) if whole else ()
         band = [(float(k), max(float(low), 0.0), min(float(high), 1.0)) for k, low, high in limits]
-        series.append(Series(finding.agent, palette[finding.agent], line, band=band))
+        series.append(
+            Series(finding.agent, palette[finding.agent], line, band=band, dash=dashes(setting)[finding.agent])
+        )
         numbers += [[finding.agent, f"{k}", percent(e)] for k, e in known.items()]
     title = "pass@k on held-out problems"
     caption = "Chance that one of k samples is correct. The band holds the whole curve 95 times in 100."
@@ -142,7 +153,8 @@ def _distinct(setting: Setting) -> Chart:
             known = {k: finding.distinct[name] for k, name in names.items() if name in finding.distinct}
             band = [(float(k), e.low, e.high) for k, e in known.items()]
             line = [(float(k), e.value) for k, e in known.items()]
-            series.append(Series(finding.agent, colours(setting)[finding.agent], line, band=band))
+            own = colours(setting)[finding.agent]
+            series.append(Series(finding.agent, own, line, band=band, dash=dashes(setting)[finding.agent]))
             numbers += [
                 [finding.agent, which, f"{k}", f"{e.value:.2f} [{e.low:.2f}, {e.high:.2f}]"] for k, e in known.items()
             ]

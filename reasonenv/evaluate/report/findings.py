@@ -20,6 +20,7 @@ from reasonenv.evaluate.samples import EVALUATION, Sample
 from reasonenv.evaluate.stats import Estimate, Floats, mean_interval, paired_difference
 
 HEADLINE = "maj@1"
+CROWD = 6  # of more agents than this, a sentence has the names alone
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,8 @@ def verdict(setting: Setting) -> str:
         if group:
             be = "is" if len(group) == 1 else "are"
             shown = ", ".join(f"{a} {points(against[a].estimate)}" for a in group)
-            clauses.append(f"{_listed(group)} {be} {verb} {baseline} ({shown})")
+            figures = f" ({shown})" if len(against) <= CROWD else ""  # of many agents the table tells them
+            clauses.append(f"{_listed(group)} {be} {verb} {baseline}{figures}")
     if setting.between:
         clauses.append(_lead(setting))
     return f"In greedy accuracy on {setting.problems} held-out problems, " + "; ".join(clauses) + "."
@@ -236,16 +238,17 @@ def verdict(setting: Setting) -> str:
 
 def _lead(setting: Setting) -> str:
     """How the highest agent stands to each of the others; with more than two, the other pairs are left to the table."""
+    many = len(setting.against) > CROWD
     best = max(setting.against, key=lambda agent: setting.against[agent].estimate.value)
     beaten, level, above = [], [], []
     for d in (d for d in setting.between if best in (d.agent, d.other)):
         rival = d.other if d.agent == best else d.agent
         if not d.estimate.excludes_zero:
-            level.append(f"{rival} ({d.agent} {points(d.estimate)})")
+            level.append(rival if many else f"{rival} ({d.agent} {points(d.estimate)})")
         elif d.agent == best:
-            beaten.append(f"{rival} by {points(d.estimate)}")
+            beaten.append(rival if many else f"{rival} by {points(d.estimate)}")
         else:  # over the seeds of this pair the order can differ from that over the seeds of the baseline
-            above.append(f"{rival} by {points(d.estimate)}")
+            above.append(rival if many else f"{rival} by {points(d.estimate)}")
     groups = (("exceeds", beaten), ("cannot be told apart from", level), ("is exceeded by", above))
     return f"{best} {'; it '.join(f'{verb} {_listed(rivals)}' for verb, rivals in groups if rivals)}"
 

@@ -87,6 +87,7 @@ figure{margin:0;min-width:0}svg{display:block;width:100%;height:auto;overflow:vi
 .grid{stroke:var(--rule);stroke-width:1;fill:none}.tick,.axis{font-size:12.5px;fill:var(--muted)}
 .label{font-size:13.5px;font-weight:600}.line{fill:none;stroke-width:2.4;stroke-linejoin:round;stroke-linecap:round}
 .seed{fill:none;stroke-width:1;opacity:.38;stroke-linejoin:round}.band{opacity:.14}
+.dim{opacity:.12}.band.dim{opacity:.03}
 .reference{fill:none;stroke:var(--base);stroke-width:1.6;stroke-dasharray:5 5}
 .scroll{overflow-x:auto}
 details{margin-top:.5rem;font-size:.85rem}summary{cursor:pointer;color:var(--muted)}

@@ -11,7 +11,7 @@ from string import Template
 
 from reasonenv.core import Reason
 from reasonenv.evaluate.report.answers import browser, caption
-from reasonenv.evaluate.report.charts import line_chart
+from reasonenv.evaluate.report.charts import crowded, line_chart
 from reasonenv.evaluate.report.curves import Chart, charts, colours
 from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting, points, verdict
 from reasonenv.evaluate.report.load import Suite
@@ -138,9 +138,10 @@ def _seeds(finding: Finding, metric: str) -> str:
 
 
 def _figure(chart: Chart) -> str:
-    title = next(iter(chart.plots.values())).title
+    first = next(iter(chart.plots.values()))
+    caption = f"{chart.caption} Of so many agents the means alone; point at one." if crowded(first) else chart.caption
     return (
-        f'<figure><h3>{escape(title)}</h3><p class="caption">{escape(chart.caption)}</p>'
+        f'<figure><h3>{escape(first.title)}</h3><p class="caption">{escape(caption)}</p>'
         f"{_drawings(chart)}{folded(chart.head, chart.numbers)}</figure>"
     )
 

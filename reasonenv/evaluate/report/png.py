@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from reasonenv.errors import UserError
 from reasonenv.evaluate.ledger import Origin
-from reasonenv.evaluate.report.charts import Plot
+from reasonenv.evaluate.report.charts import Plot, crowded
 from reasonenv.evaluate.report.curves import charts
 from reasonenv.evaluate.report.findings import Setting
 from reasonenv.evaluate.report.look import LIGHT
@@ -49,13 +49,15 @@ def write_png(folder: Path, settings: Sequence[Setting]) -> list[Path]:
 def draw_lines(plot: Plot, axes: Axes) -> bool:
     """The plot, as `charts.line_chart` has it; False if there is nothing to draw."""
     drawn = [s for s in plot.series if s.points]
+    few = not crowded(plot)
     scale = 100 if plot.percent else 1
     for s in drawn:
-        colour = LIGHT[s.colour]
-        axes.plot([x for x, _ in s.points], [scale * y for _, y in s.points], color=colour, label=s.name, linewidth=1.8)
-        for line in s.seeds.values():
+        colour, style = LIGHT[s.colour], (0, tuple(map(int, s.dash.split()))) if s.dash else "-"
+        xs, ys = [x for x, _ in s.points], [scale * y for _, y in s.points]
+        axes.plot(xs, ys, color=colour, label=s.name, linewidth=1.8, linestyle=style)
+        for line in s.seeds.values() if few else ():
             axes.plot([x for x, _ in line], [scale * y for _, y in line], color=colour, alpha=0.35, linewidth=0.7)
-        if s.band:
+        if s.band and few:
             low, high = ([scale * point[i] for point in s.band] for i in (1, 2))
             axes.fill_between([x for x, _, _ in s.band], low, high, color=colour, alpha=0.14, linewidth=0)
     if plot.reference:
@@ -65,7 +67,7 @@ def draw_lines(plot: Plot, axes: Axes) -> bool:
         axes.set_xscale("log", base=2)
         axes.set_xticks([x for x, _ in drawn[0].points], [f"{x:g}" for x, _ in drawn[0].points])
     axes.set(xlabel=plot.x_label, ylabel=f"{plot.y_label}, %" if plot.percent else plot.y_label)
-    axes.legend(frameon=False, fontsize="small")
+    axes.legend(frameon=False, fontsize="small" if few else 5, ncols=1 if few else 2, handlelength=3)
     return bool(drawn)
 
 

@@ -25,6 +25,7 @@ DIVERSITY = {
     "bigrams": "distinct-2",
     "answers": "answer entropy",
 }
+MOST_PAIRS = 21  # rows; of more, those between two agents are folded
 DRIFT = {"entropy": "policy entropy", "kl": "KL to the start"}
 
 
@@ -35,13 +36,16 @@ def pairs(setting: Setting, margin: float) -> str:
         return ""
     adjusted = holm([d.spread.p_value for d in found])
     rows = [_pair(d, p, margin) for d, p in zip(found, adjusted, strict=True)]
+    first = len(rows) if len(rows) <= MOST_PAIRS else len(setting.against)
     head = ("pair", "difference", "other problems", "and other seeds", "p (Holm)", f"within ±{100 * margin:g}", "MDE")
     return (
         "<h2>Does the choice matter?</h2>"
         f'<p class="caption">Differences of {HEADLINE} in points with 95 % intervals: over other problems for these '
         "trained policies, and over other training seeds too. p: of no difference, corrected for the number of pairs. "
         f"Equal: two one-sided tests find the difference within ±{100 * margin:g} points. MDE: the smallest true "
-        "difference that four in five such experiments would find.</p>" + plain(head, rows)
+        "difference that four in five such experiments would find.</p>"
+        + plain(head, rows[:first])
+        + (folded(head, rows[first:], "All other pairs") if rows[first:] else "")
     )
 
 

@@ -11,6 +11,14 @@ for (const axes of document.querySelectorAll(".axes")) {
   axes.querySelector("label").hidden = false;
   show();
 }
+for (const svg of document.querySelectorAll("svg")) {  // the agent that is pointed at stands out
+  const parts = [...svg.querySelectorAll("[data-of]")];
+  svg.addEventListener("pointerover", event => {
+    const of = event.target.dataset.of;
+    for (const part of parts) part.classList.toggle("dim", of !== undefined && part.dataset.of !== of);
+  });
+  svg.addEventListener("pointerleave", () => { for (const part of parts) part.classList.remove("dim"); });
+}
 // Of each quantity: hues of its negative and positive values, and what has full colour, in hundredths (0: the largest).
 const SCALES = {
   reward: ["--low", "--high", 0], advantage: ["--low", "--high", 0],
@@ -36,10 +44,12 @@ for (const browser of document.querySelectorAll(".browser")) {
   const all = selector => [...browser.querySelectorAll(selector)], problems = all(".problem");
   const filters = all("[data-filter]"), colour = browser.querySelector("[data-colour]");
   const scale = browser.querySelector(".scale"), kept = all("pre[data-tokens]");
+  const largest = {};  // of each quantity, among all tokens of this browser
+  const most = key => largest[key] ??= kept.flatMap(pre => numbers(pre, key))
+    .reduce((found, value) => Math.max(found, Math.abs(value) || 0), 1);
   let at = 0;
   const paint = problem => {
-    const key = colour.value, [low, high, fixed] = SCALES[key] || [];
-    const full = fixed || Math.max(1, ...kept.flatMap(pre => numbers(pre, key).map(v => Math.abs(v) || 0)));
+    const key = colour.value, [low, high, fixed] = SCALES[key] || [], full = fixed || most(key);
     for (const pre of problem.querySelectorAll("pre[data-tokens]")) {
       const values = key && pre.dataset[key] ? numbers(pre, key) : [];
       pre.classList.toggle("coloured", values.length > 0);
