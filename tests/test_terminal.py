@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import json
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reasonenv.cli import main
+from reasonenv.evaluate.bench import _told
+from reasonenv.evaluate.run import Run
+from reasonenv.evaluate.suite import Cell
+from reasonenv.learn.log import RunLog
 from reasonenv.mdp.make import make_env
 from reasonenv.terminal import printable
 
@@ -23,6 +30,25 @@ def test_control_codes_are_shown() -> None:
 def test_nothing_that_a_terminal_obeys_is_left(text: str) -> None:
     shown = printable(text)
     assert {unicodedata.category(c) for c in shown} & {"Cc", "Cf", "Cs", "Zl", "Zp"} == set()
+
+
+def test_sample_answers_on_the_console_and_errors_are_shown_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = RunLog(tmp_path, iteration=0, used=0, budget=1, unit="rollouts")
+    log.answers(1, [(f"{HOSTILE}?", HOSTILE, "wrong")])
+    log.close()
+    shown = capsys.readouterr().out
+    assert shown.count("\\x1b[2J") == 2
+    assert all(c.isprintable() or c == "\n" for c in shown)
+    assert main(["train", f"grpo{HOSTILE}", "reasonenv/Chain-Response-v0", "--out", str(tmp_path / "run")]) == 2
+    assert all(c.isprintable() or c == "\n" for c in capsys.readouterr().err)
+
+
+def test_what_a_failed_cell_says_is_shown_so(tmp_path: Path) -> None:
+    cell = Cell(Run("grpo", "reasonenv/Chain-Response-v0"), "grpo", "tiny", "sft")
+    (tmp_path / "cell.json").write_text(json.dumps({"status": "failed", "error": HOSTILE}))
+    assert _told(cell, tmp_path).isprintable()
 
 
 def test_a_rendered_episode_is_one_line_a_step(capsys: pytest.CaptureFixture[str]) -> None:
