@@ -6,12 +6,13 @@ A module of its own, so that importing it imports the package: that takes second
 from __future__ import annotations
 
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
-
-from reasoning_gym.factory import DATASETS
 
 from reasonenv.core import Reason
 from reasonenv.envs.rg import unpacked
+
+DATASETS = import_module("reasoning_gym.factory").DATASETS
 
 
 def score(name: str, config: str, entry: str, answer: str) -> Reason:
