@@ -1,6 +1,5 @@
 """Finding data: what is given wins, and what is missing says how to give it."""
 
-import importlib
 import os
 import subprocess
 import sys
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import Table, parquet
 
 from reasonenv.data import Source, read, records
 from reasonenv.errors import UserError
@@ -54,7 +54,7 @@ def test_missing_data_is_one_error_that_names_all_three_ways(tmp_path: Path, nam
     env |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     (line,) = done.stdout.splitlines()
-    assert all(way in line for way in ("data=PATH", "REASONENV_DATA=FOLDER", "Hugging Face hub", "pyarrow"))
+    assert all(way in line for way in ("data=PATH", "REASONENV_DATA=FOLDER", "Hugging Face hub"))
 
 
 def test_records_of_a_list_know_their_lines(tmp_path: Path) -> None:
@@ -62,15 +62,10 @@ def test_records_of_a_list_know_their_lines(tmp_path: Path) -> None:
     assert [record.where.rpartition(" ")[2] for record in read(file)] == ["1", "1", "3", "5"]
 
 
-@pytest.fixture
-def parquet() -> Any:
-    return pytest.importorskip("pyarrow.parquet", reason="pyarrow is optional: only the hub's copies are parquet")
-
-
-def test_parquet_is_read_with_its_types(tmp_path: Path, parquet: Any) -> None:
+def test_parquet_is_read_with_its_types(tmp_path: Path) -> None:
     file = tmp_path / "rows.parquet"
     rows = [{"q": "1 + 1?", "a": 2, "s": ["1+1=2"]}, {"q": "2 + 2?", "a": 4, "s": []}]
-    parquet.write_table(importlib.import_module("pyarrow").Table.from_pylist(rows), file)
+    parquet.write_table(Table.from_pylist(rows), file)
     assert [(record.where, record.fields) for record in read(file)] == [
         (f"{file}, row 1", rows[0]),
         (f"{file}, row 2", rows[1]),
@@ -80,14 +75,14 @@ def test_parquet_is_read_with_its_types(tmp_path: Path, parquet: Any) -> None:
     assert found == {"1 + 1?": ("2", ("1+1=2",)), "2 + 2?": ("4", ())}
 
 
-def test_a_data_set_of_the_hub_is_read_from_its_cache(tmp_path: Path, parquet: Any) -> None:
+def test_a_data_set_of_the_hub_is_read_from_its_cache(tmp_path: Path) -> None:
     # The client's own layout: refs/REVISION holds a commit, snapshots/COMMIT its files. Offline it asks nobody else.
     def cached(repo: str, file: str, rows: list[dict[str, Any]]) -> None:
         folder = tmp_path / "hub" / f"datasets--{repo.replace('/', '--')}"
         write(folder / "refs" / "refs" / "convert" / "parquet", "0" * 40)
         path = folder / "snapshots" / ("0" * 40) / file
         path.parent.mkdir(parents=True)
-        parquet.write_table(importlib.import_module("pyarrow").Table.from_pylist(rows), path)
+        parquet.write_table(Table.from_pylist(rows), path)
 
     solved = [{"question": f"{n} + 1?", "answer": f"It is <<{n}+1={n + 1}>>{n + 1}.\n#### {n + 1}"} for n in range(4)]
     cached("openai/gsm8k", "main/train/0000.parquet", solved)
