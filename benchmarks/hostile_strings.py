@@ -3,7 +3,8 @@
 Nested braces, power towers, megabyte numbers, bait for slow regular expressions, digits of other scripts, NUL bytes,
 random text, and code that forks, writes, opens sockets and allocates 10 GB. Prints verdicts, whatever was accepted,
 the throughput, the slowest verdict (its wait for a worker included) and the peak memory of this process, the responses
-included; that of its children is limited (`pool.MEGABYTES`, 256 MB a program). The last line is one JSON object.
+included, and of its largest child, which is limited (`pool.MEGABYTES`, 256 MB a program). The last line is one JSON
+object.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from reasonenv.core import Problem, Verdict
 from reasonenv.verify.audit import attacks
 from reasonenv.verify.grade import grade
+from reasonenv.verify.pool import shared
 from reasonenv.verify.programs import UnitTests, verify_code
 
 THREADS = 8
@@ -135,6 +137,7 @@ def main() -> None:
     for job, (kind, verdict) in zip(jobs, verdicts, strict=True):
         if verdict.correct:
             print(f"accepted, {kind}: {job[0][:100]!r} against {verdict.gold!r}")
+    shared().close()  # children count once they have ended
     figures = {
         "strings": len(jobs),
         "seconds": round(seconds, 1),
@@ -144,6 +147,7 @@ def main() -> None:
         "timeouts": sum(verdict.reason == "timeout" for _, verdict in verdicts),
         "errors": sum(verdict.reason == "error" for _, verdict in verdicts),
         "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
+        "peak_megabytes_of_a_child": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10,
     }
     print(json.dumps({"figures": figures, "ratios": {}}))
 

@@ -4,6 +4,10 @@ Source: github.com/apple/ml-gsm-symbolic, `GSM_symbolic.jsonl`, `GSM_p1.jsonl` a
 `gsm_symbolic`, hub apple/GSM-Symbolic; licence CC BY-NC-ND 4.0. Size: 100 templates x 50 instances; P1 (one clause
 more) 5,000 problems and P2 (two more) 2,500. Questions and solutions read as GSM8K's do.
 
+    question   Ann fills 3 trays of 12 muffins and eats 4. How many are left?          (made up; the format is GSM8K's)
+    steps      There are 3*12=36 muffins. | So 36-4=32 are left.
+    answer     32
+
 Split. Published as a test set. One template in five is held out as `test` here, by a hash of the original problem's
 number, so that no template is on both sides; to report the published score, evaluate `split=all`. The templates are
 made from GSM8K's test split: training on them spoils that.

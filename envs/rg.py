@@ -11,13 +11,17 @@ one is `test`), so the splits share none. A generator with too few questions for
 
 A response is correct if the generator scores its answer with 1: the text behind the last ####, over several lines if
 need be, or in the last <answer> or box. Ten of the scorers hand text to Python's `eval` or SymPy's; what they get is
-checked first, and an answer that is more than numbers, words and operators is `unparsable_answer`.
+checked first, and an answer that is more than numbers, words and operators is `unparsable_answer`. So is one on which
+the scorer raises. Scoring runs in the processes of `reasonenv.verify.pool`: one that hangs is `timeout`, one that dies
+`error`, and neither costs more than its own verdict.
 One generator, `codeio`, runs the package's own programs to make its problems; some write files where it is run.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import pickle
 import re
 from collections.abc import Callable
 from dataclasses import fields
@@ -31,12 +35,14 @@ from reasonenv.errors import UserError, unknown
 from reasonenv.seeding import derive_seed
 from reasonenv.tasks import Procedural, Task, in_test
 from reasonenv.verify.extract import find_answer
+from reasonenv.verify.pool import shared
 
 SIZES = {"train": 500, "test": 100}  # some generators take a tenth of a second for a problem
 ATTEMPTS = 32  # draws for one problem of the wanted split: each fits with probability 1/2
 BLOCK = (
     128  # problems of one generator object; some make all their entries, in an order that depends on how many, at once
 )
+TIMEOUT = 10.0  # seconds for one verdict; the first of a generator takes up to half a second of work
 EXAMPLES = 2  # training problems that a few-shot prompt shows
 INSTRUCTION = "Think step by step. End with the answer alone, after ####."
 
@@ -135,8 +141,7 @@ class _Generator:
         if answer is None:
             answer = next((entry["metadata"][key] for key in _SHOWN if key in entry["metadata"]), "")
             answer = json.dumps(answer) if isinstance(answer, dict) else answer
-        meta = {"entry": entry, "block": number}
-        return Problem(f"rg/{self.name}/{self.split}/{self.seed}/{index}", question, str(answer), (), meta)
+        return Problem(f"rg/{self.name}/{self.split}/{self.seed}/{index}", question, str(answer), (), {"entry": entry})
 
     def verify(self, text: str, problem: Problem) -> Verdict:
         """Whether the generator's own scoring gives the answer in `text` full marks."""
@@ -148,11 +153,18 @@ class _Generator:
     def _score(self, answer: str, problem: Problem) -> Reason:
         if not _harmless(self.name, answer):
             return Reason.UNPARSABLE_ANSWER
-        try:
-            score = self._block(problem.meta["block"]).score_answer(answer, problem.meta["entry"])
-        except Exception:  # a hundred scorers, none of which says what it raises for text that it cannot read
-            return Reason.UNPARSABLE_ANSWER
-        return Reason.CORRECT if score >= 1 else Reason.WRONG
+        sent = (self.name, packed(self._config), packed(problem.meta["entry"]), answer)
+        return shared().judge("reasonenv.envs.rg_scoring:score", sent, TIMEOUT)
+
+
+def packed(value: Any) -> str:
+    """Data of the package as text, tuples and keys that are numbers included. Only our own processes read it."""
+    return base64.b64encode(pickle.dumps(value)).decode()
+
+
+def unpacked(text: str) -> Any:
+    """The inverse of `packed`."""
+    return pickle.loads(base64.b64decode(text))
 
 
 def _answer(text: str) -> str | None:

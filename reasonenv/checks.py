@@ -181,6 +181,17 @@ def _golds(subject: _Subject) -> str:
     return f"{seen} reference solutions are correct" + (f", {without} problems have none" if without else "")
 
 
+def _settled(subject: _Subject) -> str:
+    seen = 0
+    for task, problem in subject.problems():
+        text = reference_solution(problem)
+        one, other = (task.verify(text, problem) for _ in range(2))
+        told = " and then ".join(f"{verdict.reason} ({str(verdict.extracted)[:40]!r})" for verdict in (one, other))
+        _claim(one == other, f"{problem.id}: its reference solution is {told}")
+        seen += 1
+    return f"{seen} reference solutions were judged twice"
+
+
 def _altered(subject: _Subject) -> str:
     seen = 0
     for task, problem in subject.problems():
@@ -237,6 +248,7 @@ CLAIMS: dict[str, Callable[[_Subject], str]] = {
     "splits are disjoint": _disjoint,
     "the same seed, the same problem": _repeatable,
     "gold answers verify": _golds,
+    "the same text, the same verdict": _settled,
     "altered answers do not": _altered,
     "no answer is not correct": _silence,
     "prompts": _prompts,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import json
 import os
 import re
@@ -74,7 +73,9 @@ def first(problems: Sequence[Problem], limit: int | None) -> tuple[Problem, ...]
 def read(path: Path) -> list[Record]:
     """The records of a `.json` list, a `.csv` or `.parquet` table, or a file of JSON lines (any other name)."""
     if path.suffix == ".parquet":
-        table = _parquet().read_table(path)
+        from pyarrow import parquet
+
+        table = parquet.read_table(path)
         return [Record(f"{path}, row {i}", row) for i, row in enumerate(table.to_pylist(), start=1)]
     raw = path.read_bytes()
     try:
@@ -146,19 +147,11 @@ def _download(source: Source) -> list[Path]:
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        _parquet()
         return [
             Path(hf_hub_download(source.repo, file, repo_type="dataset", revision=_REVISION)) for file in source.parquet
         ]
-    except (UserError, HfHubHTTPError, OSError) as error:  # no pyarrow, refused by the hub, no network or offline
+    except (HfHubHTTPError, OSError) as error:  # refused by the hub, no network or offline
         raise _not_found(source, f"the hub failed: {' '.join(str(error).split())}") from None
-
-
-def _parquet() -> Any:
-    try:
-        return importlib.import_module("pyarrow.parquet")
-    except ImportError:
-        raise UserError("reading parquet needs the package pyarrow; pip install pyarrow") from None
 
 
 def _not_found(source: Source, why: str) -> UserError:
@@ -167,5 +160,5 @@ def _not_found(source: Source, why: str) -> UserError:
         f"{source.path} not found ({why}). Give it in one of three ways: "
         "(1) data=PATH, the file or a folder that holds it; "
         f"(2) the environment variable {VARIABLE}=FOLDER with FOLDER/{source.path} in it (now {folder or 'not set'}); "
-        f"(3) the Hugging Face hub, {source.repo}, which needs a network and pip install pyarrow"
+        f"(3) the Hugging Face hub, {source.repo}, which needs a network"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def strict(text: str, problem: Problem) -> Verdict:
             broken,
             [
                 "gold answers verify",
+                "the same text, the same verdict",
                 "altered answers do not",
                 "no answer is not correct",
                 "Gymnasium's own checker",
@@ -74,6 +76,19 @@ def test_a_verifier_that_is_wrong_is_found_out(verify: Any, names: list[str], to
         name for name in names if name != "Gymnasium's own checker"
     ]
     assert told in next(iter(found.values()))
+
+
+def test_a_verifier_that_changes_its_mind_is_found_out() -> None:
+    calls = itertools.count()
+
+    def fickle(text: str, problem: Problem) -> Verdict:
+        verdict = verify_math(text, problem)
+        return replace(verdict, extracted=f"{verdict.extracted} of call {next(calls)}")
+
+    found = failed(lambda split="train": doubles(split=split, verify=fickle))
+    told = "doubles/0: its reference solution is correct ('0 of call 40') and then correct ('0 of call 41')"
+    assert found["the same text, the same verdict"] == told
+    assert "Verdict" in found["granularity and replay"]
 
 
 def test_problems_that_are_wrong_are_found_out() -> None:

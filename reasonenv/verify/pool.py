@@ -1,4 +1,4 @@
-"""One pool of processes for the whole run, for the comparisons that may take for ever. The parent owns the clock.
+"""One pool of processes for the whole run, for the judgements that may take for ever. The parent owns the clock.
 
 A hang costs its own verdict (`timeout`) and a worker's death costs its own (`error`); a new worker takes the place. Any
 thread may call. Workers are plain child processes that read lines, so nothing of the parent is forked, pickled or
@@ -14,12 +14,14 @@ import selectors
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from time import monotonic
+from typing import Any
 
 from reasonenv.core import Reason
 from reasonenv.verify.turns import Turns
 
-TIMEOUT = 5.0  # seconds for one comparison
+TIMEOUT = 5.0  # seconds for one judgement
 MEGABYTES = 2048  # of address space, a worker
 _START = 120.0  # seconds for a worker to import what it needs, on a machine that is busy
 _PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from reasonenv.verify.worker import main; main(int(sys.argv[1]))"
@@ -38,9 +40,14 @@ class Pool:
         self._all: set[_Worker] = set()
 
     def compare(self, answer: str, gold: str, timeout: float = TIMEOUT) -> Reason:
-        """`symbolic.compare` in a worker; `TIMEOUT` after `timeout` seconds of work, `ERROR` if the worker died.
+        """`symbolic.compare` in a worker, as `judge` calls it."""
+        return self.judge("reasonenv.verify.symbolic:compare", (answer, gold), timeout)
 
-        Waits for a free worker first; the clock starts when the work does.
+    def judge(self, function: str, arguments: Sequence[str], timeout: float = TIMEOUT) -> Reason:
+        """What `function`, a `module:name` that returns a `Reason`, says of texts, called in a worker.
+
+        `TIMEOUT` after `timeout` seconds of work, `ERROR` if the function raises or the worker dies. Waits for a free
+        worker first, and until that has imported the module; the clock starts when the work does.
         """
         with self._turns:
             worker = self._living()
@@ -50,7 +57,7 @@ class Pool:
                     self._all.add(worker)
             reason = None
             try:
-                reason = worker.ask(answer, gold, timeout)
+                reason = worker.ask(function, arguments, timeout)
             finally:  # an interrupted question leaves a reply that nobody waits for: that worker goes too
                 with self._lock:
                     if reason is None or reason is Reason.TIMEOUT:
@@ -98,19 +105,24 @@ class _Worker:
         self._jobs, self._replies = self._process.stdin, self._process.stdout
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._replies, selectors.EVENT_READ)
-        self._ready = False
+        self._known: set[str] = set()  # functions whose modules it has imported
 
-    def ask(self, answer: str, gold: str, seconds: float) -> Reason | None:
+    def ask(self, function: str, arguments: Sequence[str], seconds: float) -> Reason | None:
         """The reply, `TIMEOUT`, or None if the process is gone."""
-        if not self._ready and self._line(_START) != "ready":
-            return None
-        self._ready = True
         try:
-            self._jobs.write(json.dumps({"answer": answer, "gold": gold, "seconds": seconds}).encode() + b"\n")
+            if function not in self._known:
+                self._write({"function": function})
+                if self._line(_START) != "ready":
+                    return None
+                self._known.add(function)
+            self._write({"function": function, "arguments": arguments, "seconds": seconds})
         except BrokenPipeError:
             return None
         reply = self._line(seconds)
         return Reason.TIMEOUT if reply is None else Reason(reply) if reply else None
+
+    def _write(self, job: dict[str, Any]) -> None:
+        self._jobs.write(json.dumps(job).encode() + b"\n")
 
     def _line(self, seconds: float) -> str | None:
         """The next line; None if there is none in time, empty if the process is gone."""

@@ -1,4 +1,7 @@
-"""One worker process of the pool: a line with two answers in, a line with the reason out. Started by `pool` only."""
+"""One worker process of the pool: a line with a function and its arguments in, a line with the reason out.
+
+A job without arguments only imports the function, and is answered `ready`. Started by `pool` only.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
+from importlib import import_module
 
 from reasonenv.core import Reason
-from reasonenv.verify.symbolic import compare
 
 GRACE = 5  # seconds by which a worker outlives the clock of a parent that is gone
 
@@ -24,14 +28,21 @@ def main(megabytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # nothing but replies may reach the parent
-    print("ready", file=replies)
+    functions: dict[str, Callable[..., Reason]] = {}
     for line in sys.stdin:
         job = json.loads(line)
+        name = job["function"]
+        if "arguments" not in job:
+            module, _, attribute = name.partition(":")
+            functions[name] = getattr(import_module(module), attribute)
+            print("ready", file=replies)
+            continue
         signal.alarm(int(job["seconds"]) + GRACE)
         try:
-            reason = compare(job["answer"], job["gold"])
+            reason = functions[name](*job["arguments"])
         except Exception as error:
-            print(f"verify: {type(error).__name__} on {job['answer'][:80]!r}: {str(error)[:200]}", file=sys.stderr)
+            told = " and ".join(repr(argument[:80]) for argument in job["arguments"])
+            print(f"verify: {type(error).__name__} on {told}: {str(error)[:200]}", file=sys.stderr)
             reason = Reason.ERROR
         signal.alarm(0)
         print(reason, file=replies)

@@ -20,7 +20,11 @@ from reasonenv.tasks import reference_solution
 pytest.importorskip("reasoning_gym", reason="reasoning-gym is optional")
 from reasoning_gym.factory import DATASETS
 
-SLOW = {"acre", "arc_agi", "futoshiki", "knight_swap"}  # a second or more for their first problem
+# Their scorers read over a " + 1" behind the answer, or take it for the constant of integration.
+LENIENT = {
+    *("game_of_life_halting", "intermediate_integration", "knights_knaves", "quantum_lock", "simple_integration"),
+    *("sokoban", "spell_backward"),
+}
 
 
 def test_the_list_of_names_is_that_of_the_package() -> None:
@@ -34,16 +38,15 @@ def test_listing_them_imports_nothing() -> None:
     assert done.stdout == "False\n"
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - SLOW))
-def test_the_answer_of_every_generator_gets_full_marks_from_it(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_every_generator_is_an_environment(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # codeio runs programs, some of which write files
-    task = make_task(f"RG-{name}", size=1)
-    (problem,) = task.problems
-    assert task.verify("I do not know.", problem).reason is Reason.NO_ANSWER
-    if problem.answer or name not in {"boxnet", "rush_hour"}:  # these two only score
-        assert task.verify(reference_solution(problem), problem).reason is Reason.CORRECT
+    checks = {check.name: check for check in check_task(f"RG-{name}", sample=1, size=1)}
+    if name in LENIENT:
+        assert not checks.pop("altered answers do not").holds
+    assert [(check.name, check.seen) for check in checks.values() if not check.holds] == []
+    if name not in {"boxnet", "rush_hour"}:  # these two only score
+        assert checks["gold answers verify"].seen == "2 reference solutions are correct"
 
 
 @pytest.mark.parametrize("name", ["ab", "gsm_symbolic", "word_ladder"])
@@ -54,11 +57,6 @@ def test_a_problem_is_a_function_of_seed_split_and_index(name: str) -> None:
     assert made(size=3)[:2] == made(size=2)
     assert made(size=2) != made(size=2, seed=1)
     assert not {p.question for p in made(size=5)} & {p.question for p in made(size=5, split="test")}
-
-
-@pytest.mark.parametrize("name", ["leg_counting", "mini_sudoku"])
-def test_every_check_holds(name: str) -> None:
-    assert [(c.name, c.seen) for c in check_task(f"RG-{name}", sample=5, size=5) if not c.holds] == []
 
 
 def test_fields_of_the_configuration_are_knobs() -> None:
@@ -95,6 +93,24 @@ def test_what_is_harmless_is_told_in_linear_time() -> None:
         task = make_task(f"RG-{name}", size=1)
         for text in ("1" * 490 + "!", "1+" * 240 + "!", "x^2" * 160 + "!", "((" * 240 + "!"):
             assert task.verify(f"#### {text}", task.problems[0]).reason is Reason.UNPARSABLE_ANSWER
+
+
+def test_a_scorer_that_hangs_costs_its_own_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    (problem,) = (task := make_task("RG-intermediate_integration", size=1)).problems
+    assert task.verify(reference_solution(problem), problem).correct  # the worker has imported all it needs
+    monkeypatch.setattr("reasonenv.envs.rg.TIMEOUT", 0.5)
+    hanging = "*".join(f"sin(x**{k}/7)*exp(cos(x**{k}/3))*log(x+{k})" for k in range(2, 14))
+    assert task.verify(f"#### {hanging}", problem).reason is Reason.TIMEOUT
+    monkeypatch.undo()
+    assert task.verify(reference_solution(problem), problem).correct
+
+
+def test_a_scorer_that_raises_costs_its_own_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    (problem,) = (task := make_task("RG-leg_counting", size=1)).problems
+    assert task.verify("#### ", problem).reason is Reason.NO_ANSWER
+    gone = replace(problem, meta={"entry": {}})  # what a scorer of the package looks for is not there
+    assert task.verify(reference_solution(problem), gone).reason is Reason.UNPARSABLE_ANSWER
+    assert task.verify(reference_solution(problem), problem).correct
 
 
 def test_answers_of_several_lines_and_in_tags_are_found() -> None:

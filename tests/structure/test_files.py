@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -48,6 +49,19 @@ def test_files_can_be_read_whole(folder: str, limit: int) -> None:
     lengths = {file.relative_to(ROOT).as_posix(): len(file.read_text().splitlines()) for file in modules(folder)}
     assert lengths
     assert {name: length for name, length in lengths.items() if length > limit} == {}
+
+
+@pytest.mark.parametrize(
+    "said", [r"licence", r"Size:|[0-9] problems", r"^ +question ", r"^ +answer ", r"[Ss]ource|github\.com"]
+)
+def test_a_task_file_says_where_its_data_is_from_its_licence_and_size_and_shows_a_sample(said: str) -> None:
+    makers = [
+        file for file in modules("envs/") if re.search(r"^def \w+\(\*, |^def \w+\(\n    \*,", file.read_text(), re.M)
+    ]
+    makers.append(ROOT / "envs" / "rg.py")  # whose factories have the names of the generators
+    assert len(makers) > 9
+    heads = {file.name: ast.get_docstring(ast.parse(file.read_text()), clean=False) or "" for file in makers}
+    assert [name for name, head in heads.items() if not re.search(said, head, re.MULTILINE)] == []
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from reasonenv.verify.grade import grade, verify_math
     [
         ("#### 18", "18", Reason.CORRECT, "18"),
         ("#### $18.00", "18", Reason.CORRECT, "$18.00"),
+        (r"The answer is \$18.00.", "$18$", Reason.CORRECT, r"\$18.00."),
         ("#### 0.5", "1/2", Reason.CORRECT, "0.5"),
         ("#### 1080", "1,080", Reason.CORRECT, "1080"),
         ("#### 17", "18", Reason.WRONG, "17"),
