@@ -185,6 +185,8 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
 
     def _events(self, actions: Any, restarted: list[int]) -> Iterable[_Event]:
         """Takes the actions, and tells of each row where something may have been earned."""
+        if len(restarted) == self.num_envs:
+            return []
         if self.mdp.dynamics is not None:
             rows = np.delete(self._rows, restarted).tolist()
             states = ((row, self._states[row]) for row in rows)
