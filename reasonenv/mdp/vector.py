@@ -7,9 +7,8 @@ itself may write (`stochastic`), every row does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -17,7 +16,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from reasonenv.core import BoolArray, Verdict
+from reasonenv.core import BoolArray
 from reasonenv.errors import UserError, unknown
 from reasonenv.mdp.env import (
     GRANULARITIES,
@@ -32,17 +31,6 @@ from reasonenv.mdp.rewards import Progress
 from reasonenv.seeding import derive_seed
 
 Rewards = npt.NDArray[np.float64]
-
-
-class _Event(NamedTuple):
-    """What an action did: the terms that it earned, how much of it was taken, and if the episode is over, how."""
-
-    row: int
-    terms: dict[str, float]
-    taken: int
-    verdict: Verdict | None
-    closed: bool  # by EOS
-    text: str
 
 
 def _one_each(given: Any, count: int) -> list[int] | None:
@@ -142,16 +130,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
                 f"rows {restarted} are over: reset(options={{'reset_mask': ...}}) them first"
             )
         told = self._start(restarted) if restarted else {}  # the info of each row that has something to say
-        for event in self._events(actions, restarted):
-            row = event.row
-            rewards[row] = sum(event.terms.values())
-            info: dict[str, Any] = {"reward_terms": event.terms}
-            if self.mdp.dynamics is not None:
-                info["taken"] = event.taken
-            if event.verdict is not None:
-                terminated[row], truncated[row] = event.closed, not event.closed
-                info |= {"verdict": event.verdict, "is_success": event.verdict.correct, "response": event.text}
-            told[row] = info
+        told |= self._take(actions, restarted, rewards, terminated, truncated)
         if not told:  # nobody is over, and nothing was earned
             return self._observation(), rewards, terminated, truncated, {}
         self._over = terminated | truncated
@@ -183,45 +162,65 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
                     infos[key][row] = value
         return infos | {key: self._gathered(values) for key, values in inner.items()}
 
-    def _events(self, actions: Any, restarted: list[int]) -> Iterable[_Event]:
-        """Takes the actions, and tells of each row where something may have been earned."""
+    def _take(
+        self, actions: Any, restarted: list[int], rewards: Rewards, terminated: BoolArray, truncated: BoolArray
+    ) -> dict[int, dict[str, Any]]:
+        """Takes the actions, fills in what they earned and ended, and returns the infos of such rows."""
         if len(restarted) == self.num_envs:
-            return []
+            return {}
         if self.mdp.dynamics is not None:
-            rows = np.delete(self._rows, restarted).tolist()
-            states = ((row, self._states[row]) for row in rows)
-            return [
-                self._moved(row, state, completed_action(self.mdp, self.granularity, state, actions[row]))
-                for row, state in states
+            states = {row: self._states[row] for row in np.delete(self._rows, restarted).tolist()}
+            moves = [
+                (row, state, completed_action(self.mdp, self.granularity, state, actions[row]))
+                for row, state in states.items()
             ]
-        sizes = self._append(actions, restarted)
-        if self._at_end:
-            return self._ended(list(sizes))
-        return [self._moved(row, *self._split(row, size)) for row, size in sizes.items()]
+        else:
+            sizes = self._append(actions, restarted)
+            if self._at_end:
+                return self._ended(list(sizes), rewards, terminated, truncated)
+            moves = [(row, *self._split(row, size)) for row, size in sizes.items()]
+        told: dict[int, dict[str, Any]] = {}
+        for row, before, tokens in moves:
+            outcome = self.mdp.take(before, tokens)
+            rewards[row] = sum(outcome.terms.values())
+            terminated[row] = self.mdp.terminated(outcome.state)
+            truncated[row] = self.mdp.truncated(outcome.state)
+            told[row] = {"reward_terms": outcome.terms}
+            if self.mdp.dynamics is not None:
+                told[row]["taken"] = outcome.taken
+                self._write(row, outcome.state)
+            if outcome.verdict is not None:
+                verdict, text = outcome.verdict, self.mdp.text(outcome.state)
+                told[row] |= {"verdict": verdict, "is_success": verdict.correct, "response": text}
+        return told
 
-    def _ended(self, rows: list[int]) -> Iterator[_Event]:
-        """What became of those of the `rows` whose episode is over, where nothing but the end earns."""
+    def _ended(
+        self, rows: list[int], rewards: Rewards, terminated: BoolArray, truncated: BoolArray
+    ) -> dict[int, dict[str, Any]]:
+        """As `_take`, for `rows` that have moved, where nothing but the end of an episode earns: all ends together."""
         mdp, length = self.mdp, self._length[rows] - self._begin[rows]  # [rows], of the response
         closed = (self._flat[self._at[rows] - 1] == mdp.tokenizer.eos_id) & (length > 0)
+        terminated[rows], truncated[rows] = closed, ~closed & (length >= mdp.max_tokens)
         over = np.flatnonzero(closed | (length >= mdp.max_tokens))
-        rows = self._rows[rows][over].tolist()
-        ends, sizes = self._at[rows], length[over]
+        ends, sizes = self._at[rows][over], length[over]
         spans = zip((ends - sizes).tolist(), (ends - closed[over]).tolist(), strict=True)
         texts = mdp.tokenizer.decode_all([self._flat[start:end] for start, end in spans])
-        for row, text, size, eos in zip(rows, texts, sizes.tolist(), closed[over].tolist(), strict=True):
+        told: dict[int, dict[str, Any]] = {}
+        ended = zip(over.tolist(), texts, sizes.tolist(), closed[over].tolist(), strict=True)
+        for at, text, size, eos in ended:
+            row = rows[at]
             problem = mdp.problems[self._index[row]]
             verdict = mdp.judged(text, problem, closed=eos)
-            last = Progress(partial(str, text), size, mdp.max_tokens, verdict, over=True)
-            yield _Event(row, mdp.paid(problem, last, last), size, verdict, eos, text)
-
-    def _moved(self, row: int, before: State, tokens: list[int]) -> _Event:
-        """One row through the process itself, token by token where it must be."""
-        outcome = self.mdp.take(before, tokens)
-        state, over = outcome.state, outcome.verdict is not None
-        if self.mdp.dynamics is not None:
-            self._write(row, state)
-        text = self.mdp.text(state) if over else ""
-        return _Event(row, outcome.terms, outcome.taken, outcome.verdict, self.mdp.terminated(state), text)
+            end = Progress(text.__str__, size, mdp.max_tokens, verdict, True)
+            terms = mdp.paid(problem, end, end)
+            rewards[row] = sum(terms.values())
+            told[row] = {
+                "reward_terms": terms,
+                "verdict": verdict,
+                "is_success": verdict.correct,
+                "response": text,
+            }
+        return told
 
     def _split(self, row: int, fresh: int) -> tuple[State, list[int]]:
         """The state of a row before its last `fresh` tokens, and these."""
@@ -240,9 +239,11 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
     def _append(self, actions: Any, restarted: list[int]) -> dict[int, int]:
         """Writes the actions down. Returns how many tokens each row got, of those where something may happen."""
         if self.granularity != "token":
-            rows = np.delete(self._rows, restarted)
+            rows = np.delete(self._rows, restarted) if restarted else self._rows
             rooms = self._begin[rows] + self.mdp.max_tokens - self._length[rows]
-            flat, starts, sizes = completed_actions(self.mdp, self.granularity, rooms, [actions[row] for row in rows])
+            flat, starts, sizes = completed_actions(
+                self.mdp, self.granularity, rooms, [actions[row] for row in rows.tolist()]
+            )
             spans = zip(self._at[rows].tolist(), starts.tolist(), sizes.tolist(), strict=True)
             for at, start, size in spans:
                 self._flat[at : at + size] = flat[start : start + size]
@@ -285,31 +286,44 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         noises: list[int] | None = None,
     ) -> dict[int, dict[str, Any]]:
         """Begins the next episode of each of the `rows`, on the problem of its group, and returns their infos."""
-        mdp, states = self.mdp, list[State]()
-        for row in rows:
-            group, sibling = divmod(row, self.group_size)
-            seed, episode = self._seeds[group], self._episode[row]
-            # A draw is one of 2^63: fair to 1 in 10^12.
-            index = derive_seed(seed, "problem", episode) % len(mdp.problems) if problems is None else problems[group]
-            noise = 0 if noises is None else noises[row]
+        mdp, size, seeds = self.mdp, self.group_size, self._seeds
+        if problems is None:  # a draw is one of 2^63: fair to 1 in 10^12
+            drawn = [derive_seed(seeds[row // size], "problem", self._episode[row]) for row in rows]
+            indexes = [draw % len(mdp.problems) for draw in drawn]
+        else:
+            indexes = [problems[row // size] for row in rows]
+        states = dict[int, State]()
+        if len(prefix) or mdp.dynamics is not None:
             if noises is None and mdp.dynamics is not None:
-                noise = derive_seed(seed, "noise", sibling, episode)
-            states.append(mdp.initial(index, prefix, noise))
+                noises = [
+                    derive_seed(seeds[row // size], "noise", row % size, self._episode[row])
+                    for row in range(self.num_envs)
+                ]
+            for row, index in zip(rows, indexes, strict=True):
+                states[row] = mdp.initial(index, prefix, 0 if noises is None else noises[row])
+            prompts = [mdp.prompt(state) for state in states.values()]
+        else:
+            for index in {min(indexes), max(indexes)}:
+                mdp.initial(index)  # refuses one that is not there
+            prompts = [mdp.prompts[index] for index in indexes]
+
+        widths = list(map(len, prompts))
+        told: dict[int, dict[str, Any]] = {}
+        lives = zip(rows, indexes, prompts, widths, self._length[rows].tolist(), strict=True)
+        for row, index, prompt, width, used in lives:
+            self._tokens[row, :width] = prompt
+            self._tokens[row, width:used] = 0
+            self._index[row] = index
             self._episode[row] += 1
-        prompts = [mdp.prompt(state) for state in states]
-        for row, used, prompt in zip(rows, self._length[rows].tolist(), prompts, strict=True):
-            self._tokens[row, : len(prompt)] = prompt
-            self._tokens[row, len(prompt) : used] = 0
-        self._length[rows] = self._begin[rows] = list(map(len, prompts))
+            problem = mdp.problems[index]
+            told[row] = {"problem_id": problem.id, "question": problem.question}
+        self._length[rows] = self._begin[rows] = widths
         self._at[rows] = self._offset[rows] + self._length[rows]
         self._over[rows] = False
-        told: dict[int, dict[str, Any]] = {}
-        for row, state in zip(rows, states, strict=True):
-            if len(state.tokens) or mdp.dynamics is not None:
-                self._write(row, state)
+        self._room = min(self._room, mdp.max_tokens)
+        for row, state in states.items():
+            self._write(row, state)
             self._room = min(self._room, mdp.max_tokens - len(state.tokens))
-            problem, self._index[row] = mdp.problem(state), state.index
-            told[row] = {"problem_id": problem.id, "question": problem.question}
             if mdp.dynamics is not None:
                 told[row]["noise"] = state.noise
         return told

@@ -102,6 +102,8 @@ def _at_once(text: str, gold: str, kind: str, extract: str) -> tuple[str | None,
         return choice, compare_choice(choice, gold)
     extracted = find_answer(text, extract)
     expected = _gold_number(gold) if len(gold) <= MAX_LENGTH else None
+    if extracted == gold and expected is not None:
+        return extracted, Reason.CORRECT
     value = None if extracted is None else parse_number(extracted)
     if expected is not None and value is not None:
         return extracted, Reason.CORRECT if value == expected else Reason.WRONG
