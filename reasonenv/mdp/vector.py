@@ -129,7 +129,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
             raise gymnasium.error.ResetNeeded(
                 f"rows {restarted} are over: reset(options={{'reset_mask': ...}}) them first"
             )
-        told = self._start(restarted) if restarted else {}  # the info of each row that has something to say
+        told = self._start(restarted)  # the info of each row that has something to say
         told |= self._take(actions, restarted, rewards, terminated, truncated)
         if not told:  # nobody is over, and nothing was earned
             return self._observation(), rewards, terminated, truncated, {}
@@ -286,6 +286,8 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         noises: list[int] | None = None,
     ) -> dict[int, dict[str, Any]]:
         """Begins the next episode of each of the `rows`, on the problem of its group, and returns their infos."""
+        if not rows:
+            return {}
         mdp, size, seeds = self.mdp, self.group_size, self._seeds
         if problems is None:  # a draw is one of 2^63: fair to 1 in 10^12
             drawn = [derive_seed(seeds[row // size], "problem", self._episode[row]) for row in rows]
