@@ -152,14 +152,15 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
             for key, value in info.items():
                 mask = f"_{key}"
                 if mask not in infos:
-                    kind = type(value) if isinstance(value, int | float) else object  # an empty object array holds None
-                    infos[key] = (np.zeros if kind is not object else np.empty)(self.num_envs, kind)
                     infos[mask] = np.zeros(self.num_envs, dtype=bool)
                 infos[mask][row] = True
                 if isinstance(value, dict) and key != "final_obs":
                     inner.setdefault(key, {})[row] = value
-                else:
-                    infos[key][row] = value
+                    continue
+                if key not in infos:  # an empty object array holds None
+                    numeric = isinstance(value, int | float)
+                    infos[key] = np.zeros(self.num_envs, type(value)) if numeric else np.empty(self.num_envs, object)
+                infos[key][row] = value
         return infos | {key: self._gathered(values) for key, values in inner.items()}
 
     def _take(
@@ -198,20 +199,21 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         self, rows: list[int], rewards: Rewards, terminated: BoolArray, truncated: BoolArray
     ) -> dict[int, dict[str, Any]]:
         """As `_take`, for `rows` that have moved, where nothing but the end of an episode earns: all ends together."""
-        mdp, length = self.mdp, self._length[rows] - self._begin[rows]  # [rows], of the response
-        closed = (self._flat[self._at[rows] - 1] == mdp.tokenizer.eos_id) & (length > 0)
-        terminated[rows], truncated[rows] = closed, ~closed & (length >= mdp.max_tokens)
-        over = np.flatnonzero(closed | (length >= mdp.max_tokens))
-        ends, sizes = self._at[rows][over], length[over]
-        spans = zip((ends - sizes).tolist(), (ends - closed[over]).tolist(), strict=True)
-        texts = mdp.tokenizer.decode_all([self._flat[start:end] for start, end in spans])
+        mdp, begins, ends = self.mdp, self._begin.tolist(), self._length.tolist()
+        last = self._flat[self._at - 1].tolist()  # of each row
+        over, spans = [], []
+        for row in rows:
+            size = ends[row] - begins[row]
+            closed = size > 0 and last[row] == mdp.tokenizer.eos_id
+            if closed or size >= mdp.max_tokens:
+                terminated[row], truncated[row] = closed, not closed
+                over.append((row, size, closed))
+                spans.append(self._tokens[row, begins[row] : ends[row] - closed])
         told: dict[int, dict[str, Any]] = {}
-        ended = zip(over.tolist(), texts, sizes.tolist(), closed[over].tolist(), strict=True)
-        for at, text, size, eos in ended:
-            row = rows[at]
+        for (row, size, closed), text in zip(over, mdp.tokenizer.decode_all(spans), strict=True):
             problem = mdp.problems[self._index[row]]
-            verdict = mdp.judged(text, problem, closed=eos)
-            end = Progress(text.__str__, size, mdp.max_tokens, verdict, True)
+            verdict = mdp.judged(text, problem, closed=closed)
+            end = Progress(text.__str__, size, mdp.max_tokens, verdict, over=True)
             terms = mdp.paid(problem, end, end)
             rewards[row] = sum(terms.values())
             told[row] = {
