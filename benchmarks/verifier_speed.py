@@ -23,11 +23,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that the interpreter of the peers can run it
-
-from reasonenv.verify.audit import corpus
-from reasonenv.verify.grade import grade, grade_many
-
 PEERS = Path(__file__).resolve().parents[1] / ".venv-peers" / "bin" / "python"
 
 Pair = tuple[str, str, bool]  # text, gold, whether the text is right
@@ -54,6 +49,8 @@ def number_pairs(folder: str | None, count: int) -> list[Pair]:
 
 def latex_pairs() -> tuple[list[Pair], list[Pair]]:
     """The corpus without its traps, and the traps."""
+    from reasonenv.verify.audit import corpus  # in here, because the interpreter of the peers lacks us
+
     pairs: tuple[list[Pair], list[Pair]] = ([], [])
     for trial in corpus():
         answer = trial.text.removeprefix("So it is ")
@@ -62,6 +59,8 @@ def latex_pairs() -> tuple[list[Pair], list[Pair]]:
 
 
 def with_ours(pairs: list[Pair], kind: str) -> list[bool]:
+    from reasonenv.verify.grade import grade, grade_many
+
     texts, golds = [text for text, _, _ in pairs], [gold for _, gold, _ in pairs]
     if kind == "numeric":
         return [grade(text, gold, kind="numeric").correct for text, gold in zip(texts, golds, strict=True)]
