@@ -7,8 +7,9 @@ EOS and are verified, finished rows starting anew within the step; beside it the
 `SyncVectorEnv`, and a toy environment that only counts in the same. Responses: one response a step, verified, over
 solutions of the GSM8K test file in `--data` (or under `REASONENV_DATA`; else Chain), half of them right; beside it
 GEM's MathEnv on the same texts, run by the interpreter of `make install-peers` (.venv-peers). Each contender is one
-process with one thread, and seconds are its CPU seconds, which a busy machine blurs least. Every figure is a median
-over `--repeats` rounds in which all contenders take turns. The last line is one JSON object.
+process with one thread; seconds are of the wall clock, so the machine should be quiet. Batched observations are the
+live arrays (`copy=False`; `batched_copied` copies each), actions are arrays of token ids. Every figure is a median over
+`--repeats` rounds in which all contenders take turns. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -69,10 +70,10 @@ def token_contenders(envs: int, tokens: int) -> dict[str, Callable[[], float]]:
     def measured(env: Any, steps: int) -> Callable[[], float]:
         def run() -> float:
             env.reset(seed=0)
-            start = time.process_time()
+            start = time.perf_counter()
             for actions in stream[:steps]:
                 env.step(actions)
-            return envs * steps / (time.process_time() - start)
+            return envs * steps / (time.perf_counter() - start)
 
         return run
 
@@ -119,21 +120,21 @@ def response_contenders(task: str, knobs: dict[str, Any], told: list[dict[str, s
     right = sum(i % 2 == 0 for i in range(len(told)))
 
     def one_by_one() -> float:
-        start, correct = time.process_time(), 0
+        start, correct = time.perf_counter(), 0
         for i, action in enumerate(actions):
             single.reset(options={"problem": i})
             correct += single.step(action)[-1]["is_success"]
-        seconds = time.process_time() - start
+        seconds = time.perf_counter() - start
         assert correct == right, f"{correct} of {right} right answers were accepted"
         return len(actions) / seconds
 
     def together() -> float:
-        start, correct = time.process_time(), 0
+        start, correct = time.perf_counter(), 0
         for first in range(0, len(actions) - envs + 1, envs):
             batched.reset(options={"problem": list(range(first, first + envs))})
             correct += int(batched.step(actions[first : first + envs])[-1]["is_success"].sum())
         done = len(actions) // envs * envs
-        seconds = time.process_time() - start
+        seconds = time.perf_counter() - start
         assert correct == sum(i % 2 == 0 for i in range(done)), f"{correct} right answers were accepted"
         return done / seconds
 
@@ -165,13 +166,14 @@ def gem_here(path: str) -> float:
     told = json.loads(Path(path).read_text())
     env = MathEnv(dataset=Dataset.from_list(told), use_mp=False, eval=True)
     boxed = [entry["response"].replace("#### ", "\\boxed{") + "}" for entry in told]  # the one form that it reads
-    env.reset(idx=0)
-    env.step(boxed[0])  # imports
-    start, correct = time.process_time(), 0.0
+    for index in (0, 1):  # imports, for right and wrong ones
+        env.reset(idx=index)
+        env.step(boxed[index])
+    start, correct = time.perf_counter(), 0.0
     for index, response in enumerate(boxed):
         env.reset(idx=index)
         correct += env.step(response)[1]
-    seconds = time.process_time() - start
+    seconds = time.perf_counter() - start
     right = sum(i % 2 == 0 for i in range(len(told)))
     assert correct == right, f"GEM accepted {correct} of {right} right answers"
     return len(told) / seconds
@@ -190,7 +192,10 @@ def main() -> None:
         print(gem_here(arguments.gem))
         return
     task, knobs, told = responses(arguments.data, arguments.answers)
-    print(f"{arguments.envs} rows, responses up to {arguments.tokens} tokens; {len(told)} responses of {task}")
+    print(
+        f"tokens: {arguments.envs} rows, episodes of {arguments.tokens // 2} to {arguments.tokens} tokens (toy: "
+        f"{arguments.tokens}); responses: {len(told)} of {task}, 64 at once in responses_batched"
+    )
     contenders = token_contenders(arguments.envs, arguments.tokens) | response_contenders(task, knobs, told)
     rounds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(arguments.repeats):

@@ -1,4 +1,4 @@
-"""Gradings a second, beside math-verify on the same texts in the same process: numbers, and LaTeX with agreement.
+"""Gradings a second, beside math-verify on the same texts, one process each: numbers, and LaTeX with agreement.
 
     python benchmarks/verifier_speed.py [--data FOLDER] [--answers 1000] [--repeats 3]
 
@@ -6,8 +6,8 @@ Numbers: solutions of the GSM8K test file in `--data` (or under `REASONENV_DATA`
 half end in the right number, half in one more. LaTeX: the equivalence corpus, every answer in a box, one worker
 process of ours against one process of math-verify; its category of traps (huge powers, tiny differences) stands apart,
 because a peer that runs into its time limit there would make the ratio meaningless. Agreement is the share of pairs
-judged as the corpus says. math-verify is optional: `pip install math-verify "latex2sympy2_extended[antlr4_13_2]"`.
-Figures are medians; the last line is one JSON object.
+judged as the corpus says. math-verify is run by the interpreter of `make install-peers` (.venv-peers), on the same
+texts. Figures are medians; the last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -16,19 +16,17 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that the interpreter of the peer can run it
-
-from reasonenv.verify.audit import corpus
-from reasonenv.verify.grade import grade, grade_many
+PEERS = Path(__file__).resolve().parents[1] / ".venv-peers" / "bin" / "python"
 
 Pair = tuple[str, str, bool]  # text, gold, whether the text is right
+Measured = tuple[float, float, int]  # median pairs a second, share judged as they should be, unequal ones accepted
 
 
 def number_pairs(folder: str | None, count: int) -> list[Pair]:
@@ -51,6 +49,8 @@ def number_pairs(folder: str | None, count: int) -> list[Pair]:
 
 def latex_pairs() -> tuple[list[Pair], list[Pair]]:
     """The corpus without its traps, and the traps."""
+    from reasonenv.verify.audit import corpus  # in here, because the interpreter of the peers lacks us
+
     pairs: tuple[list[Pair], list[Pair]] = ([], [])
     for trial in corpus():
         answer = trial.text.removeprefix("So it is ")
@@ -59,6 +59,8 @@ def latex_pairs() -> tuple[list[Pair], list[Pair]]:
 
 
 def with_ours(pairs: list[Pair], kind: str) -> list[bool]:
+    from reasonenv.verify.grade import grade, grade_many
+
     texts, golds = [text for text, _, _ in pairs], [gold for _, gold, _ in pairs]
     if kind == "numeric":
         return [grade(text, gold, kind="numeric").correct for text, gold in zip(texts, golds, strict=True)]
@@ -72,7 +74,7 @@ def with_math_verify(pairs: list[Pair], kind: str) -> list[bool]:
     return [bool(verify(parse(gold), parse(text))) for (text, _, _), gold in zip(pairs, golds, strict=True)]
 
 
-def measure(run: Callable[[], list[bool]], pairs: list[Pair], repeats: int) -> tuple[float, float, int]:
+def measure(run: Callable[[], list[bool]], pairs: list[Pair], repeats: int) -> Measured:
     """Median pairs a second, the share judged as they should be, and how many unequal ones were accepted."""
     judged = run()  # imports, worker start, caches
     seconds = []
@@ -86,31 +88,49 @@ def measure(run: Callable[[], list[bool]], pairs: list[Pair], repeats: int) -> t
     return len(pairs) / statistics.median(seconds), agreement, accepted
 
 
+def measure_elsewhere(pairs: list[Pair], kind: str, repeats: int) -> Measured:
+    """`measure` of math-verify, in the peers' interpreter."""
+    command = [str(PEERS), str(Path(__file__).resolve()), "--math-verify", kind, "--repeats", str(repeats)]
+    done = subprocess.run(command, input=json.dumps(pairs), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"math-verify failed:\n{done.stderr[-2000:]}")
+    speed, agreement, accepted = json.loads(done.stdout.splitlines()[-1])
+    return speed, agreement, accepted
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("REASONENV_DATA"), help="folder with gsm8k/test.jsonl")
     parser.add_argument("--answers", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--math-verify", help=argparse.SUPPRESS)  # how it calls itself in the peers' interpreter
     arguments = parser.parse_args()
+    if arguments.math_verify:
+        pairs = json.load(sys.stdin)
+        print(json.dumps(measure(partial(with_math_verify, pairs, arguments.math_verify), pairs, arguments.repeats)))
+        return
     (latex, traps), numbers = latex_pairs(), number_pairs(arguments.data, arguments.answers)
-    graders = {"reasonenv": with_ours, "math_verify": with_math_verify}
-    if not find_spec("math_verify"):
-        print('math-verify is missing here: pip install math-verify "latex2sympy2_extended[antlr4_13_2]"')
-        del graders["math_verify"]
+    names = ["reasonenv", "math_verify"]
+    if not PEERS.exists():
+        print("math-verify is missing here: make install-peers")
+        names.remove("math_verify")
     print(f"{'':<20} {'pairs':>6} {'pairs/s':>10} {'agreement':>10} {'false accepts':>14}")
     figures: dict[str, float] = {}
     ratios: dict[str, float] = {}
     for kind, pairs in {"numeric": numbers, "latex": latex, "traps": traps}.items():
-        for name, grader in graders.items():
-            speed, agreement, accepted = measure(partial(grader, pairs, kind), pairs, arguments.repeats)
+        for name in names:
+            if name == "reasonenv":
+                speed, agreement, accepted = measure(partial(with_ours, pairs, kind), pairs, arguments.repeats)
+            else:
+                speed, agreement, accepted = measure_elsewhere(pairs, kind, arguments.repeats)
             print(
                 f"{kind + ' ' + name:<20} {len(pairs):>6} {speed:>10.0f} {agreement:>10.4f} {accepted:>14}", flush=True
             )
             key = f"{kind}_{name}"
             figures |= {f"{key}_per_second": round(speed, 1), f"{key}_agreement": round(agreement, 4)}
             figures[f"{key}_false_accepts"] = accepted
-        if "math_verify" in graders:
-            ours, theirs = (figures[f"{kind}_{name}_per_second"] for name in graders)
+        if "math_verify" in names:
+            ours, theirs = (figures[f"{kind}_{name}_per_second"] for name in names)
             ratios[f"{kind}_over_math_verify"] = round(ours / theirs, 2)
     print(json.dumps({"figures": figures, "ratios": ratios}))
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reasonenv.core import BoolArray
+from reasonenv.core import BoolArray, IntArray
 from reasonenv.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,6 +53,16 @@ class Tokenizer:
         if self._bytes is not None:
             return b"".join([self._bytes[i] for i in ids]).decode(errors="replace")
         return str(self.hf.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def decode_all(self, rows: Sequence[IntArray]) -> list[str]:
+        """`decode` over many arrays at once, most of its cost paid once."""
+        if self._plain is not None and rows:
+            flat = np.concatenate(rows)
+            if flat.max(initial=0) < 256:
+                raw = flat.astype(np.uint8).tobytes().translate(self._plain)
+                ends = accumulate(map(len, rows), initial=0)
+                return [raw[start:end].decode(errors="replace") for start, end in pairwise(ends)]
+        return [self.decode(row.tolist()) for row in rows]
 
     def chat(self, turns: Sequence[str]) -> str:
         """Turns of user, assistant, user, ... in the model's own chat template, ready for the next answer.

@@ -1,5 +1,6 @@
 """Text and token ids: the fast way is the library's, vocabularies say what they lack, and templates keep turns."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,6 +38,9 @@ def test_joined_bytes_are_what_the_library_decodes(tokenizer: Tokenizer, data: s
     assert tokenizer._bytes is not None
     library = tokenizer.hf.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     assert tokenizer.decode(ids) == library
+    rows = data.draw(st.lists(st.lists(st.integers(0, tokenizer.vocab_size - 1), max_size=9), max_size=4))
+    arrays = [np.array(row, dtype=np.int64) for row in [ids, *rows]]
+    assert tokenizer.decode_all(arrays) == [tokenizer.decode(row) for row in [ids, *rows]]
 
 
 @settings(deadline=None)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
-from operator import index
 from typing import Any
 
 import gymnasium
@@ -34,21 +34,38 @@ def action_space(mdp: ReasoningMDP, granularity: str) -> spaces.Space[Any]:
     return token if granularity == "token" else spaces.Sequence(token, stack=True)
 
 
-def completed_action(mdp: ReasoningMDP, granularity: str, state: State, action: Action) -> list[int]:
-    """The tokens that an action stands for in `state`.
+def completed_actions(
+    mdp: ReasoningMDP, granularity: str, rooms: IntArray, actions: Sequence[Action]
+) -> tuple[IntArray, IntArray, IntArray]:
+    """The tokens that steps or responses stand for: `flat[start : start + size]` for each of `starts` and `sizes` [k].
 
-    A response is the last word: it is closed with EOS if it is not, unless it fills the budget. What follows an EOS or
-    the budget inside an action is never taken, because the episode or the turn is over by then.
+    A response is the last word: it is closed with EOS if it is not, unless it fills the budget, of which `rooms` [k]
+    are left. What follows an EOS or the budget inside an action is never taken, because the episode or the turn is over
+    by then.
     """
-    eos, room = mdp.tokenizer.eos_id, mdp.max_tokens - len(state.tokens)
+    eos = np.array([mdp.tokenizer.eos_id])
+    pieces = [piece for action in actions for piece in (_ids(action), eos)]
+    flat = np.concatenate(pieces)
+    widths = np.array(list(map(len, pieces[::2])), dtype=np.int64)
+    starts = np.cumsum(widths + 1) - widths - 1
+    ends = np.flatnonzero(flat == eos)
+    sizes = ends[np.searchsorted(ends, starts)] + 1 - starts  # up to the first EOS, at the latest the one put behind
+    return flat, starts, np.minimum(sizes, rooms if granularity == "response" else np.minimum(widths, rooms))
+
+
+def completed_action(mdp: ReasoningMDP, granularity: str, state: State, action: Action) -> list[int]:
+    """The tokens that one action stands for in `state`, at any granularity."""
     if granularity == "token":
         return [int(action)]  # type: ignore[arg-type]
-    tokens = action.tolist() if isinstance(action, np.ndarray) else list(map(index, action))  # type: ignore[arg-type]
-    if granularity == "response":
-        tokens.append(eos)
-    if eos in tokens:
-        del tokens[tokens.index(eos) + 1 :]
-    return tokens[:room]
+    room = np.array([mdp.max_tokens - len(state.tokens)])
+    flat, _, sizes = completed_actions(mdp, granularity, room, [action])
+    return list(flat[: sizes[0]].tolist())
+
+
+def _ids(action: Action) -> IntArray:
+    if isinstance(action, np.ndarray) and action.dtype == np.int64:
+        return action
+    return np.asarray(array("q", action), dtype=np.int64)  # type: ignore[arg-type]  # refuses what is no integer
 
 
 class ReasoningEnv(gymnasium.Env[Observation, Action]):
@@ -106,8 +123,7 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         if self._over:
             raise gymnasium.error.ResetNeeded("the episode is over (or never began): call reset() before step()")
-        tokens = completed_action(self.mdp, self.granularity, self._state, action)
-        outcome = self.mdp.take(self._state, tokens)
+        outcome = self.mdp.take(self._state, completed_action(self.mdp, self.granularity, self._state, action))
         self._state = outcome.state
         reward = float(sum(outcome.terms.values()))
         terminated, truncated = self.mdp.terminated(self._state), self.mdp.truncated(self._state)

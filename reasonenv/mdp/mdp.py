@@ -129,6 +129,8 @@ class ReasoningMDP:
         """
         if not 0 <= index < len(self.problems):
             raise UserError(f"problem is {index}; {self.task.name} {self.task.split} has 0 to {len(self.problems) - 1}")
+        if self.dynamics is None and not len(prefix):
+            return State(index, noise=noise)
         state, own = State(index, noise=noise), tuple(int(t) for t in prefix)
         legal = all(0 <= t < self.tokenizer.vocab_size and t != self.tokenizer.eos_id for t in own)
         if legal and self.dynamics is None:
@@ -223,11 +225,12 @@ class ReasoningMDP:
 
     def verdict(self, state: State) -> Verdict | None:
         """None until the episode is over. A truncated response is `no_answer`; a terminated one is verified."""
-        if self.terminated(state):
-            return self.task.verify(self.answer(state), self.problem(state))
-        if self.truncated(state):
-            return Verdict(False, Reason.NO_ANSWER, None, self.problem(state).answer)
-        return None
+        closed = self.terminated(state)
+        return self.judged(self.answer(state), self.problem(state), closed=closed) if self.over(state) else None
+
+    def judged(self, answer: str, problem: Problem, *, closed: bool) -> Verdict:
+        """The verdict on the `answer` of an episode that is over, `closed` by EOS or cut."""
+        return self.task.verify(answer, problem) if closed else Verdict(False, Reason.NO_ANSWER, None, problem.answer)
 
     def is_event(self, before: State, after: State) -> bool:
         """Whether what was written since `before` ended a step or the episode. Rewards fall on events alone."""
@@ -241,8 +244,11 @@ class ReasoningMDP:
         """
         if not self.is_event(before, after):
             return {}
-        problem, old, new = self.problem(after), self._progress(before, None), self._progress(after, verdict)
-        return {name: float(term(problem, old, new)) for name, term in self._terms.items()}
+        return self.paid(self.problem(after), self._progress(before, None), self._progress(after, verdict))
+
+    def paid(self, problem: Problem, before: Progress, after: Progress) -> dict[str, float]:
+        """The terms of the reward at an event, from what they may see of the two states."""
+        return {name: float(term(problem, before, after)) for name, term in self._terms.items()}
 
     def _progress(self, state: State, verdict: Verdict | None) -> Progress:
         return Progress(lambda: self.answer(state), len(state.tokens), self.max_tokens, verdict, self.over(state))

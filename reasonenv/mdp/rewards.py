@@ -22,7 +22,7 @@ STEP_SHARE = 0.5  # alpha: what all reference steps together are worth; the term
 FORMAT_SHARE = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen, which would make it three times as slow to make
 class Progress:
     """What a reward may see of a state: its text, its size, whether it is an end, and the verdict if so."""
 
@@ -127,7 +127,8 @@ REWARDS: dict[str, Mapping[str, Term]] = {
     "format": {"format": marked},
     "overlong": {"overlong": overlong},
 }
-AT_END: tuple[Term, ...] = (correct, marked, overlong)  # the terms that no unfinished step earns
+# The terms that no unfinished step earns, and that look at the last state alone.
+AT_END: tuple[Term, ...] = (correct, marked, overlong)
 
 Reward = str | Term | Sequence[str | Term]
 

@@ -7,7 +7,6 @@ itself may write (`stochastic`), every row does.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,13 +16,26 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from reasonenv.core import BoolArray, IntArray
+from reasonenv.core import BoolArray
 from reasonenv.errors import UserError, unknown
-from reasonenv.mdp.env import GRANULARITIES, Observation, action_space, completed_action, observation_space
+from reasonenv.mdp.env import (
+    GRANULARITIES,
+    Observation,
+    action_space,
+    completed_action,
+    completed_actions,
+    observation_space,
+)
 from reasonenv.mdp.mdp import ReasoningMDP, State
+from reasonenv.mdp.rewards import Progress
 from reasonenv.seeding import derive_seed
 
 Rewards = npt.NDArray[np.float64]
+
+
+def _one_each(given: Any, count: int) -> list[int] | None:
+    """An option that is given once for all, or one by one."""
+    return None if given is None else np.broadcast_to(np.asarray(given, dtype=np.int64), (count,)).tolist()
 
 
 class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
@@ -62,7 +74,6 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         self.action_space = batch_space(self.single_action_space, num_envs)
 
         self._rows = np.arange(num_envs)
-        self._nobody = np.zeros(0, dtype=np.int64)
         self._event_token = mdp.tokenizer.ends_step & mdp.pays_steps  # [V]
         self._event_token[mdp.tokenizer.eos_id] = True
         self._tokens = np.zeros((num_envs, mdp.context), dtype=np.int64)  # [num_envs, L]
@@ -72,12 +83,14 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         # Where the next token of each row goes, in its row and in all of them: one addition moves both.
         self._cursors = np.stack([np.zeros(num_envs, dtype=np.int64), self._offset])  # [2, num_envs]
         self._length, self._at = self._cursors
-        self._prompt_length = np.zeros(num_envs, dtype=np.int64)
-        self._problem = np.zeros(num_envs, dtype=np.int64)
-        self._episode = np.zeros(num_envs, dtype=np.int64)
+        self._one_each = np.ones((2, num_envs), dtype=np.int64)
+        self._begin = np.zeros(num_envs, dtype=np.int64)  # where the response of each row begins: its prompt's length
+        self._index = [0] * num_envs  # of the problem of each row
+        self._episode = [0] * num_envs
         self._over = np.ones(num_envs, dtype=bool)
         self._some_over = True
         self._plain = granularity == "token" and mdp.dynamics is None
+        self._at_end = mdp.dynamics is None and not mdp.pays_steps  # nothing but the end of an episode earns
         self._seeds = [0] * (num_envs // group_size)
         self._states: dict[int, State] = {}  # of each row, where the environment itself may write
 
@@ -89,40 +102,86 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
             if key not in ("problem", "prefix", "noise", "reset_mask"):
                 raise unknown("reset option", key, ("problem", "prefix", "noise", "reset_mask"))
         mask = np.asarray(options.get("reset_mask", np.ones(self.num_envs)), dtype=bool)
-        groups = len(self._seeds)
-        if seed is not None or not self._episode.any():
+        if seed is not None or not any(self._episode):
             self._reseed(seed)
-        chosen = options.get("problem")
-        problems = None if chosen is None else np.broadcast_to(np.asarray(chosen, dtype=np.int64), (groups,))
-        noise = options.get("noise")
-        noises = None if noise is None else np.broadcast_to(np.asarray(noise, dtype=np.int64), (self.num_envs,))
-        told: dict[int, dict[str, Any]] = {}
-        for row in map(int, np.flatnonzero(mask)):
-            index = None if problems is None else int(problems[row // self.group_size])
-            own = None if noises is None else int(noises[row])
-            told[row] = self._start(row, index, options.get("prefix", ()), own)
+        told = self._start(
+            np.flatnonzero(mask).tolist(),
+            _one_each(options.get("problem"), len(self._seeds)),
+            options.get("prefix", ()),
+            _one_each(options.get("noise"), self.num_envs),
+        )
         self._some_over = bool(self._over.any())
         return self._observation(), self._gathered(told)
 
     def step(self, actions: Any) -> tuple[Observation, Rewards, BoolArray, BoolArray, dict[str, Any]]:
         if self._plain and not self._some_over and self._room > 1:  # all that most steps of tokens are
             chosen = np.asarray(actions, dtype=np.int64)
-            if not np.count_nonzero(self._event_token[chosen]):
+            if not np.count_nonzero(self._event_token.take(chosen)):
                 self._flat[self._at] = chosen
-                self._cursors += 1
+                self._cursors += self._one_each
                 self._room -= 1
                 n = self.num_envs
                 return self._observation(), np.zeros(n), np.zeros(n, dtype=bool), np.zeros(n, dtype=bool), {}
-        told: dict[int, dict[str, Any]] = {}  # the info of each row that has something to say
         rewards = np.zeros(self.num_envs)
         terminated, truncated = np.zeros(self.num_envs, dtype=bool), np.zeros(self.num_envs, dtype=bool)
-        restarted = np.flatnonzero(self._over) if self._some_over else self._nobody
-        if len(restarted) and self.autoreset_mode != AutoresetMode.NEXT_STEP:
-            rows = restarted.tolist()
-            raise gymnasium.error.ResetNeeded(f"rows {rows} are over: reset(options={{'reset_mask': ...}}) them first")
-        for row in map(int, restarted):
-            told[row] = self._start(row, None, ())
-        for row, before, tokens in self._moves(actions, restarted):
+        restarted = np.flatnonzero(self._over).tolist() if self._some_over else []
+        if restarted and self.autoreset_mode != AutoresetMode.NEXT_STEP:
+            raise gymnasium.error.ResetNeeded(
+                f"rows {restarted} are over: reset(options={{'reset_mask': ...}}) them first"
+            )
+        told = self._start(restarted)  # the info of each row that has something to say
+        told |= self._take(actions, restarted, rewards, terminated, truncated)
+        if not told:  # nobody is over, and nothing was earned
+            return self._observation(), rewards, terminated, truncated, {}
+        self._over = terminated | truncated
+        if self.autoreset_mode == AutoresetMode.SAME_STEP:
+            rows = np.flatnonzero(self._over).tolist()
+            for row in rows:
+                last = {"tokens": self._tokens[row].copy(), "length": self._length[row].copy()}
+                told[row] = {"final_obs": last, "final_info": told[row]}
+            for row, info in self._start(rows).items():
+                told[row] |= info
+        self._some_over = bool(self._over.any())
+        return self._observation(), rewards, terminated, truncated, self._gathered(told)
+
+    def _gathered(self, told: dict[int, dict[str, Any]]) -> dict[str, Any]:
+        """The infos of all rows by key, put together as `VectorEnv._add_info` does."""
+        infos: dict[str, Any] = {}
+        inner: dict[str, dict[int, dict[str, Any]]] = {}
+        for row, info in told.items():
+            for key, value in info.items():
+                mask = f"_{key}"
+                if mask not in infos:
+                    infos[mask] = np.zeros(self.num_envs, dtype=bool)
+                infos[mask][row] = True
+                if isinstance(value, dict) and key != "final_obs":
+                    inner.setdefault(key, {})[row] = value
+                    continue
+                if key not in infos:  # an empty object array holds None
+                    numeric = isinstance(value, int | float)
+                    infos[key] = np.zeros(self.num_envs, type(value)) if numeric else np.empty(self.num_envs, object)
+                infos[key][row] = value
+        return infos | {key: self._gathered(values) for key, values in inner.items()}
+
+    def _take(
+        self, actions: Any, restarted: list[int], rewards: Rewards, terminated: BoolArray, truncated: BoolArray
+    ) -> dict[int, dict[str, Any]]:
+        """Takes the actions, fills in what they earned and ended, and returns the infos of such rows."""
+        if len(restarted) == self.num_envs:
+            return {}
+        if self.mdp.dynamics is not None:
+            states = {row: self._states[row] for row in np.delete(self._rows, restarted).tolist()}
+            moves = [
+                (row, state, completed_action(self.mdp, self.granularity, state, actions[row]))
+                for row, state in states.items()
+            ]
+        else:
+            sizes = self._append(actions, restarted)
+            if self._at_end:
+                return self._ended(list(sizes), rewards, terminated, truncated)
+            moves = [(row, *self._split(row, size)) for row, size in sizes.items()]
+        told: dict[int, dict[str, Any]] = {}
+        for row, before, tokens in moves:
             outcome = self.mdp.take(before, tokens)
             rewards[row] = sum(outcome.terms.values())
             terminated[row] = self.mdp.terminated(outcome.state)
@@ -132,88 +191,82 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
                 told[row]["taken"] = outcome.taken
                 self._write(row, outcome.state)
             if outcome.verdict is not None:
-                told[row] |= {"verdict": outcome.verdict, "is_success": outcome.verdict.correct}
-                told[row] |= {"response": self.mdp.text(outcome.state)}
-        if not told:  # nobody is over, and nothing was earned
-            return self._observation(), rewards, terminated, truncated, {}
-        self._over = terminated | truncated
-        if self.autoreset_mode == AutoresetMode.SAME_STEP:
-            for row in map(int, np.flatnonzero(self._over)):
-                last = {"tokens": self._tokens[row].copy(), "length": self._length[row].copy()}
-                told[row] = {"final_obs": last, "final_info": told[row], **self._start(row, None, ())}
-        self._some_over = bool(self._over.any())
-        return self._observation(), rewards, terminated, truncated, self._gathered(told)
+                verdict, text = outcome.verdict, self.mdp.text(outcome.state)
+                told[row] |= {"verdict": verdict, "is_success": verdict.correct, "response": text}
+        return told
 
-    def _gathered(self, told: dict[int, dict[str, Any]]) -> dict[str, Any]:
-        """The infos of all rows by key, as `VectorEnv._add_info` puts them together one by one, made at once."""
-        infos: dict[str, Any] = {}
-        for key in dict.fromkeys(key for info in told.values() for key in info):
-            values = {row: info[key] for row, info in told.items() if key in info}
-            rows, kind = list(values), type(next(iter(values.values())))
-            if kind is dict and key != "final_obs":
-                infos[key] = self._gathered(values)
-            else:
-                numeric = kind in (int, float, bool)
-                infos[key] = np.zeros(self.num_envs, kind) if numeric else np.full(self.num_envs, None, dtype=object)
-                infos[key][rows] = list(values.values())
-            infos[f"_{key}"] = np.zeros(self.num_envs, dtype=bool)
-            infos[f"_{key}"][rows] = True
-        return infos
+    def _ended(
+        self, rows: list[int], rewards: Rewards, terminated: BoolArray, truncated: BoolArray
+    ) -> dict[int, dict[str, Any]]:
+        """As `_take`, for `rows` that have moved, where nothing but the end of an episode earns: all ends together."""
+        mdp, begins, ends = self.mdp, self._begin.tolist(), self._length.tolist()
+        last = self._flat[self._at - 1].tolist()  # of each row
+        over, spans = [], []
+        for row in rows:
+            size = ends[row] - begins[row]
+            closed = size > 0 and last[row] == mdp.tokenizer.eos_id
+            if closed or size >= mdp.max_tokens:
+                terminated[row], truncated[row] = closed, not closed
+                over.append((row, size, closed))
+                spans.append(self._tokens[row, begins[row] : ends[row] - closed])
+        told: dict[int, dict[str, Any]] = {}
+        for (row, size, closed), text in zip(over, mdp.tokenizer.decode_all(spans), strict=True):
+            problem = mdp.problems[self._index[row]]
+            verdict = mdp.judged(text, problem, closed=closed)
+            end = Progress(text.__str__, size, mdp.max_tokens, verdict, over=True)
+            terms = mdp.paid(problem, end, end)
+            rewards[row] = sum(terms.values())
+            told[row] = {
+                "reward_terms": terms,
+                "verdict": verdict,
+                "is_success": verdict.correct,
+                "response": text,
+            }
+        return told
 
-    def _moves(self, actions: Any, restarted: IntArray) -> list[tuple[int, State, list[int]]]:
-        """(row, its state, the tokens of its action) for the rows where something may happen; the others are done."""
-        if self.mdp.dynamics is None:
-            return self._append(actions, restarted)
-        rows = map(int, np.delete(self._rows, restarted))
-        states = self._states
-        return [
-            (row, states[row], completed_action(self.mdp, self.granularity, states[row], actions[row])) for row in rows
-        ]
-
-    def _before(self, row: int, fresh: int) -> State:
-        """The state of a row before its last `fresh` tokens."""
-        response = self._tokens[row, self._prompt_length[row] : self._length[row] - fresh]
-        return State(int(self._problem[row]), tuple(response.tolist()))
+    def _split(self, row: int, fresh: int) -> tuple[State, list[int]]:
+        """The state of a row before its last `fresh` tokens, and these."""
+        response = self._tokens[row, self._begin[row] : self._length[row]].tolist()
+        cut = len(response) - fresh
+        return State(self._index[row], tuple(response[:cut])), response[cut:]
 
     def _write(self, row: int, state: State) -> None:
         """Notes the state of a row, and the tokens that it has more than before."""
-        written = self._length[row] - self._prompt_length[row]
-        length = self._prompt_length[row] + len(state.tokens)
-        self._tokens[row, self._length[row] : length] = state.tokens[written:]
-        self._cursors[:, row] = length, self._offset[row] + length
+        start, end = self._length[row], self._begin[row] + len(state.tokens)
+        self._tokens[row, start:end] = state.tokens[start - self._begin[row] :]
+        self._length[row] = end
+        self._at[row] = self._offset[row] + end
         self._states[row] = state
 
-    def _append(self, actions: Any, restarted: IntArray) -> list[tuple[int, State, list[int]]]:
-        """Writes the actions down; what it returns is as in `_moves`."""
-        if self.granularity == "token":
-            chosen = np.asarray(actions, dtype=np.int64)
-            events = self._event_token.take(chosen)
-            if len(restarted):
-                rows = np.delete(self._rows, restarted)
-                self._flat[self._at[rows]] = chosen[rows]
-                self._cursors[:, rows] += 1
-                events[restarted] = False
-            else:
-                self._flat[self._at] = chosen
-                self._cursors += 1
-            self._room -= 1
-            if self._room <= 0:
-                room = self._prompt_length + self.mdp.max_tokens - self._length
-                events |= room <= 0
-                events[restarted] = False
-                self._room = int(room[room > 0].min(initial=self.mdp.max_tokens))
-            if not np.count_nonzero(events):
-                return []
-            return [(row, self._before(row, 1), [int(chosen[row])]) for row in np.flatnonzero(events).tolist()]
-        moves = []
-        for row in map(int, np.delete(self._rows, restarted)):
-            before = self._before(row, 0)
-            tokens = completed_action(self.mdp, self.granularity, before, actions[row])
-            start = self._length[row]
-            self._cursors[:, row] += len(tokens)
-            self._tokens[row, start : self._length[row]] = array("q", tokens)  # four times as fast as of a list
-            moves.append((row, before, tokens))
-        return moves
+    def _append(self, actions: Any, restarted: list[int]) -> dict[int, int]:
+        """Writes the actions down. Returns how many tokens each row got, of those where something may happen."""
+        if self.granularity != "token":
+            rows = np.delete(self._rows, restarted) if restarted else self._rows
+            rooms = self._begin[rows] + self.mdp.max_tokens - self._length[rows]
+            flat, starts, sizes = completed_actions(
+                self.mdp, self.granularity, rooms, [actions[row] for row in rows.tolist()]
+            )
+            spans = zip(self._at[rows].tolist(), starts.tolist(), sizes.tolist(), strict=True)
+            for at, start, size in spans:
+                self._flat[at : at + size] = flat[start : start + size]
+            self._cursors[:, rows] += sizes
+            return dict(zip(rows.tolist(), sizes.tolist(), strict=True))
+        chosen = np.asarray(actions, dtype=np.int64)
+        events = self._event_token.take(chosen)
+        if restarted:
+            rows = np.delete(self._rows, restarted)
+            self._flat[self._at[rows]] = chosen[rows]
+            self._cursors[:, rows] += 1
+        else:
+            self._flat[self._at] = chosen
+            self._cursors += self._one_each
+        self._room -= 1
+        if self._room <= 0:
+            room = self._begin + self.mdp.max_tokens - self._length
+            events |= room <= 0
+            self._room = int(room[room > 0].min(initial=self.mdp.max_tokens))
+        events[restarted] = False
+        return dict.fromkeys(np.flatnonzero(events).tolist(), 1)
 
     def _reseed(self, seed: int | Sequence[int | None] | None) -> None:
         groups = len(self._seeds)
@@ -225,28 +278,59 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         else:
             firsts = list(seed)[:: self.group_size]
             self._seeds = [int(self.np_random.integers(2**62)) if s is None else s for s in firsts]
-        self._episode[:] = 0
+        self._episode = [0] * self.num_envs
 
-    def _start(self, row: int, index: int | None, prefix: Sequence[int], noise: int | None = None) -> dict[str, Any]:
-        """Begins the next episode of a row and returns its info."""
-        seed, episode = self._seeds[row // self.group_size], int(self._episode[row])
-        if index is None:
-            index = derive_seed(seed, "problem", episode) % len(self.mdp.problems)  # of 2^63: fair to 1 in 10^12
-        if noise is None:
-            noise = 0 if self.mdp.dynamics is None else derive_seed(seed, "noise", row % self.group_size, episode)
-        state = self.mdp.initial(index, prefix, noise)
-        prompt = self.mdp.prompt(state)
-        self._tokens[row] = 0
-        self._tokens[row, : len(prompt)] = prompt
-        self._length[row] = self._prompt_length[row] = len(prompt)
-        self._write(row, state)
-        self._room = min(self._room, self.mdp.max_tokens - len(state.tokens))
-        self._problem[row] = index
-        self._episode[row] += 1
-        self._over[row] = False
-        problem = self.mdp.problem(state)
-        info = {"problem_id": problem.id, "question": problem.question}
-        return info if self.mdp.dynamics is None else {**info, "noise": noise}
+    def _start(
+        self,
+        rows: list[int],
+        problems: list[int] | None = None,
+        prefix: Sequence[int] = (),
+        noises: list[int] | None = None,
+    ) -> dict[int, dict[str, Any]]:
+        """Begins the next episode of each of the `rows`, on the problem of its group, and returns their infos."""
+        if not rows:
+            return {}
+        mdp, size, seeds = self.mdp, self.group_size, self._seeds
+        if problems is None:  # a draw is one of 2^63: fair to 1 in 10^12
+            drawn = [derive_seed(seeds[row // size], "problem", self._episode[row]) for row in rows]
+            indexes = [draw % len(mdp.problems) for draw in drawn]
+        else:
+            indexes = [problems[row // size] for row in rows]
+        states = dict[int, State]()
+        if len(prefix) or mdp.dynamics is not None:
+            if noises is None and mdp.dynamics is not None:
+                noises = [
+                    derive_seed(seeds[row // size], "noise", row % size, self._episode[row])
+                    for row in range(self.num_envs)
+                ]
+            for row, index in zip(rows, indexes, strict=True):
+                states[row] = mdp.initial(index, prefix, 0 if noises is None else noises[row])
+            prompts = [mdp.prompt(state) for state in states.values()]
+        else:
+            for index in {min(indexes), max(indexes)}:
+                mdp.initial(index)  # refuses one that is not there
+            prompts = [mdp.prompts[index] for index in indexes]
+
+        widths = list(map(len, prompts))
+        told: dict[int, dict[str, Any]] = {}
+        lives = zip(rows, indexes, prompts, widths, self._length[rows].tolist(), strict=True)
+        for row, index, prompt, width, used in lives:
+            self._tokens[row, :width] = prompt
+            self._tokens[row, width:used] = 0
+            self._index[row] = index
+            self._episode[row] += 1
+            problem = mdp.problems[index]
+            told[row] = {"problem_id": problem.id, "question": problem.question}
+        self._length[rows] = self._begin[rows] = widths
+        self._at[rows] = self._offset[rows] + self._length[rows]
+        self._over[rows] = False
+        self._room = min(self._room, mdp.max_tokens)
+        for row, state in states.items():
+            self._write(row, state)
+            self._room = min(self._room, mdp.max_tokens - len(state.tokens))
+            if mdp.dynamics is not None:
+                told[row]["noise"] = state.noise
+        return told
 
     def _observation(self) -> Observation:
         if self.copy:

@@ -14,9 +14,7 @@ from reasonenv.verify.numeric import MAX_LENGTH, NUMBER, UNIT_LETTERS, parse_num
 POLICIES = ("marked", "last_number")
 
 _WINDOW = 2 * MAX_LENGTH  # a number that the window cuts is longer than any that parses
-_HASHES = re.compile(r"####(?<!#####)(?!#)")  # five or more are a heading or a rule
 _PHRASE = re.compile(r"[tT]he\s++(?:[fF]inal\s++)?[aA]nswer\s++is\b(?:\s++(?:therefore|thus)\b)?\s*+:?\s*+")
-_LINE_END = re.compile(r"\n")
 _SENTENCE_END = re.compile(r"\n|[.;](?=\s)")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # \{ is a character, not a brace
 # What makes a number part of a larger expression: a variable, root or constant behind it ("2p", "2\\pi", "2 sqrt(3)"),
@@ -85,18 +83,26 @@ def _last_mark(text: str) -> str | None:
 
 
 def _last_hashes(text: str, begin: int) -> tuple[int, str] | None:
-    return _last_body(_HASHES, _LINE_END, text, begin)
+    """Where the last non-empty body behind exactly four hashes starts, and the body: the rest of its line."""
+    limit, at = len(text), text.rfind("####", begin)
+    while at >= 0:
+        if text[at - 1 : at] != "#" != text[at + 4 : at + 5]:  # five or more are a heading or a rule
+            end = text.find("\n", at + 4, limit)
+            body = text[at + 4 : limit if end < 0 else end].strip()
+            if body:
+                return at + 4, body
+            limit = at
+        at = text.rfind("####", begin, at)
+    return None
 
 
 def _last_phrase(text: str, begin: int) -> tuple[int, str] | None:
-    return _last_body(_PHRASE, _SENTENCE_END, text, begin)
-
-
-def _last_body(mark: re.Pattern[str], end: re.Pattern[str], text: str, begin: int) -> tuple[int, str] | None:
-    """Where the last non-empty body of a mark starts, and the body: all from the mark to `end` or to the next mark."""
+    """Where the last non-empty body behind the phrase starts, and the body: up to the sentence's end or the next."""
+    if text.find("nswer", begin) < 0:  # a fixed string is found many times as fast as a pattern
+        return None
     limit = len(text)
-    for match in reversed(list(mark.finditer(text, begin))):
-        stop = end.search(text, match.end(), limit)
+    for match in reversed(list(_PHRASE.finditer(text, begin))):
+        stop = _SENTENCE_END.search(text, match.end(), limit)
         body = text[match.end() : stop.start() if stop else limit].strip()
         if body:
             return match.end(), body

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from functools import lru_cache
 from time import perf_counter
 
 from reasonenv.core import Problem, Reason, Verdict
@@ -14,7 +16,7 @@ from reasonenv.errors import UserError, unknown
 from reasonenv.verify.choice import compare_choice, find_choice
 from reasonenv.verify.extract import find_answer
 from reasonenv.verify.lexer import MAX_TEXT
-from reasonenv.verify.numeric import parse_number
+from reasonenv.verify.numeric import MAX_LENGTH, parse_number
 from reasonenv.verify.pool import TIMEOUT, shared
 
 KINDS = ("math", "numeric", "choice")
@@ -99,7 +101,9 @@ def _at_once(text: str, gold: str, kind: str, extract: str) -> tuple[str | None,
         choice = find_choice(text)
         return choice, compare_choice(choice, gold)
     extracted = find_answer(text, extract)
-    expected = parse_number(gold)
+    expected = _gold_number(gold) if len(gold) <= MAX_LENGTH else None
+    if extracted == gold and expected is not None:
+        return extracted, Reason.CORRECT
     value = None if extracted is None else parse_number(extracted)
     if expected is not None and value is not None:
         return extracted, Reason.CORRECT if value == expected else Reason.WRONG
@@ -110,6 +114,11 @@ def _at_once(text: str, gold: str, kind: str, extract: str) -> tuple[str | None,
     if kind == "numeric" or (extracted is not None and len(extracted) > MAX_TEXT):
         return extracted, Reason.UNPARSABLE_ANSWER
     return extracted, None
+
+
+@lru_cache(maxsize=16_384)  # a gold is asked for at every sample of its problem
+def _gold_number(gold: str) -> Fraction | None:
+    return parse_number(gold)
 
 
 def _in_the_pool(extracted: str | None, gold: str, timeout: float) -> Reason:

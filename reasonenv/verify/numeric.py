@@ -60,6 +60,8 @@ def parse_number(text: str) -> Fraction | None:
     """
     if len(text) > MAX_LENGTH:
         return None
+    if text.isdigit() and text.isascii():  # most answers
+        return Fraction(int(text))
     text = text.strip(" \t\r\n*_`\"'")
     if _PLAIN.fullmatch(text):
         return Fraction(int(text.replace(",", "")))

@@ -197,8 +197,9 @@ def test_any_problem_and_any_unfinished_prefix_is_a_start(task: str) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("mode", list(AutoresetMode))
-def test_every_row_is_a_single_environment(task: str, mode: AutoresetMode) -> None:
-    mdp = mdp_of(task)
+@pytest.mark.parametrize("reward", ["dense", "sparse+format+overlong"])  # steps earn, or ends alone
+def test_every_row_is_a_single_environment(task: str, mode: AutoresetMode, reward: str) -> None:
+    mdp = mdp_of(task, reward)
     for granularity, steps in (("token", 2 * min(mdp.max_tokens, 60)), ("step", 12), ("response", 4)):
         follow(mdp, granularity, mode, steps)
 
@@ -262,8 +263,9 @@ def follow(mdp: ReasoningMDP, granularity: str, mode: AutoresetMode, steps: int)
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
-def test_many_episodes_one_behind_the_other(mode: AutoresetMode) -> None:
-    assert follow(mdp_of("Chain"), "token", mode, 250) > 20
+@pytest.mark.parametrize("reward", ["dense", "sparse"])
+def test_many_episodes_one_behind_the_other(mode: AutoresetMode, reward: str) -> None:
+    assert follow(mdp_of("Chain", reward), "token", mode, 250) > 20
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import reasonenv
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.mdp.vector import BatchedReasoningEnv
+from reasonenv.tasks import reference_solution
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +59,26 @@ def test_finished_rows_must_be_reset_first(mdp: ReasoningMDP) -> None:
     env.step([[], []])
     with pytest.raises(gymnasium.error.ResetNeeded, match="reset_mask"):
         env.step([[], []])
+
+
+def test_a_problem_that_is_not_there_is_refused_and_nothing_moves(mdp: ReasoningMDP) -> None:
+    env = BatchedReasoningEnv(mdp, "response", 4, group_size=2, autoreset_mode=AutoresetMode.DISABLED)
+    before, _ = env.reset(seed=0)
+    for problem in (-1, [0, len(mdp.problems)]):
+        with pytest.raises(reasonenv.UserError, match="problem is"):
+            env.reset(options={"problem": problem})
+    after, infos = env.reset(options={"reset_mask": [False] * 4})
+    assert (after["tokens"] == before["tokens"]).all()
+    assert infos == {}
+
+
+def test_actions_may_be_lists_and_may_not_be_fractions(mdp: ReasoningMDP) -> None:
+    gold = mdp.tokenizer.encode(reference_solution(mdp.problems[0]))
+    env = BatchedReasoningEnv(mdp, "response", 3, autoreset_mode=AutoresetMode.DISABLED)
+    env.reset(options={"problem": 0})
+    eos = mdp.tokenizer.eos_id
+    _, rewards, *_ = env.step([gold, np.array(gold, dtype=np.int32), (*gold, eos, *gold)])
+    assert rewards.tolist() == pytest.approx([1.5] * 3)
+    env.reset(options={"problem": 0})
+    with pytest.raises(TypeError):
+        env.step([gold, [0.5], gold])

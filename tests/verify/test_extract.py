@@ -1,5 +1,6 @@
 """Finding answers: the mark that stands last counts, and no text is expensive."""
 
+import re
 from fractions import Fraction
 
 import pytest
@@ -74,6 +75,13 @@ def test_a_mark_at_the_end_is_found_behind_any_text(before: str, n: int) -> None
     assert find_answer(f"{before}\n#### {n}", "marked") == str(n)
     assert find_answer(f"{before}\n\\boxed{{{n}}}", "marked") == str(n)
     assert find_answer(f"{before}\nThe answer is {n}", "marked") == str(n)
+
+
+@given(st.lists(st.sampled_from(["#", "##", "####", "\n", " ", "7"])).map("".join))
+def test_exactly_four_hashes_are_a_mark(text: str) -> None:
+    # Said as a pattern: the body is the rest of the line, or all before the next mark, and an empty one is none.
+    bodies = [body.strip() for body in re.findall(r"(?<!#)####(?!#)((?:(?!(?<!#)####(?!#))[^\n])*)", text)]
+    assert find_answer(text, "marked") == next((body for body in reversed(bodies) if body), None)
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1), st.sampled_from([", ", " and ", "\n", "; "]))
