@@ -53,10 +53,9 @@ def test_a_step_that_is_right_teaches_even_where_no_answer_is(name: str, prior: 
     for reward in ("sparse", "dense"):
         mdp = make_mdp("Chain", size=4, operands=2, reward=reward, tokenizer=policy.tokenizer)
         gold = mdp.task.problems[0].steps[0]
-        groups = [
-            Group(mdp.task.problems[0], tuple(written(mdp, text) for text in (f"{gold}\n#### -7", "#### -7") * 2))
-        ]
-        found = agent.advantage(agent.prepare(agent.batch(scored(policy, groups))))
+        wrong = tuple(written(mdp, text) for text in (f"{gold}\n#### -7", "#### -7") * 2)
+        groups = scored(policy, [Group(mdp.task.problems[0], wrong)])
+        found = agent.advantage(agent.prepare(agent.batch(groups)))
         assert bool(found.any()) == (reward == "dense")
 
 
