@@ -201,6 +201,8 @@ def fit(
             fresh = sum(len(t.tokens) for g in groups for t in g.trajectories)
             at.tokens += fresh
             updates, refused = int(learned.pop("updates")), int(learned.get("updates/refused", 0))
+            if not updates and not refused:
+                log.say(f"iteration {budget.iteration}: none of {len(groups)} groups teaches, the policy stays")
             at.updates += updates
             at.refused = 0 if updates else at.refused + refused
             synced = sampler.sync(at.iteration)

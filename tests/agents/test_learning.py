@@ -69,11 +69,15 @@ def test_an_agent_gets_better_than_its_prior(
     assert errors_apart(right(policy, sums, "after"), before) > CERTAIN
 
 
-def test_expert_iteration_gets_better_than_its_prior_in_a_round(
-    prior: Callable[[], Policy], sums: ReasoningMDP, before: float
+GOALS = {"epochs": 20, "bad_per_good": 0.25, "good": "G", "bad": "B"}  # what they mean has to be learned too
+
+
+@pytest.mark.parametrize(("name", "own"), [("ei", {"epochs": 12}), ("rcrl", GOALS)])
+def test_an_agent_of_rounds_gets_better_than_its_prior_in_one(
+    name: str, own: dict[str, Any], prior: Callable[[], Policy], sums: ReasoningMDP, before: float
 ) -> None:
-    policy, kind = prior(), find_agent("ei")
-    agent = kind(policy, kind.Config(lr=3e-3, samples_per_problem=8, solutions_per_step=8, epochs=12))
+    policy, kind = prior(), find_agent(name)
+    agent = kind(policy, kind.Config(lr=3e-3, samples_per_problem=8, solutions_per_step=8, **own))
     everything = range(len(sums.task.problems))
     groups = sample_groups(make_sampler("torch", policy), sums, everything, 8, temperature=1.0, seed=("rollout",))
     agent.learn(groups, Budget(0, 1))

@@ -7,9 +7,11 @@ import math
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 
+import numpy as np
 import pytest
 import torch
 
+from reasonenv.core import Completion, Group, Trajectory
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Budget, PolicyGradient
 from reasonenv.learn.rollout import sample_groups
@@ -19,6 +21,7 @@ from reasonenv.policy.lm import Policy
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.registry import agents, find_agent
 from reasonenv.sampling import make_sampler
+from reasonenv.testing import scored
 
 GRADIENT = [name for name in agents() if issubclass(find_agent(name), PolicyGradient)]
 GROUP_BASELINE = sorted(set(GRADIENT) - {"reinforce", "reinforce_pp", "ppo"})
@@ -41,6 +44,24 @@ def test_one_iteration_from_a_real_sampler(name: str, prior: Callable[[], Policy
     assert metrics["grad_norm"] > 0
     before = prior().state_dict()
     assert any(not torch.equal(tensor, before[key]) for key, tensor in policy.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["ppo", "grpo_process", "tailrl"])
+def test_a_step_that_is_right_teaches_even_where_no_answer_is(name: str, prior: Callable[[], Policy]) -> None:
+    policy, kind = prior(), find_agent(name)
+    agent = kind(policy, kind.Config(**({"beta": 0.0} if hasattr(kind.Config, "beta") else {})))  # no KL to learn from
+    for reward in ("sparse", "dense"):
+        mdp = make_mdp("Chain", size=4, operands=2, reward=reward, tokenizer=policy.tokenizer)
+        gold = mdp.task.problems[0].steps[0]
+        wrong = tuple(written(mdp, text) for text in (f"{gold}\n#### -7", "#### -7") * 2)
+        groups = scored(policy, [Group(mdp.task.problems[0], wrong)])
+        found = agent.advantage(agent.prepare(agent.batch(groups)))
+        assert bool(found.any()) == (reward == "dense")
+
+
+def written(mdp: ReasoningMDP, text: str) -> Trajectory:
+    tokens = np.array([*mdp.tokenizer.encode(text), mdp.tokenizer.eos_id])
+    return mdp.trajectory(0, Completion(tokens, np.zeros(len(tokens), dtype=np.float32), "eos", 0, 0))
 
 
 @pytest.mark.parametrize("name", ["dapo", "cispo", "scalerl"])

@@ -87,3 +87,4 @@ def test_where_nothing_teaches_sampling_on_has_an_end_and_says_so(
     last = rows(out)[-1]
     assert (last["groups/sampled"], last["groups/kept"], last["updates"]) == (2 * MAX_BATCHES, 0, 0)
     assert last["rollouts"] == 2 * 2 * MAX_BATCHES
+    assert f"iteration 0: none of {2 * MAX_BATCHES} groups teaches, the policy stays" in told

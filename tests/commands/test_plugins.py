@@ -83,6 +83,21 @@ def test_types_of_keys_come_from_annotations_and_defaults() -> None:
     assert registry.task_keys("doubling.py:doubling") == {"split": "str", "size": "int", "factor": "int | None"}
 
 
+def test_the_agent_of_the_readme_changes_the_advantage_alone_and_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prior: Path
+) -> None:
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    code = readme.partition("```python\n# mine.py\n")[2].partition("```")[0]
+    command = next(line for line in readme.splitlines() if line.startswith("reasonenv train mine.py:"))
+    assert 0 < len(code.splitlines()) <= 15
+    (tmp_path / "mine.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    words = [str(prior) if word == "runs/prior" else word for word in command.split()[1:]]
+    assert main([*words, "operands=2", "operators=+", "max_tokens=16", *SMALL]) == 0
+    last = json.loads((tmp_path / words[words.index("--out") + 1] / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["iteration"] == 2
+
+
 @pytest.mark.usefixtures("own_files")
 def test_a_file_is_read_once() -> None:
     # else the class that was checked is not the class that trains

@@ -10,6 +10,7 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "agents"
 SHARED = 6  # lines of logic that two files may not have in common
+LONGEST = 150  # lines of a file, with its docstring
 
 
 class _Plain(ast.NodeTransformer):
@@ -89,6 +90,11 @@ def test_a_copy_is_seen_through_its_names_and_wording(change: tuple[str, str], s
     one = COPY.format(name="One", text="The first.")
     other = COPY.replace(*change, 1).format(name="Other", text="Another one altogether.")
     assert bool(windows(one) & windows(other)) == shared
+
+
+def test_an_agent_file_can_be_read_whole() -> None:
+    lengths = {file.name: len(file.read_text().splitlines()) for file in FOLDER.glob("*.py")}
+    assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
 
 
 def test_no_two_agent_files_share_six_lines_of_logic() -> None:
