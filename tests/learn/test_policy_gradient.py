@@ -13,7 +13,7 @@ from reasonenv.agents.grpo import GRPO, GRPOConfig
 from reasonenv.core import FAILURES, Batch, Group, Reason, Role
 from reasonenv.learn.agent import Budget, PolicyGradient
 from reasonenv.policy.lm import Policy
-from reasonenv.policy.microbatch import padded
+from reasonenv.policy.microbatch import passed
 from reasonenv.registry import agents, find_agent
 from reasonenv.testing import gradients, scored
 
@@ -209,6 +209,6 @@ def test_rows_without_advantage_pass_without_gradient_and_do_not_size_memory(
     found = agent.passes(batch, advantage)
     assert [rows.tolist() for rows, teaches in found if teaches] == [[0]]
     assert sorted(int(row) for rows, _ in found for row in rows) == list(range(len(batch.group)))
-    assert agent.largest == padded(batch.select(torch.tensor([0])))
+    assert agent.largest == (1, passed(batch.select(torch.tensor([0]))))
     referenced = replace(batch, ref_logp=torch.zeros_like(batch.mask))  # the KL teaches where the reward does not
     assert all(teaches for _, teaches in agent.passes(referenced, advantage))
