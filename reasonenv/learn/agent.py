@@ -148,7 +148,9 @@ class Agent(ABC):
         """The rows of each micro-batch, and the size of the largest as `largest`."""
         shared = self.policy.shared
         found = microbatches(batch, self.config.tokens_per_microbatch, shared=shared)
-        self.largest = max(((len(rows), passed(batch.select(rows), shared=shared)) for rows in found), key=lambda x: x[1])
+        self.largest = max(
+            ((len(rows), passed(batch.select(rows), shared=shared)) for rows in found), key=lambda x: x[1]
+        )
         return found
 
     def step(self, batch: Batch, lr: float, loss: float) -> float:

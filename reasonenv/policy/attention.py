@@ -105,7 +105,13 @@ class _Families(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, families: Sequence[Family], scale: float, window: int | None
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        families: Sequence[Family],
+        scale: float,
+        window: int | None,
     ) -> Tensor:
         ctx.save_for_backward(query, key, value)
         ctx.families, ctx.scale, ctx.window = families, scale, window

@@ -83,9 +83,7 @@ class Policy:
         """Hidden states of one micro-batch [n * W, H], differentiable, and where what stands in them."""
         at = layout(batch, self.device, shared=self.shared)
         families = {} if at.families is None else arguments(at.families, self.device)
-        output = self.model.get_decoder()(
-            input_ids=at.tokens, position_ids=at.positions, use_cache=False, **families
-        )
+        output = self.model.get_decoder()(input_ids=at.tokens, position_ids=at.positions, use_cache=False, **families)
         return output.last_hidden_state.flatten(0, 1), at
 
     def states(self, batch: Batch) -> States:

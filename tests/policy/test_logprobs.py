@@ -60,6 +60,30 @@ def test_bfloat16_weights_give_float32_exact_log_probs() -> None:
     torch.testing.assert_close(logp.double(), want, rtol=1e-5, atol=1e-5)
 
 
+def test_bfloat16_gradients_are_as_near_as_bfloat16_goes() -> None:
+    # a number rounded to 8 bits is off by up to 2^-9 of itself, so products of two roundings by up to 2^-8
+    hidden, weight, bias, targets, weights = case(torch.bfloat16)
+    ours, gold = (
+        [x.detach().clone().to(kind).requires_grad_() for x in (hidden, weight, bias)]
+        for kind in (torch.bfloat16, torch.float64)
+    )
+    (token_logprobs(*ours, targets, chunk=7)[0] * weights).sum().backward()
+    (naive(*gold, targets, 1.0)[0] * weights.double()).sum().backward()
+    for mine, theirs in zip(ours, gold, strict=True):
+        assert mine.grad is not None
+        assert theirs.grad is not None
+        assert mine.grad.dtype == torch.bfloat16
+        assert (mine.grad.double() - theirs.grad).norm() < 2**-8 * theirs.grad.norm()
+
+
+def test_a_loss_without_any_weight_has_no_gradient() -> None:
+    hidden, weight, _, targets, weights = case()
+    weight.requires_grad_()
+    (token_logprobs(hidden, weight, None, targets)[0] * 0 * weights).sum().backward()
+    assert weight.grad is not None
+    assert not weight.grad.any()
+
+
 def test_a_frozen_head_gets_no_gradient() -> None:
     hidden, weight, _, targets, _ = case()
     hidden.requires_grad_()
