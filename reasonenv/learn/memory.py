@@ -14,7 +14,7 @@ from reasonenv.core import Batch
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Agent
 from reasonenv.policy.lm import Policy
-from reasonenv.policy.logprobs import chunk_elements
+from reasonenv.policy.logprobs import KEPT_ELEMENTS, chunk_elements
 from reasonenv.policy.microbatch import passed
 
 
@@ -94,9 +94,9 @@ def forecast(policy: Policy, *, per_token: float, tokens: int, rows: int, length
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     head = policy.head.weight.numel() * 4  # its float32 copy, packed for sampling, or in the log-probs
-    logits = 2 * max(chunk_elements(policy.device), policy.head.weight.shape[0]) * 4
+    logits = (2 * max(chunk_elements(policy.device), policy.head.weight.shape[0]) + KEPT_ELEMENTS) * 4
     return Forecast(
-        gradients=sum(n * (4 + (size if size < 4 else 0)) for n, size in trained),
+        gradients=sum(n * 4 for n, _ in trained),
         optimizer=sum(n * (8 + (4 if size < 4 else 0)) for n, size in trained),
         sampler=weights + head if policy.device.type == "cpu" else 0,
         cache=2 * config.num_hidden_layers * heads * width * rows * length * policy.head.weight.element_size(),
