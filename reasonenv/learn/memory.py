@@ -94,7 +94,8 @@ def forecast(policy: Policy, *, per_token: float, tokens: int, rows: int, length
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     head = policy.head.weight.numel() * 4  # its float32 copy, packed for sampling, or in the log-probs
-    logits = (2 * max(chunk_elements(policy.device), policy.head.weight.shape[0]) + KEPT_ELEMENTS) * 4
+    every = tokens * policy.head.weight.shape[0]
+    logits = (2 * min(chunk_elements(policy.device), every) + min(KEPT_ELEMENTS, every)) * 4
     return Forecast(
         gradients=sum(n * 4 for n, _ in trained),
         optimizer=sum(n * (8 + (4 if size < 4 else 0)) for n, size in trained),

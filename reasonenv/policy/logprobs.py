@@ -14,6 +14,7 @@ all others computed anew: without any kept, there would be four products with th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -74,7 +75,7 @@ class _TokenLogprobs(torch.autograd.Function):
         d_head = torch.zeros_like(weight, dtype=torch.float32) if need_weight else None
         d_shift = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and need_bias else None
         rows = len(hidden)
-        logits = _Logits(weight, bias, ctx.temperature, min(rows, ctx.chunk), float_head=ctx.keep < rows)
+        logits = _Logits(weight, bias, ctx.temperature, min(rows, ctx.chunk))
         for part in _chunks(rows, ctx.chunk, ctx.keep):
             scale = grads[0][part].float() / ctx.temperature
             if not scale.any():  # padding, or groups that teach nothing
@@ -111,13 +112,15 @@ def _chunks(rows: int, chunk: int, keep: int) -> Iterator[slice]:
 class _Logits:
     """Scaled float32 logits of one chunk after another, all in the same memory."""
 
-    def __init__(
-        self, weight: Tensor, bias: Tensor | None, temperature: float, rows: int, *, float_head: bool = True
-    ) -> None:
-        self.head = weight.float().T if float_head else weight.T
-        self.temperature = temperature
+    def __init__(self, weight: Tensor, bias: Tensor | None, temperature: float, rows: int) -> None:
+        self.weight, self.temperature = weight, temperature
         self.shift = None if bias is None else bias.float() / temperature
         self.room = torch.empty(rows, weight.shape[0], dtype=torch.float32, device=weight.device)
+
+    @cached_property
+    def head(self) -> Tensor:
+        """[H, V]; not made where all probabilities are kept."""
+        return self.weight.float().T
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """Of hidden states [M, H].  # [M, V]"""

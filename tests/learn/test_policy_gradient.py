@@ -199,6 +199,14 @@ def test_an_agent_corrects_for_stale_samples_if_and_only_if_it_is_anchored_on_th
     assert same(found * (1.1 if name in ("dppo", "scalerl") else 1.0), expected)
 
 
+def test_the_useful_share_of_tokens_is_told(policy: Policy, groups: list[Group]) -> None:
+    # every prompt is read once for its four answers, and nothing is padded
+    rows = [t for g in groups for t in g.trajectories]
+    written, read = sum(len(t.tokens) for t in rows), sum(len(g.trajectories[0].prompt) for g in groups)
+    found = GRPO(policy, GRPOConfig(lr=1e-5)).learn(groups, Budget(0, 1))
+    assert found["tokens/useful"] == pytest.approx(written / (written + read))
+
+
 def test_rows_without_advantage_pass_without_gradient_and_do_not_size_memory(
     policy: Policy, groups: list[Group]
 ) -> None:
