@@ -27,7 +27,7 @@ class Optimizer:
     def backward(self, loss: Tensor) -> None:
         """Adds the gradient of one micro-batch's loss. Each leaves its parameter as soon as it is there."""
         hooks = [
-            parameter.register_post_accumulate_grad_hook(functools.partial(_move, master))
+            parameter.register_post_accumulate_grad_hook(functools.partial(_move, master))  # type: ignore[no-untyped-call]
             for parameter, master in zip(self.parameters, self.masters, strict=True)
             if parameter is not master and parameter.requires_grad
         ]

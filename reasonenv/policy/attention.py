@@ -125,9 +125,9 @@ class _Families(torch.autograd.Function):
         inputs = ctx.saved_tensors
         found = tuple(torch.empty_like(x) for x in inputs)
         for part, of in _stretches(ctx.families):
-            own = [x[:, part].detach().requires_grad_() for x in inputs]
+            own = query, key, value = tuple(x[:, part].detach().requires_grad_() for x in inputs)
             with torch.enable_grad():
-                out = _attend(*own, of, ctx.scale, ctx.window)
+                out = _attend(query, key, value, of, ctx.scale, ctx.window)
             for into, grad in zip(found, torch.autograd.grad(out, own, grads[0][:, part]), strict=True):
                 into[:, part] = grad
         return (*found, None, None, None)
@@ -143,21 +143,25 @@ def _stretches(families: Sequence[Family]) -> Iterator[tuple[slice, Family]]:
 def _attend(query: Tensor, key: Tensor, value: Tensor, of: Family, scale: float, window: int | None) -> Tensor:
     """One family: `query` [Hq, W, D] to `key`, `value` [Hkv, W, D].  # [Hq, W, D]"""
     heads, prompt = key.shape[0], of.prompt
-    query = query.unflatten(0, (heads, -1))  # [Hkv, Hq / Hkv, W, D]: the query heads of one key head together
+    query = query.reshape(
+        heads, -1, *query.shape[1:]
+    )  # [Hkv, Hq / Hkv, W, D]: the query heads of one key head together
     key, value = key[:, None], value[:, None]
     out = _causal(query[:, :, :prompt], key[:, :, :prompt], value[:, :, :prompt], scale, window)
     if len(of.place):
         count, width = of.place.shape  # G, T
 
         def rows(x: Tensor) -> Tensor:  # [Hkv, R, W, D] to the responses [G * Hkv, R, T, D]
-            x = x.index_select(2, of.place.flatten()).unflatten(2, (count, width))
+            x = x.index_select(2, of.place.flatten()).view(*x.shape[:2], count, width, -1)
             return x.permute(2, 0, 1, 3, 4).flatten(0, 1)
 
         def seen(x: Tensor) -> Tensor:  # [Hkv, 1, W, D] to what each response sees [G * Hkv, 1, P + T, D]
             return torch.cat([x[:, :, :prompt].repeat(count, 1, 1, 1), rows(x)], dim=2)
 
         found = _causal(rows(query), seen(key), seen(value), scale, window)
-        found = found.unflatten(0, (count, heads)).permute(1, 2, 0, 3, 4).flatten(2, 3)  # [Hkv, Hq / Hkv, G * T, D]
+        found = (
+            found.reshape(count, heads, *found.shape[1:]).permute(1, 2, 0, 3, 4).flatten(2, 3)
+        )  # [Hkv, Hq / Hkv, G * T, D]
         out = torch.cat([out, found.index_select(2, of.real)], dim=2)
     return out.flatten(0, 1)
 
