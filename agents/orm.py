@@ -93,8 +93,7 @@ class OutcomeRewardModel(Agent):
             target = right[rows].to(logits.device).expand_as(logits)
             each = binary_cross_entropy_with_logits(logits, target, reduction="none")
             loss = (weights[rows][:, : logits.shape[1]].to(logits.device) * each).sum()
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.accumulate()
+            self.optimizer.backward(loss)
             total += float(loss.detach())
         return total
 

@@ -1,11 +1,12 @@
-"""Peak memory of log-probs, entropy and their backward pass: ours by chunks, beside full logits.
+"""Peak memory and time of log-probs, entropy and their backward pass: ours by chunks, beside full logits.
 
-    python benchmarks/logprob_memory.py [--tokens 512 1024 2048 32768] [--repeats 3] [--naive-up-to 2048]
+    python benchmarks/logprob_memory.py [--tokens 512 2048 32768] [--dtypes bfloat16 float32] [--device cpu]
 
-Hidden states of 576 and a head of V = 49,152, float32, B * T response tokens up to 64 x 512 = 32,768. Each contender
-and size is a process of its own; memory is what it holds at its peak above what it held before, and seconds are CPU
-seconds, which a busy machine blurs least. The largest size would take the naive form 19 GB, so it is left out there.
-Gradients to states and head are compared at the smallest size. The last line is one JSON object.
+Hidden states of 576 and a head of V = 49,152, logits in float32, B * T response tokens up to 64 x 512 = 32,768. Each
+contender and size is a process of its own; memory is what it holds at its peak above what it held before. On a CPU
+seconds are CPU seconds, which a busy machine blurs least. The full logits are left out where, by what they took at the
+size before, they would not fit. Gradients to states and head are compared at the smallest size with those of full
+logits in float64; in bfloat16 the gradients themselves are rounded, to 2^-9 of each. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -23,48 +24,70 @@ from typing import Any
 WIDTH, VOCABULARY = 576, 49152
 
 
-def measure(contender: str, tokens: int, repeats: int) -> dict[str, Any]:
-    """Peak MiB above the inputs and CPU seconds of one forward and backward."""
+def measure(contender: str, tokens: int, repeats: int, dtype: str, device: str) -> dict[str, Any]:
+    """Peak MiB above the inputs and seconds of one forward and backward, or how far gradients are from float64."""
     import torch
 
     from reasonenv.policy.logprobs import token_logprobs
 
     draw = torch.Generator().manual_seed(0)
-    hidden = torch.randn(tokens, WIDTH, generator=draw).requires_grad_()
-    weight = (torch.randn(VOCABULARY, WIDTH, generator=draw) * 0.05).requires_grad_()
-    targets = torch.randint(VOCABULARY, (tokens,), generator=draw)
-    weights = torch.randn(tokens, generator=draw)
+    states = torch.randn(tokens, WIDTH, generator=draw).to(device, getattr(torch, dtype))
+    head = (torch.randn(VOCABULARY, WIDTH, generator=draw) * 0.05).to(device, getattr(torch, dtype))
+    targets = torch.randint(VOCABULARY, (tokens,), generator=draw).to(device)
+    weights = torch.randn(tokens, generator=draw).to(device)
 
-    def naive() -> torch.Tensor:
-        every = (hidden @ weight.T).log_softmax(-1)  # [M, V]
+    def naive(hidden: torch.Tensor, weight: torch.Tensor, exact: torch.dtype = torch.float32) -> torch.Tensor:
+        every = (hidden.to(exact) @ weight.to(exact).T).log_softmax(-1)  # [M, V]
         with torch.no_grad():
             (-(every.exp() * every).sum(-1)).mean()
         return every.gather(1, targets[:, None])[:, 0]
 
-    def ours() -> torch.Tensor:
+    def ours(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return token_logprobs(hidden, weight, None, targets)[0]
 
-    def gradients(form: Any) -> tuple[torch.Tensor, ...]:
-        return torch.autograd.grad((form() * weights).sum(), (hidden, weight))
+    def gradients(form: Any, kind: torch.dtype = states.dtype, **exact: torch.dtype) -> tuple[torch.Tensor, ...]:
+        leaves = [x.to(kind).requires_grad_() for x in (states, head)]
+        return torch.autograd.grad((form(*leaves, **exact) * weights).sum(), leaves)
 
     if contender == "difference":
-        errors = [float((a - b).norm() / b.norm()) for a, b in zip(gradients(ours), gradients(naive), strict=True)]
-        return {"largest": max(errors)}
-    torch.ones(64, 64) @ torch.ones(64, 64)  # the library's own buffers
-    before, seconds = _held(), []
+        gold = gradients(naive, torch.float64, exact=torch.float64)
+        return {
+            form.__name__: max(float((a - b).norm() / b.norm()) for a, b in zip(gradients(form), gold, strict=True))
+            for form in (ours, naive)
+        }
+    form = {"ours": ours, "naive": naive}[contender]
+    torch.ones(64, 64, device=device) @ torch.ones(64, 64, device=device)  # the library's own buffers
+    before, seconds = _held(device), []
     for _ in range(repeats):
-        start = time.process_time()
-        gradients({"ours": ours, "naive": naive}[contender])
-        seconds.append(time.process_time() - start)
-    return {"mib": _peak() - before, "seconds": statistics.median(seconds)}
+        start = _clock(device)
+        gradients(form)
+        seconds.append(_clock(device) - start)
+    return {"mib": _peak(device) - before, "seconds": statistics.median(seconds)}
 
 
-def _held() -> float:
+def _clock(device: str) -> float:
+    if device == "cpu":
+        return time.process_time()
+    import torch
+
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _held(device: str) -> float:
+    if device != "cpu":
+        import torch
+
+        return torch.cuda.memory_allocated() / 2**20
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
 
 
-def _peak() -> float:
+def _peak(device: str) -> float:
+    if device != "cpu":
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -77,38 +100,45 @@ def elsewhere(*words: str) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokens", type=int, nargs="+", default=[512, 1024, 2048, 32768])
-    parser.add_argument("--naive-up-to", type=int, default=2048, help="tokens; it needs 0.6 MiB for each")
+    parser.add_argument("--tokens", type=int, nargs="+", default=[512, 2048, 32768])
+    parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float32"], choices=["bfloat16", "float32"])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # how it calls itself
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)  # how it calls itself
     arguments = parser.parse_args()
     if arguments.one:
-        contender, tokens, repeats = arguments.one
-        print(json.dumps(measure(contender, int(tokens), int(repeats))))
+        contender, tokens, repeats, dtype, device = arguments.one
+        print(json.dumps(measure(contender, int(tokens), int(repeats), dtype, device)))
         return
+    import torch
+
+    from reasonenv.learn.memory import available
+
+    free = available(torch.device(arguments.device)) / 2**20
     figures: dict[str, float] = {}
-    print(f"{'tokens':>8} {'ours MiB':>10} {'naive MiB':>10} {'ours s':>9} {'naive s':>9}   V = {VOCABULARY:,}")
-    compared = []
-    for tokens in sorted(arguments.tokens):
-        shown = []
-        for contender in ("ours", "naive"):
-            if contender == "naive" and tokens > arguments.naive_up_to:
-                continue
-            found = elsewhere(contender, str(tokens), str(arguments.repeats))
-            figures |= {f"{contender}_{tokens}_{unit}": round(found[unit], 3) for unit in ("mib", "seconds")}
-            shown.append(found)
-        if len(shown) == 2:
-            compared.append(tokens)
-        cells = [f"{s[unit]:.{digits}f}" for unit, digits in (("mib", 0), ("seconds", 2)) for s in shown]
-        if len(shown) == 1:
-            cells = [cells[0], "-", cells[1], "-"]
-        print("{:>8} {:>10} {:>10} {:>9} {:>9}".format(tokens, *cells), flush=True)
-    error = elsewhere("difference", str(min(arguments.tokens)), "1")["largest"]
-    figures["gradient_difference"] = error
-    print(f"largest relative difference of a gradient: {error:.1e}")
-    ratios = {f"memory_{n}": round(figures[f"ours_{n}_mib"] / figures[f"naive_{n}_mib"], 3) for n in compared}
-    ratios |= {f"seconds_{n}": round(figures[f"ours_{n}_seconds"] / figures[f"naive_{n}_seconds"], 2) for n in compared}
-    print(json.dumps({"figures": figures, "ratios": ratios}))
+    ratios: dict[str, float] = {}
+    for dtype in arguments.dtypes:
+        print(f"{dtype:>8} {'ours MiB':>10} {'naive MiB':>20} {'ours s':>9} {'naive s':>9}   V = {VOCABULARY:,}")
+        each = 0.0  # MiB that full logits take for a token
+        for tokens in sorted(arguments.tokens):
+            told = (str(tokens), str(arguments.repeats), dtype, arguments.device)
+            found = {"ours": elsewhere("ours", *told)}
+            fits = each * tokens < free
+            if fits:
+                found["naive"] = elsewhere("naive", *told)
+                each = found["naive"]["mib"] / tokens
+                for unit, name in (("mib", "memory"), ("seconds", "seconds")):
+                    ratios[f"{name}_{dtype}_{tokens}"] = round(found["ours"][unit] / found["naive"][unit], 3)
+            for name, numbers in found.items():
+                figures |= {f"{name}_{dtype}_{tokens}_{unit}": round(value, 3) for unit, value in numbers.items()}
+            naive = [f"{found['naive']['mib']:.0f}", f"{found['naive']['seconds']:.2f}"] if fits else ["", "-"]
+            naive[0] = naive[0] or f"does not fit: {each * tokens:.0f}"
+            ours = found["ours"]
+            print(f"{tokens:>8} {ours['mib']:>10.0f} {naive[0]:>20} {ours['seconds']:>9.2f} {naive[1]:>9}", flush=True)
+        away = elsewhere("difference", str(min(arguments.tokens)), "1", dtype, arguments.device)
+        figures |= {f"{name}_{dtype}_gradient_error": value for name, value in away.items()}
+        print(f"relative error of the gradients: ours {away['ours']:.1e}, naive {away['naive']:.1e}")
+    print(json.dumps({"device": arguments.device, "figures": figures, "ratios": ratios}))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """One whole GRPO iteration against TRL's GRPOTrainer, and the update alone against a plain transformers loop.
 
-    python benchmarks/step_speed.py [--prompts 8] [--samples 8] [--tokens 64] [--repeats 3] [--peers PYTHON]
+    python benchmarks/step_speed.py [--prompts 8] [--samples 8] [--tokens 64] [--repeats 3] [--device cpu]
 
 Every contender is a process of its own: same model, same prompts, same reward (whether the sum of a response's ids is
-odd), one AdamW step, log-probs and entropy computed.
+odd), one AdamW step, log-probs and entropy computed, as many tokens through the model at once as 8 rows have. Memory is
+the most that the process held, on a GPU the most that it had allocated there.
 
 * `ours`: torch sampler, GRPO with beta 0, one optimiser step on all samples.
 * `trl`: GRPOTrainer with loss_type "grpo", beta 0, micro-batches of 8 and no gradient checkpointing, its fastest way on
@@ -54,9 +55,22 @@ def questions(count: int) -> list[str]:
     return asked
 
 
-def report(iterations: list[float], updates: list[float], tokens: float) -> None:
+def clock(device: str) -> float:
+    """Seconds, when all that was begun on the device is done."""
+    import torch
+
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def report(iterations: list[float], updates: list[float], tokens: float, device: str) -> None:
     """What a contender says of itself."""
+    import torch
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    if device != "cpu":
+        peak = torch.cuda.max_memory_allocated() / 2**30
     print(json.dumps({"iterations": iterations, "updates": updates, "tokens": tokens, "peak_gb": round(peak, 2)}))
 
 
@@ -74,8 +88,7 @@ def ours(told: Told) -> None:
     from reasonenv.sampling.torch_sampler import TorchSampler
     from reasonenv.seeding import derive_seed
 
-    policy = load_policy(told["policy"], dtype=told["dtype"])
-    agent = GRPO(policy, GRPOConfig(lr=LR, beta=0.0, samples_per_problem=told["samples"]))
+    policy = load_policy(told["policy"], dtype=told["dtype"], device=told["device"])
     long = told["contender"] == "ours_long"
     rng = np.random.default_rng(0)
     if long:
@@ -83,6 +96,8 @@ def ours(told: Told) -> None:
     else:
         prompts = [np.array(policy.tokenizer.encode(text)) for text in told["texts"]]
         sampler = TorchSampler(policy)
+    micro = MICRO * (max(map(len, prompts)) + told["tokens"])
+    agent = GRPO(policy, GRPOConfig(lr=LR, beta=0.0, samples_per_problem=told["samples"], tokens_per_microbatch=micro))
 
     def trajectory(n: int, ids: np.ndarray, logprobs: np.ndarray) -> Trajectory:
         earned = np.zeros(len(ids), dtype=np.float32)
@@ -94,7 +109,7 @@ def ours(told: Told) -> None:
     problems = [Problem(str(n), "", "") for n in range(len(prompts))]
     iterations, updates, made = [], [], []
     for repeat in range(told["repeats"] + 1):
-        start = time.perf_counter()
+        start = clock(told["device"])
         if long:
             drawn = [
                 [rng.integers(1000, 40000, told["tokens"]) for _ in range(told["samples"])] for _ in range(len(prompts))
@@ -106,15 +121,15 @@ def ours(told: Told) -> None:
             found = sampler.generate(prompts, seeds, Sampling(told["tokens"]))
             rows = [[(c.tokens, c.logprobs) for c in row] for row in found]
         groups = [Group(problems[n], tuple(trajectory(n, *drawn) for drawn in row)) for n, row in enumerate(rows)]
-        middle = time.perf_counter()
+        middle = clock(told["device"])
         # the rewards of random ids are so too, and a group of equal ones would be skipped
         groups = [replace(g, trajectories=_mixed(g.trajectories)) for g in groups]
         metrics = agent.learn(groups, Budget(repeat, told["repeats"] + 1))
         assert metrics["updates"] == 1
-        iterations.append(time.perf_counter() - start)
-        updates.append(time.perf_counter() - middle)
+        iterations.append(clock(told["device"]) - start)
+        updates.append(clock(told["device"]) - middle)
         made.append(sum(len(ids) for row in rows for ids, _ in row))
-    report(iterations[1:], updates[1:], statistics.median(made))
+    report(iterations[1:], updates[1:], statistics.median(made), told["device"])
 
 
 def _mixed(trajectories: Any) -> Any:
@@ -129,14 +144,15 @@ def plain(told: Told) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(told["policy"], dtype=getattr(torch, told["dtype"]))
+    device = told["device"]
+    model = AutoModelForCausalLM.from_pretrained(told["policy"], dtype=getattr(torch, told["dtype"])).to(device)
     tokenizer = AutoTokenizer.from_pretrained(told["policy"], padding_side="left")
     adamw = torch.optim.AdamW(model.parameters(), lr=LR)
     torch.manual_seed(0)
     long = told["contender"] == "plain_long"
     iterations, updates, made = [], [], []
     for _ in range(told["repeats"] + 1):
-        start = time.perf_counter()
+        start = clock(told["device"])
         if long:
             asked = torch.randint(1000, 40000, (LONG_PROMPTS, LONG_TOKENS)).repeat_interleave(told["samples"], 0)
             drawn = torch.randint(1000, 40000, (len(asked), told["tokens"]))
@@ -144,6 +160,7 @@ def plain(told: Told) -> None:
             counts = torch.ones(drawn.shape)
         else:
             batch = tokenizer(told["texts"], return_tensors="pt", padding=True, add_special_tokens=False)
+            batch = batch.to(device)
             with torch.no_grad():
                 whole = model.generate(
                     **batch,
@@ -159,8 +176,10 @@ def plain(told: Told) -> None:
             ended = (drawn == tokenizer.eos_token_id).int()
             counts = (ended.cumsum(1) - ended == 0).float()  # up to and with the first EOS
             seen = torch.cat([batch["attention_mask"].repeat_interleave(told["samples"], 0), counts.long()], 1)
-        middle = time.perf_counter()
-        earned = torch.tensor([reward(row) for row in drawn.tolist()]).view(-1, told["samples"])
+        asked, drawn, seen, counts = (x.to(device) for x in (asked, drawn, seen, counts))
+        middle = clock(device)
+        earned = torch.tensor([reward(row) for row in drawn.tolist()], device=device)
+        earned = earned.view(-1, told["samples"])
         earned[:, 0], earned[:, 1] = 0.0, 1.0
         advantage = ((earned - earned.mean(1, keepdim=True)) / (earned.std(1, keepdim=True) + 1e-6)).flatten()
         for rows in torch.arange(len(drawn)).split(MICRO):
@@ -176,10 +195,10 @@ def plain(told: Told) -> None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         adamw.step()
         adamw.zero_grad()
-        iterations.append(time.perf_counter() - start)
-        updates.append(time.perf_counter() - middle)
+        iterations.append(clock(told["device"]) - start)
+        updates.append(clock(told["device"]) - middle)
         made.append(float(counts.sum()))
-    report(iterations[1:], updates[1:], statistics.median(made))
+    report(iterations[1:], updates[1:], statistics.median(made), told["device"])
 
 
 def trl(told: Told) -> None:
@@ -204,16 +223,16 @@ def trl(told: Told) -> None:
             self.times: list[float] = []
 
         def on_train_begin(self, *_: Any, **__: Any) -> None:
-            self.times.append(time.perf_counter())
+            self.times.append(clock(told["device"]))
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            self.times.append(time.perf_counter())
+            self.times.append(clock(told["device"]))
 
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         config = GRPOConfig(
             output_dir=folder,
-            use_cpu=True,
+            use_cpu=told["device"] == "cpu",
             per_device_train_batch_size=micro,
             gradient_accumulation_steps=rows // micro,
             num_generations=told["samples"],
@@ -238,7 +257,7 @@ def trl(told: Told) -> None:
         )
         trainer.train()
     seconds = [after - before for before, after in zip(clock.times, clock.times[1:], strict=False)]
-    report(seconds[1:], [], statistics.median(made))
+    report(seconds[1:], [], statistics.median(made), told["device"])
 
 
 CONTENDERS = {"ours": ours, "plain": plain, "trl": trl, "ours_long": ours, "plain_long": plain}
@@ -263,6 +282,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", nargs="*", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--peers", type=Path, default=PEERS, help="the interpreter that has TRL")
     parser.add_argument("--told", help=argparse.SUPPRESS)  # how it calls itself for one contender
@@ -278,6 +298,7 @@ def main() -> None:
     policy = load_policy(arguments.policy, dtype=arguments.dtype)
     texts = [policy.tokenizer.chat([question]) for question in questions(arguments.prompts)]
     told = {"policy": policy.source[0], "dtype": arguments.dtype, "texts": texts}
+    told |= {"device": arguments.device}
     told |= {"samples": arguments.samples, "tokens": arguments.tokens, "repeats": arguments.repeats}
     del policy
     found: dict[str, dict[str, Any]] = {}
@@ -308,7 +329,8 @@ def main() -> None:
         if ours_ in figures and theirs in figures:
             ratios[name] = round(figures[theirs] / figures[ours_], 2)
     rounded = {name: round(value, 3) for name, value in figures.items()}
-    print(json.dumps({"policy": arguments.policy, "dtype": arguments.dtype, "figures": rounded, "ratios": ratios}))
+    told_of = {"policy": arguments.policy, "dtype": arguments.dtype, "device": arguments.device}
+    print(json.dumps(told_of | {"figures": rounded, "ratios": ratios}))
 
 
 def _median(values: list[float]) -> Any:

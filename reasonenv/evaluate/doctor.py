@@ -151,7 +151,7 @@ def _gap(policy: Policy, groups: list[Group]) -> Finding:
 def _memory(policy: Policy, mdp: ReasoningMDP, groups: list[Group]) -> Finding:
     """A forecast for default micro-batches, activations as measured on the largest one of few samples."""
     batch = collate(groups, pad=policy.tokenizer.eos_id)
-    rows = microbatches(batch, MICROBATCH // 8)[0]
+    rows = microbatches(batch, MICROBATCH // 8, shared=policy.shared)[0]
     per_token = activation_bytes(policy, batch.select(rows))
     need = forecast(policy, per_token=per_token, tokens=MICROBATCH, rows=ROWS, length=mdp.context)
     free = available(policy.device)

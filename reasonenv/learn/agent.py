@@ -24,7 +24,7 @@ from reasonenv.learn.surrogates import likelihood
 from reasonenv.learn.tally import Tally
 from reasonenv.learn.weights import token_mean
 from reasonenv.policy.lm import Policy
-from reasonenv.policy.microbatch import microbatches, padded
+from reasonenv.policy.microbatch import microbatches, passed
 from reasonenv.policy.scorer import Scorer
 from reasonenv.policy.states import States
 from reasonenv.seeding import generator
@@ -71,7 +71,7 @@ class Config:
     weight_decay: float = knob(0.0, "decoupled weight decay of AdamW")
     problems_per_iteration: int | None = knob(32, "N: problems an iteration (none: the whole training set)")
     samples_per_problem: int = knob(8, "G: samples a problem")
-    tokens_per_microbatch: int = knob(8192, "padded tokens in one forward and backward pass")
+    tokens_per_microbatch: int = knob(8192, "tokens in one forward and backward pass")
 
     positive: ClassVar[tuple[str, ...]] = ("lr", "max_grad_norm", "samples_per_problem", "tokens_per_microbatch")
 
@@ -91,7 +91,7 @@ class Agent(ABC):
     Config: ClassVar[Any] = Config  # the dataclass of its numbers
     conditions: ClassVar[bool] = False  # whether it can do with a policy that is asked for a goal before every step
     scorer: Scorer | None = None  # what it trains, if that is not the policy
-    largest: tuple[int, int] | None = None  # sequences and their width in the first micro-batch, which is the largest
+    largest: tuple[int, int] | None = None  # rows and tokens of the largest micro-batch
 
     def __init__(self, policy: Policy, config: Any = None, *, seed: int = 0) -> None:
         if policy.goals is not None and not self.conditions:
@@ -145,9 +145,12 @@ class Agent(ABC):
         return collate(groups, pad=self.policy.tokenizer.eos_id)
 
     def micro(self, batch: Batch) -> list[Tensor]:
-        """The rows of each micro-batch, and the shape of the first as `largest`."""
-        found = microbatches(batch, self.config.tokens_per_microbatch)
-        self.largest = padded(batch.select(found[0]))
+        """The rows of each micro-batch, and the size of the largest as `largest`."""
+        shared = self.policy.shared
+        found = microbatches(batch, self.config.tokens_per_microbatch, shared=shared)
+        self.largest = max(
+            ((len(rows), passed(batch.select(rows), shared=shared)) for rows in found), key=lambda x: x[1]
+        )
         return found
 
     def step(self, batch: Batch, lr: float, loss: float) -> float:
@@ -286,9 +289,9 @@ class PolicyGradient(Agent):
                             token_loss = token_loss + beside
                         loss = (w * token_loss).sum()
                     if teaches:
-                        loss.backward()  # type: ignore[no-untyped-call]
-                        self.optimizer.accumulate()
+                        self.optimizer.backward(loss)
                     tally.add(logp.detach(), entropy, micro, float(loss.detach()))
+                    tally.sums["passed"] += passed(part.select(micro_rows), shared=self.policy.shared)
                 lr = self.learning_rate()
                 tally.step(self.step(part, lr, tally.loss))
         found = {
@@ -312,8 +315,7 @@ class Imitation(Agent):
             micro = batch.select(rows)
             logp, _ = self.policy.logprobs(micro)
             loss = (weights[rows][:, : micro.width].to(logp.device) * likelihood(logp)).sum()
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.accumulate()
+            self.optimizer.backward(loss)
             total += float(loss.detach())
         norm = self.step(batch, lr, total)
         taken = math.isfinite(norm)

@@ -14,8 +14,8 @@ from reasonenv.core import Batch
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Agent
 from reasonenv.policy.lm import Policy
-from reasonenv.policy.logprobs import CHUNK_ELEMENTS
-from reasonenv.policy.microbatch import padded
+from reasonenv.policy.logprobs import KEPT_ELEMENTS, chunk_elements
+from reasonenv.policy.microbatch import passed
 
 
 @contextmanager
@@ -27,15 +27,14 @@ def enough_memory(agent: Agent) -> Iterator[None]:
         if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
             raise
         allowed = agent.config.tokens_per_microbatch
-        count, width = agent.largest or (2, allowed // 2)  # while nothing is known, half of what is allowed
-        told = f"out of memory in the update, on a micro-batch of up to {count} x {width} tokens"
-        if count == 1:
+        rows, tokens = agent.largest or (2, allowed)  # while nothing is known, what is allowed
+        told = f"out of memory in the update, on a micro-batch of {tokens} tokens"
+        if rows == 1:
             raise UserError(
-                f"{told}, one sequence, which cannot be cut; set checkpointing=true or lora=16, or lower max_tokens or "
-                "samples_per_problem"
+                f"{told}, one sequence, which cannot be cut; set checkpointing=true or lora=16, or lower max_tokens"
             ) from error
         raise UserError(
-            f"{told}; set tokens_per_microbatch={count // 2 * width} (it is {allowed}), or checkpointing=true"
+            f"{told}; set tokens_per_microbatch={min(tokens, allowed) // 2} (it is {allowed}), or checkpointing=true"
         ) from error
 
 
@@ -71,7 +70,7 @@ class Forecast:
 
 
 def activation_bytes(policy: Policy, batch: Batch) -> float:
-    """Bytes that the forward pass of one micro-batch keeps for its backward pass, a padded token: as measured."""
+    """Bytes that the forward pass of one micro-batch keeps for its backward pass, a token: as measured."""
     weights = {tensor.untyped_storage().data_ptr() for tensor in policy.model.parameters()}
     held: dict[int, int] = {}
 
@@ -83,9 +82,8 @@ def activation_bytes(policy: Policy, batch: Batch) -> float:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         states = policy.states(batch)
-    count, width = padded(batch)
     del states
-    return sum(held.values()) / (count * width)
+    return sum(held.values()) / passed(batch, shared=policy.shared)
 
 
 def forecast(policy: Policy, *, per_token: float, tokens: int, rows: int, length: int) -> Forecast:
@@ -96,9 +94,10 @@ def forecast(policy: Policy, *, per_token: float, tokens: int, rows: int, length
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     head = policy.head.weight.numel() * 4  # its float32 copy, packed for sampling, or in the log-probs
-    logits = 2 * max(CHUNK_ELEMENTS, policy.head.weight.shape[0]) * 4
+    every = tokens * policy.head.weight.shape[0]
+    logits = (2 * min(chunk_elements(policy.device), every) + min(KEPT_ELEMENTS, every)) * 4
     return Forecast(
-        gradients=sum(n * (4 + (size if size < 4 else 0)) for n, size in trained),
+        gradients=sum(n * 4 for n, _ in trained),
         optimizer=sum(n * (8 + (4 if size < 4 else 0)) for n, size in trained),
         sampler=weights + head if policy.device.type == "cpu" else 0,
         cache=2 * config.num_hidden_layers * heads * width * rows * length * policy.head.weight.element_size(),

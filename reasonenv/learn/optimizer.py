@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 class Optimizer:
     """AdamW with gradients clipped by norm, for parameters of any dtype.
 
-    Gradients of all micro-batches are summed in float32: call `accumulate` after each backward, then `step` once.
+    Gradients of all micro-batches are summed in float32: call `backward` on the loss of each, then `step` once.
     """
 
     def __init__(
@@ -23,13 +24,18 @@ class Optimizer:
         self.masters = [p if p.dtype == torch.float32 else p.detach().float().clone() for p in self.parameters]
         self._adamw = torch.optim.AdamW(self.masters, lr=lr, betas=(0.9, 0.95), weight_decay=weight_decay, fused=True)
 
-    def accumulate(self) -> None:
-        """Moves the gradients of one micro-batch to the masters."""
-        for parameter, master in zip(self.parameters, self.masters, strict=True):
-            if parameter is not master and parameter.grad is not None:
-                grad = parameter.grad.float()
-                master.grad = grad if master.grad is None else master.grad.add_(grad)
-                parameter.grad = None
+    def backward(self, loss: Tensor) -> None:
+        """Adds the gradient of one micro-batch's loss. Each leaves its parameter as soon as it is there."""
+        hooks = [
+            parameter.register_post_accumulate_grad_hook(functools.partial(_move, master))  # type: ignore[no-untyped-call]
+            for parameter, master in zip(self.parameters, self.masters, strict=True)
+            if parameter is not master and parameter.requires_grad
+        ]
+        try:
+            loss.backward()  # type: ignore[no-untyped-call]
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     @property
     def taken(self) -> int:
@@ -76,3 +82,11 @@ class Optimizer:
                 }
                 if moments:
                     self._adamw.state[master] = moments
+
+
+def _move(master: Tensor, parameter: Tensor) -> None:
+    """The gradient of a parameter to its master."""
+    assert parameter.grad is not None
+    grad = parameter.grad.float()
+    master.grad = grad if master.grad is None else master.grad.add_(grad)
+    parameter.grad = None

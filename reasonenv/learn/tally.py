@@ -53,6 +53,7 @@ class Tally:
         return {
             "loss": s["loss"] / steps,
             "entropy": s["entropy"] / tokens,
+            "tokens/useful": s["tokens"] / max(s["passed"], 1),
             "gap/mean": s["gap"] / tokens,
             "gap/p99": float(gaps[math.ceil(0.99 * len(gaps)) - 1]),
             "gap/max": float(gaps[-1]),

@@ -41,7 +41,7 @@ class Critic:
     def score(self, batch: Batch, *, tokens_per_microbatch: int) -> tuple[Tensor, Tensor]:
         """`values` of a whole batch without gradient, by micro-batches, on the CPU: ([B, T], [B])."""
         values, last = torch.zeros(batch.mask.shape), torch.zeros(len(batch.mask))
-        for rows in microbatches(batch, tokens_per_microbatch):
+        for rows in microbatches(batch, tokens_per_microbatch, shared=self.policy.shared):
             before, after = self.values(batch.select(rows))
             values[rows, : before.shape[1]], last[rows] = before.cpu(), after.cpu()
         return values, last

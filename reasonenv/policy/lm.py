@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
+from reasonenv.policy.attention import arguments, share_prompts
 from reasonenv.policy.goals import Goals
 from reasonenv.policy.logprobs import token_logprobs
 from reasonenv.policy.lora import MARK
-from reasonenv.policy.microbatch import layout, microbatches
+from reasonenv.policy.microbatch import Layout, layout, microbatches
 from reasonenv.policy.states import States
 from reasonenv.tokenizer import Tokenizer
 
@@ -33,6 +34,7 @@ class Policy:
     """
 
     goals: Goals | None = None  # what a return-conditioned policy is asked for before every step
+    shared: bool = True  # whether rows with one prompt share its computation
     adapter: Any = None  # the `peft.PeftModel` around `model`, if only an adapter is trained
 
     def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, *, name: str) -> None:
@@ -50,11 +52,13 @@ class Policy:
                 f"{tokenizer.vocab_size}; use the tokenizer the model was trained with"
             )
         embedding.padding_idx = None  # pad is EOS in most models, and torch gives the padding row no gradient
+        self.shared = share_prompts(model)
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.name = name
         self.source: tuple[str, str | None] = (model.name_or_path, None)  # what the weights are found by, and revision
-        self.context = int(config.max_position_embeddings)
+        # A model without a table of positions, such as one with a state, reads as far as it is given.
+        self.context = int(getattr(config, "max_position_embeddings", None) or 2**31 - 1)
 
     @property
     def device(self) -> torch.device:
@@ -75,20 +79,17 @@ class Policy:
         """H, the size of a hidden state."""
         return int(self.head.weight.shape[1])
 
-    def states(self, batch: Batch) -> States:
-        """The trunk's hidden states. All rows pass the model at once, those with one prompt sharing it.
+    def trunk(self, batch: Batch) -> tuple[Tensor, Layout]:
+        """Hidden states of one micro-batch [n * W, H], differentiable, and where what stands in them."""
+        at = layout(batch, self.device, shared=self.shared)
+        families = {} if at.families is None else arguments(at.families, self.device)
+        output = self.model.get_decoder()(input_ids=at.tokens, position_ids=at.positions, use_cache=False, **families)
+        return output.last_hidden_state.flatten(0, 1), at
 
-        They are differentiable. Give it one micro-batch.
-        """
+    def states(self, batch: Batch) -> States:
+        """The hidden states that heads read, differentiable. Give it one micro-batch."""
         assert int(batch.prompt_length.min()) >= 1, "the first response token needs a prompt token before it"
-        at = layout(batch, self.device)
-        # Additive, because that is the one form every attention of transformers reads.
-        hidden = torch.finfo(self.dtype).min
-        mask = None if at.mask is None else torch.zeros_like(at.mask, dtype=self.dtype).masked_fill_(~at.mask, hidden)
-        output = self.model.get_decoder()(
-            input_ids=at.tokens, position_ids=at.positions, attention_mask=mask, use_cache=False
-        )
-        found = output.last_hidden_state.flatten(0, 1)
+        found, at = self.trunk(batch)
         last = at.place[batch.length.to(self.device).cumsum(0) - 1]  # [B]
         return States(
             before=found.index_select(0, at.before),
@@ -114,7 +115,7 @@ class Policy:
     def score(self, batch: Batch, *, tokens_per_microbatch: int, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
         """`logprobs` of a whole batch without gradient, by micro-batches: (logp [B, T], entropy [B, T]) on the CPU."""
         logp, entropy = torch.zeros(2, *batch.mask.shape)
-        for rows in microbatches(batch, tokens_per_microbatch):
+        for rows in microbatches(batch, tokens_per_microbatch, shared=self.shared):
             part = self.logprobs(batch.select(rows), temperature=temperature)
             width = part[0].shape[1]
             logp[rows, :width], entropy[rows, :width] = (x.cpu() for x in part)

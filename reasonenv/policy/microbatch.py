@@ -1,7 +1,8 @@
-"""How a batch passes the model: rows with one prompt share it, and sequences of like lengths pass together.
+"""How a batch passes the model: rows with one prompt share it, and all follow one another without padding.
 
-A group of G responses is one sequence [prompt, response 1, ..., response G] in which every response sees the prompt
-and itself, at the positions it would have alone. So the prompt is computed once, forward and backward, not G times.
+A group of G responses is one stretch [prompt, response 1, ..., response G] of a sequence, a `Family`, in which every
+response sees the prompt and itself, at the positions it would have alone. Of a model that cannot take families every
+row is a sequence of its own, padded on the right.
 """
 
 from __future__ import annotations
@@ -12,29 +13,21 @@ import torch
 from torch import Tensor
 
 from reasonenv.core import Batch
-
-# Attention computes the blocks that the mask then hides, so sharing pays only up to some width, and hardly once the
-# prompt is a small part of the sequence.
-SHARED_WIDTH = 1024
-SHARED_PROMPTS = 5  # widths of the prompt
+from reasonenv.policy.attention import Family, family
 
 
-def sequences(batch: Batch) -> list[list[int]]:
-    """Rows that share a prompt, longest first.
-
-    A sequence of several rows is at most `SHARED_WIDTH` tokens and `SHARED_PROMPTS` times its prompt wide.
-    """
+def stretches(batch: Batch, *, shared: bool, limit: int | None = None) -> list[list[int]]:
+    """Rows that share a prompt, longest first; together at most `limit` tokens, save where one row alone is longer."""
     left = batch.tokens.shape[1] - batch.width  # P
     prompts, lengths = batch.prompt_length.tolist(), batch.length.tolist()
     same: dict[tuple[int, ...], list[int]] = {}
     for row, ids in enumerate(batch.tokens[:, :left].tolist()):
-        same.setdefault(tuple(ids[left - prompts[row] :]), []).append(row)
+        same.setdefault(tuple(ids[left - prompts[row] :]) if shared else (row,), []).append(row)
     found: list[list[int]] = []
     for rows in same.values():
-        limit = min(SHARED_WIDTH, SHARED_PROMPTS * prompts[rows[0]])
-        width = limit + 1  # so that the first row opens a sequence
+        width = None
         for row in sorted(rows, key=lambda r: -lengths[r]):
-            if width + lengths[row] > limit:
+            if width is None or (limit is not None and width + lengths[row] > limit):
                 found.append([])
                 width = prompts[row]
             found[-1].append(row)
@@ -42,72 +35,75 @@ def sequences(batch: Batch) -> list[list[int]]:
     return sorted(found, key=lambda rows: -_width(batch, rows))
 
 
-def microbatches(batch: Batch, tokens: int) -> list[Tensor]:
-    """Row numbers of each micro-batch, every row exactly once and with the rows of its sequence.
+def microbatches(batch: Batch, tokens: int, *, shared: bool = True) -> list[Tensor]:
+    """Row numbers of each micro-batch, every row exactly once.
 
-    A micro-batch of n sequences is padded to n times the longest; that is at most `tokens`, save where one alone is
-    longer. The longest come first, so the largest micro-batch shows at once whether memory suffices.
+    At most `tokens` pass the model at once, padding included, save where one row alone is longer. The longest come
+    first, so the first micro-batch shows whether memory suffices.
     """
-    cuts: list[list[list[int]]] = []
-    for rows in sequences(batch):
-        if cuts and (len(cuts[-1]) + 1) * _width(batch, cuts[-1][0]) <= tokens:
-            cuts[-1].append(rows)
+    cuts: list[list[int]] = []
+    held = count = widest = 0
+    for rows in stretches(batch, shared=shared, limit=tokens):
+        width = _width(batch, rows)
+        held += width
+        if cuts and (held if shared else (count + 1) * widest) <= tokens:
+            cuts[-1] += rows
+            count += 1
         else:
-            cuts.append([rows])
-    return [torch.tensor([row for rows in cut for row in rows]) for cut in cuts]
+            cuts.append(list(rows))
+            held, count, widest = width, 1, width
+    return [torch.tensor(cut) for cut in cuts]
 
 
-def padded(batch: Batch) -> tuple[int, int]:
-    """(n, W): the sequences of a micro-batch and what they are padded to."""
-    found = sequences(batch)
-    return len(found), max(_width(batch, rows) for rows in found)
+def passed(batch: Batch, *, shared: bool = True) -> int:
+    """Tokens that pass the model for this micro-batch, padding included."""
+    widths = [_width(batch, rows) for rows in stretches(batch, shared=shared)]
+    return sum(widths) if shared else len(widths) * widths[0]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A micro-batch as the model reads it: n sequences padded to W, and where the M response tokens stand in them."""
+    """A micro-batch as the model reads it, and where its M response tokens stand."""
 
-    tokens: Tensor  # [n, W]
+    tokens: Tensor  # [n, W]; n = 1 with families
     positions: Tensor  # [n, W]
-    mask: Tensor | None  # [n, 1, W, W] bool, true where a token sees another; None is plain causal attention
+    families: list[Family] | None  # along W
     row: Tensor  # [M], row of the batch
     step: Tensor  # [M], step of the response
     place: Tensor  # [M], of the token in the flattened [n * W]
     before: Tensor  # [M], of the token that predicts it
 
 
-def layout(batch: Batch, device: torch.device) -> Layout:
+def layout(batch: Batch, device: torch.device, *, shared: bool = True) -> Layout:
     """Lays out the whole batch, response tokens in the order of its rows."""
     left = batch.tokens.shape[1] - batch.width  # P
     prompts, lengths = batch.prompt_length.tolist(), batch.length.tolist()
-    found = sequences(batch)
-    width = max(_width(batch, rows) for rows in found)
-    tokens = torch.zeros(len(found), width, dtype=torch.int64)
-    positions, segment = torch.zeros_like(tokens), torch.full_like(tokens, -1)
+    found = stretches(batch, shared=shared)
+    widths = [_width(batch, rows) for rows in found]
+    shape = (1, sum(widths)) if shared else (len(found), widths[0])
+    tokens, positions = torch.zeros(2, shape[0] * shape[1], dtype=torch.int64)
     where: dict[int, tuple[Tensor, Tensor]] = {}
-    for n, rows in enumerate(found):
+    start = 0
+    for rows, width in zip(found, widths, strict=True):
         prompt = prompts[rows[0]]
-        tokens[n, :prompt] = batch.tokens[rows[0], left - prompt : left]
-        positions[n, :prompt], segment[n, :prompt] = torch.arange(prompt), 0
-        at = prompt
-        for number, row in enumerate(rows, start=1):
+        at = start + prompt
+        tokens[start:at] = batch.tokens[rows[0], left - prompt : left]
+        positions[start:at] = torch.arange(prompt)
+        for row in rows:
             end = at + lengths[row]
-            tokens[n, at:end] = batch.tokens[row, left : left + lengths[row]]
-            positions[n, at:end], segment[n, at:end] = torch.arange(prompt, prompt + lengths[row]), number
-            place = n * width + torch.arange(at, end)
+            tokens[at:end] = batch.tokens[row, left : left + lengths[row]]
+            positions[at:end] = torch.arange(prompt, prompt + lengths[row])
+            place = torch.arange(at, end)
             before = place - 1
-            before[0] = n * width + prompt - 1
+            before[0] = start + prompt - 1
             where[row] = place, before
             at = end
-    mask = None
-    if len(found) < len(lengths):
-        seen = (segment[:, None, :] == 0) | (segment[:, None, :] == segment[:, :, None])  # [n, W, W]
-        mask = seen.tril()[:, None].to(device)
+        start += width if shared else shape[1]
     order = range(len(lengths))
     return Layout(
-        tokens=tokens.to(device),
-        positions=positions.to(device),
-        mask=mask,
+        tokens=tokens.view(shape).to(device),
+        positions=positions.view(shape).to(device),
+        families=[family(prompts[rows[0]], [lengths[r] for r in rows], device) for rows in found] if shared else None,
         row=torch.repeat_interleave(torch.tensor(lengths)).to(device),
         step=torch.cat([torch.arange(lengths[row]) for row in order]).to(device),
         place=torch.cat([where[row][0] for row in order]).to(device),

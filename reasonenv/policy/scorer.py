@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
 from reasonenv.policy.lm import Policy
-from reasonenv.policy.microbatch import layout, microbatches
+from reasonenv.policy.microbatch import microbatches
 
 HEAD = "head.safetensors"
-TOKENS = 8192  # padded tokens in one forward pass
+TOKENS = 8192  # tokens in one forward pass
 
 
 class Scorer:
@@ -33,15 +33,8 @@ class Scorer:
 
     def logits(self, batch: Batch) -> Tensor:
         """log s / (1 - s) after each response token, float32, differentiable, 0 at padding.  # [B, T]"""
-        at = layout(batch, self.trunk.device)
-        hidden = torch.finfo(self.trunk.dtype).min
-        mask = None
-        if at.mask is not None:
-            mask = torch.zeros_like(at.mask, dtype=self.trunk.dtype).masked_fill_(~at.mask, hidden)
-        output = self.trunk.model.get_decoder()(
-            input_ids=at.tokens, position_ids=at.positions, attention_mask=mask, use_cache=False
-        )
-        states = output.last_hidden_state.flatten(0, 1).index_select(0, at.place)  # [M, H]
+        found, at = self.trunk.trunk(batch)
+        states = found.index_select(0, at.place)  # [M, H]
         blank = torch.zeros(batch.mask.shape, device=self.trunk.device)
         return blank.index_put((at.row, at.step), self.head(states.float())[:, 0])
 
@@ -49,7 +42,7 @@ class Scorer:
     def scores(self, batch: Batch) -> Tensor:
         """s after each response token, on the CPU; meaningless at padding.  # [B, T]"""
         logits = torch.zeros_like(batch.mask)
-        for rows in microbatches(batch, TOKENS):
+        for rows in microbatches(batch, TOKENS, shared=self.trunk.shared):
             part = self.logits(batch.select(rows)).cpu()
             logits[rows, : part.shape[1]] = part
         return logits.sigmoid()

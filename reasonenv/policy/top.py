@@ -9,7 +9,7 @@ from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.policy.lm import Policy
-from reasonenv.policy.logprobs import CHUNK_ELEMENTS, head_logits
+from reasonenv.policy.logprobs import chunk_elements, head_logits
 from reasonenv.policy.microbatch import microbatches
 from reasonenv.policy.states import States
 
@@ -25,7 +25,7 @@ def likeliest(
     size = 1 + min(count, policy.head.weight.shape[0] - 1)
     tokens = torch.zeros((*batch.mask.shape, size), dtype=torch.int64)
     logp = torch.zeros((*batch.mask.shape, size))
-    for rows in microbatches(batch, tokens_per_microbatch):
+    for rows in microbatches(batch, tokens_per_microbatch, shared=policy.shared):
         at = policy.states(batch.select(rows))
         chosen, scores = at.targets.new_zeros(len(at.targets), size), at.before.new_zeros(len(at.targets), size).float()
         for part, every in _chunks(policy, at, temperature):
@@ -52,7 +52,7 @@ def logprobs_of(policy: Policy, states: States, tokens: Tensor, *, temperature: 
 def _chunks(policy: Policy, states: States, temperature: float) -> Iterator[tuple[slice, Tensor]]:
     """The log-probs of all tokens [chunk, V], a few places at a time."""
     head = policy.head
-    chunk = max(1, CHUNK_ELEMENTS // head.weight.shape[0])
+    chunk = max(1, chunk_elements(policy.device) // head.weight.shape[0])
     for start in range(0, len(states.targets), chunk):
         part = slice(start, start + chunk)
         yield part, (head_logits(states.before[part], head.weight, head.bias) / temperature).log_softmax(dim=-1)

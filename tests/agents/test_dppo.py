@@ -76,7 +76,7 @@ def test_the_likeliest_tokens_of_a_model_are_found_in_parts(
     batch = agent.batch(groups)
 
     def found(chunk: int, width: int) -> tuple[Tensor, Tensor]:
-        monkeypatch.setattr(top, "CHUNK_ELEMENTS", chunk)
+        monkeypatch.setattr(top, "chunk_elements", lambda device, chunk=chunk: chunk)
         return likeliest(policy, batch, count=5, tokens_per_microbatch=width, temperature=0.7)
 
     tokens, logp = found(10**9, 10**6)

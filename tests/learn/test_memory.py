@@ -22,10 +22,10 @@ def told(error: Exception, largest: tuple[int, int]) -> str:
     return str(caught.value)
 
 
-def test_the_number_to_lower_is_named_with_half_the_sequences_that_were_too_many() -> None:
-    # 8 sequences of 500 tokens are 4,000, though 8,192 were allowed; 4 of them are 2,000
-    message = told(torch.OutOfMemoryError("CUDA out of memory"), (8, 500))
-    assert "8 x 500 tokens; set tokens_per_microbatch=2000 (it is 8192)" in message
+def test_the_number_to_lower_is_named_with_half_of_what_was_too_much() -> None:
+    # 8 rows of 500 tokens in all were too many, though 8,192 tokens were allowed
+    message = told(torch.OutOfMemoryError("CUDA out of memory"), (8, 4000))
+    assert "4000 tokens; set tokens_per_microbatch=2000 (it is 8192)" in message
 
 
 def test_what_cannot_be_cut_says_what_else_helps() -> None:
@@ -36,7 +36,7 @@ def test_what_cannot_be_cut_says_what_else_helps() -> None:
 def test_the_cpu_really_runs_out_and_other_errors_pass() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)  # what torch says on a CPU
-    assert "set tokens_per_microbatch=1000" in told(caught.value, (4, 500))
+    assert "set tokens_per_microbatch=1000" in told(caught.value, (4, 2000))
     agent = SimpleNamespace()
     with pytest.raises(RuntimeError, match="shapes"), enough_memory(agent):  # type: ignore[arg-type]
         raise RuntimeError("shapes do not match")
@@ -46,8 +46,8 @@ def test_an_agent_says_how_large_its_micro_batches_were(policy: Policy, groups: 
     agent = GRPO(policy, GRPOConfig(tokens_per_microbatch=300))
     agent.learn(groups, Budget(0, 1))
     assert agent.largest is not None
-    count, width = agent.largest
-    assert count * width <= 300 or count == 1
+    rows, tokens = agent.largest
+    assert tokens <= 300 or rows == 1
 
 
 def test_activations_grow_with_the_tokens_and_a_forecast_adds_up(policy: Policy, groups: list[Group]) -> None:

@@ -13,7 +13,7 @@ from reasonenv.agents.grpo import GRPO, GRPOConfig
 from reasonenv.core import FAILURES, Batch, Group, Reason, Role
 from reasonenv.learn.agent import Budget, PolicyGradient
 from reasonenv.policy.lm import Policy
-from reasonenv.policy.microbatch import padded
+from reasonenv.policy.microbatch import passed
 from reasonenv.registry import agents, find_agent
 from reasonenv.testing import gradients, scored
 
@@ -199,6 +199,14 @@ def test_an_agent_corrects_for_stale_samples_if_and_only_if_it_is_anchored_on_th
     assert same(found * (1.1 if name in ("dppo", "scalerl") else 1.0), expected)
 
 
+def test_the_useful_share_of_tokens_is_told(policy: Policy, groups: list[Group]) -> None:
+    # every prompt is read once for its four answers, and nothing is padded
+    rows = [t for g in groups for t in g.trajectories]
+    written, read = sum(len(t.tokens) for t in rows), sum(len(g.trajectories[0].prompt) for g in groups)
+    found = GRPO(policy, GRPOConfig(lr=1e-5)).learn(groups, Budget(0, 1))
+    assert found["tokens/useful"] == pytest.approx(written / (written + read))
+
+
 def test_rows_without_advantage_pass_without_gradient_and_do_not_size_memory(
     policy: Policy, groups: list[Group]
 ) -> None:
@@ -209,6 +217,6 @@ def test_rows_without_advantage_pass_without_gradient_and_do_not_size_memory(
     found = agent.passes(batch, advantage)
     assert [rows.tolist() for rows, teaches in found if teaches] == [[0]]
     assert sorted(int(row) for rows, _ in found for row in rows) == list(range(len(batch.group)))
-    assert agent.largest == padded(batch.select(torch.tensor([0])))
+    assert agent.largest == (1, passed(batch.select(torch.tensor([0]))))
     referenced = replace(batch, ref_logp=torch.zeros_like(batch.mask))  # the KL teaches where the reward does not
     assert all(teaches for _, teaches in agent.passes(referenced, advantage))

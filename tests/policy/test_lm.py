@@ -16,6 +16,7 @@ from reasonenv.policy.tiny import tiny_policy
 ROWS = [([1, 2, 3], [4, 5]), ([7], [8, 9, 10, 11, 256]), ([256, 3, 4, 5, 6], [256]), ([20, 21], [22, 23, 24])]
 ROWS += [([7], [8, 9]), ([1, 2, 3, 4], [5]), ([1, 2, 3], [4, 5, 6])]
 ROWS += [([4, 7, 7, 7], [2]), ([4, 7, 7, 7], [256]), ([4, 7, 7, 7], [2, 3, 256])]
+SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
 def batch_of(rows: list[tuple[list[int], list[int]]], fill: int = 0, spare: int = 0) -> Batch:
@@ -90,29 +91,46 @@ def test_gradients_are_the_naive_ones_and_the_eos_row_has_its_own(policy: Policy
     assert row.norm() > 0  # row 2 has EOS inside its prompt
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("family", ["gpt2", "qwen2"])
-def test_a_shared_prompt_changes_nothing_for_other_families(family: str, attention: str) -> None:
+# Two that share prompts besides llama, one of them with a window; one that adds a bias to its attention and one that
+# has none, but a state: in those, rows stay apart.
+FAMILIES = {
+    "gpt2": (True, {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}),
+    "qwen2": (True, SMALL | {"num_key_value_heads": 2}),
+    "mistral": (True, SMALL | {"num_key_value_heads": 2, "sliding_window": 3}),
+    "bloom": (False, {"hidden_size": 32, "n_layer": 2, "n_head": 2}),
+    "mamba": (False, {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_log_probs_of_other_models_are_those_of_each_row_alone(name: str) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    sizes = {"gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64}}
-    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-    sizes["qwen2"] = shape | {"num_key_value_heads": 2, "max_position_embeddings": 64}
-    config = AutoConfig.for_model(family, vocab_size=257, attn_implementation=attention, **sizes[family])
+    shares, sizes = FAMILIES[name]
+    config = AutoConfig.for_model(name, vocab_size=257, **sizes)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        policy = Policy(AutoModelForCausalLM.from_config(config), tiny_policy(0).tokenizer, name=family)
+        policy = Policy(AutoModelForCausalLM.from_config(config), tiny_policy(0).tokenizer, name=name)
+    assert policy.shared == shares
     logp, _ = policy.logprobs(batch_of(ROWS))
     for i, (prompt, response) in enumerate(ROWS):
         want, _ = plain(policy, prompt, response, 1.0)
         torch.testing.assert_close(logp[i, : len(response)].double(), want, rtol=0, atol=2e-5)
 
 
+def test_a_policy_that_shares_nothing_has_the_same_log_probs() -> None:
+    policy = tiny_policy(3)
+    want = policy.logprobs(batch_of(ROWS))[0].detach()
+    policy.shared = False
+    torch.testing.assert_close(policy.logprobs(batch_of(ROWS))[0], want, rtol=0, atol=2e-5)
+    score, _ = policy.score(batch_of(ROWS), tokens_per_microbatch=20)
+    torch.testing.assert_close(score, want, rtol=0, atol=2e-5)
+
+
 def test_a_tied_head_gets_the_gradient_of_both_its_uses_and_is_kept_once() -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = AutoConfig.for_model("llama", vocab_size=257, tie_word_embeddings=True, **shape)
+    config = AutoConfig.for_model("llama", vocab_size=257, tie_word_embeddings=True, **SMALL)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         policy = Policy(AutoModelForCausalLM.from_config(config), tiny_policy(0).tokenizer, name="tied")

@@ -25,18 +25,18 @@ def naive(
     return logp.gather(1, targets[:, None])[:, 0], -(logp.exp() * logp).sum(-1)
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 23, None])
+@pytest.mark.parametrize(("chunk", "keep"), [(1, 0), (7, 0), (7, 3), (23, 16), (None, None)])
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 @pytest.mark.parametrize("with_bias", [True, False])
 def test_values_and_gradients_are_those_of_the_naive_formula(
-    chunk: int | None, temperature: float, with_bias: bool
+    chunk: int | None, keep: int | None, temperature: float, with_bias: bool
 ) -> None:
     hidden, weight, bias, targets, weights = case()
     leaves = [hidden, weight, bias][: 3 if with_bias else 2]
     ours = [x.clone().requires_grad_() for x in leaves]
     gold = [x.double().requires_grad_() for x in leaves]
     logp, entropy = token_logprobs(
-        ours[0], ours[1], ours[2] if with_bias else None, targets, temperature=temperature, chunk=chunk
+        ours[0], ours[1], ours[2] if with_bias else None, targets, temperature=temperature, chunk=chunk, keep=keep
     )
     want, want_entropy = naive(gold[0], gold[1], gold[2] if with_bias else None, targets, temperature)
     torch.testing.assert_close(logp.double(), want, rtol=1e-5, atol=1e-5)
@@ -58,6 +58,30 @@ def test_bfloat16_weights_give_float32_exact_log_probs() -> None:
     want, _ = naive(hidden.double(), weight.double(), bias.double(), targets, 1.0)
     assert logp.dtype == torch.float32
     torch.testing.assert_close(logp.double(), want, rtol=1e-5, atol=1e-5)
+
+
+def test_bfloat16_gradients_are_as_near_as_bfloat16_goes() -> None:
+    # a number rounded to 8 bits is off by up to 2^-9 of itself, so products of two roundings by up to 2^-8
+    hidden, weight, bias, targets, weights = case(torch.bfloat16)
+    ours, gold = (
+        [x.detach().clone().to(kind).requires_grad_() for x in (hidden, weight, bias)]
+        for kind in (torch.bfloat16, torch.float64)
+    )
+    (token_logprobs(*ours, targets, chunk=7, keep=10)[0] * weights).sum().backward()
+    (naive(*gold, targets, 1.0)[0] * weights.double()).sum().backward()
+    for mine, theirs in zip(ours, gold, strict=True):
+        assert mine.grad is not None
+        assert theirs.grad is not None
+        assert mine.grad.dtype == torch.bfloat16
+        assert (mine.grad.double() - theirs.grad).norm() < 2**-8 * theirs.grad.norm()
+
+
+def test_a_loss_without_any_weight_has_no_gradient() -> None:
+    hidden, weight, _, targets, weights = case()
+    weight.requires_grad_()
+    (token_logprobs(hidden, weight, None, targets)[0] * 0 * weights).sum().backward()
+    assert weight.grad is not None
+    assert not weight.grad.any()
 
 
 def test_a_frozen_head_gets_no_gradient() -> None:

@@ -1,11 +1,14 @@
-"""Micro-batches: every row once, a prompt once a sequence, none larger than asked."""
+"""Micro-batches: every row once, a prompt once a family, none larger than asked."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reasonenv.core import Batch
-from reasonenv.policy.microbatch import SHARED_PROMPTS, SHARED_WIDTH, layout, microbatches, sequences
+from reasonenv.policy.microbatch import layout, microbatches, passed, stretches
+
+CPU = torch.device("cpu")
 
 # (prompt, response length); prompts are from a small set, so that some rows share theirs
 rows_of = st.lists(
@@ -26,33 +29,40 @@ def batch_of(rows: list[tuple[list[int], int]]) -> Batch:
     return Batch(tokens, *lengths, mask, mask, mask, mask, mask, ids, ids)
 
 
-@given(rows_of, st.integers(1, 3000))
-def test_every_row_comes_once_and_padding_stays_in_the_budget(rows: list[tuple[list[int], int]], tokens: int) -> None:
+@given(rows_of, st.integers(1, 300), st.booleans())
+def test_every_row_comes_once_and_padding_stays_in_the_budget(
+    rows: list[tuple[list[int], int]], tokens: int, shared: bool
+) -> None:
     batch = batch_of(rows)
-    cuts = microbatches(batch, tokens)
+    cuts = microbatches(batch, tokens, shared=shared)
     assert sorted(torch.cat(cuts).tolist()) == list(range(len(rows)))
     for cut in cuts:
-        at = layout(batch.select(cut), torch.device("cpu"))
-        assert at.tokens.numel() <= tokens or len(at.tokens) == 1
+        part = batch.select(cut)
+        held = layout(part, CPU, shared=shared).tokens.numel()
+        assert held == passed(part, shared=shared)
+        assert held <= tokens or len(cut) == 1
 
 
 @given(rows_of)
-def test_rows_of_a_sequence_share_its_prompt_and_its_width_is_bounded(rows: list[tuple[list[int], int]]) -> None:
-    for sequence in sequences(batch_of(rows)):
-        assert len({tuple(rows[row][0]) for row in sequence}) == 1
-        prompt = len(rows[sequence[0]][0])
-        width = prompt + sum(rows[row][1] for row in sequence)
-        assert width <= min(SHARED_WIDTH, SHARED_PROMPTS * prompt) or len(sequence) == 1
+def test_all_rows_of_a_prompt_share_it_and_nothing_is_padding(rows: list[tuple[list[int], int]]) -> None:
+    prompts = {tuple(prompt) for prompt, _ in rows}
+    assert len(stretches(batch_of(rows), shared=True)) == len(prompts)
+    at = layout(batch_of(rows), CPU)
+    assert at.tokens.shape == (1, sum(map(len, prompts)) + sum(n for _, n in rows))
+    assert at.families is not None
+    assert sum(of.size for of in at.families) == at.tokens.shape[1]
 
 
-def test_a_long_prompt_is_read_once_for_all_its_samples() -> None:
-    assert sequences(batch_of([([1] * 100, 20)] * 16)) == [list(range(16))]  # 100 + 16 * 20 = 420, within 5 * 100
+def test_a_family_larger_than_a_micro_batch_is_cut_and_reads_its_prompt_again() -> None:
+    batch = batch_of([([1] * 100, 20)] * 16)
+    assert passed(batch) == 100 + 16 * 20
+    assert [len(cut) for cut in microbatches(batch, 200)] == [5, 5, 5, 1]  # 100 + 5 * 20
 
 
-@given(rows_of)
-def test_every_response_token_knows_itself_and_the_one_before(rows: list[tuple[list[int], int]]) -> None:
+@given(rows_of, st.booleans())
+def test_every_response_token_knows_itself_and_the_one_before(rows: list[tuple[list[int], int]], shared: bool) -> None:
     batch = batch_of(rows)
-    at = layout(batch, torch.device("cpu"))
+    at = layout(batch, CPU, shared=shared)
     flat, positions = at.tokens.flatten(), at.positions.flatten()
     assert flat[at.place].tolist() == list(range(100, 100 + sum(n for _, n in rows)))
     for row, step, place, before in zip(*(x.tolist() for x in (at.row, at.step, at.place, at.before)), strict=True):
@@ -61,20 +71,8 @@ def test_every_response_token_knows_itself_and_the_one_before(rows: list[tuple[l
         assert flat[before] == (prompt[-1] if step == 0 else flat[place] - 1)
 
 
-def test_a_response_sees_its_prompt_and_itself_alone() -> None:
-    # [1 2 | 100 101 | 102]: the longer response first, then the shorter, which sees columns 0, 1 and 4
-    mask = layout(batch_of([([1, 2], 1), ([1, 2], 2)]), torch.device("cpu")).mask
-    assert mask is not None
-    assert mask[0, 0].int().tolist() == [
-        [1, 0, 0, 0, 0],
-        [1, 1, 0, 0, 0],
-        [1, 1, 1, 0, 0],
-        [1, 1, 1, 1, 0],
-        [1, 1, 0, 0, 1],
-    ]
-
-
-def test_the_longest_sequences_come_first() -> None:
-    # padded sizes: rows 1 and 2 together 2 * (1 + 9) = 20, a third would make 30
-    cuts = microbatches(batch_of([([1], 2), ([2], 9), ([3], 8), ([4], 1)]), 20)
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_longest_come_first(shared: bool) -> None:
+    # widths 10, 9, 3, 2: rows 1 and 2 together are 19 tokens, padded 20; a third would be too much
+    cuts = microbatches(batch_of([([1], 2), ([2], 9), ([3], 8), ([4], 1)]), 20, shared=shared)
     assert [cut.tolist() for cut in cuts] == [[1, 2], [0, 3]]
