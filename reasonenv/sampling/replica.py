@@ -65,34 +65,42 @@ def slot_attention(
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float | None = None,
+    slots: Slots | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Attention of `query` [R, Hq, Q, D] to `key`, `value` [R, Hkv, W, D]; returns [R, Q, Hq, D].
 
-    Without a mask it is the causal pass over prompts; with one (additive, [R, 1, 1, W]) it is one query a row, as a
-    batched product with the query heads of one key head as rows: many times faster on a CPU than the general kernel.
+    Without `slots` it is the causal pass over prompts; with them it is one query a row, to its prompt and then to its
+    response. `attention_mask` is theirs, additive, [R, 1, 1, P + W].
     """
     for name in ("s_aux", "softcap", "position_bias"):
         if kwargs.get(name) is not None:
             raise UserError(f"{type(module).__name__} uses {name}, which the torch sampler does not; use sampler=hf")
     window = kwargs.get("sliding_window")
-    if window is not None and key.shape[2] > window:
+    seen = key.shape[2] if attention_mask is None else attention_mask.shape[3]
+    if window is not None and seen > window:
         raise UserError(
-            f"{type(module).__name__} sees {window} tokens back and the sequence has {key.shape[2]}; "
+            f"{type(module).__name__} sees {window} tokens back and the sequence has {seen}; "
             "use sampler=hf or a smaller max_tokens"
         )
     rows, heads, queries, width = query.shape
     shared = key.shape[1]
     scale = width**-0.5 if scaling is None else scaling
-    if attention_mask is None:
+    if slots is None:
         key, value = (x.repeat_interleave(heads // shared, dim=1) for x in (key, value))
         out = nn.functional.scaled_dot_product_attention(query, key, value, scale=scale, is_causal=queries > 1)
         return out.transpose(1, 2).contiguous(), None
-    folded = query.reshape(rows * shared, heads // shared, width)
-    scores = torch.bmm(folded, key.flatten(0, 1).transpose(1, 2))  # [R * Hkv, Hq / Hkv, W]
-    scores = scores.float().mul_(scale).view(rows, heads, -1).add_(attention_mask[:, 0])
-    weights = scores.softmax(-1).to(value.dtype).view(rows * shared, heads // shared, -1)
-    out = torch.bmm(weights, value.flatten(0, 1))  # [R * Hkv, Hq / Hkv, D]
+    assert attention_mask is not None
+    prompt_key, prompt_value = slots.prompts[module.layer_idx]
+    # Batched products with the query heads of one key head as rows, and over a prompt those of all its samples: its
+    # keys are read once for the group. Many times faster on a CPU than the general kernel.
+    folded = query.reshape(rows, shared, heads // shared, width)
+    before = slots.apart(torch.bmm(slots.together(folded), prompt_key.transpose(1, 2)))  # [R, Hkv, Hq / Hkv, P]
+    after = torch.bmm(folded.flatten(0, 1), key.flatten(0, 1).transpose(1, 2)).view(*folded.shape[:3], -1)
+    scores = torch.cat([before, after], dim=-1).float().mul_(scale).add_(attention_mask)  # [R, Hkv, Hq / Hkv, P + W]
+    before, after = scores.softmax(-1).to(value.dtype).split([before.shape[-1], after.shape[-1]], dim=-1)
+    out = slots.apart(torch.bmm(slots.together(before), prompt_value))  # [R, Hkv, Hq / Hkv, D]
+    out = out + torch.bmm(after.flatten(0, 1), value.flatten(0, 1)).view_as(out)
     return out.view(rows, 1, heads, -1), None
 
 
@@ -145,21 +153,22 @@ def _pack(twin: PreTrainedModel) -> None:
 
 
 class Slots:
-    """A key-value cache of `rows` slots of up to `length` columns; slots 0 .. n - 1 are in use.
+    """The keys and values of prompts, each once, and of `rows` responses; slots 0 .. n - 1 are in use.
 
-    A row's tokens stand in columns 0, 1, ..., whatever its neighbours do. There are `width` columns, a few more than
-    are in use: attention reads them all, because the matrix kernel would copy a cache of which it is shown a part.
+    Token t of a response stands in column t of its slot, whatever its neighbours do. There are `width` columns, a few
+    more than are in use: attention reads them all, because the matrix kernel would copy a cache of which it is shown a
+    part. It gets the slots as the keyword argument `slots` of the decoder.
     """
 
     STEP = 64  # columns are added so many at a time
 
-    def __init__(self, layers: int, rows: int, length: int) -> None:
+    def __init__(self, layers: int, rows: int, length: int, device: torch.device) -> None:
         from transformers.cache_utils import Cache, CacheLayerMixin
 
         slots = self
 
         class SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers ships no types
-            """One layer's keys and values, [rows, Hkv, W, D]."""
+            """One layer's keys and values of responses, [rows, Hkv, W, D]."""
 
             def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
                 # Zeros, because a masked column still takes part as 0 * value.
@@ -169,15 +178,16 @@ class Slots:
                 self.is_initialized = True
 
             def widen(self) -> None:
-                more = (0, 0, 0, slots.width - self.keys.shape[2])
-                self.keys, self.values = (nn.functional.pad(x, more) for x in (self.keys, self.values))
+                self.keys, self.values = (_wide(x, slots.width) for x in (self.keys, self.values))
 
             def update(
                 self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
             ) -> tuple[Tensor, Tensor]:
+                if not self.is_initialized:
+                    self.lazy_initialization(key_states, value_states)
                 n = slots.row.shape[0]
-                self.keys[slots.row, :, slots.position] = key_states[:, :, 0]
-                self.values[slots.row, :, slots.position] = value_states[:, :, 0]
+                self.keys[slots.row, :, slots.column] = key_states[:, :, 0]
+                self.values[slots.row, :, slots.column] = value_states[:, :, 0]
                 return self.keys[:n], self.values[:n]
 
             def get_seq_length(self) -> int:
@@ -190,35 +200,81 @@ class Slots:
                 return length
 
         self.cache: Cache = Cache(layers=[SlotLayer() for _ in range(layers)])
-        self.row = self.position = torch.empty(0, dtype=torch.int64)
         self.length, self.width = length, 0
+        empty = torch.empty(0, dtype=torch.int64, device=device)
+        self.lengths = empty  # of each prompt held
+        self.prompts: list[tuple[Tensor, Tensor]] = []  # keys and values by layer, [held * Hkv, P, D]
+        self.row = self.column = self.prompt = self.chair = self.sitter = empty  # see `seat` and `aim`
 
-    def reach(self, columns: int) -> None:
-        """Make room for at least so many columns."""
-        if columns > self.width:
-            self.width = min(-(-columns // self.STEP) * self.STEP, self.length)
+    def add(self, cache: Cache, lengths: Tensor) -> None:
+        """Hold the prompts in the rows of `cache` too, behind those that are held; `lengths` are theirs."""
+        before, self.lengths = len(self.lengths), torch.cat([self.lengths, lengths])
+        wide = int(self.lengths.max())
+        fresh = [(layer.keys, layer.values) for layer in cache.layers]
+        if before:
+            held = [tuple(x.unflatten(0, (before, -1)) for x in layer) for layer in self.prompts]
+            fresh = [
+                tuple(torch.cat([_wide(x, wide), _wide(y, wide)]) for x, y in zip(old, new, strict=True))
+                for old, new in zip(held, fresh, strict=True)
+            ]
+        self.prompts = [(_wide(k, wide).flatten(0, 1), _wide(v, wide).flatten(0, 1)) for k, v in fresh]
+
+    def keep(self, kept: Tensor) -> None:
+        """Of the prompts held, forget all but those numbered in `kept`."""
+        before, self.lengths = len(self.lengths), self.lengths[kept]
+        if len(kept) < before:
+            self.prompts = [
+                (k.unflatten(0, (before, -1))[kept].flatten(0, 1), v.unflatten(0, (before, -1))[kept].flatten(0, 1))
+                for k, v in self.prompts
+            ]
+
+    def seat(self, prompt: Tensor) -> None:
+        """Say which of the prompts held the response in each used slot follows [n]: those of one sit side by side."""
+        count = torch.bincount(prompt, minlength=len(self.lengths))
+        self.prompt, self.table = prompt, (len(count), int(count.max()))  # held, seats each
+        order = prompt.argsort(stable=True)
+        rank = torch.arange(len(prompt), device=prompt.device) - (count.cumsum(0) - count)[prompt[order]]
+        self.chair = torch.empty_like(prompt)  # of each slot
+        self.chair[order] = prompt[order] * self.table[1] + rank
+        # A chair that stays empty takes slot 0, and nobody looks at it.
+        self.sitter = prompt.new_zeros(self.table[0] * self.table[1])
+        self.sitter[self.chair] = torch.arange(len(prompt), device=prompt.device)
+
+    def together(self, x: Tensor) -> Tensor:
+        """From one row a slot to one a prompt and head: [n, Hkv, K, C] -> [held * Hkv, seats * K, C]."""
+        return x[self.sitter].unflatten(0, self.table).transpose(1, 2).flatten(2, 3).flatten(0, 1)
+
+    def apart(self, x: Tensor) -> Tensor:
+        """The way back from `together`."""
+        held, seats = self.table
+        return x.unflatten(1, (seats, -1)).unflatten(0, (held, -1)).transpose(1, 2).flatten(0, 1)[self.chair]
+
+    def aim(self, column: Tensor) -> Tensor:
+        """Let the next forward write slot i's token to column `column[i]`; returns its mask [n, 1, 1, P + W]."""
+        self.row, self.column = torch.arange(len(column), device=column.device), column
+        if int(column.max()) >= self.width:
+            self.width = min(self.width + self.STEP, self.length)
             for layer in self.cache.layers:
                 if layer.is_initialized:
                     layer.widen()
-
-    def aim(self, position: Tensor) -> Tensor:
-        """Let the next forward write slot i's token to column `position[i]`; returns its mask [n, 1, 1, W]."""
-        self.row, self.position = torch.arange(position.shape[0], device=position.device), position
-        self.reach(int(position.max()) + 1)
-        hidden = torch.arange(self.width, device=position.device) > position[:, None]
-        return torch.zeros(hidden.shape, device=position.device).masked_fill_(hidden, -torch.inf)[:, None, None]
-
-    def fill(self, slots: slice, prompt: Cache, index: int, length: int) -> None:
-        """Put the first `length` columns of row `index` of a `prompt` cache into each of `slots`."""
-        self.reach(length)
-        for mine, theirs in zip(self.cache.layers, prompt.layers, strict=True):
-            if not mine.is_initialized:
-                mine.lazy_initialization(theirs.keys, theirs.values)
-            mine.keys[slots, :, :length] = theirs.keys[index, :, :length]
-            mine.values[slots, :, :length] = theirs.values[index, :, :length]
+        size = self.prompts[0][0].shape[1]
+        hidden = torch.cat(
+            [
+                torch.arange(size, device=column.device) >= self.lengths[self.prompt][:, None],
+                torch.arange(self.width, device=column.device) > column[:, None],
+            ],
+            dim=1,
+        )
+        return torch.zeros(hidden.shape, device=column.device).masked_fill_(hidden, -torch.inf)[:, None, None]
 
     def move(self, source: Tensor, target: Tensor, columns: int) -> None:
         """Copy the first `columns` columns of slots `source` over slots `target`."""
         for layer in self.cache.layers:
-            layer.keys[target, :, :columns] = layer.keys[source, :, :columns]
-            layer.values[target, :, :columns] = layer.values[source, :, :columns]
+            if layer.is_initialized:
+                layer.keys[target, :, :columns] = layer.keys[source, :, :columns]
+                layer.values[target, :, :columns] = layer.values[source, :, :columns]
+
+
+def _wide(x: Tensor, columns: int) -> Tensor:
+    """`x` [R, Hkv, W, D] with so many columns: zeros are added, or the last ones taken away."""
+    return nn.functional.pad(x, (0, 0, 0, columns - x.shape[2])).contiguous()

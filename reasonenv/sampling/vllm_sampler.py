@@ -77,10 +77,11 @@ class VLLMSampler:
         while missing := {n: job for n, job in jobs.items() if n not in done}:
             try:
                 for n, tokens, logps in self.engine.sample(missing, sampling, eos):
+                    count = sampling.size(tokens, self.policy.tokenizer)  # the engine knows ids, and no strings
                     done[n] = Completion(
-                        tokens=np.array(tokens, dtype=np.int64),
-                        logprobs=np.array(logps, dtype=np.float32),
-                        stop="eos" if tokens[-1] == eos else "length",
+                        tokens=np.array(tokens[:count], dtype=np.int64),
+                        logprobs=np.array(logps[:count], dtype=np.float32),
+                        stop="eos" if tokens[count - 1] == eos else "length",
                         version=self.version,
                         seed=jobs[n][1],
                     )
