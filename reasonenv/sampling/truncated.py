@@ -8,12 +8,18 @@ from dataclasses import replace
 from reasonenv.core import Completion, IntArray
 from reasonenv.sampling.sampler import Sampler, Sampling
 
+KEYS = ("top_k", "top_p", "min_p")  # ways to cut a distribution
+TRAINING = (
+    "training draws from the whole distribution, because what is cut away has no ratio of trainer to sampler; "
+    "use temperature alone, and --top-k or --top-p of reasonenv eval"
+)
+
 
 class Truncated:
     """`sampler`, of which every draw is from the `top_k` likeliest tokens and the nucleus of mass `top_p` alone.
 
     Its log-probs are those of what is left, renormalised. See `Sampling` for the numbers and their limits. Training
-    refuses it: a token that was cut away has no ratio.
+    refuses it.
     """
 
     def __init__(self, sampler: Sampler, *, top_k: int = 0, top_p: float = 1.0) -> None:
