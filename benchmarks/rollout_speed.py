@@ -3,13 +3,14 @@
     python benchmarks/rollout_speed.py [--policy smollm2-135m] [--device cuda] [--dtype float32] [--repeats 3]
         [--only torch,generate]
 
-The first 8 questions of GSM8K's test set x 8 samples x 128 new tokens at temperature 1. EOS is taken from all
-contenders, so that each sample has its whole budget; every token is counted, and a count that falls short is an error.
+The first 8 questions of GSM8K's test set x 8 samples x 128 new tokens at temperature 1. No contender
+ends at EOS, so that each sample has its whole budget; every token is counted, and a count that falls short is an error.
 
 * `torch`: the torch sampler, its head in float32 as in training.
 * `generate`: transformers, one left-padded batch with `num_return_sequences`, head and all in the policy's dtype.
-* `vllm`: in this process, eager, threads bound to all cores, prefix cache on, its head in the policy's dtype: faster
-  than the float32 head that training asks of it. Left out if it is not installed.
+* `vllm`: its `LLM`, eager, threads bound to all cores, prefix cache on, `n` samples a request without seeds, log-probs
+  of the sampled tokens, and its head in the policy's dtype: faster than the seeds and the float32 head that training
+  asks of it. Left out if it is not installed.
 
 They take turns within one sitting after a short round that is not counted; figures are medians. "Of peak" is what a
 token's matrix products (2 FLOP a weight) need of the best square product measured here, in the policy's dtype. The
@@ -26,6 +27,7 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -33,7 +35,7 @@ from reasonenv.core import IntArray
 from reasonenv.mdp.make import make_mdp
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.pretrained import load_policy, quiet
-from reasonenv.sampling.sampler import Sampler, Sampling
+from reasonenv.sampling.sampler import Sampling
 from reasonenv.sampling.torch_sampler import TorchSampler
 from reasonenv.seeding import derive_seed
 
@@ -42,8 +44,8 @@ WARM_UP = 4  # tokens a sample in the round that is not counted
 CONTENDERS = ("torch", "generate", "vllm")
 
 
-def rollouts(sampler: Sampler, prompts: list[IntArray], repeat: int, tokens: int) -> int:
-    """Tokens produced by a sampler of ours, `tokens` a sample."""
+def rollouts(sampler: TorchSampler, prompts: list[IntArray], repeat: int, tokens: int) -> int:
+    """Tokens produced by our sampler, `tokens` a sample."""
     seeds = [[derive_seed("speed", repeat, n, g) for g in range(SAMPLES)] for n in range(len(prompts))]
     rows = sampler.generate(prompts, seeds, Sampling(tokens))
     return sum(len(completion.tokens) for row in rows for completion in row)
@@ -73,6 +75,16 @@ def generate_rollouts(policy: Policy, prompts: list[IntArray], repeat: int, budg
     return int(drawn[:, width:].cpu().numel())
 
 
+def vllm_rollouts(engine: Any, prompts: list[IntArray], repeat: int, budget: int) -> int:
+    """Tokens produced by a `vllm.LLM` as it likes best: all samples of a prompt in one request, and no seeds."""
+    from vllm import SamplingParams
+
+    params = SamplingParams(n=SAMPLES, max_tokens=budget, ignore_eos=True, logprobs=0, detokenize=False)
+    asked = [{"prompt_token_ids": prompt.tolist()} for prompt in prompts]
+    found = engine.generate(asked, params, use_tqdm=False)
+    return sum(len(out.token_ids) for answer in found for out in answer.outputs)
+
+
 def product_speed(dtype: torch.dtype, device: torch.device, size: int = 2048) -> float:
     """Floating-point operations a second in the best of 5 square matrix products."""
     a = torch.ones(size, size, dtype=dtype, device=device)
@@ -95,7 +107,7 @@ def main() -> None:
     policy = load_policy(arguments.policy, device=arguments.device, dtype=arguments.dtype)
     mdp = make_mdp("GSM8K", tokenizer=policy.tokenizer, split="test")
     prompts = [mdp.prompts[i] for i in range(PROMPTS)]
-    # A token that nobody can draw. `generate` reads the model's own, which is taken from it too.
+    # A token that nobody can draw; `generate` reads the model's own, which is taken from it.
     policy.tokenizer.eos_id = policy.head.weight.shape[0]
     policy.model.generation_config.eos_token_id = None
     runs: dict[str, Callable[[int, int], int]] = {}
@@ -115,8 +127,8 @@ def main() -> None:
             elif importlib.util.find_spec("vllm"):
                 from reasonenv.sampling.vllm_sampler import VLLMSampler
 
-                engine = stack.enter_context(contextlib.closing(VLLMSampler(policy, head_dtype="model")))
-                runs[name] = partial(rollouts, engine, prompts)
+                served = stack.enter_context(contextlib.closing(VLLMSampler(policy, head_dtype="model")))
+                runs[name] = partial(vllm_rollouts, served.engine.llm, prompts)
         speeds: dict[str, list[float]] = {name: [] for name in runs}
         for repeat in range(arguments.repeats + 1):
             for name, run in runs.items():
