@@ -68,13 +68,19 @@ def replica(model: PreTrainedModel) -> PreTrainedModel:
     if not getattr(model, "_supports_attention_backend", False):
         raise UserError(f"{type(model).__name__} brings its own attention; use sampler=hf for it")
     AttentionInterface.register(ATTENTION, slot_attention)
-    weights = {id(p): p for p in (*model.parameters(), *model.buffers())}
-    twin = copy.deepcopy(model, dict(weights))  # modules and config are new, weights are shared
+    twin = merged(model)
     for config in {id(m.config): m.config for m in twin.modules() if hasattr(m, "config")}.values():
         config._attn_implementation = ATTENTION
-    merge_adapters(twin)
     if model.device.type == "cpu":
         _pack(twin)
+    return twin
+
+
+def merged(model: PreTrainedModel) -> PreTrainedModel:
+    """`model` without adapters: they are in weights of its own, all others are shared. Modules and config are new."""
+    weights: dict[int, Any] = {id(p): p for p in (*model.parameters(), *model.buffers())}
+    twin = copy.deepcopy(model, weights)
+    merge_adapters(twin)
     return twin
 
 

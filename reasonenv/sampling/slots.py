@@ -48,6 +48,8 @@ def slot_attention(
     shared = key.shape[1]
     scale = width**-0.5 if scaling is None else scaling
     if slots is None:
+        if attention_mask is not None:
+            raise UserError(f"{type(module).__name__} gets no arguments of its decoder; use sampler=hf")
         key, value = (x.repeat_interleave(heads // shared, dim=1) for x in (key, value))
         out = nn.functional.scaled_dot_product_attention(query, key, value, scale=scale, is_causal=queries > 1)
         return out.transpose(1, 2).contiguous(), None
