@@ -20,6 +20,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, default=0, metavar="K", help=text)
     parser.add_argument("--problems", type=int, default=200, help="the first ones of the test split (default 200)")
     parser.add_argument("--temperature", type=float, default=1.0, help="of the sampled answers (default 1)")
+    text = "the sampled answers are of the K likeliest tokens alone (default 0: all)"
+    parser.add_argument("--top-k", type=int, default=0, metavar="K", help=text)
+    text = "and of the fewest tokens whose mass reaches P (default 1: all)"
+    parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help=text)
     text = "a run of `train orm`: rerank@k and weighted@k by its scores"
     parser.add_argument("--orm", default=None, metavar="RUN", help=text)
     parser.add_argument("--seed", type=int, default=0)
@@ -41,6 +45,8 @@ def run(arguments: argparse.Namespace) -> None:
         samples=arguments.samples,
         problems=arguments.problems,
         temperature=arguments.temperature,
+        top_k=arguments.top_k,
+        top_p=arguments.top_p,
         seed=arguments.seed,
         sampler=arguments.sampler,
         device=arguments.device,

@@ -21,6 +21,8 @@ from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.scorer import load_scorer, scorer_folder
 from reasonenv.registry import parse_env_id
 from reasonenv.sampling import check_sampler, make_sampler
+from reasonenv.sampling.sampler import Sampling
+from reasonenv.sampling.truncated import Truncated
 
 
 def assess(
@@ -31,6 +33,8 @@ def assess(
     samples: int,
     problems: int,
     temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
     seed: int = 0,
     sampler: str = "torch",
     device: str = "cpu",
@@ -41,6 +45,7 @@ def assess(
 ) -> Mapping[str, Estimate]:
     """maj@1 and, with `samples` answers a problem, avg@k, maj@k and pass@k on `problems` of the test split.
 
+    The samples are of `temperature`, and of the tokens that `top_k` and `top_p` leave (see `Sampling`).
     With the folder of a reward model also rerank@k and weighted@k; for a policy that is asked for a goal, maj@1 when it
     is asked for the contrary.
     """
@@ -57,6 +62,7 @@ def assess(
         check_writable(out)
         if out.suffix != ".parquet":
             raise UserError(f"--out is {out}; answers are stored as Parquet, give a name that ends in .parquet")
+    Sampling(1, temperature, top_k=top_k, top_p=top_p)  # refuses bad numbers now
     check_sampler(sampler)
     task, _ = parse_env_id(env)
     settings = {"split": "test", **environment_keys(task, keys)}
@@ -77,7 +83,11 @@ def assess(
 
         ask = partial(evaluate, source, mdp, chosen, seed=seed, progress=count)
         found = ask(samples=1, temperature=0.0)
-        found += ask(samples=samples, temperature=temperature, scorer=scorer) if samples else []
+        if samples:
+            cut = Truncated(source, top_k=top_k, top_p=top_p)
+            found += evaluate(
+                cut, mdp, chosen, samples=samples, temperature=temperature, seed=seed, scorer=scorer, progress=count
+            )
         worse = contrary(policy, partial(ask, samples=1, temperature=0.0))
     if out is not None:
         write_samples(out, found)

@@ -17,6 +17,7 @@ from reasonenv.errors import UserError, unknown
 from reasonenv.mdp.rewards import REWARDS
 from reasonenv.registry import annotation_text, find_agent, make_task, parse_env_id, task_defaults, task_keys
 from reasonenv.sampling import SAMPLERS
+from reasonenv.sampling.truncated import KEYS, TRAINING
 from reasonenv.storage import owned, replace
 from reasonenv.tasks import PROMPTS
 
@@ -93,6 +94,8 @@ def describe_run(agent: str, env: str, keys: Mapping[str, Any], **named: Any) ->
                 found[room][key] = typed(key, value, known[key])
                 break
         else:
+            if key in KEYS:
+                raise UserError(f"{key} is {value}; {TRAINING}")
             raise unknown("key", key, {*types, *agent_types, *env_types})
     config(**found["agent"])  # refuses bad values now rather than after the policy is loaded
     return Run(agent, env, agent_keys=found["agent"], env_keys=found["env"], **found["run"], **named)

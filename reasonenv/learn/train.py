@@ -23,6 +23,7 @@ from reasonenv.learn.rollout import demonstrate, sample_groups
 from reasonenv.learn.stop import Stop
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.sampling.sampler import Sampler
+from reasonenv.sampling.truncated import TRAINING, Truncated
 from reasonenv.seeding import generator
 
 MAX_GAP = 0.2  # mean |log-prob of sampler - of trainer| in nats; far above bfloat16 noise, so something is broken
@@ -150,6 +151,8 @@ def fit(
     called before the first iteration, every `eval_every`, and after the last. `judge`, if given, puts its own rewards
     in place of the environment's. `changed_data`: going on with other problems than those of the checkpoint is meant.
     """
+    if isinstance(sampler, Truncated):
+        raise UserError(f"the sampler is cut to top_k={sampler.top_k}, top_p={sampler.top_p}; {TRAINING}")
     course = course if isinstance(course, Curriculum) else Curriculum((course,))
     data, checkpoints = course.fingerprint, out / "checkpoints"
     at = Progress()

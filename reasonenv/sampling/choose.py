@@ -35,6 +35,24 @@ def choose(logits: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor,
     return (block * BLOCK + within)[:, 0], logp.float()[:, 0]
 
 
+def truncate(logits: Tensor, temperature: float, *, top_k: int, top_p: float) -> Tensor:
+    """`logits` [R, V] with -inf for the tokens that are not among the `top_k` likeliest, or outside their nucleus.
+
+    The nucleus is the fewest tokens whose mass at `temperature`, of what `top_k` leaves, reaches `top_p`. Equals of the
+    last token stay too, so that it is a function of the logits alone. The argmax stays always.
+    """
+    if top_k and top_k < logits.shape[1]:
+        least = logits.topk(top_k).values[:, -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    if top_p < 1 and temperature > 0:
+        order = logits.sort(descending=True).values  # [R, V]
+        mass = (order.double() / temperature).softmax(-1)
+        before = mass.cumsum(-1) - mass  # of the likelier ones
+        least = order.masked_fill(before >= top_p, torch.inf).amin(-1, keepdim=True)
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    return logits
+
+
 def _quantile(mass: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     """The cell [R, 1] of `mass` [R, C] that holds quantile `u` [R, 1], and where in that cell it lies, in [0, 1)."""
     cumulative = mass.cumsum(-1)  # [R, C], float64

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from reasonenv.core import Completion, IntArray
+from reasonenv.errors import UserError
 from reasonenv.policy.lm import Policy
 from reasonenv.sampling.limits import check_prompts
 from reasonenv.sampling.sampler import Sampler, Sampling
@@ -62,6 +63,8 @@ class GoalSampler:
         goals, tokenizer = self.policy.goals, self.policy.tokenizer
         if goals is None:
             return self.sampler.generate(prompts, seeds, sampling, progress)
+        if sampling.stop_strings:
+            raise UserError("a policy that is asked for goals knows no stop strings; leave stop_strings out")
         check_prompts(prompts, seeds, sampling, self.policy.context)
         goal = tokenizer.encode(goals.asked)
         stepwise = replace(sampling, stop=tuple(np.flatnonzero(tokenizer.ends_step).tolist()))

@@ -11,7 +11,7 @@ from torch import Tensor
 from reasonenv.core import Completion, IntArray
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.pretrained import quiet
-from reasonenv.sampling.choose import choose
+from reasonenv.sampling.choose import choose, truncate
 from reasonenv.sampling.limits import check_prompts
 from reasonenv.sampling.sampler import Sampling
 from reasonenv.seeding import uniforms
@@ -56,14 +56,14 @@ class HFSampler:
         for row, (prompt, _) in enumerate(jobs):
             tokens[row, width - len(prompt) :] = torch.from_numpy(np.asarray(prompt, dtype=np.int64))
             mask[row, width - len(prompt) :] = 1
-        draw = _Draw(np.stack([uniforms(seed, sampling.max_tokens) for _, seed in jobs]), sampling.temperature)
+        draw = _Draw(np.stack([uniforms(seed, sampling.max_tokens) for _, seed in jobs]), sampling)
         # What a model's own generation config might add (penalties, beams) is switched off by name.
         config = GenerationConfig(
             max_new_tokens=sampling.max_tokens,
             do_sample=False,
             num_beams=1,
             repetition_penalty=1.0,
-            eos_token_id=eos,
+            eos_token_id=[eos, *sampling.stop],
             pad_token_id=eos,
         )
         device = self.policy.device
@@ -75,18 +75,17 @@ class HFSampler:
                 logits_processor=LogitsProcessorList([draw]),
             )
         drawn, logps = out[:, width:].cpu().numpy(), torch.stack(draw.logps, 1).cpu().numpy()  # [B, T]
-        completions = iter([self._completion(drawn[i], logps[i], seed, eos) for i, (_, seed) in enumerate(jobs)])
+        completions = iter([self._completion(drawn[i], logps[i], seed, sampling) for i, (_, seed) in enumerate(jobs)])
         progress(len(jobs))
         return [[next(completions) for _ in row] for row in seeds]
 
-    def _completion(self, tokens: IntArray, logps: np.ndarray, seed: int, eos: int) -> Completion:
-        """One row of the padded result, cut after its EOS."""
-        ends = np.flatnonzero(tokens == eos)
-        count = int(ends[0]) + 1 if len(ends) else len(tokens)
+    def _completion(self, tokens: IntArray, logps: np.ndarray, seed: int, sampling: Sampling) -> Completion:
+        """One row of the padded result, cut at its end."""
+        count = sampling.size(tokens.tolist(), self.policy.tokenizer)
         return Completion(
             tokens=tokens[:count].astype(np.int64),
             logprobs=logps[:count].astype(np.float32),
-            stop="eos" if len(ends) else "length",
+            stop="eos" if tokens[count - 1] == self.policy.tokenizer.eos_id else "length",
             version=self.version,
             seed=seed,
         )
@@ -95,12 +94,14 @@ class HFSampler:
 class _Draw:
     """A logits processor that leaves only the token that `choose` draws, and keeps its log-prob."""
 
-    def __init__(self, uniform: np.ndarray, temperature: float) -> None:
-        self.uniform, self.temperature = torch.from_numpy(uniform), temperature
+    def __init__(self, uniform: np.ndarray, sampling: Sampling) -> None:
+        self.uniform, self.sampling = torch.from_numpy(uniform), sampling
         self.logps: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         uniform = self.uniform[:, len(self.logps)].to(scores.device)
-        token, logp = choose(scores.float(), uniform, self.temperature)
+        s = self.sampling
+        logits = truncate(scores.float(), s.temperature, top_k=s.top_k, top_p=s.top_p)
+        token, logp = choose(logits, uniform, s.temperature)
         self.logps.append(logp)
         return torch.full_like(scores, -torch.inf).scatter_(1, token[:, None], 0.0)

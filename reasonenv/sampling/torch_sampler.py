@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,10 +11,11 @@ from torch import Tensor
 from reasonenv.core import Completion, IntArray
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.logprobs import head_logits
-from reasonenv.sampling.choose import choose
+from reasonenv.sampling.choose import choose, truncate
 from reasonenv.sampling.limits import check_prompts
-from reasonenv.sampling.replica import PackedLinear, Slots, replica
+from reasonenv.sampling.replica import PackedLinear, replica
 from reasonenv.sampling.sampler import Sampling
+from reasonenv.sampling.slots import Slots
 from reasonenv.seeding import uniforms
 
 PREFILL_TOKENS = 4096  # read at once, padding included
@@ -40,7 +41,6 @@ class TorchSampler:
     def close(self) -> None:
         """Nothing runs beside this process."""
 
-    @torch.inference_mode()
     def generate(
         self,
         prompts: Sequence[IntArray],
@@ -49,13 +49,23 @@ class TorchSampler:
         progress: Callable[[int], None] = lambda finished: None,
     ) -> list[list[Completion]]:
         """See `Sampler.generate`."""
+        done = {}
+        for n, g, completion in self.stream(prompts, seeds, sampling):
+            done[n, g] = completion
+            progress(1)
+        return [[done[n, g] for g in range(len(row))] for n, row in enumerate(seeds)]
+
+    @torch.inference_mode()
+    def stream(
+        self, prompts: Sequence[IntArray], seeds: Sequence[Sequence[int]], sampling: Sampling
+    ) -> Iterator[tuple[int, int, Completion]]:
+        """As `generate`, each completion when it is finished, with the numbers of its prompt and of its seed."""
         check_prompts(prompts, seeds, sampling, self.policy.context)
-        jobs = [(n, seed) for n, row in enumerate(seeds) for seed in row]
-        if not jobs:
-            return [[] for _ in prompts]
-        done = _Decoder(self, prompts, jobs, sampling, progress).run()
-        completions = iter(done)
-        return [[next(completions) for _ in row] for row in seeds]
+        places = [(n, g) for n, row in enumerate(seeds) for g in range(len(row))]
+        if places:
+            decoder = _Decoder(self, prompts, [(n, seeds[n][g]) for n, g in places], sampling)
+            for job in decoder.run():
+                yield *places[job], decoder.completion(job)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Float32 logits [R, V] of hidden states [R, H]; on a CPU `head_logits` with its weight packed."""
@@ -70,47 +80,52 @@ class _Decoder:
     """The state of one `generate`: jobs wait, hold a slot, and end. Slot tensors have a first axis of `rows`."""
 
     def __init__(
-        self,
-        sampler: TorchSampler,
-        prompts: Sequence[IntArray],
-        jobs: list[tuple[int, int]],
-        sampling: Sampling,
-        progress: Callable[[int], None],
+        self, sampler: TorchSampler, prompts: Sequence[IntArray], jobs: list[tuple[int, int]], sampling: Sampling
     ) -> None:
-        self.sampler, self.prompts, self.jobs, self.sampling, self.progress = sampler, prompts, jobs, sampling, progress
+        self.sampler, self.prompts, self.jobs, self.sampling = sampler, prompts, jobs, sampling
         self.device = sampler.policy.device
-        self.lengths = [len(prompt) for prompt in prompts]
+        self.lengths = torch.tensor([len(prompt) for prompt in prompts])
         self.decoder = sampler.model.get_decoder()
         config = sampler.model.config.get_text_config()
         self.rows = min(sampler.rows, len(jobs))
-        self.slots = Slots(config.num_hidden_layers, self.rows, max(self.lengths) + sampling.max_tokens)
+        self.slots = Slots(config.num_hidden_layers, self.rows, sampling.max_tokens, self.device)
         self.uniforms = torch.from_numpy(np.stack([uniforms(seed, sampling.max_tokens) for _, seed in jobs]))
         self.tokens = torch.zeros(len(jobs), sampling.max_tokens, dtype=torch.int64)
         self.logps = torch.zeros(len(jobs), sampling.max_tokens, dtype=torch.float32)
         self.made = torch.zeros(len(jobs), dtype=torch.int64)  # tokens of each job so far
-        self.start = torch.tensor([self.lengths[n] for n, _ in jobs])  # prompt length of each job
+        self.prompt = torch.tensor([n for n, _ in jobs])  # of each job
         self.active = torch.empty(0, dtype=torch.int64)  # the job in each used slot
+        self.seated = self.active  # those whose seats the slots know
         self.waiting = 0  # the next job to be given a slot
-        self.read: dict[int, tuple[object, int, Tensor]] = {}  # prompts read: cache, row in it, last hidden state
+        self.held: list[int] = []  # the prompts that the slots hold, in their order
+        self.read: dict[int, Tensor] = {}  # last hidden state [1, H] of the prompts of which jobs still wait
 
-    def run(self) -> list[Completion]:
-        """Draw a token for every used slot until no job is left."""
+    def run(self) -> Iterator[int]:
+        """Draw a token for every used slot until no job is left; the jobs as they end."""
+        s = self.sampling
         hidden = torch.empty(0)
-        ends = torch.tensor([self.sampler.policy.tokenizer.eos_id, *self.sampling.stop])
+        ends = torch.tensor([self.sampler.policy.tokenizer.eos_id, *s.stop])
         while self.waiting < len(self.jobs) or len(self.active):
             hidden = self.admit(hidden)  # [n, H], n slots in use
             active = self.active
             step = self.made[active]
-            logits = self.sampler.logits(hidden)  # [n, V]
-            token, logp = choose(logits, self.uniforms[active, step].to(self.device), self.sampling.temperature)
+            logits = truncate(self.sampler.logits(hidden), s.temperature, top_k=s.top_k, top_p=s.top_p)  # [n, V]
+            token, logp = choose(logits, self.uniforms[active, step].to(self.device), s.temperature)
             token = token.cpu()
             self.tokens[active, step], self.logps[active, step] = token, logp.cpu()
             self.made[active] += 1
-            ended = torch.isin(token, ends) | (step + 1 == self.sampling.max_tokens)
+            ended = torch.isin(token, ends) | (step + 1 == s.max_tokens)
+            if s.stop_strings:
+                ended |= torch.tensor([self.stopped(job) for job in active.tolist()])
             if ended.any():
                 token = token[self.drop(ended)]
+                yield from active[ended].tolist()
             hidden = self.decode(token) if len(token) else hidden[:0]
-        return [self.completion(job) for job in range(len(self.jobs))]
+
+    def stopped(self, job: int) -> bool:
+        """Whether what a job has drawn holds a stop string."""
+        ids = self.tokens[job, : self.made[job]].tolist()
+        return self.sampling.stopped(self.sampler.policy.tokenizer.decode(ids))
 
     def admit(self, hidden: Tensor) -> Tensor:
         """Give free slots to waiting jobs; `hidden` [n, H] of the used slots grows by theirs."""
@@ -118,20 +133,14 @@ class _Decoder:
             prompt = self.jobs[self.waiting][0]
             if prompt not in self.read:
                 self.prefill()
-            cache, index, state = self.read[prompt]
-            first, used = self.waiting, len(self.active)
-            while (
-                self.waiting < len(self.jobs)
-                and self.jobs[self.waiting][0] == prompt
-                and used + self.waiting - first < self.rows
-            ):
+            first, free = self.waiting, self.rows - len(self.active)
+            while self.waiting < min(first + free, len(self.jobs)) and self.jobs[self.waiting][0] == prompt:
                 self.waiting += 1
-            count = self.waiting - first
-            self.slots.fill(slice(used, used + count), cache, index, self.lengths[prompt])
             self.active = torch.cat([self.active, torch.arange(first, self.waiting)])
-            hidden = torch.cat([hidden.to(state), state.expand(count, -1)])
-        if self.waiting == len(self.jobs) or self.jobs[self.waiting][0] not in self.read:
-            self.read.clear()
+            state = self.read[prompt]
+            hidden = torch.cat([hidden.to(state), state.expand(self.waiting - first, -1)])
+            if self.waiting == len(self.jobs) or self.jobs[self.waiting][0] != prompt:
+                del self.read[prompt]
         return hidden
 
     def prefill(self) -> None:
@@ -139,23 +148,24 @@ class _Decoder:
         from transformers import DynamicCache
 
         free = self.rows - len(self.active)
-        job, chosen = self.waiting, list[int]()
-        while job < len(self.jobs) and job - self.waiting < free:
-            prompt = self.jobs[job][0]
+        chosen: list[int] = []
+        width = 0
+        for prompt, _ in self.jobs[self.waiting : self.waiting + free]:
             if prompt not in chosen:
-                width = max(self.lengths[n] for n in (*chosen, prompt))
+                width = max(width, len(self.prompts[prompt]))
                 if chosen and width * (len(chosen) + 1) > PREFILL_TOKENS:
                     break
                 chosen.append(prompt)
-            job += 1
-        width = max(self.lengths[n] for n in chosen)
-        padded = torch.zeros(len(chosen), width, dtype=torch.int64)  # what follows a prompt is behind all that count
+        lengths = self.lengths[chosen]
+        padded = torch.zeros(len(chosen), int(lengths.max()), dtype=torch.int64)  # no token looks at what follows it
         for row, n in enumerate(chosen):
-            padded[row, : self.lengths[n]] = torch.from_numpy(np.asarray(self.prompts[n], dtype=np.int64))
+            padded[row, : lengths[row]] = torch.from_numpy(np.asarray(self.prompts[n], dtype=np.int64))
         cache = DynamicCache()
         states = self.decoder(input_ids=padded.to(self.device), past_key_values=cache, use_cache=True).last_hidden_state
+        self.slots.add(cache, lengths.to(self.device))
+        self.held += chosen
         for row, n in enumerate(chosen):
-            self.read[n] = (cache, row, states[row, self.lengths[n] - 1 : self.lengths[n]])
+            self.read[n] = states[row, lengths[row] - 1][None].clone()  # not the whole of `states`
 
     def drop(self, ended: Tensor) -> Tensor:
         """Free the slots that `ended` [n]: the last slots move into the holes. Returns which slot each kept one was."""
@@ -164,25 +174,32 @@ class _Decoder:
         order = torch.arange(count)
         holes, movers = order[:left][ended[:left]], order[left:][~ended[left:]]
         if len(holes):
-            columns = (
-                int((self.start + self.made)[self.active[movers]].max()) - 1
-            )  # the newest token is not in the cache yet
+            columns = int(self.made[self.active[movers]].max()) - 1  # the newest token is not in the cache yet
             self.slots.move(movers.to(self.device), holes.to(self.device), columns)
             order[holes] = movers
         order = order[:left]
         self.active = self.active[order]
-        self.progress(count - left)
         return order
 
     def decode(self, token: Tensor) -> Tensor:
         """One forward of the last `token` [n] of each used slot: hidden states [n, H]."""
-        position = (self.start + self.made - 1)[self.active].to(self.device)
+        prompt = self.prompt[self.active]
+        if self.seated is not self.active:
+            self.seated = self.active
+            needed = {*prompt.tolist(), *self.read}
+            kept = [place for place, n in enumerate(self.held) if n in needed]
+            self.slots.keep(torch.tensor(kept, device=self.device))
+            self.held = [self.held[place] for place in kept]
+            place = {n: place for place, n in enumerate(self.held)}
+            self.slots.seat(torch.tensor([place[n] for n in prompt.tolist()], device=self.device))
+        made = self.made[self.active]
         out = self.decoder(
             input_ids=token[:, None].to(self.device),
-            position_ids=position[:, None],
-            attention_mask=self.slots.aim(position),
+            position_ids=(self.lengths[prompt] + made - 1)[:, None].to(self.device),
+            attention_mask=self.slots.aim((made - 1).to(self.device)),
             past_key_values=self.slots.cache,
             use_cache=True,
+            slots=self.slots,
         )
         hidden: Tensor = out.last_hidden_state[:, 0]
         return hidden
@@ -191,10 +208,9 @@ class _Decoder:
         """What job number `job` has drawn."""
         count = int(self.made[job])
         tokens = self.tokens[job, :count].numpy().copy()
-        logps = self.logps[job, :count].numpy().copy()
         return Completion(
             tokens=tokens,
-            logprobs=logps,
+            logprobs=self.logps[job, :count].numpy().copy(),
             stop="eos" if tokens[-1] == self.sampler.policy.tokenizer.eos_id else "length",
             version=self.sampler.version,
             seed=self.jobs[job][1],

@@ -112,7 +112,7 @@ class Local:
     def sample(self, jobs: Mapping[int, Job], sampling: Sampling, eos: int) -> Iterator[Answer]:
         from vllm import SamplingParams
 
-        # Ids end a response here as everywhere in the package: by the tokenizer's EOS alone.
+        # Ids end a response here as everywhere in the package, and the model's own list of ends does not.
         params = [
             SamplingParams(seed=seed, logprobs=0, detokenize=False, **stopping(sampling, eos))
             for _, seed in jobs.values()
@@ -235,16 +235,16 @@ class Served:
 
 
 def stopping(sampling: Sampling, eos: int) -> dict[str, Any]:
-    """How both kinds of engine are asked: a pure temperature, and no end but our EOS or the budget."""
+    """How both kinds of engine are asked: no end but our EOS, the stop tokens or the budget, and no penalties."""
     return {
         "temperature": sampling.temperature,
         "max_tokens": sampling.max_tokens,
-        "top_p": 1.0,
-        "top_k": 0,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
         "min_p": 0.0,
         "repetition_penalty": 1.0,
         "ignore_eos": True,
-        "stop_token_ids": [eos],
+        "stop_token_ids": [eos, *sampling.stop],
     }
 
 

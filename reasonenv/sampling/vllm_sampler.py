@@ -16,7 +16,9 @@ import torch
 from reasonenv.core import Batch, Completion, IntArray
 from reasonenv.errors import UserError
 from reasonenv.policy.lm import Policy
+from reasonenv.policy.pretrained import quiet
 from reasonenv.sampling.limits import check_prompts
+from reasonenv.sampling.replica import merged
 from reasonenv.sampling.sampler import Sampling
 from reasonenv.sampling.vllm_engine import Engine, EngineDied, Local, Served
 from reasonenv.seeding import derive_seed
@@ -40,13 +42,13 @@ class VLLMSampler:
         memory = Path("/dev/shm")
         self._root = tempfile.TemporaryDirectory(prefix="reasonenv-", dir=memory if memory.is_dir() else None)
         self.folder = Path(self._root.name) / "policy"
-        policy.save(self.folder)
+        self._write()
         self.version = 0
         self.engine.start(self.folder)
 
     def sync(self, version: int) -> dict[str, float]:
         """See `Sampler.sync`. Returns how far the engine's log-probs of a few samples are from the trainer's."""
-        self.policy.save(self.folder)
+        self._write()
         self.version = version
         try:
             self.engine.load(self.folder)
@@ -77,10 +79,11 @@ class VLLMSampler:
         while missing := {n: job for n, job in jobs.items() if n not in done}:
             try:
                 for n, tokens, logps in self.engine.sample(missing, sampling, eos):
+                    count = sampling.size(tokens, self.policy.tokenizer)  # the engine knows ids, and no strings
                     done[n] = Completion(
-                        tokens=np.array(tokens, dtype=np.int64),
-                        logprobs=np.array(logps, dtype=np.float32),
-                        stop="eos" if tokens[-1] == eos else "length",
+                        tokens=np.array(tokens[:count], dtype=np.int64),
+                        logprobs=np.array(logps[:count], dtype=np.float32),
+                        stop="eos" if tokens[count - 1] == eos else "length",
                         version=self.version,
                         seed=jobs[n][1],
                     )
@@ -95,6 +98,14 @@ class VLLMSampler:
                 self._restart()
         completions = iter([done[n] for n in jobs])
         return [[next(completions) for _ in row] for row in seeds]
+
+    def _write(self) -> None:
+        """The weights where the engine reads them: a whole model, an adapter merged into what it rests on."""
+        if self.policy.adapter is None:
+            self.policy.save(self.folder)
+            return
+        with quiet():
+            merged(self.policy.model).save_pretrained(self.folder)
 
     def _restart(self) -> None:
         """A new engine, with the weights that the dead one had."""

@@ -107,6 +107,13 @@ def test_a_bad_setting_of_train_is_told_before_the_policy_is_looked_for(
     assert told in refused(f"{TRAIN} --policy nowhere/to/be/found {settings}")
 
 
+@pytest.mark.parametrize("setting", ["top_p=0.9", "top_k=20", "min_p=0.1"])
+def test_training_refuses_a_truncated_sampler_and_says_where_there_is_one(refused: Refused, setting: str) -> None:
+    told = refused(f"train grpo {CHAIN} --out out {setting}")
+    assert f"{setting.split('=')[0]} is {setting.split('=')[1]}; training draws from the whole distribution" in told
+    assert "--top-k or --top-p of reasonenv eval" in told
+
+
 @pytest.mark.parametrize("setting", ["solutions_per_step=0", "epochs=0", "solutions_per_problem=0", "temperature=0"])
 def test_expert_iteration_refuses_what_it_would_stumble_over(refused: Refused, setting: str) -> None:
     assert f"{setting.split('=')[0]} is 0" in refused(f"train ei {CHAIN} --out out {setting}")
@@ -118,6 +125,8 @@ def test_expert_iteration_refuses_what_it_would_stumble_over(refused: Refused, s
         ("--samples -1", "--samples is -1; it must be at least 0"),
         ("--problems 0", "--problems is 0; it must be at least 1"),
         ("--temperature -1", "--temperature is -1.0; it must be 0 (greedy) or more"),
+        ("--top-k -1", "top_k is -1; it must be 0 (all tokens) or more"),
+        ("--top-p 1.5", "top_p is 1.5; it must be above 0 and at most 1 (all tokens)"),
         ("max_tokens=1", "max_tokens is 1; a response needs at least 2"),
         ("--out below/a/file", "cannot write to --out below/a/file: "),
         ("--out answers.jsonl", "give a name that ends in .parquet"),

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from reasonenv.core import Group, Reason
-from reasonenv.learn.train import describe
+from reasonenv.agents.grpo import GRPO, GRPOConfig
+from reasonenv.core import Completion, Group, Reason
+from reasonenv.errors import UserError
+from reasonenv.learn import checkpoint
+from reasonenv.learn.train import MAX_GAP, describe, fit
+from reasonenv.mdp.make import make_mdp
+from reasonenv.policy.tiny import tiny_policy
+from reasonenv.sampling.torch_sampler import TorchSampler
+from reasonenv.sampling.truncated import Truncated
 
 
 def test_what_could_not_be_checked_is_no_wrong_answer(groups: list[Group]) -> None:
@@ -28,3 +37,33 @@ def test_a_reward_that_is_not_finite_is_counted_and_in_no_mean(groups: list[Grou
     found = describe([replace(groups[0], trajectories=(broken, *groups[0].trajectories[1:])), *groups[1:]])
     assert found["rewards/invalid"] == pytest.approx(1 / 12)
     assert found["reward"] == pytest.approx(6 / 11)
+
+
+class Elsewhere(TorchSampler):
+    """Says of every token that it was likelier than it was, by a factor of e to the 0.3."""
+
+    def generate(self, *where: Any, **named: Any) -> list[list[Completion]]:
+        found = super().generate(*where, **named)
+        return [[replace(c, logprobs=c.logprobs + np.float32(0.3)) for c in row] for row in found]
+
+
+def small() -> tuple[GRPO, Any]:
+    policy = tiny_policy(0)
+    config = GRPOConfig(problems_per_iteration=2, samples_per_problem=4)
+    mdp = make_mdp("Chain", tokenizer=policy.tokenizer, size=16, max_tokens=8, reward=lambda *_: 1.0)
+    return GRPO(policy, config), mdp
+
+
+def test_a_sampler_that_is_not_the_trainers_policy_stops_the_run_and_saves_nothing(tmp_path: Path) -> None:
+    agent, mdp = small()
+    assert MAX_GAP < 0.3
+    with pytest.raises(UserError, match=r"disagree by 0.300 nats a token \(limit 0.2\): .*use float32 .* or the torch"):
+        fit(agent, Elsewhere(agent.policy), mdp, iterations=2, seed=0, out=tmp_path, quiet=True)
+    assert not checkpoint.saved(tmp_path / "checkpoints")
+
+
+def test_training_refuses_a_truncated_sampler(tmp_path: Path) -> None:
+    agent, mdp = small()
+    cut = Truncated(TorchSampler(agent.policy), top_p=0.9)
+    with pytest.raises(UserError, match=r"cut to top_k=0, top_p=0.9; training draws from the whole distribution"):
+        fit(agent, cut, mdp, iterations=1, seed=0, out=tmp_path, quiet=True)

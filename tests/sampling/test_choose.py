@@ -2,9 +2,11 @@
 
 import numpy as np
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from reasonenv.sampling.choose import choose
+from reasonenv.sampling.choose import choose, truncate
 
 
 def test_frequencies_are_the_softmax_probabilities() -> None:
@@ -39,3 +41,46 @@ def test_log_probs_are_of_the_distribution_sampled_and_greedy_reports_temperatur
     assert token.tolist() == logits.argmax(-1).tolist()
     want = logits.double().log_softmax(-1).max(-1).values
     torch.testing.assert_close(logp.double(), want, rtol=0, atol=1e-5)
+
+
+def left_by_hand(logits: list[float], temperature: float, top_k: int, top_p: float) -> dict[int, float]:
+    """What top-k and top-p leave of one row, renormalised: one token at a time, from the likeliest on."""
+    p = np.exp(np.array(logits) / temperature)
+    order = sorted(range(len(p)), key=lambda v: -p[v])
+    kept = order[: top_k or len(p)]
+    mass, nucleus = 0.0, []
+    for v in kept:
+        if mass >= top_p * p[kept].sum():
+            break
+        nucleus.append(v)
+        mass += p[v]
+    return {v: p[v] / mass for v in nucleus}
+
+
+@given(
+    st.lists(st.integers(-40, 40), min_size=2, max_size=8, unique=True),
+    st.sampled_from([0.5, 1.0, 2.0]),
+    st.integers(0, 9),
+    st.sampled_from([0.3, 0.77, 0.931, 1.0]),
+)
+def test_what_is_cut_away_is_never_drawn_and_log_probs_are_of_the_rest(
+    tenths: list[int], temperature: float, top_k: int, top_p: float
+) -> None:
+    logits = [x / 10 for x in tenths]
+    want = left_by_hand(logits, temperature, top_k, top_p)
+    uniform = torch.linspace(0, 1 - 1e-9, 200, dtype=torch.float64)
+    rows = truncate(torch.tensor(logits).repeat(200, 1), temperature, top_k=top_k, top_p=top_p)
+    token, logp = choose(rows, uniform, temperature)
+    assert set(token.tolist()) <= set(want)
+    assert {v for v, p in want.items() if p > 0.01} <= set(token.tolist())  # the quantiles stand 1/200 apart
+    found = torch.tensor([want[v] for v in token.tolist()], dtype=torch.float64)
+    torch.testing.assert_close(logp.double().exp(), found, rtol=1e-5, atol=1e-6)
+
+
+def test_equals_of_the_last_token_stay() -> None:
+    logits = torch.tensor([[1.0, 0.0, 1.0, 0.0, -5.0]])
+    assert truncate(logits, 1.0, top_k=1, top_p=1.0).isfinite().tolist() == [[True, False, True, False, False]]
+    assert truncate(logits, 1.0, top_k=3, top_p=1.0).isfinite().tolist() == [[True, True, True, True, False]]
+    # e / (2e + 2 + e^-5) = 0.365 each: two of them reach 0.5, and 0.731 of mass needs one of the zeros, so both
+    assert truncate(logits, 1.0, top_k=0, top_p=0.5).isfinite().tolist() == [[True, False, True, False, False]]
+    assert truncate(logits, 1.0, top_k=0, top_p=0.75).isfinite().tolist() == [[True, True, True, True, False]]

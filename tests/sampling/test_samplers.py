@@ -1,6 +1,7 @@
 """Samplers: the fast one equals the slow one; a sample depends on nothing but weights, prompt, seed and settings."""
 
-from itertools import chain
+from itertools import chain, pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from reasonenv.sampling import make_sampler
 from reasonenv.sampling.hf_sampler import HFSampler
 from reasonenv.sampling.sampler import Sampling
 from reasonenv.sampling.torch_sampler import TorchSampler
+from reasonenv.sampling.truncated import Truncated
 
 SEEDS = [[10 * n + g for g in range(4)] for n in range(4)]
 
@@ -72,6 +74,51 @@ def test_a_sample_does_not_depend_on_neighbours_rows_or_order(policy: Policy, ro
     assert_same(want, sampler.generate(prompts, SEEDS, sampling))
     assert_same(want[::-1], sampler.generate(prompts[::-1], SEEDS[::-1], sampling))
     assert_same([[want[2][1]]], sampler.generate([prompts[2]], [[SEEDS[2][1]]], sampling))
+
+
+def test_a_sample_is_alone_in_any_company(policy: Policy) -> None:
+    """One sample of each of many prompts, many of one prompt, and more rows than slots, all at once."""
+    prompts = prompts_of(policy)
+    crowd = [[*range(100, 109)], SEEDS[1][:1], [], [*SEEDS[3], *range(200, 213)]]
+    found = TorchSampler(policy, rows=6).generate(prompts, crowd, Sampling(24))
+    for n, row in enumerate(crowd):
+        for seed, completion in zip(row, found[n], strict=True):
+            assert_same([[completion]], TorchSampler(policy).generate([prompts[n]], [[seed]], Sampling(24)))
+
+
+def test_rows_are_streamed_as_they_finish(policy: Policy) -> None:
+    prompts, sampler = prompts_of(policy), TorchSampler(policy)
+    streamed = list(sampler.stream(prompts, SEEDS, Sampling(24)))
+    sizes = [len(c.tokens) for _, _, c in streamed]
+    assert sizes == sorted(sizes)  # all start together, so the shorter come first
+    assert sizes[0] < sizes[-1]
+    whole = sampler.generate(prompts, SEEDS, Sampling(24))
+    assert_same([[c] for _, _, c in streamed], [[whole[n][g]] for n, g, _ in streamed])
+
+
+@pytest.mark.parametrize("name", ["torch", "hf"])
+def test_a_completion_ends_with_the_token_that_completes_a_stop_string(policy: Policy, name: str) -> None:
+    # one token a byte here: a string of two characters stands across two tokens
+    prompts, sampler, decode = prompts_of(policy), make_sampler(name, policy), policy.tokenizer.decode
+    free = flat(sampler.generate(prompts, SEEDS, Sampling(24)))
+    text = max((decode(c.tokens.tolist()) for c in free), key=len)
+    strings = (next(a + b for a, b in pairwise(text[2:]) if (a + b).isascii()), "no such text")
+    stopped = flat(sampler.generate(prompts, SEEDS, Sampling(24, stop_strings=strings)))
+    for one, two in zip(free, stopped, strict=True):
+        ends = [n for n in range(1, len(one.tokens) + 1) if strings[0] in decode(one.tokens[:n].tolist())]
+        size = ends[0] if ends else len(one.tokens)
+        assert two.tokens.tolist() == one.tokens[:size].tolist()
+        assert two.stop == (one.stop if size == len(one.tokens) else "length")
+        assert_allclose(two.logprobs, one.logprobs[:size], atol=1e-4)
+    assert any(len(two.tokens) < len(one.tokens) for one, two in zip(free, stopped, strict=True))
+
+
+def test_truncated_samples_are_the_same_in_both(policy: Policy) -> None:
+    prompts, sampling = prompts_of(policy), Sampling(12, 0.9, top_k=7, top_p=0.8)
+    drawn = [make_sampler(name, policy).generate(prompts, SEEDS, sampling) for name in ("torch", "hf")]
+    assert_same(*drawn)
+    plain = TorchSampler(policy)
+    assert_same(Truncated(plain, top_k=7, top_p=0.8).generate(prompts, SEEDS, Sampling(12, 0.9)), drawn[0])
 
 
 def gap(policy: Policy, temperature: float) -> float:
@@ -202,6 +249,19 @@ def test_bad_requests_are_told_in_one_line(policy: Policy, name: str) -> None:
         sampler.generate([np.ones(2, dtype=np.int64), np.ones(0, dtype=np.int64)], [[0], [0]], Sampling(1))
     assert sampler.generate([np.ones(511, dtype=np.int64)], [[0]], Sampling(1))[0][0].stop in ("eos", "length")
     assert sampler.generate([np.ones(3, dtype=np.int64)], [[]], Sampling(4)) == [[]]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        ({"top_k": -1}, "top_k is -1; it must be 0"),
+        ({"top_p": 0.0}, "top_p is 0.0; it must be above 0 and at most 1"),
+        ({"stop_strings": ("",)}, "stop_strings holds an empty string"),
+    ],
+)
+def test_bad_settings_are_told_in_one_line(numbers: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        Sampling(4, **numbers)
 
 
 def test_an_unknown_sampler_suggests_the_nearest(policy: Policy) -> None:

