@@ -14,6 +14,7 @@ A response is verified when it terminates. One that was cut off has given no ans
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -222,9 +223,20 @@ class ReasoningMDP:
         return self.problems[state.index]
 
     def verdict(self, state: State) -> Verdict | None:
-        """None until the episode is over. A truncated response is `no_answer`; a terminated one is verified."""
+        """None until the episode is over. A truncated response is `no_answer`; a terminated one is verified.
+
+        A verifier that raises has not judged: the verdict is `error`, and a warning tells the cause.
+        """
         if self.terminated(state):
-            return self.task.verify(self.answer(state), self.problem(state))
+            problem = self.problem(state)
+            try:
+                return self.task.verify(self.answer(state), problem)
+            except UserError:
+                raise
+            except Exception as error:
+                told = f"{type(error).__name__}: {error}"
+                warnings.warn(f"the verifier of {self.task.name} failed on {problem.id}: {told}", stacklevel=2)
+                return Verdict(False, Reason.ERROR, None, problem.answer)
         if self.truncated(state):
             return Verdict(False, Reason.NO_ANSWER, None, self.problem(state).answer)
         return None
@@ -238,11 +250,18 @@ class ReasoningMDP:
         """The named terms of R(before, after); their sum is the reward. `verdict` is `self.verdict(after)`.
 
         A term of a user's own may be no finite number. It is passed on: agents leave such a sample out and count it.
+        Raises `UserError` from what such a term raises.
         """
         if not self.is_event(before, after):
             return {}
         problem, old, new = self.problem(after), self._progress(before, None), self._progress(after, verdict)
-        return {name: float(term(problem, old, new)) for name, term in self._terms.items()}
+        try:
+            return {name: float(term(problem, old, new)) for name, term in self._terms.items()}
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"
+            raise UserError(
+                f"a term of the reward ({', '.join(self._terms)}) failed on {problem.id}: {told}"
+            ) from error
 
     def _progress(self, state: State, verdict: Verdict | None) -> Progress:
         return Progress(lambda: self.answer(state), len(state.tokens), self.max_tokens, verdict, self.over(state))

@@ -1,9 +1,11 @@
 """Inverse-CDF sampling draws what softmax says."""
 
 import numpy as np
+import pytest
 import torch
 from scipy.stats import chisquare
 
+from reasonenv.errors import UserError
 from reasonenv.sampling.choose import choose
 
 
@@ -39,3 +41,16 @@ def test_log_probs_are_of_the_distribution_sampled_and_greedy_reports_temperatur
     assert token.tolist() == logits.argmax(-1).tolist()
     want = logits.double().log_softmax(-1).max(-1).values
     torch.testing.assert_close(logp.double(), want, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0, 0.5])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_logits_that_are_no_numbers_draw_nothing(temperature: float, value: float) -> None:
+    for place in (0, 299):
+        logits = torch.zeros(3, 300)
+        logits[1, place] = value
+        with pytest.raises(UserError, match="logits are not finite"):
+            choose(logits, torch.full((3,), 0.5, dtype=torch.float64), temperature)
+    logits = torch.zeros(3, 300)
+    logits[:, :299] = -torch.inf  # impossible tokens are no harm
+    assert choose(logits, torch.full((3,), 0.5, dtype=torch.float64), temperature)[0].tolist() == [299] * 3
