@@ -36,7 +36,7 @@ from reasonenv.policy.scorer import load_scorer, scorer_folder
 from reasonenv.registry import find_agent
 from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import Sampler
-from reasonenv.storage import check_free, replace
+from reasonenv.storage import check_free, read_record, replace
 
 HELD_OUT_SAMPLES = 4  # a problem, on which a reward model is measured
 
@@ -58,7 +58,7 @@ def train(
     check_free(out)
     summary_path = out / "summary.json"
     if summary_path.exists():
-        return dict(json.loads(summary_path.read_text()))
+        return read_record(summary_path)
     kind = find_agent(run.agent)
     check_sampler(run.sampler, run.address)
     falls = _judgement(run, kind)
@@ -73,7 +73,7 @@ def train(
         recompute(policy)
     agent = kind(policy, kind.Config(**run.agent_keys), seed=run.seed)
     judge = None if run.orm is None else partial(judged, scorer=load_scorer(run.orm, policy), falls=falls)
-    with claim(out, run), closing(make_sampler(run.sampler, policy, address=run.address)) as sampler:
+    with closing(make_sampler(run.sampler, policy, address=run.address)) as sampler, claim(out, run):
         _write_card(run, out, course, held_out, changed_data)
         watch = _watch(run, agent, sampler, held_out, out)
         agent.observed = Watch(out, policy, every=run.eval_every)
@@ -134,7 +134,7 @@ def _write_card(run: Run, out: Path, course: Curriculum, held_out: ReasoningMDP,
     """Leaves `environment.json`. Raises `UserError` if the problems are not those that an earlier one tells of."""
     path = out / "environment.json"
     data = {"train": course.fingerprint, "test": held_out.task.fingerprint}
-    earlier = json.loads(path.read_text())["data"] if path.exists() else data
+    earlier = read_record(path).get("data", data) if path.exists() else data
     for split in data:
         if earlier.get(split) != data[split] and not changed_data:
             raise UserError(changed(held_out.task.name, split, out))

@@ -28,6 +28,8 @@ from reasonenv.mdp.rewards import AT_END, Progress, Reward, reward_terms
 from reasonenv.tasks import PROMPTS, Task, reference_solution, render_prompt
 from reasonenv.tokenizer import Tokenizer
 
+MAX_TOKENS = 1 << 24  # of a response; an observation has a place for each
+
 
 @dataclass(frozen=True)
 class State:
@@ -81,6 +83,10 @@ class ReasoningMDP:
         self.max_tokens = own if max_tokens is None else max_tokens
         if self.max_tokens < 2:
             raise UserError(f"max_tokens is {self.max_tokens}; a response needs at least 2 (one token and EOS)")
+        if self.max_tokens > MAX_TOKENS:
+            raise UserError(
+                f"max_tokens is {self.max_tokens}; it must be at most {MAX_TOKENS}, which no model can read"
+            )
 
     @cached_property
     def problems(self) -> list[Problem]:

@@ -107,9 +107,7 @@ def test_a_policy_whose_weights_are_no_numbers_is_told_in_one_line(
 
 
 @pytest.mark.usefixtures("own_registry")
-def test_a_verifier_that_raises_has_not_judged(
-    prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_verifier_that_raises_has_not_judged(prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "raising.py").write_text(
         "from reasonenv import register_task\n"
         "from reasonenv.envs.chain import chain\n"
