@@ -140,7 +140,7 @@ def left(out: Path) -> dict[str, Any]:
             found[name] = [timeless(line) for line in path.read_text().splitlines()]
         elif path.suffix == ".json" and path.name != "suite.json":
             found[name] = timeless(path.read_text())
-        elif len(parts) == 1 or parts[0] == "cells" or parts[0] in ("evaluations", "policy"):
+        else:
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     for folder in sorted(out.rglob("checkpoints")):
         last = max(folder.iterdir())

