@@ -132,20 +132,30 @@ def left(out: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for path in sorted(out.rglob("*")):
         name, parts = str(path.relative_to(out)), path.relative_to(out).parts
-        if not path.is_file() or {"tensorboard", "checkpoints"} & set(parts) or path.name.startswith("report"):
+        if not path.is_file() or {"tensorboard", "checkpoints"} & set(parts) or path.name in (".lock", "suite.json"):
             continue
-        if path.name == "SHA256SUMS":  # of files with times in them
-            found[name] = [line.split()[1] for line in path.read_text().splitlines()]
-        elif path.name == "metrics.jsonl":
+        if len(parts) == 1 and path.name.startswith(("report", "table")):  # of a suite, with its times
+            continue
+        if path.name == "metrics.jsonl":
             found[name] = [timeless(line) for line in path.read_text().splitlines()]
-        elif path.suffix == ".json" and path.name != "suite.json":
+        elif path.suffix == ".json":
             found[name] = timeless(path.read_text())
-        elif len(parts) == 1 or parts[0] == "cells" or parts[0] in ("evaluations", "policy"):
+        else:
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     for folder in sorted(out.rglob("checkpoints")):
         last = max(folder.iterdir())
         found[str(last.relative_to(out))] = hashlib.sha256((last / "state.safetensors").read_bytes()).hexdigest()
-    return {name: content for name, content in found.items() if name not in (".lock", "suite.json")}
+    return found
+
+
+def side_by_side(line: Callable[[Path], list[str]], folder: Path) -> bool:
+    """Whether two suites at once, in folders of their own, end as one alone."""
+    both = [PROCESSES.Process(target=command, args=(line(folder / name), None)) for name in ("one", "two")]
+    for child in both:
+        child.start()
+    for child in both:
+        child.join()
+    return left(folder / "one") == left(folder / "two") == left(folder / "whole")
 
 
 def trials(kind: str, line: Callable[[Path], list[str]], count: int, seed: int, folder: Path) -> dict[str, list[int]]:
@@ -183,6 +193,7 @@ def main() -> int:
     chosen = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     figures: dict[str, Any] = {}
+    together: bool | None = None  # not tried
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         keys = [f"{key}={value}" for key, value in EASY.items()]
@@ -204,13 +215,17 @@ def main() -> int:
                 own = folder / kind
                 own.mkdir()
                 figures[kind] = trials(kind, line, chosen.trials, chosen.seed, own)
+                if kind == "bench":
+                    together = side_by_side(line, own)
+                    print(f"two suites at once end as one alone: {together}")
     survived = {
         kind: [sum(column) for column in zip(*phases.values(), strict=True)] for kind, phases in figures.items()
     }
     for kind, (well, tried) in survived.items():
         print(f"{kind}: {well} of {tried} kills survived")
-    print(json.dumps({"figures": {"survived_of_tried": survived, "by_phase": figures}, "ratios": {}}))
-    return int(any(well != tried for well, tried in survived.values()))
+    told = {"survived_of_tried": survived, "by_phase": figures, "two_suites_at_once": together}
+    print(json.dumps({"figures": told, "ratios": {}}))
+    return int(together is False or any(well != tried for well, tried in survived.values()))
 
 
 if point := os.environ.get(POINT):  # the process of a cell, which imports this file before it begins

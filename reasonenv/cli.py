@@ -43,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = "; the same command goes on from the last checkpoint" if resumes else ""
         print(f"\nreasonenv: interrupted{saved}{hint}", file=sys.stderr)
         return 130
+    except MemoryError:
+        print("reasonenv: out of memory; ask for less: sizes, budgets or batches", file=sys.stderr)
+        return 2
     except BrokenPipeError:  # the reader of our output has gone, as in `reasonenv list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:

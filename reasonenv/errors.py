@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MOST = 40  # names in one line
+
 
 class UserError(ValueError):
     """Bad input that only the user can mend. The command line prints its message alone and exits with code 2."""
@@ -15,8 +17,9 @@ class UnknownArgument(UserError, TypeError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a `name` that is not one of `known`: names it, suggests the nearest, else lists all."""
+    """The error for a `name` that is not one of `known`: names it, suggests the nearest, else lists them."""
     options = sorted(known)
     near = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(options) or 'none'}"
+    listed = ", ".join(options[:MOST]) + (f" and {len(options) - MOST} more" if len(options) > MOST else "")
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {listed or 'none'}"
     return UserError(f"unknown {kind} {name!r}; {hint}")

@@ -123,6 +123,10 @@ def _module(module: str, reference: str) -> ModuleType:
         return _file(Path(module).resolve()) if module.endswith(".py") else importlib.import_module(module)
     except (ImportError, SyntaxError) as error:
         raise UserError(f"cannot import {module!r} of {reference!r}: {error}") from error
+    except UserError:
+        raise
+    except Exception as error:  # of the user's own code, which runs when it is imported
+        raise UserError(f"cannot import {module!r} of {reference!r}: {type(error).__name__}: {error}") from error
 
 
 def _file(path: Path) -> ModuleType:

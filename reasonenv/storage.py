@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from reasonenv.errors import UserError
 
@@ -32,6 +33,17 @@ def replace(path: Path, content: str | bytes) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises `Damaged` for anything else."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"{path} is damaged: {error}") from None
+    if not isinstance(record, dict):
+        raise Damaged(f"{path} is damaged: it holds a {type(record).__name__}, not a JSON object")
+    return record
 
 
 def sync(file: IO[str] | IO[bytes]) -> None:

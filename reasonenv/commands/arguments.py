@@ -11,7 +11,9 @@ from reasonenv.errors import UserError
 def environment(parser: argparse.ArgumentParser) -> None:
     """ENV_ID and the settings behind it."""
     parser.add_argument("env", metavar="ENV_ID", help="an id from `reasonenv list envs`, or file.py:id")
-    parser.add_argument("keys", nargs="*", metavar="KEY=VALUE", help="settings of the environment (and agent and run)")
+    parser.add_argument(
+        "keys", nargs="*", default=(), metavar="KEY=VALUE", help="settings of the environment (and agent and run)"
+    )
 
 
 def policy(parser: argparse.ArgumentParser) -> None:

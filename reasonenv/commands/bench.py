@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reasonenv.commands import report
 from reasonenv.errors import UserError
+from reasonenv.storage import read_record
 
 if TYPE_CHECKING:
     from reasonenv.evaluate.suite import Suite
@@ -61,7 +61,9 @@ def _resume(arguments: argparse.Namespace) -> None:
     told, file = arguments.folder / "suite.json", arguments.folder / "suite.toml"
     if not (told.is_file() and file.is_file()):
         raise UserError(f"{arguments.folder} is not the folder of a suite: it has no suite.toml and suite.json")
-    record = json.loads(told.read_text())
+    record = read_record(told)
+    if not {"scale", "command"} <= record.keys():
+        raise UserError(f"{told} does not say scale and command; give the folder of a suite")
     _finish(read_suite(file, record["scale"]), arguments.folder, arguments.jobs, record["command"])
 
 

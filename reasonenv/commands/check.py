@@ -18,7 +18,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "task", metavar="TASK", help="an id or name from `reasonenv list envs`, module:factory or file.py:factory"
     )
-    parser.add_argument("keys", nargs="*", metavar="KEY=VALUE", help="settings of the task and the environment")
+    parser.add_argument(
+        "keys", nargs="*", default=(), metavar="KEY=VALUE", help="settings of the task and the environment"
+    )
     parser.add_argument("--sample", type=int, default=200, help="problems of a split to look at (default 200)")
     parser.add_argument("--json", action="store_true", help="for programs")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
@@ -23,6 +24,8 @@ from reasonenv.registry import parse_env_id
 from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import Sampling
 from reasonenv.sampling.truncated import Truncated
+
+MAX_SAMPLES = 1 << 20  # a problem: more is a slip of the hand
 
 
 def assess(
@@ -52,8 +55,10 @@ def assess(
     for name, value, least in (("samples", samples, 0), ("problems", problems, 1)):
         if value < least:
             raise UserError(f"--{name} is {value}; it must be at least {least}")
-    if not temperature >= 0:
-        raise UserError(f"--temperature is {temperature}; it must be 0 (greedy) or more")
+    if samples > MAX_SAMPLES:
+        raise UserError(f"--samples is {samples}; it must be at most {MAX_SAMPLES}")
+    if not 0 <= temperature < math.inf:
+        raise UserError(f"--temperature is {temperature}; it must be 0 (greedy) or more, and finite")
     if orm is not None:
         if samples < 2:
             raise UserError(f"--samples is {samples}; --orm ranks sampled answers, give at least 2")

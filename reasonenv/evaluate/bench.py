@@ -31,7 +31,7 @@ from reasonenv.evaluate.card import hardware, versions
 from reasonenv.evaluate.run import test_problems
 from reasonenv.evaluate.suite import BASELINE, Cell, Suite
 from reasonenv.evaluate.training import train
-from reasonenv.storage import owned, replace
+from reasonenv.storage import owned, read_record, replace
 from reasonenv.terminal import printable
 
 ORPHAN = 60.0  # seconds for a process to end after its parent has
@@ -182,7 +182,7 @@ def _problems(suite: Suite) -> str:
 
 def _write_cell(out: Path, cell: Cell, status: str, error: str | None = None) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    summary = json.loads((out / "summary.json").read_text()) if (out / "summary.json").exists() else {}
+    summary = read_record(out / "summary.json") if (out / "summary.json").exists() else {}
     used = {k: summary.get(k, 0) for k in ("rollouts", "tokens", "updates", "seconds")}
     told = {
         "agent": cell.agent,
@@ -216,7 +216,7 @@ def _write_suite(suite: Suite, out: Path, command: str, seconds: float) -> None:
 
 def _status(folder: Path) -> str | None:
     path = folder / "cell.json"
-    return str(json.loads(path.read_text())["status"]) if path.exists() else None
+    return str(read_record(path).get("status")) if path.exists() else None
 
 
 def _rows(folder: Path) -> int:
@@ -226,12 +226,12 @@ def _rows(folder: Path) -> int:
 
 def _seconds(out: Path) -> float:
     path = out / "suite.json"
-    return float(json.loads(path.read_text())["seconds"]) if path.exists() else 0.0
+    return float(read_record(path).get("seconds", 0.0)) if path.exists() else 0.0
 
 
 def _told(cell: Cell, folder: Path) -> str:
     label = f"{cell.agent} on {cell.run.env}, seed {cell.run.seed}"
     if _status(folder) != "done":
-        return f"{label}: failed; {printable(json.loads((folder / 'cell.json').read_text())['error'])}"
-    s = json.loads((folder / "summary.json").read_text())
+        return f"{label}: failed; {printable(read_record(folder / 'cell.json')['error'])}"
+    s = read_record(folder / "summary.json")
     return f"{label}: held-out accuracy {s['before']:.3f} -> {s['after']:.3f} in {s['seconds']:.0f} s"

@@ -50,11 +50,30 @@ def hardware(device: str = "cpu") -> str:
     return found
 
 
-def card(*, device: str, data: dict[str, str]) -> dict[str, Any]:
-    """Everything but the settings that may decide a run's numbers; `data` are the fingerprints of its problems."""
+def reproducibility(*, device: str, sampler: str, address: str | None) -> tuple[str, str]:
+    """What a second run of the same description has in common with the first one, and why: see docs/reproducibility.md.
+
+    `bitwise`: every bit. `seeded`: every draw is decided by the seed, but sums are rounded in an order that may change.
+    `fast`: nothing but the distribution.
+    """
+    if address is not None:
+        return "fast", f"the server at {address} may change and serves others too"
+    if sampler == "vllm":
+        return "seeded", "vLLM cuts its batches by the moment"
+    if not device.startswith("cpu"):
+        return "seeded", f"kernels on {device} may add in any order"
+    return "bitwise", "on this processor, with these versions and as many threads"
+
+
+def card(*, device: str, data: dict[str, str], level: str) -> dict[str, Any]:
+    """Everything but the settings that may decide a run's numbers.
+
+    `data` are the fingerprints of its problems, `level` is that of `reproducibility`.
+    """
     import torch
 
     return {
+        "reproducibility": level,
         "versions": versions(),
         "hardware": hardware(device),
         "threads": torch.get_num_threads(),

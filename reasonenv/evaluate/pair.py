@@ -17,6 +17,7 @@ from reasonenv.evaluate.metrics import scores
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples
 from reasonenv.evaluate.stats import Estimate, paired_difference
 from reasonenv.learn.log import TIMES
+from reasonenv.storage import read_record
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def differences(first: Path, second: Path) -> Iterator[str]:
 def _record(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path.parent} is not the folder of a run: it has no {path.name}")
-    return dict(json.loads(path.read_text()))
+    return read_record(path)
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:

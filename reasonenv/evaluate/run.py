@@ -18,7 +18,7 @@ from reasonenv.mdp.rewards import REWARDS
 from reasonenv.registry import annotation_text, find_agent, make_task, parse_env_id, task_defaults, task_keys
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sampling.truncated import KEYS, TRAINING
-from reasonenv.storage import owned, replace
+from reasonenv.storage import owned, read_record, replace
 from reasonenv.tasks import PROMPTS
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def check_claim(out: Path, run: Run) -> None:
     """Raises `UserError` if `out` cannot be the folder of `run`: it holds another run, or nothing can be made there."""
     path, mine = out / "run.json", json.loads(json.dumps(asdict(run)))
     if path.exists():
-        theirs = json.loads(path.read_text())
+        theirs = read_record(path)
         differing = [k for k in mine if mine[k] != theirs.get(k)]
         if differing:
             key = differing[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 
 from reasonenv.core import Group
 from reasonenv.errors import UserError
-from reasonenv.evaluate.card import card
+from reasonenv.evaluate.card import card, reproducibility
 from reasonenv.evaluate.evaluation import HeldOut, HeldOutChoice, HeldOutScores, contrary, evaluate, records
 from reasonenv.evaluate.ledger import wins, write_wins
 from reasonenv.evaluate.metrics import auc, summarise
@@ -36,7 +37,7 @@ from reasonenv.policy.scorer import load_scorer, scorer_folder
 from reasonenv.registry import find_agent
 from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import Sampler
-from reasonenv.storage import check_free, replace
+from reasonenv.storage import check_free, read_record, replace
 
 HELD_OUT_SAMPLES = 4  # a problem, on which a reward model is measured
 
@@ -58,7 +59,7 @@ def train(
     check_free(out)
     summary_path = out / "summary.json"
     if summary_path.exists():
-        return dict(json.loads(summary_path.read_text()))
+        return read_record(summary_path)
     kind = find_agent(run.agent)
     check_sampler(run.sampler, run.address)
     falls = _judgement(run, kind)
@@ -73,8 +74,8 @@ def train(
         recompute(policy)
     agent = kind(policy, kind.Config(**run.agent_keys), seed=run.seed)
     judge = None if run.orm is None else partial(judged, scorer=load_scorer(run.orm, policy), falls=falls)
-    with claim(out, run), closing(make_sampler(run.sampler, policy, address=run.address)) as sampler:
-        _write_card(run, out, course, held_out, changed_data)
+    with closing(make_sampler(run.sampler, policy, address=run.address)) as sampler, claim(out, run):
+        _write_card(run, out, course, held_out, changed_data, quiet)
         watch = _watch(run, agent, sampler, held_out, out)
         agent.observed = Watch(out, policy, every=run.eval_every)
         if isinstance(agent, Fixed):
@@ -130,15 +131,25 @@ def train(
         return summary
 
 
-def _write_card(run: Run, out: Path, course: Curriculum, held_out: ReasoningMDP, changed_data: bool) -> None:
+def _write_card(
+    run: Run, out: Path, course: Curriculum, held_out: ReasoningMDP, changed_data: bool, quiet: bool
+) -> None:
     """Leaves `environment.json`. Raises `UserError` if the problems are not those that an earlier one tells of."""
     path = out / "environment.json"
     data = {"train": course.fingerprint, "test": held_out.task.fingerprint}
-    earlier = json.loads(path.read_text())["data"] if path.exists() else data
+    level, why = reproducibility(device=run.device, sampler=run.sampler, address=run.address)
+    now = card(device=run.device, data=data, level=level)
+    earlier = read_record(path) if path.exists() else now
     for split in data:
-        if earlier.get(split) != data[split] and not changed_data:
+        if earlier.get("data", data).get(split) != data[split] and not changed_data:
             raise UserError(changed(held_out.task.name, split, out))
-    replace(path, json.dumps(card(device=run.device, data=data), indent=1))
+    other = [key for key in ("versions", "hardware", "threads") if earlier.get(key) != now[key]]
+    if other:
+        told = f"{' and '.join(other)} are not those with which {out} was begun"
+        print(f"reasonenv: {told}; bits may differ from those of an uninterrupted run", file=sys.stderr)
+    if not quiet:
+        print(f"reproducibility: {level} ({why})")
+    replace(path, json.dumps(now, indent=1))
 
 
 def _policy(run: Run, start: Path | None) -> Policy:

@@ -33,6 +33,8 @@ Metrics = dict[str, float]
 Heartbeat = Callable[[str], None]  # told what a long `learn` is doing
 Refused = Callable[[Batch], None]  # shown the batch of a step that was not taken, its loss or gradient not being finite
 
+MAX_ROWS = 1 << 24  # samples of an iteration: more is a slip of the hand
+
 
 def knob(default: Any, meaning: str) -> Any:
     """A field of a `Config`: its default, and its symbol, meaning and source as `--help` shows them."""
@@ -83,6 +85,10 @@ class Config:
             raise UserError(f"weight_decay is {self.weight_decay}; it must be at least 0")
         if self.problems_per_iteration is not None and self.problems_per_iteration < 1:
             raise UserError(f"problems_per_iteration is {self.problems_per_iteration}; it must be at least 1, or none")
+        if (rows := (self.problems_per_iteration or 1) * self.samples_per_problem) > MAX_ROWS:
+            raise UserError(
+                f"problems_per_iteration times samples_per_problem is {rows}; it must be at most {MAX_ROWS}"
+            )
 
 
 class Agent(ABC):

@@ -14,6 +14,7 @@ A response is verified when it terminates. One that was cut off has given no ans
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,6 +27,8 @@ from reasonenv.mdp.dynamics import Reword, in_words, make_dynamics
 from reasonenv.mdp.rewards import AT_END, Progress, Reward, reward_terms
 from reasonenv.tasks import PROMPTS, Task, reference_solution, render_prompt
 from reasonenv.tokenizer import Tokenizer
+
+MAX_TOKENS = 1 << 24  # of a response; an observation has a place for each
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,10 @@ class ReasoningMDP:
         self.max_tokens = own if max_tokens is None else max_tokens
         if self.max_tokens < 2:
             raise UserError(f"max_tokens is {self.max_tokens}; a response needs at least 2 (one token and EOS)")
+        if self.max_tokens > MAX_TOKENS:
+            raise UserError(
+                f"max_tokens is {self.max_tokens}; it must be at most {MAX_TOKENS}, which no model can read"
+            )
 
     @cached_property
     def problems(self) -> list[Problem]:
@@ -229,8 +236,20 @@ class ReasoningMDP:
         return self.judged(self.answer(state), self.problem(state), closed=closed) if self.over(state) else None
 
     def judged(self, answer: str, problem: Problem, *, closed: bool) -> Verdict:
-        """The verdict on the `answer` of an episode that is over, `closed` by EOS or cut."""
-        return self.task.verify(answer, problem) if closed else Verdict(False, Reason.NO_ANSWER, None, problem.answer)
+        """The verdict on the `answer` of an episode that is over, `closed` by EOS or cut.
+
+        A verifier that raises has not judged: the verdict is `error`, and a warning tells the cause.
+        """
+        if not closed:
+            return Verdict(False, Reason.NO_ANSWER, None, problem.answer)
+        try:
+            return self.task.verify(answer, problem)
+        except UserError:
+            raise
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"
+            warnings.warn(f"the verifier of {self.task.name} failed on {problem.id}: {told}", stacklevel=2)
+            return Verdict(False, Reason.ERROR, None, problem.answer)
 
     def is_event(self, before: State, after: State) -> bool:
         """Whether what was written since `before` ended a step or the episode. Rewards fall on events alone."""
@@ -241,6 +260,7 @@ class ReasoningMDP:
         """The named terms of R(before, after); their sum is the reward. `verdict` is `self.verdict(after)`.
 
         A term of a user's own may be no finite number. It is passed on: agents leave such a sample out and count it.
+        Raises `UserError` from what such a term raises.
         """
         if not self.is_event(before, after):
             return {}
@@ -248,7 +268,13 @@ class ReasoningMDP:
 
     def paid(self, problem: Problem, before: Progress, after: Progress) -> dict[str, float]:
         """The terms of the reward at an event, from what they may see of the two states."""
-        return {name: float(term(problem, before, after)) for name, term in self._terms.items()}
+        try:
+            return {name: float(term(problem, before, after)) for name, term in self._terms.items()}
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"
+            raise UserError(
+                f"a term of the reward ({', '.join(self._terms)}) failed on {problem.id}: {told}"
+            ) from error
 
     def _progress(self, state: State, verdict: Verdict | None) -> Progress:
         return Progress(lambda: self.answer(state), len(state.tokens), self.max_tokens, verdict, self.over(state))

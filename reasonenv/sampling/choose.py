@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from reasonenv.errors import UserError
+
 BLOCK = 256  # of the vocabulary: the cumulative sum is taken over blocks and inside one block, never over all of V
 
 
@@ -13,12 +15,15 @@ def choose(logits: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor,
 
     `logits` [R, V] are float32. Inverse-CDF sampling: token v is drawn where P(< v) <= u < P(<= v), so the draw is a
     pure function of its own row. Temperature 0 is the argmax, with its log-prob at temperature 1. The memory of
-    `logits` is used up: on a CPU a fresh [R, V] costs more than the arithmetic on it.
+    `logits` is used up: on a CPU a fresh [R, V] costs more than the arithmetic on it. Raises `UserError` for logits
+    that are nan or plus infinity: of them no distribution can be made.
     """
     rows, vocabulary = logits.shape
     if temperature == 0:
         token = logits.argmax(-1)
-        return token, logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(-1)
+        total = logits.logsumexp(-1)
+        _check(total)
+        return token, logits.gather(1, token[:, None])[:, 0] - total
     if temperature != 1:
         logits /= temperature
     weights = logits.sub_(logits.amax(-1, keepdim=True)).exp_()  # [R, V], unnormalised probabilities
@@ -27,6 +32,7 @@ def choose(logits: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor,
         weights = torch.nn.functional.pad(weights, (0, spare))
     blocks = weights.view(rows, -1, BLOCK)
     mass = blocks.sum(-1).double()  # [R, V / BLOCK]
+    _check(mass)
     block, rest = _quantile(mass, uniform.double()[:, None])
     inside = blocks[torch.arange(rows, device=logits.device), block[:, 0]].double()  # [R, BLOCK]
     within, _ = _quantile(inside, rest)
@@ -51,6 +57,14 @@ def truncate(logits: Tensor, temperature: float, *, top_k: int, top_p: float) ->
         least = order.masked_fill(before >= top_p, torch.inf).amin(-1, keepdim=True)
         logits = logits.masked_fill(logits < least, -torch.inf)
     return logits
+
+
+def _check(sums: Tensor) -> None:
+    if not bool(sums.isfinite().all()):
+        raise UserError(
+            "the policy's logits are not finite: its weights are broken, in their file or by an update; "
+            "use another policy, a lower lr or dtype=float32"
+        )
 
 
 def _quantile(mass: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:

@@ -42,10 +42,17 @@ class Row:
 
 
 def corpus(path: Path | None = None) -> list[Trial]:
-    """The trials of a file of pairs, or of the corpus that is shipped. `UserError` for a line that is no pair."""
+    """The trials of a file of pairs, or of the corpus that is shipped.
+
+    Raises `UserError` for a line that is no pair, and if there is none.
+    """
     trials, category = list[Trial](), "pairs"
     source = files("reasonenv.verify").joinpath("corpus.txt") if path is None else path
-    for number, line in enumerate(source.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = source.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{source}: not UTF-8 at byte {error.start}; write it as UTF-8") from None
+    for number, line in enumerate(text.splitlines(), start=1):
         if heading := re.fullmatch(r"\[([a-z-]+)\]", line):
             category = heading[1]
         elif line and not line.startswith("#"):
@@ -53,6 +60,8 @@ def corpus(path: Path | None = None) -> list[Trial]:
             if len(rest) != 2:
                 raise UserError(f"{source}, line {number}: write 'answer ≡ gold' or 'answer ≢ gold', not {line[:80]!r}")
             trials.append(Trial(category, rf"So it is \boxed{{{answer}}}", rest[1], rest[0] == "≡"))
+    if not trials:
+        raise UserError(f"{source} holds no pairs; write 'answer ≡ gold' or 'answer ≢ gold', one a line")
     return trials
 
 

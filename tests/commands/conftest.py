@@ -152,3 +152,23 @@ def damaged(prior: Path, tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / "damaged"
 
     return copy
+
+
+@pytest.fixture
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command in an empty folder and returns its one line on stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(command: str) -> str:
+        before = {path: path.read_bytes() if path.is_file() else None for path in tmp_path.rglob("*")}
+        capsys.readouterr()
+        assert main(command.split()) == 2
+        out, complaint = capsys.readouterr()
+        assert out == ""
+        assert complaint.startswith("reasonenv: ")
+        assert complaint.endswith("\n")
+        assert complaint.count("\n") == 1
+        assert {path: path.read_bytes() if path.is_file() else None for path in tmp_path.rglob("*")} == before
+        return complaint
+
+    return run

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from reasonenv.cli import main
+from reasonenv.core import Reason
+from reasonenv.evaluate.samples import read_samples
 from reasonenv.learn import checkpoint
 from reasonenv.learn.train import MAX_BATCHES, MAX_REFUSED
 from reasonenv.mdp.rewards import REWARDS
@@ -88,3 +91,58 @@ def test_where_nothing_teaches_sampling_on_has_an_end_and_says_so(
     assert (last["groups/sampled"], last["groups/kept"], last["updates"]) == (2 * MAX_BATCHES, 0, 0)
     assert last["rollouts"] == 2 * 2 * MAX_BATCHES
     assert f"iteration 0: none of {2 * MAX_BATCHES} groups teaches, the policy stays" in told
+
+
+def test_a_policy_whose_weights_are_no_numbers_is_told_in_one_line(
+    prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(prior / "policy", tmp_path / "policy")
+    weights = load_file(tmp_path / "policy" / "model.safetensors")
+    weights["model.norm.weight"][0] = math.nan
+    save_file(weights, tmp_path / "policy" / "model.safetensors", {"format": "pt"})
+    capsys.readouterr()
+    for command in (f"train grpo {ENV} {SMALL} --out {tmp_path}/run --policy", f"eval {{}} {ENV} --problems 2 --json"):
+        words = command.format(tmp_path) if "{}" in command else f"{command} {tmp_path}"
+        assert main([*words.split(), *(["--json"] if words.startswith("train") else [])]) == 2
+        complaint = capsys.readouterr().err
+        assert "the policy's logits are not finite: its weights are broken" in complaint
+        assert complaint.count("\n") == 1
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_a_verifier_that_raises_has_not_judged(prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "raising.py").write_text(
+        "from reasonenv import register_task\n"
+        "from reasonenv.envs.chain import chain\n"
+        "from dataclasses import replace\n"
+        "def verify(text, problem):\n"
+        "    return {}[problem.id]\n"
+        "def raising(split='train'):\n"
+        "    return replace(chain(split=split, operands=2, operators='+', size=16), name='Raising', verify=verify)\n"
+        "register_task('Raising', raising)\n"
+    )
+    out = tmp_path / "run"
+    env = f"{tmp_path}/raising.py:reasonenv/Raising-Response-v0"
+    keys = SMALL.replace("operands=2 operators=+ size=16", "")
+    command = f"train grpo {env} {keys} --policy {prior} --iterations 2 --out {out} --json"
+    with pytest.warns(UserWarning, match="the verifier of Raising failed on chain/.*: KeyError: 'chain/"):
+        assert main(command.split()) == 2
+    complaint = capsys.readouterr().err
+    assert "% of the verdicts failed (limit 5%)" in complaint
+    last = rows(out)[-1]
+    assert (last["iteration"], last["updates"]) == (1, 0)
+    assert last["verifier_errors"] > 0.05
+    told = read_samples(out / "evaluations" / "000000.parquet")
+    assert {sample.reason for sample in told} <= {Reason.ERROR, Reason.NO_ANSWER}
+
+
+def test_a_reward_that_raises_stops_a_run_with_the_cause(
+    prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(REWARDS, "broken", {"broken": lambda problem, before, after: 1 / 0})
+    command = f"train grpo {ENV} {SMALL} reward=broken --policy {prior} --iterations 2 --out {tmp_path}/run --json"
+    assert main(command.split()) == 2
+    complaint = capsys.readouterr().err
+    assert "a term of the reward (broken) failed on chain/" in complaint
+    assert "ZeroDivisionError: division by zero" in complaint
+    assert complaint.count("\n") == 1

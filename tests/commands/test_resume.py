@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from reasonenv.cli import main
+from reasonenv.evaluate.card import reproducibility
 from reasonenv.learn import checkpoint
 from reasonenv.learn.log import RunLog
 
@@ -77,6 +79,29 @@ def test_a_killed_run_ends_as_one_that_was_not(
     assert not (out / "summary.json").exists()
     assert main(train(agent, out)) == 0
     assert result(out) == result(whole(agent))
+
+
+def test_two_runs_of_one_description_are_the_same_in_every_bit(
+    train: Callable[[str, Path], list[str]],
+    whole: Callable[[str], Path],
+    result: Callable[[Path], dict[str, Any]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "run"
+    assert main([word for word in train("grpo", out) if word != "--json"]) == 0
+    assert "reproducibility: bitwise (on this processor, " in capsys.readouterr().out
+    assert json.loads((out / "environment.json").read_text())["reproducibility"] == "bitwise"
+    assert result(out) == result(whole("grpo"))
+
+
+def test_what_is_promised_depends_on_who_draws_and_where() -> None:
+    def level(device: str = "cpu", sampler: str = "torch", address: str | None = None) -> str:
+        return reproducibility(device=device, sampler=sampler, address=address)[0]
+
+    assert level() == level(sampler="hf") == "bitwise"
+    assert level(device="cuda:0") == level(sampler="vllm") == "seeded"
+    assert level(sampler="vllm", address="http://localhost:8000") == "fast"
 
 
 def test_a_finished_run_is_told_again_and_not_touched(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -105,3 +106,20 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
         (tmp_path / "bytes.parquet").write_bytes(content)
         with pytest.raises(UserError, match=r"bytes\.parquet: not a whole Parquet file"):
             read_samples(tmp_path / "bytes.parquet")
+
+
+def test_no_flipped_byte_changes_a_sample_unseen(tmp_path: Path) -> None:
+    path = tmp_path / "evaluation.parquet"
+    samples = [
+        Sample(f"p/{i}", i, i % 2 == 0, i % 3 == 0, "correct", str(i), i, False, f"#### {i}" * 9) for i in range(40)
+    ]
+    write_samples(path, samples)
+    sound, detected = path.read_bytes(), 0
+    draw = random.Random(0)
+    for at in draw.sample(range(len(sound)), 300):
+        path.write_bytes(sound[:at] + bytes([sound[at] ^ 1 << draw.randrange(8)]) + sound[at + 1 :])
+        try:
+            assert read_samples(path) == samples  # the byte says nothing about the values
+        except UserError:
+            detected += 1
+    assert detected > 200

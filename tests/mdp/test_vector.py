@@ -1,5 +1,7 @@
 """The batched environment, where `test_laws.py` does not look."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import gymnasium
 import numpy as np
 import pytest
@@ -82,3 +84,20 @@ def test_actions_may_be_lists_and_may_not_be_fractions(mdp: ReasoningMDP) -> Non
     env.reset(options={"problem": 0})
     with pytest.raises(TypeError):
         env.step([gold, [0.5], gold])
+
+
+def test_sixteen_threads_with_environments_of_their_own_on_one_process(mdp: ReasoningMDP) -> None:
+    def episodes(seed: int) -> list[object]:
+        env = BatchedReasoningEnv(mdp, "step", 4, autoreset_mode=AutoresetMode.SAME_STEP)
+        draw = np.random.default_rng(seed)
+        seen = [env.reset(seed=seed)[1]["problem_id"].tolist()]
+        for _ in range(30):
+            texts = [f"{draw.integers(9)}+{draw.integers(9)}={draw.integers(18)}\n" for _ in range(4)]
+            actions = [mdp.tokenizer.encode(text) + [mdp.tokenizer.eos_id] * (i == 3) for i, text in enumerate(texts)]
+            observation, rewards, ended, cut, infos = env.step(actions)
+            seen += [observation["tokens"].tolist(), rewards.tolist(), ended.tolist(), cut.tolist()]
+            seen.append(infos["problem_id"].tolist())
+        return seen
+
+    with ThreadPoolExecutor(16) as executor:
+        assert list(executor.map(episodes, range(32))) == [episodes(seed) for seed in range(32)]

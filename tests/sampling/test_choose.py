@@ -1,11 +1,13 @@
 """Inverse-CDF sampling draws what softmax says."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from reasonenv.errors import UserError
 from reasonenv.sampling.choose import choose, truncate
 
 
@@ -84,3 +86,16 @@ def test_equals_of_the_last_token_stay() -> None:
     # e / (2e + 2 + e^-5) = 0.365 each: two of them reach 0.5, and 0.731 of mass needs one of the zeros, so both
     assert truncate(logits, 1.0, top_k=0, top_p=0.5).isfinite().tolist() == [[True, False, True, False, False]]
     assert truncate(logits, 1.0, top_k=0, top_p=0.75).isfinite().tolist() == [[True, True, True, True, False]]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0, 0.5])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_logits_that_are_no_numbers_draw_nothing(temperature: float, value: float) -> None:
+    for place in (0, 299):
+        logits = torch.zeros(3, 300)
+        logits[1, place] = value
+        with pytest.raises(UserError, match="logits are not finite"):
+            choose(logits, torch.full((3,), 0.5, dtype=torch.float64), temperature)
+    logits = torch.zeros(3, 300)
+    logits[:, :299] = -torch.inf  # impossible tokens are no harm
+    assert choose(logits, torch.full((3,), 0.5, dtype=torch.float64), temperature)[0].tolist() == [299] * 3

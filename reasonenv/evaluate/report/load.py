@@ -131,7 +131,7 @@ def _card(path: Path) -> dict[str, str]:
         return {}
     record = _object(path.read_text(encoding="utf-8"), str(path))
     data = {f"data, {split}": digest for split, digest in dict(record.get("data") or {}).items()}
-    named = {key: record[key] for key in ("hardware", "threads") if key in record}
+    named = {key: record[key] for key in ("reproducibility", "hardware", "threads") if key in record}
     return {key: str(value) for key, value in {**named, **data, **dict(record.get("versions") or {})}.items()}
 
 
