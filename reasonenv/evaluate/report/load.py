@@ -61,6 +61,7 @@ class Suite:
     title: str
     description: str
     baseline: str
+    references: tuple[str, ...]  # rows that are no agents: the floor and the ceilings
     command: str
     ks: tuple[int, ...]
     margin: float
@@ -71,7 +72,7 @@ class Suite:
     questions: Mapping[str, tuple[str, str]]  # problem id -> question, reference answer
 
 
-BUDGET = ("rollouts", "tokens", "updates", "seconds")
+BUDGET = ("rollouts", "tokens", "updates", "seconds", "memory")  # the last in MiB, at most
 
 
 def load_suite(folder: Path) -> Suite:
@@ -90,6 +91,7 @@ def load_suite(folder: Path) -> Suite:
         title=str(record.get("title") or name),
         description=str(record.get("description") or ""),
         baseline=_field(record, "baseline", str, path),
+        references=tuple(map(str, record.get("references") or ())),
         command=str(record.get("command") or ""),
         ks=tuple(sorted({int(k) for k in _field(record, "ks", list, path)})),
         margin=_field(record, "margin", float, path),
