@@ -6,7 +6,7 @@
     [keys]                      settings of every cell
     [inits.NAME]                an initial policy: so many iterations of SFT (0: `policy` as it is)
     [orm]                       settings of a reward model of each initial policy's samples (optional): it ranks the
-                                answers of every cell, and `orm = "orm"` or `labels = "orm"` in a setting means it
+                                answers of every cell, and `orm = "orm"` or `labels = "orm"` of an agent means it
     [variants.NAME]             settings of the environment in which every agent is trained and measured (optional)
     [agents.NAME]               settings of one agent; `agent` says which, if it is not NAME, and if that agent is in
                                 the file too, its settings hold here as well
