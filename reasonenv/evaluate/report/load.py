@@ -1,10 +1,10 @@
 """From a suite folder, finished or not, to records. Nothing is computed here and nothing is guessed.
 
-DIR/suite.json                      name, title, description, baseline, command, ks, margin, versions, hardware,
-                                    seconds, cells
+DIR/suite.json                      name, title, description, baseline, references, command, ks, margin, versions,
+                                    hardware, seconds, cells
 DIR/problems.jsonl                  optional: {"id", "question", "answer"} of the held-out problems
 DIR/cells/<cell>/cell.json          agent, env, policy, init, variant, seed, hash, status, error, rollouts, tokens,
-                                    updates, seconds
+                                    updates, seconds, memory (MiB, at most)
 DIR/cells/<cell>/metrics.jsonl      one row of numbers an iteration
 DIR/cells/<cell>/evaluation.parquet   samples on the held-out problems
 DIR/cells/<cell>/winning.jsonl      optional: of each solved problem, what the initial policy knew of its solution
@@ -41,7 +41,7 @@ class Cell:
     seed: int
     status: str  # done, failed or running
     error: str | None
-    budget: Mapping[str, float]  # rollouts, tokens, updates, seconds
+    budget: Mapping[str, float]  # rollouts, tokens, updates, seconds, memory (MiB, at most)
     rows: Sequence[Row]
     samples: Sequence[Sample]  # empty unless the cell is done
     wins: Sequence[Win]
