@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reasonenv.core import Trajectory
+from reasonenv.core import Verdict
 from reasonenv.learn.fixed import Fixed
 
 
 class BestOfK(Fixed):
     """Answers right if any of k samples of the initial policy is (oracle); learns nothing. 2107.03374."""
 
-    def choose(self, trajectories: Sequence[Trajectory]) -> Trajectory:
-        return next((t for t in trajectories if t.verdict.correct), trajectories[0])
+    @staticmethod
+    def choose(verdicts: Sequence[Verdict]) -> int:
+        return next((i for i, verdict in enumerate(verdicts) if verdict.correct), 0)

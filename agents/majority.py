@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from reasonenv.core import Reason, Trajectory
+from reasonenv.core import Reason, Verdict
 from reasonenv.evaluate.metrics import vote_key
 from reasonenv.learn.fixed import Fixed
 
@@ -19,9 +19,9 @@ from reasonenv.learn.fixed import Fixed
 class Majority(Fixed):
     """Answers with the most frequent of k samples of the initial policy; learns nothing. 2203.11171."""
 
-    def choose(self, trajectories: Sequence[Trajectory]) -> Trajectory:
-        answered = [t for t in trajectories if t.verdict.reason in (Reason.CORRECT, Reason.WRONG)]
-        if not answered:
-            return trajectories[0]
-        votes = Counter(vote_key(t.verdict.extracted) for t in answered)
-        return max(answered, key=lambda t: votes[vote_key(t.verdict.extracted)])  # the first of the largest
+    @staticmethod
+    def choose(verdicts: Sequence[Verdict]) -> int:
+        answered = [v.reason in (Reason.CORRECT, Reason.WRONG) for v in verdicts]
+        keys = [vote_key(v.extracted) if own else None for v, own in zip(verdicts, answered, strict=True)]
+        votes = Counter(key for key in keys if key is not None)
+        return max(range(len(keys)), key=lambda i: votes[keys[i]])  # the first of the largest

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from reasonenv.core import Completion, IntArray, Trajectory
+from reasonenv.core import Completion, IntArray, Verdict
 from reasonenv.learn.fixed import Fixed
 from reasonenv.sampling.sampler import Sampler, Sampling
 from reasonenv.seeding import uniforms
@@ -34,8 +34,9 @@ class RandomTokens(Fixed):
 
     Config = RandomConfig
 
-    def choose(self, trajectories: Sequence[Trajectory]) -> Trajectory:
-        return trajectories[0]
+    @staticmethod
+    def choose(verdicts: Sequence[Verdict]) -> int:
+        return 0
 
     def sampler(self, sampler: Sampler) -> Sampler:
         return UniformSampler(self.policy.tokenizer)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from reasonenv.cli import main
 from reasonenv.evaluate.bench import _told
+from reasonenv.evaluate.cells import Cell
 from reasonenv.evaluate.run import Run
-from reasonenv.evaluate.suite import Cell
 from reasonenv.learn.log import RunLog
 from reasonenv.mdp.make import make_env
 from reasonenv.terminal import printable

@@ -28,8 +28,10 @@ from tqdm import tqdm
 
 from reasonenv.errors import UserError
 from reasonenv.evaluate.card import hardware, versions
+from reasonenv.evaluate.cells import BASELINE, REFERENCES, Cell
+from reasonenv.evaluate.choice import choose
 from reasonenv.evaluate.run import test_problems
-from reasonenv.evaluate.suite import BASELINE, Cell, Suite
+from reasonenv.evaluate.suite import Suite
 from reasonenv.evaluate.training import train
 from reasonenv.storage import owned, read_record, replace
 from reasonenv.terminal import printable
@@ -96,12 +98,16 @@ def _follow_cells(
     bar.update(sum(seen.values()))
     while waiting or running:
         undone = {cell.name for cell in waiting} | running.keys()
-        for cell in [cell for cell in waiting if cell.start not in undone]:
+        for cell in [cell for cell in waiting if undone.isdisjoint(cell.needs)]:
             if len(running) == jobs:
                 break
             waiting.remove(cell)
-            if cell.start is not None and _status(folders[cell.start]) != "done":
-                _write_cell(folders[cell.name], cell, "failed", f"what it starts from has failed: {cell.start}")
+            failed = [name for name in cell.needs if _status(folders[name]) != "done"]
+            if failed:
+                _write_cell(folders[cell.name], cell, "failed", f"what it starts from has failed: {failed[0]}")
+            elif cell.answers is not None:  # a moment's work
+                run_cell(cell, folders[cell.name].parent)
+            if failed or cell.answers is not None:
                 bar.write(_told(cell, folders[cell.name]))
                 continue
             child = context.Process(target=run_cell, args=(cell, folders[cell.name].parent), daemon=True)
@@ -156,7 +162,10 @@ def run_cell(cell: Cell, cells: Path) -> None:
     try:
         _write_cell(out, cell, "running")
         (out / "error.txt").unlink(missing_ok=True)
-        train(cell.run, out, start=cells / cell.start if cell.start else None, quiet=True)
+        if cell.answers is not None:
+            choose(cell.run, out, cells / cell.answers)
+        else:
+            train(cell.run, out, places={name: cells / name for name in cell.needs}, quiet=True)
         _write_cell(out, cell, "done")
     except KeyboardInterrupt:  # the suite has asked for it, and says what there is to say
         sys.exit(130)
@@ -183,7 +192,7 @@ def _problems(suite: Suite) -> str:
 def _write_cell(out: Path, cell: Cell, status: str, error: str | None = None) -> None:
     out.mkdir(parents=True, exist_ok=True)
     summary = read_record(out / "summary.json") if (out / "summary.json").exists() else {}
-    used = {k: summary.get(k, 0) for k in ("rollouts", "tokens", "updates", "seconds")}
+    used = {k: summary.get(k, 0) for k in ("rollouts", "tokens", "updates", "seconds", "memory")}
     told = {
         "agent": cell.agent,
         "env": cell.run.env,
@@ -202,6 +211,7 @@ def _write_suite(suite: Suite, out: Path, command: str, seconds: float) -> None:
         "title": suite.title,
         "description": suite.description,
         "baseline": BASELINE,
+        "references": REFERENCES,
         "command": command,
         "ks": suite.ks,
         "margin": suite.margin,

@@ -192,7 +192,8 @@ class HeldOutChoice(HeldOut):
         sampler, count = self._agent.sampler(self._sampler), self._agent.config.samples_per_problem
         path = (self._seed, "choice")
         groups = sample_groups(sampler, self._mdp, self._problems, count, temperature=1.0, seed=path)
-        chosen = [Group(g.problem, (self._agent.choose(g.trajectories),)) for g in groups]
+        picks = [self._agent.choose([t.verdict for t in g.trajectories]) for g in groups]
+        chosen = [Group(g.problem, (g.trajectories[pick],)) for g, pick in zip(groups, picks, strict=True)]
         return records(chosen, self._mdp, greedy=True)
 
 

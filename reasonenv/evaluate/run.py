@@ -50,6 +50,7 @@ class Run:
     eval_every: int = _setting(10, "iterations between evaluations")
     curriculum: str | None = _setting(None, "KEY:VALUE,VALUE,.. of the environment, in equal parts of the run")
     orm: str | None = _setting(None, "folder of a reward model; its score is the reward in place of the verdict")
+    rank: str | None = _setting(None, "folder of a reward model that scores the sampled answers, for rerank@k")
     sampler: str = _setting("torch", f"who draws the responses: {' or '.join(SAMPLERS)}")
     address: str | None = _setting(None, "of a served vLLM (none: sampler=vllm starts an engine of its own)")
     lora: int | None = _setting(None, "rank of an adapter that is trained in place of the whole policy (needs peft)")
@@ -72,7 +73,7 @@ class Run:
 
 
 SETTINGS = (
-    *("eval_problems", "eval_samples", "eval_every", "curriculum", "orm"),
+    *("eval_problems", "eval_samples", "eval_every", "curriculum", "orm", "rank"),
     *("sampler", "address", "lora", "checkpointing", "device", "dtype"),
 )
 
@@ -98,7 +99,22 @@ def describe_run(agent: str, env: str, keys: Mapping[str, Any], **named: Any) ->
                 raise UserError(f"{key} is {value}; {TRAINING}")
             raise unknown("key", key, {*types, *agent_types, *env_types})
     config(**found["agent"])  # refuses bad values now rather than after the policy is loaded
-    return Run(agent, env, agent_keys=found["agent"], env_keys=found["env"], **found["run"], **named)
+    run = Run(agent, env, agent_keys=found["agent"], env_keys=found["env"], **found["run"], **named)
+    if run.orm is not None:
+        _check_judged(run)
+    return run
+
+
+def _check_judged(run: Run) -> None:
+    """Raises `UserError` if no reward model can reward this run."""
+    from reasonenv.learn.agent import PolicyGradient
+    from reasonenv.learn.judge import FALLS
+
+    falls = run.env_keys.get("reward", "sparse")
+    if falls not in FALLS:
+        raise UserError(f"reward is {falls!r}; with orm= it must be one of {', '.join(FALLS)}")
+    if not issubclass(find_agent(run.agent), PolicyGradient):
+        raise UserError(f"{run.agent} does not learn from rewards, so orm= would change nothing; leave it out")
 
 
 def explain_keys(agent: str, env: str | None) -> list[tuple[str, list[tuple[str, Any, str]]]]:

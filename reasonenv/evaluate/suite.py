@@ -5,8 +5,11 @@
     ks, margin                  the k of pass@k and maj@k; differences below `margin` count as none
     [keys]                      settings of every cell
     [inits.NAME]                an initial policy: so many iterations of SFT (0: `policy` as it is)
+    [orm]                       settings of a reward model of each initial policy's samples (optional): it ranks the
+                                answers of every cell, and `orm = "orm"` or `labels = "orm"` of an agent means it
     [variants.NAME]             settings of the environment in which every agent is trained and measured (optional)
-    [agents.NAME]               settings of one agent; `agent` says which, if it is not NAME
+    [agents.NAME]               settings of one agent; `agent` says which, if it is not NAME, and if that agent is in
+                                the file too, its settings hold here as well
     [scales.NAME]               changes to all of the above for another machine (optional)
 
 Instead of `iterations` a cell may have `rollouts`, the budget from which they follow.
@@ -14,20 +17,17 @@ Instead of `iterations` a cell may have `rollouts`, the budget from which they f
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from reasonenv.errors import UserError, unknown
-from reasonenv.evaluate.run import Run, describe_run
+from reasonenv.evaluate.cells import Cell, cells_from
 
-BASELINE = "initial"
 MARGIN = 0.02
 # The keys of a suite file: the type of the value, that of its members, and both in words.
 SPEC: Mapping[str, tuple[type, type | None, str]] = {
@@ -39,32 +39,12 @@ SPEC: Mapping[str, tuple[type, type | None, str]] = {
     "ks": (list, int, "a list of one or more whole numbers"),
     "margin": (float, None, "a number such as 0.02"),
     "keys": (dict, None, "a table"),
+    "orm": (dict, None, "a table"),
     "inits": (dict, dict, "one or more tables [inits.NAME]"),
     "variants": (dict, dict, "one or more tables [variants.NAME]"),
     "agents": (dict, dict, "one or more tables [agents.NAME]"),
     "scales": (dict, dict, "one or more tables [scales.NAME]"),
 }
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of a suite."""
-
-    run: Run
-    agent: str  # as the report calls it
-    policy: str  # what the suite began with
-    init: str
-    variant: str = ""
-    start: str | None = None  # the cell whose policy this one starts from
-    shown: bool = True  # whether it is a row of the report, or only what others start from
-
-    @property
-    def name(self) -> str:
-        """Agent, environment, seed, and a hash of everything that decides the result."""
-        content = json.dumps(asdict(self.run), sort_keys=True, default=str)
-        digest = hashlib.sha256(content.encode()).hexdigest()[:8]
-        env = self.run.env.rsplit("/", 1)[-1].removesuffix("-v0")
-        return f"{self.run.agent}-{env}-seed{self.run.seed}-{digest}".replace(":", "_").replace("/", "_")
 
 
 @dataclass(frozen=True)
@@ -125,14 +105,16 @@ def read_suite(path: Path, scale: str | None = None) -> Suite:
         raise UserError(f"{path}: {error}") from error
     if min(ks) < 1:
         raise UserError(f"{path}: ks is {list(ks)}; each must be at least 1")
-    shared = {**spec.get("keys", {}), "eval_samples": max(ks)}
-    cells = [
-        cell
-        for env in spec["envs"]
-        for seed in spec["seeds"]
-        for init in spec["inits"]
-        for cell in _cells(path, spec, env, seed, init, shared)
-    ]
+    try:
+        cells = [
+            cell
+            for env in spec["envs"]
+            for seed in spec["seeds"]
+            for init in spec["inits"]
+            for cell in cells_from(spec, env, seed, init, samples=max(ks))
+        ]
+    except UserError as error:
+        raise UserError(f"{path}, {error}") from error
     twice = [name for name, count in Counter(cell.name for cell in cells).items() if count > 1]
     if twice:
         raise UserError(f"{path}: asks twice for {twice[0]}; name every environment and seed once")
@@ -183,50 +165,3 @@ def _merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any
         for key, value in change.items()
     }
     return {**base, **both}
-
-
-def _cells(
-    path: Path, spec: Mapping[str, Any], env: str, seed: int, init: str, shared: Mapping[str, Any]
-) -> list[Cell]:
-    """All that starts from one initial policy."""
-    policy, variants = spec.get("policy", "tiny"), spec.get("variants", {"": {}})
-    start = Cell(_run(path, "sft", env, seed, {**shared, **spec["inits"][init]}, policy), BASELINE, policy, init)
-    if any(variants.values()):  # the initial policy is measured in each variant
-        start = replace(start, run=replace(start.run, eval_samples=0), shown=False)
-    cells = [start]
-    for variant, own in variants.items():
-        keys = {**shared, **own}
-        begin = Cell(start.run, BASELINE, policy, init, variant, start.name)  # what is the same for all in this place
-        if not start.shown:
-            cells.append(replace(begin, run=_run(path, "sft", env, seed, {**keys, "iterations": 0}, start.name)))
-        for label, settings in spec["agents"].items():
-            own_keys = {**keys, **settings}
-            run = _run(path, own_keys.pop("agent", label), env, seed, own_keys, start.name)
-            cells.append(replace(begin, run=run, agent=label))
-    return cells
-
-
-def _run(path: Path, agent: str, env: str, seed: int, keys: Mapping[str, Any], policy: str) -> Run:
-    own = dict(keys)
-    iterations, rollouts = own.pop("iterations", None), own.pop("rollouts", None)
-    try:
-        run = describe_run(agent, env, own, policy=policy, seed=seed, iterations=1)
-        if iterations is None and rollouts is not None:
-            iterations = _iterations(run, rollouts)
-        if not isinstance(iterations, int) or isinstance(iterations, bool):
-            raise UserError(f"iterations is {iterations!r}; it must be a whole number")
-        return replace(run, iterations=iterations)
-    except UserError as error:
-        raise UserError(f"{path}, {agent}: {error}") from error
-
-
-def _iterations(run: Run, rollouts: Any) -> int:
-    from reasonenv.registry import find_agent
-
-    config = find_agent(run.agent).Config(**run.agent_keys)
-    if config.problems_per_iteration is None:
-        raise UserError("rollouts says how many iterations there are only together with problems_per_iteration")
-    each = config.problems_per_iteration * config.samples_per_problem
-    if type(rollouts) is not int or rollouts % each:
-        raise UserError(f"rollouts is {rollouts!r}; it must be a multiple of the {each} of an iteration")
-    return int(rollouts // each)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from reasonenv.core import Group
@@ -21,11 +22,12 @@ from reasonenv.evaluate.rollouts import HELD_OUT, PROBLEMS, SAMPLES, Rollout, Wa
 from reasonenv.evaluate.run import Run, check_claim, claim, processes
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.evaluate.stats import paired_difference
-from reasonenv.learn.agent import Agent, PolicyGradient
+from reasonenv.learn.agent import Agent
 from reasonenv.learn.curriculum import Curriculum
 from reasonenv.learn.fixed import Fixed
-from reasonenv.learn.judge import FALLS, judged
+from reasonenv.learn.judge import judged
 from reasonenv.learn.log import board_curve
+from reasonenv.learn.memory import peak_memory
 from reasonenv.learn.rollout import sample_groups
 from reasonenv.learn.train import Progress, changed, fit
 from reasonenv.mdp.mdp import ReasoningMDP
@@ -43,12 +45,17 @@ HELD_OUT_SAMPLES = 4  # a problem, on which a reward model is measured
 
 
 def train(
-    run: Run, out: Path, *, start: Path | None = None, changed_data: bool = False, quiet: bool = False
+    run: Run,
+    out: Path,
+    *,
+    places: Mapping[str, Path] = MappingProxyType({}),
+    changed_data: bool = False,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Trains, or goes on training, and returns the summary that it leaves as `out/summary.json`.
 
-    `start` is where the policy is, if it is not to be found by its name. A run whose data have changed since it began
-    is refused, unless `changed_data`.
+    `places` says where the policies and reward models are that the run does not call by a name to be found. A run whose
+    data have changed since it began is refused, unless `changed_data`.
 
     Leaves `out/environment.json` (what it ran on), `out/policy` (a Hugging Face folder) or `out/scorer` (a reward
     model), `out/evaluations/` (held-out answers along the way), `out/evaluation.parquet` (the last, with `eval_samples`
@@ -62,9 +69,11 @@ def train(
         return read_record(summary_path)
     kind = find_agent(run.agent)
     check_sampler(run.sampler, run.address)
-    falls = _judgement(run, kind)
+    orm, rank = (None if name is None else str(places.get(name, name)) for name in (run.orm, run.rank))
+    for name in filter(None, (orm, rank)):
+        scorer_folder(name)
     processes(run)
-    policy = _policy(run, start)
+    policy = _policy(run, places)
     course, held_out = processes(run, policy.tokenizer)
     for process in (*course.levels, held_out):
         process.fits(policy.context, name=run.policy)
@@ -72,8 +81,10 @@ def train(
         add_adapter(policy, run.lora, seed=run.seed)
     if run.checkpointing:
         recompute(policy)
-    agent = kind(policy, kind.Config(**run.agent_keys), seed=run.seed)
-    judge = None if run.orm is None else partial(judged, scorer=load_scorer(run.orm, policy), falls=falls)
+    keys = {key: str(places[value]) if value in places else value for key, value in run.agent_keys.items()}
+    agent = kind(policy, kind.Config(**keys), seed=run.seed)
+    falls = str(run.env_keys.get("reward", "sparse"))
+    judge = None if orm is None else partial(judged, scorer=load_scorer(orm, policy), falls=falls)
     with closing(make_sampler(run.sampler, policy, address=run.address)) as sampler, claim(out, run):
         _write_card(run, out, course, held_out, changed_data, quiet)
         watch = _watch(run, agent, sampler, held_out, out)
@@ -110,9 +121,10 @@ def train(
             groups = _sampled(run, drawn, held_out)
             initial = None
             if used.updates and policy.goals is None:  # behind goals the same text is another sequence
-                initial = _policy(run, start)
+                initial = _policy(run, places)
                 write_wins(out / "winning.jsonl", wins(groups, initial))
-            last += records(groups, held_out, greedy=False, initial=initial)
+            scorer = None if rank is None else load_scorer(rank, policy)
+            last += records(groups, held_out, greedy=False, scorer=scorer, initial=initial)
         if agent.scorer is None and not isinstance(agent, Fixed):
             _keep_rollouts(run, policy, sampler, held_out, groups, out)
         write_samples(out / EVALUATION, last)
@@ -124,6 +136,7 @@ def train(
             "after": sum(after) / len(after),
             "gain": {"value": gain.value, "low": gain.low, "high": gain.high},
             "problems": len(after),
+            "memory": peak_memory(policy.device) / 2**20,  # MiB
             **told,
             **vars(used),
         }
@@ -152,21 +165,9 @@ def _write_card(
     replace(path, json.dumps(now, indent=1))
 
 
-def _policy(run: Run, start: Path | None) -> Policy:
+def _policy(run: Run, places: Mapping[str, Path]) -> Policy:
     """Where the run begins."""
-    return load_policy(str(start or run.policy), seed=run.seed, device=run.device, dtype=run.dtype)
-
-
-def _judgement(run: Run, kind: type[Agent]) -> str:
-    """Where the score of a reward model falls. Raises `UserError` if `orm` cannot be the reward of this run."""
-    falls = str(run.env_keys.get("reward", "sparse"))
-    if run.orm is not None:
-        scorer_folder(run.orm)
-        if falls not in FALLS:
-            raise UserError(f"reward is {falls!r}; with orm= it must be one of {', '.join(FALLS)}")
-        if not issubclass(kind, PolicyGradient):
-            raise UserError(f"{run.agent} does not learn from rewards, so orm= would change nothing; leave it out")
-    return falls
+    return load_policy(str(places.get(run.policy, run.policy)), seed=run.seed, device=run.device, dtype=run.dtype)
 
 
 def _watch(run: Run, agent: Agent, sampler: Sampler, held_out: ReasoningMDP, out: Path) -> HeldOut:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from reasonenv.core import Group, Trajectory
+from reasonenv.core import Group, Verdict
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Agent, Budget, Metrics, Plan, knob
 from reasonenv.policy.lm import Policy
@@ -37,9 +37,10 @@ class Fixed(Agent):
         self.policy, self.seed = policy, seed
         self.config = config if config is not None else self.Config()
 
+    @staticmethod
     @abstractmethod
-    def choose(self, trajectories: Sequence[Trajectory]) -> Trajectory:
-        """The answer, one of the samples of a problem."""
+    def choose(verdicts: Sequence[Verdict]) -> int:
+        """Which of the samples of a problem, by their verdicts, is the answer."""
 
     def sampler(self, sampler: Sampler) -> Sampler:
         """What draws the samples: the sampler of the policy."""

@@ -53,6 +53,15 @@ def available(device: torch.device) -> int:
     return free
 
 
+def peak_memory(device: torch.device) -> int:
+    """Bytes held at most so far: of `device` by tensors, or of a CPU by this process; 0 where nobody counts them."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    known = Path("/proc/self/status")  # unlike getrusage it knows nothing of the process before this program
+    lines = known.read_text().splitlines() if known.is_file() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
+
+
 @dataclass(frozen=True)
 class Forecast:
     """Bytes that training needs beside the model that is loaded already."""

@@ -12,7 +12,7 @@ import pytest
 from reasonenv.agents.best_of_k import BestOfK
 from reasonenv.agents.majority import Majority
 from reasonenv.agents.random_tokens import RandomTokens
-from reasonenv.core import Completion, Trajectory
+from reasonenv.core import Completion, Verdict
 from reasonenv.errors import UserError
 from reasonenv.evaluate.metrics import summarise
 from reasonenv.evaluate.run import describe_run
@@ -40,24 +40,24 @@ def mdp() -> ReasoningMDP:
     return make_mdp("Chain", size=4, operands=2, operators="+")
 
 
-def answers(mdp: ReasoningMDP, *texts: str) -> list[Trajectory]:
+def verdicts(mdp: ReasoningMDP, *texts: str) -> list[Verdict]:
     rows = [np.array([*mdp.tokenizer.encode(text), mdp.tokenizer.eos_id]) for text in texts]
     blank = np.zeros(mdp.max_tokens, dtype=np.float32)
-    return [mdp.trajectory(0, Completion(row, blank[: len(row)], "eos", 0, 0)) for row in rows]
+    return [mdp.trajectory(0, Completion(row, blank[: len(row)], "eos", 0, 0)).verdict for row in rows]
 
 
-def test_the_majority_counts_values_and_silence_does_not_vote(policy: Policy, mdp: ReasoningMDP) -> None:
-    drawn = answers(mdp, "no", "#### 90", "#### 91.0", "no", "#### 91", "no", "#### 90", "#### 91")
-    assert Majority(policy).choose(drawn) is drawn[2]
-    assert Majority(policy).choose(drawn[:4]) is drawn[1]  # of tied answers the first
-    assert Majority(policy).choose(answers(mdp, "no", "none")).verdict.extracted is None
+def test_the_majority_counts_values_and_silence_does_not_vote(mdp: ReasoningMDP) -> None:
+    drawn = verdicts(mdp, "no", "#### 90", "#### 91.0", "no", "#### 91", "no", "#### 90", "#### 91")
+    assert Majority.choose(drawn) == 2
+    assert Majority.choose(drawn[:4]) == 1  # of tied answers the first
+    assert Majority.choose(verdicts(mdp, "no", "none")) == 0
 
 
-def test_the_best_of_k_is_right_if_any_is(policy: Policy, mdp: ReasoningMDP) -> None:
+def test_the_best_of_k_is_right_if_any_is(mdp: ReasoningMDP) -> None:
     gold = mdp.task.problems[0].answer
-    drawn = answers(mdp, "#### 999", f"#### {gold}", "no")
-    assert BestOfK(policy).choose(drawn) is drawn[1]
-    assert BestOfK(policy).choose(drawn[::2]) is drawn[0]
+    drawn = verdicts(mdp, "#### 999", f"#### {gold}", "no")
+    assert BestOfK.choose(drawn) == 1
+    assert BestOfK.choose(drawn[::2]) == 0
 
 
 def test_random_tokens_are_uniform_and_say_so(policy: Policy, mdp: ReasoningMDP) -> None:

@@ -71,6 +71,19 @@ def test_diff_tells_settings_numbers_and_answers(
     assert len(lines) == 6
 
 
+def test_diff_tells_versions_and_data(
+    whole: Callable[[str], Path], twin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = twin / "environment.json"
+    card = json.loads(path.read_text())
+    card["versions"]["torch"], card["data"]["test"] = "0.1", "other"
+    path.write_text(json.dumps(card))
+    versions, data = told(capsys, "diff", whole("grpo"), twin).splitlines()
+    assert versions.startswith("environment.versions.torch: ")
+    assert data.startswith("environment.data.test: ")
+    assert data.endswith(" | 'other'")
+
+
 @pytest.mark.parametrize(
     ("command", "complaint"),
     [("compare", "is not a finished run: it has no evaluation.parquet"), ("diff", "is not the folder of a run")],

@@ -18,6 +18,9 @@ from typing import Any
 import pytest
 
 from reasonenv.cli import main
+from reasonenv.evaluate.cells import REFERENCES
+from reasonenv.evaluate.metrics import summarise
+from reasonenv.evaluate.samples import EVALUATION, read_samples
 
 SUITE = """
 envs = ["reasonenv/Chain-Response-v0"]
@@ -158,7 +161,7 @@ def test_a_killed_suite_leaves_nobody_behind(story: Story) -> None:
 
 def test_a_crash_costs_its_cell_and_is_told(story: Story) -> None:
     status = {name: story.crashed.cells[cell]["record"]["status"] for name, cell in agents(story.crashed).items()}
-    assert status == {"initial": "done", "grpo": "done", "Boom": "failed"}
+    assert status == {"initial": "done", **dict.fromkeys(REFERENCES, "done"), "grpo": "done", "Boom": "failed"}
     assert "failed; RuntimeError: out of luck" in story.crashed.said
     assert "error.txt" in story.crashed.cells[agents(story.crashed)["Boom"]]["files"]
 
@@ -177,13 +180,40 @@ def test_the_report_tells_of_a_crash(story: Story, suite: Path, tmp_path: Path) 
 def test_a_second_call_runs_what_failed_or_is_gone_and_nothing_else(story: Story) -> None:
     cells = agents(story.mended)
     assert {cell["record"]["status"] for cell in story.mended.cells.values()} == {"done"}
-    assert story.mended.cells[cells["initial"]] == story.crashed.cells[cells["initial"]]
+    kept = {name for agent, name in cells.items() if agent not in ("Boom", "grpo")}
+    assert {n: story.mended.cells[n] for n in kept} == {n: story.crashed.cells[n] for n in kept}
     assert "error.txt" not in story.mended.cells[cells["Boom"]]["files"]
 
 
 def test_a_call_with_nothing_missing_runs_nothing_and_says_so(story: Story) -> None:
-    assert story.nothing.said.startswith("all 3 cells of small are done; nothing to run\n")
+    assert story.nothing.said.startswith("all 6 cells of small are done; nothing to run\n")
     assert story.nothing.cells == story.mended.cells
+
+
+def test_the_report_is_made_of_stored_samples_alone(story: Story, suite: Path, tmp_path: Path) -> None:
+    out, copy = suite.parent / "out", tmp_path / "out"
+    shutil.copytree(
+        out, copy, ignore=shutil.ignore_patterns("policy", "evaluations", "tensorboard", "report*", "table*")
+    )
+    assert main(["report", str(copy)]) == 0
+    for name in ("table.csv", "table.txt", "report.html"):
+        assert (copy / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_floor_and_ceilings_are_what_the_initial_policy_drew(story: Story, suite: Path) -> None:
+    name, out = agents(story.nothing), suite.parent / "out" / "cells"
+    found = {agent: read_samples(out / name[agent] / EVALUATION) for agent in ("initial", *REFERENCES)}
+    initial = summarise(found["initial"], [2])
+    shares = {agent: summarise(found[agent], [])["maj@1"].value for agent in REFERENCES}
+    assert shares["random_tokens"] == 0
+    assert shares["best_of_k"] == initial["pass@2"].value  # of 2 samples the better one
+    drawn = [s for s in found["initial"] if not s.greedy]
+    for chosen in found["majority"]:  # of two answers each is as frequent as the other, so the first one counts
+        assert chosen.text == next(
+            (s.text for s in drawn if s.problem_id == chosen.problem_id and s.reason in ("correct", "wrong")),
+            next(s.text for s in drawn if s.problem_id == chosen.problem_id),
+        )
+    assert not any(agent in story.nothing.said.split("In greedy accuracy")[1] for agent in REFERENCES)
 
 
 def test_a_cell_finds_the_same_alone_and_beside_another(story: Story) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from fractions import Fraction
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from reasonenv.evaluate.metrics import (
     weighted_at_k,
 )
 from reasonenv.evaluate.samples import Sample
+from reasonenv.testing import TabularPolicy, TinyMDP
 
 ANSWERS = st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=7)
 
@@ -65,6 +68,23 @@ def test_all_at_k_is_the_share_of_subsets_without_a_wrong_sample(flags: list[boo
     k = data.draw(st.integers(1, len(flags)))
     subsets = list(combinations(flags, k))
     assert all_at_k(len(flags), sum(flags), k) == pytest.approx(sum(map(all, subsets)) / len(subsets))
+
+
+def test_pass_at_k_is_exact_on_an_enumerable_process() -> None:
+    # its mean over all 4^4 draws of n = 4 responses is the chance that one of k is correct, by listing these instead
+    mdp = TinyMDP(actions=2, horizon=2, reward=lambda response: float(sum(response) == 2))
+    policy = TabularPolicy(mdp)
+    right = [t.verdict.correct for t in mdp.group(policy, range(4)).trajectories]
+    chance = policy.log_likelihood().detach().exp().tolist()
+
+    def mean(k: int, value: Callable[[list[bool]], float]) -> float:
+        draws = product(range(4), repeat=k)
+        return sum(math.prod(chance[i] for i in draw) * value([right[i] for i in draw]) for draw in draws)
+
+    for k in (1, 2, 3, 4):
+        estimated = mean(4, lambda flags, k=k: pass_at_k(4, sum(flags), k))  # type: ignore[misc]
+        assert estimated == pytest.approx(mean(k, any), abs=1e-12)
+        assert estimated == pytest.approx(1 - (1 - float(mdp.value(policy).detach())) ** k, abs=1e-12)
 
 
 def test_pass_at_k_survives_large_n() -> None:

@@ -86,16 +86,20 @@ def settings(suite: Suite) -> list[Setting]:
 def _setting(suite: Suite, cells: list[Cell]) -> Setting:
     usable = [cell for cell in cells if cell.samples]
     drawn = [sum(not s.greedy for s in cell.samples) / len({s.problem_id for s in cell.samples}) for cell in usable]
-    ks = tuple(k for k in suite.ks if drawn and k <= min(drawn))
-    agents = sorted({cell.agent for cell in usable}, key=lambda name: (name != suite.baseline, name))
-    tables = {(cell.agent, cell.seed): scores(cell.samples, ks) for cell in usable}
+    fewest = min(filter(None, drawn), default=0)  # a floor or ceiling may have one answer alone
+    ks = tuple(k for k in suite.ks if k <= fewest)
+    agents = sorted({c.agent for c in usable}, key=lambda a: (a != suite.baseline, a not in suite.references, a))
+    tables = {
+        (cell.agent, cell.seed): scores(cell.samples, ks if own else ())
+        for cell, own in zip(usable, drawn, strict=True)
+    }
     before = {cell.seed: cell.samples for cell in usable if cell.agent == suite.baseline}
     findings = [
         _finding(agent, [c for c in usable if c.agent == agent], tables, before, ks, start=agent == suite.baseline)
         for agent in agents
     ]
     curves = {agent: c for agent in agents if (c := _curves(tables, agent, ks)) is not None}
-    trained = [agent for agent in agents if agent != suite.baseline]
+    trained = [agent for agent in agents if agent not in (suite.baseline, *suite.references)]
     against = {a: d for a in trained if (d := difference(tables, a, suite.baseline)) is not None}
     between = []
     for pair in combinations(trained, 2):

@@ -1,10 +1,10 @@
 """From a suite folder, finished or not, to records. Nothing is computed here and nothing is guessed.
 
-DIR/suite.json                      name, title, description, baseline, command, ks, margin, versions, hardware,
-                                    seconds, cells
+DIR/suite.json                      name, title, description, baseline, references, command, ks, margin, versions,
+                                    hardware, seconds, cells
 DIR/problems.jsonl                  optional: {"id", "question", "answer"} of the held-out problems
 DIR/cells/<cell>/cell.json          agent, env, policy, init, variant, seed, hash, status, error, rollouts, tokens,
-                                    updates, seconds
+                                    updates, seconds, memory (MiB, at most)
 DIR/cells/<cell>/metrics.jsonl      one row of numbers an iteration
 DIR/cells/<cell>/evaluation.parquet   samples on the held-out problems
 DIR/cells/<cell>/winning.jsonl      optional: of each solved problem, what the initial policy knew of its solution
@@ -41,7 +41,7 @@ class Cell:
     seed: int
     status: str  # done, failed or running
     error: str | None
-    budget: Mapping[str, float]  # rollouts, tokens, updates, seconds
+    budget: Mapping[str, float]  # rollouts, tokens, updates, seconds, memory (MiB, at most)
     rows: Sequence[Row]
     samples: Sequence[Sample]  # empty unless the cell is done
     wins: Sequence[Win]
@@ -61,6 +61,7 @@ class Suite:
     title: str
     description: str
     baseline: str
+    references: tuple[str, ...]  # rows that are no agents: the floor and the ceilings
     command: str
     ks: tuple[int, ...]
     margin: float
@@ -71,7 +72,7 @@ class Suite:
     questions: Mapping[str, tuple[str, str]]  # problem id -> question, reference answer
 
 
-BUDGET = ("rollouts", "tokens", "updates", "seconds")
+BUDGET = ("rollouts", "tokens", "updates", "seconds", "memory")  # the last in MiB, at most
 
 
 def load_suite(folder: Path) -> Suite:
@@ -90,6 +91,7 @@ def load_suite(folder: Path) -> Suite:
         title=str(record.get("title") or name),
         description=str(record.get("description") or ""),
         baseline=_field(record, "baseline", str, path),
+        references=tuple(map(str, record.get("references") or ())),
         command=str(record.get("command") or ""),
         ks=tuple(sorted({int(k) for k in _field(record, "ks", list, path)})),
         margin=_field(record, "margin", float, path),

@@ -1,0 +1,126 @@
+"""The cells of a suite: all that starts from one initial policy, each cell after those that it needs.
+
+The initial policy comes first, then a reward model of its samples, if there is one. In every variant of the environment
+follow the rows between which a table is read, and the agents: the initial policy, the floor `random_tokens`, and the
+ceilings `majority` and `best_of_k`, which choose among the stored samples of the initial policy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from reasonenv.errors import UserError
+from reasonenv.evaluate.run import Run, describe_run
+from reasonenv.registry import find_agent
+
+BASELINE = "initial"
+ORM = "orm"  # stands for the reward model of the suite
+FLOOR, CEILINGS = "random_tokens", ("majority", "best_of_k")
+REFERENCES = (FLOOR, *CEILINGS)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a suite."""
+
+    run: Run
+    agent: str  # as the report calls it
+    policy: str  # what the suite began with
+    init: str
+    variant: str = ""
+    needs: tuple[str, ...] = ()  # cells that the run names, in place of a policy or a reward model
+    answers: str | None = None  # the cell among whose stored answers this one chooses, and runs nothing
+    shown: bool = True  # whether it is a row of the report, or only what others start from
+
+    @property
+    def name(self) -> str:
+        """Agent, environment, seed, and a hash of everything that decides the result."""
+        content = json.dumps(asdict(self.run), sort_keys=True, default=str)
+        digest = hashlib.sha256(content.encode()).hexdigest()[:8]
+        env = self.run.env.rsplit("/", 1)[-1].removesuffix("-v0")
+        return f"{self.run.agent}-{env}-seed{self.run.seed}-{digest}".replace(":", "_").replace("/", "_")
+
+
+def cells_from(spec: Mapping[str, Any], env: str, seed: int, init: str, *, samples: int) -> Iterator[Cell]:
+    """Every cell that starts from the initial policy `init`, measured by `samples` answers a problem.
+
+    Raises `UserError` that names the agent for a setting that cannot be.
+    """
+    policy, variants, agents = spec.get("policy", "tiny"), spec.get("variants", {"": {}}), spec["agents"]
+    shared, reward_model = {**spec.get("keys", {}), "eval_samples": samples}, spec.get(ORM)
+    start = Cell(_run("sft", env, seed, {**shared, **spec["inits"][init]}, policy), BASELINE, policy, init)
+    again = reward_model is not None or any(variants.values())  # it is measured in each variant, ranked by the model
+    if again:
+        start = replace(start, run=replace(start.run, eval_samples=0), shown=False)
+    yield start
+    needs: tuple[str, ...] = (start.name,)
+    if reward_model is not None:
+        run = _run(ORM, env, seed, {**shared, "eval_samples": 0, **reward_model}, start.name)
+        judge = Cell(run, ORM, policy, init, needs=needs, shown=False)
+        yield judge
+        shared, needs = {**shared, "rank": judge.name}, (start.name, judge.name)
+    for variant, own in variants.items():
+        keys = {**shared, **own}
+        begin = replace(start, variant=variant, needs=needs, shown=True)  # what is the same for all in this place
+        initial = start
+        if again:
+            initial = replace(begin, run=_run("sft", env, seed, {**keys, "iterations": 0}, start.name))
+            yield initial
+        yield from (cell for cell in _references(begin, initial, samples) if cell.agent not in agents)
+        for label in agents:
+            kind, settings = _settings(agents, label)
+            run = _run(kind, env, seed, _named({**keys, **settings}, needs), start.name)
+            yield replace(begin, run=run, agent=label)
+
+
+def _references(begin: Cell, initial: Cell, samples: int) -> Iterator[Cell]:
+    """The floor and the ceilings of one table, in which `initial` is the initial policy."""
+    run = replace(initial.run, policy=begin.needs[0], agent_keys={}, iterations=0, eval_samples=0, rank=None)
+    yield replace(begin, run=replace(run, agent=FLOOR), agent=FLOOR)
+    for name in CEILINGS:
+        own = replace(run, agent=name, agent_keys={"samples_per_problem": samples}, policy=initial.name)
+        yield replace(begin, run=own, agent=name, needs=(initial.name,), answers=initial.name)
+
+
+def _settings(agents: Mapping[str, Mapping[str, Any]], label: str) -> tuple[str, dict[str, Any]]:
+    """Which agent `label` is, and its settings: those of the agent of the file that it is a form of, then its own."""
+    own = dict(agents[label])
+    kind = own.pop("agent", label)
+    base = dict(agents[kind]) if kind in agents and kind != label else {}
+    return base.pop("agent", kind), {**base, **own}
+
+
+def _named(keys: Mapping[str, Any], needs: tuple[str, ...]) -> dict[str, Any]:
+    """The settings with the suite's reward model by its name, where they ask for it."""
+    asked = {key for key in ("orm", "labels") if keys.get(key) == ORM}
+    if asked and len(needs) < 2:
+        raise UserError(f'{min(asked)} = "{ORM}": the suite has no table [{ORM}]; add one, or give a folder')
+    return {**keys, **dict.fromkeys(asked, needs[-1])}
+
+
+def _run(agent: str, env: str, seed: int, keys: Mapping[str, Any], policy: str) -> Run:
+    own = dict(keys)
+    iterations, rollouts = own.pop("iterations", None), own.pop("rollouts", None)
+    try:
+        run = describe_run(agent, env, own, policy=policy, seed=seed, iterations=1)
+        if iterations is None and rollouts is not None:
+            iterations = _iterations(run, rollouts)
+        if not isinstance(iterations, int) or isinstance(iterations, bool):
+            raise UserError(f"iterations is {iterations!r}; it must be a whole number")
+        return replace(run, iterations=iterations)
+    except UserError as error:
+        raise UserError(f"{agent}: {error}") from error
+
+
+def _iterations(run: Run, rollouts: Any) -> int:
+    config = find_agent(run.agent).Config(**run.agent_keys)
+    if config.problems_per_iteration is None:
+        raise UserError("rollouts says how many iterations there are only together with problems_per_iteration")
+    each = config.problems_per_iteration * config.samples_per_problem
+    if type(rollouts) is not int or rollouts % each:
+        raise UserError(f"rollouts is {rollouts!r}; it must be a multiple of the {each} of an iteration")
+    return int(rollouts // each)

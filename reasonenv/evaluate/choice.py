@@ -1,0 +1,37 @@
+"""The answers of an agent that does not learn, chosen among samples that another run has stored."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace as with_
+from pathlib import Path
+
+from reasonenv.core import Reason, Verdict
+from reasonenv.evaluate.run import Run, claim
+from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
+from reasonenv.learn.fixed import Fixed
+from reasonenv.registry import find_agent
+from reasonenv.storage import replace
+
+
+def choose(run: Run, out: Path, stored: Path) -> None:
+    """Leaves in `out` what `train` leaves of such an agent, from the samples in the folder `stored`.
+
+    The chosen answer counts where the greedy one would, so it is stored as one; the summary compares the two.
+    """
+    kind = find_agent(run.agent)
+    assert issubclass(kind, Fixed), "an agent that learns needs samples of its own"
+    problems: dict[str, list[Sample]] = {}
+    before: list[Sample] = []
+    for sample in read_samples(stored / EVALUATION):
+        (before if sample.greedy else problems.setdefault(sample.problem_id, [])).append(sample)
+    chosen = [drawn[kind.choose(list(map(_verdict, drawn)))] for drawn in problems.values()]
+    shares = {name: sum(s.correct for s in side) / len(side) for name, side in (("before", before), ("after", chosen))}
+    with claim(out, run):
+        write_samples(out / EVALUATION, [with_(sample, index=0, greedy=True) for sample in chosen])
+        replace(out / "summary.json", json.dumps({**shares, "problems": len(chosen), "seconds": 0.0}, indent=1))
+
+
+def _verdict(sample: Sample) -> Verdict:
+    """As it was given; the gold answer is not stored with each sample."""
+    return Verdict(sample.correct, Reason(sample.reason), sample.extracted, gold="")

@@ -1,0 +1,123 @@
+"""What a suite file asks for: every packaged one is accepted, and each cell comes after those that it needs."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from reasonenv.errors import UserError
+from reasonenv.evaluate.cells import BASELINE, REFERENCES, Cell
+from reasonenv.evaluate.suite import Suite, read_suite, suite_path, suites
+from reasonenv.registry import find_agent
+
+PACKAGED = [
+    (name, scale)
+    for name in suites()
+    for scale in tomllib.loads(suite_path(name).read_text()).get("scales", {None: None})
+]
+
+FILE = """
+envs = ["reasonenv/Chain-Response-v0"]
+seeds = [0]
+ks = [1, 4]
+keys = { rollouts = 64, problems_per_iteration = 4, samples_per_problem = 4 }
+[inits]
+sft = { iterations = 3 }
+[agents]
+ppo = { lr = 1e-3, beta = 0 }
+"dense ppo" = { agent = "ppo", beta = 1, reward = "dense" }
+"""
+JUDGED = """
+"orm ppo" = { agent = "ppo", orm = "orm" }
+"orm rcrl" = { agent = "rcrl", labels = "orm" }
+[orm]
+samples_per_problem = 8
+"""
+
+
+def read(folder: Path, text: str) -> Suite:
+    (folder / "suite.toml").write_text(text)
+    return read_suite(folder / "suite.toml")
+
+
+def by_agent(suite: Suite) -> dict[str, Cell]:
+    return {cell.agent: cell for cell in suite.cells if cell.shown}
+
+
+@pytest.mark.parametrize(("name", "scale"), PACKAGED)
+def test_every_packaged_suite_is_accepted_and_its_cells_stand_in_order(name: str, scale: str | None) -> None:
+    suite = read_suite(suite_path(name), scale)
+    before: set[str] = set()
+    for cell in suite.cells:
+        assert before.issuperset(cell.needs)
+        before.add(cell.name)
+    agents = {cell.agent for cell in suite.cells if cell.shown}
+    assert agents > {BASELINE, *REFERENCES}
+
+
+@pytest.mark.parametrize(("name", "scale"), PACKAGED)
+def test_agents_of_a_table_have_equal_rollouts(name: str, scale: str | None) -> None:
+    budgets = defaultdict(set)
+    for cell in read_suite(suite_path(name), scale).cells:
+        config = find_agent(cell.run.agent).Config(**cell.run.agent_keys)
+        if cell.shown and cell.agent not in (BASELINE, *REFERENCES) and cell.run.agent != "sft":
+            each = config.problems_per_iteration * config.samples_per_problem
+            budgets[cell.run.env, cell.init, cell.variant].add(cell.run.iterations * each)
+    assert {len(budget) for budget in budgets.values()} == {1}
+
+
+@pytest.mark.parametrize("name", suites())
+def test_a_suite_is_short_and_its_first_scale_is_small(name: str) -> None:
+    text = suite_path(name).read_text()
+    assert len(text.splitlines()) <= 25
+    assert next(iter(tomllib.loads(text).get("scales", {"tiny": None}))) == "tiny"
+
+
+def test_a_form_of_an_agent_has_its_settings_and_its_own(tmp_path: Path) -> None:
+    cells = by_agent(read(tmp_path, FILE))
+    assert cells["dense ppo"].run.agent == "ppo"
+    assert cells["dense ppo"].run.env_keys == {"reward": "dense"}
+    numbers = {name: cells[name].run.agent_keys for name in ("ppo", "dense ppo")}
+    assert numbers["dense ppo"] == {**numbers["ppo"], "beta": 1.0}
+
+
+def test_the_reward_model_of_a_suite_ranks_rewards_and_labels(tmp_path: Path) -> None:
+    suite = read(tmp_path, FILE + JUDGED)
+    prior, judge = suite.cells[:2]
+    assert (prior.run.agent, judge.run.agent, prior.shown, judge.shown) == ("sft", "orm", False, False)
+    assert judge.run.policy == prior.name
+    cells = by_agent(suite)
+    assert {cells[a].run.rank for a in (BASELINE, "ppo", "orm ppo", "orm rcrl")} == {judge.name}
+    assert (cells["ppo"].run.orm, cells["orm ppo"].run.orm) == (None, judge.name)
+    assert cells["orm rcrl"].run.agent_keys["labels"] == judge.name
+    assert set(cells["orm ppo"].needs) == {prior.name, judge.name}
+
+
+def test_ceilings_choose_among_the_answers_of_the_initial_policy(tmp_path: Path) -> None:
+    cells = by_agent(read(tmp_path, FILE))
+    for name in ("majority", "best_of_k"):
+        assert cells[name].answers == cells[BASELINE].name
+        assert cells[name].run.agent_keys == {"samples_per_problem": 4}
+    assert cells["random_tokens"].answers is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ('"orm ppo" = { agent = "ppo", orm = "orm" }', 'orm = "orm": the suite has no table [orm]'),
+        ('ei = { orm = "orm", agent = "ei" }' + JUDGED, "ei does not learn from rewards"),
+        (
+            'maxrl = { orm = "orm", reward = "potential" }' + JUDGED,
+            "reward is 'potential'; with orm= it must be one of",
+        ),
+        ("[orm]\nlrr = 1", "orm: unknown key 'lrr'"),
+    ],
+)
+def test_a_reward_model_that_cannot_be_is_refused_before_any_work(tmp_path: Path, change: str, message: str) -> None:
+    with pytest.raises(UserError) as raised:
+        read(tmp_path, FILE + change)
+    assert message in str(raised.value)
+    assert "suite.toml" in str(raised.value)
