@@ -15,14 +15,19 @@ ENV = "reasonenv/Chain-Response-v0"
 EASY = ("operands=2", "operators=+", "size=16", "eval_problems=8", "eval_every=2")
 
 
-def test_grpo_trains_with_a_calculator_that_fails(prior: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("agent", "spec", "written"), [("grpo", "calculator:0.2", "="), ("scalerl", "interrupt:4", "Okay, time is up.")]
+)
+def test_an_agent_trains_in_a_process_that_writes_too(
+    agent: str, spec: str, written: str, prior: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
-    keys = ("stochastic=calculator:0.2", "problems_per_iteration=4", "samples_per_problem=4", "lr=3e-4")
+    keys = (f"stochastic={spec}", "problems_per_iteration=4", "samples_per_problem=4", "lr=3e-4")
     settings = ("--policy", str(prior), "--iterations", "2", "--out", str(out), "--json")
-    assert main(["train", "grpo", ENV, *EASY, *keys, *settings]) == 0
-    assert json.loads((out / "run.json").read_text())["env_keys"]["stochastic"] == "calculator:0.2"
+    assert main(["train", agent, ENV, *EASY, *keys, *settings]) == 0
+    assert json.loads((out / "run.json").read_text())["env_keys"]["stochastic"] == spec
     samples = read_samples(out / "evaluation.parquet")
-    assert any("=" in s.text for s in samples)
+    assert any(written in s.text for s in samples)
     assert {s.reason for s in samples} <= {str(r) for r in Reason}
     assert main(["eval", str(out), ENV, *EASY[:3], "stochastic=retry:2", "--problems", "4", "--json"]) == 0
 
