@@ -123,11 +123,11 @@ def run(arguments: list[str], point: str | None = None) -> int | None:
 
 def left(out: Path) -> dict[str, Any]:
     """What a run or a suite leaves that must not depend on when it was killed: name -> content."""
-    from reasonenv.learn.log import TIMES
+    from reasonenv.learn.log import MEASURED
 
     def timeless(text: str) -> str:
         record = json.loads(text)
-        return repr({k: v for k, v in record.items() if k not in TIMES})  # nan equals nan
+        return repr({k: v for k, v in record.items() if k not in MEASURED})  # nan equals nan
 
     found: dict[str, Any] = {}
     for path in sorted(out.rglob("*")):

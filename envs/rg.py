@@ -19,9 +19,8 @@ One generator, `codeio`, runs the package's own programs to make its problems; s
 
 from __future__ import annotations
 
-import base64
+import ast
 import json
-import pickle
 import re
 from collections.abc import Callable
 from dataclasses import fields
@@ -29,6 +28,8 @@ from importlib import import_module
 from inspect import Parameter, Signature
 from time import perf_counter
 from typing import Any
+
+import numpy as np
 
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.errors import UserError, unknown
@@ -39,9 +40,7 @@ from reasonenv.verify.pool import shared
 
 SIZES = {"train": 500, "test": 100}  # some generators take a tenth of a second for a problem
 ATTEMPTS = 32  # draws for one problem of the wanted split: each fits with probability 1/2
-BLOCK = (
-    128  # problems of one generator object; some make all their entries, in an order that depends on how many, at once
-)
+BLOCK = 128  # problems of one generator object; some make all entries at once, in an order that hangs on their number
 TIMEOUT = 10.0  # seconds for one verdict; the first of a generator takes up to half a second of work
 EXAMPLES = 2  # training problems that a few-shot prompt shows
 INSTRUCTION = "Think step by step. End with the answer alone, after ####."
@@ -158,13 +157,21 @@ class _Generator:
 
 
 def packed(value: Any) -> str:
-    """Data of the package as text, tuples and keys that are numbers included. Only our own processes read it."""
-    return base64.b64encode(pickle.dumps(value)).decode()
+    """Data of the package as a Python literal: tuples, and keys that are numbers, stay what they are."""
+    return repr(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {_plain(key): _plain(entry) for key, entry in value.items()}
+    return type(value)(map(_plain, value)) if isinstance(value, (list, tuple, set)) else value
 
 
 def unpacked(text: str) -> Any:
-    """The inverse of `packed`."""
-    return pickle.loads(base64.b64decode(text))
+    """The inverse of `packed`. Raises `ValueError` for what is no literal."""
+    return ast.literal_eval(text)
 
 
 def _answer(text: str) -> str | None:

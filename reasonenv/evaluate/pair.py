@@ -16,7 +16,7 @@ from reasonenv.evaluate.comparisons import Spread, spread
 from reasonenv.evaluate.metrics import scores
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples
 from reasonenv.evaluate.stats import Estimate, paired_difference
-from reasonenv.learn.log import TIMES
+from reasonenv.learn.log import MEASURED
 from reasonenv.storage import read_record
 
 
@@ -88,7 +88,7 @@ def _record(path: Path) -> dict[str, Any]:
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in TIMES}
+    return {key: value for key, value in row.items() if key not in MEASURED}
 
 
 def _fields(name: str, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:

@@ -25,7 +25,7 @@ TABLE = {
     "tokens_per_second": "tokens/s",
     "gap/mean": "sampler gap",
 }
-TIMES = ("seconds", "tokens_per_second")  # all that may differ between two equal runs
+MEASURED = ("seconds", "tokens_per_second", "memory")  # of the machine: all that may differ between two equal runs
 
 
 def wilson(successes: float, count: int) -> tuple[float, float]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from reasonenv.core import Completion, IntArray, Trajectory
-from reasonenv.mdp.mdp import ReasoningMDP, State
+from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.mdp.state import State
 from reasonenv.sampling.sampler import Sampler, Sampling
 from reasonenv.seeding import derive_seed
 

@@ -24,7 +24,8 @@ from reasonenv.verify.extract import step_value
 from reasonenv.verify.parse import parse
 
 if TYPE_CHECKING:
-    from reasonenv.mdp.mdp import ReasoningMDP, State
+    from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.mdp.state import State
 
 
 class Dynamics(ABC):

@@ -12,7 +12,8 @@ from gymnasium import spaces
 
 from reasonenv.core import IntArray, Role, Trajectory
 from reasonenv.errors import UserError, unknown
-from reasonenv.mdp.mdp import ReasoningMDP, State
+from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.mdp.state import State
 from reasonenv.terminal import printable
 
 GRANULARITIES = ("token", "step", "response")

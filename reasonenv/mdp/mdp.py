@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -25,31 +25,11 @@ from reasonenv.core import Completion, IntArray, Problem, Reason, Role, Trajecto
 from reasonenv.errors import UserError, unknown
 from reasonenv.mdp.dynamics import Reword, in_words, make_dynamics
 from reasonenv.mdp.rewards import AT_END, Progress, Reward, reward_terms
+from reasonenv.mdp.state import Outcome, State
 from reasonenv.tasks import PROMPTS, Task, reference_solution, render_prompt
 from reasonenv.tokenizer import Tokenizer
 
 MAX_TOKENS = 1 << 24  # of a response; an observation has a place for each
-
-
-@dataclass(frozen=True)
-class State:
-    """Problem number `index`, the response tokens so far, and the seed of what the environment draws."""
-
-    index: int
-    tokens: tuple[int, ...] = ()
-    noise: int = 0
-    written: tuple[int, ...] = ()  # positions of the tokens that the environment wrote
-    turn: int = 0  # where the answer begins: what stands before it is the history of other turns
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Where some actions led, what they earned, the verdict if the episode is over, and how many were taken."""
-
-    state: State
-    terms: dict[str, float]
-    verdict: Verdict | None
-    taken: int
 
 
 class ReasoningMDP:

@@ -26,8 +26,9 @@ from reasonenv.mdp.env import (
     completed_actions,
     observation_space,
 )
-from reasonenv.mdp.mdp import ReasoningMDP, State
+from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.mdp.rewards import Progress
+from reasonenv.mdp.state import State
 from reasonenv.seeding import derive_seed
 
 Rewards = npt.NDArray[np.float64]

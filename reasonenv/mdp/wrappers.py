@@ -21,9 +21,9 @@ from gymnasium.utils import RecordConstructorArgs
 from reasonenv.core import IntArray, Reason, Role, Trajectory, Verdict
 from reasonenv.errors import UserError
 from reasonenv.mdp.env import Action, Observation, ReasoningEnv
-from reasonenv.mdp.mdp import State
 from reasonenv.mdp.record import TrajectoryFile
 from reasonenv.mdp.spaces import UnicodeText
+from reasonenv.mdp.state import State
 
 Step = tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]
 AnyEnv = gymnasium.Env[Any, Any]

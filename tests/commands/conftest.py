@@ -17,7 +17,7 @@ import torch
 from reasonenv import registry
 from reasonenv.cli import main
 from reasonenv.learn.checkpoint import TENSORS, saved
-from reasonenv.learn.log import TIMES
+from reasonenv.learn.log import MEASURED
 
 ENV = "reasonenv/Chain-Response-v0"
 EASY = ("operands=2", "operators=+", "size=16", "max_tokens=16", "eval_problems=8", "eval_every=2")
@@ -105,8 +105,8 @@ def result() -> Callable[[Path], dict[str, Any]]:
             *(f for d in ("evaluations", "rollouts", "policy") for f in (out / d).iterdir()),
         ]
         return {
-            "metrics": [repr({k: v for k, v in row.items() if k not in TIMES}) for row in rows],  # nan equals nan
-            "summary": {k: v for k, v in json.loads((out / "summary.json").read_text()).items() if k not in TIMES},
+            "metrics": [repr({k: v for k, v in row.items() if k not in MEASURED}) for row in rows],  # nan equals nan
+            "summary": {k: v for k, v in json.loads((out / "summary.json").read_text()).items() if k not in MEASURED},
             "files": sorted(str(path.relative_to(out)) for path in kept),  # nothing half written is left
             "checkpoint": (last.name, (last / TENSORS).read_bytes()),
             **{str(file.relative_to(out)): file.read_bytes() for file in files},

@@ -88,7 +88,6 @@ EXTRAS = [
     ("peft", f"doctor tiny {CHAIN} --lora 4", "peft"),
     ("vllm", f"{TRAIN} sampler=vllm", "vllm"),
     ("vllm", f"eval tiny {CHAIN} --sampler vllm", "vllm"),
-    ("pyarrow", "check GSM8K data=empty.parquet", "pyarrow"),
 ]
 
 

@@ -15,7 +15,7 @@ from reasonenv.evaluate.run import Run, describe_run, processes
 from reasonenv.evaluate.training import train
 from reasonenv.learn import train as loop
 from reasonenv.learn.curriculum import Curriculum, read_levels
-from reasonenv.learn.log import TIMES, RunLog
+from reasonenv.learn.log import MEASURED, RunLog
 from reasonenv.mdp.make import make_mdp
 
 KEYS = {"operators": "+", "size": 8, "eval_problems": 1, "eval_every": 100, "lr": 1e-3}
@@ -94,7 +94,7 @@ def test_a_level_that_cannot_be_made_is_refused_before_the_run(text: str, told: 
 
 def told(out: Path) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows]
+    return [{key: value for key, value in row.items() if key not in MEASURED} for row in rows]
 
 
 def test_the_level_is_logged_and_an_interrupted_run_ends_as_a_whole_one(

@@ -15,7 +15,8 @@ from reasonenv.core import Completion, Reason, Role, Trajectory, Verdict
 from reasonenv.mdp.dynamics import calculated, in_words
 from reasonenv.mdp.env import ReasoningEnv
 from reasonenv.mdp.make import make_mdp
-from reasonenv.mdp.mdp import ReasoningMDP, State
+from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.mdp.state import State
 from reasonenv.tasks import reference_solution
 from reasonenv.tokenizer import Tokenizer, byte_tokenizer
 
