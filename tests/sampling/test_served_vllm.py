@@ -51,6 +51,7 @@ def address(policy: Policy, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     server.wait(30)
 
 
+@pytest.mark.slow
 def test_a_served_engine_draws_syncs_and_agrees_with_the_trainer(policy: Policy, address: str) -> None:
     sampler = make_sampler("vllm", policy, address=address)
     prompts = [np.array(policy.tokenizer.encode(policy.tokenizer.chat([q]))) for q in ("What is 7 + 5?", "A colour?")]
