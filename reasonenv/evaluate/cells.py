@@ -80,7 +80,8 @@ def cells_from(spec: Mapping[str, Any], env: str, seed: int, init: str, *, sampl
 def _references(begin: Cell, initial: Cell, samples: int) -> Iterator[Cell]:
     """The floor and the ceilings of one table, in which `initial` is the initial policy."""
     run = replace(initial.run, policy=begin.needs[0], agent_keys={}, iterations=0, eval_samples=0, rank=None)
-    yield replace(begin, run=replace(run, agent=FLOOR), agent=FLOOR)
+    # after 0 iterations stand the policy's own greedy answers
+    yield replace(begin, run=replace(run, agent=FLOOR, iterations=1), agent=FLOOR)
     for name in CEILINGS:
         own = replace(run, agent=name, agent_keys={"samples_per_problem": samples}, policy=initial.name)
         yield replace(begin, run=own, agent=name, needs=(initial.name,), answers=initial.name)
