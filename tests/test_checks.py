@@ -64,7 +64,6 @@ def strict(text: str, problem: Problem) -> Verdict:
                 "altered answers do not",
                 "no answer is not correct",
                 "Gymnasium's own checker",
-                "granularity and replay",
             ],
             "KeyError: 'no such key'",
         ),

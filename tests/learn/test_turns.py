@@ -71,11 +71,13 @@ def test_what_is_drawn_replays_token_by_token(policy: Policy, spec: str) -> None
 
 
 @pytest.mark.parametrize("spec", ["sticky:0", "reword:0", "retry:1"])
-def test_without_chance_it_is_the_deterministic_process_bit_for_bit(policy: Policy, spec: str) -> None:
+def test_without_chance_it_is_the_deterministic_process(policy: Policy, spec: str) -> None:
     plain, still = (make_mdp("Chain", size=8, max_tokens=24, stochastic=s) for s in (None, spec))
     for one, two in zip(*(episodes(rollouts(policy, mdp)) for mdp in (plain, still)), strict=True):
-        for name in ("prompt", "tokens", "roles", "logprobs", "rewards", "ends"):
+        for name in ("prompt", "tokens", "roles", "rewards", "ends"):
             assert getattr(one, name).tobytes() == getattr(two, name).tobytes(), name
+        # a turn reads the response so far as a part of its prompt: the same sums in another order
+        np.testing.assert_allclose(one.logprobs, two.logprobs, rtol=0, atol=1e-5)
         assert (one.terminated, one.truncated, one.verdict) == (two.terminated, two.truncated, two.verdict)
 
 
