@@ -31,15 +31,19 @@ class Chart:
 
 
 def colours(setting: Setting) -> Mapping[str, str]:
-    """Agent -> CSS variable: the baseline is neutral, agents take the palette in order of name."""
-    agents = sorted({cell.agent for cell in setting.cells} - {setting.baseline})
-    return {setting.baseline: "--base", **{agent: f"--c{i % 6 + 1}" for i, agent in enumerate(agents)}}
+    """Row -> CSS variable: what is no agent is neutral, agents take the palette in order of name."""
+    neutral = dict.fromkeys((setting.baseline, *setting.references), "--base")
+    return {**neutral, **{agent: f"--c{i % 6 + 1}" for i, agent in enumerate(_agents(setting))}}
 
 
 def dashes(setting: Setting) -> Mapping[str, str]:
-    """Agent -> how its line is broken, so that no two agents look alike."""
-    agents = sorted({cell.agent for cell in setting.cells} - {setting.baseline})
-    return {setting.baseline: "", **{agent: DASHES[i // 6 % len(DASHES)] for i, agent in enumerate(agents)}}
+    """Row -> how its line is broken, so that no two agents look alike."""
+    neutral = dict.fromkeys((setting.baseline, *setting.references), "")
+    return {**neutral, **{agent: DASHES[i // 6 % len(DASHES)] for i, agent in enumerate(_agents(setting))}}
+
+
+def _agents(setting: Setting) -> list[str]:
+    return sorted({cell.agent for cell in setting.cells} - {setting.baseline, *setting.references})
 
 
 def charts(setting: Setting) -> list[Chart]:

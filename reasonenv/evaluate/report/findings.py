@@ -59,6 +59,7 @@ class Setting:
     init: str
     variant: str
     baseline: str
+    references: tuple[str, ...]  # rows that are no agents
     problems: int
     ks: tuple[int, ...]
     cells: Sequence[Cell]  # all, whatever their state
@@ -112,6 +113,7 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
         init=cells[0].init,
         variant=cells[0].variant,
         baseline=suite.baseline,
+        references=suite.references,
         problems=len({s.problem_id for cell in usable for s in cell.samples}),
         ks=ks,
         cells=sorted(cells, key=lambda cell: (cell.agent != suite.baseline, cell.agent, cell.seed)),
