@@ -22,6 +22,13 @@ def policy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--policy", default="tiny", help=text)
 
 
+def machine(parser: argparse.ArgumentParser) -> None:
+    """--seed, --device and --dtype, of commands that load a policy and leave no run."""
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default=None, help="float32 or bfloat16 (default: what suits the policy)")
+
+
 def settings(pairs: Sequence[str]) -> dict[str, str]:
     """KEY=VALUE words as a dictionary. Raises `UserError` for a word that is none."""
     found = {}

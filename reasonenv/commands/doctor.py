@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-from reasonenv.commands.arguments import environment, settings
+from reasonenv.commands.arguments import environment, machine, settings
 
 HELP = "Look at a policy on an environment before training: tokens, verifier, signal, log-probs, memory."
 EXAMPLE = "reasonenv doctor smollm2-135m reasonenv/SVAMP-Response-v0 prompt=few_shot max_tokens=28"
@@ -18,9 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--problems", type=int, default=8, help="training problems to sample (default 8)")
     parser.add_argument("--samples", type=int, default=4, metavar="K", help="answers a problem (default 4)")
     parser.add_argument("--lora", type=int, default=None, metavar="RANK", help="as if only an adapter were trained")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", default=None, help="float32 or bfloat16 (default: what suits the policy)")
+    machine(parser)
     parser.add_argument("--json", action="store_true", help="print the findings as JSON and nothing else")
 
 

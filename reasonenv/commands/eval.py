@@ -7,7 +7,7 @@ import json
 from dataclasses import fields
 from pathlib import Path
 
-from reasonenv.commands.arguments import environment, settings
+from reasonenv.commands.arguments import environment, machine, settings
 
 HELP = "Measure maj@1, maj@k and pass@k of a run or a policy on held-out problems."
 EXAMPLE = "reasonenv eval smollm2-135m reasonenv/GSM8K-Response-v0 --samples 8 --problems 100"
@@ -26,11 +26,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help=text)
     text = "a run of `train orm`: rerank@k and weighted@k by its scores"
     parser.add_argument("--orm", default=None, metavar="RUN", help=text)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sampler", default="torch", help="torch, vllm or hf (default torch)")
-    parser.add_argument("--device", default="cpu")
-    text = "float32 or bfloat16 (default: what suits the policy)"
-    parser.add_argument("--dtype", default=None, help=text)
+    machine(parser)
     parser.add_argument("--out", type=Path, default=None, help="Parquet file for every answer")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON and nothing else")
 

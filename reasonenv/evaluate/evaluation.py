@@ -12,11 +12,12 @@ import torch
 from reasonenv.core import Group
 from reasonenv.evaluate.metrics import auc
 from reasonenv.evaluate.samples import Sample, read_samples, write_samples
+from reasonenv.evaluate.scoring import token_scores
 from reasonenv.learn.agent import Metrics
 from reasonenv.learn.fixed import Fixed
 from reasonenv.learn.judge import score_steps
 from reasonenv.learn.log import wilson
-from reasonenv.learn.rollout import collate, sample_groups
+from reasonenv.learn.rollout import sample_groups
 from reasonenv.learn.train import Evaluation
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.lm import Policy
@@ -24,7 +25,6 @@ from reasonenv.policy.scorer import Scorer
 from reasonenv.sampling.sampler import Sampler
 
 INITIAL_SAMPLES = 4  # a problem, which suffice for a mean over many problems
-TOKENS_PER_MICROBATCH = 8192
 
 
 def evaluate(
@@ -82,9 +82,8 @@ def records(
 def initial_logps(groups: Sequence[Group], initial: Policy) -> dict[tuple[int, int], float]:
     """(group, sample) -> log-probability, of the first `INITIAL_SAMPLES` samples of each problem."""
     some = [Group(g.problem, g.trajectories[:INITIAL_SAMPLES]) for g in groups]
-    batch = collate(some, pad=initial.tokenizer.eos_id)
-    logp, _ = initial.score(batch, tokens_per_microbatch=TOKENS_PER_MICROBATCH)
-    found = (logp * batch.mask).sum(dim=1, dtype=torch.float64).tolist()
+    logp, _ = token_scores(some, initial)
+    found = logp.sum(dim=1, dtype=torch.float64).tolist()
     keys = [(row, index) for row, g in enumerate(some) for index in range(len(g.trajectories))]
     return dict(zip(keys, found, strict=True))
 

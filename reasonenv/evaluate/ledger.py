@@ -19,12 +19,10 @@ import numpy as np
 from reasonenv.core import Group, Trajectory
 from reasonenv.errors import UserError
 from reasonenv.evaluate.samples import Sample
+from reasonenv.evaluate.scoring import token_scores
 from reasonenv.learn.filters import correct
-from reasonenv.learn.rollout import collate
 from reasonenv.policy.lm import Policy
 from reasonenv.storage import replace
-
-TOKENS_PER_MICROBATCH = 8192
 
 
 class Origin(StrEnum):
@@ -50,9 +48,8 @@ def wins(groups: Sequence[Group], initial: Policy) -> list[Win]:
     best = [max(right, key=_likelihood) for g in groups if (right := correct(g.trajectories))]
     if not best:
         return []
-    batch = collate([Group(t.problem, (t,)) for t in best], pad=initial.tokenizer.eos_id)
-    logp, _ = initial.score(batch, tokens_per_microbatch=TOKENS_PER_MICROBATCH)
-    before = (logp * batch.mask).sum(dim=1).tolist()
+    logp, _ = token_scores([Group(t.problem, (t,)) for t in best], initial)
+    before = logp.sum(dim=1).tolist()
     return [Win(t.problem.id, len(t.tokens), _likelihood(t), known) for t, known in zip(best, before, strict=True)]
 
 

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from reasonenv.core import Group, Role, Trajectory
 from reasonenv.evaluate.parquet import read_records, write_records
+from reasonenv.evaluate.scoring import token_scores
 from reasonenv.learn.agent import Budget
 from reasonenv.learn.filters import mixed
-from reasonenv.learn.rollout import collate
 from reasonenv.policy.lm import Policy
 from reasonenv.tokenizer import Tokenizer
 
@@ -27,7 +27,6 @@ HELD_OUT, TRAINING = "rollouts/held_out.parquet", "rollouts/training.parquet"
 PROBLEMS = 24  # held-out ones, the first of the test split
 SAMPLES = 2  # sampled answers to each of them
 TRAINING_GROUPS, TRAINING_SAMPLES = 4, 4
-TOKENS_PER_MICROBATCH = 8192
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,7 @@ def rollouts(
     entropies: Sequence[tuple[float, ...] | None] = [None] * len(rows)
     logps = [_own(t, t.logprobs.tolist()) for _, t in rows]
     if policy.goals is None:
-        batch = collate(groups, pad=policy.tokenizer.eos_id)
-        scored = policy.score(batch, tokens_per_microbatch=TOKENS_PER_MICROBATCH)  # [B, T] each
+        scored = token_scores(groups, policy)  # [B, T] each
         logps, entropies = ([_own(t, x) for (_, t), x in zip(rows, found.tolist(), strict=True)] for found in scored)
     return [
         Rollout(

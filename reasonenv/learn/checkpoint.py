@@ -18,7 +18,7 @@ from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
-from reasonenv.storage import Damaged, check, seal
+from reasonenv.storage import Damaged, check, replace, seal
 
 TENSORS, STATE = "state.safetensors", "state.json"
 
@@ -74,12 +74,10 @@ def _sync_folder(folder: Path) -> None:
 
 def save_batch(path: Path, batch: Batch) -> None:
     """Writes the tensors of a batch by the names of its fields."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save as packed
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    save_file({name: value.cpu().contiguous() for name, value in vars(batch).items() if value is not None}, partial)
-    partial.rename(path)
+    replace(path, packed({name: value.cpu().contiguous() for name, value in vars(batch).items() if value is not None}))
 
 
 def saved(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,14 +90,19 @@ def family_attention(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )
         return plain
-    for name in ("s_aux", "softcap", "position_bias"):
-        if kwargs.get(name) is not None:
-            raise UserError(f"{type(module).__name__} uses {name}, which is not supported in training")
+    check_plain(module, kwargs, "which is not supported in training")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     out: Tensor = _Families.apply(  # type: ignore[no-untyped-call]
         query[0], key[0], value[0], families, scale, kwargs.get("sliding_window")
     )
     return out.transpose(0, 1)[None], None
+
+
+def check_plain(module: nn.Module, kwargs: Mapping[str, Any], told: str) -> None:
+    """Raises `UserError`, which ends in `told`, for an attention that is more than a softmax of scaled products."""
+    for name in ("s_aux", "softcap", "position_bias"):
+        if kwargs.get(name) is not None:
+            raise UserError(f"{type(module).__name__} uses {name}, {told}")
 
 
 class _Families(torch.autograd.Function):
@@ -143,9 +148,7 @@ def _stretches(families: Sequence[Family]) -> Iterator[tuple[slice, Family]]:
 def _attend(query: Tensor, key: Tensor, value: Tensor, of: Family, scale: float, window: int | None) -> Tensor:
     """One family: `query` [Hq, W, D] to `key`, `value` [Hkv, W, D].  # [Hq, W, D]"""
     heads, prompt = key.shape[0], of.prompt
-    query = query.reshape(
-        heads, -1, *query.shape[1:]
-    )  # [Hkv, Hq / Hkv, W, D]: the query heads of one key head together
+    query = query.reshape(heads, -1, *query.shape[1:])  # [Hkv, Hq / Hkv, W, D], query heads of one key head together
     key, value = key[:, None], value[:, None]
     out = _causal(query[:, :, :prompt], key[:, :, :prompt], value[:, :, :prompt], scale, window)
     if len(of.place):
@@ -159,10 +162,8 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, of: Family, scale: float,
             return torch.cat([x[:, :, :prompt].repeat(count, 1, 1, 1), rows(x)], dim=2)
 
         found = _causal(rows(query), seen(key), seen(value), scale, window)
-        found = (
-            found.reshape(count, heads, *found.shape[1:]).permute(1, 2, 0, 3, 4).flatten(2, 3)
-        )  # [Hkv, Hq / Hkv, G * T, D]
-        out = torch.cat([out, found.index_select(2, of.real)], dim=2)
+        found = found.reshape(count, heads, *found.shape[1:]).permute(1, 2, 0, 3, 4)
+        out = torch.cat([out, found.flatten(2, 3).index_select(2, of.real)], dim=2)  # [Hkv, Hq / Hkv, W, D]
     return out.flatten(0, 1)
 
 

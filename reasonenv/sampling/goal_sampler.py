@@ -17,7 +17,7 @@ from reasonenv.core import Completion, IntArray
 from reasonenv.errors import UserError
 from reasonenv.policy.lm import Policy
 from reasonenv.sampling.limits import check_prompts
-from reasonenv.sampling.sampler import Sampler, Sampling
+from reasonenv.sampling.sampler import Sampler, Sampling, Wrapper
 from reasonenv.seeding import derive_seed
 
 
@@ -34,7 +34,7 @@ class _Row:
         return sum(len(part.tokens) for part in self.parts)
 
 
-class GoalSampler:
+class GoalSampler(Wrapper):
     """`sampler` over a policy that is conditioned on `policy.goals`; without goals it is `sampler` itself.
 
     A step at a time: the sampler writes up to the end of a step and reads on behind the next goal. Near the end of the
@@ -42,15 +42,8 @@ class GoalSampler:
     """
 
     def __init__(self, sampler: Sampler, policy: Policy) -> None:
-        self.sampler, self.policy = sampler, policy
-
-    def sync(self, version: int) -> dict[str, float]:
-        """See `Sampler.sync`."""
-        return self.sampler.sync(version)
-
-    def close(self) -> None:
-        """See `Sampler.close`."""
-        self.sampler.close()
+        super().__init__(sampler)
+        self.policy = policy
 
     def generate(
         self,

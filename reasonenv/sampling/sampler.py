@@ -76,3 +76,18 @@ class Sampler(Protocol):
     def close(self) -> None:
         """Stop whatever runs beside this process. Nothing can be drawn any more."""
         ...
+
+
+class Wrapper:
+    """What a sampler in front of another one leaves to it."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self.sampler = sampler
+
+    def sync(self, version: int) -> dict[str, float]:
+        """See `Sampler.sync`."""
+        return self.sampler.sync(version)
+
+    def close(self) -> None:
+        """See `Sampler.close`."""
+        self.sampler.close()

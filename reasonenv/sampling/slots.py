@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from reasonenv.errors import UserError
+from reasonenv.policy.attention import check_plain
 
 if TYPE_CHECKING:
     from transformers import Cache
@@ -34,9 +35,7 @@ def slot_attention(
     Without `slots` it is the causal pass over prompts; with them it is one query a row, to its prompt and then to its
     response. `attention_mask` is theirs, additive, [R, 1, 1, P + W].
     """
-    for name in ("s_aux", "softcap", "position_bias"):
-        if kwargs.get(name) is not None:
-            raise UserError(f"{type(module).__name__} uses {name}, which the torch sampler does not; use sampler=hf")
+    check_plain(module, kwargs, "which the torch sampler does not; use sampler=hf")
     window = kwargs.get("sliding_window")
     seen = key.shape[2] if attention_mask is None else attention_mask.shape[3]
     if window is not None and seen > window:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from reasonenv.core import Completion, IntArray
-from reasonenv.sampling.sampler import Sampler, Sampling
+from reasonenv.sampling.sampler import Sampler, Sampling, Wrapper
 
 KEYS = ("top_k", "top_p", "min_p")  # ways to cut a distribution
 TRAINING = (
@@ -15,7 +15,7 @@ TRAINING = (
 )
 
 
-class Truncated:
+class Truncated(Wrapper):
     """`sampler`, of which every draw is from the `top_k` likeliest tokens and the nucleus of mass `top_p` alone.
 
     Its log-probs are those of what is left, renormalised. See `Sampling` for the numbers and their limits. Training
@@ -23,17 +23,9 @@ class Truncated:
     """
 
     def __init__(self, sampler: Sampler, *, top_k: int = 0, top_p: float = 1.0) -> None:
-        self.sampler = sampler
+        super().__init__(sampler)
         self.top_k, self.top_p = top_k, top_p
         Sampling(1, top_k=top_k, top_p=top_p)  # refuses bad numbers now
-
-    def sync(self, version: int) -> dict[str, float]:
-        """See `Sampler.sync`."""
-        return self.sampler.sync(version)
-
-    def close(self) -> None:
-        """See `Sampler.close`."""
-        self.sampler.close()
 
     def generate(
         self,
