@@ -228,7 +228,7 @@ def trl(told: Told) -> None:
         def on_step_end(self, *_: Any, **__: Any) -> None:
             self.times.append(clock(told["device"]))
 
-    clock = Clock()
+    watch = Clock()
     with tempfile.TemporaryDirectory() as folder:
         config = GRPOConfig(
             output_dir=folder,
@@ -253,10 +253,10 @@ def trl(told: Told) -> None:
             reward_funcs=odd,
             args=config,
             train_dataset=Dataset.from_list([{"prompt": text} for text in told["texts"]]),
-            callbacks=[clock],
+            callbacks=[watch],
         )
         trainer.train()
-    seconds = [after - before for before, after in zip(clock.times, clock.times[1:], strict=False)]
+    seconds = [after - before for before, after in zip(watch.times, watch.times[1:], strict=False)]
     report(seconds[1:], [], statistics.median(made), told["device"])
 
 

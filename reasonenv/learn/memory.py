@@ -104,7 +104,8 @@ def forecast(policy: Policy, *, per_token: float, tokens: int, rows: int, length
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     head = policy.head.weight.numel() * 4  # its float32 copy, packed for sampling, or in the log-probs
     every = tokens * policy.head.weight.shape[0]
-    logits = (2 * min(chunk_elements(policy.device), every) + min(KEPT_ELEMENTS, every)) * 4
+    logits = 2 * min(chunk_elements(policy.device), every) * 4
+    logits += min(KEPT_ELEMENTS, every) * policy.head.weight.element_size()
     return Forecast(
         gradients=sum(n * 4 for n, _ in trained),
         optimizer=sum(n * (8 + (4 if size < 4 else 0)) for n, size in trained),

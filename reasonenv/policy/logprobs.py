@@ -7,20 +7,21 @@ Logits near 16-31 step by 1/16-1/8 in bfloat16, which is 6-13 % of a probability
 here and in the sampler: where the two must agree, `head_logits` is the one definition. What flows back from them is
 multiplied in the dtype of the states and the head, as in every layer below, and summed in float32.
 
-The backward pass needs the probabilities again. Those of the first tokens are kept, as far as a fixed room goes, and of
-all others computed anew: without any kept, there would be four products with the head in place of three.
+All that the backward pass needs of a token is one row of p - onehot(y), in that dtype: the loss only scales it, and the
+scale can as well be put on the states. Of the first tokens the rows are kept, as far as a fixed room goes, and of all
+others computed anew: without any kept, there would be four products with the head in place of three.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-KEPT_ELEMENTS = 2**26  # probabilities kept for the backward pass, 256 MiB
+KEPT_ELEMENTS = 2**26  # of p - onehot(y), kept for the backward pass: 128 MiB in bfloat16
 
 
 def head_logits(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -47,85 +48,85 @@ class _TokenLogprobs(torch.autograd.Function):
         chunk: int,
         keep: int,
     ) -> tuple[Tensor, Tensor]:
-        rows = hidden.shape[0]
-        logits = _Logits(weight, bias, temperature, min(rows, chunk))
-        kept = [logits.room.new_empty(min(rows, keep), weight.shape[0])] if keep else []  # probabilities times `total`
-        spare = logits.room.new_empty(min(rows, chunk) if keep < rows else 0, weight.shape[0])
-        logp, entropy, lse, total = torch.empty(4, rows, dtype=torch.float32, device=hidden.device)
-        for part in _chunks(rows, chunk, keep):
-            z = logits(hidden[part])  # [chunk, V]
-            peak = z.amax(-1)
-            z -= peak[:, None]
-            unscaled = torch.exp(z, out=kept[0][part] if part.start < keep else spare[: len(z)])
-            sums = unscaled.sum(-1)
-            lse[part], total[part] = peak + sums.log(), sums
-            logp[part] = z.gather(1, targets[part, None])[:, 0] - sums.log()
-            entropy[part] = sums.log() - torch.linalg.vecdot(unscaled, z) / sums
-        ctx.save_for_backward(hidden, weight, bias, targets, lse, total, *kept)
-        ctx.temperature, ctx.chunk, ctx.keep = temperature, chunk, keep
+        head = _Head(weight, bias, temperature, chunk)
+        logp, entropy = torch.empty(2, len(hidden), dtype=torch.float32, device=hidden.device)
+        kept = torch.empty(0)
+        if keep:
+            kept = hidden.new_empty(min(len(hidden), keep), len(weight), dtype=_dtype(hidden, weight))
+        for part in _parts(len(hidden), chunk, keep):
+            into = kept[part] if part.start < keep else None
+            logp[part], entropy[part] = head(hidden[part], targets[part], into)
+        ctx.save_for_backward(hidden, weight, bias, targets, kept)
+        ctx.temperature, ctx.chunk, ctx.holds = temperature, chunk, 0
         ctx.mark_non_differentiable(entropy)
         return logp, entropy
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias, targets, lse, total, *kept = ctx.saved_tensors
+        hidden, weight, bias, targets, kept = ctx.saved_tensors
         need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
-        dtype = torch.promote_types(hidden.dtype, weight.dtype)
+        scale = -grads[0].float() / ctx.temperature  # [M], of the kept rows
         d_hidden = torch.zeros_like(hidden) if need_hidden else None
-        d_head = torch.zeros_like(weight, dtype=torch.float32) if need_weight else None
+        d_head: Tensor | None = None
         d_shift = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and need_bias else None
-        rows = len(hidden)
-        logits = _Logits(weight, bias, ctx.temperature, min(rows, ctx.chunk))
-        for part in _chunks(rows, ctx.chunk, ctx.keep):
-            scale = grads[0][part].float() / ctx.temperature
-            if not scale.any():  # padding, or groups that teach nothing
+        head = None
+        for start in range(0, len(hidden), max(1, len(kept))):
+            block = slice(start, min(start + len(kept), len(hidden)))
+            if not scale[block].any():  # padding, or groups that teach nothing
                 continue
-            if part.start < ctx.keep:
-                d_logits = torch.mul(kept[0][part], -(scale / total[part])[:, None], out=logits.room[: len(scale)])
-            else:
-                d_logits = logits(hidden[part]).sub_(lse[part, None]).exp_().mul_(-scale[:, None])
-            d_logits.scatter_add_(1, targets[part, None], scale[:, None])
-            if d_shift is not None:
-                d_shift += d_logits.sum(0)
-            d_logits, states = d_logits.to(dtype), hidden[part].to(dtype)
+            rows = kept[: block.stop - start]  # [n, V]
+            if ctx.holds != start:
+                head = head or _Head(weight, bias, ctx.temperature, ctx.chunk)
+                for part in _parts(len(rows), ctx.chunk):
+                    head(hidden[block][part], targets[block][part], rows[part])
+                ctx.holds = start
             if d_hidden is not None:
-                d_hidden[part] = (d_logits @ weight.to(dtype)).to(hidden.dtype)
-            if d_head is not None and dtype == torch.float32:
-                d_head.addmm_(d_logits.T, states)
-            elif d_head is not None:
-                d_head += d_logits.T @ states
-        return (
-            d_hidden,
-            None if d_head is None else d_head.to(weight.dtype),
-            None if d_shift is None else d_shift.to(bias.dtype),
-            *(None,) * 4,
-        )
+                d_hidden[block] = (rows @ weight.to(rows.dtype)) * scale[block, None]
+            if need_weight:
+                product = rows.T @ (hidden[block] * scale[block, None]).to(rows.dtype)
+                d_head = product if d_head is None else d_head.float().add_(product)
+            if d_shift is not None:
+                d_shift += scale[block] @ rows.float()
+        if need_weight:
+            d_head = torch.zeros_like(weight) if d_head is None else d_head.to(weight.dtype)
+        return (d_hidden, d_head, None if d_shift is None else d_shift.to(bias.dtype), *(None,) * 4)
 
 
-def _chunks(rows: int, chunk: int, keep: int) -> Iterator[slice]:
-    """First what is kept, then the rest."""
-    for first, end in ((0, min(keep, rows)), (keep, rows)):
-        for start in range(first, end, chunk):
-            yield slice(start, min(start + chunk, end))
+def _dtype(hidden: Tensor, weight: Tensor) -> torch.dtype:
+    return torch.promote_types(hidden.dtype, weight.dtype)
 
 
-class _Logits:
+def _parts(rows: int, chunk: int, keep: int = 0) -> Iterator[slice]:
+    """At most `chunk` rows each, as even as can be; first those that are kept, then the rest."""
+    first = min(keep, rows)
+    for start, end in ((0, first), (first, rows)):
+        count = math.ceil((end - start) / chunk)
+        for n in range(count):
+            yield slice(start + (end - start) * n // count, start + (end - start) * (n + 1) // count)
+
+
+class _Head:
     """Scaled float32 logits of one chunk after another, all in the same memory."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, temperature: float, rows: int) -> None:
-        self.weight, self.temperature = weight, temperature
+    def __init__(self, weight: Tensor, bias: Tensor | None, temperature: float, chunk: int) -> None:
+        self.weight, self.temperature = weight.float().T, temperature
         self.shift = None if bias is None else bias.float() / temperature
-        self.room = torch.empty(rows, weight.shape[0], dtype=torch.float32, device=weight.device)
+        self.room = [self.weight.new_empty(chunk, self.weight.shape[1]) for _ in range(2)]
 
-    @cached_property
-    def head(self) -> Tensor:
-        """[H, V]; not made where all probabilities are kept."""
-        return self.weight.float().T
-
-    def __call__(self, hidden: Tensor) -> Tensor:
-        """Of hidden states [M, H].  # [M, V]"""
-        own = torch.mm(hidden.float() / self.temperature, self.head, out=self.room[: len(hidden)])
-        return own if self.shift is None else own.add_(self.shift)
+    def __call__(self, hidden: Tensor, targets: Tensor, into: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(logp [n], entropy [n]) of hidden states [n, H]; `into` [n, V] takes p - onehot(y)."""
+        z, p = (room[: len(hidden)] for room in self.room)
+        torch.mm(hidden.float() / self.temperature, self.weight, out=z)
+        if self.shift is not None:
+            z += self.shift
+        z -= z.amax(-1, keepdim=True)
+        own = z.gather(1, targets[:, None])[:, 0]
+        total = torch.exp(z, out=p).sum(-1)
+        logp, entropy = own - total.log(), total.log() - z.mul_(p).sum(-1) / total
+        if into is not None:
+            p /= total[:, None]
+            into.copy_(p.scatter_(1, targets[:, None], torch.expm1(logp)[:, None]))  # p - 1, without its cancellation
+        return logp, entropy
 
 
 def token_logprobs(
@@ -141,12 +142,12 @@ def token_logprobs(
     """(logp [M], entropy [M]) in float32 of `targets` [M] under the head `weight` [V, H] on `hidden` states [M, H].
 
     `logp` has gradients to hidden, weight and bias; `entropy` has none. At most `chunk` rows of logits are made at any
-    time, in both directions, and `keep` rows of probabilities are kept from one to the other.
+    time, in both directions, and `keep` rows of p - onehot(y) are held for the backward pass.
     """
     assert (hidden.dim(), targets.shape) == (2, hidden.shape[:1]), "hidden [M, H] and targets [M]"
     assert temperature > 0, "a temperature of 0 has no distribution"
-    chunk = chunk or max(1, chunk_elements(weight.device) // weight.shape[0])
-    keep = KEPT_ELEMENTS // weight.shape[0] if keep is None else keep
+    chunk = min(chunk or max(1, chunk_elements(weight.device) // weight.shape[0]), max(1, len(hidden)))
+    keep = max(1, KEPT_ELEMENTS // weight.shape[0]) if keep is None else keep
     if not (torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (hidden, weight, bias))):
         keep = 0
     logp, entropy = _TokenLogprobs.apply(hidden, weight, bias, targets, temperature, chunk, keep)  # type: ignore[no-untyped-call]
