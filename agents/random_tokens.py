@@ -53,6 +53,9 @@ class UniformSampler:
         self.version = version
         return {}
 
+    def rest(self) -> None:
+        """Nothing is held."""
+
     def close(self) -> None:
         """Nothing runs beside this process."""
 

@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 
 
+PART = 2**22  # elements of a gradient, added to their sum at once
+
+
 class Optimizer:
     """AdamW with gradients clipped by norm, for parameters of any dtype.
 
@@ -87,6 +90,11 @@ class Optimizer:
 def _move(master: Tensor, parameter: Tensor) -> None:
     """The gradient of a parameter to its master."""
     assert parameter.grad is not None
-    grad = parameter.grad.float()
-    master.grad = grad if master.grad is None else master.grad.add_(grad)
+    if master.grad is None:
+        master.grad = parameter.grad.float().contiguous()
+    else:
+        # In parts, because a sum of two dtypes makes a float32 copy first, and fresh memory costs more than the sum.
+        total, grad = master.grad.view(-1), parameter.grad.reshape(-1)
+        for first in range(0, len(total), PART):
+            total[first : first + PART] += grad[first : first + PART]
     parameter.grad = None

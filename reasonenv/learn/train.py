@@ -197,6 +197,7 @@ def fit(
                 log.say(f"iteration {at.iteration}: sampled {len(groups)} problems and still wanted {short} more")
             stop.hold()
             log.doing("learning")
+            sampler.rest()
             with enough_memory(agent):
                 learned = agent.learn(groups, budget)
             at.iteration += 1

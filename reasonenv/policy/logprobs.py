@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+HEAD_ROWS = 2**13  # of the head, brought to float32 at once: a few MiB that malloc keeps
 KEPT_ELEMENTS = 2**26  # of p - onehot(y), kept for the backward pass: 128 MiB in bfloat16
 
 
@@ -109,14 +110,17 @@ class _Head:
     """Scaled float32 logits of one chunk after another, all in the same memory."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, temperature: float, chunk: int) -> None:
-        self.weight, self.temperature = weight.float().T, temperature
+        self.weight, self.temperature = weight, temperature
         self.shift = None if bias is None else bias.float() / temperature
-        self.room = [self.weight.new_empty(chunk, self.weight.shape[1]) for _ in range(2)]
+        self.room = [weight.new_empty(chunk, len(weight), dtype=torch.float32) for _ in range(2)]
 
     def __call__(self, hidden: Tensor, targets: Tensor, into: Tensor | None) -> tuple[Tensor, Tensor]:
         """(logp [n], entropy [n]) of hidden states [n, H]; `into` [n, V] takes p - onehot(y)."""
         z, p = (room[: len(hidden)] for room in self.room)
-        torch.mm(hidden.float() / self.temperature, self.weight, out=z)
+        hidden = hidden.float() / self.temperature
+        for first in range(0, len(self.weight), HEAD_ROWS):
+            rows = slice(first, first + HEAD_ROWS)
+            torch.mm(hidden, self.weight[rows].float().T, out=z[:, rows])
         if self.shift is not None:
             z += self.shift
         z -= z.amax(-1, keepdim=True)

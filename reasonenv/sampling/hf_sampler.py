@@ -32,6 +32,9 @@ class HFSampler:
         self.version = version
         return {}
 
+    def rest(self) -> None:
+        """It holds nothing of its own."""
+
     def close(self) -> None:
         """Nothing runs beside this process."""
 

@@ -73,6 +73,10 @@ class Sampler(Protocol):
         """Take over the policy's weights as they are now, under this version number. Returns figures for the log."""
         ...
 
+    def rest(self) -> None:
+        """Give back the memory that only drawing needs. The next thing to come is a `sync`."""
+        ...
+
     def close(self) -> None:
         """Stop whatever runs beside this process. Nothing can be drawn any more."""
         ...
@@ -87,6 +91,10 @@ class Wrapper:
     def sync(self, version: int) -> dict[str, float]:
         """See `Sampler.sync`."""
         return self.sampler.sync(version)
+
+    def rest(self) -> None:
+        """See `Sampler.rest`."""
+        self.sampler.rest()
 
     def close(self) -> None:
         """See `Sampler.close`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,8 +36,12 @@ class TorchSampler:
     def sync(self, version: int) -> dict[str, float]:
         """See `Sampler.sync`."""
         self.version = version
-        self.model = replica(self.policy.model)
+        self.model: Any = replica(self.policy.model)
         return {}
+
+    def rest(self) -> None:
+        """See `Sampler.rest`: the packed weights go."""
+        self.model = None
 
     def close(self) -> None:
         """Nothing runs beside this process."""
@@ -60,6 +65,7 @@ class TorchSampler:
         self, prompts: Sequence[IntArray], seeds: Sequence[Sequence[int]], sampling: Sampling
     ) -> Iterator[tuple[int, int, Completion]]:
         """As `generate`, each completion when it is finished, with the numbers of its prompt and of its seed."""
+        assert self.model is not None, "a sampler at rest draws after the next sync"
         check_prompts(prompts, seeds, sampling, self.policy.context)
         places = [(n, g) for n, row in enumerate(seeds) for g in range(len(row))]
         if places:

@@ -56,6 +56,9 @@ class VLLMSampler:
             self._restart()
         return self._canary()
 
+    def rest(self) -> None:
+        """An engine that shares a GPU with the trainer sleeps whenever it is not asked."""
+
     def close(self) -> None:
         """See `Sampler.close`."""
         self.engine.close()

@@ -55,6 +55,16 @@ def test_micro_batches_add() -> None:
         assert own.step(1e-5) == pytest.approx(3.0)  # |(1, 2, 2)|
 
 
+def test_a_spike_moves_no_weight_further_than_the_largest_gradient_allowed() -> None:
+    # (3, 0, 4) e6 has norm 5e6; cut to norm 1 it is (.6, 0, .8), and the norm that is logged tells of the spike
+    spiked, even = (optimizer(weight(torch.float32), max_grad_norm=1.0) for _ in range(2))
+    for own in (spiked, even):
+        push(own, [0.1, 0.2, 0.2])
+    assert push(spiked, [3e6, 0.0, 4e6]) == pytest.approx(5e6)
+    assert push(even, [0.6, 0.0, 0.8]) == pytest.approx(1.0)
+    assert spiked.masters[0].tolist() == pytest.approx(even.masters[0].tolist(), abs=1e-9)
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_gradient_that_is_not_finite_changes_nothing(bad: float, dtype: torch.dtype) -> None:
