@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-
 PART = 2**22  # elements of a gradient, added to their sum at once
 
 
