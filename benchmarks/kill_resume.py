@@ -134,7 +134,7 @@ def left(out: Path) -> dict[str, Any]:
         name, parts = str(path.relative_to(out)), path.relative_to(out).parts
         if not path.is_file() or {"tensorboard", "checkpoints"} & set(parts) or path.name in (".lock", "suite.json"):
             continue
-        if len(parts) == 1 and path.name.startswith(("report", "table")):  # of a suite, with its times
+        if len(parts) == 1 and path.name.startswith(("curves", "report", "table")):  # of a suite, with its times
             continue
         if path.name == "metrics.jsonl":
             found[name] = [timeless(line) for line in path.read_text().splitlines()]
