@@ -27,9 +27,10 @@ POWER = 0.8
 class Spread:
     """A mean difference and its variance: what other problems and what other seeds would add to it.
 
-    Each part has Student's quantile of its own degrees of freedom, half width^2 = t_seed^2 V_seed + t_problem^2
-    V_problem. Where three seeds differ much, Satterthwaite's joint degrees of freedom let 9 of 100 intervals miss the
-    truth in simulation, this form 5 to 8; two seeds that differ more than problems do are too few for any form.
+    Each part has Student's quantile of its own degrees of freedom, and a half width is the mean of the two, weighted by
+    their variances, times the standard error (Cochran and Cox 1957). In simulation its 95 % intervals hold the truth 93
+    to 97 times in 100; two seeds are too few, for this and for any form (97 where they do not differ, 92 where much).
+    Satterthwaite's joint degrees of freedom fall to 91 with three seeds that differ much.
     """
 
     value: float
@@ -65,8 +66,9 @@ class Spread:
 
     def _half(self, tail: float) -> float:
         """What the mean exceeds by chance with probability `tail`."""
-        seed = stdtrit(self.seeds - 1, 1 - tail) ** 2 * self.by_seed if self.by_seed else 0.0
-        return math.sqrt(seed + stdtrit(self.problems + 1, 1 - tail) ** 2 * self.by_problem)
+        seed = stdtrit(self.seeds - 1, 1 - tail) * self.by_seed if self.by_seed else 0.0
+        problem = stdtrit(self.problems + 1, 1 - tail) * self.by_problem
+        return float(seed + problem) / math.sqrt(self.by_seed + self.by_problem)
 
     def _tail(self, distance: float) -> float:
         """The inverse of `_half`; of a negative distance 1 - that of its size."""

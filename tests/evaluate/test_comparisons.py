@@ -32,14 +32,15 @@ def share(draw: Draw, event: Callable[[np.ndarray], bool]) -> float:
     return sum(event(draw(rng)) for _ in range(SIMULATIONS)) / SIMULATIONS
 
 
-@pytest.mark.parametrize("by_seed", [0.03, 0.1])
-@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize(
+    ("seeds", "by_seed"), [(2, 0.03), (3, 0.0), (3, 0.03), (3, 0.1), (5, 0.0), (5, 0.03), (5, 0.1)]
+)
 def test_interval_over_seeds_and_problems_holds_the_truth(seeds: int, by_seed: float) -> None:
     def held(d: np.ndarray) -> bool:
         e = spread(d).interval
         return e.low <= 0.05 <= e.high
 
-    assert 0.93 <= share(crossed(0.05, seeds, 100, by_seed, 0.2), held) <= 0.975
+    assert 0.93 <= share(crossed(0.05, seeds, 400, by_seed, 0.2), held) <= 0.97
 
 
 def test_problems_alone_would_miss_what_another_seed_does() -> None:
