@@ -53,20 +53,22 @@ class _TokenLogprobs(torch.autograd.Function):
         logp, entropy = torch.empty(2, len(hidden), dtype=torch.float32, device=hidden.device)
         kept = torch.empty(0)
         if keep:
-            kept = hidden.new_empty(min(len(hidden), keep), len(weight), dtype=_dtype(hidden, weight))
+            dtype = torch.promote_types(hidden.dtype, weight.dtype)
+            kept = hidden.new_empty(min(len(hidden), keep), len(weight), dtype=dtype)
         for part in _parts(len(hidden), chunk, keep):
             into = kept[part] if part.start < keep else None
             logp[part], entropy[part] = head(hidden[part], targets[part], into)
-        ctx.save_for_backward(hidden, weight, bias, targets, kept)
-        ctx.temperature, ctx.chunk, ctx.holds = temperature, chunk, 0
+        ctx.save_for_backward(hidden, weight, bias, targets)
+        ctx.temperature, ctx.chunk = temperature, chunk
+        ctx.kept, ctx.start = kept, 0  # rows of p - onehot(y), and the token of the first
         ctx.mark_non_differentiable(entropy)
         return logp, entropy
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias, targets, kept = ctx.saved_tensors
+        (hidden, weight, bias, targets), kept = ctx.saved_tensors, ctx.kept
         need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
-        scale = -grads[0].float() / ctx.temperature  # [M], of the kept rows
+        scale = -grads[0].float() / ctx.temperature  # [M]
         d_hidden = torch.zeros_like(hidden) if need_hidden else None
         d_head: Tensor | None = None
         d_shift = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and need_bias else None
@@ -76,11 +78,11 @@ class _TokenLogprobs(torch.autograd.Function):
             if not scale[block].any():  # padding, or groups that teach nothing
                 continue
             rows = kept[: block.stop - start]  # [n, V]
-            if ctx.holds != start:
+            if ctx.start != start:
                 head = head or _Head(weight, bias, ctx.temperature, ctx.chunk)
                 for part in _parts(len(rows), ctx.chunk):
                     head(hidden[block][part], targets[block][part], rows[part])
-                ctx.holds = start
+                ctx.start = start
             if d_hidden is not None:
                 d_hidden[block] = (rows @ weight.to(rows.dtype)) * scale[block, None]
             if need_weight:
@@ -91,10 +93,6 @@ class _TokenLogprobs(torch.autograd.Function):
         if need_weight:
             d_head = torch.zeros_like(weight) if d_head is None else d_head.to(weight.dtype)
         return (d_hidden, d_head, None if d_shift is None else d_shift.to(bias.dtype), *(None,) * 4)
-
-
-def _dtype(hidden: Tensor, weight: Tensor) -> torch.dtype:
-    return torch.promote_types(hidden.dtype, weight.dtype)
 
 
 def _parts(rows: int, chunk: int, keep: int = 0) -> Iterator[slice]:

@@ -76,6 +76,15 @@ def test_bfloat16_gradients_are_as_near_as_bfloat16_goes() -> None:
         assert (mine.grad.double() - theirs.grad).norm() < 2**-8 * theirs.grad.norm()
 
 
+def test_what_is_kept_serves_a_second_backward_pass() -> None:
+    hidden, weight, _, targets, weights = case()
+    hidden.requires_grad_()
+    loss = (token_logprobs(hidden, weight, None, targets, chunk=4, keep=9)[0] * weights).sum()
+    (first,) = torch.autograd.grad(loss, hidden, retain_graph=True)
+    (second,) = torch.autograd.grad(loss, hidden)
+    torch.testing.assert_close(first, second)
+
+
 def test_a_loss_without_any_weight_has_no_gradient() -> None:
     hidden, weight, _, targets, weights = case()
     weight.requires_grad_()
