@@ -16,6 +16,7 @@ each target; the last line is JSON. Exits with 1 if there is a finding.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import re
@@ -184,6 +185,8 @@ def main() -> int:
     parser.add_argument("--only", choices=TARGETS)
     parser.add_argument("--out", type=Path, default=Path("runs/fuzz"), help="for findings (default runs/fuzz)")
     chosen = parser.parse_args()
+    if importlib.util.find_spec("atheris") is None:
+        parser.error("atheris is missing: pip install atheris")
     chosen.out.mkdir(parents=True, exist_ok=True)
     os.environ["PYTHONPATH"] = os.getcwd()
     figures = {}
