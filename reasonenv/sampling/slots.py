@@ -114,6 +114,8 @@ class Slots:
             def get_max_length(self) -> int:
                 return length
 
+            get_max_cache_shape = get_max_length  # its name in the first versions of transformers 5
+
         self.cache: Cache = Cache(layers=[SlotLayer() for _ in range(layers)])
         self.length, self.width = length, 0
         empty = torch.empty(0, dtype=torch.int64, device=device)
