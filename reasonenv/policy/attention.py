@@ -171,15 +171,16 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, of: Family, scale: float,
 def _causal(query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:
     """The last keys are the queries' own; a window counts the query itself. One key head serves all query heads."""
     groups, (queries, keys) = query.shape[1], (query.shape[2], key.shape[2])
+    small = query.device.type == "cpu" and query.numel() // query.shape[3] * keys <= SCORES
+    wide_key, wide_value = (x.expand(-1, groups, -1, -1) for x in (key, value))
+    if not small and queries == keys and (window is None or window >= keys):
+        return scaled_dot_product_attention(query, wide_key, wide_value, is_causal=True, scale=scale)
     mask = torch.ones(queries, keys, dtype=torch.bool, device=query.device).tril(keys - queries)
     if window is not None:
         mask = mask.triu(keys - queries - window + 1)
-    if query.device.type == "cpu" and query.numel() // query.shape[3] * keys <= SCORES:
-        hidden = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, -torch.inf).repeat(groups, 1)
-        scores = torch.baddbmm(hidden[None], query.flatten(1, 2), key[:, 0].transpose(1, 2), alpha=scale)
-        weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(value.dtype)
-        return torch.bmm(weights, value[:, 0]).view(*query.shape[:3], -1)
-    key, value = (x.expand(-1, groups, -1, -1) for x in (key, value))
-    if queries == keys and (window is None or window >= keys):
-        return scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale)
-    return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+    if not small:
+        return scaled_dot_product_attention(query, wide_key, wide_value, attn_mask=mask, scale=scale)
+    hidden = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, -torch.inf).repeat(groups, 1)
+    scores = torch.baddbmm(hidden[None], query.flatten(1, 2), key[:, 0].transpose(1, 2), alpha=scale)
+    weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(value.dtype)
+    return torch.bmm(weights, value[:, 0]).view(*query.shape[:3], -1)

@@ -149,7 +149,7 @@ def token_logprobs(
     assert (hidden.dim(), targets.shape) == (2, hidden.shape[:1]), "hidden [M, H] and targets [M]"
     assert temperature > 0, "a temperature of 0 has no distribution"
     chunk = min(chunk or max(1, chunk_elements(weight.device) // weight.shape[0]), max(1, len(hidden)))
-    keep = max(1, KEPT_ELEMENTS // weight.shape[0]) if keep is None else keep
+    keep = max(1, KEPT_ELEMENTS // weight.shape[0] if keep is None else keep)  # backward needs room for one
     if not (torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (hidden, weight, bias))):
         keep = 0
     logp, entropy = _TokenLogprobs.apply(hidden, weight, bias, targets, temperature, chunk, keep)  # type: ignore[no-untyped-call]

@@ -122,4 +122,4 @@ def test_no_flipped_byte_changes_a_sample_unseen(tmp_path: Path) -> None:
             assert read_samples(path) == samples  # the byte says nothing about the values
         except UserError:
             detected += 1
-    assert detected > 100  # of the others, most stand in what no reader of values reads
+    assert detected > 200
