@@ -117,7 +117,7 @@ class Agent(ABC):
     def new_optimizer(self) -> Optimizer:
         """AdamW over the parameters as they are now, with nothing remembered."""
         c = self.config
-        return Optimizer(self.parameters(), lr=c.lr, max_grad_norm=c.max_grad_norm, weight_decay=c.weight_decay)
+        return Optimizer(self.parameters(), max_grad_norm=c.max_grad_norm, weight_decay=c.weight_decay)
 
     @abstractmethod
     def plan(self, budget: Budget) -> Plan:

@@ -67,7 +67,7 @@ class Forecast:
     """Bytes that training needs beside the model that is loaded already."""
 
     gradients: int
-    optimizer: int  # float32 masters where the weights are not, and two moments
+    optimizer: int  # two moments in float32, and what bfloat16 weights lack of their masters
     sampler: int  # the copy of the weights that the torch sampler packs on a CPU
     cache: int  # keys and values of the rows that are drawn at once
     activations: int  # of one micro-batch, its logits included
@@ -108,7 +108,7 @@ def forecast(policy: Policy, *, per_token: float, tokens: int, rows: int, length
     logits += min(KEPT_ELEMENTS, every) * policy.head.weight.element_size()
     return Forecast(
         gradients=sum(n * 4 for n, _ in trained),
-        optimizer=sum(n * (8 + (4 if size < 4 else 0)) for n, size in trained),
+        optimizer=sum(n * (8 + (2 if size < 4 else 0)) for n, size in trained),
         sampler=weights + head if policy.device.type == "cpu" else 0,
         cache=2 * config.num_hidden_layers * heads * width * rows * length * policy.head.weight.element_size(),
         activations=int(per_token * tokens) + logits + 2 * head,

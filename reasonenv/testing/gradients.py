@@ -21,9 +21,10 @@ class _Still(Optimizer):
     steps: tuple[Tensor, ...] = ()
 
     def step(self, lr: float, *, loss: float = 0.0) -> float:
-        gradient = torch.cat([(torch.zeros_like(m) if m.grad is None else m.grad).flatten() for m in self.masters])
+        found = self.gradients()
+        gradient = torch.cat([found.get(i, torch.zeros_like(p)).flatten() for i, p in enumerate(self.parameters)])
         self.steps = (*self.steps, gradient.detach().cpu())
-        self._adamw.zero_grad(set_to_none=True)
+        self.forget()
         return float(gradient.norm())
 
 
@@ -32,8 +33,7 @@ def gradients(agent: Agent, groups: Sequence[Group], budget: Budget | None = Non
 
     Nothing is clipped and nothing moves; the agent has its own optimiser back afterwards.
     """
-    c = agent.config
-    own, still = agent.optimizer, _Still(agent.parameters(), lr=c.lr, max_grad_norm=1.0, weight_decay=0.0)
+    own, still = agent.optimizer, _Still(agent.parameters(), max_grad_norm=1.0, weight_decay=0.0)
     agent.optimizer = still
     agent.new_optimizer = lambda: still  # type: ignore[method-assign]
     try:

@@ -1,4 +1,4 @@
-"""AdamW on float32 masters."""
+"""AdamW in float32 for weights of 16 bits."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
-from reasonenv.learn.optimizer import Optimizer
+from reasonenv.errors import UserError
+from reasonenv.learn.optimizer import Optimizer, _halves, _join
 
 
 def weight(dtype: torch.dtype) -> nn.Parameter:
@@ -16,7 +19,7 @@ def weight(dtype: torch.dtype) -> nn.Parameter:
 
 
 def optimizer(parameter: nn.Parameter, **numbers: float) -> Optimizer:
-    return Optimizer([parameter], **{"lr": 1e-5, "max_grad_norm": 1e9, "weight_decay": 0.0, **numbers})
+    return Optimizer([parameter], **{"max_grad_norm": 1e9, "weight_decay": 0.0, **numbers})
 
 
 def push(optimizer: Optimizer, gradient: list[float], lr: float = 1e-5) -> float:
@@ -33,9 +36,42 @@ def test_bfloat16_weights_move_by_less_than_their_rounding() -> None:
     assert parameter.tolist() == before.tolist()
     for _ in range(999):
         push(own, [1.0, 1.0, 1.0])
-    assert own.masters[0].tolist() == pytest.approx([(before[i] - 1e-2).item() for i in range(3)], abs=2e-3)
+    assert own.masters()[0].tolist() == pytest.approx([(before[i] - 1e-2).item() for i in range(3)], abs=2e-3)
     assert parameter[2] < before[2]
-    assert torch.equal(parameter, own.masters[0].bfloat16())
+    assert torch.equal(parameter, own.masters()[0].bfloat16())
+
+
+def test_a_bfloat16_weight_is_trained_as_the_float32_weight_that_it_rounds() -> None:
+    # the same gradients: the master goes the way of a float32 parameter to the last bit, and so does torch's AdamW
+    torch.manual_seed(0)
+    start = torch.randn(1500, 1000).bfloat16()  # more than one part
+    half, whole, torchs = (nn.Parameter(start.to(dtype)) for dtype in (torch.bfloat16, *[torch.float32] * 2))
+    theirs = torch.optim.AdamW([torchs], lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+    mine = [Optimizer([p], max_grad_norm=1e9, weight_decay=0.1) for p in (half, whole)]
+    for _ in range(3):
+        gradient = torch.randn(start.shape).bfloat16()
+        for own in mine:
+            own.backward((own.parameters[0] * gradient).sum(dtype=torch.float32))
+            own.step(1e-3)
+        torchs.grad = gradient.float()
+        theirs.step()
+    assert torch.equal(mine[0].masters()[0], whole)
+    assert torch.equal(whole, torchs)
+    assert (half - whole).abs().max() <= whole.abs().max() * 2**-8  # and the weight itself is never far
+
+
+@given(st.lists(st.integers(-(2**31), 2**31 - 1).filter(lambda bits: bits & 2**31 - 1 < 0x7F7F8000), min_size=1))
+def test_two_halves_hold_every_bit_of_a_finite_float32(bits: list[int]) -> None:
+    master = torch.tensor(bits, dtype=torch.int32).view(torch.float32)
+    upper, lower = _halves(master)
+    assert torch.equal(_join(upper, lower).view(torch.int32), master.view(torch.int32))
+    tie = master.view(torch.int32) & 2**16 - 1 == 2**15
+    assert torch.equal(upper[~tie], master.bfloat16()[~tie])
+
+
+def test_float16_is_refused_with_the_reason() -> None:
+    with pytest.raises(UserError, match=r"dtype is float16, .*train in bfloat16 or float32"):
+        optimizer(weight(torch.float16))
 
 
 def test_adam_steps_by_the_learning_rate_against_the_gradient() -> None:
@@ -62,7 +98,7 @@ def test_a_spike_moves_no_weight_further_than_the_largest_gradient_allowed() -> 
         push(own, [0.1, 0.2, 0.2])
     assert push(spiked, [3e6, 0.0, 4e6]) == pytest.approx(5e6)
     assert push(even, [0.6, 0.0, 0.8]) == pytest.approx(1.0)
-    assert spiked.masters[0].tolist() == pytest.approx(even.masters[0].tolist(), abs=1e-9)
+    assert spiked.masters()[0].tolist() == pytest.approx(even.masters()[0].tolist(), abs=1e-9)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
@@ -89,7 +125,7 @@ def test_a_restored_optimizer_goes_on_as_if_it_had_never_stopped(dtype: torch.dt
     resumed.load_state_dict({name: tensor.clone() for name, tensor in straight.state_dict().items()})
     for own in (straight, resumed):
         push(own, [0.3, 0.3, -2.0])
-    assert torch.equal(straight.masters[0], resumed.masters[0])
+    assert torch.equal(straight.masters()[0], resumed.masters()[0])
     assert torch.equal(straight.parameters[0], resumed.parameters[0])
 
 
