@@ -274,6 +274,8 @@ def _factors(value: int, index: int) -> Iterator[tuple[int, int]]:
 
 def _whole_root(value: int, index: int) -> int:
     """The largest whole number whose `index`-th power is not above `value` (Newton, from above)."""
+    if index >= value.bit_length():  # 2^index is above it; an index may have hundreds of digits
+        return 1
     root = 1 << -(-value.bit_length() // index)
     while True:
         better = ((index - 1) * root + value // root ** (index - 1)) // index

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reasonenv.core import Reason
 from reasonenv.verify.audit import corpus
-from reasonenv.verify.expression import Node, Unreadable
+from reasonenv.verify.expression import Node, Unreadable, _whole_root
 from reasonenv.verify.grade import grade_many
 from reasonenv.verify.parse import parse
 from reasonenv.verify.symbolic import compare
@@ -144,6 +144,15 @@ def test_a_product_is_its_expansion_and_nothing_beside_it(p: int, q: int, r: int
 def test_square_factors_leave_a_root(n: int, k: int) -> None:
     assert compare(rf"\sqrt{{{k * k * n}}}", rf"{k}\sqrt{{{n}}}") is Reason.CORRECT
     assert compare(rf"\sqrt{{{k * k * n + 1}}}", rf"{k}\sqrt{{{n}}}") is Reason.WRONG
+
+
+@given(st.integers(1, 10**300), st.integers(2, 40) | st.integers(2, 10**600))
+def test_a_whole_root_is_the_largest_below_whatever_the_index(value: int, index: int) -> None:
+    # 0.511^216 is a fraction with 10^648 below the line: as an exponent it once hung the parser in a root of that index
+    root = _whole_root(value, index)
+    assert root**index <= value
+    assert index >= value.bit_length() or (root + 1) ** index > value  # a (1 + 1)^index of so many digits has no room
+    assert compare(f"{value}^.511^216", f"{value}^(0.511^216)") is Reason.CORRECT
 
 
 @settings(deadline=None)
