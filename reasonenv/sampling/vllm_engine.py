@@ -1,7 +1,8 @@
 """vLLM's engine, started by this process or served at an address. All contact with vLLM is in this file.
 
-Weights reach an engine as a safetensors folder in shared memory, which it is told to reload. The head works in
-float32, as `head_logits` does: a bfloat16 head moves a probability by 6-13 %.
+Weights reach an engine as a safetensors folder in shared memory: a whole model, which it is told to reload, or an
+adapter, with which it is told to sample. The head works in float32, as `head_logits` does: a bfloat16 head moves a
+probability by 6-13 %.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ CPU_CACHE = 2 * 2**30  # bytes of key-value cache on a CPU
 GPU_SHARE = 0.4  # of a GPU's memory, which the trainer uses too; the engine sleeps while it does
 PATIENCE = 300.0  # seconds for a served engine that died to come back
 CONNECTIONS = 256  # to a served engine: that many samples at once
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # of adapters that an engine can be started for
 
 Job = tuple[IntArray, int]  # prompt [P], seed
 Answer = tuple[int, list[int], list[float]]  # number of the job, tokens [T], log-probs [T]
@@ -43,11 +45,14 @@ class EngineDied(Exception):
 class Engine(Protocol):
     """What a `VLLMSampler` needs of vLLM."""
 
-    def start(self, folder: Path) -> None:
-        """Be ready, with the weights in `folder`."""
+    def start(self, folder: Path, rank: int) -> None:
+        """Be ready, with the model in `folder`, and for adapters up to this rank (0: for none)."""
 
     def load(self, folder: Path) -> None:
-        """Take over the weights in `folder`, and forget what the prefix cache knew of the old ones."""
+        """Take over the model in `folder`, and forget what the prefix cache knew of the old one."""
+
+    def adapt(self, folder: Path) -> None:
+        """Sample with the adapter in `folder`, a name never used before, in place of the one before it."""
 
     def sample(self, jobs: Mapping[int, Job], sampling: Sampling, eos: int) -> Iterator[Answer]:
         """The answers in the order in which they are finished."""
@@ -66,8 +71,9 @@ class Local:
         self.name, self.dtype, self.context = policy.name, str(policy.dtype).removeprefix("torch."), policy.context
         self.shared = policy.device.type == "cuda"
         self.llm: Any = None
+        self.adapter: Any = None  # the `LoRARequest` of all samples
 
-    def start(self, folder: Path) -> None:
+    def start(self, folder: Path, rank: int) -> None:
         settings = {
             "VLLM_LOGGING_LEVEL": "ERROR",
             "VLLM_LOGGING_STREAM": "ext://sys.stderr",
@@ -81,6 +87,12 @@ class Local:
         here: dict[str, Any] = {"enforce_eager": True, "kv_cache_memory_bytes": CPU_CACHE}  # compiling costs a minute
         if self.shared:
             here = {"enable_sleep_mode": True, "gpu_memory_utilization": GPU_SHARE}
+        if rank > RANKS[-1]:
+            raise UserError(
+                f"lora is {rank}; vLLM takes adapters up to rank {RANKS[-1]}; lower it or use sampler=torch"
+            )
+        if rank:
+            here |= {"enable_lora": True, "max_lora_rank": next(size for size in RANKS if size >= rank)}
         preload = os.environ.get("LD_PRELOAD")
         try:
             from vllm import LLM
@@ -109,6 +121,15 @@ class Local:
             self.llm.collective_rpc("reload_weights", kwargs={"weights_path": str(folder)})
             self.llm.reset_prefix_cache()
 
+    def adapt(self, folder: Path) -> None:
+        from vllm.lora.request import LoRARequest
+
+        old = self.adapter
+        self.adapter = LoRARequest(folder.name, 1 if old is None else old.lora_int_id + 1, str(folder))
+        with self._awake():
+            self.llm.llm_engine.add_lora(self.adapter)  # which drops the old one: there is room for one
+            self.llm.reset_prefix_cache()
+
     def sample(self, jobs: Mapping[int, Job], sampling: Sampling, eos: int) -> Iterator[Answer]:
         from vllm import SamplingParams
 
@@ -120,7 +141,7 @@ class Local:
         prompts = [{"prompt_token_ids": prompt.tolist()} for prompt, _ in jobs.values()]
         with self._awake():
             # vLLM adds a random suffix to the ids it returns, and answers under the ids without it.
-            ids = self.llm.enqueue(prompts, params, use_tqdm=False)
+            ids = self.llm.enqueue(prompts, params, self.adapter, use_tqdm=False)
             job = {name.partition("-")[0]: n for name, n in zip(ids, jobs, strict=True)}
             while self.llm.llm_engine.has_unfinished_requests():
                 for answer in self.llm.llm_engine.step():
@@ -173,6 +194,8 @@ class Served:
 
         VLLM_SERVER_DEV_MODE=1 vllm serve FOLDER --logprobs-mode processed_logprobs \
             --generation-config vllm --hf-overrides '{"head_dtype": "float32"}'
+
+    For adapters also VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 and `--enable-lora --max-lora-rank R`.
     """
 
     def __init__(self, address: str) -> None:
@@ -180,11 +203,11 @@ class Served:
         if not self.address.startswith(("http://", "https://")):
             raise UserError(f"address is {address!r}; it must be that of a served vLLM, as http://localhost:8000")
 
-    def start(self, folder: Path) -> None:
+    def start(self, folder: Path, rank: int) -> None:
         end = time.monotonic() + PATIENCE
         while True:
             try:
-                self.model = self._ask("/v1/models")["data"][0]["id"]
+                self.base = self.model = self._ask("/v1/models")["data"][0]["id"]
                 self.load(folder)
                 return
             except EngineDied as error:
@@ -197,6 +220,13 @@ class Served:
 
     def load(self, folder: Path) -> None:
         self._ask("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}})
+        self._ask("/reset_prefix_cache", {})
+
+    def adapt(self, folder: Path) -> None:
+        self._ask("/v1/load_lora_adapter", {"lora_name": folder.name, "lora_path": str(folder)})
+        if self.model != self.base:
+            self._ask("/v1/unload_lora_adapter", {"lora_name": self.model})
+        self.model = folder.name
         self._ask("/reset_prefix_cache", {})
 
     def sample(self, jobs: Mapping[int, Job], sampling: Sampling, eos: int) -> Iterator[Answer]:
@@ -227,11 +257,14 @@ class Served:
             if error.code >= 500:
                 raise EngineDied from error
             told = error.read().decode(errors="replace")
-            hint = "; start it with VLLM_SERVER_DEV_MODE=1" if error.code == 404 else ""
+            wanted = (
+                "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 and --enable-lora" if "lora" in path else "VLLM_SERVER_DEV_MODE=1"
+            )
+            hint = f"; start it with {wanted}" if error.code == 404 or "lora" in path else ""
             raise UserError(f"vLLM at {self.address} refuses {path}: {error.code} {told}{hint}") from error
         except OSError as error:  # refused, reset, no such host
             raise EngineDied from error
-        return json.loads(text) if text else None
+        return json.loads(text) if text.startswith(b"{") else None
 
 
 def stopping(sampling: Sampling, eos: int) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """vLLM as a sampler. See `vllm_engine` for the engine itself.
 
-A sample depends on its own prompt and seed, and on its neighbours only by float rounding. The folder of weights that
-the engine reloads after each update also starts a new one when it has died.
+A sample depends on its own prompt and seed, and on its neighbours only by float rounding. The folders of weights that
+the engine takes over after each update also start a new one when it has died.
 """
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,17 +42,24 @@ class VLLMSampler:
         self.engine: Engine = Served(address) if address else Local(policy, head_dtype)
         memory = Path("/dev/shm")
         self._root = tempfile.TemporaryDirectory(prefix="reasonenv-", dir=memory if memory.is_dir() else None)
-        self.folder = Path(self._root.name) / "policy"
-        self._write()
+        self.folder = Path(self._root.name) / "policy"  # the whole model, or what an adapter rests on
+        self.adapters = 0  # sent so far
+        self.rank = max((len(x) for name, x in policy.model.named_parameters() if ".lora_A." in name), default=0)
+        if self.rank:
+            with quiet(), policy.adapter.disable_adapter():
+                merged(policy.model).save_pretrained(self.folder)
+        else:
+            policy.save(self.folder)
         self.version = 0
-        self.engine.start(self.folder)
+        self.engine.start(self.folder, self.rank)
+        if self.rank:
+            self._send()
 
     def sync(self, version: int) -> dict[str, float]:
         """See `Sampler.sync`. Returns how far the engine's log-probs of a few samples are from the trainer's."""
-        self._write()
         self.version = version
         try:
-            self.engine.load(self.folder)
+            self._send()
         except EngineDied:
             self._restart()
         return self._canary()
@@ -102,18 +110,30 @@ class VLLMSampler:
         completions = iter([done[n] for n in jobs])
         return [[next(completions) for _ in row] for row in seeds]
 
-    def _write(self) -> None:
-        """The weights where the engine reads them: a whole model, an adapter merged into what it rests on."""
-        if self.policy.adapter is None:
+    def _send(self) -> None:
+        """The weights as they are now to the engine: those of the adapter, if there is one, else all.
+
+        An adapter is not merged: in bfloat16 the sum with what it rests on rounds most of it away.
+        """
+        if not self.rank:
             self.policy.save(self.folder)
+            self.engine.load(self.folder)
             return
-        with quiet():
-            merged(self.policy.model).save_pretrained(self.folder)
+        self.adapters += 1
+        self.policy.save(self._adapter)
+        self.engine.adapt(self._adapter)
+        shutil.rmtree(self._adapter.with_name(f"adapter-{self.adapters - 1}"), ignore_errors=True)
+
+    @property
+    def _adapter(self) -> Path:
+        return self.folder.with_name(f"adapter-{self.adapters}")
 
     def _restart(self) -> None:
         """A new engine, with the weights that the dead one had."""
         self.engine.close()
-        self.engine.start(self.folder)
+        self.engine.start(self.folder, self.rank)
+        if self.rank:
+            self.engine.adapt(self._adapter)
 
     def _canary(self) -> dict[str, float]:
         """The mean and largest gap on samples just drawn; raises `UserError` above `MAX_CANARY_GAP`."""

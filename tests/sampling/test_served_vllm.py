@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from reasonenv.policy.lm import Policy
+from reasonenv.policy.lora import add_adapter
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.sampling import make_sampler
 from reasonenv.sampling.sampler import Sampling
@@ -40,9 +41,15 @@ def address(policy: Policy, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         *("--host", "127.0.0.1", "--port", str(port), "--max-model-len", "1024", "--enforce-eager"),
         *("--kv-cache-memory-bytes", str(2**29), "--logprobs-mode", "processed_logprobs"),
         *("--generation-config", "vllm", "--hf-overrides", '{"head_dtype": "float32"}'),
+        *("--enable-lora", "--max-lora-rank", "8"),
     ]
     cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
-    here = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_OMP_THREADS_BIND": cores}
+    here = {
+        "VLLM_SERVER_DEV_MODE": "1",
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": cores,
+    }
     command = [str(Path(sys.executable).parent / "vllm"), "serve", str(folder / "policy"), *options]
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | here)
@@ -75,4 +82,23 @@ def test_a_served_engine_draws_syncs_and_agrees_with_the_trainer(policy: Policy,
     after = sampler.generate(prompts, [[0], [0]], greedy)
     assert {c.version for row in after for c in row} == {5}
     assert after[0][0].logprobs[0] != first[0][0].logprobs[0]
+    sampler.close()
+
+
+@pytest.mark.slow
+def test_a_served_engine_takes_one_adapter_after_another(address: str) -> None:
+    adapted = load_policy("smollm2-135m")
+    add_adapter(adapted, 4, seed=0)
+    sampler = make_sampler("vllm", adapted, address=address)
+    prompt = [np.array(adapted.tokenizer.encode(adapted.tokenizer.chat(["What is 7 + 5?"])))]
+    firsts = [sampler.generate(prompt, [[0]], Sampling(1, 0.0))[0][0].logprobs[0]]
+    for version in (1, 2):
+        noise = torch.Generator().manual_seed(version)
+        with torch.no_grad():
+            for name, tensor in adapted.model.named_parameters():
+                if ".lora_B." in name:
+                    tensor.copy_(0.02 * torch.randn(tensor.shape, generator=noise))
+        assert sampler.sync(version)["canary/gap"] < 0.05
+        firsts.append(sampler.generate(prompt, [[0]], Sampling(1, 0.0))[0][0].logprobs[0])
+    assert len(set(firsts)) == 3
     sampler.close()

@@ -17,7 +17,7 @@ from reasonenv.policy.lm import Policy
 from reasonenv.policy.lora import add_adapter
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.sampling import check_sampler, make_sampler, vllm_engine
-from reasonenv.sampling.sampler import Sampling
+from reasonenv.sampling.sampler import Sampler, Sampling
 from reasonenv.sampling.vllm_sampler import VLLMSampler
 
 if importlib.util.find_spec("vllm") is None:
@@ -114,30 +114,6 @@ def test_each_sync_brings_the_new_weights_and_version(
     assert ids(again) == ids(before)
 
 
-def test_an_adapter_reaches_the_engine_merged(
-    sampler: VLLMSampler, policy: Policy, prompts: list[IntArray], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    adapted = load_policy("smollm2-135m")
-    add_adapter(adapted, 4, seed=0)
-    noise = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, tensor in adapted.model.named_parameters():
-            if ".lora_B." in name:
-                tensor.copy_(0.02 * torch.randn(tensor.shape, generator=noise))
-    first, ask = Sampling(1, 0.0), (prompts, [[0], [0]])
-    before, ours = sampler.generate(*ask, first), make_sampler("torch", adapted).generate(*ask, first)
-    try:
-        monkeypatch.setattr(sampler, "policy", adapted)
-        sampler.sync(4)
-        after = sampler.generate(*ask, first)
-    finally:
-        monkeypatch.undo()
-        sampler.sync(0)
-    one, two, three = (np.array([row[0].logprobs[0] for row in drawn]) for drawn in (before, ours, after))
-    np.testing.assert_allclose(three, two, atol=0.1)
-    assert np.abs(three - one).max() > 0.2  # or the adapter does nothing
-
-
 def test_a_stop_string_and_a_truncated_distribution(
     sampler: VLLMSampler, policy: Policy, prompts: list[IntArray]
 ) -> None:
@@ -204,3 +180,33 @@ def test_bad_requests_and_other_versions_are_told_in_one_line(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install 'reasonenv\[vllm\]'"):
         check_sampler("vllm")
+
+
+def test_an_adapter_follows_the_trainer_without_being_merged(policy: Policy, prompts: list[IntArray]) -> None:
+    adapted = load_policy("smollm2-135m")
+    add_adapter(adapted, 4, seed=0)
+    first, ask = Sampling(1, 0.0), (prompts, [[0], [0]])
+
+    def certain(sampler: Sampler) -> np.ndarray:
+        return np.array([row[0].logprobs[0] for row in sampler.generate(*ask, first)])
+
+    sampler = VLLMSampler(adapted)  # an engine for adapters
+    try:
+        unadapted = certain(sampler)
+        np.testing.assert_allclose(unadapted, certain(make_sampler("torch", policy)), atol=0.1)
+        for version in (1, 2):
+            noise = torch.Generator().manual_seed(version)
+            with torch.no_grad():
+                for name, tensor in adapted.model.named_parameters():
+                    if ".lora_B." in name:
+                        tensor.copy_(0.02 * torch.randn(tensor.shape, generator=noise))
+            assert sampler.sync(version)["canary/gap"] < 0.05
+            found = certain(sampler)
+            np.testing.assert_allclose(found, certain(make_sampler("torch", adapted)), atol=0.1)
+            assert np.abs(found - unadapted).max() > 0.2  # or the adapter does nothing
+            unadapted = found
+        os.kill(engine_process(sampler), signal.SIGKILL)
+        np.testing.assert_allclose(certain(sampler), found, atol=0.02)  # a new engine has the adapter of the dead one
+        assert [path.name for path in sampler.folder.parent.glob("adapter-*")] == ["adapter-3"]
+    finally:
+        sampler.close()
