@@ -46,7 +46,7 @@ def completed_actions(
     """
     eos = np.array([mdp.tokenizer.eos_id])
     pieces = [piece for action in actions for piece in (_ids(action), eos)]
-    flat = np.concatenate(pieces)
+    flat = check_ids(mdp, np.concatenate(pieces))
     widths = np.array(list(map(len, pieces[::2])), dtype=np.int64)
     starts = np.cumsum(widths + 1) - widths - 1
     ends = np.flatnonzero(flat == eos)
@@ -54,10 +54,19 @@ def completed_actions(
     return flat, starts, np.minimum(sizes, rooms if granularity == "response" else np.minimum(widths, rooms))
 
 
+def check_ids(mdp: ReasoningMDP, ids: IntArray) -> IntArray:
+    """`ids` as they are. Raises `InvalidAction` if one is no token; NumPy would take -1 for the last."""
+    size = mdp.tokenizer.vocab_size
+    if ids.min(initial=0) < 0 or ids.max(initial=0) >= size:
+        wrong = ids[(ids < 0) | (ids >= size)].ravel()[0]
+        raise gymnasium.error.InvalidAction(f"an action holds token id {wrong}; ids go from 0 to {size - 1}")
+    return ids
+
+
 def completed_action(mdp: ReasoningMDP, granularity: str, state: State, action: Action) -> list[int]:
     """The tokens that one action stands for in `state`, at any granularity."""
     if granularity == "token":
-        return [int(action)]  # type: ignore[arg-type]
+        return [int(check_ids(mdp, np.asarray(action)))]
     room = np.array([mdp.max_tokens - len(state.tokens)])
     flat, _, sizes = completed_actions(mdp, granularity, room, [action])
     return list(flat[: sizes[0]].tolist())

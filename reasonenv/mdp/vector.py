@@ -22,6 +22,7 @@ from reasonenv.mdp.env import (
     GRANULARITIES,
     Observation,
     action_space,
+    check_ids,
     completed_action,
     completed_actions,
     observation_space,
@@ -77,6 +78,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         self._rows = np.arange(num_envs)
         self._event_token = mdp.tokenizer.ends_step & mdp.pays_steps  # [V]
         self._event_token[mdp.tokenizer.eos_id] = True
+        self._event_token = np.pad(self._event_token, 1, constant_values=True)  # [V + 2], where -1 and V lead too
         self._tokens = np.zeros((num_envs, mdp.context), dtype=np.int64)  # [num_envs, L]
         self._flat = self._tokens.reshape(-1)  # the same memory; one index is faster than two
         self._offset = self._rows * mdp.context  # [num_envs], where each row begins in it
@@ -117,7 +119,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
     def step(self, actions: Any) -> tuple[Observation, Rewards, BoolArray, BoolArray, dict[str, Any]]:
         if self._plain and not self._some_over and self._room > 1:  # all that most steps of tokens are
             chosen = np.asarray(actions, dtype=np.int64)
-            if not np.count_nonzero(self._event_token.take(chosen)):
+            if not np.count_nonzero(self._event_token.take(chosen + 1, mode="clip")):
                 self._flat[self._at] = chosen
                 self._cursors += self._one_each
                 self._room -= 1
@@ -253,9 +255,10 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
             self._cursors[:, rows] += sizes
             return dict(zip(rows.tolist(), sizes.tolist(), strict=True))
         chosen = np.asarray(actions, dtype=np.int64)
-        events = self._event_token.take(chosen)
+        rows = np.delete(self._rows, restarted)
+        check_ids(self.mdp, chosen[rows])
+        events = self._event_token.take(chosen + 1, mode="clip")
         if restarted:
-            rows = np.delete(self._rows, restarted)
             self._flat[self._at[rows]] = chosen[rows]
             self._cursors[:, rows] += 1
         else:

@@ -8,6 +8,7 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 import reasonenv
+from reasonenv.mdp.env import ReasoningEnv
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.mdp.vector import BatchedReasoningEnv
@@ -84,6 +85,35 @@ def test_actions_may_be_lists_and_may_not_be_fractions(mdp: ReasoningMDP) -> Non
     env.reset(options={"problem": 0})
     with pytest.raises(TypeError):
         env.step([gold, [0.5], gold])
+
+
+@pytest.mark.parametrize("wrong", [-1, 257, -(2**63), 2**63 - 1])
+@pytest.mark.parametrize("granularity", ["token", "step", "response"])
+def test_an_id_that_is_no_token_is_refused_by_name(mdp: ReasoningMDP, granularity: str, wrong: int) -> None:
+    token = mdp.tokenizer.encode("1")
+    good, bad = (ids if granularity != "token" else ids[0] for ids in (token, [wrong]))
+    told = f"an action holds token id {wrong}; ids go from 0 to 256"
+    env = BatchedReasoningEnv(mdp, granularity, 2)
+    env.reset(seed=0)
+    for _ in range(1 if granularity == "response" else 2):  # at first, and after that
+        with pytest.raises(gymnasium.error.InvalidAction, match=told):
+            env.step([good, bad])
+        env.step([good, good])
+    alone = ReasoningEnv(mdp, granularity)
+    alone.reset(seed=0)
+    with pytest.raises(gymnasium.error.InvalidAction, match=told):
+        alone.step(bad)
+
+
+def test_nobody_looks_at_the_action_of_a_row_that_starts_again(mdp: ReasoningMDP) -> None:
+    env = BatchedReasoningEnv(mdp, "token", 2, autoreset_mode=AutoresetMode.NEXT_STEP)
+    env.reset(seed=0)
+    _, _, terminated, _, _ = env.step([mdp.tokenizer.eos_id] * 2)
+    assert terminated.all()
+    env.step([-1, 10**6])
+    _, _, terminated, _, _ = env.step([mdp.tokenizer.eos_id, mdp.tokenizer.encode("1")[0]])
+    assert terminated.tolist() == [True, False]
+    env.step([-1, mdp.tokenizer.encode("1")[0]])
 
 
 def test_sixteen_threads_with_environments_of_their_own_on_one_process(mdp: ReasoningMDP) -> None:
