@@ -88,6 +88,20 @@ def test_numbers_are_those_of_the_stored_samples(finished: Path) -> None:
     assert float(rows["grpo", "maj@1 - prior"]["low"]) == d.low
 
 
+def test_what_each_agent_cost_stands_beside_what_it_reached(small_suite: Callable[..., Path]) -> None:
+    finished = small_suite(problems=20)
+    cost = {"rollouts": 4096, "tokens": 1_234_567, "updates": 8, "seconds": 99.5, "memory": 2048.4}
+    for seed, more in ((0, 0), (1, 1)):
+        path = finished / "cells" / f"grpo-{seed}" / "cell.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {k: v + 2 * more for k, v in cost.items()}))
+    write_report(finished)
+    row = "<td>grpo</td><td>4,097</td><td>1,234,568</td><td>9</td><td>100</td><td>2,049</td>"  # means of two seeds
+    assert row in page_in(finished)
+    with (finished / "table.csv").open() as file:
+        found = {r["metric"]: float(r["value"]) for r in csv.DictReader(file) if r["agent"] == "grpo"}
+    assert {k: found[f"cost/{k}"] for k in cost} == pytest.approx({k: v + 1 for k, v in cost.items()})
+
+
 def test_the_verdict_says_what_the_intervals_say(small_suite: Callable[..., Path]) -> None:
     folder = small_suite(problems=60)
     assert "ei and grpo are better than prior" in console_table(folder)

@@ -14,12 +14,12 @@ from reasonenv.evaluate.report.answers import browser, caption
 from reasonenv.evaluate.report.charts import crowded, line_chart
 from reasonenv.evaluate.report.curves import Chart, charts, colours
 from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting, points, verdict
-from reasonenv.evaluate.report.load import Suite
+from reasonenv.evaluate.report.load import BUDGET, Suite
 from reasonenv.evaluate.report.look import STYLE
 from reasonenv.evaluate.report.questions import across, diversity, origins, pairs
 from reasonenv.evaluate.report.script import SCRIPT
 from reasonenv.evaluate.report.table import columns
-from reasonenv.evaluate.report.tables import folded
+from reasonenv.evaluate.report.tables import folded, plain
 from reasonenv.evaluate.stats import Estimate
 
 PAGE = Template("""<!doctype html>
@@ -65,7 +65,7 @@ def _setting(suite: Suite, setting: Setting, *, alone: bool) -> str:
         f'{heading}<p class="claim">{escape(verdict(setting))}</p>{_results(setting)}'
         f'<div class="charts">{"".join(_figure(chart) for chart in charts(setting))}</div>'
         f"{pairs(setting, suite.margin)}{origins(setting, colours(setting))}{diversity(setting)}"
-        f"{_reasons(setting)}<h2>Answers</h2>"
+        f"{_reasons(setting)}{_cost(setting)}<h2>Answers</h2>"
         f'<p class="caption">{caption()}</p>'
         f"{browser(setting, suite.questions, colours(setting))}"
     )
@@ -90,7 +90,6 @@ def _results(setting: Setting) -> str:
     heads = "".join(f'<th scope="col">{name}</th>' for name in ("agent", *head))
     every = list(dict.fromkeys(metric for finding in setting.findings for metric in finding.summary))
     more = [[f.agent, m, _text(f.summary[m]), _seeds(f, m)] for f in setting.findings for m in every if m in f.summary]
-    spent = [[f.agent, key, f"{value:,.0f}", ""] for f in setting.findings for key, value in f.budget.items()]
     gaps = [
         [
             d.agent,
@@ -104,7 +103,7 @@ def _results(setting: Setting) -> str:
         f'<table class="results"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
         '<p class="caption">Percent, mean over seeds. In brackets 95 % intervals over problems, for these trained '
         "policies; differences are in points, paired by problem and seed, not corrected for their number.</p>"
-        + folded(("agent", "metric", "mean over seeds", "each seed"), more + gaps + spent, "All numbers")
+        + folded(("agent", "metric", "mean over seeds", "each seed"), more + gaps, "All numbers")
     )
 
 
@@ -175,6 +174,15 @@ def _reasons(setting: Setting) -> str:
         '<h2>Verdicts</h2><p class="caption">Why sampled answers were right or wrong, as shares of all of them.</p>'
         f'<div class="bars">{"".join(rows)}</div><div class="legend">{legend}</div>'
         + folded(("agent", "verdict", "share"), numbers)
+    )
+
+
+def _cost(setting: Setting) -> str:
+    trained = [finding for finding in setting.findings if any(finding.budget.values())]
+    rows = [[f.agent, *(f"{f.budget[key]:,.0f}" for key in BUDGET)] for f in trained]
+    return (
+        '<h2>What it cost</h2><p class="caption">Mean over seeds. Memory is the most that the process held, '
+        f"or its tensors on a GPU.</p>{plain(('agent', *BUDGET[:-1], 'memory, MiB'), rows)}"
     )
 
 

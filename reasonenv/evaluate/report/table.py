@@ -64,6 +64,8 @@ def csv_table(settings: Sequence[Setting]) -> str:
             shares |= {f"solved/{origin}": count / solved for origin, count in finding.origins.items()}
             for metric, share in shares.items():
                 writer.writerow((setting.env, setting.policy, finding.agent, metric, "mean", repr(share), "", "", ""))
+            for name, spent in finding.budget.items():
+                writer.writerow((setting.env, setting.policy, finding.agent, f"cost/{name}", "mean", spent, "", "", ""))
         for d in (*setting.against.values(), *setting.between):
             write(setting, d.agent, f"{HEADLINE} - {d.other}", d.estimate, dict(d.seeds))
     return out.getvalue()
