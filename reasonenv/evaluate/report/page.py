@@ -178,7 +178,7 @@ def _reasons(setting: Setting) -> str:
 
 
 def _cost(setting: Setting) -> str:
-    trained = [finding for finding in setting.findings if any(finding.budget.values())]
+    trained = [finding for finding in setting.findings if finding.budget["updates"]]
     rows = [[f.agent, *(f"{f.budget[key]:,.0f}" for key in BUDGET)] for f in trained]
     return (
         '<h2>What it cost</h2><p class="caption">Mean over seeds. Memory is the most that the process held, '
