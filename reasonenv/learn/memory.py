@@ -13,6 +13,7 @@ import torch
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Agent
+from reasonenv.learn.optimizer import out_of_memory
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.logprobs import KEPT_ELEMENTS, chunk_elements
 from reasonenv.policy.microbatch import passed
@@ -24,7 +25,7 @@ def enough_memory(agent: Agent) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+        if not out_of_memory(error):
             raise
         allowed = agent.config.tokens_per_microbatch
         rows, tokens = agent.largest or (2, allowed)  # while nothing is known, what is allowed

@@ -24,7 +24,7 @@ class Optimizer:
     """AdamW with gradients clipped by norm, for parameters in float32 or bfloat16.
 
     Gradients of all micro-batches are summed in float32: call `backward` on the loss of each, then `step` once.
-    Raises `UserError` for float16.
+    Raises `UserError` for float16, and if there is no room for the moments.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], *, max_grad_norm: float, weight_decay: float) -> None:
@@ -32,9 +32,19 @@ class Optimizer:
         self.max_grad_norm, self.weight_decay = max_grad_norm, weight_decay
         if any(p.dtype == torch.float16 for p in self.parameters):
             raise UserError("dtype is float16, in which small gradients are 0; train in bfloat16 or float32")
-        self._low = {i: torch.zeros_like(p, dtype=torch.int16, requires_grad=False) for i, p in self._half()}
         self._sum: dict[int, Tensor] = {}  # of the gradients of a bfloat16 parameter; others have it in `grad`
-        self._moments: dict[int, dict[str, Tensor]] = {}
+        # From the start, because what stays would otherwise lie between gradients and activations, which come and go.
+        try:
+            self._low = {i: torch.zeros_like(p, dtype=torch.int16, requires_grad=False) for i, p in self._half()}
+            self._moments = {i: _moments(p) for i, p in enumerate(self.parameters)}
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            count = sum(p.numel() for p in self.parameters)
+            raise UserError(
+                f"out of memory for AdamW, 8 to 10 bytes for each of {count:,} weights; set lora=16, or take a "
+                "smaller policy"
+            ) from error
 
     def _half(self) -> Iterator[tuple[int, nn.Parameter]]:
         return ((i, p) for i, p in enumerate(self.parameters) if p.dtype == torch.bfloat16)
@@ -99,10 +109,6 @@ class Optimizer:
     def _update(self, i: int, gradient: Tensor, scale: float, lr: float) -> None:
         """AdamW (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2) on one parameter, part by part."""
         parameter, low = self.parameters[i].detach(), self._low.get(i)
-        if i not in self._moments:
-            zeros = functools.partial(torch.zeros_like, parameter, dtype=gradient.dtype)
-            step = torch.zeros((), device=parameter.device)
-            self._moments[i] = {"step": step, "exp_avg": zeros(), "exp_avg_sq": zeros()}
         moments = self._moments[i]
         flat = map(_parts, (parameter, moments["exp_avg"], moments["exp_avg_sq"], gradient))
         lows = repeat(None) if low is None else _parts(low)
@@ -150,6 +156,17 @@ class Optimizer:
             for i, p in enumerate(self.parameters)
             if f"{i}.step" in state
         }
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device, or the CPU, had no room for a tensor."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _moments(parameter: Tensor) -> dict[str, Tensor]:
+    dtype = torch.promote_types(parameter.dtype, torch.float32)
+    zeros = functools.partial(torch.zeros_like, parameter, dtype=dtype, requires_grad=False)
+    return {"step": torch.zeros((), device=parameter.device), "exp_avg": zeros(), "exp_avg_sq": zeros()}
 
 
 def _parts(tensor: Tensor) -> Sequence[Tensor]:

@@ -136,3 +136,9 @@ def test_gradients_are_clipped_by_norm() -> None:
         push(own, [1.0, 0.0, 0.0])
         push(own, [second, 0.0, 0.0])
     assert clipped.parameters[0].tolist() == pytest.approx(plain.parameters[0].tolist(), abs=1e-9)
+
+
+def test_no_room_for_the_moments_is_told_with_what_to_do() -> None:
+    huge = nn.Parameter(torch.zeros(1, dtype=torch.bfloat16).expand(2**30, 2**13))  # 2^43 weights that take 2 bytes
+    with pytest.raises(UserError, match=r"8 to 10 bytes for each of 8,796,093,022,208 weights; set lora=16"):
+        optimizer(huge)
