@@ -3,8 +3,8 @@
     python benchmarks/step_speed.py [--prompts 8] [--samples 8] [--tokens 64] [--repeats 3] [--device cpu]
 
 Every contender is a process of its own: same model, same prompts, same reward (whether the sum of a response's ids is
-odd), one AdamW step, log-probs and entropy computed, as many tokens through the model at once as 8 rows have. Memory is
-the most that the process held, on a GPU the most that it had allocated there.
+odd), one AdamW step, log-probs and entropy computed, 8 rows through the model at once. Memory is the most that the
+process held, on a GPU the most that it had allocated there.
 
 * `ours`: torch sampler, GRPO with beta 0, one optimiser step on all samples.
 * `trl`: GRPOTrainer with loss_type "grpo", beta 0, micro-batches of 8 and no gradient checkpointing, its fastest way on
@@ -31,7 +31,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
 LONG_PROMPTS, LONG_TOKENS = 2, 448
-MICRO = 8  # rows in one pass of TRL and of the plain loop
+MICRO = 8  # rows in one pass; ours share their prompt
 LR = 1e-6
 THINGS = ("apples", "marbles", "tickets", "stamps", "shells", "coins", "cards", "pencils")
 
@@ -96,7 +96,7 @@ def ours(told: Told) -> None:
     else:
         prompts = [np.array(policy.tokenizer.encode(text)) for text in told["texts"]]
         sampler = TorchSampler(policy)
-    micro = MICRO * (max(map(len, prompts)) + told["tokens"])
+    micro = max(map(len, prompts)) + MICRO * told["tokens"]
     agent = GRPO(policy, GRPOConfig(lr=LR, beta=0.0, samples_per_problem=told["samples"], tokens_per_microbatch=micro))
 
     def trajectory(n: int, ids: np.ndarray, logprobs: np.ndarray) -> Trajectory:

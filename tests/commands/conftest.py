@@ -27,6 +27,7 @@ AGENTS = {
     "grpo": (8, ("problems_per_iteration=4", "samples_per_problem=4", "minibatches=2", "lr=3e-4", "eval_samples=2")),
     "ppo": (4, ("problems_per_iteration=4", "samples_per_problem=4", "epochs=2", "minibatches=2", "lr=3e-4")),
     "dapo": (4, ("problems_per_iteration=4", "samples_per_problem=4", "lr=3e-4")),
+    "rloo": (4, ("problems_per_iteration=4", "samples_per_problem=4", "lr=3e-4", "dtype=bfloat16")),
 }  # iterations and settings
 
 # Real processes that are forked from one which has imported everything: they start at once.

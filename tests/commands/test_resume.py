@@ -61,6 +61,7 @@ def dying(moment: Moment, sent: int, arguments: list[str]) -> dict[str, Any]:
         ("sft", (CHECKPOINT, EVALUATION, DROPPING)),
         ("ppo", (EVALUATION,)),  # so is its critic
         ("dapo", (EVALUATION,)),  # an iteration draws as many problems as it takes
+        ("rloo", (EVALUATION,)),  # of weights in bfloat16 the optimiser holds the other half
     ],
 )
 def test_a_killed_run_ends_as_one_that_was_not(

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,12 +49,14 @@ def address(policy: Policy, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_CPU_OMP_THREADS_BIND": cores,
     }
-    command = [str(Path(sys.executable).parent / "vllm"), "serve", str(folder / "policy"), *options]
+    # not `vllm serve`, which asks for the version of a package that vLLM for CPUs does not have
+    server = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    command = [*server, "--model", str(folder / "policy"), *options]
     with (folder / "log").open("w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | here)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | here)
     yield f"http://127.0.0.1:{port}"
-    server.terminate()
-    server.wait(30)
+    process.terminate()
+    process.wait(30)
 
 
 @pytest.mark.slow
