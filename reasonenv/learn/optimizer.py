@@ -148,14 +148,14 @@ class Optimizer:
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """The inverse of `state_dict`; the parameters themselves are loaded with the policy."""
-        for i, low in self._low.items():
-            low.copy_(state[f"{i}.low"])
-        names = ("step", "exp_avg", "exp_avg_sq")
-        self._moments = {
-            i: {name: state[f"{i}.{name}"].to(p.device, copy=True) for name in names}
-            for i, p in enumerate(self.parameters)
-            if f"{i}.step" in state
-        }
+        own = self.state_dict()
+        if own.keys() != state.keys() or any(own[name].shape != state[name].shape for name in own):
+            raise UserError(
+                "this state is not of AdamW for these parameters in this version of reasonenv; load it with the "
+                "version that saved it, or start again in another folder"
+            )
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
 
 
 def out_of_memory(error: RuntimeError) -> bool:

@@ -56,17 +56,23 @@ def completed_actions(
 
 def check_ids(mdp: ReasoningMDP, ids: IntArray) -> IntArray:
     """`ids` as they are. Raises `InvalidAction` if one is no token; NumPy would take -1 for the last."""
-    size = mdp.tokenizer.vocab_size
-    if ids.min(initial=0) < 0 or ids.max(initial=0) >= size:
-        wrong = ids[(ids < 0) | (ids >= size)].ravel()[0]
-        raise gymnasium.error.InvalidAction(f"an action holds token id {wrong}; ids go from 0 to {size - 1}")
+    if ids.min(initial=0) < 0 or ids.max(initial=0) >= mdp.tokenizer.vocab_size:
+        raise _no_token(mdp, int(ids[(ids < 0) | (ids >= mdp.tokenizer.vocab_size)][0]))
     return ids
+
+
+def _no_token(mdp: ReasoningMDP, found: int) -> gymnasium.error.InvalidAction:
+    last = mdp.tokenizer.vocab_size - 1
+    return gymnasium.error.InvalidAction(f"an action holds token id {found}; ids go from 0 to {last}")
 
 
 def completed_action(mdp: ReasoningMDP, granularity: str, state: State, action: Action) -> list[int]:
     """The tokens that one action stands for in `state`, at any granularity."""
     if granularity == "token":
-        return [int(check_ids(mdp, np.asarray(action)))]
+        token = int(action)  # type: ignore[arg-type]
+        if not 0 <= token < mdp.tokenizer.vocab_size:
+            raise _no_token(mdp, token)
+        return [token]
     room = np.array([mdp.max_tokens - len(state.tokens)])
     flat, _, sizes = completed_actions(mdp, granularity, room, [action])
     return list(flat[: sizes[0]].tolist())

@@ -142,3 +142,9 @@ def test_no_room_for_the_moments_is_told_with_what_to_do() -> None:
     huge = nn.Parameter(torch.zeros(1, dtype=torch.bfloat16).expand(2**30, 2**13))  # 2^43 weights that take 2 bytes
     with pytest.raises(UserError, match=r"8 to 10 bytes for each of 8,796,093,022,208 weights; set lora=16"):
         optimizer(huge)
+
+
+def test_the_state_of_other_parameters_is_refused() -> None:
+    # so is that of an earlier version, which held whole masters and no moments before the first step
+    with pytest.raises(UserError, match="not of AdamW for these parameters in this version"):
+        optimizer(weight(torch.bfloat16)).load_state_dict(optimizer(weight(torch.float32)).state_dict())
