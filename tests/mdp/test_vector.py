@@ -105,6 +105,16 @@ def test_an_id_that_is_no_token_is_refused_by_name(mdp: ReasoningMDP, granularit
         alone.step(bad)
 
 
+@pytest.mark.parametrize("reward", ["sparse", "dense"])
+def test_an_id_far_below_the_vocabulary_is_never_judged(reward: str) -> None:
+    env = BatchedReasoningEnv(make_mdp("Chain", size=30, reward=reward), "token", 2)
+    env.reset(seed=0)
+    for token in (env.mdp.tokenizer.encode("1")[0], -400):  # in the first step all is looked at
+        env.step([token] * 2)
+    with pytest.raises(gymnasium.error.InvalidAction, match="token id -400; ids go from 0 to 256"):
+        env.step([env.mdp.tokenizer.eos_id] * 2)
+
+
 def test_nobody_looks_at_the_action_of_a_row_that_starts_again(mdp: ReasoningMDP) -> None:
     env = BatchedReasoningEnv(mdp, "token", 2, autoreset_mode=AutoresetMode.NEXT_STEP)
     env.reset(seed=0)
