@@ -25,6 +25,7 @@ from reasonenv.mdp.env import (
     check_ids,
     completed_action,
     completed_actions,
+    flagged,
     observation_space,
 )
 from reasonenv.mdp.mdp import ReasoningMDP
@@ -218,7 +219,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
                 terminated[row], truncated[row] = closed, not closed
                 over.append((row, size, closed))
                 spans.append(self._tokens[row, begins[row] : ends[row] - closed])
-                if self.granularity == "token":
+                if self.granularity == "token" and size > closed and min(spans[-1].tolist()) < 0:
                     check_ids(mdp, spans[-1])
         told: dict[int, dict[str, Any]] = {}
         for (row, size, closed), text in zip(over, mdp.tokenizer.decode_all(spans), strict=True):
@@ -263,10 +264,9 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
             self._cursors[:, rows] += sizes
             return dict(zip(rows.tolist(), sizes.tolist(), strict=True))
         chosen = np.asarray(actions, dtype=np.int64)
-        rows = np.delete(self._rows, restarted)
-        check_ids(self.mdp, chosen[rows])
-        events = self._event_token.take(chosen, mode="clip")
+        events = flagged(self.mdp, self._event_token, chosen, restarted)
         if restarted:
+            rows = np.delete(self._rows, restarted)
             self._flat[self._at[rows]] = chosen[rows]
             self._cursors[:, rows] += 1
         else:
