@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reasonenv.commands.arguments import environment, machine, settings
 
-HELP = "Measure maj@1, maj@k and pass@k of a run or a policy on held-out problems."
+HELP = "Measure greedy accuracy, maj@k and pass@k of a run or a policy on held-out problems."
 EXAMPLE = "reasonenv eval smollm2-135m reasonenv/GSM8K-Response-v0 --samples 8 --problems 100"
 
 

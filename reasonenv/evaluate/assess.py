@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from reasonenv.errors import UserError
 from reasonenv.evaluate.evaluation import contrary, evaluate
-from reasonenv.evaluate.metrics import summarise
+from reasonenv.evaluate.metrics import GREEDY, summarise
 from reasonenv.evaluate.run import check_writable, environment_keys
 from reasonenv.evaluate.samples import write_samples
 from reasonenv.evaluate.stats import Estimate
@@ -46,11 +46,11 @@ def assess(
     out: Path | None = None,
     quiet: bool = False,
 ) -> Mapping[str, Estimate]:
-    """maj@1 and, with `samples` answers a problem, avg@k, maj@k and pass@k on `problems` of the test split.
+    """Greedy accuracy and, with `samples` answers a problem, avg@k, maj@k and pass@k on `problems` of the test split.
 
     The samples are of `temperature`, and of the tokens that `top_k` and `top_p` leave (see `Sampling`).
-    With the folder of a reward model also rerank@k and weighted@k; for a policy that is asked for a goal, maj@1 when it
-    is asked for the contrary.
+    With the folder of a reward model also rerank@k and weighted@k; for a policy that is asked for a goal, the
+    greedy accuracy when it is asked for the contrary.
     """
     for name, value, least in (("samples", samples, 0), ("problems", problems, 1)):
         if value < least:
@@ -98,5 +98,5 @@ def assess(
         write_samples(out, found)
     summary = dict(summarise(found, [samples] if samples else []))
     if worse and policy.goals is not None:
-        summary[f"maj@1 {policy.goals.contrary}"] = summarise(worse, [])["maj@1"]
+        summary[f"{GREEDY} {policy.goals.contrary}"] = summarise(worse, [])[GREEDY]
     return summary

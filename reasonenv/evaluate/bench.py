@@ -244,4 +244,4 @@ def _told(cell: Cell, folder: Path) -> str:
     if _status(folder) != "done":
         return f"{label}: failed; {printable(read_record(folder / 'cell.json')['error'])}"
     s = read_record(folder / "summary.json")
-    return f"{label}: held-out accuracy {s['before']:.3f} -> {s['after']:.3f} in {s['seconds']:.0f} s"
+    return f"{label}: greedy accuracy {s['before']:.3f} -> {s['after']:.3f} in {s['seconds']:.0f} s"

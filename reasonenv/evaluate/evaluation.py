@@ -40,7 +40,7 @@ def evaluate(
 ) -> list[Sample]:
     """`samples` answers to each problem at `temperature`, scored if there is a `scorer`.
 
-    Temperature 0 and one sample are maj@1.
+    Temperature 0 and one sample give the greedy accuracy.
     """
     path = (seed, "evaluation")
     groups = sample_groups(sampler, mdp, problems, samples, temperature=temperature, seed=path, progress=progress)
@@ -131,7 +131,8 @@ class HeldOut:
         """The share of hits, with its 95 % interval."""
         hits = sum(self.hit(s) for s in found)
         low, high = wilson(hits, len(found))
-        return {"eval/accuracy": hits / len(found), "eval/accuracy/low": low, "eval/accuracy/high": high}
+        name = "eval/greedy_accuracy"
+        return {name: hits / len(found), f"{name}/low": low, f"{name}/high": high}
 
     def hit(self, sample: Sample) -> bool:
         """Whether a sample counts for the trained policy."""

@@ -1,6 +1,6 @@
 """What a set of samples says about a policy: one number a problem, then the mean over problems.
 
-    maj@1    accuracy of the greedy answer (the name of arXiv 2403.04642; no vote is taken)
+    greedy_accuracy  share of problems whose greedy answer is correct (maj@1 in arXiv 2403.04642)
     avg@n    share of the n sampled answers that are correct
     pass@k   chance that at least one of k sampled answers is correct
     pass^k   chance that all k sampled answers are correct
@@ -36,6 +36,7 @@ from reasonenv.evaluate.samples import Sample
 from reasonenv.evaluate.stats import Estimate, mean_interval
 from reasonenv.seeding import generator
 
+GREEDY = "greedy_accuracy"  # the name of this number in every file, table and log
 EXACT_SUBSETS = 20_000  # all C(n, k) subsets are voted on up to here, which covers n = 16
 RANDOM_SUBSETS = 4_000  # above, this many random ones; standard error <= 0.008 a problem, far less in the mean
 
@@ -193,7 +194,7 @@ class _Answers:
 def scores(samples: Iterable[Sample], ks: Sequence[int]) -> Scores:
     """Every metric of every problem. A problem with too few verified samples for a metric is absent from that metric.
 
-    `maj@k` is given for k > 1 only: "maj@1" is the greedy accuracy. So are `rerank@k` and `weighted@k`, where samples
+    `maj@k` is given for k > 1 only, and so are `rerank@k` and `weighted@k`, where samples
     bear scores; of one sample they are avg. Raises `UserError` for no samples, a sample that is
     stored twice, or a k above the samples a problem.
     """
@@ -201,7 +202,7 @@ def scores(samples: Iterable[Sample], ks: Sequence[int]) -> Scores:
     most = max(len(answers.drawn) for answers in problems.values())
     for k in ks:
         _check(most, k)
-    measures: dict[str, Callable[[_Answers], float | None]] = {"maj@1": lambda a: _share(a.greedy, _correct)}
+    measures: dict[str, Callable[[_Answers], float | None]] = {GREEDY: lambda a: _share(a.greedy, _correct)}
     if most:
         measures[f"avg@{most}"] = lambda a: _share(a.drawn, _correct)
     measures |= {f"maj@{k}": partial(_maj, k=k) for k in sorted({*ks} - {1})}

@@ -18,7 +18,7 @@ from reasonenv.terminal import printable
 TABLE = {
     "reward": "reward",
     "accuracy": "accuracy",
-    "eval/accuracy": "held-out accuracy",
+    "eval/greedy_accuracy": "greedy accuracy",
     "entropy": "entropy",
     "truncated": "truncated",
     "verifier_errors": "verifier errors",
@@ -74,7 +74,7 @@ class RunLog:
         for name, value in metrics.items():
             if isinstance(value, int | float) and math.isfinite(value):
                 self._board.add_scalar(name if "/" in name else f"train/{name}", value, int(metrics["iteration"]))
-        shown = {k: metrics[k] for k in ("reward", "eval/accuracy", "loss") if k in metrics}
+        shown = {k: metrics[k] for k in ("reward", "eval/greedy_accuracy", "loss") if k in metrics}
         self._bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
 
     def table(self, metrics: Mapping[str, Any]) -> None:

@@ -28,7 +28,7 @@ def told(capsys: pytest.CaptureFixture[str], *command: object) -> str:
 
 def test_a_run_equals_itself(whole: Callable[[str], Path], twin: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = json.loads(told(capsys, "compare", whole("grpo"), twin, "--json"))
-    assert {"maj@1", "pass@1", "pass@2", "maj@2"} <= {row["metric"] for row in rows}
+    assert {"greedy_accuracy", "pass@1", "pass@2", "maj@2"} <= {row["metric"] for row in rows}
     assert all(row["difference"] == 0 and row["low"] < 0 < row["high"] for row in rows)
     assert told(capsys, "diff", whole("grpo"), twin) == "no difference but the time they took\n"
 
@@ -42,7 +42,7 @@ def test_the_difference_is_paired_and_signed(
     samples[wrong] = replace(samples[wrong], correct=True, reason="correct")  # one greedy answer of eight
     write_samples(path, samples)
     found = {row["metric"]: row for row in json.loads(told(capsys, "compare", twin, whole("grpo"), "--json"))}
-    assert found["maj@1"]["difference"] == pytest.approx(1 / 8)
+    assert found["greedy_accuracy"]["difference"] == pytest.approx(1 / 8)
     assert found["pass@2"]["difference"] == 0
     text = told(capsys, "compare", twin, whole("grpo"))
     assert "+0.125" in text

@@ -105,7 +105,7 @@ def test_train_and_eval_print_json_and_nothing_else(
     out, complaint = capfd.readouterr()
     told = json.loads(out)
     assert complaint == ""
-    assert {"maj@1", "maj@2", "pass@2"} <= set(told)
+    assert {"greedy_accuracy", "maj@2", "pass@2"} <= set(told)
     assert all(0 <= e["low"] <= e["value"] <= e["high"] <= 1 and e["n"] == 8 for e in told.values())
     # one greedy and two sampled answers a problem
     assert len(read_samples(tmp_path / "answers.parquet")) == 8 * 3
@@ -120,12 +120,12 @@ def test_train_and_eval_print_json_and_nothing_else(
 def test_a_person_is_shown_the_same_figures(prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keys = ["operands=2", "operators=+", "max_tokens=16", "size=16"]
     assert main(["eval", str(prior), "reasonenv/Chain-Response-v0", *keys, "--problems", "4"]) == 0
-    assert capsys.readouterr().out.startswith("maj@1")
+    assert capsys.readouterr().out.startswith("greedy_accuracy")
     out = tmp_path / "run"
     settings = ["--policy", str(prior), "--iterations", "1", "problems_per_iteration=2", "eval_problems=4"]
     assert main(["train", "grpo", "reasonenv/Chain-Response-v0", *keys, *settings, "--out", str(out)]) == 0
     said = capsys.readouterr().out
-    for what in ("reward", "accuracy", "held-out accuracy", "entropy", "truncated", "verifier errors", "sampler gap"):
+    for what in ("reward", "accuracy", "greedy accuracy", "entropy", "truncated", "verifier errors", "sampler gap"):
         assert what in said
     assert said.count("-> ") >= 3  # three answers with what was found in them
     assert f"policy: {out / 'policy'}" in said

@@ -79,8 +79,8 @@ def test_a_conditioned_policy_is_asked_for_the_good_goal_everywhere(
     assert json.loads((out / "policy" / "goals.json").read_text()) == {"asked": "[GOOD]", "contrary": "[BAD]"}
     assert main(["eval", str(out), ENV, *TASK, "--problems", "4", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
-    assert figures["maj@1"]["value"] == summary["after"]
-    assert figures["maj@1 [BAD]"]["value"] == summary["contrary"]
+    assert figures["greedy_accuracy"]["value"] == summary["after"]
+    assert figures["greedy_accuracy [BAD]"]["value"] == summary["contrary"]
     labelled = ("train", "rcrl", ENV, *TASK, *keys, f"labels={orm}", "--policy", str(prior))
     assert main([*labelled, "--out", str(tmp_path / "labelled")]) == 0
     capsys.readouterr()

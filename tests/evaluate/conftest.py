@@ -189,6 +189,6 @@ def _training(rng: np.random.Generator, skill: float) -> str:
             "truncated": 0.05,
         }
         if step % 5 == 0 or step == 1:
-            row["eval/accuracy"] = float(level + rng.normal(0, 0.015))
+            row["eval/greedy_accuracy"] = float(level + rng.normal(0, 0.015))
         rows.append(json.dumps(row) + "\n")
     return "".join(rows)

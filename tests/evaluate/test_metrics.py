@@ -228,7 +228,7 @@ def test_summary_gold() -> None:
     found = {metric: estimate.value for metric, estimate in summarise([*p, *q], [1, 4]).items()}
     assert found == pytest.approx(
         {
-            "maj@1": 0.5,
+            "greedy_accuracy": 0.5,
             "avg@4": 0.375,
             "maj@4": 0.5,
             "pass@1": 0.375,

@@ -73,19 +73,19 @@ def evaluation(folder: Path, agent: str, seed: int) -> dict[str, dict[str, float
 def test_numbers_are_those_of_the_stored_samples(finished: Path) -> None:
     page = page_in(finished)
     prior, grpo = ([evaluation(finished, agent, seed) for seed in (0, 1)] for agent in ("prior", "grpo"))
-    problems = sorted(prior[0]["maj@1"])
+    problems = sorted(prior[0]["greedy_accuracy"])
     with (finished / "table.csv").open() as file:
         rows = {(r["agent"], r["metric"]): r for r in csv.DictReader(file) if r["seed"] == "mean"}
-    for metric in ("maj@1", "avg@16", "pass@16", "truncated"):
+    for metric in ("greedy_accuracy", "avg@16", "pass@16", "truncated"):
         e = mean_interval([np.mean([table[metric][p] for table in grpo]) for p in problems])
         assert f"{100 * e.value:.1f}<small>[{100 * e.low:.1f}, {100 * e.high:.1f}]</small>" in page
         assert [float(rows["grpo", metric][key]) for key in ("value", "low", "high")] == [e.value, e.low, e.high]
-    a, b = ([[table["maj@1"][p] for p in problems] for table in tables] for tables in (grpo, prior))
+    a, b = ([[table["greedy_accuracy"][p] for p in problems] for table in tables] for tables in (grpo, prior))
     d = paired_difference(a, b)
     shown = f"grpo {100 * d.value:+.1f} points [{100 * d.low:+.1f}, {100 * d.high:+.1f}]"
     assert shown in page
     assert shown in told(finished / "report.html")
-    assert float(rows["grpo", "maj@1 - prior"]["low"]) == d.low
+    assert float(rows["grpo", "greedy_accuracy - prior"]["low"]) == d.low
 
 
 def test_what_each_agent_cost_stands_beside_what_it_reached(small_suite: Callable[..., Path]) -> None:
@@ -352,7 +352,7 @@ def test_every_pair_is_judged_over_problems_and_seeds(finished: Path) -> None:
     rows = re.findall(r"<td>(\w+ − \w+)</td><td>([+-][\d.]+)</td>", found)
     assert sorted(pair for pair, _ in rows) == ["ei − prior", "grpo − ei", "grpo − prior"]
     a, b = (
-        [[v for _, v in sorted(evaluation(finished, agent, seed)["maj@1"].items())] for seed in (0, 1)]
+        [[v for _, v in sorted(evaluation(finished, agent, seed)["greedy_accuracy"].items())] for seed in (0, 1)]
         for agent in ("grpo", "prior")
     )
     d = spread(np.array(a) - np.array(b))

@@ -55,7 +55,7 @@ def charts(setting: Setting) -> list[Chart]:
     return [
         _curve(
             setting,
-            "eval/accuracy",
+            "eval/greedy_accuracy",
             title="Held-out accuracy while learning",
             caption="Thick: mean over seeds. Thin: each seed. Dashed: where all began.",
             y_label="greedy accuracy",

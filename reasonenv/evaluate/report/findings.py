@@ -14,12 +14,12 @@ from reasonenv.core import Reason
 from reasonenv.evaluate.comparisons import Band, Spread, band, spread
 from reasonenv.evaluate.diversity import distinct, diversity, drift
 from reasonenv.evaluate.ledger import Origin, origins
-from reasonenv.evaluate.metrics import Scores, Summary, scores
+from reasonenv.evaluate.metrics import GREEDY, Scores, Summary, scores
 from reasonenv.evaluate.report.load import Cell, Suite
 from reasonenv.evaluate.samples import EVALUATION, Sample
 from reasonenv.evaluate.stats import Estimate, Floats, mean_interval, paired_difference
 
-HEADLINE = "maj@1"
+HEADLINE = GREEDY
 CROWD = 6  # of more agents than this, a sentence has the names alone
 
 

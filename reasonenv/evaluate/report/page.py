@@ -13,11 +13,13 @@ from reasonenv.core import Reason
 from reasonenv.evaluate.report.answers import browser, caption
 from reasonenv.evaluate.report.charts import crowded, line_chart
 from reasonenv.evaluate.report.curves import Chart, charts, colours
+from reasonenv.evaluate.report.diversity_section import diversity
 from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting, points, verdict
 from reasonenv.evaluate.report.load import BUDGET, Suite
 from reasonenv.evaluate.report.look import STYLE
-from reasonenv.evaluate.report.questions import across, diversity, origins, pairs
+from reasonenv.evaluate.report.questions import across, pairs
 from reasonenv.evaluate.report.script import SCRIPT
+from reasonenv.evaluate.report.sharpening import origins
 from reasonenv.evaluate.report.table import columns
 from reasonenv.evaluate.report.tables import folded, plain
 from reasonenv.evaluate.stats import Estimate

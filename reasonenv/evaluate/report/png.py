@@ -14,7 +14,7 @@ from reasonenv.evaluate.report.charts import Plot, crowded
 from reasonenv.evaluate.report.curves import charts
 from reasonenv.evaluate.report.findings import Setting
 from reasonenv.evaluate.report.look import LIGHT
-from reasonenv.evaluate.report.questions import ORIGIN_COLOURS
+from reasonenv.evaluate.report.sharpening import ORIGIN_COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

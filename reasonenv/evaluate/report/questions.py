@@ -1,32 +1,18 @@
-"""The questions behind a suite, a section each: does the choice matter, sharpening or discovery, how diverse, where."""
+"""Does the choice of agent matter: every pair of agents in one setting, and every agent across settings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
 import numpy as np
 
 from reasonenv.evaluate.comparisons import holm, improvement, interquartile_mean
-from reasonenv.evaluate.ledger import Origin
 from reasonenv.evaluate.report.findings import HEADLINE, Difference, Finding, Setting
 from reasonenv.evaluate.report.table import percent
 from reasonenv.evaluate.report.tables import folded, plain
-from reasonenv.evaluate.stats import Estimate, Floats
+from reasonenv.evaluate.stats import Floats
 
-ORIGIN_COLOURS = {Origin.LIKELY: "--base", Origin.SUPPORT: "--c1", Origin.UNSEEN: "--c2"}
-DIVERSITY = {
-    "paths/correct": "paths, correct",
-    "paths/all": "paths, all",
-    "equations/correct": "equations, correct",
-    "equations/all": "equations, all",
-    "edits/correct": "letters, correct",
-    "edits/all": "letters, all",
-    "bigrams": "distinct-2",
-    "answers": "answer entropy",
-}
 MOST_PAIRS = 21  # rows; of more, those between two agents are folded
-DRIFT = {"entropy": "policy entropy", "kl": "KL to the start"}
 
 
 def pairs(setting: Setting, margin: float) -> str:
@@ -62,85 +48,6 @@ def _pair(d: Difference, p: float, margin: float) -> list[str]:
         f"equal, p = {equal:.3f}" if equal < 0.05 else "not shown",
         f"{100 * d.spread.detectable:.1f}",
     ]
-
-
-def origins(setting: Setting, palette: Mapping[str, str]) -> str:
-    """Of the problems that each agent solves, how the initial policy stood to them."""
-    shown = [f for f in setting.findings if f.origins and f.agent != setting.baseline]
-    if not shown:
-        return ""
-    bars, numbers = [], []
-    for finding in shown:
-        total = sum(finding.origins.values())
-        parts = []
-        for origin in Origin:
-            share = finding.origins.get(origin, 0) / total
-            label = f"{100 * share:.0f}%" if share >= 0.07 else ""
-            tone = ORIGIN_COLOURS[origin]
-            parts.append(f'<i style="flex:{share:.4f};background:var({tone})" title="{origin.value}">{label}</i>')
-            numbers.append([finding.agent, origin.value, str(finding.origins.get(origin, 0)), f"{100 * share:.1f}%"])
-        bars.append(f'<div class="row"><b>{escape(finding.agent)}</b><div class="bar">{"".join(parts)}</div></div>')
-    legend = "".join(
-        f'<span><span class="dot" style="--own:var({ORIGIN_COLOURS[origin]})"></span>{origin.value}</span>'
-        for origin in Origin
-    )
-    crossing = "".join(f"<li>{escape(_crossing(setting, agent))}</li>" for agent in setting.gains)
-    return (
-        "<h2>Sharpening or discovery?</h2>"
-        '<p class="caption">Problems with a correct sample after training, by what the initial policy did with as many '
-        "samples: right in at least half of them, in some, in none.</p>"
-        f'<div class="bars origins">{"".join(bars)}</div><div class="legend">{legend}</div>'
-        f'<ul class="said">{crossing}</ul>' + folded(("agent", "before training", "problems", "share"), numbers)
-    )
-
-
-def _crossing(setting: Setting, agent: str) -> str:
-    """What the simultaneous band of the difference of two pass@k curves shows."""
-    gain, ks = setting.gains[agent], setting.ks
-    above, below = ([k for k, b in zip(ks, side, strict=True) if b] for side in (gain.low > 0, gain.high < 0))
-    said = f"pass@k of {agent} against {setting.baseline}: "
-    if gain.crosses:
-        return said + f"above at k = {_list(above)} and below at k = {_list(below)}, so the curves cross."
-    if above:
-        return said + f"above at k = {_list(above)}; nowhere below beyond doubt."
-    if below:
-        return said + f"below at k = {_list(below)}; nowhere above beyond doubt."
-    return said + "no difference beyond doubt at any k."
-
-
-def _list(ks: Sequence[int]) -> str:
-    return ", ".join(map(str, ks))
-
-
-def diversity(setting: Setting) -> str:
-    """How different the samples of each agent are."""
-    known = [name for name in DIVERSITY if any(name in f.diversity for f in setting.findings)]
-    if not known:
-        return ""
-    drifted = [name for name in DRIFT if any(name in f.drift for f in setting.findings)]
-    rows = [
-        [
-            f.agent,
-            *(_percent(f.diversity.get(name)) for name in known),
-            *(_nats(f.drift.get(name)) for name in drifted),
-        ]
-        for f in setting.findings
-    ]
-    head = ("agent", *(DIVERSITY[name] for name in known), *(DRIFT[name] for name in drifted))
-    return (
-        '<h2>Diversity</h2><p class="caption">Percent, with 95 % intervals. How often two samples of one problem '
-        "differ in their arithmetic, and how much in equations and letters; different pairs of words; entropy of "
-        "answers over its maximum. In nats per token of sampled answers: entropy of the policy, and its KL divergence "
-        "to the policy before training.</p>" + plain(head, rows)
-    )
-
-
-def _percent(e: Estimate | None) -> str:
-    return "—" if e is None else f"{100 * e.value:.1f}\n[{100 * e.low:.1f}, {100 * e.high:.1f}]"
-
-
-def _nats(e: Estimate | None) -> str:
-    return "—" if e is None else f"{e.value:.3f}\n[{e.low:.3f}, {e.high:.3f}]"
 
 
 def across(settings: Sequence[Setting]) -> str:
