@@ -97,7 +97,7 @@ def _value(side: str) -> Fraction | None:
 
 
 def _rounded(value: Fraction, result: str) -> bool:
-    """Whether `value` has no finite decimal expansion and `result` is it rounded to the decimals written (1/3, 0.33)."""
+    """Whether `value` has no finite decimal expansion and `result` is it rounded to the decimals written."""
     decimals = len(result.partition(".")[2])
     claimed = parse_number(result.replace(" ", ""))
     finite = pow(10, value.denominator.bit_length(), value.denominator) == 0
