@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
 from string import Template
 
 from reasonenv.core import Reason
+from reasonenv.evaluate.comparisons import Decision
+from reasonenv.evaluate.conclusions import points
 from reasonenv.evaluate.report.answers import browser, caption
 from reasonenv.evaluate.report.charts import crowded, line_chart
 from reasonenv.evaluate.report.curves import Chart, charts, colours
 from reasonenv.evaluate.report.diversity_section import diversity
-from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting, points, verdict
+from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting
 from reasonenv.evaluate.report.load import BUDGET, Suite
 from reasonenv.evaluate.report.look import STYLE
 from reasonenv.evaluate.report.questions import across, pairs
 from reasonenv.evaluate.report.script import SCRIPT
 from reasonenv.evaluate.report.sharpening import origins
-from reasonenv.evaluate.report.table import columns
+from reasonenv.evaluate.report.table import columns, sentences
 from reasonenv.evaluate.report.tables import folded, plain
 from reasonenv.evaluate.stats import Estimate
 
@@ -62,15 +65,22 @@ def render(suite: Suite, settings: Sequence[Setting]) -> str:
 def _setting(suite: Suite, setting: Setting, *, alone: bool) -> str:
     heading = "" if alone else f"<h2>{escape(setting.name)}</h2>"
     if not setting.findings:
-        return f'{heading}<p class="claim">{escape(verdict(setting))}</p>'
+        return f"{heading}{_claims(setting)}"
     return (
-        f'{heading}<p class="claim">{escape(verdict(setting))}</p>{_results(setting)}'
+        f"{heading}{_claims(setting)}{_results(setting)}"
         f'<div class="charts">{"".join(_figure(chart) for chart in charts(setting))}</div>'
-        f"{pairs(setting, suite.margin)}{origins(setting, colours(setting))}{diversity(setting)}"
+        f"{pairs(setting)}{origins(setting, colours(setting))}{diversity(setting)}"
         f"{_reasons(setting)}{_cost(setting)}<h2>Answers</h2>"
         f'<p class="caption">{caption()}</p>'
         f"{browser(setting, suite.questions, colours(setting))}"
     )
+
+
+def _claims(setting: Setting) -> str:
+    """What is concluded: the sentence of greedy accuracy first, then that of pass@k."""
+    first, *rest = sentences(setting)
+    more = "".join(f'<p class="lede">{escape(line)}</p>' for line in rest)
+    return f'<p class="claim">{escape(first)}</p>{more}'
 
 
 def _results(setting: Setting) -> str:
@@ -92,19 +102,15 @@ def _results(setting: Setting) -> str:
     heads = "".join(f'<th scope="col">{name}</th>' for name in ("agent", *head))
     every = list(dict.fromkeys(metric for finding in setting.findings for metric in finding.summary))
     more = [[f.agent, m, _text(f.summary[m]), _seeds(f, m)] for f in setting.findings for m in every if m in f.summary]
-    gaps = [
-        [
-            d.agent,
-            f"{HEADLINE} − {d.other}",
-            points(d.estimate),
-            ", ".join(f"{s}: {100 * v:+.1f}" for s, v in d.seeds.items()),
-        ]
-        for d in (*setting.against.values(), *setting.between)
-    ]
+    gaps = []
+    for metric, conclusions in setting.conclusions.items():
+        for pair in conclusions.pairs:
+            seeds = ", ".join(f"{seed}: {100 * value:+.1f}" for seed, value in pair.by_seed.items())
+            gaps.append([pair.first, f"{metric} − {pair.second}", points(pair), seeds])
     return (
         f'<table class="results"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
-        '<p class="caption">Percent, mean over seeds. In brackets 95 % intervals over problems, for these trained '
-        "policies; differences are in points, paired by problem and seed, not corrected for their number.</p>"
+        '<p class="caption">Percent, mean over seeds. In brackets 95 % intervals over other questions and, for agents, '
+        "other training seeds; differences are in points, paired by question, for all pairs at once.</p>"
         + folded(("agent", "metric", "mean over seeds", "each seed"), more + gaps, "All numbers")
     )
 
@@ -116,14 +122,12 @@ def _value(estimate: Estimate | None, label: str) -> str:
 
 
 def _against(setting: Setting, finding: Finding, label: str) -> str:
-    found = setting.against.get(finding.agent)
-    if found is None:
+    contrast = setting.headline.against.get(finding.agent)
+    if contrast is None:
         return f'<td data-label="{label}">—</td>'
-    e = found.estimate
-    tone = ("up" if e.low > 0 else "down") if e.excludes_zero else ""
-    return (
-        f'<td data-label="{label}"><b class="{tone}">{100 * e.value:+.1f}</b><small>{_range(e, sign="+")}</small></td>'
-    )
+    tone = {Decision.HIGHER: "up", Decision.LOWER: "down"}.get(setting.headline.decision(contrast), "")
+    known = "one seed" if math.isinf(contrast.variance) else _range(contrast.estimate, sign="+")
+    return f'<td data-label="{label}"><b class="{tone}">{100 * contrast.value:+.1f}</b><small>{known}</small></td>'
 
 
 def _range(e: Estimate, sign: str = "") -> str:

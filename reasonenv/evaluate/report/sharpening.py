@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 
 from reasonenv.evaluate.ledger import Origin
 from reasonenv.evaluate.report.findings import Setting
+from reasonenv.evaluate.report.table import claims_at_k
 from reasonenv.evaluate.report.tables import folded
 
 ORIGIN_COLOURS = {Origin.LIKELY: "--base", Origin.SUPPORT: "--c1", Origin.UNSEEN: "--c2"}
@@ -32,29 +33,11 @@ def origins(setting: Setting, palette: Mapping[str, str]) -> str:
         f'<span><span class="dot" style="--own:var({ORIGIN_COLOURS[origin]})"></span>{origin.value}</span>'
         for origin in Origin
     )
-    crossing = "".join(f"<li>{escape(_crossing(setting, agent))}</li>" for agent in setting.gains)
+    claims = "".join(f"<li>{escape(line)}</li>" for line in claims_at_k(setting))
     return (
         "<h2>Sharpening or discovery?</h2>"
         '<p class="caption">Problems with a correct sample after training, by what the initial policy did with as many '
         "samples: right in at least half of them, in some, in none.</p>"
         f'<div class="bars origins">{"".join(bars)}</div><div class="legend">{legend}</div>'
-        f'<ul class="said">{crossing}</ul>' + folded(("agent", "before training", "problems", "share"), numbers)
+        f'<ul class="said">{claims}</ul>' + folded(("agent", "before training", "problems", "share"), numbers)
     )
-
-
-def _crossing(setting: Setting, agent: str) -> str:
-    """What the simultaneous band of the difference of two pass@k curves shows."""
-    gain, ks = setting.gains[agent], setting.ks
-    above, below = ([k for k, b in zip(ks, side, strict=True) if b] for side in (gain.low > 0, gain.high < 0))
-    said = f"pass@k of {agent} against {setting.baseline}: "
-    if gain.crosses:
-        return said + f"above at k = {_list(above)} and below at k = {_list(below)}, so the curves cross."
-    if above:
-        return said + f"above at k = {_list(above)}; nowhere below beyond doubt."
-    if below:
-        return said + f"below at k = {_list(below)}; nowhere above beyond doubt."
-    return said + "no difference beyond doubt at any k."
-
-
-def _list(ks: Sequence[int]) -> str:
-    return ", ".join(map(str, ks))

@@ -6,7 +6,8 @@ import csv
 import io
 from collections.abc import Sequence
 
-from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting, verdict
+from reasonenv.evaluate.conclusions import ceiling, joint, sentence
+from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting
 from reasonenv.evaluate.stats import Estimate
 
 
@@ -26,18 +27,29 @@ def columns(setting: Setting) -> list[str]:
 
 
 def text_table(settings: Sequence[Setting]) -> str:
-    """Every setting as aligned columns, its verdict below. Percent, with 95 % intervals."""
+    """Every setting as aligned columns, its conclusions below. Percent, with 95 % intervals."""
     parts = []
     for setting in settings:
         metrics = columns(setting)
-        head = ["agent", "seeds", *metrics, f"{HEADLINE} vs {setting.baseline}"]
+        head = ["agent", "seeds", *metrics, f"vs {setting.baseline}"]
         rows = [head, *(_row(setting, finding, metrics) for finding in setting.findings)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         lines.insert(1, "  ".join("-" * width for width in widths))
         lost = [f"missing: {item}" for item in setting.missing]
-        parts.append("\n".join([setting.name, "", *lines, "", verdict(setting), *lost]))
+        parts.append("\n".join([setting.name, "", *lines, "", *sentences(setting), *claims_at_k(setting), *lost]))
     return "\n\n".join(parts or ["no cell has started yet"]) + "\n"
+
+
+def sentences(setting: Setting) -> list[str]:
+    """Who is better in each metric that is decided: the same words on the page and on the console."""
+    return [sentence(conclusions) for conclusions in setting.conclusions.values()]
+
+
+def claims_at_k(setting: Setting) -> list[str]:
+    """Of every agent, whether greedy accuracy and pass@k move together, and whether it passes the initial policy."""
+    at_k = setting.at_largest_k
+    return [] if at_k is None else [*joint(setting.headline, at_k), *ceiling(at_k)]
 
 
 def csv_table(settings: Sequence[Setting]) -> str:
@@ -66,16 +78,16 @@ def csv_table(settings: Sequence[Setting]) -> str:
                 writer.writerow((setting.env, setting.policy, finding.agent, metric, "mean", repr(share), "", "", ""))
             for name, spent in finding.budget.items():
                 writer.writerow((setting.env, setting.policy, finding.agent, f"cost/{name}", "mean", spent, "", "", ""))
-        for d in (*setting.against.values(), *setting.between):
-            write(setting, d.agent, f"{HEADLINE} - {d.other}", d.estimate, dict(d.seeds))
+        for metric, conclusions in setting.conclusions.items():
+            for pair in conclusions.pairs:
+                write(setting, pair.first, f"{metric} - {pair.second}", pair.estimate, dict(pair.by_seed))
     return out.getvalue()
 
 
 def _row(setting: Setting, finding: Finding, metrics: Sequence[str]) -> list[str]:
     cells = [percent(finding.summary[metric]) if metric in finding.summary else "-" for metric in metrics]
-    against = setting.against.get(finding.agent)
+    against = setting.headline.against.get(finding.agent)
     signed = "-"
     if against is not None:
-        e = against.estimate
-        signed = f"{100 * e.value:+.1f} [{100 * e.low:+.1f}, {100 * e.high:+.1f}]"
+        signed = f"{100 * against.value:+.1f} [{100 * against.low:+.1f}, {100 * against.high:+.1f}]"
     return [finding.agent, str(len(finding.cells)), *cells, signed]
