@@ -215,6 +215,11 @@ def contrasts(
     ]
 
 
+def seed_variances(scores: SeedScores, *, fixed: Collection[str] = ()) -> dict[str, SeedVariance]:
+    """Of every row that is not `fixed`, how its training seeds vary; empty where no row has two of them."""
+    return _seed_variances({name: _grid(name, seeds, math.inf) for name, seeds in scores.items() if name not in fixed})
+
+
 @dataclass(frozen=True)
 class _Grid:
     seeds: tuple[int, ...]
@@ -362,14 +367,13 @@ def row_means(
     recovery, Zou & Donner 2008). Of a row with one seed and none to learn from, the interval is over questions alone.
     """
     by_question = {name: _question_means(seeds) for name, seeds in scores.items()}
-    grids = {name: _grid(name, seeds, math.inf) for name, seeds in scores.items() if name not in fixed}
-    variances = _seed_variances(grids)
+    variances = seed_variances(scores, fixed=fixed)
     means = {}
     for name, values in by_question.items():
         estimate = mean_interval(list(values.values()), low=low, high=high)
         if name in variances:
             seed = variances[name]
-            half = float(stdtrit(seed.degrees, (1 + LEVEL) / 2)) * math.sqrt(seed.value / len(grids[name].seeds))
+            half = float(stdtrit(seed.degrees, (1 + LEVEL) / 2)) * math.sqrt(seed.value / len(scores[name]))
             below, above = (math.hypot(abs(end - estimate.value), half) for end in (estimate.low, estimate.high))
             ends = max(low, estimate.value - below), min(high, estimate.value + above)
             estimate = Estimate(estimate.value, *ends, estimate.n)

@@ -12,7 +12,7 @@ from reasonenv.evaluate.aggregates import improvement, interquartile_mean
 from reasonenv.evaluate.comparisons import Contrast
 from reasonenv.evaluate.conclusions import Conclusions
 from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting
-from reasonenv.evaluate.report.table import percent
+from reasonenv.evaluate.report.table import percent, title
 from reasonenv.evaluate.report.tables import folded, plain
 from reasonenv.evaluate.stats import Floats
 
@@ -57,11 +57,6 @@ def _pair(conclusions: Conclusions, contrast: Contrast) -> list[str]:
         f"{100 * contrast.detectable:.1f}" if known else "—",
         "—" if seeds is None else str(seeds),
     ]
-
-
-def title(metric: str) -> str:
-    """A metric as a person reads it."""
-    return metric.replace("_", " ")
 
 
 def across(settings: Sequence[Setting]) -> str:
