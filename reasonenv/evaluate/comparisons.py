@@ -21,6 +21,7 @@ have made another of it, so it adds no variance of seeds.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -176,14 +177,16 @@ class Contrast:
         _check_margin(margin)
         if not math.isfinite(self.per_seed):
             return None
-        for seeds in range(2, MOST_SEEDS + 1):
-            variance = self.floor + self.per_seed / seeds
-            parts = [(self.floor, self.questions - 1), (self.per_seed / seeds, self.replicated * (seeds - 1))]
-            degrees = _satterthwaite(variance, parts)
-            reach = self.family.critical(degrees) + float(ndtri(POWER))
-            if reach * math.sqrt(variance) <= margin:
-                return seeds
-        return None
+        counts = range(2, MOST_SEEDS + 1)
+        place = bisect_left(counts, True, key=lambda seeds: self._reach(seeds) <= margin)
+        return counts[place] if place < len(counts) else None
+
+    def _reach(self, seeds: int) -> float:
+        """The `detectable` difference if each side had so many seeds."""
+        variance = self.floor + self.per_seed / seeds
+        parts = [(self.floor, self.questions - 1.0), (self.per_seed / seeds, self.replicated * (seeds - 1.0))]
+        standard_errors = self.family.critical(_satterthwaite(variance, parts)) + float(ndtri(POWER))
+        return standard_errors * math.sqrt(variance)
 
 
 def contrasts(
