@@ -39,8 +39,8 @@ def run(arguments: argparse.Namespace) -> None:
     print(
         f"A: {arguments.first}, B: {arguments.second}, {rows[0]['questions']} questions. Two trained policies with one "
         "seed each: the intervals are over other questions and say nothing of other training seeds, which takes a "
-        f"suite. The metrics below the first are corrected for their number. Equal: within ±{arguments.margin}. MDE: the true "
-        "difference that four in five such comparisons would find."
+        f"suite. The metrics below the first are corrected for their number. Equal: within ±{arguments.margin}. MDE: "
+        "the true difference that four in five such comparisons would find."
     )
 
 

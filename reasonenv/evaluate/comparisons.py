@@ -21,6 +21,7 @@ have made another of it, so it adds no variance of seeds.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -176,14 +177,16 @@ class Contrast:
         _check_margin(margin)
         if not math.isfinite(self.per_seed):
             return None
-        for seeds in range(2, MOST_SEEDS + 1):
-            variance = self.floor + self.per_seed / seeds
-            parts = [(self.floor, self.questions - 1), (self.per_seed / seeds, self.replicated * (seeds - 1))]
-            degrees = _satterthwaite(variance, parts)
-            reach = self.family.critical(degrees) + float(ndtri(POWER))
-            if reach * math.sqrt(variance) <= margin:
-                return seeds
-        return None
+        counts = range(2, MOST_SEEDS + 1)
+        place = bisect_left(counts, True, key=lambda seeds: self._reach(seeds) <= margin)
+        return counts[place] if place < len(counts) else None
+
+    def _reach(self, seeds: int) -> float:
+        """The `detectable` difference if each side had so many seeds."""
+        variance = self.floor + self.per_seed / seeds
+        parts = [(self.floor, self.questions - 1.0), (self.per_seed / seeds, self.replicated * (seeds - 1.0))]
+        standard_errors = self.family.critical(_satterthwaite(variance, parts)) + float(ndtri(POWER))
+        return standard_errors * math.sqrt(variance)
 
 
 def contrasts(
@@ -213,6 +216,11 @@ def contrasts(
         _contrast(pair, (grids[pair[0]], grids[pair[1]]), variances, fixed, together, replicated, bound)
         for pair in compared
     ]
+
+
+def seed_variances(scores: SeedScores, *, fixed: Collection[str] = ()) -> dict[str, SeedVariance]:
+    """Of every row that is not `fixed`, how its training seeds vary; empty where no row has two of them."""
+    return _seed_variances({name: _grid(name, seeds, math.inf) for name, seeds in scores.items() if name not in fixed})
 
 
 @dataclass(frozen=True)
@@ -362,14 +370,13 @@ def row_means(
     recovery, Zou & Donner 2008). Of a row with one seed and none to learn from, the interval is over questions alone.
     """
     by_question = {name: _question_means(seeds) for name, seeds in scores.items()}
-    grids = {name: _grid(name, seeds, math.inf) for name, seeds in scores.items() if name not in fixed}
-    variances = _seed_variances(grids)
+    variances = seed_variances(scores, fixed=fixed)
     means = {}
     for name, values in by_question.items():
         estimate = mean_interval(list(values.values()), low=low, high=high)
         if name in variances:
             seed = variances[name]
-            half = float(stdtrit(seed.degrees, (1 + LEVEL) / 2)) * math.sqrt(seed.value / len(grids[name].seeds))
+            half = float(stdtrit(seed.degrees, (1 + LEVEL) / 2)) * math.sqrt(seed.value / len(scores[name]))
             below, above = (math.hypot(abs(end - estimate.value), half) for end in (estimate.low, estimate.high))
             ends = max(low, estimate.value - below), min(high, estimate.value + above)
             estimate = Estimate(estimate.value, *ends, estimate.n)

@@ -6,11 +6,12 @@ other training seeds. With equal agents, at most one experiment in twenty names 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from reasonenv.evaluate.comparisons import Contrast, Decision, SeedScores, contrasts
+from reasonenv.evaluate.comparisons import Contrast, Decision, SeedScores, contrasts, seed_variances
 
 SATURATED = 0.97  # above it a pass@k leaves no room in which two rows could differ
 CROWD = 6  # of more agents than this, a sentence has the names alone
@@ -25,6 +26,7 @@ class Conclusions:
     margin: float  # differences below it count as none
     against: Mapping[str, Contrast]  # agent -> agent minus baseline
     between: Sequence[Contrast]  # agents among themselves, the higher one first
+    seed_spread: Mapping[str, float]  # agent -> standard deviation between its training seeds; one value if pooled
     saturation: float | None = None  # level above which two rows cannot be told apart, if there is one
 
     @property
@@ -58,7 +60,8 @@ def conclude(
     every = contrasts(rows, [*pairs, *combinations(agents, 2)], fixed=fixed)
     against = {contrast.first: contrast for contrast in every if contrast.second == baseline}
     between = [contrast if contrast.value >= 0 else contrast.reversed() for contrast in every[len(against) :]]
-    return Conclusions(metric, baseline, margin, against, between, saturation)
+    spread = {name: math.sqrt(v.value) for name, v in seed_variances(rows, fixed=fixed).items()}
+    return Conclusions(metric, baseline, margin, against, between, spread, saturation)
 
 
 def sentence(conclusions: Conclusions) -> str:

@@ -21,6 +21,7 @@ from reasonenv.evaluate.training_set import TRAINING_SET, Solution
 
 SKILL = {"prior": 0.0, "ei": 0.55, "grpo": 1.1}  # logits above the prior at the end of training
 ITERATIONS, ROLLOUTS = 30, 512
+SEEDS = (0, 1, 2, 3)
 
 
 @pytest.fixture(scope="session")
@@ -43,9 +44,9 @@ def new_cell() -> Callable[..., None]:
 
 
 def write_suite(
-    folder: Path, *, seeds: tuple[int, ...] = (0, 1), problems: int = 120, drawn: int = 16, hostile: str = ""
+    folder: Path, *, seeds: tuple[int, ...] = SEEDS, problems: int = 120, drawn: int = 16, hostile: str = ""
 ) -> Path:
-    """A finished suite of `SKILL`'s agents; `hostile` is appended to what every policy writes."""
+    """A finished suite: every seed of every agent from one prior; `hostile` ends what every policy writes."""
     folder.mkdir(parents=True, exist_ok=True)
     suite = {
         "name": "quickstart",
@@ -54,11 +55,11 @@ def write_suite(
         "baseline": "prior",
         "command": "reasonenv bench run quickstart",
         "ks": [1, 2, 4, 8, 16],
-        "margin": 0.02,
+        "margin": 0.05,
         "versions": {"reasonenv": "0.1.0", "torch": "2.13.0", "python": "3.11.9"},
         "hardware": "2 cores, 24 GiB",
         "seconds": 431.5,
-        "cells": [f"{agent}-{seed}" for agent in SKILL for seed in seeds],
+        "cells": [f"{agent}-{seed}" for agent in SKILL for seed in (seeds if agent != "prior" else seeds[:1])],
     }
     (folder / "suite.json").write_text(json.dumps(suite))
     easy = np.random.default_rng(7).normal(0.2, 1.6, problems)  # what each problem asks, the same for every cell
@@ -66,7 +67,7 @@ def write_suite(
         for i in range(problems):
             file.write(json.dumps({"id": _id(i), "question": _question(i), "answer": str(_gold(i))}) + "\n")
     for agent, skill in SKILL.items():
-        for seed in seeds:
+        for seed in seeds if agent != "prior" else seeds[:1]:
             rng = np.random.default_rng([seed, len(agent)])
             cell = folder / "cells" / f"{agent}-{seed}"
             trained = agent != "prior"
@@ -127,7 +128,7 @@ def _gold(i: int) -> int:
 
 
 def _question(i: int) -> str:
-    return f"Start with {3 + i % 7}. Multiply by {2 + i % 3}. Add {i % 9}. What is the result?"
+    return f"Start with {3 + i % 7}. Multiply by {2 + i % 3}. Add {i % 9}. What is result number {i}?"
 
 
 def _samples(rng: np.random.Generator, logits: Any, drawn: int, hostile: str) -> list[Sample]:

@@ -116,9 +116,9 @@ def probabilities(rng: np.random.Generator, problems: int) -> Floats:
 
 def test_a_policy_that_has_not_changed_discovers_nothing() -> None:
     # 120 experiments of two agents that are the initial policy. "Solved and not seen before" is 3 % of all problems:
-    # with log p uniform, the mean of (1 - p)^32 (1 - (1 - p)^8) is about log(40 / 32) / log(1000). Its difference from the
-    # placebo is 0 on average, and in 95 of 100 experiments (here at least 107, 3 standard errors below 114) both
-    # intervals hold 0.
+    # with log p uniform, the mean of (1 - p)^32 (1 - (1 - p)^8) is about log(40 / 32) / log(1000). Its difference
+    # from the placebo is 0 on average, and in 95 of 100 experiments (here at least 107, 3 standard errors below 114)
+    # both intervals hold 0.
     rng = np.random.default_rng(11)
     gains: list[Contrast] = []
     covered = 0

@@ -45,11 +45,8 @@ def solutions(question: int, texts: list[str], *, reference: bool = False) -> li
 
 def test_sets_are_compared_on_the_questions_that_all_have_solved() -> None:
     # References: + - +. One agent has found both forms of every question, another none of the third question.
-    references = [
-        s
-        for i, sign in enumerate("+-+")
-        for s in solutions(i, [f"3{sign}2={3 + 2 if sign == '+' else 1}"], reference=True)
-    ]
+    steps = ("3+2=5", "3-2=1", "3+2=5")
+    references = [s for i, step in enumerate(steps) for s in solutions(i, [step], reference=True)]
     both = [s for i in range(3) for s in solutions(i, ["3+2=5", "3-2=1"])]
     some = [s for s in both if s.question != "q2"]
     first, second = set_diversity({"ei": {0: [*both, *references]}, "rcrl": {0: [*some, *references]}})

@@ -67,6 +67,16 @@ class Setting:
         return f"{self.env}{variant}, {self.policy} from {self.init}"
 
     @property
+    def rows(self) -> list[Finding]:
+        """The initial policy and the agents."""
+        return [finding for finding in self.findings if finding.agent not in self.references]
+
+    @property
+    def reference_lines(self) -> list[Finding]:
+        """The floor and the ceilings between which the rows lie: ways to answer of the initial policy, no agents."""
+        return [finding for finding in self.findings if finding.agent in self.references]
+
+    @property
     def headline(self) -> Conclusions:
         """Who is better in greedy accuracy."""
         return self.conclusions[HEADLINE]

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from string import Template
 
@@ -23,7 +23,7 @@ from reasonenv.evaluate.report.look import STYLE
 from reasonenv.evaluate.report.questions import across, pairs
 from reasonenv.evaluate.report.script import SCRIPT
 from reasonenv.evaluate.report.sharpening import sharpening
-from reasonenv.evaluate.report.table import columns, sentences
+from reasonenv.evaluate.report.table import REFERENCE_LINES, columns, sentences, title
 from reasonenv.evaluate.report.tables import folded, plain
 from reasonenv.evaluate.stats import Estimate
 
@@ -87,18 +87,10 @@ def _results(setting: Setting) -> str:
     metrics, palette = columns(setting), colours(setting)
     head = [escape(LABELS.get(metric, metric)) for metric in metrics]
     head.insert(1, f"against {escape(setting.baseline)}")
-    rows = []
-    for finding in setting.findings:
-        cells = [
-            _value(finding.summary.get(metric), label)
-            for metric, label in zip(metrics, [head[0], *head[2:]], strict=True)
-        ]
-        cells.insert(1, _against(setting, finding, head[1]))
-        seeds = ", ".join(str(cell.seed) for cell in finding.cells)
-        name = (
-            f'<td><span class="dot" style="--own:var({palette[finding.agent]})"></span><b>{escape(finding.agent)}</b>'
-        )
-        rows.append(f"<tr>{name}<small>seeds {seeds}</small></td>{''.join(cells)}</tr>")
+    rows = [_result(setting, finding, metrics, head, palette) for finding in setting.rows]
+    if setting.reference_lines:
+        rows.append(f'<tr><td colspan="{len(head) + 1}"><small>Reference lines, no agents</small></td></tr>')
+        rows += [_result(setting, finding, metrics, head, palette) for finding in setting.reference_lines]
     heads = "".join(f'<th scope="col">{name}</th>' for name in ("agent", *head))
     every = list(dict.fromkeys(metric for finding in setting.findings for metric in finding.summary))
     more = [[f.agent, m, _text(f.summary[m]), _seeds(f, m)] for f in setting.findings for m in every if m in f.summary]
@@ -113,6 +105,24 @@ def _results(setting: Setting) -> str:
         "other training seeds; differences are in points, paired by question, for all pairs at once.</p>"
         + folded(("agent", "metric", "mean over seeds", "each seed"), more + gaps, "All numbers")
     )
+
+
+def _result(
+    setting: Setting, finding: Finding, metrics: Sequence[str], head: Sequence[str], palette: Mapping[str, str]
+) -> str:
+    """A row of the table; `head` has the difference to the initial policy behind the first metric."""
+    cells = [
+        _value(finding.summary.get(metric), name) for metric, name in zip(metrics, [head[0], *head[2:]], strict=True)
+    ]
+    cells.insert(1, _against(setting, finding, head[1]))
+    reference = REFERENCE_LINES.get(finding.agent)
+    if reference is None:
+        dot = f'<span class="dot" style="--own:var({palette[finding.agent]})"></span>'
+        named, note = finding.agent, f"seeds {', '.join(str(cell.seed) for cell in finding.cells)}"
+    else:
+        dot, named, note = "", title(finding.agent), reference
+    name = f"<td>{dot}<b>{escape(named)}</b><small>{escape(note)}</small></td>"
+    return f"<tr>{name}{''.join(cells)}</tr>"
 
 
 def _value(estimate: Estimate | None, label: str) -> str:

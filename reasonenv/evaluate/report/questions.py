@@ -12,7 +12,7 @@ from reasonenv.evaluate.aggregates import improvement, interquartile_mean
 from reasonenv.evaluate.comparisons import Contrast
 from reasonenv.evaluate.conclusions import Conclusions
 from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting
-from reasonenv.evaluate.report.table import percent
+from reasonenv.evaluate.report.table import percent, title
 from reasonenv.evaluate.report.tables import folded, plain
 from reasonenv.evaluate.stats import Floats
 
@@ -30,9 +30,9 @@ def pairs(setting: Setting) -> str:
         '<p class="caption">Differences in points. The interval holds for other questions and other training seeds, '
         "for all pairs of a table at once (95 %); the variance of seeds is pooled over the agents. p, corrected for "
         "the number of pairs, is below 0.05 where the interval excludes 0. One interval decides: above 0, below 0, "
-        f"equal where it lies within {margin}, else undecided. MDE: the true difference that four in five such experiments "
-        f"would find. Seeds: how many an agent would need to find {margin[1:]} as often, on the same questions.</p>"
-        + "".join(_table(conclusions) for conclusions in shown)
+        f"equal where it lies within {margin}, else undecided. MDE: the true difference that four in five such "
+        f"experiments would find. Seeds: how many an agent would need to find {margin[1:]} as often, on the same "
+        "questions.</p>" + "".join(_table(conclusions) for conclusions in shown)
     )
 
 
@@ -57,11 +57,6 @@ def _pair(conclusions: Conclusions, contrast: Contrast) -> list[str]:
         f"{100 * contrast.detectable:.1f}" if known else "—",
         "—" if seeds is None else str(seeds),
     ]
-
-
-def title(metric: str) -> str:
-    """A metric as a person reads it."""
-    return metric.replace("_", " ")
 
 
 def across(settings: Sequence[Setting]) -> str:
