@@ -35,11 +35,12 @@ def _caption(known: Provenance) -> str:
     return (
         f'<p class="caption">Problems that a row solves with {known.k} samples, by the success probability p₀ of the '
         f"initial policy. It is estimated from samples of its own, up to {known.budget} of a problem that none has "
-        "solved: already likely, p₀ ≥ 1/2; in support, seen less often; not seen in any of them, which leaves p₀ up to "
-        f"{bound:.1f} % (95 %). The row {escape(known.placebo)} is the placebo: the initial policy itself with "
-        f"{known.k} fresh samples also solves problems it has not been seen to solve. Discovery is what an agent has "
-        "beyond it, in points of all questions, with 95 % intervals over other questions and other training seeds. "
-        "1/p₀ of text: how many samples of the initial policy it takes to draw the winning text itself.</p>"
+        "solved: already likely, p₀ ≥ 1/2; in support, seen less often; not seen in any of them, as "
+        f"{known.unseen} of {known.problems} problems are, which leaves p₀ up to {bound:.1f} % (95 %). The row "
+        f"{escape(known.placebo)} is the placebo: the initial policy itself with {known.k} fresh samples also solves "
+        "problems it has not been seen to solve. Discovery is what an agent has beyond it, in points of all questions, "
+        "with 95 % intervals over other questions and other training seeds. 1/p₀ of text: how many samples of the "
+        "initial policy it takes to draw the winning text itself.</p>"
     )
 
 
