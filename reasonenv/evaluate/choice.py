@@ -34,4 +34,4 @@ def choose(run: Run, out: Path, stored: Path) -> None:
 
 def _verdict(sample: Sample) -> Verdict:
     """As it was given; the gold answer is not stored with each sample."""
-    return Verdict(sample.correct, Reason(sample.reason), sample.extracted, gold="")
+    return Verdict(sample.correct, Reason(sample.reason), sample.extracted, gold="", canonical=sample.canonical)

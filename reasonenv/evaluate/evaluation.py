@@ -70,6 +70,7 @@ def records(
             length=len(t.tokens),
             truncated=t.truncated,
             text=mdp.tokenizer.decode(t.tokens[: len(t.tokens) - t.terminated].tolist()),
+            canonical=t.verdict.canonical,
             score=float(next(found)[-1]) if scorer else None,
             logp=None if greedy else float(t.logprobs.sum(dtype=np.float64)),
             initial_logp=before.get((row, index)),
