@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from reasonenv.accuracy import accuracy
 from reasonenv.core import ANSWERED
 from reasonenv.errors import UserError
 from reasonenv.evaluate.samples import Sample
@@ -60,12 +61,6 @@ def all_at_k(n: int, c: int, k: int) -> float:
     Raises `UserError` unless 1 <= k <= n and 0 <= c <= n.
     """
     return 1.0 - pass_at_k(n, n - c, k)
-
-
-def avg_at_k(correct: Sequence[bool]) -> float:
-    """Share of correct samples, an unbiased estimate of pass@1. Raises `UserError` for none."""
-    _check(len(correct), 1)
-    return sum(correct) / len(correct)
 
 
 def maj_at_k(answers: Sequence[Hashable | None], correct: Sequence[bool], k: int) -> float:
@@ -231,8 +226,8 @@ def _check(n: int, k: int) -> None:
 
 
 def _share(samples: list[Sample], true: Callable[[Sample], bool]) -> float | None:
-    verified = [sample for sample in samples if sample.verified]
-    return avg_at_k([true(sample) for sample in verified]) if verified else None
+    share = accuracy(samples, true)
+    return share.value if share.judged else None
 
 
 def _correct(sample: Sample) -> bool:

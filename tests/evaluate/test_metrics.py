@@ -15,7 +15,6 @@ from reasonenv.evaluate import metrics
 from reasonenv.evaluate.metrics import (
     all_at_k,
     auc,
-    avg_at_k,
     maj_at_k,
     pass_at_k,
     rerank_at_k,
@@ -198,10 +197,6 @@ def test_only_scored_samples_are_ranked() -> None:
     found = scores([*ranked, *(sample("q", i, "18") for i in range(2))], [1, 2])
     assert found["rerank@2"] == found["weighted@2"] == {"p": 0.0}  # q bears no scores
     assert "rerank@1" not in found
-
-
-def test_avg_at_k_is_pass_at_1() -> None:
-    assert avg_at_k([True, False, False, True]) == pass_at_k(4, 2, 1) == 0.5
 
 
 def test_summary_gold() -> None:
