@@ -102,10 +102,8 @@ def test_the_record_itself() -> None:
 
 def test_the_area_under_the_curve_leaves_them_out_too() -> None:
     # the right answer is scored above the wrong one; the one that timed out, with the best score of all, is neither
-    scores = {Reason.CORRECT: 0.7, Reason.WRONG: 0.2, Reason.TIMEOUT: 0.9}
-    samples = [
-        replace(sample, score=score) for sample, score in zip(stored(list(scores)), scores.values(), strict=True)
-    ]
+    reasons, scores = [Reason.CORRECT, Reason.WRONG, Reason.TIMEOUT], [0.7, 0.2, 0.9]
+    samples = [replace(sample, score=score) for sample, score in zip(stored(reasons), scores, strict=True)]
     assert area_under_curve(samples) == 1.0
 
 
