@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from reasonenv.accuracy import accuracy
 from reasonenv.errors import UserError
 from reasonenv.evaluate.evaluation import contrary, evaluate
 from reasonenv.evaluate.metrics import GREEDY, summarise
@@ -98,5 +99,6 @@ def assess(
         write_samples(out, found)
     summary = dict(summarise(found, [samples] if samples else []))
     if worse and policy.goals is not None:
-        summary[f"{GREEDY} {policy.goals.contrary}"] = summarise(worse, [])[GREEDY]
+        share = accuracy(worse)
+        summary[f"{GREEDY} {policy.goals.contrary}"] = Estimate(share.value, *share.interval, share.judged)
     return summary

@@ -15,14 +15,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import ndtr, stdtrit
 
+from reasonenv.accuracy import LEVEL as LEVEL
+from reasonenv.accuracy import wilson
 from reasonenv.errors import UserError
 from reasonenv.seeding import generator
 
 Floats = npt.NDArray[np.float64]
 
-LEVEL = 0.95
 RESAMPLES = 5_000
 BLOCK = 2_000_000  # resampled entries held in memory at once
 
@@ -49,11 +50,11 @@ def mean_interval(values: npt.ArrayLike, *, low: float = 0.0, high: float = 1.0,
     x = _checked(values, low, high)
     n, mean = len(x), float(x.mean())
     if np.isin(x, (low, high)).all():
-        left, right = _wilson((mean - low) / (high - low), n)
+        left, right = wilson((mean - low) / (high - low), n)
         return Estimate(mean, low + (high - low) * left, low + (high - low) * right, n)
     if np.ptp(x) == 0:
         # At most this share of all problems differs from the N equal ones seen; the rest may lie anywhere in the range.
-        share = _wilson(0.0, n)[1]
+        share = wilson(0.0, n)[1]
         return Estimate(mean, mean - share * (mean - low), mean + share * (high - mean), n)
     left, right = _bootstrap(x, seed)
     return Estimate(mean, left, right, n)
@@ -85,14 +86,6 @@ def _checked(values: npt.ArrayLike, low: float, high: float) -> Floats:
     if bad.any():
         raise UserError(f"value {x[bad][0]} of problem {int(bad.argmax())} is outside [{low:g}, {high:g}]")
     return x
-
-
-def _wilson(p: float, n: int) -> tuple[float, float]:
-    """Wilson 1927: the p0 that a score test with n trials and share `p` does not reject."""
-    z = float(ndtri((1 + LEVEL) / 2))
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
-    return (0.0 if p == 0 else centre - half), (1.0 if p == 1 else centre + half)
 
 
 def _bootstrap(x: Floats, seed: int) -> tuple[float, float]:
