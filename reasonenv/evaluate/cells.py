@@ -21,6 +21,7 @@ BASELINE = "initial"
 ORM = "orm"  # stands for the reward model of the suite
 FLOOR, CEILINGS = "random_tokens", ("majority", "best_of_k")
 REFERENCES = (FLOOR, *CEILINGS)
+BASE_SAMPLES = 256  # of a problem that none of them has solved; `base_samples` in [keys] changes it
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,11 @@ def cells_from(spec: Mapping[str, Any], env: str, seed: int, init: str, *, sampl
     """
     policy, variants, agents = spec.get("policy", "tiny"), spec.get("variants", {"": {}}), spec["agents"]
     shared, reward_model = {**spec.get("keys", {}), "eval_samples": samples}, spec.get(ORM)
-    start = Cell(_run("sft", env, seed, {**shared, **spec["inits"][init]}, policy), BASELINE, policy, init)
+    base = {"base_samples": shared.pop("base_samples", BASE_SAMPLES)}  # of the initial policy alone
+    start = Cell(_run("sft", env, seed, {**shared, **base, **spec["inits"][init]}, policy), BASELINE, policy, init)
     again = reward_model is not None or any(variants.values())  # it is measured in each variant, ranked by the model
     if again:
-        start = replace(start, run=replace(start.run, eval_samples=0), shown=False)
+        start = replace(start, run=replace(start.run, eval_samples=0, base_samples=0), shown=False)
     yield start
     needs: tuple[str, ...] = (start.name,)
     if reward_model is not None:
@@ -68,7 +70,7 @@ def cells_from(spec: Mapping[str, Any], env: str, seed: int, init: str, *, sampl
         begin = replace(start, variant=variant, needs=needs, shown=True)  # what is the same for all in this place
         initial = start
         if again:
-            initial = replace(begin, run=_run("sft", env, seed, {**keys, "iterations": 0}, start.name))
+            initial = replace(begin, run=_run("sft", env, seed, {**keys, **base, "iterations": 0}, start.name))
             yield initial
         yield from (cell for cell in _references(begin, initial, samples) if cell.agent not in agents)
         for label in agents:
@@ -79,7 +81,8 @@ def cells_from(spec: Mapping[str, Any], env: str, seed: int, init: str, *, sampl
 
 def _references(begin: Cell, initial: Cell, samples: int) -> Iterator[Cell]:
     """The floor and the ceilings of one table, in which `initial` is the initial policy."""
-    run = replace(initial.run, policy=begin.needs[0], agent_keys={}, iterations=0, eval_samples=0, rank=None)
+    nothing: dict[str, Any] = {"iterations": 0, "eval_samples": 0, "base_samples": 0, "rank": None}
+    run = replace(initial.run, policy=begin.needs[0], agent_keys={}, **nothing)
     # after 0 iterations stand the policy's own greedy answers
     yield replace(begin, run=replace(run, agent=FLOOR, iterations=1), agent=FLOOR)
     for name in CEILINGS:

@@ -12,6 +12,7 @@ import torch
 from reasonenv.accuracy import Accuracy, accuracy
 from reasonenv.core import Group
 from reasonenv.errors import UserError
+from reasonenv.evaluate.discovery import Draws, base_draws
 from reasonenv.evaluate.metrics import auc
 from reasonenv.evaluate.samples import Sample, read_samples, write_samples
 from reasonenv.evaluate.scoring import token_scores
@@ -89,6 +90,23 @@ def initial_logps(groups: Sequence[Group], initial: Policy) -> dict[tuple[int, i
     found = logp.sum(dim=1, dtype=torch.float64).tolist()
     keys = [(row, index) for row, g in enumerate(some) for index in range(len(g.trajectories))]
     return dict(zip(keys, found, strict=True))
+
+
+def base(
+    sampler: Sampler, mdp: ReasoningMDP, problems: Sequence[int], *, first: int, most: int, seed: int
+) -> list[Draws]:
+    """The base budget of each problem: `first` samples at temperature 1, up to `most` where none of them is right.
+
+    Their seeds are a path of their own, so they are independent of every evaluation.
+    """
+
+    def ask(chosen: Sequence[int], samples: int, number: int) -> list[tuple[int, int]]:
+        groups = sample_groups(sampler, mdp, chosen, samples, temperature=1.0, seed=("base", seed, number))
+        verdicts = [[t.verdict for t in group.trajectories if t.verdict.checked] for group in groups]
+        return [(len(each), sum(verdict.correct for verdict in each)) for each in verdicts]
+
+    counts = base_draws(ask, problems, first=first, most=most)
+    return [Draws(mdp.task.problems[i].id, drawn, right) for i, (drawn, right) in counts.items()]
 
 
 def contrary(policy: Policy, ask: Callable[[], list[Sample]]) -> list[Sample]:

@@ -47,6 +47,7 @@ class Run:
     env_keys: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of the environment
     eval_problems: int = _setting(200, "held-out problems: the first ones of the test split")
     eval_samples: int = _setting(0, "sampled answers a held-out problem after the last iteration, for pass@k")
+    base_samples: int = _setting(0, "samples a held-out problem, at most, that tell what the policy can solve")
     eval_every: int = _setting(10, "iterations between evaluations")
     curriculum: str | None = _setting(None, "KEY:VALUE,VALUE,.. of the environment, in equal parts of the run")
     orm: str | None = _setting(None, "folder of a reward model; its score is the reward in place of the verdict")
@@ -63,6 +64,7 @@ class Run:
             "iterations": 0,
             "eval_problems": 1,
             "eval_samples": 0,
+            "base_samples": 0,
             "eval_every": 1,
             "lora": 1,
         }.items():
@@ -73,7 +75,7 @@ class Run:
 
 
 SETTINGS = (
-    *("eval_problems", "eval_samples", "eval_every", "curriculum", "orm", "rank"),
+    *("eval_problems", "eval_samples", "base_samples", "eval_every", "curriculum", "orm", "rank"),
     *("sampler", "address", "lora", "checkpointing", "device", "dtype"),
 )
 

@@ -15,11 +15,13 @@ from reasonenv.accuracy import accuracy
 from reasonenv.core import Group
 from reasonenv.errors import UserError
 from reasonenv.evaluate.card import card, reproducibility
+from reasonenv.evaluate.discovery import BASE, Draws
 from reasonenv.evaluate.evaluation import (
     HeldOut,
     HeldOutChoice,
     HeldOutScores,
     area_under_curve,
+    base,
     contrary,
     evaluate,
     records,
@@ -30,6 +32,7 @@ from reasonenv.evaluate.parquet import write_records
 from reasonenv.evaluate.rollouts import HELD_OUT, PROBLEMS, SAMPLES, Rollout, Watch, rollouts
 from reasonenv.evaluate.run import Run, check_claim, claim, processes
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
+from reasonenv.evaluate.training_set import TRAINING_SET, Solution
 from reasonenv.learn.agent import Agent
 from reasonenv.learn.curriculum import Curriculum
 from reasonenv.learn.fixed import Fixed
@@ -37,6 +40,7 @@ from reasonenv.learn.judge import judged
 from reasonenv.learn.log import board_curve
 from reasonenv.learn.memory import peak_memory
 from reasonenv.learn.rollout import sample_groups
+from reasonenv.learn.rounds import Rounds
 from reasonenv.learn.train import Progress, changed, fit
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.lm import Policy
@@ -48,6 +52,7 @@ from reasonenv.registry import find_agent
 from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import Sampler
 from reasonenv.storage import check_free, read_record, replace
+from reasonenv.tasks import reference_solution
 
 HELD_OUT_SAMPLES = 4  # a problem, on which a reward model is measured
 
@@ -67,8 +72,9 @@ def train(
 
     Leaves `out/environment.json` (what it ran on), `out/policy` (a Hugging Face folder) or `out/scorer` (a reward
     model), `out/evaluations/` (held-out answers along the way), `out/evaluation.parquet` (the last, with `eval_samples`
-    answers a problem), `out/winning.jsonl` (of what it solves), `out/rollouts/` (some, token by token), `metrics.jsonl`
-    and `tensorboard/`. An agent that does not learn leaves answers alone.
+    answers a problem), `out/winning.jsonl` (of what it solves), `out/base.parquet` (with `base_samples`, what it can
+    solve), `out/training_set.parquet` (of an agent that imitates one), `out/rollouts/` (some, token by token),
+    `metrics.jsonl` and `tensorboard/`. An agent that does not learn leaves answers alone.
     """
     check_claim(out, run)
     check_free(out)
@@ -133,8 +139,12 @@ def train(
                 write_wins(out / "winning.jsonl", wins(groups, initial))
             scorer = None if rank is None else load_scorer(rank, policy)
             last += records(groups, held_out, greedy=False, scorer=scorer, initial=initial)
+        if isinstance(agent, Rounds):
+            write_records(out / TRAINING_SET, Solution, _training_set(agent))
         if agent.scorer is None and not isinstance(agent, Fixed):
             _keep_rollouts(run, policy, sampler, held_out, groups, out)
+        if run.base_samples:
+            write_records(out / BASE, Draws, _base(run, sampler, held_out))
         write_samples(out / EVALUATION, last)
         board_curve(out, "eval/pass@k", _passes(last, run.eval_samples))
         gain = watch.gain(0, run.iterations)
@@ -196,6 +206,27 @@ def _sampled(run: Run, sampler: Sampler, held_out: ReasoningMDP) -> list[Group]:
     """The sampled answers of the end, at temperature 1."""
     path, problems = (run.seed, "evaluation"), _problems(run, held_out)
     return sample_groups(sampler, held_out, problems, run.eval_samples, temperature=1.0, seed=path)
+
+
+def _base(run: Run, sampler: Sampler, held_out: ReasoningMDP) -> list[Draws]:
+    """What the trained policy solves in a base budget, against which others that start from it are held."""
+    most, first = run.base_samples, min(run.eval_samples or run.base_samples, run.base_samples)
+    return base(sampler, held_out, _problems(run, held_out), first=first, most=most, seed=run.seed)
+
+
+def _training_set(agent: Rounds) -> list[Solution]:
+    """What the agent imitates at the end, and the reference solutions of the same problems."""
+    decode = agent.policy.tokenizer.decode
+    solutions, problems = [], {}
+    for t in agent.training_set:
+        text = decode(t.tokens[: len(t.tokens) - t.terminated].tolist())
+        solutions.append(Solution(t.problem.id, t.problem.question, False, t.verdict.correct, text))
+        problems[t.problem.id] = t.problem
+    for problem in problems.values():
+        if problem.steps:
+            text = reference_solution(problem)
+            solutions.append(Solution(problem.id, problem.question, True, True, text))
+    return solutions
 
 
 def _passes(found: Sequence[Sample], samples: int) -> dict[int, float]:

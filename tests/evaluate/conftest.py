@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reasonenv.evaluate.discovery import BASE, Draws
 from reasonenv.evaluate.ledger import Win, write_wins
 from reasonenv.evaluate.parquet import write_records
 from reasonenv.evaluate.report import write_report
 from reasonenv.evaluate.rollouts import HELD_OUT, TRAINING, Rollout
 from reasonenv.evaluate.samples import Sample, write_samples
+from reasonenv.evaluate.training_set import TRAINING_SET, Solution
 
 SKILL = {"prior": 0.0, "ei": 0.55, "grpo": 1.1}  # logits above the prior at the end of training
 ITERATIONS, ROLLOUTS = 30, 512
@@ -84,6 +86,12 @@ def write_suite(
             if trained:
                 training = [_rollout(s, "training") for s in samples[:drawn]]
                 write_records(cell / TRAINING, Rollout, training[:4])
+            if not trained:  # of the hard problems, a budget of 64 samples shows little or nothing
+                chances = 1 / (1 + np.exp(-easy))
+                draws = [Draws(_id(i), 64, int(rng.binomial(64, p))) for i, p in enumerate(chances)]
+                write_records(cell / BASE, Draws, draws)
+            if agent == "ei":
+                write_records(cell / TRAINING_SET, Solution, _training_set())
             if trained:  # every third problem is solved, at a cost that grows with its number
                 write_wins(cell / "winning.jsonl", [Win(_id(i), 30, -2.0, -2.0 - i) for i in range(0, problems, 3)])
             (cell / "metrics.jsonl").write_text(_training(rng, skill) if trained else "")
@@ -151,6 +159,17 @@ def _samples(rng: np.random.Generator, logits: Any, drawn: int, hostile: str) ->
                 )
             )
     return samples
+
+
+def _training_set() -> list[Solution]:
+    """Two found solutions of each of six questions, one of which holds a false step, and the reference."""
+    solutions = []
+    for i in range(6):
+        product = (3 + i) * 2
+        texts = [f"{3 + i}*2={product}\n{product}+1={product + 1}", f"{3 + i}+{3 + i}={product}", "1+1=3\n3+1=3"]
+        solutions += [Solution(f"train-{i}", _question(i), False, True, text) for text in texts]
+        solutions.append(Solution(f"train-{i}", _question(i), True, True, texts[i % 2]))
+    return solutions
 
 
 def _rollout(s: Sample, source: str) -> Rollout:

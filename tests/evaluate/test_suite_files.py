@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.cells import BASELINE, REFERENCES, Cell
+from reasonenv.evaluate.cells import BASE_SAMPLES, BASELINE, REFERENCES, Cell
 from reasonenv.evaluate.suite import Suite, read_suite, suite_path, suites
 from reasonenv.registry import find_agent
 
@@ -121,3 +121,20 @@ def test_a_reward_model_that_cannot_be_is_refused_before_any_work(tmp_path: Path
         read(tmp_path, FILE + change)
     assert message in str(raised.value)
     assert "suite.toml" in str(raised.value)
+
+
+def test_the_base_budget_is_that_of_the_initial_policy_alone(tmp_path: Path) -> None:
+    def budgets(text: str) -> dict[str, int]:
+        return {cell.agent: cell.run.base_samples for cell in read(tmp_path, text).cells if cell.run.base_samples}
+
+    assert budgets(FILE) == {BASELINE: BASE_SAMPLES}
+    assert budgets(FILE.replace("rollouts = 64", "rollouts = 64, base_samples = 32")) == {BASELINE: 32}
+    assert budgets(FILE.replace("rollouts = 64", "rollouts = 64, base_samples = 0")) == {}
+
+
+def test_where_it_is_measured_anew_in_every_variant_the_initial_policy_has_a_base_budget_in_each(
+    tmp_path: Path,
+) -> None:
+    suite = read(tmp_path, FILE + '[variants.plain]\n[variants.noisy]\nstochastic = "sticky:0.1"\n')
+    budgets = [(cell.agent, cell.variant, cell.shown) for cell in suite.cells if cell.run.base_samples]
+    assert budgets == [(BASELINE, "plain", True), (BASELINE, "noisy", True)]

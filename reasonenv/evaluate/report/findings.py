@@ -11,14 +11,16 @@ import numpy as np
 
 from reasonenv.core import Reason
 from reasonenv.evaluate.bands import Band, band
-from reasonenv.evaluate.comparisons import SeedScores, row_means
+from reasonenv.evaluate.comparisons import Contrast, SeedScores, contrasts, row_means
 from reasonenv.evaluate.conclusions import SATURATED, Conclusions, conclude
+from reasonenv.evaluate.discovery import Provenance, provenance
 from reasonenv.evaluate.diversity import distinct, diversity, drift
-from reasonenv.evaluate.ledger import Origin, origins
+from reasonenv.evaluate.ledger import Win
 from reasonenv.evaluate.metrics import GREEDY, Scores, Summary, scores
 from reasonenv.evaluate.report.load import Cell, Suite
 from reasonenv.evaluate.samples import EVALUATION, Sample
 from reasonenv.evaluate.stats import Estimate, Floats, mean_interval
+from reasonenv.evaluate.training_set import SetDiversity, Solution, set_diversity
 
 HEADLINE = GREEDY
 
@@ -34,7 +36,6 @@ class Finding:
     diversity: Summary  # as `summary`, of `evaluate.diversity`
     distinct: Summary  # the same, different solution paths
     drift: Summary  # the same, nats per token
-    origins: Mapping[Origin, int]  # solved problems by where they stood before training, over seeds
     reasons: Mapping[str, float]  # share of each verdict reason among sampled answers
     budget: Mapping[str, float]  # mean over seeds
 
@@ -55,6 +56,9 @@ class Setting:
     findings: Sequence[Finding]  # baseline first
     conclusions: Mapping[str, Conclusions]  # by metric: greedy accuracy, and pass@k at the largest k
     passes: Mapping[str, Band]  # agent -> its pass@k over `ks`
+    provenance: Provenance | None  # what the initial policy knew of what each row solves; None without a base budget
+    diversities: Mapping[str, Mapping[str, Contrast]]  # measure -> agent -> agent minus baseline on the same questions
+    training_sets: Sequence[SetDiversity]  # of the agents that imitate a set
     missing: Sequence[str]  # what a complete suite would have and this one has not
 
     @property
@@ -97,10 +101,11 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
     agents = sorted({c.agent for c in usable}, key=lambda a: (a != suite.baseline, a not in suite.references, a))
     tables = {(cell.agent, cell.seed): _scores(suite, cell, ks) for cell in usable}
     fixed = {suite.baseline, *suite.references}
-    initial = next((cell.samples for cell in usable if cell.agent == suite.baseline), ())
     summaries = _summaries(tables, fixed)
+    diverse = {(cell.agent, cell.seed): _by_question(suite, diversity(cell.samples)) for cell in usable}
+    diversities = _summaries(diverse, fixed)
     findings = [
-        _finding(suite, agent, [c for c in usable if c.agent == agent], tables, initial, ks, summaries)
+        _finding(suite, agent, [c for c in usable if c.agent == agent], tables, ks, summaries, diversities)
         for agent in agents
     ]
     curves = {agent: _curves(tables, agent, ks) for agent in agents}
@@ -117,6 +122,9 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
         findings=findings,
         conclusions=_conclusions(suite, tables, ks),
         passes={agent: band(list(curve.values())) for agent, curve in curves.items() if len(curve) > 1},
+        provenance=_provenance(suite, usable, ks),
+        diversities=_against_baseline(diverse, suite),
+        training_sets=set_diversity(_training_sets(cells)),
         missing=_missing(suite, cells),
     )
 
@@ -132,6 +140,10 @@ def _scores(suite: Suite, cell: Cell, ks: Sequence[int]) -> Scores:
     """Every metric of every question: problems that ask the same question count once."""
     drawn = any(not sample.greedy for sample in cell.samples)
     table = scores(cell.samples, ks if drawn else ())
+    return _by_question(suite, table)
+
+
+def _by_question(suite: Suite, table: Scores) -> Scores:
     return {metric: by_question(values, suite.questions) for metric, values in table.items()}
 
 
@@ -176,6 +188,45 @@ def _conclusions(suite: Suite, tables: Mapping[tuple[str, int], Scores], ks: Seq
     }
 
 
+def _against_baseline(tables: Mapping[tuple[str, int], Scores], suite: Suite) -> dict[str, dict[str, Contrast]]:
+    """Of every metric, agents minus the baseline on the questions that both have: metric -> agent -> contrast."""
+    fixed = {suite.baseline, *suite.references}
+    differences = {}
+    for metric in dict.fromkeys(metric for table in tables.values() for metric in table):
+        rows = _metric(tables, metric)
+        pairs = [(agent, suite.baseline) for agent in rows if agent not in fixed and suite.baseline in rows]
+        differences[metric] = {c.first: c for c in contrasts(rows, pairs, fixed=fixed)}
+    return differences
+
+
+def _provenance(suite: Suite, usable: Sequence[Cell], ks: Sequence[int]) -> Provenance | None:
+    """Of all rows that are agents, and of the baseline as their placebo."""
+    rank = {cell.agent: (cell.agent != suite.baseline, cell.agent) for cell in usable}
+    shown = [cell for cell in sorted(usable, key=lambda c: rank[c.agent]) if cell.agent not in suite.references]
+    rows: dict[str, dict[int, Sequence[Sample]]] = defaultdict(dict)
+    wins: dict[str, list[Win]] = defaultdict(list)
+    for cell in shown:
+        rows[cell.agent][cell.seed] = cell.samples
+        wins[cell.agent] += cell.wins
+    return provenance(
+        rows,
+        wins,
+        next((cell.base for cell in shown if cell.base), ()),
+        k=max(ks, default=0),
+        placebo=suite.baseline,
+        by_question=lambda values: by_question(values, suite.questions),
+    )
+
+
+def _training_sets(cells: Iterable[Cell]) -> dict[str, dict[int, Sequence[Solution]]]:
+    """Agent -> seed -> the set that it has imitated."""
+    sets: dict[str, dict[int, Sequence[Solution]]] = defaultdict(dict)
+    for cell in cells:
+        if cell.training_set:
+            sets[cell.agent][cell.seed] = cell.training_set
+    return sets
+
+
 def _curves(tables: Mapping[tuple[str, int], Scores], agent: str, ks: Sequence[int]) -> dict[str, Floats]:
     """Question -> its pass@k over `ks`, mean over seeds, where every seed has all of them.  # [K]"""
     seeds = [table for (name, _), table in tables.items() if name == agent]
@@ -201,11 +252,10 @@ def _finding(
     agent: str,
     cells: list[Cell],
     tables: Mapping[tuple[str, int], Scores],
-    initial: Sequence[Sample],
     ks: Sequence[int],
     summaries: Mapping[str, Mapping[str, Estimate]],
+    diversities: Mapping[str, Mapping[str, Estimate]],
 ) -> Finding:
-    """`initial` are the samples of the policy from which every seed started."""
     cells = sorted(cells, key=lambda cell: cell.seed)
     sampled = [s for cell in cells for s in cell.samples if not s.greedy] or [s for c in cells for s in c.samples]
     counts = Counter(sample.reason for sample in sampled)
@@ -218,10 +268,9 @@ def _finding(
         agent=agent,
         cells=cells,
         summary={metric: rows[agent] for metric, rows in summaries.items() if agent in rows},
-        diversity=_summary([diversity(cell.samples) for cell in cells]),
+        diversity={measure: rows[agent] for measure, rows in diversities.items() if agent in rows},
         distinct=_summary([distinct(cell.samples, ks) for cell in cells], high=max(ks, default=1)),
         drift=moved,
-        origins=Counter(o for cell in cells for o in origins(cell.wins, initial).values()),
         by_seed={
             cell.seed: {m: float(np.mean(list(values.values()))) for m, values in tables[agent, cell.seed].items()}
             for cell in cells

@@ -8,6 +8,8 @@ DIR/cells/<cell>/cell.json          agent, env, policy, init, variant, seed, has
 DIR/cells/<cell>/metrics.jsonl      one row of numbers an iteration
 DIR/cells/<cell>/evaluation.parquet   samples on the held-out problems
 DIR/cells/<cell>/winning.jsonl      optional: of each solved problem, what the initial policy knew of its solution
+DIR/cells/<cell>/base.parquet       of the initial policy, optional: what its base budget of samples solves
+DIR/cells/<cell>/training_set.parquet   optional: the set that the agent has imitated
 DIR/cells/<cell>/rollouts/          optional: some answers token by token
 DIR/cells/<cell>/environment.json   optional: versions, hardware, threads, hashes of the data
 """
@@ -21,9 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.errors import UserError
+from reasonenv.evaluate.discovery import BASE, Draws
 from reasonenv.evaluate.ledger import Win, read_wins
+from reasonenv.evaluate.parquet import Record, read_records
 from reasonenv.evaluate.rollouts import Rollout, read_rollouts
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples
+from reasonenv.evaluate.training_set import TRAINING_SET, Solution
 
 Row = Mapping[str, float]
 
@@ -45,6 +50,8 @@ class Cell:
     rows: Sequence[Row]
     samples: Sequence[Sample]  # empty unless the cell is done
     wins: Sequence[Win]
+    base: Sequence[Draws]
+    training_set: Sequence[Solution]
     rollouts: Sequence[Rollout]
     card: Mapping[str, str]  # what it ran on, and hashes of its data
 
@@ -123,9 +130,15 @@ def _cell(folder: Path) -> Cell:
         rows=_rows(folder / "metrics.jsonl", done=status == "done"),
         samples=read_samples(evaluation) if status == "done" and evaluation.is_file() else [],
         wins=read_wins(winning) if status == "done" and winning.is_file() else [],
+        base=_optional(folder / BASE, Draws) if status == "done" else [],
+        training_set=_optional(folder / TRAINING_SET, Solution) if status == "done" else [],
         rollouts=read_rollouts(folder) if status == "done" else [],
         card=_card(folder / "environment.json"),
     )
+
+
+def _optional(path: Path, kind: type[Record]) -> list[Record]:
+    return read_records(path, kind) if path.is_file() else []
 
 
 def _card(path: Path) -> dict[str, str]:

@@ -22,7 +22,7 @@ from reasonenv.evaluate.report.load import BUDGET, Suite
 from reasonenv.evaluate.report.look import STYLE
 from reasonenv.evaluate.report.questions import across, pairs
 from reasonenv.evaluate.report.script import SCRIPT
-from reasonenv.evaluate.report.sharpening import origins
+from reasonenv.evaluate.report.sharpening import sharpening
 from reasonenv.evaluate.report.table import REFERENCE_LINES, columns, sentences, title
 from reasonenv.evaluate.report.tables import folded, plain
 from reasonenv.evaluate.stats import Estimate
@@ -69,7 +69,7 @@ def _setting(suite: Suite, setting: Setting, *, alone: bool) -> str:
     return (
         f"{heading}{_claims(setting)}{_results(setting)}"
         f'<div class="charts">{"".join(_figure(chart) for chart in charts(setting))}</div>'
-        f"{pairs(setting)}{origins(setting, colours(setting))}{diversity(setting)}"
+        f"{pairs(setting)}{sharpening(setting)}{diversity(setting)}"
         f"{_reasons(setting)}{_cost(setting)}<h2>Answers</h2>"
         f'<p class="caption">{caption()}</p>'
         f"{browser(setting, suite.questions, colours(setting))}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from reasonenv.evaluate.comparisons import Contrast
 from reasonenv.evaluate.conclusions import ceiling, joint, sentence
 from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting
 from reasonenv.evaluate.stats import Estimate
@@ -113,9 +114,8 @@ def csv_table(settings: Sequence[Setting]) -> str:
                 write(setting, finding.agent, metric, mean, seeds)
             for metric, mean in (*finding.diversity.items(), *finding.drift.items()):
                 write(setting, finding.agent, metric, mean, {})
-            solved = sum(finding.origins.values())
             shares = {f"verdict/{reason}": share for reason, share in finding.reasons.items()}
-            shares |= {f"solved/{origin}": count / solved for origin, count in finding.origins.items()}
+            shares |= _origins(setting, finding.agent)
             for metric, share in shares.items():
                 writer.writerow((*_key(setting), finding.agent, metric, "mean", repr(share), "", "", ""))
             for name, spent in finding.budget.items():
@@ -123,7 +123,36 @@ def csv_table(settings: Sequence[Setting]) -> str:
         for metric, conclusions in setting.conclusions.items():
             for pair in conclusions.pairs:
                 write(setting, pair.first, f"{metric} - {pair.second}", pair.estimate, dict(pair.by_seed))
+        for metric, pair in _other_contrasts(setting):
+            write(setting, pair.first, f"{metric} - {pair.second}", pair.estimate, dict(pair.by_seed))
     return out.getvalue()
+
+
+def _origins(setting: Setting, row: str) -> dict[str, float]:
+    """The shares of its solved problems, and what 1/p_0 of its winning texts is, in powers of ten."""
+    known = setting.provenance
+    if known is None or row not in known.origins:
+        return {}
+    solved = sum(known.origins[row].values())
+    shares = {f"solved/{origin}": count / solved for origin, count in known.origins[row].items()}
+    if row in known.surprises:
+        surprise = known.surprises[row]
+        names = ("first quartile", "median", "third quartile")
+        shares |= {f"log10 1/p0/{name}": power for name, power in zip(names, surprise.quartiles, strict=True)}
+        shares["1/p0 above the base budget"] = surprise.beyond
+    return shares
+
+
+def _other_contrasts(setting: Setting) -> Iterator[tuple[str, Contrast]]:
+    """Discovery over the placebo, diversity on the same questions, and training sets against reference solutions."""
+    if setting.provenance is not None:
+        for pair in setting.provenance.gains.values():
+            yield "solved and not seen", pair
+    for measure, gains in setting.diversities.items():
+        for pair in gains.values():
+            yield measure, pair
+    for each in setting.training_sets:
+        yield "forms of the training set", each.contrast
 
 
 def _key(setting: Setting) -> tuple[str, str, str, str]:
