@@ -12,11 +12,13 @@ import torch
 from reasonenv.accuracy import Accuracy, accuracy
 from reasonenv.core import Group
 from reasonenv.errors import UserError
+from reasonenv.evaluate.comparisons import contrasts
 from reasonenv.evaluate.discovery import Draws, base_draws
 from reasonenv.evaluate.metrics import auc
+from reasonenv.evaluate.questions import Asked, by_question
 from reasonenv.evaluate.samples import Sample, read_samples, write_samples
 from reasonenv.evaluate.scoring import token_scores
-from reasonenv.evaluate.stats import Estimate, paired_difference
+from reasonenv.evaluate.stats import Estimate
 from reasonenv.learn.agent import Metrics
 from reasonenv.learn.fixed import Fixed
 from reasonenv.learn.judge import score_steps
@@ -164,26 +166,27 @@ class HeldOut:
         return accuracy(read_samples(self.path(iteration)), self.hit)
 
     def outcomes(self, iteration: int) -> dict[str, float]:
-        """Problem id -> the share of hits after so many iterations; without the problems that could not be judged."""
+        """Question -> the share of hits after so many iterations; without those that could not be judged."""
         problems: dict[str, list[Sample]] = {}
         for sample in read_samples(self.path(iteration)):
             problems.setdefault(sample.problem_id, []).append(sample)
         shares = {name: accuracy(samples, self.hit) for name, samples in problems.items()}
-        return {name: share.value for name, share in shares.items() if share.judged}
+        asked = {p.id: Asked(p.question, p.answer) for p in map(self._mdp.task.problems.__getitem__, self._problems)}
+        return by_question({name: share.value for name, share in shares.items() if share.judged}, asked)
 
     def gain(self, first: int, last: int) -> Estimate:
-        """The paired difference between two iterations, over the problems that were judged after both of them.
+        """The difference between two iterations for this policy, paired by the questions judged after both of them.
 
         Raises `UserError` if there is none.
         """
-        before, after = self.outcomes(first), self.outcomes(last)
-        both = [name for name in after if name in before]
-        if not both:
+        rows = {"before": {0: self.outcomes(first)}, "after": {0: self.outcomes(last)}}
+        compared = contrasts(rows, [("after", "before")], fixed=rows)
+        if not compared:
             raise UserError(
                 f"no held-out problem was judged after {first} and after {last} iterations; "
                 f"look at the reasons in {self.path(first)} and {self.path(last)}"
             )
-        return paired_difference([after[name] for name in both], [before[name] for name in both])
+        return compared[0].estimate
 
     def _told(self, sample: Sample) -> tuple[str, str, str]:
         problem = next(p for p in self._mdp.task.problems if p.id == sample.problem_id)

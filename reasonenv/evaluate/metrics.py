@@ -32,6 +32,7 @@ import numpy.typing as npt
 from reasonenv.accuracy import accuracy
 from reasonenv.core import ANSWERED
 from reasonenv.errors import UserError
+from reasonenv.evaluate.questions import Asked, by_question
 from reasonenv.evaluate.samples import Sample
 from reasonenv.evaluate.stats import Estimate, mean_interval
 from reasonenv.seeding import generator
@@ -200,9 +201,13 @@ def scores(samples: Iterable[Sample], ks: Sequence[int]) -> Scores:
     return table
 
 
-def summarise(samples: Iterable[Sample], ks: Sequence[int]) -> Summary:
-    """The mean over problems of every metric of `scores`, each with its 95 % interval."""
-    return {metric: mean_interval(list(values.values())) for metric, values in scores(samples, ks).items()}
+def summarise(samples: Iterable[Sample], ks: Sequence[int], asked: Mapping[str, Asked] | None = None) -> Summary:
+    """The mean over questions of every metric of `scores`, each with its 95 % interval.
+
+    `asked` tells what each problem asks; without it every problem is a question of its own.
+    """
+    table = {metric: by_question(values, asked or {}) for metric, values in scores(samples, ks).items()}
+    return {metric: mean_interval(list(values.values())) for metric, values in table.items()}
 
 
 def _by_problem(samples: Iterable[Sample]) -> dict[str, _Answers]:

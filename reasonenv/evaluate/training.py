@@ -29,6 +29,8 @@ from reasonenv.evaluate.evaluation import (
 from reasonenv.evaluate.ledger import wins, write_wins
 from reasonenv.evaluate.metrics import summarise
 from reasonenv.evaluate.parquet import write_records
+from reasonenv.evaluate.questions import PROBLEMS as ASKED
+from reasonenv.evaluate.questions import write_questions
 from reasonenv.evaluate.rollouts import HELD_OUT, PROBLEMS, SAMPLES, Rollout, Watch, rollouts
 from reasonenv.evaluate.run import Run, check_claim, claim, processes
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
@@ -145,6 +147,7 @@ def train(
             _keep_rollouts(run, policy, sampler, held_out, groups, out)
         if run.base_samples:
             write_records(out / BASE, Draws, _base(run, sampler, held_out))
+        write_questions(out / ASKED, (held_out.task.problems[i] for i in _problems(run, held_out)))
         write_samples(out / EVALUATION, last)
         board_curve(out, "eval/pass@k", _passes(last, run.eval_samples))
         gain = watch.gain(0, run.iterations)
