@@ -29,6 +29,7 @@ from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.errors import UserError, unknown
 from reasonenv.seeding import derive_seed
 from reasonenv.tasks import Procedural, Task, in_test
+from reasonenv.verify.canonical import canonical
 from reasonenv.verify.extract import find_answer
 
 SIZES = {"train": 10_000, "test": 1_000}
@@ -109,15 +110,20 @@ def _combine(numbers: list[int], target: int, rng: Random) -> tuple[int, str, tu
 
 
 def verify_countdown(text: str, problem: Problem) -> Verdict:
-    """Whether the marked answer makes the target of the given numbers. `= 46` behind it is read over."""
+    """Whether the marked answer makes the target of the given numbers. `= 46` behind it is read over.
+
+    Two right answers are the same only if they are written alike: telling apart solutions is what Countdown is for.
+    """
     start = perf_counter()
     answer = find_answer(text, "marked")
     reason = Reason.NO_ANSWER if answer is None else _judge(answer, problem)
-    return Verdict(reason is Reason.CORRECT, reason, answer, problem.answer, (perf_counter() - start) * 1e3)
+    written = None if answer is None else "".join(_plain(answer).split())
+    form = canonical(reason, written, problem.answer, "text")
+    return Verdict(reason is Reason.CORRECT, reason, answer, problem.answer, (perf_counter() - start) * 1e3, form)
 
 
 def _judge(answer: str, problem: Problem) -> Reason:
-    found = evaluate(answer.partition("=")[0])
+    found = evaluate(_plain(answer))
     if found is None:
         return Reason.UNPARSABLE_ANSWER
     value, used = found
@@ -126,11 +132,16 @@ def _judge(answer: str, problem: Problem) -> Reason:
     return Reason.CORRECT if allowed and value == problem.meta["target"] else Reason.WRONG
 
 
-def evaluate(expression: str) -> tuple[Fraction, list[int]] | None:
-    """The exact value and the numbers of an expression of the grammar above; None if it is none, or divides by 0."""
+def _plain(answer: str) -> str:
+    """The expression in the signs of the grammar, without `= 46` behind it."""
+    expression = answer.partition("=")[0]
     for spelling, plain in _SPELLINGS:
         expression = expression.replace(spelling, plain)
-    expression = expression.strip(" \t$`")
+    return expression.strip(" \t$`")
+
+
+def evaluate(expression: str) -> tuple[Fraction, list[int]] | None:
+    """The exact value and the numbers of an expression of the grammar above; None if it is none, or divides by 0."""
     tokens = [match[1] for match in _TOKEN.finditer(expression)]
     if len(expression) > MAX_LENGTH or "".join(tokens) != "".join(expression.split()):
         return None

@@ -35,6 +35,7 @@ from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.errors import UserError, unknown
 from reasonenv.seeding import derive_seed
 from reasonenv.tasks import Procedural, Task, in_test
+from reasonenv.verify.canonical import canonical
 from reasonenv.verify.extract import find_answer
 from reasonenv.verify.pool import shared
 
@@ -147,7 +148,8 @@ class _Generator:
         start = perf_counter()
         answer = _answer(text)
         reason = Reason.NO_ANSWER if answer is None else self._score(answer, problem)
-        return Verdict(reason is Reason.CORRECT, reason, answer, problem.answer, (perf_counter() - start) * 1e3)
+        form = canonical(reason, answer, problem.answer, "lines")
+        return Verdict(reason is Reason.CORRECT, reason, answer, problem.answer, (perf_counter() - start) * 1e3, form)
 
     def _score(self, answer: str, problem: Problem) -> Reason:
         if not _harmless(self.name, answer):

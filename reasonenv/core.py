@@ -49,6 +49,7 @@ class Reason(StrEnum):
     ERROR = "error"
 
 
+ANSWERED = (Reason.CORRECT, Reason.WRONG)  # an answer was given and compared: it has a vote
 # A verdict for one of these reasons says that we failed to check, not that the answer was wrong.
 FAILURES = (Reason.UNPARSABLE_GOLD, Reason.TIMEOUT, Reason.ERROR)
 
@@ -73,6 +74,8 @@ class Verdict:
     extracted: str | None  # the answer as found in the text
     gold: str
     millis: float = field(default=0.0, compare=False)  # wall clock; two runs agree on a verdict, not on its time
+    # The answer in the verifier's normal form: two answers are the same if these are equal. None if none was given.
+    canonical: str | None = None
 
     @property
     def checked(self) -> bool:

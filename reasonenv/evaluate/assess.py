@@ -11,9 +11,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from reasonenv.accuracy import accuracy
 from reasonenv.errors import UserError
 from reasonenv.evaluate.evaluation import contrary, evaluate
 from reasonenv.evaluate.metrics import GREEDY, summarise
+from reasonenv.evaluate.questions import Asked
 from reasonenv.evaluate.run import check_writable, environment_keys
 from reasonenv.evaluate.samples import write_samples
 from reasonenv.evaluate.stats import Estimate
@@ -94,9 +96,11 @@ def assess(
                 cut, mdp, chosen, samples=samples, temperature=temperature, seed=seed, scorer=scorer, progress=count
             )
         worse = contrary(policy, partial(ask, samples=1, temperature=0.0))
+    questions = {p.id: Asked(p.question, p.answer) for p in (mdp.task.problems[i] for i in chosen)}
     if out is not None:
         write_samples(out, found)
-    summary = dict(summarise(found, [samples] if samples else []))
+    summary = dict(summarise(found, [samples] if samples else [], questions))
     if worse and policy.goals is not None:
-        summary[f"{GREEDY} {policy.goals.contrary}"] = summarise(worse, [])[GREEDY]
+        share = accuracy(worse)
+        summary[f"{GREEDY} {policy.goals.contrary}"] = Estimate(share.value, *share.interval, share.judged)
     return summary

@@ -15,7 +15,7 @@ from itertools import combinations
 from typing import TypeVar
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.metrics import Scores, vote_key
+from reasonenv.evaluate.metrics import Scores
 from reasonenv.evaluate.samples import Sample
 from reasonenv.learn.filters import operations
 from reasonenv.verify.arithmetic import steps_hold
@@ -45,7 +45,7 @@ def diversity(samples: Iterable[Sample]) -> Scores:
             for name, measure in PAIRWISE.items():
                 table.setdefault(f"{name}/{which}", {})[problem] = measure(texts)
         if len(mine) > 1:
-            answers = [vote_key(sample.extracted) for sample in mine]
+            answers = [sample.canonical for sample in mine]
             table.setdefault("answers", {})[problem] = answer_entropy(answers) / math.log(len(mine))
             table.setdefault("bigrams", {})[problem] = distinct_n([sample.text for sample in mine])
     return table

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from reasonenv.accuracy import accuracy
 from reasonenv.core import Group
 from reasonenv.errors import UserError
 from reasonenv.evaluate.run import environment_keys
@@ -126,14 +127,16 @@ def _ending(mdp: ReasoningMDP, groups: list[Group]) -> Finding:
 def _signal(groups: list[Group]) -> Finding:
     """A group whose answers are all right or all wrong teaches a policy gradient nothing."""
     rows = [t for g in groups for t in g.trajectories]
-    right = sum(t.verdict.correct for t in rows) / len(rows)
+    right = accuracy(t.verdict for t in rows)
+    if not right.judged:
+        return Finding("signal", "wrong", f"none of {right.total} answers could be judged", "mend the verifier")
     share = len(mixed(sound(groups))) / len(groups)
-    seen = f"{right:.0%} of {len(rows)} answers are right, {share:.0%} of {len(groups)} groups are mixed"
+    seen = f"{right.value:.0%} of {right.judged} answers are right, {share:.0%} of {len(groups)} groups are mixed"
     if share >= 0.2:
         return Finding("signal", "fine", seen)
-    change = (
-        "use harder problems" if right > 0.5 else "train sft first, use easier problems or more samples_per_problem"
-    )
+    change = "train sft first, use easier problems or more samples_per_problem"
+    if right.value > 0.5:
+        change = "use harder problems"
     return Finding("signal", "wrong" if share == 0 else "note", seen, change)
 
 

@@ -9,15 +9,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from reasonenv.accuracy import Accuracy, accuracy
 from reasonenv.core import Group
+from reasonenv.errors import UserError
+from reasonenv.evaluate.comparisons import contrasts
 from reasonenv.evaluate.discovery import Draws, base_draws
 from reasonenv.evaluate.metrics import auc
+from reasonenv.evaluate.questions import Asked, by_question
 from reasonenv.evaluate.samples import Sample, read_samples, write_samples
 from reasonenv.evaluate.scoring import token_scores
+from reasonenv.evaluate.stats import Estimate
 from reasonenv.learn.agent import Metrics
 from reasonenv.learn.fixed import Fixed
 from reasonenv.learn.judge import score_steps
-from reasonenv.learn.log import wilson
 from reasonenv.learn.rollout import sample_groups
 from reasonenv.learn.train import Evaluation
 from reasonenv.mdp.mdp import ReasoningMDP
@@ -71,6 +75,7 @@ def records(
             length=len(t.tokens),
             truncated=t.truncated,
             text=mdp.tokenizer.decode(t.tokens[: len(t.tokens) - t.terminated].tolist()),
+            canonical=t.verdict.canonical,
             score=float(next(found)[-1]) if scorer else None,
             logp=None if greedy else float(t.logprobs.sum(dtype=np.float64)),
             initial_logp=before.get((row, index)),
@@ -146,22 +151,42 @@ class HeldOut:
         return {**self.share(found), "eval/truncated": sum(s.truncated for s in found) / len(found)}
 
     def share(self, found: Sequence[Sample]) -> Metrics:
-        """The share of hits, with its 95 % interval."""
-        hits = sum(self.hit(s) for s in found)
-        low, high = wilson(hits, len(found))
+        """The share of hits among the judged answers, with its 95 % interval. Raises `UserError` if none was judged."""
+        hits = accuracy(found, self.hit)
+        low, high = hits.interval
         name = "eval/greedy_accuracy"
-        return {name: hits / len(found), f"{name}/low": low, f"{name}/high": high}
+        return {name: hits.value, f"{name}/low": low, f"{name}/high": high}
 
     def hit(self, sample: Sample) -> bool:
         """Whether a sample counts for the trained policy."""
         return sample.correct
 
-    def outcomes(self, iteration: int) -> list[float]:
-        """The share of hits on each problem after so many iterations."""
-        problems: dict[str, list[bool]] = {}
+    def accuracy(self, iteration: int) -> Accuracy:
+        """The hits among all stored answers after so many iterations."""
+        return accuracy(read_samples(self.path(iteration)), self.hit)
+
+    def outcomes(self, iteration: int) -> dict[str, float]:
+        """Question -> the share of hits after so many iterations; without those that could not be judged."""
+        problems: dict[str, list[Sample]] = {}
         for sample in read_samples(self.path(iteration)):
-            problems.setdefault(sample.problem_id, []).append(self.hit(sample))
-        return [sum(hits) / len(hits) for hits in problems.values()]
+            problems.setdefault(sample.problem_id, []).append(sample)
+        shares = {name: accuracy(samples, self.hit) for name, samples in problems.items()}
+        asked = {p.id: Asked(p.question, p.answer) for p in map(self._mdp.task.problems.__getitem__, self._problems)}
+        return by_question({name: share.value for name, share in shares.items() if share.judged}, asked)
+
+    def gain(self, first: int, last: int) -> Estimate:
+        """The difference between two iterations for this policy, paired by the questions judged after both of them.
+
+        Raises `UserError` if there is none.
+        """
+        rows = {"before": {0: self.outcomes(first)}, "after": {0: self.outcomes(last)}}
+        compared = contrasts(rows, [("after", "before")], fixed=rows)
+        if not compared:
+            raise UserError(
+                f"no held-out problem was judged after {first} and after {last} iterations; "
+                f"look at the reasons in {self.path(first)} and {self.path(last)}"
+            )
+        return compared[0].estimate
 
     def _told(self, sample: Sample) -> tuple[str, str, str]:
         problem = next(p for p in self._mdp.task.problems if p.id == sample.problem_id)
@@ -189,7 +214,7 @@ class HeldOutScores(HeldOut):
         return records(self._groups, self._mdp, greedy=False, scorer=self._scorer)
 
     def figures(self, found: Sequence[Sample]) -> Metrics:
-        area = auc([s.score or 0.0 for s in found], [s.correct for s in found])
+        area = area_under_curve(found)
         return {**self.share(found), **({} if area is None else {"eval/auc": area})}
 
     def hit(self, sample: Sample) -> bool:
@@ -213,6 +238,12 @@ class HeldOutChoice(HeldOut):
         picks = [self._agent.choose([t.verdict for t in g.trajectories]) for g in groups]
         chosen = [Group(g.problem, (g.trajectories[pick],)) for g, pick in zip(groups, picks, strict=True)]
         return records(chosen, self._mdp, greedy=True)
+
+
+def area_under_curve(samples: Sequence[Sample]) -> float | None:
+    """`auc` of the scores of the judged answers."""
+    judged = [sample for sample in samples if sample.verified]
+    return auc([sample.score or 0.0 for sample in judged], [sample.correct for sample in judged])
 
 
 def examples(samples: Sequence[Sample], count: int = 3) -> list[Sample]:

@@ -12,6 +12,7 @@ from typing import Any
 from reasonenv.errors import UserError
 from reasonenv.evaluate.comparisons import Contrast, Decision, contrasts
 from reasonenv.evaluate.metrics import GREEDY, Scores, scores
+from reasonenv.evaluate.questions import PROBLEMS, by_question, read_questions
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples
 from reasonenv.learn.log import MEASURED
 from reasonenv.storage import read_record
@@ -48,6 +49,8 @@ def compare(first: Path, second: Path) -> list[Comparison]:
     fewest = min(count[problem] for count in counts for problem in shared)
     ks = [2**i for i in range(fewest.bit_length())]
     tables = [scores([s for s in samples if s.problem_id in shared], ks) for samples in (a, b)]
+    asked = read_questions(first / PROBLEMS) | read_questions(second / PROBLEMS)
+    tables = [{metric: by_question(values, asked) for metric, values in table.items()} for table in tables]
     metrics = [metric for metric in tables[0] if metric in tables[1]]
     comparisons = [_comparison(metric, tables, 1 if metric == GREEDY else len(metrics) - 1) for metric in metrics]
     return [comparison for comparison in comparisons if comparison is not None]

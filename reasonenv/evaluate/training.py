@@ -11,18 +11,29 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from reasonenv.accuracy import accuracy
 from reasonenv.core import Group
 from reasonenv.errors import UserError
 from reasonenv.evaluate.card import card, reproducibility
 from reasonenv.evaluate.discovery import BASE, Draws
-from reasonenv.evaluate.evaluation import HeldOut, HeldOutChoice, HeldOutScores, base, contrary, evaluate, records
+from reasonenv.evaluate.evaluation import (
+    HeldOut,
+    HeldOutChoice,
+    HeldOutScores,
+    area_under_curve,
+    base,
+    contrary,
+    evaluate,
+    records,
+)
 from reasonenv.evaluate.ledger import wins, write_wins
-from reasonenv.evaluate.metrics import auc, summarise
+from reasonenv.evaluate.metrics import summarise
 from reasonenv.evaluate.parquet import write_records
+from reasonenv.evaluate.questions import PROBLEMS as ASKED
+from reasonenv.evaluate.questions import write_questions
 from reasonenv.evaluate.rollouts import HELD_OUT, PROBLEMS, SAMPLES, Rollout, Watch, rollouts
 from reasonenv.evaluate.run import Run, check_claim, claim, processes
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
-from reasonenv.evaluate.stats import paired_difference
 from reasonenv.evaluate.training_set import TRAINING_SET, Solution
 from reasonenv.learn.agent import Agent
 from reasonenv.learn.curriculum import Curriculum
@@ -115,7 +126,7 @@ def train(
         last = read_samples(watch.path(run.iterations))
         if agent.scorer is not None:
             agent.scorer.save(out / "scorer")
-            told: dict[str, Any] = {"auc": auc([s.score or 0.0 for s in last], [s.correct for s in last])}
+            told: dict[str, Any] = {"auc": area_under_curve(last)}
         else:
             told = _contrary(run, policy, sampler, held_out, out)
             if not isinstance(agent, Fixed):
@@ -136,15 +147,15 @@ def train(
             _keep_rollouts(run, policy, sampler, held_out, groups, out)
         if run.base_samples:
             write_records(out / BASE, Draws, _base(run, sampler, held_out))
+        write_questions(out / ASKED, (held_out.task.problems[i] for i in _problems(run, held_out)))
         write_samples(out / EVALUATION, last)
         board_curve(out, "eval/pass@k", _passes(last, run.eval_samples))
-        before, after = (watch.outcomes(iteration) for iteration in (0, run.iterations))
-        gain = paired_difference(after, before)
+        gain = watch.gain(0, run.iterations)
         summary = {
-            "before": sum(before) / len(before),
-            "after": sum(after) / len(after),
+            "before": watch.accuracy(0).value,
+            "after": watch.accuracy(run.iterations).value,
             "gain": {"value": gain.value, "low": gain.low, "high": gain.high},
-            "problems": len(after),
+            "problems": gain.n,
             "memory": peak_memory(policy.device) / 2**20,  # MiB
             **told,
             **vars(used),
@@ -246,4 +257,4 @@ def _contrary(run: Run, policy: Policy, sampler: Sampler, held_out: ReasoningMDP
     if not found:
         return {}
     write_samples(out / "contrary.parquet", found)
-    return {"contrary": sum(s.correct for s in found) / len(found)}
+    return {"contrary": accuracy(found).value}

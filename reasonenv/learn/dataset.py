@@ -24,6 +24,7 @@ def pack(trajectories: Iterable[Trajectory]) -> dict[str, Tensor]:
         p, v = t.problem, t.verdict
         problem = {"id": p.id, "question": p.question, "answer": p.answer, "steps": p.steps}
         verdict = {"correct": v.correct, "reason": v.reason, "extracted": v.extracted, "gold": v.gold}
+        verdict["canonical"] = v.canonical
         ended = {"terminated": t.terminated, "truncated": t.truncated, "version": t.version, "noise": t.noise}
         lines.append(json.dumps({"problem": problem, "verdict": verdict, **ended}))
     packed = {f"{PREFIX}records": torch.frombuffer(bytearray("\n".join(lines).encode() or b"\n"), dtype=torch.uint8)}

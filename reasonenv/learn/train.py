@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from reasonenv.accuracy import accuracy
 from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
 from reasonenv.learn import checkpoint
 from reasonenv.learn.agent import Agent, Budget, Metrics, Plan
 from reasonenv.learn.curriculum import Curriculum
-from reasonenv.learn.filters import correct, mixed, rewarded, sound
-from reasonenv.learn.log import RunLog, wilson
+from reasonenv.learn.filters import mixed, rewarded, sound
+from reasonenv.learn.log import RunLog
 from reasonenv.learn.memory import enough_memory
 from reasonenv.learn.rollout import demonstrate, sample_groups
 from reasonenv.learn.stop import Stop
@@ -110,20 +111,19 @@ def experience(
 
 
 def describe(groups: Sequence[Group]) -> Metrics:
-    """The numbers of the trajectories themselves."""
+    """The numbers of the trajectories themselves. Raises `UserError` if none of their answers could be judged."""
     rows = [t for g in groups for t in g.trajectories]
-    judged = [t for t in rows if t.verdict.checked]
+    share = accuracy(t.verdict for t in rows)
+    low, high = share.interval
     finite = [t.ret for t in rows if rewarded(t)]
-    right = len(correct(rows))
-    low, high = wilson(right, max(len(judged), 1))
     return {
         "reward": float(np.mean(finite)) if finite else 0.0,
-        "accuracy": right / max(len(judged), 1),
+        "accuracy": share.value,
         "accuracy/low": low,
         "accuracy/high": high,
         "length": float(np.mean([len(t.tokens) for t in rows])),
         "truncated": float(np.mean([t.truncated for t in rows])),
-        "verifier_errors": (len(rows) - len(judged)) / len(rows),
+        "verifier_errors": (share.total - share.judged) / share.total,
         "rewards/invalid": (len(rows) - len(finite)) / len(rows),
         "groups/sampled": float(len(groups)),
         "groups/mixed": len(mixed(sound(groups))) / len(groups),

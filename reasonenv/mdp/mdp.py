@@ -28,6 +28,7 @@ from reasonenv.mdp.rewards import AT_END, Progress, Reward, reward_terms
 from reasonenv.mdp.state import Outcome, State
 from reasonenv.tasks import PROMPTS, Task, reference_solution, render_prompt
 from reasonenv.tokenizer import Tokenizer
+from reasonenv.verify.canonical import canonical
 
 MAX_TOKENS = 1 << 24  # of a response; an observation has a place for each
 
@@ -223,13 +224,17 @@ class ReasoningMDP:
         if not closed:
             return Verdict(False, Reason.NO_ANSWER, None, problem.answer)
         try:
-            return self.task.verify(answer, problem)
+            verdict = self.task.verify(answer, problem)
         except UserError:
             raise
         except Exception as error:
             told = f"{type(error).__name__}: {error}"
             warnings.warn(f"the verifier of {self.task.name} failed on {problem.id}: {told}", stacklevel=2)
             return Verdict(False, Reason.ERROR, None, problem.answer)
+        if verdict.canonical is not None:
+            return verdict
+        # A verifier that gives no form of its own: equal answers are equal texts.
+        return replace(verdict, canonical=canonical(verdict.reason, verdict.extracted, verdict.gold, "text"))
 
     def is_event(self, before: State, after: State) -> bool:
         """Whether what was written since `before` ended a step or the episode. Rewards fall on events alone."""

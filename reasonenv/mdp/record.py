@@ -49,6 +49,7 @@ def _record(trajectory: Trajectory) -> dict[str, Any]:
             "reason": verdict.reason,
             "extracted": verdict.extracted,
             "gold": verdict.gold,
+            "canonical": verdict.canonical,
         },
     }
 

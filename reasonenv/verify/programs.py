@@ -33,6 +33,7 @@ from typing import IO, Any
 
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.errors import UserError
+from reasonenv.verify.canonical import canonical
 from reasonenv.verify.turns import Turns
 
 SECONDS = 4  # of CPU, for each process; who uses them up is wrong, as before any judge of programs
@@ -99,7 +100,8 @@ def verify_code(text: str, problem: Problem, timeout: float = TIMEOUT) -> Verdic
     else:
         _warn()
         reason = _judge(code, tests, timeout)
-    return Verdict(reason is Reason.CORRECT, reason, code, problem.answer, (perf_counter() - start) * 1e3)
+    form = canonical(reason, code, problem.answer, "lines")
+    return Verdict(reason is Reason.CORRECT, reason, code, problem.answer, (perf_counter() - start) * 1e3, form)
 
 
 @cache

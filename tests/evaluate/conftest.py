@@ -150,6 +150,7 @@ def _samples(rng: np.random.Generator, logits: Any, drawn: int, hostile: str) ->
                     correct=bool(right),
                     reason="correct" if right else "no_answer" if silent else "unparsable_answer" if odd else "wrong",
                     extracted=None if silent else "twelve" if odd else str(shown),
+                    canonical=None if silent else "text:twelve" if odd else str(shown),
                     length=int(rng.integers(18, 40)) if answer else 64,
                     truncated=silent,
                     logp=None if greedy else -4.0 + logit,

@@ -152,7 +152,7 @@ def test_copies_have_no_distance(texts: list[str]) -> None:
 def test_every_measure_is_a_share_and_knows_correct_from_all() -> None:
     texts = ["1+1=2 #### 2", "1+1=2 #### 2", "0+2=2 #### 2", "1+1=3 #### 3"]
     drawn = [
-        Sample("a", i, False, t.endswith("2"), "correct" if t.endswith("2") else "wrong", t[-1], 4, False, t)
+        Sample("a", i, False, t.endswith("2"), "correct" if t.endswith("2") else "wrong", t[-1], 4, False, t, t[-1])
         for i, t in enumerate(texts)
     ]
     found = diversity([*drawn, Sample("b", 0, False, True, "correct", "2", 4, False, "1+1=2")])

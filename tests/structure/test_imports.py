@@ -17,7 +17,7 @@ ORDER = (
     {"errors", "generators", "seeding", "terminal", "version"},
     {"storage"},
     {"core"},
-    {"tokenizer"},
+    {"accuracy", "tokenizer"},
     {"tasks"},
     {"verify"},
     {"data", "registry"},

@@ -17,6 +17,7 @@ from reasonenv.evaluate.discovery import Provenance, provenance
 from reasonenv.evaluate.diversity import distinct, diversity, drift
 from reasonenv.evaluate.ledger import Win
 from reasonenv.evaluate.metrics import GREEDY, Scores, Summary, scores
+from reasonenv.evaluate.questions import by_question
 from reasonenv.evaluate.report.load import Cell, Suite
 from reasonenv.evaluate.samples import EVALUATION, Sample
 from reasonenv.evaluate.stats import Estimate, Floats, mean_interval
@@ -145,14 +146,6 @@ def _scores(suite: Suite, cell: Cell, ks: Sequence[int]) -> Scores:
 
 def _by_question(suite: Suite, table: Scores) -> Scores:
     return {metric: by_question(values, suite.questions) for metric, values in table.items()}
-
-
-def by_question(values: Mapping[str, float], questions: Mapping[str, tuple[str, str]]) -> dict[str, float]:
-    """Question -> the mean of the problems that ask it; a problem of which nothing is known is its id."""
-    same: dict[str, list[float]] = defaultdict(list)
-    for problem, value in values.items():
-        same[questions[problem][0] if problem in questions else problem].append(value)
-    return {question: float(np.mean(each)) for question, each in same.items()}
 
 
 def _metric(tables: Mapping[tuple[str, int], Scores], metric: str) -> SeedScores:

@@ -26,6 +26,7 @@ from reasonenv.errors import UserError
 from reasonenv.evaluate.discovery import BASE, Draws
 from reasonenv.evaluate.ledger import Win, read_wins
 from reasonenv.evaluate.parquet import Record, read_records
+from reasonenv.evaluate.questions import PROBLEMS, Asked, read_questions
 from reasonenv.evaluate.rollouts import Rollout, read_rollouts
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples
 from reasonenv.evaluate.training_set import TRAINING_SET, Solution
@@ -76,7 +77,7 @@ class Suite:
     hardware: str
     seconds: float | None  # None while the suite has not ended
     cells: Sequence[Cell]
-    questions: Mapping[str, tuple[str, str]]  # problem id -> question, reference answer
+    questions: Mapping[str, Asked]  # by problem id
 
 
 BUDGET = ("rollouts", "tokens", "updates", "seconds", "memory")  # the last in MiB, at most
@@ -106,7 +107,7 @@ def load_suite(folder: Path) -> Suite:
         hardware=str(record.get("hardware") or ""),
         seconds=None if seconds is None else float(seconds),
         cells=cells,
-        questions=_questions(folder / "problems.jsonl"),
+        questions=read_questions(folder / PROBLEMS),
     )
 
 
@@ -159,14 +160,6 @@ def _rows(path: Path, *, done: bool) -> list[Row]:
         lines = lines[:-1]
     records = [_object(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line]
     return [{k: float(v) for k, v in record.items() if isinstance(v, int | float)} for record in records]
-
-
-def _questions(path: Path) -> dict[str, tuple[str, str]]:
-    if not path.is_file():
-        return {}
-    lines = path.read_text(encoding="utf-8").split("\n")
-    records = [_object(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line]
-    return {str(r.get("id")): (str(r.get("question", "")), str(r.get("answer", ""))) for r in records}
 
 
 def _object(text: str, place: str) -> dict[str, Any]:
