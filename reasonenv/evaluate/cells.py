@@ -53,7 +53,7 @@ def cells_from(spec: Mapping[str, Any], env: str, seed: int, init: str, *, sampl
     """
     policy, variants, agents = spec.get("policy", "tiny"), spec.get("variants", {"": {}}), spec["agents"]
     shared, reward_model = {**spec.get("keys", {}), "eval_samples": samples}, spec.get(ORM)
-    base = {"base_samples": shared.pop("base_samples", BASE_SAMPLES)}  # of the initial policy alone
+    base = {"base_samples": shared.pop("base_samples", BASE_SAMPLES if samples else 0)}  # of `start` alone
     start = Cell(_run("sft", env, seed, {**shared, **base, **spec["inits"][init]}, policy), BASELINE, policy, init)
     again = reward_model is not None or any(variants.values())  # it is measured in each variant, ranked by the model
     if again:

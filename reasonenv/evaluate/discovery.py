@@ -7,7 +7,9 @@ A problem with a correct sample by an agent was already likely, in support, or n
 An untrained policy has problems of the last kind too: it solves now, by luck, what it did not solve before. The row of
 the initial policy is therefore the placebo: its evaluation samples, as many as an agent's, are no part of the base
 budget, and given that budget both are fresh draws. With p' = p_0 the two shares "solved and not seen before" have the
-same expectation whatever p_0 is, so their difference is the claim: above 0 it is more than luck.
+same expectation whatever p_0 is, so their difference is the claim: above 0 it is more than luck. A training seed that
+is also the seed of the initial policy shares the random numbers of its evaluation; that pairs the two more closely and
+changes no expectation. Base draws share their random numbers with nothing.
 """
 
 from __future__ import annotations

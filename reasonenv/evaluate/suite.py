@@ -3,7 +3,7 @@
     title, description          what the report says first
     policy, envs, seeds         what all cells share; `policy` is what every initial policy is made from
     ks, margin                  the k of pass@k and maj@k; differences below `margin` count as none
-    [keys]                      settings of every cell
+    [keys]                      settings of every cell; `base_samples` is of the initial policy alone
     [inits.NAME]                an initial policy: so many iterations of SFT (0: `policy` as it is)
     [orm]                       settings of a reward model of each initial policy's samples (optional): it ranks the
                                 answers of every cell, and `orm = "orm"` or `labels = "orm"` of an agent means it

@@ -6,11 +6,12 @@ import math
 from html import escape
 
 from reasonenv.evaluate.comparisons import Contrast
-from reasonenv.evaluate.discovery import Origin, Provenance, Surprise, sentence, upper_bound
+from reasonenv.evaluate.discovery import Origin, Provenance, Surprise, upper_bound
 from reasonenv.evaluate.report.findings import Setting
-from reasonenv.evaluate.report.table import claims_at_k
+from reasonenv.evaluate.report.table import claims_at_k, discoveries
 from reasonenv.evaluate.report.tables import folded, plain
 
+SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 ORIGIN_COLOURS = {Origin.LIKELY: "--base", Origin.SUPPORT: "--c1", Origin.UNSEEN: "--c2"}
 
 
@@ -22,12 +23,6 @@ def sharpening(setting: Setting) -> str:
         return ""
     measured = "" if known is None else _caption(known) + _bars(known) + plain(*_table(known))
     return f'<h2>Sharpening or discovery?</h2>{measured}<ul class="said">{claims}</ul>'
-
-
-def discoveries(setting: Setting) -> list[str]:
-    """One line for each agent: whether it discovers more than the placebo."""
-    known = setting.provenance
-    return [] if known is None else [f"{agent}: {sentence(gain)}" for agent, gain in known.gains.items()]
 
 
 def _caption(known: Provenance) -> str:
@@ -86,4 +81,4 @@ def _texts(surprise: Surprise | None) -> list[str]:
 
 def _samples(power: float) -> str:
     """10 ** power, which may be beyond all floats."""
-    return f"{10**power:,.0f}" if power < 6 else f"10^{power:.0f}"
+    return f"{10**power:,.0f}" if power < 6 else "10" + f"{power:.0f}".translate(SUPERSCRIPTS)
