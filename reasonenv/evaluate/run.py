@@ -14,6 +14,7 @@ from reasonenv.annotations import has_text_form, typed, types_of
 from reasonenv.core import Problem
 from reasonenv.errors import UserError, unknown
 from reasonenv.mdp.config import ENV_TYPES, EnvConfig, divided
+from reasonenv.procedural import TooFewQuestions
 from reasonenv.registry import find_agent, make_task, parse_env_id, task_defaults, task_keys, task_types
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sampling.truncated import KEYS, TRAINING
@@ -197,18 +198,19 @@ def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[Curriculum,
         course = Curriculum((make_mdp(task, tokenizer=tokenizer, **run.env_keys),))
     else:
         course = _course(run, task, run.curriculum, tokenizer)
-    return course, make_mdp(task, tokenizer=tokenizer, **_held_out_keys(task, run.env_keys))
+    return course, make_mdp(task, tokenizer=tokenizer, **held_out_keys(task, run.env_keys))
 
 
-def _held_out_keys(task: str, keys: Mapping[str, Any]) -> dict[str, Any]:
-    """`keys` for the held-out split, of which a run measures the first `eval_problems`.
-
-    `size` counts training problems: a task that needs no `size` is not asked for as many held-out ones.
-    """
-    held_out = {**keys, "split": "test"}
-    if "size" in keys and task_defaults(task).get("size", keys["size"]) is None:
-        del held_out["size"]
-    return held_out
+def held_out_keys(task: str, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """`keys` for the test split, of `size` problems, which counts those of training, or of as many as there are."""
+    keys = {**keys, "split": "test"}
+    if keys.get("size") is None:
+        return keys
+    try:
+        list(make_task(task, **divided(keys)[1]).problems)
+    except TooFewQuestions as error:
+        keys["size"] = error.count
+    return keys
 
 
 def _course(run: Run, task: str, curriculum: str, tokenizer: Tokenizer | None) -> Curriculum:
