@@ -14,10 +14,10 @@ from tqdm import tqdm
 from reasonenv.errors import UserError
 from reasonenv.evaluate.evaluation import contrary, evaluate
 from reasonenv.evaluate.metrics import GREEDY, summarise
-from reasonenv.evaluate.run import check_writable, environment_keys, held_out_keys
+from reasonenv.evaluate.run import check_writable, environment_keys
 from reasonenv.evaluate.samples import write_samples
 from reasonenv.evaluate.stats import Estimate
-from reasonenv.mdp.make import make_mdp
+from reasonenv.mdp.make import held_out_keys, make_mdp
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.scorer import load_scorer, scorer_folder
 from reasonenv.registry import parse_env_id

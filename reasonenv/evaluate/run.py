@@ -14,7 +14,6 @@ from reasonenv.annotations import has_text_form, typed, types_of
 from reasonenv.core import Problem
 from reasonenv.errors import UserError, unknown
 from reasonenv.mdp.config import ENV_TYPES, EnvConfig, divided
-from reasonenv.procedural import TooFewQuestions
 from reasonenv.registry import find_agent, make_task, parse_env_id, task_defaults, task_keys, task_types
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sampling.truncated import KEYS, TRAINING
@@ -191,7 +190,7 @@ def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[Curriculum,
     The tokenizer matters to prompts alone, so all the rest can be checked before there is a policy.
     """
     from reasonenv.learn.curriculum import Curriculum
-    from reasonenv.mdp.make import make_mdp
+    from reasonenv.mdp.make import held_out_keys, make_mdp
 
     task, _ = parse_env_id(run.env)
     if run.curriculum is None:
@@ -199,18 +198,6 @@ def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[Curriculum,
     else:
         course = _course(run, task, run.curriculum, tokenizer)
     return course, make_mdp(task, tokenizer=tokenizer, **held_out_keys(task, run.env_keys))
-
-
-def held_out_keys(task: str, keys: Mapping[str, Any]) -> dict[str, Any]:
-    """`keys` for the test split, of `size` problems, which counts those of training, or of as many as there are."""
-    keys = {**keys, "split": "test"}
-    if keys.get("size") is None:
-        return keys
-    try:
-        list(make_task(task, **divided(keys)[1]).problems)
-    except TooFewQuestions as error:
-        keys["size"] = error.count
-    return keys
 
 
 def _course(run: Run, task: str, curriculum: str, tokenizer: Tokenizer | None) -> Curriculum:
