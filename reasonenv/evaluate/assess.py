@@ -19,7 +19,7 @@ from reasonenv.evaluate.questions import Asked
 from reasonenv.evaluate.run import check_writable, environment_keys
 from reasonenv.evaluate.samples import write_samples
 from reasonenv.evaluate.stats import Estimate
-from reasonenv.mdp.make import make_mdp
+from reasonenv.mdp.make import held_out_keys, make_mdp
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.scorer import load_scorer, scorer_folder
 from reasonenv.registry import parse_env_id
@@ -72,7 +72,9 @@ def assess(
     Sampling(1, temperature, top_k=top_k, top_p=top_p)  # refuses bad numbers now
     check_sampler(sampler)
     task, _ = parse_env_id(env)
-    settings = {"split": "test", **environment_keys(task, keys)}
+    settings = environment_keys(task, keys)
+    if "split" not in settings:
+        settings = held_out_keys(task, settings)
     make_mdp(task, **settings)  # refuses bad settings and missing data before the policy is loaded
     policy = load_policy(policy_name, seed=seed, device=device, dtype=dtype)
     scorer = None if orm is None else load_scorer(orm, policy)

@@ -70,9 +70,9 @@ def test_agents_of_a_table_have_equal_rollouts(name: str, scale: str | None) -> 
 
 
 @pytest.mark.parametrize("name", suites())
-def test_a_suite_is_short_and_its_first_scale_is_small(name: str) -> None:
+def test_a_suite_can_be_read_in_a_terminal_and_its_first_scale_is_small(name: str) -> None:
     text = suite_path(name).read_text()
-    assert len(text.splitlines()) <= 25
+    assert max(map(len, text.splitlines())) <= 120
     assert next(iter(tomllib.loads(text).get("scales", {"tiny": None}))) == "tiny"
 
 
