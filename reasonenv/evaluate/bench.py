@@ -93,7 +93,7 @@ def _follow_cells(
 ) -> None:
     """Starts each cell after the one it starts from, keeps in `running` those that are, and moves the bar."""
     context = multiprocessing.get_context("spawn")
-    waiting = list(cells)
+    waiting = in_order(cells)
     seen = {cell.name: _rows(folders[cell.name]) for cell in cells}
     bar.update(sum(seen.values()))
     while waiting or running:
@@ -124,6 +124,18 @@ def _follow_cells(
                 if child.exitcode:  # it died without a word
                     _write_cell(folders[name], cell, "failed", f"the process ended with exit code {child.exitcode}")
                 bar.write(_told(cell, folders[name]))
+
+
+def in_order(cells: Sequence[Cell]) -> list[Cell]:
+    """The order in which cells start where not all can: what others wait for, then the longest, then as in the file.
+
+    So the last to end is a short one, and no processor is idle for long at the end of a suite.
+    """
+    depth: dict[str, int] = {}  # how many cells must be done one after the other before a cell can start
+    for cell in cells:
+        before = [depth[name] for name in cell.needs if name in depth]  # others are done already
+        depth[cell.name] = 1 + max(before, default=-1)
+    return sorted(cells, key=lambda cell: (depth[cell.name], -cell.sequences))
 
 
 @contextmanager

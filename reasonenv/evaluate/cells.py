@@ -3,6 +3,10 @@
 The initial policy comes first, then a reward model of its samples, if there is one. In every variant of the environment
 follow the rows between which a table is read, and the agents: the initial policy, the floor `random_tokens`, and the
 ceilings `majority` and `best_of_k`, which choose among the stored samples of the initial policy.
+
+The initial policy, its reward model and the references are trained and measured once; every training seed of every
+agent starts from them. So seeds vary what an agent does, and not what it begins with: the variance between initial
+policies is another question, for which a suite has several of them.
 """
 
 from __future__ import annotations
@@ -44,15 +48,30 @@ class Cell:
         env = self.run.env.rsplit("/", 1)[-1].removesuffix("-v0")
         return f"{self.run.agent}-{env}-seed{self.run.seed}-{digest}".replace(":", "_").replace("/", "_")
 
+    @property
+    def sequences(self) -> int:
+        """How many answers are drawn, learned from and measured: it orders cells by cost and estimates no time."""
+        run, config = self.run, find_agent(self.run.agent).Config(**self.run.agent_keys)
+        problems = getattr(config, "problems_per_iteration", None) or 0
+        passes = 1 + getattr(config, "epochs", 1)  # drawn once, then learned from
+        used: int = run.iterations * problems * config.samples_per_problem * passes
+        evaluations = run.iterations // run.eval_every + 2
+        return used + run.eval_problems * (evaluations + run.eval_samples)
 
-def cells_from(spec: Mapping[str, Any], env: str, seed: int, init: str, *, samples: int) -> Iterator[Cell]:
+
+def cells_from(spec: Mapping[str, Any], env: str, init: str, *, samples: int) -> Iterator[Cell]:
     """Every cell that starts from the initial policy `init`, measured by `samples` answers a problem.
 
+    The initial policy has its own key `seed` (0 if it has none), the agents have the `seeds` of the suite.
     Raises `UserError` that names the agent for a setting that cannot be.
     """
     policy, variants, agents = spec.get("policy", "tiny"), spec.get("variants", {"": {}}), spec["agents"]
     shared, reward_model = {**spec.get("keys", {}), "eval_samples": samples}, spec.get(ORM)
-    start = Cell(_run("sft", env, seed, {**shared, **spec["inits"][init]}, policy), BASELINE, policy, init)
+    training = dict(spec["inits"][init])
+    seed = training.pop("seed", 0)
+    if type(seed) is not int:
+        raise UserError(f"inits.{init}: seed is {seed!r}; it must be a whole number")
+    start = Cell(_run("sft", env, seed, {**shared, **training}, policy), BASELINE, policy, init)
     again = reward_model is not None or any(variants.values())  # it is measured in each variant, ranked by the model
     if again:
         start = replace(start, run=replace(start.run, eval_samples=0), shown=False)
@@ -73,8 +92,9 @@ def cells_from(spec: Mapping[str, Any], env: str, seed: int, init: str, *, sampl
         yield from (cell for cell in _references(begin, initial, samples) if cell.agent not in agents)
         for label in agents:
             kind, settings = _settings(agents, label)
-            run = _run(kind, env, seed, _named({**keys, **settings}, needs), start.name)
-            yield replace(begin, run=run, agent=label)
+            run = _run(kind, env, 0, _named({**keys, **settings}, needs), start.name)
+            for each in spec["seeds"]:
+                yield replace(begin, run=replace(run, seed=each), agent=label)
 
 
 def _references(begin: Cell, initial: Cell, samples: int) -> Iterator[Cell]:

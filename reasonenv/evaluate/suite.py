@@ -1,10 +1,12 @@
 """A suite: agents x environments x variants x initial policies x seeds, read from one TOML file.
 
     title, description          what the report says first
-    policy, envs, seeds         what all cells share; `policy` is what every initial policy is made from
+    policy, envs                what all cells share; `policy` is what every initial policy is made from
+    seeds                       training seeds of every agent; all of them start from one initial policy
     ks, margin                  the k of pass@k and maj@k; differences below `margin` count as none
     [keys]                      settings of every cell
-    [inits.NAME]                an initial policy: so many iterations of SFT (0: `policy` as it is)
+    [inits.NAME]                an initial policy: so many iterations of SFT (0: `policy` as it is), trained once, with
+                                its own `seed` (0); who wants several of one kind gives them several names and seeds
     [orm]                       settings of a reward model of each initial policy's samples (optional): it ranks the
                                 answers of every cell, and `orm = "orm"` or `labels = "orm"` of an agent means it
     [variants.NAME]             settings of the environment in which every agent is trained and measured (optional)
@@ -109,15 +111,14 @@ def read_suite(path: Path, scale: str | None = None) -> Suite:
         cells = [
             cell
             for env in spec["envs"]
-            for seed in spec["seeds"]
             for init in spec["inits"]
-            for cell in cells_from(spec, env, seed, init, samples=max(ks))
+            for cell in cells_from(spec, env, init, samples=max(ks))
         ]
     except UserError as error:
         raise UserError(f"{path}, {error}") from error
     twice = [name for name, count in Counter(cell.name for cell in cells).items() if count > 1]
     if twice:
-        raise UserError(f"{path}: asks twice for {twice[0]}; name every environment and seed once")
+        raise UserError(f"{path}: asks twice for {twice[0]}; name every environment, seed and initial policy once")
     name = path.stem if path.name != "suite.toml" else path.parent.name
     return Suite(
         name,
