@@ -30,6 +30,7 @@ from reasonenv.errors import UserError
 from reasonenv.evaluate.card import hardware, versions
 from reasonenv.evaluate.cells import BASELINE, REFERENCES, Cell
 from reasonenv.evaluate.choice import choose
+from reasonenv.evaluate.identity import code_of, difference
 from reasonenv.evaluate.run import test_problems
 from reasonenv.evaluate.suite import Suite
 from reasonenv.evaluate.training import train
@@ -173,6 +174,9 @@ def run_cell(cell: Cell, cells: Path) -> None:
         pass
     try:
         _write_cell(out, cell, "running")
+        differing = difference(cell.code, code_of(cell.run).record)
+        if differing is not None:
+            raise UserError(f"the code has changed since the suite was read: {differing}; run the suite again")
         (out / "error.txt").unlink(missing_ok=True)
         if cell.answers is not None:
             choose(cell.run, out, cells / cell.answers)

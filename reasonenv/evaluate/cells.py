@@ -14,11 +14,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.run import Run, describe_run
+from reasonenv.evaluate.identity import code_of
+from reasonenv.evaluate.run import Run, describe_run, resolved
 from reasonenv.registry import find_agent
 
 BASELINE = "initial"
@@ -35,15 +37,19 @@ class Cell:
     agent: str  # as the report calls it
     policy: str  # what the suite began with
     init: str
+    code: Mapping[str, Any]  # the record of the code that is meant
     variant: str = ""
     needs: tuple[str, ...] = ()  # cells that the run names, in place of a policy or a reward model
     answers: str | None = None  # the cell among whose stored answers this one chooses, and runs nothing
     shown: bool = True  # whether it is a row of the report, or only what others start from
 
-    @property
+    @cached_property
     def name(self) -> str:
-        """Agent, environment, seed, and a hash of everything that decides the result."""
-        content = json.dumps(asdict(self.run), sort_keys=True, default=str)
+        """Agent, environment, seed, and a hash of everything that decides the result: all settings, and the code.
+
+        So no row of a report mixes two codes: what other code has left stays on the disk and is a row no more.
+        """
+        content = json.dumps({**resolved(self.run), "code": self.code}, sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()[:8]
         env = self.run.env.rsplit("/", 1)[-1].removesuffix("-v0")
         return f"{self.run.agent}-{env}-seed{self.run.seed}-{digest}".replace(":", "_").replace("/", "_")
@@ -71,7 +77,8 @@ def cells_from(spec: Mapping[str, Any], env: str, init: str, *, samples: int) ->
     seed = training.pop("seed", 0)
     if type(seed) is not int:
         raise UserError(f"inits.{init}: seed is {seed!r}; it must be a whole number")
-    start = Cell(_run("sft", env, seed, {**shared, **training}, policy), BASELINE, policy, init)
+    run = _run("sft", env, seed, {**shared, **training}, policy)
+    start = Cell(run, BASELINE, policy, init, code_of(run).record)
     again = reward_model is not None or any(variants.values())  # it is measured in each variant, ranked by the model
     if again:
         start = replace(start, run=replace(start.run, eval_samples=0), shown=False)
@@ -79,7 +86,7 @@ def cells_from(spec: Mapping[str, Any], env: str, init: str, *, samples: int) ->
     needs: tuple[str, ...] = (start.name,)
     if reward_model is not None:
         run = _run(ORM, env, seed, {**shared, "eval_samples": 0, **reward_model}, start.name)
-        judge = Cell(run, ORM, policy, init, needs=needs, shown=False)
+        judge = _of(replace(start, needs=needs, shown=False), run, agent=ORM)
         yield judge
         shared, needs = {**shared, "rank": judge.name}, (start.name, judge.name)
     for variant, own in variants.items():
@@ -87,24 +94,29 @@ def cells_from(spec: Mapping[str, Any], env: str, init: str, *, samples: int) ->
         begin = replace(start, variant=variant, needs=needs, shown=True)  # what is the same for all in this place
         initial = start
         if again:
-            initial = replace(begin, run=_run("sft", env, seed, {**keys, "iterations": 0}, start.name))
+            initial = _of(begin, _run("sft", env, seed, {**keys, "iterations": 0}, start.name))
             yield initial
         yield from (cell for cell in _references(begin, initial, samples) if cell.agent not in agents)
         for label in agents:
             kind, settings = _settings(agents, label)
-            run = _run(kind, env, 0, _named({**keys, **settings}, needs), start.name)
+            cell = _of(begin, _run(kind, env, 0, _named({**keys, **settings}, needs), start.name), agent=label)
             for each in spec["seeds"]:
-                yield replace(begin, run=replace(run, seed=each), agent=label)
+                yield replace(cell, run=replace(cell.run, seed=each))
 
 
 def _references(begin: Cell, initial: Cell, samples: int) -> Iterator[Cell]:
     """The floor and the ceilings of one table, in which `initial` is the initial policy."""
     run = replace(initial.run, policy=begin.needs[0], agent_keys={}, iterations=0, eval_samples=0, rank=None)
     # after 0 iterations stand the policy's own greedy answers
-    yield replace(begin, run=replace(run, agent=FLOOR, iterations=1), agent=FLOOR)
+    yield _of(begin, replace(run, agent=FLOOR, iterations=1), agent=FLOOR)
     for name in CEILINGS:
         own = replace(run, agent=name, agent_keys={"samples_per_problem": samples}, policy=initial.name)
-        yield replace(begin, run=own, agent=name, needs=(initial.name,), answers=initial.name)
+        yield _of(begin, own, agent=name, needs=(initial.name,), answers=initial.name)
+
+
+def _of(cell: Cell, run: Run, **changes: Any) -> Cell:
+    """A cell like another one, of another run."""
+    return replace(cell, run=run, code=code_of(run).record, **changes)
 
 
 def _settings(agents: Mapping[str, Mapping[str, Any]], label: str) -> tuple[str, dict[str, Any]]:

@@ -1,12 +1,10 @@
-"""One run: its description, and the folder that it claims."""
+"""One run: its description, every setting that it has, and the processes that it trains and is measured on."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from inspect import signature
 from pathlib import Path
@@ -18,7 +16,6 @@ from reasonenv.mdp.rewards import REWARDS
 from reasonenv.registry import annotation_text, find_agent, make_task, parse_env_id, task_defaults, task_keys
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sampling.truncated import KEYS, TRAINING
-from reasonenv.storage import owned, read_record, replace
 from reasonenv.tasks import PROMPTS
 
 if TYPE_CHECKING:
@@ -123,10 +120,8 @@ def explain_keys(agent: str, env: str | None) -> list[tuple[str, list[tuple[str,
     settings = [(f.name, f.default, f.metadata["meaning"]) for f in fields(Run) if f.name in SETTINGS]
     sections = [(f"settings of {agent}", numbers), ("settings of the run", settings)]
     if env is not None:
-        from reasonenv.mdp.make import make_mdp
-
         task, _ = parse_env_id(env)
-        defaults = {p.name: p.default for p in signature(make_mdp).parameters.values()} | task_defaults(task)
+        defaults = _environment_defaults(task)
         meanings = {
             "reward": ", ".join(REWARDS),
             "max_tokens": "budget of a response (none: what suits the task)",
@@ -136,6 +131,38 @@ def explain_keys(agent: str, env: str | None) -> list[tuple[str, list[tuple[str,
         keys = [(key, defaults.get(key), meanings.get(key, types[key])) for key in types if key != "split"]
         sections.append((f"settings of {env}", keys))
     return sections
+
+
+def resolved(run: Run) -> dict[str, Any]:
+    """Every setting of a run with its value, defaults included, as JSON has it: equal settings are the same run.
+
+    So a default that another version has changed is seen. None stands where the policy or the task decides: `dtype`,
+    and `max_tokens` of the environment.
+    """
+    config = find_agent(run.agent).Config(**run.agent_keys)
+    agent_keys = {f.name: getattr(config, f.name) for f in fields(config)}
+    env_keys = {**_environment_defaults(parse_env_id(run.env)[0]), **run.env_keys}
+    settings: dict[str, Any] = _plain({**asdict(run), "agent_keys": agent_keys, "env_keys": env_keys})
+    return settings
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON would give it back; of what JSON does not know, the text of a path and the type of anything."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return str(value) if isinstance(value, Path) else type(value).__qualname__
+
+
+def _environment_defaults(task: str) -> dict[str, Any]:
+    """What an environment takes for keys that are not given; `split` is none of them."""
+    from reasonenv.mdp.make import make_mdp
+
+    every = {p.name: p.default for p in signature(make_mdp).parameters.values()} | task_defaults(task)
+    return {key: every[key] for key in _environment_types(task) if key in every and key != "split"}
 
 
 def _environment_types(task: str) -> dict[str, str]:
@@ -179,32 +206,6 @@ def check_writable(out: Path) -> None:
         raise UserError(f"cannot write to --out {out}: {there} is not a folder")
     if not os.access(there, os.W_OK | os.X_OK):
         raise UserError(f"cannot write to --out {out}: no permission to write in {there}")
-
-
-def check_claim(out: Path, run: Run) -> None:
-    """Raises `UserError` if `out` cannot be the folder of `run`: it holds another run, or nothing can be made there."""
-    path, mine = out / "run.json", json.loads(json.dumps(asdict(run)))
-    if path.exists():
-        theirs = read_record(path)
-        differing = [k for k in mine if mine[k] != theirs.get(k)]
-        if differing:
-            key = differing[0]
-            raise UserError(
-                f"{out} holds another run: {key} is {theirs.get(key)!r} there, {mine[key]!r} here; choose another --out"
-            )
-    elif out.is_file():
-        raise UserError(f"cannot write to --out {out}: it is a file; give a folder")
-    check_writable(out)
-
-
-@contextmanager
-def claim(out: Path, run: Run) -> Iterator[None]:
-    """Makes `out` the folder of `run`, in which no other process works meanwhile. Raises as `check_claim` does."""
-    out.mkdir(parents=True, exist_ok=True)
-    with owned(out):
-        check_claim(out, run)  # another process may have been first
-        replace(out / "run.json", json.dumps(asdict(run), indent=1))
-        yield
 
 
 def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[Curriculum, ReasoningMDP]:
