@@ -31,7 +31,7 @@ from reasonenv.evaluate.card import hardware, versions
 from reasonenv.evaluate.cells import BASELINE, REFERENCES, Cell
 from reasonenv.evaluate.choice import choose
 from reasonenv.evaluate.identity import code_of, difference
-from reasonenv.evaluate.run import test_problems
+from reasonenv.evaluate.run import held_out_problems
 from reasonenv.evaluate.suite import Suite
 from reasonenv.evaluate.training import train
 from reasonenv.storage import owned, read_record, replace
@@ -200,7 +200,7 @@ def _end_with_parent() -> None:
 
 def _problems(suite: Suite) -> str:
     """What is asked, for the report: samples hold the ids of problems alone."""
-    problems = {p.id: p for cell in suite.cells for p in test_problems(cell.run)}
+    problems = {p.id: p for cell in suite.cells for p in held_out_problems(cell.run)}
     lines = [json.dumps({"id": p.id, "question": p.question, "answer": p.answer}) for p in problems.values()]
     return "".join(f"{line}\n" for line in lines)
 

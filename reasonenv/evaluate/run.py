@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from inspect import signature
 from pathlib import Path
@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from reasonenv.core import Problem
 from reasonenv.errors import UserError, unknown
+from reasonenv.evaluate.validation import HOLDOUTS, TEST, VALIDATION, only, validation_questions, without
 from reasonenv.mdp.rewards import REWARDS
 from reasonenv.registry import annotation_text, find_agent, make_task, parse_env_id, task_defaults, task_keys
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sampling.truncated import KEYS, TRAINING
-from reasonenv.tasks import PROMPTS
+from reasonenv.tasks import PROMPTS, Task
+
+TaskName = str | Callable[..., Task]  # of a registered task, or its factory
 
 if TYPE_CHECKING:
     from reasonenv.learn.curriculum import Curriculum
@@ -42,7 +45,8 @@ class Run:
     iterations: int = 100
     agent_keys: Mapping[str, Any] = field(default_factory=dict)  # fields of the agent's Config
     env_keys: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of the environment
-    eval_problems: int = _setting(200, "held-out problems: the first ones of the test split")
+    eval_problems: int = _setting(200, "held-out problems: the first ones")
+    holdout: str = _setting(TEST, f"what is held out: {TEST}, or {VALIDATION}, a tenth of the training questions")
     eval_samples: int = _setting(0, "sampled answers a held-out problem after the last iteration, for pass@k")
     eval_every: int = _setting(10, "iterations between evaluations")
     curriculum: str | None = _setting(None, "KEY:VALUE,VALUE,.. of the environment, in equal parts of the run")
@@ -65,12 +69,14 @@ class Run:
         }.items():
             if getattr(self, name) is not None and getattr(self, name) < least:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        if self.holdout not in HOLDOUTS:
+            raise unknown("holdout", self.holdout, HOLDOUTS)
         if self.sampler not in SAMPLERS:
             raise unknown("sampler", self.sampler, SAMPLERS)
 
 
 SETTINGS = (
-    *("eval_problems", "eval_samples", "eval_every", "curriculum", "orm", "rank"),
+    *("eval_problems", "holdout", "eval_samples", "eval_every", "curriculum", "orm", "rank"),
     *("sampler", "address", "lora", "checkpointing", "device", "dtype"),
 )
 
@@ -211,36 +217,45 @@ def check_writable(out: Path) -> None:
 def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[Curriculum, ReasoningMDP]:
     """What a run trains on and what it is measured on. Raises `UserError` for missing data or a bad setting.
 
-    The tokenizer matters to prompts alone, so all the rest can be checked before there is a policy.
+    With `holdout` validation both are parts of the training split that share no question, on every level of a
+    curriculum. The tokenizer matters to prompts alone, so all the rest can be checked before there is a policy.
     """
     from reasonenv.learn.curriculum import Curriculum
     from reasonenv.mdp.make import make_mdp
 
     task, _ = parse_env_id(run.env)
-    if run.curriculum is None:
-        course = Curriculum((make_mdp(task, tokenizer=tokenizer, **run.env_keys),))
+    training: TaskName = task
+    if run.holdout == VALIDATION:
+        questions = validation_questions(make_mdp(task, **run.env_keys).task)
+        training = without(task, questions)
+        held_out = make_mdp(only(task, questions), tokenizer=tokenizer, **run.env_keys)
     else:
-        course = _course(run, task, run.curriculum, tokenizer)
-    return course, make_mdp(task, tokenizer=tokenizer, **{**run.env_keys, "split": "test"})
+        held_out = make_mdp(task, tokenizer=tokenizer, **{**run.env_keys, "split": "test"})
+    if run.curriculum is None:
+        course = Curriculum((make_mdp(training, tokenizer=tokenizer, **run.env_keys),))
+    else:
+        course = _course(run, training, run.curriculum, tokenizer)
+    return course, held_out
 
 
-def _course(run: Run, task: str, curriculum: str, tokenizer: Tokenizer | None) -> Curriculum:
+def _course(run: Run, training: TaskName, curriculum: str, tokenizer: Tokenizer | None) -> Curriculum:
     from reasonenv.learn.curriculum import Curriculum, at_level, read_levels
     from reasonenv.mdp.make import resolve_tokenizer
     from reasonenv.mdp.mdp import ReasoningMDP
 
+    task, _ = parse_env_id(run.env)
     settings = [environment_keys(task, level) for level in read_levels(curriculum)]
     levels = []
     for level in settings:
         if "split" in level:
-            raise UserError("curriculum changes split; a run trains on train and is measured on test")
+            raise UserError("curriculum changes split; a run trains on train")
         keys = {**run.env_keys, **level}
         own = {key: keys.pop(key) for key in MDP_KEYS if key in keys}
-        levels.append(ReasoningMDP(at_level(make_task(task, **keys), level), resolve_tokenizer(tokenizer), **own))
+        levels.append(ReasoningMDP(at_level(make_task(training, **keys), level), resolve_tokenizer(tokenizer), **own))
     return Curriculum(tuple(levels), tuple(settings))
 
 
-def test_problems(run: Run) -> list[Problem]:
+def held_out_problems(run: Run) -> list[Problem]:
     """The held-out problems of a run. Raises `UserError` as `processes` does."""
     problems = processes(run)[1].task.problems
     return [problems[i] for i in range(min(run.eval_problems, len(problems)))]

@@ -155,7 +155,7 @@ def _write_card(
 ) -> None:
     """Leaves `environment.json`. Raises `UserError` if the problems are not those that an earlier one tells of."""
     path = out / "environment.json"
-    data = {"train": course.fingerprint, "test": held_out.task.fingerprint}
+    data = {"train": course.fingerprint, run.holdout: held_out.task.fingerprint}
     level, why = reproducibility(device=run.device, sampler=run.sampler, address=run.address)
     now = card(device=run.device, data=data, level=level)
     earlier = read_record(path) if path.exists() else now

@@ -39,7 +39,7 @@ SWEEP = {
         f"doctor nowhere {CHAIN}",
         f"doctor tiny {CHAIN} --dtype int8", f"doctor tiny {CHAIN} --device tpu", f"doctor tiny {CHAIN} sise=3",
         "train grpo nothing --out out", f"train nothing {CHAIN} --out out", f"{TRAIN} device=tpu",
-        f"{TRAIN} reward=sparse+", f"{TRAIN} reward=", f"{TRAIN} prompt=", f"{TRAIN} sampler=nothing",
+        f"{TRAIN} reward=sparse+", f"{TRAIN} reward=", f"{TRAIN} prompt=", f"{TRAIN} sampler=nothing", f"{TRAIN} holdout=tset",
         "eval tiny nothing",
         f"eval tiny {CHAIN} --sampler nothing", "bench run nothing", "bench run quickstart --scale huge",
         "audit-verifier Nothing", "audit-verifier GSM8K --split tets", "audit-verifier Chain --split tets"),
