@@ -40,6 +40,7 @@ class Cell:
     code: Mapping[str, Any]  # the record of the code that is meant
     variant: str = ""
     needs: tuple[str, ...] = ()  # cells that the run names, in place of a policy or a reward model
+    after: tuple[str, ...] = ()  # cells whose result says whether this one is worth its budget
     answers: str | None = None  # the cell among whose stored answers this one chooses, and runs nothing
     shown: bool = True  # whether it is a row of the report, or only what others start from
 
@@ -68,6 +69,7 @@ class Cell:
 def cells_from(spec: Mapping[str, Any], env: str, init: str, *, samples: int) -> Iterator[Cell]:
     """Every cell that starts from the initial policy `init`, measured by `samples` answers a problem.
 
+    Without samples there is nothing to choose among, and there are no references.
     The initial policy has its own key `seed` (0 if it has none), the agents have the `seeds` of the suite.
     Raises `UserError` that names the agent for a setting that cannot be.
     """
@@ -96,10 +98,12 @@ def cells_from(spec: Mapping[str, Any], env: str, init: str, *, samples: int) ->
         if again:
             initial = _of(begin, _run("sft", env, seed, {**keys, "iterations": 0}, start.name))
             yield initial
-        yield from (cell for cell in _references(begin, initial, samples) if cell.agent not in agents)
+        if samples:
+            yield from (cell for cell in _references(begin, initial, samples) if cell.agent not in agents)
         for label in agents:
-            kind, settings = _settings(agents, label)
+            kind, settings = agent_settings(agents, label)
             cell = _of(begin, _run(kind, env, 0, _named({**keys, **settings}, needs), start.name), agent=label)
+            cell = replace(cell, after=(initial.name,))
             for each in spec["seeds"]:
                 yield replace(cell, run=replace(cell.run, seed=each))
 
@@ -119,7 +123,7 @@ def _of(cell: Cell, run: Run, **changes: Any) -> Cell:
     return replace(cell, run=run, code=code_of(run).record, **changes)
 
 
-def _settings(agents: Mapping[str, Mapping[str, Any]], label: str) -> tuple[str, dict[str, Any]]:
+def agent_settings(agents: Mapping[str, Mapping[str, Any]], label: str) -> tuple[str, dict[str, Any]]:
     """Which agent `label` is, and its settings: those of the agent of the file that it is a form of, then its own."""
     own = dict(agents[label])
     kind = own.pop("agent", label)

@@ -234,7 +234,7 @@ def test_a_folder_of_another_run_names_what_differs(refused: Refused, prior: Pat
         (SUITE.replace("seeds = [0]\n", ""), "suite.toml: seeds is missing"),
         (SUITE.replace("seeds = [0]", "seeds = []"), "suite.toml: seeds is []; it must be a list of one or more"),
         (SUITE.replace("seeds = [0]", "seeds = 3"), "suite.toml: seeds is 3; it must be a list"),
-        (SUITE.replace("seeds = [0]", "seeds = [0, 0]"), "suite.toml: asks twice for grpo-Chain-Response-seed0-"),
+        (SUITE.replace("seeds = [0]", "seeds = [0, 0]"), "suite.toml, asks twice for grpo-Chain-Response-seed0-"),
         (SUITE.replace("agents.grpo", "agents.gropo"), "suite.toml, gropo: unknown agent 'gropo'; did you mean grpo"),
         (SUITE.replace("Chain", "Chian"), "unknown environment 'reasonenv/Chian-Response-v0'; did you mean"),
         ("policy = 'tiyn'\n" + SUITE, "suite.toml: unknown policy 'tiyn'; did you mean tiny?"),

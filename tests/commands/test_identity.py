@@ -66,6 +66,7 @@ SMALL = (
 SUITE = """
 envs = ["reasonenv/Chain-Response-v0"]
 seeds = [0]
+without_signal = true
 keys = { operands = 2, operators = "+", size = 16, max_tokens = 16, eval_problems = 4, problems_per_iteration = 2 }
 inits.prior = { iterations = 1 }
 agents."FOLDER/mine.py:Mine" = { iterations = 1, samples_per_problem = 2 }
