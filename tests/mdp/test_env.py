@@ -136,6 +136,12 @@ def test_render_is_the_same_however_many_tokens_an_action_holds() -> None:
         ({"prompt": "chat"}, "no chat template"),
         ({"prompt": "plane"}, "did you mean plain"),
         ({"operand": 4}, "did you mean operands"),
+        ({"operands": "x"}, "operands is 'x'; it must be int"),
+        ({"operands": 2.5}, "operands is 2.5; it must be int"),
+        ({"size": "many"}, "size is 'many'; it must be int or None"),
+        ({"max_tokens": "none"}, "max_tokens is 'none'; it must be int or None"),
+        ({"stochastic": 0.1}, "stochastic is 0.1; it must be str or None"),
+        ({"rewards": "dense"}, "did you mean reward"),
         ({"tokenizer": "no/such/folder"}, "neither"),
     ],
 )
