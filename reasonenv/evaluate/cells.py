@@ -56,14 +56,28 @@ class Cell:
         return f"{self.run.agent}-{env}-seed{self.run.seed}-{digest}".replace(":", "_").replace("/", "_")
 
     @property
+    def planned(self) -> int:
+        """Answers, or demonstrations, from which the cell is to learn; dynamic sampling may take more."""
+        config = self._config
+        problems = getattr(config, "problems_per_iteration", None) or 0  # of an agent that learns nothing: 0
+        planned: int = self.run.iterations * problems * config.samples_per_problem
+        return planned
+
+    @property
+    def measured(self) -> int:
+        """Answers to held-out problems, at most: greedy ones along the way, and the samples of the end."""
+        evaluations = self.run.iterations // self.run.eval_every + 2
+        return self.run.eval_problems * (evaluations + self.run.eval_samples)
+
+    @property
     def sequences(self) -> int:
-        """How many answers are drawn, learned from and measured: it orders cells by cost and estimates no time."""
-        run, config = self.run, find_agent(self.run.agent).Config(**self.run.agent_keys)
-        problems = getattr(config, "problems_per_iteration", None) or 0
-        passes = 1 + getattr(config, "epochs", 1)  # drawn once, then learned from
-        used: int = run.iterations * problems * config.samples_per_problem * passes
-        evaluations = run.iterations // run.eval_every + 2
-        return used + run.eval_problems * (evaluations + run.eval_samples)
+        """How many sequences are drawn, learned from and measured: it orders cells by cost and estimates no time."""
+        passes = 1 + getattr(self._config, "epochs", 1)  # drawn once, then learned from
+        return self.planned * passes + self.measured
+
+    @property
+    def _config(self) -> Any:
+        return find_agent(self.run.agent).Config(**self.run.agent_keys)
 
 
 def cells_from(spec: Mapping[str, Any], env: str, init: str, *, samples: int) -> Iterator[Cell]:

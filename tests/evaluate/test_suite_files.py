@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from reasonenv.cli import main
 from reasonenv.errors import UserError
 from reasonenv.evaluate.bench import in_order
 from reasonenv.evaluate.cells import BASELINE, ORM, REFERENCES, Cell
@@ -169,3 +170,17 @@ def test_the_longest_cells_that_can_start_come_first(tmp_path: Path) -> None:
     for cell in in_order(suite.cells):
         assert before.issuperset(cell.needs)
         before.add(cell.name)
+
+
+def test_a_dry_run_counts_cells_and_answers_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("small.toml").write_text(FILE.replace("seeds = [0]", "seeds = [0, 1]"))
+    assert main(["bench", "run", "small.toml", "--dry-run"]) == 0
+    rows = {row.rpartition("  ")[0].split("  ")[0]: row.split() for row in capsys.readouterr().out.splitlines()}
+    # 64 rollouts of each of two seeds; 4 iterations: greedy answers before, after and 4 samples to 200 problems
+    assert rows["ppo"][-3:] == ["2", "128", "2,400"]
+    assert rows["majority"][-3:] == ["1", "0", "0"]  # among answers that the initial policy has given
+    assert rows["all"][-3] == "8"
+    assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
