@@ -10,9 +10,10 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import gymnasium
@@ -117,11 +118,28 @@ def load(reference: str) -> Any:
     return getattr(loaded, name)
 
 
+def _module_name(module: str) -> str:
+    """The name in `sys.modules` of the `module` of a reference."""
+    return str(Path(module).resolve()) if module.endswith(".py") else module
+
+
+def agent_module(name: str) -> str | None:
+    """The module that an agent's name names, in `sys.modules`; None for a class that a program has registered."""
+    entry_point = name if ":" in name else _AGENTS.get(name)
+    return _module_name(entry_point.rpartition(":")[0]) if isinstance(entry_point, str) else None
+
+
+def environment_module(env_id: str) -> str | None:
+    """The module that an id such as `file.py:reasonenv/Own-Step-v0` names, in `sys.modules`; None if it names none."""
+    module, colon, _ = env_id.rpartition(":")
+    return _module_name(module) if colon else None
+
+
 def _module(module: str, reference: str) -> ModuleType:
     if not module or module.startswith("."):
         raise UserError(f"{reference!r} names no module; write module:name or file.py:name")
     try:
-        return _file(Path(module).resolve()) if module.endswith(".py") else importlib.import_module(module)
+        return _file(Path(_module_name(module))) if module.endswith(".py") else importlib.import_module(module)
     except (ImportError, SyntaxError) as error:
         raise UserError(f"cannot import {module!r} of {reference!r}: {error}") from error
     except UserError:
@@ -130,12 +148,26 @@ def _module(module: str, reference: str) -> ModuleType:
         raise UserError(f"cannot import {module!r} of {reference!r}: {type(error).__name__}: {error}") from error
 
 
+class SourceLoader(SourceFileLoader):
+    """Runs the bytes of a file as they are now, and remembers them.
+
+    A compiled copy would be taken for the file's own if time and size agree, as they may after a quick edit.
+    """
+
+    source: bytes = b""
+
+    def get_code(self, fullname: str) -> CodeType:
+        self.source = self.get_data(self.path)
+        code: CodeType = self.source_to_code(self.source, self.path)
+        return code
+
+
 def _file(path: Path) -> ModuleType:
     """A user's own file as a module. Its name is its path, so that a `math.py` stands in for nothing."""
     name = str(path)
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=SourceLoader(name, name))
     if spec is None or spec.loader is None or not path.is_file():
         raise UserError(f"there is no file {name}")
     loaded = sys.modules[name] = importlib.util.module_from_spec(spec)
@@ -158,7 +190,8 @@ def find_agent(name: str) -> Any:
     return agent
 
 
-def _factory(name: str | Callable[..., Task]) -> Callable[..., Task]:
+def task_factory(name: str | Callable[..., Task]) -> Callable[..., Task]:
+    """The factory of the task called `name`, or at `module:name`, or `name` itself."""
     if not isinstance(name, str):
         return name
     if ":" not in name and name not in _TASKS:
@@ -177,7 +210,7 @@ def task_keys(name: str | Callable[..., Task]) -> dict[str, str]:
 
 def task_types(name: str | Callable[..., Task]) -> dict[str, Any]:
     """As `task_keys`, with the types themselves where they can be told."""
-    types = types_of(_factory(name))
+    types = types_of(task_factory(name))
     return {key: types.get(key, text) for key, text in task_keys(name).items()}
 
 
@@ -187,7 +220,7 @@ def task_defaults(name: str) -> dict[str, Any]:
 
 
 def _parameters(name: str | Callable[..., Task]) -> list[inspect.Parameter]:
-    return [p for p in inspect.signature(_factory(name)).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    return [p for p in inspect.signature(task_factory(name)).parameters.values() if p.kind is not p.VAR_KEYWORD]
 
 
 def annotation_text(annotation: Any) -> str:
@@ -201,7 +234,7 @@ def make_task(name: str | Callable[..., Task], **knobs: Any) -> Task:
     Raises `UserError` for an unknown knob, with the nearest, and for a value of another type.
     """
     check_keys(name, knobs)
-    return _factory(name)(**knobs)
+    return task_factory(name)(**knobs)
 
 
 def check_keys(name: str | Callable[..., Task], knobs: Mapping[str, Any], others: Iterable[str] = ()) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reasonenv.evaluate.run import Run, processes
-from reasonenv.evaluate.run import test_problems as held_out_problems
+from reasonenv.evaluate.run import Run, held_out_problems, processes
 from reasonenv.evaluate.suite import read_suite, suite_path, suites
 
 SCALES = [(name, scale) for name in suites() for scale in tomllib.loads(suite_path(name).read_text())["scales"]]
