@@ -109,6 +109,7 @@ def conditioned(trajectory: Trajectory, goals: Sequence[Sequence[int]]) -> Traje
         tokens=np.insert(t.tokens, starts, [i for goal in goals for i in goal]),
         roles=np.insert(t.roles, starts, Role.ENVIRONMENT),
         logprobs=np.insert(t.logprobs, starts, 0.0),
+        versions=np.insert(t.versions, starts, t.versions[starts]),
         rewards=np.insert(t.rewards, starts, 0.0),
         ends=t.ends + np.cumsum(lengths),
     )

@@ -105,7 +105,7 @@ class Policy:
     ) -> tuple[Tensor, Tensor]:
         """(logp [B, T], entropy [B, T]) of the response tokens at `temperature`, float32, 0 at padding.
 
-        `logp` is differentiable. Give it one micro-batch, and its `states` if they are at hand.
+        Both are differentiable. Give it one micro-batch, and its `states` if they are at hand.
         """
         at = states or self.states(batch)
         logp, entropy = token_logprobs(at.before, self.head.weight, self.head.bias, at.targets, temperature=temperature)

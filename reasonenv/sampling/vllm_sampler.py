@@ -95,7 +95,7 @@ class VLLMSampler:
                         tokens=np.array(tokens[:count], dtype=np.int64),
                         logprobs=np.array(logps[:count], dtype=np.float32),
                         stop="eos" if tokens[count - 1] == eos else "length",
-                        version=self.version,
+                        versions=np.full(count, self.version),
                         seed=jobs[n][1],
                     )
                     progress(1)
@@ -158,7 +158,7 @@ class VLLMSampler:
             rewards=torch.zeros_like(sampled),
             discount=torch.ones_like(sampled),
             group=torch.zeros(len(drawn), dtype=torch.int64),
-            version=torch.full((len(drawn),), self.version),
+            versions=torch.full(mask.shape, self.version),
         )
         logp, _ = self.policy.score(batch, tokens_per_microbatch=tokens.numel(), temperature=CANARY_TEMPERATURE)
         gap = ((logp - sampled).abs() * mask).double()

@@ -116,7 +116,7 @@ def test_samplers_draw_from_the_sum_after_each_sync(sampler: str) -> None:
         for c in drawn:
             row = torch.tensor([*PROMPT, *c.tokens.tolist()])
             logp = policy.model(row[None]).logits[0, 3:-1].log_softmax(-1).gather(1, row[4:, None])[:, 0]
-            assert c.version == version
+            assert c.versions.tolist() == [version] * len(c.tokens)
             torch.testing.assert_close(torch.from_numpy(c.logprobs), logp.detach(), rtol=0, atol=1e-4)
 
 

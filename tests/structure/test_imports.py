@@ -17,7 +17,7 @@ ORDER = (
     {"errors", "generators", "seeding", "terminal", "version"},
     {"storage"},
     {"core"},
-    {"tokenizer"},
+    {"codec", "tokenizer"},
     {"tasks"},
     {"verify"},
     {"data", "registry"},
