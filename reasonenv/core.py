@@ -63,6 +63,11 @@ class Problem:
     steps: tuple[str, ...] = ()  # reference solution without the answer line, one step each
     meta: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Of its fields; a read-only view of a mapping, as `meta` is by default, cannot be pickled or copied itself."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return type(self), tuple({**values, "meta": dict(self.meta)}.values())
+
 
 @dataclass(frozen=True)
 class Verdict:

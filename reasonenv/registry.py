@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -198,7 +199,10 @@ def make_task(name: str | Callable[..., Task], **knobs: Any) -> Task:
             known = [*task_keys(name), "tokenizer", "reward", "max_tokens", "prompt", "stochastic"]
             error = unknown(f"key of {name}", knob, known)
             raise UnknownArgument(f"unexpected keyword argument {knob!r}: {error}")  # TorchRL looks for these words
-    return _factory(name)(**knobs)
+    task = _factory(name)(**knobs)
+    if isinstance(task, Task):
+        object.__setattr__(task, "remake", partial(make_task, name, **knobs))
+    return task
 
 
 def parse_env_id(env_id: str) -> tuple[str, str]:

@@ -71,9 +71,19 @@ class Task:
     max_tokens: int = 256
     examples: tuple[Problem, ...] = ()  # solved training problems that a few-shot prompt shows first
 
+    # Makes this very task again; `make_task` leaves it. A changed copy of the task has none.
+    remake: Callable[[], Task] | None = field(default=None, init=False, repr=False, compare=False)
+
     def __post_init__(self) -> None:
         if len(self.problems) == 0:
             raise UserError(f"task {self.name!r} has no problems in split {self.split!r}; give it at least one")
+
+    def __reduce__(self) -> Any:
+        """A task made by name is pickled as that name and its settings; what it is made of may be closures."""
+        return super().__reduce__() if self.remake is None else (self.remake, ())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Task:
+        return self  # nothing in it ever changes
 
     @cached_property
     def fingerprint(self) -> str:

@@ -24,7 +24,7 @@ from reasonenv.learn.surrogates import likelihood
 from reasonenv.learn.tally import Tally
 from reasonenv.learn.weights import token_mean
 from reasonenv.policy.lm import Policy
-from reasonenv.policy.microbatch import microbatches, passed
+from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH, microbatches, passed
 from reasonenv.policy.scorer import Scorer
 from reasonenv.policy.states import States
 from reasonenv.seeding import generator
@@ -73,7 +73,7 @@ class Config:
     weight_decay: float = knob(0.0, "decoupled weight decay of AdamW")
     problems_per_iteration: int | None = knob(32, "N: problems an iteration (none: the whole training set)")
     samples_per_problem: int = knob(8, "G: samples a problem")
-    tokens_per_microbatch: int = knob(8192, "tokens in one forward and backward pass")
+    tokens_per_microbatch: int = knob(TOKENS_PER_MICROBATCH, "tokens in one forward and backward pass")
 
     positive: ClassVar[tuple[str, ...]] = ("lr", "max_grad_norm", "samples_per_problem", "tokens_per_microbatch")
 

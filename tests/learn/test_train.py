@@ -17,9 +17,10 @@ from reasonenv.errors import UserError
 from reasonenv.learn import checkpoint
 from reasonenv.learn.agent import Budget
 from reasonenv.learn.rollout import draw_seeds
-from reasonenv.learn.train import MAX_GAP, Progress, describe, experience, fit
+from reasonenv.learn.train import Progress, describe, experience, fit
 from reasonenv.mdp.make import make_mdp
 from reasonenv.policy.tiny import tiny_policy
+from reasonenv.sampling.sampler import MAX_GAP
 from reasonenv.sampling.torch_sampler import TorchSampler
 from reasonenv.sampling.truncated import Truncated
 from reasonenv.seeding import derive_seed
@@ -99,7 +100,7 @@ def small() -> tuple[GRPO, Any]:
 
 def test_a_sampler_that_is_not_the_trainers_policy_stops_the_run_and_saves_nothing(tmp_path: Path) -> None:
     agent, mdp = small()
-    assert MAX_GAP < 0.3
+    assert MAX_GAP < 0.3  # what `Elsewhere` is off by
     with pytest.raises(UserError, match=r"disagree by 0.300 nats a token \(limit 0.2\): .*use float32 .* or the torch"):
         fit(agent, Elsewhere(agent.policy), mdp, iterations=2, seed=0, out=tmp_path, quiet=True)
     assert not checkpoint.saved(tmp_path / "checkpoints")
