@@ -129,7 +129,7 @@ class _Subject:
             for tokens in ([*gold, eos], [*wrong, eos], [*gold[: len(gold) // 2], eos], endless):
                 taken = np.array(tokens[: mdp.max_tokens], dtype=np.int64)
                 stop: Literal["eos", "length"] = "eos" if taken[-1] == eos else "length"
-                found.append(mdp.trajectory(i, Completion(taken, np.zeros(len(taken), dtype=np.float32), stop, 0, 0)))
+                found.append(mdp.trajectory(i, Completion.unsampled(taken, stop)))
         return found
 
 

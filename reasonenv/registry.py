@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -234,7 +235,10 @@ def make_task(name: str | Callable[..., Task], **knobs: Any) -> Task:
     Raises `UserError` for an unknown knob, with the nearest, and for a value of another type.
     """
     check_keys(name, knobs)
-    return task_factory(name)(**knobs)
+    task = task_factory(name)(**knobs)
+    if isinstance(task, Task):
+        object.__setattr__(task, "remake", partial(make_task, name, **knobs))
+    return task
 
 
 def check_keys(name: str | Callable[..., Task], knobs: Mapping[str, Any], others: Iterable[str] = ()) -> None:

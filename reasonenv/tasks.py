@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
 from typing import Any
 
@@ -42,9 +42,19 @@ class Task:
     max_tokens: int = 256
     examples: tuple[Problem, ...] = ()  # solved training problems that a few-shot prompt shows first
 
+    # Makes this very task again; `make_task` leaves it. A changed copy of the task has none.
+    remake: Callable[[], Task] | None = field(default=None, init=False, repr=False, compare=False)
+
     def __post_init__(self) -> None:
         if next(iter(self.problems), None) is None:  # their number may be known only when all are made
             raise UserError(f"task {self.name!r} has no problems in split {self.split!r}; give it at least one")
+
+    def __reduce__(self) -> Any:
+        """A task made by name is pickled as that name and its settings; what it is made of may be closures."""
+        return super().__reduce__() if self.remake is None else (self.remake, ())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Task:
+        return self  # nothing in it ever changes
 
     @cached_property
     def fingerprint(self) -> str:

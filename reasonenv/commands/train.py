@@ -87,5 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"a right answer is scored above a wrong one with chance {summary['auc']:.3f} (AUC)")
     if "contrary" in summary:
         print(f"asked for the contrary of its goal: {summary['contrary']:.3f}")
+    if summary.get("signal"):
+        print(summary["signal"])
     made = [f"{name}: {path}" for name in ("policy", "scorer") if (path := arguments.out / name).is_dir()]
     print("   ".join([*made, f"curves: tensorboard --logdir {arguments.out}"] if made else ["nothing was trained"]))

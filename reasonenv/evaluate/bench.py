@@ -36,6 +36,7 @@ from reasonenv.evaluate.choice import choose
 from reasonenv.evaluate.identity import code_of, difference
 from reasonenv.evaluate.notices import cell_notice, measured, notice, refuse_without_signal
 from reasonenv.evaluate.questions import PROBLEMS, write_questions
+from reasonenv.evaluate.run import held_out_problems
 from reasonenv.evaluate.samples import EVALUATION, read_samples
 from reasonenv.evaluate.suite import Suite
 from reasonenv.evaluate.training import train
@@ -55,8 +56,8 @@ def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
 
 
 @contextmanager
-def working(suite: Suite, out: Path) -> Iterator[str]:
-    """Within it no other process works in the suite's folder. Gives what the suite asks, as `problems.jsonl` has it.
+def working(suite: Suite, out: Path) -> Iterator[list[Problem]]:
+    """Within it no other process works in the suite's folder. Gives the problems that the suite asks.
 
     Raises `UserError` for missing data and bad settings before anything is written.
     """
@@ -242,7 +243,7 @@ def _end_with_parent() -> None:
 
 def _problems(suite: Suite) -> list[Problem]:
     """What is asked, for the report: samples hold the ids of problems alone."""
-    return [problem for cell in suite.cells for problem in test_problems(cell.run)]
+    return [problem for cell in suite.cells for problem in held_out_problems(cell.run)]
 
 
 def _write_cell(out: Path, cell: Cell, status: str, error: str | None = None) -> None:

@@ -45,10 +45,12 @@ from reasonenv.learn.log import board_curve
 from reasonenv.learn.memory import peak_memory
 from reasonenv.learn.rollout import sample_groups
 from reasonenv.learn.rounds import Rounds
+from reasonenv.learn.signal import missing_signal
 from reasonenv.learn.train import Progress, changed, fit
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.lora import add_adapter
+from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.recompute import recompute
 from reasonenv.policy.scorer import load_scorer, scorer_folder
@@ -104,13 +106,16 @@ def train(
     keys = {key: str(places[value]) if value in places else value for key, value in run.agent_keys.items()}
     agent = kind(policy, kind.Config(**keys), seed=run.seed)
     falls = str(run.env_keys.get("reward", "sparse"))
-    judge = None if orm is None else partial(judged, scorer=load_scorer(orm, policy), falls=falls)
+    size = _tokens_per_microbatch(agent)
+    judge = None
+    if orm is not None:
+        judge = partial(judged, scorer=load_scorer(orm, policy), falls=falls, tokens_per_microbatch=size)
     made = {"dtype": str(policy.model.dtype).removeprefix("torch."), "env_keys.max_tokens": held_out.max_tokens}
     folder = claim(out, run, code, changed_code=changed_code, made=made)
     with closing(make_sampler(run.sampler, policy, address=run.address)) as sampler, folder:
         _write_card(run, out, course, held_out, changed_data, quiet)
         watch = _watch(run, agent, sampler, held_out, out)
-        agent.observed = Watch(out, policy, every=run.eval_every)
+        agent.observed = Watch(out, policy, every=run.eval_every, tokens_per_microbatch=size)
         if isinstance(agent, Fixed):
             used = Progress()
             for iteration in (0, run.iterations):
@@ -144,13 +149,13 @@ def train(
             initial = None
             if used.updates and policy.goals is None:  # behind goals the same text is another sequence
                 initial = _policy(run, places)
-                write_wins(out / "winning.jsonl", wins(groups, initial))
+                write_wins(out / "winning.jsonl", wins(groups, initial, tokens_per_microbatch=size))
             scorer = None if rank is None else load_scorer(rank, policy)
-            last += records(groups, held_out, greedy=False, scorer=scorer, initial=initial)
+            last += records(groups, held_out, greedy=False, scorer=scorer, initial=initial, tokens_per_microbatch=size)
         if isinstance(agent, Rounds):
             write_records(out / TRAINING_SET, Solution, _training_set(agent))
         if agent.scorer is None and not isinstance(agent, Fixed):
-            _keep_rollouts(run, policy, sampler, held_out, groups, out)
+            _keep_rollouts(run, policy, sampler, held_out, groups, out, tokens_per_microbatch=size)
         if run.base_samples:
             write_records(out / BASE, Draws, _base(run, sampler, held_out))
         write_questions(out / ASKED, (held_out.task.problems[i] for i in _problems(run, held_out)))
@@ -163,6 +168,7 @@ def train(
             "gain": {"value": gain.value, "low": gain.low, "high": gain.high},
             "problems": gain.n,
             "memory": peak_memory(policy.device) / 2**20,  # MiB
+            "signal": missing_signal(agent, rollouts=used.rollouts, right=used.right, contrasts=used.contrasts),
             **told,
             **vars(used),
         }
@@ -203,8 +209,14 @@ def _watch(run: Run, agent: Agent, sampler: Sampler, held_out: ReasoningMDP, out
     if isinstance(agent, Fixed):
         return HeldOutChoice(*where, **named, agent=agent)
     if agent.scorer is not None:
-        return HeldOutScores(*where, **named, scorer=agent.scorer, samples=run.eval_samples or HELD_OUT_SAMPLES)
+        samples, size = run.eval_samples or HELD_OUT_SAMPLES, _tokens_per_microbatch(agent)
+        return HeldOutScores(*where, **named, scorer=agent.scorer, samples=samples, tokens_per_microbatch=size)
     return HeldOut(*where, **named)
+
+
+def _tokens_per_microbatch(agent: Agent) -> int:
+    """What the user allows to pass a model at once. An agent that learns nothing has no such number."""
+    return int(getattr(agent.config, "tokens_per_microbatch", TOKENS_PER_MICROBATCH))
 
 
 def _problems(run: Run, held_out: ReasoningMDP) -> range:
@@ -246,14 +258,23 @@ def _passes(found: Sequence[Sample], samples: int) -> dict[int, float]:
 
 
 def _keep_rollouts(
-    run: Run, policy: Policy, sampler: Sampler, held_out: ReasoningMDP, drawn: Sequence[Group], out: Path
+    run: Run,
+    policy: Policy,
+    sampler: Sampler,
+    held_out: ReasoningMDP,
+    drawn: Sequence[Group],
+    out: Path,
+    *,
+    tokens_per_microbatch: int,
 ) -> None:
     """Answers to the first held-out problems, token by token: the greedy one, asked for again, and some of `drawn`."""
     first = _problems(run, held_out)[:PROBLEMS]
     greedy = sample_groups(sampler, held_out, first, 1, temperature=0.0, seed=(run.seed, "evaluation"))
     sampled = [Group(g.problem, g.trajectories[:SAMPLES]) for g in drawn[:PROBLEMS]]
-    found = rollouts(greedy, policy, source="greedy") + rollouts(sampled, policy, source="sampled")
-    write_records(out / HELD_OUT, Rollout, found)
+    kept = []
+    for source, groups in (("greedy", greedy), ("sampled", sampled)):
+        kept += rollouts(groups, policy, source=source, tokens_per_microbatch=tokens_per_microbatch)
+    write_records(out / HELD_OUT, Rollout, kept)
 
 
 def _contrary(run: Run, policy: Policy, sampler: Sampler, held_out: ReasoningMDP, out: Path) -> dict[str, float]:

@@ -308,12 +308,12 @@ class ReasoningMDP:
             tokens=tokens,
             roles=roles,
             logprobs=logprobs,
+            versions=completion.versions[np.maximum(np.cumsum(own) - 1, 0)],
             rewards=rewards,
             ends=np.flatnonzero(own & (self.tokenizer.ends_step[tokens] | answered)),
             terminated=self.terminated(state),
             truncated=self.truncated(state),
             verdict=verdict,
-            version=completion.version,
             noise=noise,
         )
 
@@ -334,6 +334,4 @@ class ReasoningMDP:
         if self.dynamics is not None:
             alone = copy.copy(self)
             alone.dynamics = None
-        return alone.trajectory(
-            index, Completion(tokens, np.zeros(len(ids), dtype=np.float32), "eos", version=0, seed=0)
-        )
+        return alone.trajectory(index, Completion.unsampled(tokens, "eos"))

@@ -16,7 +16,7 @@ from reasonenv.tasks import reference_solution
 
 def as_trajectory(mdp: ReasoningMDP, index: int, tokens: list[int]) -> Trajectory:
     stop = "eos" if tokens[-1] == mdp.tokenizer.eos_id else "length"
-    return mdp.trajectory(index, Completion(np.array(tokens), np.zeros(len(tokens), dtype=np.float32), stop, 0, 0))
+    return mdp.trajectory(index, Completion.unsampled(np.array(tokens), stop))
 
 
 def test_replay_fails_at_the_first_difference() -> None:

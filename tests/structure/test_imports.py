@@ -17,7 +17,7 @@ ORDER = (
     {"errors", "generators", "seeding", "terminal", "version"},
     {"annotations", "storage"},
     {"core"},
-    {"accuracy", "tokenizer"},
+    {"accuracy", "codec", "tokenizer"},
     {"tasks"},
     {"procedural", "verify"},
     {"data", "registry"},
