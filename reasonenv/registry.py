@@ -9,14 +9,17 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import gymnasium
 
+from reasonenv.annotations import check_type, types_of
 from reasonenv.errors import UnknownArgument, UserError, unknown
 from reasonenv.generators import NAMES
 from reasonenv.tasks import Task
@@ -116,11 +119,28 @@ def load(reference: str) -> Any:
     return getattr(loaded, name)
 
 
+def _module_name(module: str) -> str:
+    """The name in `sys.modules` of the `module` of a reference."""
+    return str(Path(module).resolve()) if module.endswith(".py") else module
+
+
+def agent_module(name: str) -> str | None:
+    """The module that an agent's name names, in `sys.modules`; None for a class that a program has registered."""
+    entry_point = name if ":" in name else _AGENTS.get(name)
+    return _module_name(entry_point.rpartition(":")[0]) if isinstance(entry_point, str) else None
+
+
+def environment_module(env_id: str) -> str | None:
+    """The module that an id such as `file.py:reasonenv/Own-Step-v0` names, in `sys.modules`; None if it names none."""
+    module, colon, _ = env_id.rpartition(":")
+    return _module_name(module) if colon else None
+
+
 def _module(module: str, reference: str) -> ModuleType:
     if not module or module.startswith("."):
         raise UserError(f"{reference!r} names no module; write module:name or file.py:name")
     try:
-        return _file(Path(module).resolve()) if module.endswith(".py") else importlib.import_module(module)
+        return _file(Path(_module_name(module))) if module.endswith(".py") else importlib.import_module(module)
     except (ImportError, SyntaxError) as error:
         raise UserError(f"cannot import {module!r} of {reference!r}: {error}") from error
     except UserError:
@@ -129,12 +149,26 @@ def _module(module: str, reference: str) -> ModuleType:
         raise UserError(f"cannot import {module!r} of {reference!r}: {type(error).__name__}: {error}") from error
 
 
+class SourceLoader(SourceFileLoader):
+    """Runs the bytes of a file as they are now, and remembers them.
+
+    A compiled copy would be taken for the file's own if time and size agree, as they may after a quick edit.
+    """
+
+    source: bytes = b""
+
+    def get_code(self, fullname: str) -> CodeType:
+        self.source = self.get_data(self.path)
+        code: CodeType = self.source_to_code(self.source, self.path)
+        return code
+
+
 def _file(path: Path) -> ModuleType:
     """A user's own file as a module. Its name is its path, so that a `math.py` stands in for nothing."""
     name = str(path)
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=SourceLoader(name, name))
     if spec is None or spec.loader is None or not path.is_file():
         raise UserError(f"there is no file {name}")
     loaded = sys.modules[name] = importlib.util.module_from_spec(spec)
@@ -157,7 +191,8 @@ def find_agent(name: str) -> Any:
     return agent
 
 
-def _factory(name: str | Callable[..., Task]) -> Callable[..., Task]:
+def task_factory(name: str | Callable[..., Task]) -> Callable[..., Task]:
+    """The factory of the task called `name`, or at `module:name`, or `name` itself."""
     if not isinstance(name, str):
         return name
     if ":" not in name and name not in _TASKS:
@@ -174,13 +209,19 @@ def task_keys(name: str | Callable[..., Task]) -> dict[str, str]:
     }
 
 
+def task_types(name: str | Callable[..., Task]) -> dict[str, Any]:
+    """As `task_keys`, with the types themselves where they can be told."""
+    types = types_of(task_factory(name))
+    return {key: types.get(key, text) for key, text in task_keys(name).items()}
+
+
 def task_defaults(name: str) -> dict[str, Any]:
     """The keyword arguments that a task can do without, with what it then takes."""
     return {p.name: p.default for p in _parameters(name) if p.default is not p.empty}
 
 
 def _parameters(name: str | Callable[..., Task]) -> list[inspect.Parameter]:
-    return [p for p in inspect.signature(_factory(name)).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    return [p for p in inspect.signature(task_factory(name)).parameters.values() if p.kind is not p.VAR_KEYWORD]
 
 
 def annotation_text(annotation: Any) -> str:
@@ -191,14 +232,26 @@ def annotation_text(annotation: Any) -> str:
 def make_task(name: str | Callable[..., Task], **knobs: Any) -> Task:
     """The task called `name`, or at `module:name`, or of a factory, made with `knobs`.
 
-    An unknown knob is an error with suggestions.
+    Raises `UserError` for an unknown knob, with the nearest, and for a value of another type.
     """
-    for knob in knobs:
-        if knob not in task_keys(name):
-            known = [*task_keys(name), "tokenizer", "reward", "max_tokens", "prompt", "stochastic"]
-            error = unknown(f"key of {name}", knob, known)
+    check_keys(name, knobs)
+    task = task_factory(name)(**knobs)
+    if isinstance(task, Task):
+        object.__setattr__(task, "remake", partial(make_task, name, **knobs))
+    return task
+
+
+def check_keys(name: str | Callable[..., Task], knobs: Mapping[str, Any], others: Iterable[str] = ()) -> None:
+    """Raises `UserError` for a knob that the task does not take, or whose value is of another type.
+
+    `others` are the names that the caller knows beside the task's.
+    """
+    types = task_types(name)
+    for knob, value in knobs.items():
+        if knob not in types:
+            error = unknown(f"key of {name}", knob, (*types, *others))
             raise UnknownArgument(f"unexpected keyword argument {knob!r}: {error}")  # TorchRL looks for these words
-    return _factory(name)(**knobs)
+        check_type(knob, value, types[knob])
 
 
 def parse_env_id(env_id: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from reasonenv.errors import UserError
 from reasonenv.storage import read_record
 
 if TYPE_CHECKING:
+    from reasonenv.evaluate.cells import Cell
     from reasonenv.evaluate.suite import Suite
 
 HELP = "Run a suite of agents x environments x seeds, go on with one, or report on one."
@@ -20,13 +22,23 @@ RESUMES = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(required=True, metavar="run|resume|report")
+    actions = parser.add_subparsers(required=True, metavar="run|tune|resume|report")
     sub = actions.add_parser("run", epilog=f"example: {EXAMPLE}", help="run what is missing, then report")
     sub.add_argument("suite", metavar="SUITE", help="a name from `reasonenv list suites`, or a TOML file")
     sub.add_argument("--scale", default=None, help="one of the suite's scales (default: its first)")
     sub.add_argument("--out", type=Path, default=None, help="folder of the suite (default runs/SUITE)")
+    text = "say how many cells there are and what they ask for, and run nothing"
+    sub.add_argument("--dry-run", action="store_true", help=text)
     _jobs(sub)
     sub.set_defaults(action=_run)
+    example = "example: reasonenv bench tune quickstart --out runs/tuned"
+    text = "choose settings on validation problems, as the suite's table [tune] says; leaves a suite file to run"
+    sub = actions.add_parser("tune", epilog=example, help=text)
+    sub.add_argument("suite", metavar="SUITE", help="a name from `reasonenv list suites`, or a TOML file")
+    sub.add_argument("--scale", default=None, help="one of the suite's scales (default: its first)")
+    sub.add_argument("--out", type=Path, required=True, help="folder of the trials and of suite.toml")
+    _jobs(sub)
+    sub.set_defaults(action=_tune)
     example = "example: reasonenv bench resume runs/quickstart"
     sub = actions.add_parser("resume", epilog=example, help="run what is missing in a suite's folder")
     sub.add_argument("folder", metavar="DIR", type=Path)
@@ -50,9 +62,43 @@ def _run(arguments: argparse.Namespace) -> None:
     from reasonenv.evaluate.suite import read_suite, suite_path
 
     suite = read_suite(suite_path(arguments.suite), arguments.scale)
+    if arguments.dry_run:
+        print("\n".join(_plan(suite)))
+        return
     scale = f" --scale {suite.scale}" if suite.scale else ""
     folder = arguments.out or Path("runs") / (f"{suite.name}-{suite.scale}" if suite.scale else suite.name)
     _finish(suite, folder, arguments.jobs, f"reasonenv bench run {arguments.suite}{scale}")
+
+
+def _plan(suite: Suite) -> Iterator[str]:
+    """What a suite asks for, an agent a line. It tells counts alone: what they take depends on machine and lengths."""
+    agents: dict[str, list[Cell]] = {}
+    for cell in suite.cells:
+        agents.setdefault(cell.agent, []).append(cell)
+    yield f"{'agent':<20}{'cells':>8}{'learned from':>16}{'held-out answers':>20}"
+    for agent, cells in (*agents.items(), ("all", list(suite.cells))):
+        learned = sum(cell.planned for cell in cells)
+        measured = sum(cell.measured for cell in cells if cell.answers is None)  # others choose among stored ones
+        yield f"{agent:<20}{len(cells):>8}{learned:>16,}{measured:>20,}"
+
+
+def _tune(arguments: argparse.Namespace) -> None:
+    from reasonenv.evaluate.provenance import provenance_of_settings
+    from reasonenv.evaluate.suite import read_suite, suite_path
+    from reasonenv.evaluate.tuning import tune
+
+    _check_jobs(arguments.jobs)
+    suite = read_suite(suite_path(arguments.suite), arguments.scale)
+    scale = f" --scale {suite.scale}" if suite.scale else ""
+    path = tune(suite, arguments.out, jobs=arguments.jobs, command=f"reasonenv bench tune {arguments.suite}{scale}")
+    tuned = read_suite(path).spec["tuned"]
+    for agent, record in tuned["agents"].items():
+        for trial in record["tried"]:
+            values = {key: trial[key] for key in tuned["keys"]}
+            told = " ".join(f"{key}={value}" for key, value in values.items())
+            print(f"{agent:<16} {told:<24} {trial['accuracy']:.3f}{'  chosen' if values == record['chosen'] else ''}")
+    print(provenance_of_settings({"tuned": tuned}))
+    print(f"reasonenv bench run {path}")
 
 
 def _resume(arguments: argparse.Namespace) -> None:
@@ -71,6 +117,10 @@ def _finish(suite: Suite, folder: Path, jobs: int, command: str) -> None:
     from reasonenv.evaluate.bench import run_suite
     from reasonenv.evaluate.report import told
 
+    _check_jobs(jobs)
+    print(told(run_suite(suite, folder, jobs=jobs, command=command)))
+
+
+def _check_jobs(jobs: int) -> None:
     if jobs < 1:
         raise UserError(f"--jobs is {jobs}; it must be at least 1")
-    print(told(run_suite(suite, folder, jobs=jobs, command=command)))

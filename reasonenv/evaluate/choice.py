@@ -8,7 +8,9 @@ from pathlib import Path
 
 from reasonenv.accuracy import accuracy
 from reasonenv.core import Reason, Verdict
-from reasonenv.evaluate.run import Run, claim
+from reasonenv.evaluate.claim import claim
+from reasonenv.evaluate.identity import code_of
+from reasonenv.evaluate.run import Run
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.learn.fixed import Fixed
 from reasonenv.registry import find_agent
@@ -30,7 +32,7 @@ def choose(run: Run, out: Path, stored: Path) -> None:
     shares = {"before": accuracy(before), "after": accuracy(chosen)}
     summary = {name: share.value for name, share in shares.items()}
     summary |= {"problems": shares["after"].judged, "seconds": 0.0}
-    with claim(out, run):
+    with claim(out, run, code_of(run)):
         write_samples(out / EVALUATION, [with_(sample, index=0, greedy=True) for sample in chosen])
         replace(out / "summary.json", json.dumps(summary, indent=1))
 

@@ -26,6 +26,7 @@ from reasonenv.learn.rollout import sample_groups
 from reasonenv.learn.train import Evaluation
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.lm import Policy
+from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.policy.scorer import Scorer
 from reasonenv.sampling.sampler import Sampler
 
@@ -59,11 +60,13 @@ def records(
     greedy: bool,
     scorer: Scorer | None = None,
     initial: Policy | None = None,
+    tokens_per_microbatch: int = TOKENS_PER_MICROBATCH,
 ) -> list[Sample]:
     """Trajectories as they are stored; some bear their log-probability under the `initial` policy, if it is given."""
     every = [t for group in groups for t in group.trajectories]
-    found = iter(score_steps(scorer, every) if scorer else [])
-    before = initial_logps(groups, initial) if initial else {}
+    size = tokens_per_microbatch
+    found = iter(score_steps(scorer, every, tokens_per_microbatch=size) if scorer else [])
+    before = initial_logps(groups, initial, tokens_per_microbatch=size) if initial else {}
     return [
         Sample(
             problem_id=group.problem.id,
@@ -85,10 +88,12 @@ def records(
     ]
 
 
-def initial_logps(groups: Sequence[Group], initial: Policy) -> dict[tuple[int, int], float]:
+def initial_logps(
+    groups: Sequence[Group], initial: Policy, *, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH
+) -> dict[tuple[int, int], float]:
     """(group, sample) -> log-probability, of the first `INITIAL_SAMPLES` samples of each problem."""
     some = [Group(g.problem, g.trajectories[:INITIAL_SAMPLES]) for g in groups]
-    logp, _ = token_scores(some, initial)
+    logp, _ = token_scores(some, initial, tokens_per_microbatch=tokens_per_microbatch)
     found = logp.sum(dim=1, dtype=torch.float64).tolist()
     keys = [(row, index) for row, g in enumerate(some) for index in range(len(g.trajectories))]
     return dict(zip(keys, found, strict=True))
@@ -200,9 +205,16 @@ class HeldOutScores(HeldOut):
     The policy stays as it is, so every evaluation is of the same `samples` answers a problem.
     """
 
-    def __init__(self, *where: Any, scorer: Scorer, samples: int, **named: Any) -> None:
+    def __init__(
+        self,
+        *where: Any,
+        scorer: Scorer,
+        samples: int,
+        tokens_per_microbatch: int = TOKENS_PER_MICROBATCH,
+        **named: Any,
+    ) -> None:
         super().__init__(*where, **named)
-        self._scorer, self._samples = scorer, samples
+        self._scorer, self._samples, self._tokens = scorer, samples, tokens_per_microbatch
         self._groups: list[Group] = []
 
     def answers(self, iteration: int) -> list[Sample]:
@@ -211,7 +223,8 @@ class HeldOutScores(HeldOut):
             self._groups = sample_groups(
                 self._sampler, self._mdp, self._problems, self._samples, temperature=1.0, seed=path
             )
-        return records(self._groups, self._mdp, greedy=False, scorer=self._scorer)
+        groups, scorer = self._groups, self._scorer
+        return records(groups, self._mdp, greedy=False, scorer=scorer, tokens_per_microbatch=self._tokens)
 
     def figures(self, found: Sequence[Sample]) -> Metrics:
         area = area_under_curve(found)

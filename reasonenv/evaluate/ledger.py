@@ -18,6 +18,7 @@ from reasonenv.errors import UserError
 from reasonenv.evaluate.scoring import token_scores
 from reasonenv.learn.filters import correct
 from reasonenv.policy.lm import Policy
+from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.storage import replace
 
 
@@ -31,12 +32,13 @@ class Win:
     initial_logp: float
 
 
-def wins(groups: Sequence[Group], initial: Policy) -> list[Win]:
+def wins(groups: Sequence[Group], initial: Policy, *, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH) -> list[Win]:
     """One `Win` for each group with a correct trajectory; the samples were drawn at temperature 1."""
     best = [max(right, key=_likelihood) for g in groups if (right := correct(g.trajectories))]
     if not best:
         return []
-    logp, _ = token_scores([Group(t.problem, (t,)) for t in best], initial)
+    alone = [Group(t.problem, (t,)) for t in best]
+    logp, _ = token_scores(alone, initial, tokens_per_microbatch=tokens_per_microbatch)
     before = logp.sum(dim=1).tolist()
     return [Win(t.problem.id, len(t.tokens), _likelihood(t), known) for t, known in zip(best, before, strict=True)]
 

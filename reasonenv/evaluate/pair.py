@@ -11,6 +11,7 @@ from typing import Any
 
 from reasonenv.errors import UserError
 from reasonenv.evaluate.comparisons import Contrast, Decision, contrasts
+from reasonenv.evaluate.identity import differing_lines
 from reasonenv.evaluate.metrics import GREEDY, Scores, scores
 from reasonenv.evaluate.questions import PROBLEMS, by_question, read_questions
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples
@@ -76,11 +77,14 @@ def _comparison(metric: str, tables: Sequence[Scores], family: int) -> Compariso
 def differences(first: Path, second: Path) -> Iterator[str]:
     """What differs between two runs, in the order in which it would matter; nothing if they are the same run twice.
 
-    Settings, versions and data, then the first row of numbers and the first answer that are not equal.
+    Settings, code, versions and data, then the first row of numbers and the first answer that are not equal.
     """
-    for name in ("run.json", "environment.json"):
-        mine, theirs = (_record(folder / name) for folder in (first, second))
-        yield from _fields(name.removesuffix(".json"), mine, theirs)
+    settings, others = (_record(folder / "run.json") for folder in (first, second))
+    hashes, other_hashes = (record.pop("code", None) for record in (settings, others))
+    yield from _fields("run", settings, others)
+    if hashes != other_hashes:
+        yield from differing_lines(first, second)
+    yield from _fields("environment", *(_record(folder / "environment.json") for folder in (first, second)))
     rows = [(folder / "metrics.jsonl").read_text().splitlines() for folder in (first, second)]
     for line, other in zip(*rows, strict=False):
         a, b = (_plain(json.loads(text)) for text in (line, other))

@@ -15,6 +15,7 @@ from reasonenv.accuracy import accuracy
 from reasonenv.core import Group
 from reasonenv.errors import UserError
 from reasonenv.evaluate.card import card, reproducibility
+from reasonenv.evaluate.claim import SUMMARY, check_claim, claim
 from reasonenv.evaluate.discovery import BASE, Draws
 from reasonenv.evaluate.evaluation import (
     HeldOut,
@@ -26,13 +27,14 @@ from reasonenv.evaluate.evaluation import (
     evaluate,
     records,
 )
+from reasonenv.evaluate.identity import code_of
 from reasonenv.evaluate.ledger import wins, write_wins
 from reasonenv.evaluate.metrics import summarise
 from reasonenv.evaluate.parquet import write_records
 from reasonenv.evaluate.questions import PROBLEMS as ASKED
 from reasonenv.evaluate.questions import write_questions
 from reasonenv.evaluate.rollouts import HELD_OUT, PROBLEMS, SAMPLES, Rollout, Watch, rollouts
-from reasonenv.evaluate.run import Run, check_claim, claim, processes
+from reasonenv.evaluate.run import Run, processes
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.evaluate.training_set import TRAINING_SET, Solution
 from reasonenv.learn.agent import Agent
@@ -43,10 +45,12 @@ from reasonenv.learn.log import board_curve
 from reasonenv.learn.memory import peak_memory
 from reasonenv.learn.rollout import sample_groups
 from reasonenv.learn.rounds import Rounds
+from reasonenv.learn.signal import missing_signal
 from reasonenv.learn.train import Progress, changed, fit
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.lora import add_adapter
+from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.recompute import recompute
 from reasonenv.policy.scorer import load_scorer, scorer_folder
@@ -65,22 +69,25 @@ def train(
     *,
     places: Mapping[str, Path] = MappingProxyType({}),
     changed_data: bool = False,
+    changed_code: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Trains, or goes on training, and returns the summary that it leaves as `out/summary.json`.
 
     `places` says where the policies and reward models are that the run does not call by a name to be found. A run whose
-    data have changed since it began is refused, unless `changed_data`.
+    data have changed since it began is refused, unless `changed_data`; so is one whose code has, unless `changed_code`.
 
-    Leaves `out/environment.json` (what it ran on), `out/policy` (a Hugging Face folder) or `out/scorer` (a reward
-    model), `out/evaluations/` (held-out answers along the way), `out/evaluation.parquet` (the last, with `eval_samples`
-    answers a problem), `out/winning.jsonl` (of what it solves), `out/base.parquet` (with `base_samples`, what it can
-    solve), `out/training_set.parquet` (of an agent that imitates one), `out/rollouts/` (some, token by token),
-    `metrics.jsonl` and `tensorboard/`. An agent that does not learn leaves answers alone.
+    Leaves `out/run.json` (all settings and the hashes of the code), `out/code` (the files of that),
+    `out/environment.json` (what it ran on), `out/policy` (a Hugging Face folder) or `out/scorer` (a reward model),
+    `out/problems.jsonl` (what is held out), `out/evaluations/` (answers to it along the way), `out/evaluation.parquet`
+    (the last, with `eval_samples` answers a problem), `out/winning.jsonl` (of what it solves), `out/base.parquet` (with
+    `base_samples`, what it can solve), `out/training_set.parquet` (of an agent that imitates one), `out/rollouts/`
+    (some, token by token), `metrics.jsonl` and `tensorboard/`. An agent that does not learn leaves answers alone.
     """
-    check_claim(out, run)
+    code = code_of(run, processes(run)[1].task)
+    check_claim(out, run, code, changed_code=changed_code)
     check_free(out)
-    summary_path = out / "summary.json"
+    summary_path = out / SUMMARY
     if summary_path.exists():
         return read_record(summary_path)
     kind = find_agent(run.agent)
@@ -88,7 +95,6 @@ def train(
     orm, rank = (None if name is None else str(places.get(name, name)) for name in (run.orm, run.rank))
     for name in filter(None, (orm, rank)):
         scorer_folder(name)
-    processes(run)
     policy = _policy(run, places)
     course, held_out = processes(run, policy.tokenizer)
     for process in (*course.levels, held_out):
@@ -100,11 +106,16 @@ def train(
     keys = {key: str(places[value]) if value in places else value for key, value in run.agent_keys.items()}
     agent = kind(policy, kind.Config(**keys), seed=run.seed)
     falls = str(run.env_keys.get("reward", "sparse"))
-    judge = None if orm is None else partial(judged, scorer=load_scorer(orm, policy), falls=falls)
-    with closing(make_sampler(run.sampler, policy, address=run.address)) as sampler, claim(out, run):
+    size = _tokens_per_microbatch(agent)
+    judge = None
+    if orm is not None:
+        judge = partial(judged, scorer=load_scorer(orm, policy), falls=falls, tokens_per_microbatch=size)
+    made = {"dtype": str(policy.model.dtype).removeprefix("torch."), "env_keys.max_tokens": held_out.max_tokens}
+    folder = claim(out, run, code, changed_code=changed_code, made=made)
+    with closing(make_sampler(run.sampler, policy, address=run.address)) as sampler, folder:
         _write_card(run, out, course, held_out, changed_data, quiet)
         watch = _watch(run, agent, sampler, held_out, out)
-        agent.observed = Watch(out, policy, every=run.eval_every)
+        agent.observed = Watch(out, policy, every=run.eval_every, tokens_per_microbatch=size)
         if isinstance(agent, Fixed):
             used = Progress()
             for iteration in (0, run.iterations):
@@ -138,13 +149,13 @@ def train(
             initial = None
             if used.updates and policy.goals is None:  # behind goals the same text is another sequence
                 initial = _policy(run, places)
-                write_wins(out / "winning.jsonl", wins(groups, initial))
+                write_wins(out / "winning.jsonl", wins(groups, initial, tokens_per_microbatch=size))
             scorer = None if rank is None else load_scorer(rank, policy)
-            last += records(groups, held_out, greedy=False, scorer=scorer, initial=initial)
+            last += records(groups, held_out, greedy=False, scorer=scorer, initial=initial, tokens_per_microbatch=size)
         if isinstance(agent, Rounds):
             write_records(out / TRAINING_SET, Solution, _training_set(agent))
         if agent.scorer is None and not isinstance(agent, Fixed):
-            _keep_rollouts(run, policy, sampler, held_out, groups, out)
+            _keep_rollouts(run, policy, sampler, held_out, groups, out, tokens_per_microbatch=size)
         if run.base_samples:
             write_records(out / BASE, Draws, _base(run, sampler, held_out))
         write_questions(out / ASKED, (held_out.task.problems[i] for i in _problems(run, held_out)))
@@ -157,6 +168,7 @@ def train(
             "gain": {"value": gain.value, "low": gain.low, "high": gain.high},
             "problems": gain.n,
             "memory": peak_memory(policy.device) / 2**20,  # MiB
+            "signal": missing_signal(agent, rollouts=used.rollouts, right=used.right, contrasts=used.contrasts),
             **told,
             **vars(used),
         }
@@ -169,7 +181,7 @@ def _write_card(
 ) -> None:
     """Leaves `environment.json`. Raises `UserError` if the problems are not those that an earlier one tells of."""
     path = out / "environment.json"
-    data = {"train": course.fingerprint, "test": held_out.task.fingerprint}
+    data = {"train": course.fingerprint, run.holdout: held_out.task.fingerprint}
     level, why = reproducibility(device=run.device, sampler=run.sampler, address=run.address)
     now = card(device=run.device, data=data, level=level)
     earlier = read_record(path) if path.exists() else now
@@ -197,8 +209,14 @@ def _watch(run: Run, agent: Agent, sampler: Sampler, held_out: ReasoningMDP, out
     if isinstance(agent, Fixed):
         return HeldOutChoice(*where, **named, agent=agent)
     if agent.scorer is not None:
-        return HeldOutScores(*where, **named, scorer=agent.scorer, samples=run.eval_samples or HELD_OUT_SAMPLES)
+        samples, size = run.eval_samples or HELD_OUT_SAMPLES, _tokens_per_microbatch(agent)
+        return HeldOutScores(*where, **named, scorer=agent.scorer, samples=samples, tokens_per_microbatch=size)
     return HeldOut(*where, **named)
+
+
+def _tokens_per_microbatch(agent: Agent) -> int:
+    """What the user allows to pass a model at once. An agent that learns nothing has no such number."""
+    return int(getattr(agent.config, "tokens_per_microbatch", TOKENS_PER_MICROBATCH))
 
 
 def _problems(run: Run, held_out: ReasoningMDP) -> range:
@@ -240,14 +258,23 @@ def _passes(found: Sequence[Sample], samples: int) -> dict[int, float]:
 
 
 def _keep_rollouts(
-    run: Run, policy: Policy, sampler: Sampler, held_out: ReasoningMDP, drawn: Sequence[Group], out: Path
+    run: Run,
+    policy: Policy,
+    sampler: Sampler,
+    held_out: ReasoningMDP,
+    drawn: Sequence[Group],
+    out: Path,
+    *,
+    tokens_per_microbatch: int,
 ) -> None:
     """Answers to the first held-out problems, token by token: the greedy one, asked for again, and some of `drawn`."""
     first = _problems(run, held_out)[:PROBLEMS]
     greedy = sample_groups(sampler, held_out, first, 1, temperature=0.0, seed=(run.seed, "evaluation"))
     sampled = [Group(g.problem, g.trajectories[:SAMPLES]) for g in drawn[:PROBLEMS]]
-    found = rollouts(greedy, policy, source="greedy") + rollouts(sampled, policy, source="sampled")
-    write_records(out / HELD_OUT, Rollout, found)
+    kept = []
+    for source, groups in (("greedy", greedy), ("sampled", sampled)):
+        kept += rollouts(groups, policy, source=source, tokens_per_microbatch=tokens_per_microbatch)
+    write_records(out / HELD_OUT, Rollout, kept)
 
 
 def _contrary(run: Run, policy: Policy, sampler: Sampler, held_out: ReasoningMDP, out: Path) -> dict[str, float]:

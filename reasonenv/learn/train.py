@@ -17,17 +17,17 @@ from reasonenv.errors import UserError
 from reasonenv.learn import checkpoint
 from reasonenv.learn.agent import Agent, Budget, Metrics, Plan
 from reasonenv.learn.curriculum import Curriculum
-from reasonenv.learn.filters import mixed, rewarded, sound
+from reasonenv.learn.filters import correct, mixed, rewarded, sound
 from reasonenv.learn.log import RunLog
 from reasonenv.learn.memory import enough_memory
 from reasonenv.learn.rollout import demonstrate, sample_groups
+from reasonenv.learn.signal import ENOUGH, contrasting, missing_signal
 from reasonenv.learn.stop import Stop
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.sampling.sampler import Sampler
+from reasonenv.sampling.sampler import MAX_GAP, Sampler
 from reasonenv.sampling.truncated import TRAINING, Truncated
 from reasonenv.seeding import generator
 
-MAX_GAP = 0.2  # mean |log-prob of sampler - of trainer| in nats; far above bfloat16 noise, so something is broken
 SAVING_SHARE = 0.05  # of a run's time that saving may take; it is how far back a kill throws a run
 MAX_ERRORS = 0.05  # share of verdicts that failed for our own reasons
 MAX_INVALID = 0.05  # share of samples with a reward that is not finite
@@ -56,6 +56,8 @@ class Progress:
     tokens: int = 0
     updates: int = 0
     refused: int = 0  # optimiser steps, since the last iteration with one that was taken
+    right: int = 0  # rollouts verified as correct
+    contrasts: int = 0  # groups with different rewards; see `learn/signal.py`
     seconds: float = field(default=0.0)
 
 
@@ -201,7 +203,13 @@ def fit(
             with enough_memory(agent):
                 learned = agent.learn(groups, budget)
             at.iteration += 1
+            known = at.rollouts
             at.rollouts += sum(len(g.trajectories) for g in groups)
+            at.right += sum(len(correct(g.trajectories)) for g in groups)
+            at.contrasts += contrasting(agent, sound(groups))
+            lack = missing_signal(agent, rollouts=at.rollouts, right=at.right, contrasts=at.contrasts)
+            if lack and known < ENOUGH <= at.rollouts:
+                log.say(lack)
             fresh = sum(len(t.tokens) for g in groups for t in g.trajectories)
             at.tokens += fresh
             updates, refused = int(learned.pop("updates")), int(learned.get("updates/refused", 0))

@@ -15,6 +15,8 @@ from torch import Tensor
 from reasonenv.core import Batch
 from reasonenv.policy.attention import Family, family
 
+TOKENS_PER_MICROBATCH = 8192  # that pass a model at once, unless the user says otherwise
+
 
 def stretches(batch: Batch, *, shared: bool, limit: int | None = None) -> list[list[int]]:
     """Rows that share a prompt, longest first; together at most `limit` tokens, save where one row alone is longer."""

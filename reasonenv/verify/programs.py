@@ -31,6 +31,7 @@ from pathlib import Path
 from time import monotonic, perf_counter
 from typing import IO, Any
 
+from reasonenv.codec import storable
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.errors import UserError
 from reasonenv.verify.canonical import canonical
@@ -47,6 +48,7 @@ _PROGRAM = Path(__file__).with_name("sandbox.py")
 _turns = Turns(os.cpu_count() or 1)  # solutions at once; each may have two processes
 
 
+@storable
 @dataclass(frozen=True)
 class UnitTests:
     """What a solution must pass: `asserts` that call it, or `examples`; never both.

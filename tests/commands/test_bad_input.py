@@ -71,6 +71,7 @@ def test_an_unknown_name_is_told_with_the_nearest(refused: Refused, command: str
         ("--iterations -1", "iterations is -1; it must be at least 0"),
         ("--iterations few", "argument --iterations: invalid int value: 'few'"),
         ("operands=99", "operands is 99; it must be 2 to 12"),
+        ("operands=2 size=5000", "size is 5000, but with these settings Chain has "),
         ("lr", "'lr' is not KEY=VALUE"),
         ("=3", "'=3' is not KEY=VALUE"),
         ("--seeds 3", "unrecognized arguments: --seeds 3"),
@@ -212,14 +213,18 @@ def test_an_agent_of_the_user_that_is_none(refused: Refused, tmp_path: Path, age
 
 @pytest.mark.parametrize(
     ("change", "field"),
-    [("--seed 1", "seed is 0 there, 1 here"), ("lr=1e-5", "agent_keys is "), ("operands=3", "env_keys is ")],
+    [
+        ("--seed 1", "seed is 0 there, 1 here"),
+        ("lr=1e-5", "lr is 0.003 there, 1e-05 here"),
+        ("operands=3", "operands is 2 there, 3 here"),
+    ],
 )
 def test_a_folder_of_another_run_names_what_differs(refused: Refused, prior: Path, change: str, field: str) -> None:
     there = json.loads((prior / "run.json").read_text())
     keys = [f"{key}={value}" for room in ("agent_keys", "env_keys") for key, value in there[room].items()]
     settings = [*keys, "eval_problems=8", "eval_every=8", "--iterations", "8", "--out", str(prior), change]
     complaint = refused(f"train sft {CHAIN} {' '.join(settings)}")
-    assert f"{prior} holds another run: {field}" in complaint
+    assert f"{prior} holds another run, settings differ: {field}" in complaint
 
 
 @pytest.mark.parametrize(
@@ -230,7 +235,7 @@ def test_a_folder_of_another_run_names_what_differs(refused: Refused, prior: Pat
         (SUITE.replace("seeds = [0]\n", ""), "suite.toml: seeds is missing"),
         (SUITE.replace("seeds = [0]", "seeds = []"), "suite.toml: seeds is []; it must be a list of one or more"),
         (SUITE.replace("seeds = [0]", "seeds = 3"), "suite.toml: seeds is 3; it must be a list"),
-        (SUITE.replace("seeds = [0]", "seeds = [0, 0]"), "suite.toml: asks twice for sft-Chain-Response-seed0-"),
+        (SUITE.replace("seeds = [0]", "seeds = [0, 0]"), "suite.toml, asks twice for grpo-Chain-Response-seed0-"),
         (SUITE.replace("agents.grpo", "agents.gropo"), "suite.toml, gropo: unknown agent 'gropo'; did you mean grpo"),
         (SUITE.replace("Chain", "Chian"), "unknown environment 'reasonenv/Chian-Response-v0'; did you mean"),
         ("policy = 'tiyn'\n" + SUITE, "suite.toml: unknown policy 'tiyn'; did you mean tiny?"),
