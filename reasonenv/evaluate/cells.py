@@ -90,7 +90,8 @@ def cells_from(spec: Mapping[str, Any], env: str, init: str, *, samples: int) ->
     """
     policy, variants, agents = spec.get("policy", "tiny"), spec.get("variants", {"": {}}), spec["agents"]
     shared, reward_model = {**spec.get("keys", {}), "eval_samples": samples}, spec.get(ORM)
-    base = {"base_samples": shared.pop("base_samples", BASE_SAMPLES)}  # of the initial policy alone
+    budget = shared.pop("base_samples", BASE_SAMPLES if samples else 0)
+    base = {"base_samples": budget}  # of the initial policy alone
     training = dict(spec["inits"][init])
     seed = training.pop("seed", 0)
     if type(seed) is not int:

@@ -7,7 +7,9 @@ A problem with a correct sample by an agent was already likely, in support, or n
 An untrained policy has problems of the last kind too: it solves now, by luck, what it did not solve before. The row of
 the initial policy is therefore the placebo: its evaluation samples, as many as an agent's, are no part of the base
 budget, and given that budget both are fresh draws. With p' = p_0 the two shares "solved and not seen before" have the
-same expectation whatever p_0 is, so their difference is the claim: above 0 it is more than luck.
+same expectation whatever p_0 is, so their difference is the claim: above 0 it is more than luck. A training seed that
+is also the seed of the initial policy shares the random numbers of its evaluation; that pairs the two more closely and
+changes no expectation. Base draws share their random numbers with nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +18,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from reasonenv.evaluate.comparisons import Contrast, contrasts
-from reasonenv.evaluate.ledger import Win
 from reasonenv.evaluate.samples import Sample
+
+if TYPE_CHECKING:
+    from reasonenv.evaluate.ledger import Win
 
 BASE = "base.parquet"  # in the folder of the run whose policy all others start from: its `Draws`
 ALPHA = 0.05
@@ -129,6 +134,8 @@ class Provenance:
 
     k: int  # samples of a problem by which every row is measured
     budget: int  # base samples of a problem that none of them has solved
+    unseen: int  # so many problems
+    problems: int  # of so many
     placebo: str  # the row of the initial policy
     origins: Mapping[str, Mapping[Origin, int]]  # row -> its solved problems, over seeds
     gains: Mapping[str, Contrast]  # agent -> its share of all questions "solved and not seen", minus the placebo's
@@ -151,7 +158,8 @@ def provenance(
     draws = {each.problem_id: each for each in base if each.drawn}
     if not draws or not k or placebo not in rows:
         return None
-    budget = max(each.drawn for each in draws.values())
+    unseen = [each.drawn for each in draws.values() if each.origin is Origin.UNSEEN]
+    budget = min(unseen) if unseen else max(each.drawn for each in draws.values())
     scores = {
         row: {seed: by_question(discovered(samples, draws, k)) for seed, samples in cells.items()}
         for row, cells in rows.items()
@@ -165,6 +173,8 @@ def provenance(
     return Provenance(
         k=k,
         budget=budget,
+        unseen=len(unseen),
+        problems=len(draws),
         placebo=placebo,
         origins=counts,
         gains={contrast.first: contrast for contrast in family},

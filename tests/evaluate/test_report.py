@@ -414,7 +414,9 @@ def test_discovery_is_told_as_the_difference_from_the_placebo(finished: Path) ->
         low, high = (100 * float(row[end]) for end in ("low", "high"))
         assert f"[{low:+.1f}, {high:+.1f}]" in page
         discovers = f"{agent}: discovers: {100 * float(row['value']):+.1f} points [{low:+.1f}, {high:+.1f}]"
-        assert (discovers if low > 0 else f"{agent}: no discovery beyond the placebo shown") in page
+        claim = discovers if low > 0 else f"{agent}: no discovery beyond the placebo shown"
+        assert claim in page
+        assert claim in told(finished / "report.html")
     # The winning texts of every third of 120 problems cost exp(2 + i): the median of 40 is that of i = 57.
     assert float(rows["ei", "log10 1/p0/median"]["value"]) == pytest.approx((2 + 57) / math.log(10))
 

@@ -12,6 +12,7 @@ from reasonenv.evaluate.stats import Estimate
 from reasonenv.evaluate.training_set import REFERENCE
 
 DIVERSITY = {
+    "true_steps": "correct, steps true",
     "paths/correct": "paths, correct",
     "paths/all": "paths, all",
     "equations/correct": "equations, correct",
@@ -20,7 +21,6 @@ DIVERSITY = {
     "edits/all": "letters, all",
     "bigrams": "distinct-2",
     "answers": "answer entropy",
-    "true_steps": "correct, steps true",
 }
 DRIFT = {"entropy": "policy entropy", "kl": "KL to the start"}
 

@@ -6,11 +6,12 @@ import math
 from html import escape
 
 from reasonenv.evaluate.comparisons import Contrast
-from reasonenv.evaluate.discovery import Origin, Provenance, Surprise, sentence, upper_bound
+from reasonenv.evaluate.discovery import Origin, Provenance, Surprise, upper_bound
 from reasonenv.evaluate.report.findings import Setting
-from reasonenv.evaluate.report.table import claims_at_k
+from reasonenv.evaluate.report.table import claims_at_k, discoveries
 from reasonenv.evaluate.report.tables import folded, plain
 
+SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 ORIGIN_COLOURS = {Origin.LIKELY: "--base", Origin.SUPPORT: "--c1", Origin.UNSEEN: "--c2"}
 
 
@@ -24,22 +25,17 @@ def sharpening(setting: Setting) -> str:
     return f'<h2>Sharpening or discovery?</h2>{measured}<ul class="said">{claims}</ul>'
 
 
-def discoveries(setting: Setting) -> list[str]:
-    """One line for each agent: whether it discovers more than the placebo."""
-    known = setting.provenance
-    return [] if known is None else [f"{agent}: {sentence(gain)}" for agent, gain in known.gains.items()]
-
-
 def _caption(known: Provenance) -> str:
     bound = 100 * upper_bound(known.budget)
     return (
         f'<p class="caption">Problems that a row solves with {known.k} samples, by the success probability p₀ of the '
         f"initial policy. It is estimated from samples of its own, up to {known.budget} of a problem that none has "
-        "solved: already likely, p₀ ≥ 1/2; in support, seen less often; not seen in any of them, which leaves p₀ up to "
-        f"{bound:.1f} % (95 %). The row {escape(known.placebo)} is the placebo: the initial policy itself with "
-        f"{known.k} fresh samples also solves problems it has not been seen to solve. Discovery is what an agent has "
-        "beyond it, in points of all questions, with 95 % intervals over other questions and other training seeds. "
-        "1/p₀ of text: how many samples of the initial policy it takes to draw the winning text itself.</p>"
+        "solved: already likely, p₀ ≥ 1/2; in support, seen less often; not seen in any of them, as "
+        f"{known.unseen} of {known.problems} problems are, which leaves p₀ up to {bound:.1f} % (95 %). The row "
+        f"{escape(known.placebo)} is the placebo: the initial policy itself with {known.k} fresh samples also solves "
+        "problems it has not been seen to solve. Discovery is what an agent has beyond it, in points of all questions, "
+        "with 95 % intervals over other questions and other training seeds. 1/p₀ of text: how many samples of the "
+        "initial policy it takes to draw the winning text itself.</p>"
     )
 
 
@@ -85,4 +81,4 @@ def _texts(surprise: Surprise | None) -> list[str]:
 
 def _samples(power: float) -> str:
     """10 ** power, which may be beyond all floats."""
-    return f"{10**power:,.0f}" if power < 6 else f"10^{power:.0f}"
+    return f"{10**power:,.0f}" if power < 6 else "10" + f"{power:.0f}".translate(SUPERSCRIPTS)

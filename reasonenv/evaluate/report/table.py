@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
+from reasonenv.evaluate import discovery
 from reasonenv.evaluate.comparisons import Contrast
 from reasonenv.evaluate.conclusions import ceiling, joint, sentence
 from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting
@@ -50,7 +51,7 @@ def text_table(settings: Sequence[Setting]) -> str:
             table.insert(len(rows), "reference lines, no agents:")
         table.insert(1, rule)
         lost = [f"missing: {item}" for item in setting.missing]
-        said = [*sentences(setting), seeds_vary(setting), *claims_at_k(setting)]
+        said = [*sentences(setting), seeds_vary(setting), *discoveries(setting), *claims_at_k(setting)]
         parts.append("\n".join([setting.name, "", *table, "", *filter(None, said), *lost]))
     return "\n\n".join(parts or ["no cell has started yet"]) + "\n"
 
@@ -87,6 +88,12 @@ def seeds_vary(setting: Setting) -> str:
     else:
         said = ", ".join(f"{agent} {100 * deviation:.1f}" for agent, deviation in spread.items()) + " points, not alike"
     return f"Standard deviation of greedy accuracy between training seeds: {said}."
+
+
+def discoveries(setting: Setting) -> list[str]:
+    """Of every agent, whether it solves more that the initial policy was not seen to solve than the placebo does."""
+    known = setting.provenance
+    return [] if known is None else [f"{agent}: {discovery.sentence(gain)}" for agent, gain in known.gains.items()]
 
 
 def claims_at_k(setting: Setting) -> list[str]:
