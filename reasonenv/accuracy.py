@@ -53,6 +53,11 @@ class Accuracy:
         return self.right / self.judged
 
     @property
+    def unjudged(self) -> float:
+        """The share of all answers that could not be judged; 0 of none."""
+        return (self.total - self.judged) / max(self.total, 1)
+
+    @property
     def interval(self) -> tuple[float, float]:
         """The 95 % interval; all of [0, 1] if none was judged."""
         return wilson(self.value, self.judged) if self.judged else wilson(0.0, 0)

@@ -65,6 +65,7 @@ def test_the_evaluation_along_the_way(watch: HeldOut) -> None:
     figures = watch.figures(stored(REASONS))
     assert figures[f"eval/{GREEDY}"] == SHARE
     assert (figures[f"eval/{GREEDY}/low"], figures[f"eval/{GREEDY}/high"]) == wilson(SHARE, 8)
+    assert figures["eval/verifier_errors"] == 0.2
 
 
 def test_the_summary_of_a_run(watch: HeldOut) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import mannwhitneyu, trim_mean
 
+from reasonenv.accuracy import LEVEL
 from reasonenv.errors import UserError
-from reasonenv.evaluate.stats import LEVEL, Estimate, Floats
+from reasonenv.evaluate.stats import Estimate, Floats
 from reasonenv.seeding import generator
 
 RESAMPLES = 2_000

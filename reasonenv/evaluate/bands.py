@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from reasonenv.accuracy import LEVEL
 from reasonenv.errors import UserError
-from reasonenv.evaluate.stats import BLOCK, LEVEL, RESAMPLES, Floats
+from reasonenv.evaluate.stats import BLOCK, RESAMPLES, Floats
 from reasonenv.seeding import generator
 
 

@@ -66,7 +66,10 @@ class Cell:
 
     @property
     def measured(self) -> int:
-        """Answers to held-out problems, at most: greedy ones along the way, and the samples of the end."""
+        """Answers to held-out problems, at most: greedy ones along the way, and the samples of the end.
+
+        The base budget of an initial policy comes on top: how much of it is used depends on what is solved at once.
+        """
         evaluations = self.run.iterations // self.run.eval_every + 2
         return self.run.eval_problems * (evaluations + self.run.eval_samples)
 
@@ -90,7 +93,8 @@ def cells_from(spec: Mapping[str, Any], env: str, init: str, *, samples: int) ->
     """
     policy, variants, agents = spec.get("policy", "tiny"), spec.get("variants", {"": {}}), spec["agents"]
     shared, reward_model = {**spec.get("keys", {}), "eval_samples": samples}, spec.get(ORM)
-    base = {"base_samples": shared.pop("base_samples", BASE_SAMPLES if samples else 0)}  # of `start` alone
+    budget = shared.pop("base_samples", BASE_SAMPLES if samples else 0)
+    base = {"base_samples": budget}  # of the initial policy alone
     training = dict(spec["inits"][init])
     seed = training.pop("seed", 0)
     if type(seed) is not int:

@@ -31,8 +31,9 @@ import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit
 from scipy.stats import bartlett, studentized_range
 
+from reasonenv.accuracy import LEVEL
 from reasonenv.errors import UserError
-from reasonenv.evaluate.stats import LEVEL, Estimate, Floats, mean_interval
+from reasonenv.evaluate.stats import Estimate, Floats, mean_interval
 
 SeedScores = Mapping[str, Mapping[int, Mapping[str, float]]]  # row -> training seed -> question -> score
 

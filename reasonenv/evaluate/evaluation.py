@@ -156,11 +156,14 @@ class HeldOut:
         return {**self.share(found), "eval/truncated": sum(s.truncated for s in found) / len(found)}
 
     def share(self, found: Sequence[Sample]) -> Metrics:
-        """The share of hits among the judged answers, with its 95 % interval. Raises `UserError` if none was judged."""
+        """The share of hits among the judged answers with its 95 % interval, and the share that could not be judged.
+
+        Raises `UserError` if none was judged.
+        """
         hits = accuracy(found, self.hit)
         low, high = hits.interval
         name = "eval/greedy_accuracy"
-        return {name: hits.value, f"{name}/low": low, f"{name}/high": high}
+        return {name: hits.value, f"{name}/low": low, f"{name}/high": high, "eval/verifier_errors": hits.unjudged}
 
     def hit(self, sample: Sample) -> bool:
         """Whether a sample counts for the trained policy."""

@@ -86,7 +86,8 @@ def describe_run(agent: str, env: str, keys: Mapping[str, Any], **named: Any) ->
     """
     config = find_agent(agent).Config
     types = {key: annotation for key, annotation in types_of(Run).items() if key in SETTINGS}
-    agent_types = {f.name: types_of(config).get(f.name, f.type) for f in fields(config)}
+    hints = types_of(config)
+    agent_types = {f.name: hints.get(f.name, f.type) for f in fields(config)}
     env_types = _environment_types(parse_env_id(env)[0])
     env_types.pop("split", None)  # training takes train, evaluation takes test
     found: dict[str, dict[str, Any]] = {"run": {}, "agent": {}, "env": {}}

@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, stdtrit
 
-from reasonenv.accuracy import LEVEL as LEVEL
-from reasonenv.accuracy import wilson
+from reasonenv.accuracy import LEVEL, wilson
 from reasonenv.errors import UserError
 from reasonenv.seeding import generator
 

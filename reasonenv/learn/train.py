@@ -125,7 +125,7 @@ def describe(groups: Sequence[Group]) -> Metrics:
         "accuracy/high": high,
         "length": float(np.mean([len(t.tokens) for t in rows])),
         "truncated": float(np.mean([t.truncated for t in rows])),
-        "verifier_errors": (share.total - share.judged) / share.total,
+        "verifier_errors": share.unjudged,
         "rewards/invalid": (len(rows) - len(finite)) / len(rows),
         "groups/sampled": float(len(groups)),
         "groups/mixed": len(mixed(sound(groups))) / len(groups),

@@ -16,6 +16,7 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 from reasonenv.verify.approximate import Undefined, evaluate
@@ -115,10 +116,7 @@ def _relation(node: Node) -> str:
 
 def _values(node: Node) -> Values:
     """The values of a scalar at the points of its variables; at one point if it has none."""
-    from mpmath import MPContext
-
-    context = MPContext()
-    names, values = variables(node), Values()
+    context, names, values = _context(), variables(node), Values()
     real = bool(names) and not any(each.op == "const" and each.atom == "i" for each in walk(node))
     for point in _points(names):
         value = _value(node, point, context)
@@ -126,6 +124,14 @@ def _values(node: Node) -> Values:
             value = None  # as in `approximate.differ`
         values.append(value)
     return values
+
+
+@cache
+def _context() -> Any:
+    """Arithmetic of high precision, made once: that takes as long as an answer does. `_value` sets its bits."""
+    from mpmath import MPContext
+
+    return MPContext()
 
 
 def _value(node: Node, point: dict[str, Fraction], context: Any) -> Any | None:
