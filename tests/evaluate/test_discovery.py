@@ -185,7 +185,7 @@ def chance(text: str, problem: Problem) -> Verdict:
 def test_base_draws_of_a_policy_are_counted_and_share_no_seed_with_its_evaluation() -> None:
     policy = tiny_policy(0)
     task = from_problems([(f"{i}?", "1") for i in range(6)], verifier=chance, test=0.5, max_tokens=160)
-    mdp = ReasoningMDP(task(split="test"), policy.tokenizer, max_tokens=160)
+    mdp = ReasoningMDP(task(split="test"), policy.tokenizer)
     sampler, problems = make_sampler("torch", policy), range(len(mdp.task.problems))
     draws = base(sampler, mdp, problems, first=4, most=12, seed=3)
     assert draws == base(sampler, mdp, problems, first=4, most=12, seed=3)
