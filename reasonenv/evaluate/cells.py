@@ -66,7 +66,10 @@ class Cell:
 
     @property
     def measured(self) -> int:
-        """Answers to held-out problems, at most: greedy ones along the way, and the samples of the end."""
+        """Answers to held-out problems, at most: greedy ones along the way, and the samples of the end.
+
+        The base budget of an initial policy comes on top: how much of it is used depends on what is solved at once.
+        """
         evaluations = self.run.iterations // self.run.eval_every + 2
         return self.run.eval_problems * (evaluations + self.run.eval_samples)
 

@@ -129,7 +129,7 @@ def surprise(wins: Iterable[Win], budget: int) -> Surprise | None:
 
 
 @dataclass(frozen=True)
-class Provenance:
+class Discovery:
     """What the initial policy knew of the problems that the rows of one setting solve."""
 
     k: int  # samples of a problem by which every row is measured
@@ -142,7 +142,7 @@ class Provenance:
     surprises: Mapping[str, Surprise]  # agent -> its winning texts
 
 
-def provenance(
+def discovery(
     rows: Mapping[str, Mapping[int, Sequence[Sample]]],
     wins: Mapping[str, Sequence[Win]],
     base: Iterable[Draws],
@@ -150,7 +150,7 @@ def provenance(
     k: int,
     placebo: str,
     by_question: Callable[[Mapping[str, float]], Mapping[str, float]],
-) -> Provenance | None:
+) -> Discovery | None:
     """`rows`: row -> training seed -> its answers; `by_question` makes a value a question from one a problem.
 
     None without base draws, or without samples of the `placebo`.
@@ -170,7 +170,7 @@ def provenance(
         for samples in cells.values():
             counts[row].update(origins(samples, draws, k).values())
     surprises = {agent: surprise(texts, budget) for agent, texts in wins.items()}
-    return Provenance(
+    return Discovery(
         k=k,
         budget=budget,
         unseen=len(unseen),
@@ -182,7 +182,7 @@ def provenance(
     )
 
 
-def sentence(gain: Contrast) -> str:
+def claim(gain: Contrast) -> str:
     """What is shown of one agent, and never more."""
     if gain.low <= 0:
         return "no discovery beyond the placebo shown"

@@ -22,7 +22,7 @@ EASY = ("operands=2", "operators=+", "size=16", "max_tokens=16", "eval_problems=
 @pytest.fixture(scope="module")
 def imitator(prior: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("ei") / "run"
-    keys = ("lr=1e-5", "samples_per_problem=4", "solutions_per_step=8", "epochs=1", "eval_samples=2", "base_samples=8")
+    keys = ("lr=1e-5", "samples_per_problem=4", "solutions_per_step=8", "epochs=1", "eval_samples=2", "base_samples=32")
     command = ["train", "ei", ENV, *EASY, *keys, "--policy", str(prior), "--iterations", "2"]
     assert main([*command, "--out", str(out), "--json"]) == 0
     return out
@@ -33,7 +33,7 @@ def test_every_held_out_problem_has_its_base_draws(imitator: Path) -> None:
     assert [d.problem_id for d in draws] == list(
         dict.fromkeys(s.problem_id for s in read_samples(imitator / EVALUATION))
     )
-    assert all(d.drawn in ((2, 4, 8) if d.right else (8,)) for d in draws)
+    assert all(d.drawn in ((2, 4, 8, 16, 32) if d.right else (32,)) for d in draws)
     assert any(d.right for d in draws)
 
 

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.evaluate.comparisons import Contrast
 from reasonenv.evaluate.discovery import (
+    Discovery,
     Draws,
     Origin,
-    Provenance,
     base_draws,
+    claim,
     discovered,
+    discovery,
     origins,
-    provenance,
-    sentence,
     solved,
     surprise,
     upper_bound,
@@ -100,11 +100,11 @@ def drawn_samples(rng: np.random.Generator, p: Floats) -> list[Sample]:
     return [sample(str(problem), i, bool(hits[problem, i])) for problem in range(len(p)) for i in range(K)]
 
 
-def held_against_the_placebo(rng: np.random.Generator, before: Floats, after: Floats, agents: int) -> Provenance:
+def held_against_the_placebo(rng: np.random.Generator, before: Floats, after: Floats, agents: int) -> Discovery:
     """Agents with success probabilities `after` and three seeds each, and a placebo with those of `before`."""
     rows = {f"agent{i}": {seed: drawn_samples(rng, after) for seed in range(3)} for i in range(agents)}
     rows["initial"] = {0: drawn_samples(rng, before)}
-    known = provenance(rows, {}, drawn_base(rng, before), k=K, placebo="initial", by_question=lambda values: values)
+    known = discovery(rows, {}, drawn_base(rng, before), k=K, placebo="initial", by_question=lambda values: values)
     assert known is not None
     return known
 
@@ -128,7 +128,7 @@ def test_a_policy_that_has_not_changed_discovers_nothing() -> None:
         each = list(known.gains.values())
         covered += all(gain.low <= 0 <= gain.high for gain in each)
         gains += each
-        claims = {sentence(gain) for gain in each if gain.low <= 0}
+        claims = {claim(gain) for gain in each if gain.low <= 0}
         assert claims <= {"no discovery beyond the placebo shown"}
     assert np.mean([gain.levels[0] for gain in gains]) == pytest.approx(math.log(40 / 32) / math.log(1000), rel=0.1)
     values = np.array([gain.value for gain in gains])
@@ -144,7 +144,7 @@ def test_a_policy_that_discovers_is_detected() -> None:
         before = np.concatenate([np.full(30, 1e-4), probabilities(rng, 120)])
         after = np.where(before == 1e-4, np.tile([0.9, 1e-4], 75)[: len(before)], before)
         (gain,) = held_against_the_placebo(rng, before, after, agents=1).gains.values()
-        detected += sentence(gain).startswith("discovers: +")
+        detected += claim(gain).startswith("discovers: +")
         assert gain.value == pytest.approx(15 / 150, abs=0.06)
     assert detected == 20
 
@@ -154,16 +154,16 @@ def test_sharpening_is_not_discovery() -> None:
     rng = np.random.default_rng(7)
     before = np.concatenate([np.full(75, 0.2), np.full(75, 1e-5)])
     known = held_against_the_placebo(rng, before, np.where(before == 0.2, 1.0, 0.0), agents=1)
-    assert sentence(known.gains["agent0"]) == "no discovery beyond the placebo shown"
+    assert claim(known.gains["agent0"]) == "no discovery beyond the placebo shown"
     assert known.origins["agent0"][Origin.SUPPORT] > 0
     assert known.origins["agent0"][Origin.UNSEEN] == 0
 
 
 def test_nothing_is_said_without_a_base_budget_or_a_placebo() -> None:
     rows = {"agent": {0: [sample("a", 0, True)]}}
-    without = [provenance(rows, {}, [], k=1, placebo="agent", by_question=lambda v: v)]
-    without.append(provenance(rows, {}, [Draws("a", 8, 0)], k=1, placebo="initial", by_question=lambda v: v))
-    without.append(provenance(rows, {}, [Draws("a", 0, 0)], k=1, placebo="agent", by_question=lambda v: v))
+    without = [discovery(rows, {}, [], k=1, placebo="agent", by_question=lambda v: v)]
+    without.append(discovery(rows, {}, [Draws("a", 8, 0)], k=1, placebo="initial", by_question=lambda v: v))
+    without.append(discovery(rows, {}, [Draws("a", 0, 0)], k=1, placebo="agent", by_question=lambda v: v))
     assert without == [None, None, None]
 
 
@@ -185,7 +185,7 @@ def chance(text: str, problem: Problem) -> Verdict:
 def test_base_draws_of_a_policy_are_counted_and_share_no_seed_with_its_evaluation() -> None:
     policy = tiny_policy(0)
     task = from_problems([(f"{i}?", "1") for i in range(6)], verifier=chance, test=0.5, max_tokens=160)
-    mdp = ReasoningMDP(task(split="test"), policy.tokenizer, max_tokens=160)
+    mdp = ReasoningMDP(task(split="test"), policy.tokenizer)
     sampler, problems = make_sampler("torch", policy), range(len(mdp.task.problems))
     draws = base(sampler, mdp, problems, first=4, most=12, seed=3)
     assert draws == base(sampler, mdp, problems, first=4, most=12, seed=3)

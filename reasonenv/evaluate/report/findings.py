@@ -13,7 +13,7 @@ from reasonenv.core import Reason
 from reasonenv.evaluate.bands import Band, band
 from reasonenv.evaluate.comparisons import Contrast, SeedScores, contrasts, row_means
 from reasonenv.evaluate.conclusions import SATURATED, Conclusions, conclude
-from reasonenv.evaluate.discovery import Provenance, provenance
+from reasonenv.evaluate.discovery import Discovery, discovery
 from reasonenv.evaluate.diversity import distinct, diversity, drift
 from reasonenv.evaluate.ledger import Win
 from reasonenv.evaluate.metrics import GREEDY, Scores, Summary, scores
@@ -57,7 +57,7 @@ class Setting:
     findings: Sequence[Finding]  # baseline first
     conclusions: Mapping[str, Conclusions]  # by metric: greedy accuracy, and pass@k at the largest k
     passes: Mapping[str, Band]  # agent -> its pass@k over `ks`
-    provenance: Provenance | None  # what the initial policy knew of what each row solves; None without a base budget
+    discovery: Discovery | None  # what the initial policy knew of what each row solves; None without a base budget
     diversities: Mapping[str, Mapping[str, Contrast]]  # measure -> agent -> agent minus baseline on the same questions
     training_sets: Sequence[SetDiversity]  # of the agents that imitate a set
     missing: Sequence[str]  # what a complete suite would have and this one has not
@@ -123,7 +123,7 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
         findings=findings,
         conclusions=_conclusions(suite, tables, ks),
         passes={agent: band(list(curve.values())) for agent, curve in curves.items() if len(curve) > 1},
-        provenance=_provenance(suite, usable, ks),
+        discovery=_discovery(suite, usable, ks),
         diversities=_against_baseline(diverse, suite),
         training_sets=set_diversity(_training_sets(cells)),
         missing=_missing(suite, cells),
@@ -192,7 +192,7 @@ def _against_baseline(tables: Mapping[tuple[str, int], Scores], suite: Suite) ->
     return differences
 
 
-def _provenance(suite: Suite, usable: Sequence[Cell], ks: Sequence[int]) -> Provenance | None:
+def _discovery(suite: Suite, usable: Sequence[Cell], ks: Sequence[int]) -> Discovery | None:
     """Of all rows that are agents, and of the baseline as their placebo."""
     rank = {cell.agent: (cell.agent != suite.baseline, cell.agent) for cell in usable}
     shown = [cell for cell in sorted(usable, key=lambda c: rank[c.agent]) if cell.agent not in suite.references]
@@ -201,7 +201,7 @@ def _provenance(suite: Suite, usable: Sequence[Cell], ks: Sequence[int]) -> Prov
     for cell in shown:
         rows[cell.agent][cell.seed] = cell.samples
         wins[cell.agent] += cell.wins
-    return provenance(
+    return discovery(
         rows,
         wins,
         next((cell.base for cell in shown if cell.base), ()),

@@ -73,7 +73,7 @@ def draw_lines(plot: Plot, axes: Axes) -> bool:
 
 def draw_origins(setting: Setting, axes: Axes) -> bool:
     """Where the solved problems of each row stood before training; False if nothing is known of them."""
-    rows = {} if setting.provenance is None else setting.provenance.origins
+    rows = {} if setting.discovery is None else setting.discovery.origins
     known = {row: counts for row, counts in list(rows.items())[::-1] if sum(counts.values())}
     left = dict.fromkeys(known, 0.0)
     for origin in Origin:

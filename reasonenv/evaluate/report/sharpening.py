@@ -6,7 +6,7 @@ import math
 from html import escape
 
 from reasonenv.evaluate.comparisons import Contrast
-from reasonenv.evaluate.discovery import Origin, Provenance, Surprise, upper_bound
+from reasonenv.evaluate.discovery import Discovery, Origin, Surprise, upper_bound
 from reasonenv.evaluate.report.findings import Setting
 from reasonenv.evaluate.report.table import claims_at_k, discoveries
 from reasonenv.evaluate.report.tables import folded, plain
@@ -18,14 +18,14 @@ ORIGIN_COLOURS = {Origin.LIKELY: "--base", Origin.SUPPORT: "--c1", Origin.UNSEEN
 def sharpening(setting: Setting) -> str:
     """Of the problems that each agent solves, how the initial policy stood to them, and what the placebo shows."""
     claims = "".join(f"<li>{escape(line)}</li>" for line in [*discoveries(setting), *claims_at_k(setting)])
-    known = setting.provenance
+    known = setting.discovery
     if known is None and not claims:
         return ""
     measured = "" if known is None else _caption(known) + _bars(known) + plain(*_table(known))
     return f'<h2>Sharpening or discovery?</h2>{measured}<ul class="said">{claims}</ul>'
 
 
-def _caption(known: Provenance) -> str:
+def _caption(known: Discovery) -> str:
     bound = 100 * upper_bound(known.budget)
     return (
         f'<p class="caption">Problems that a row solves with {known.k} samples, by the success probability p₀ of the '
@@ -39,7 +39,7 @@ def _caption(known: Provenance) -> str:
     )
 
 
-def _bars(known: Provenance) -> str:
+def _bars(known: Discovery) -> str:
     bars, numbers = [], []
     for row, counts in known.origins.items():
         total = sum(counts.values())
@@ -60,7 +60,7 @@ def _bars(known: Provenance) -> str:
     return f'<div class="bars origins">{"".join(bars)}</div><div class="legend">{legend}</div>{folded(head, numbers)}'
 
 
-def _table(known: Provenance) -> tuple[list[str], list[list[str]]]:
+def _table(known: Discovery) -> tuple[list[str], list[list[str]]]:
     """Discovery of every agent over the placebo, and how surprising its winning texts are."""
     head = ["agent", "solved, not seen", known.placebo, "difference", "1/p₀ of text", f"above {known.budget}"]
     return head, [[agent, *_gain(gain), *_texts(known.surprises.get(agent))] for agent, gain in known.gains.items()]

@@ -6,9 +6,9 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
-from reasonenv.evaluate import discovery
 from reasonenv.evaluate.comparisons import Contrast
 from reasonenv.evaluate.conclusions import ceiling, joint, sentence
+from reasonenv.evaluate.discovery import claim
 from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting
 from reasonenv.evaluate.stats import Estimate
 
@@ -92,8 +92,8 @@ def seeds_vary(setting: Setting) -> str:
 
 def discoveries(setting: Setting) -> list[str]:
     """Of every agent, whether it solves more that the initial policy was not seen to solve than the placebo does."""
-    known = setting.provenance
-    return [] if known is None else [f"{agent}: {discovery.sentence(gain)}" for agent, gain in known.gains.items()]
+    known = setting.discovery
+    return [] if known is None else [f"{agent}: {claim(gain)}" for agent, gain in known.gains.items()]
 
 
 def claims_at_k(setting: Setting) -> list[str]:
@@ -137,7 +137,7 @@ def csv_table(settings: Sequence[Setting]) -> str:
 
 def _origins(setting: Setting, row: str) -> dict[str, float]:
     """The shares of its solved problems, and what 1/p_0 of its winning texts is, in powers of ten."""
-    known = setting.provenance
+    known = setting.discovery
     if known is None or row not in known.origins:
         return {}
     solved = sum(known.origins[row].values())
@@ -152,8 +152,8 @@ def _origins(setting: Setting, row: str) -> dict[str, float]:
 
 def _other_contrasts(setting: Setting) -> Iterator[tuple[str, Contrast]]:
     """Discovery over the placebo, diversity on the same questions, and training sets against reference solutions."""
-    if setting.provenance is not None:
-        for pair in setting.provenance.gains.values():
+    if setting.discovery is not None:
+        for pair in setting.discovery.gains.values():
             yield "solved and not seen", pair
     for measure, gains in setting.diversities.items():
         for pair in gains.values():
