@@ -59,20 +59,31 @@ def chain(
     used = "".join(operator for operator in OPERATORS if operator in operators)  # their order means nothing
 
     def problems(split: str, size: int | None, default: int) -> Procedural:
-        draw = partial(_draw, derive_seed(seed, "chain", split), operands, digits, used)
-        remedy = "raise operands or digits, or add operators"
-        questions = (9 * 10 ** (digits - 1)) ** operands * len(used) ** (operands - 1)
-        return Procedural("Chain", f"chain/{split}/{seed}", split, draw, size, default, remedy, questions)
+        return Procedural(
+            name="Chain",
+            ids=f"chain/{split}/{seed}",
+            split=split,
+            draw=partial(_draw, derive_seed(seed, "chain", split), operands, digits, used),
+            draws=_questions(operands, digits, used),
+            size=size,
+            default=default,
+            remedy="raise operands or digits, or add operators",
+        )
 
     budget = _longest_solution(operands, digits, used) + 1
     shown = tuple(problems("train", None, EXAMPLES))
     return Task("Chain", split, problems(split, size, SIZES[split]), verify_math, INSTRUCTION, budget, shown)
 
 
+def _questions(operands: int, digits: int, operators: str) -> int:
+    """How many questions there are in both splits."""
+    return int((9 * 10 ** (digits - 1)) ** operands * len(operators) ** (operands - 1))
+
+
 def _draw(key: int, operands: int, digits: int, operators: str, index: int) -> Candidate:
     """Question `index` in an order of all questions that `key` chooses."""
     least, choices = 10 ** (digits - 1), 9 * 10 ** (digits - 1)
-    rest = permuted(index, choices**operands * len(operators) ** (operands - 1), key)
+    rest = permuted(index, _questions(operands, digits, operators), key)
     numbers, signs = [], []
     for _ in range(operands):
         rest, number = divmod(rest, choices)

@@ -70,9 +70,15 @@ def countdown(
             raise UserError(f"{name} is {value}; it must be {low} to {high}")
 
     def problems(split: str, size: int | None, default: int) -> Procedural:
-        draw = partial(_draw, (seed, "countdown", split), numbers, largest, target, use_all)
-        remedy = "raise numbers, largest or target"
-        return Procedural("Countdown", f"countdown/{split}/{seed}", split, draw, size, default, remedy)
+        return Procedural(
+            name="Countdown",
+            ids=f"countdown/{split}/{seed}",
+            split=split,
+            draw=partial(_draw, (seed, "countdown", split), numbers, largest, target, use_all),
+            size=size,
+            default=default,
+            remedy="raise numbers, largest or target",
+        )
 
     shown = tuple(problems("train", None, EXAMPLES))
     wanted = problems(split, size, SIZES[split])

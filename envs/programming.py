@@ -83,22 +83,33 @@ def code(*, split: str = "train", size: int | None = None, seed: int = 0, operat
         raise UserError(f"operations is {operations}; it must be 1 to 6")
 
     def problems(split: str, size: int | None, default: int) -> Procedural:
-        draw = partial(_draw, (seed, "code", split), operations)
-        draws = perm(len(_OPERATIONS), operations) * len(_NUMBERS) ** operations * len(_ENDINGS)
-        return Procedural("Code", f"code/{split}/{seed}", split, draw, size, default, "raise operations", draws)
+        return Procedural(
+            name="Code",
+            ids=f"code/{split}/{seed}",
+            split=split,
+            draw=partial(_draw, (seed, "code", split), operations),
+            draws=_draws(operations),
+            size=size,
+            default=default,
+            remedy="raise operations",
+        )
 
     shown = tuple(problems("train", None, EXAMPLES))
     wanted = problems(split, size, SIZES[split])
     return Task("Code", split, wanted, verify_code, INSTRUCTION, 100 + 50 * operations, shown)
 
 
-def _draw(stream: tuple[int | str, ...], operations: int, index: int) -> Candidate:
-    """Draw `index` in an order of all draws: operations, a number for each whether it needs one or not, and an ending.
+def _draws(operations: int) -> int:
+    """How many draws there are: different operations in a row, a number for each, needed or not, and an ending.
 
-    So all operations are equally frequent, and a question without numbers is drawn once for each number.
+    So all operations are equally frequent, and what needs no number is drawn once for each.
     """
-    draws = perm(len(_OPERATIONS), operations) * len(_NUMBERS) ** operations * len(_ENDINGS)
-    rest = permuted(index, draws, derive_seed(*stream))
+    return perm(len(_OPERATIONS), operations) * int(len(_NUMBERS) ** operations) * len(_ENDINGS)
+
+
+def _draw(stream: tuple[int | str, ...], operations: int, index: int) -> Candidate:
+    """Draw `index` in an order of all draws that the `stream` chooses."""
+    rest = permuted(index, _draws(operations), derive_seed(*stream))
     rest, ending = divmod(rest, len(_ENDINGS))
     left, pairs = list(_OPERATIONS), []
     for _ in range(operations):

@@ -91,9 +91,16 @@ def generator_task(name: str) -> Callable[..., Task]:
 
         def problems(split: str, size: int | None, default: int) -> tuple[Procedural, Verify]:
             generator = _Generator(name, make, config_class, split, seed, config)
-            ids, remedy = f"rg/{name}/{split}/{seed}", "widen its configuration"
             made = Procedural(
-                f"RG-{name}", ids, split, generator.draw, size, default, remedy, patience=PATIENCE, one_in=2
+                name=f"RG-{name}",
+                ids=f"rg/{name}/{split}/{seed}",
+                split=split,
+                one_in=2,
+                draw=generator.draw,
+                patience=PATIENCE,
+                size=size,
+                default=default,
+                remedy="widen its configuration",
             )
             return made, generator.verify
 

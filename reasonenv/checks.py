@@ -21,7 +21,7 @@ from reasonenv.core import Completion, Problem, Reason, Trajectory
 from reasonenv.errors import UserError
 from reasonenv.mdp.config import ENV_TYPES, EnvConfig, divided
 from reasonenv.mdp.env import GRANULARITIES, ReasoningEnv, replay
-from reasonenv.mdp.make import resolve_tokenizer
+from reasonenv.mdp.make import held_out_keys, resolve_tokenizer
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.registry import check_keys, make_task
 from reasonenv.repeats import alike, contradicted, repeated, shown
@@ -88,7 +88,8 @@ class _Subject:
     knobs: dict[str, Any]
 
     def make(self, split: str) -> Task:
-        return make_task(self.task, split=split, **self.knobs)
+        keys = {**self.knobs, "split": split}
+        return make_task(self.task, **(held_out_keys(self.task, keys) if split == "test" else keys))
 
     @cached_property
     def splits(self) -> dict[str, Task]:
@@ -167,16 +168,16 @@ def _ids(subject: _Subject) -> str:
 
 
 def _once(subject: _Subject) -> str:
-    told = {split: repeated(split, problems) for split, problems in subject.problems.items()}
-    _claim(told["test"] is None, f"{told['test']}; a held-out set is no larger than its different questions")
-    if told["train"] is not None:  # a question may be weighted, or solved in several ways
-        raise _Remark(told["train"])
+    repeats = {split: repeated(split, problems) for split, problems in subject.problems.items()}
+    _claim(repeats["test"] is None, f"{repeats['test']}; a held-out set is no larger than its different questions")
+    if repeats["train"] is not None:  # a question may be weighted, or solved in several ways
+        raise _Remark(repeats["train"])
     return f"{' and '.join(str(len(problems)) for problems in subject.problems.values())} questions, all different"
 
 
 def _one_answer(subject: _Subject) -> str:
-    told = contradicted(problem for problems in subject.problems.values() for problem in problems)
-    _claim(told is None, str(told))
+    contradiction = contradicted(problem for problems in subject.problems.values() for problem in problems)
+    _claim(contradiction is None, str(contradiction))
     return "no question has several answers"
 
 
@@ -190,8 +191,9 @@ def _disjoint(subject: _Subject) -> str:
 
 
 def _not_alike(subject: _Subject) -> str:
-    if (told := alike(subject.problems)) is not None:
-        raise _Remark(told)
+    near_duplicates = alike(subject.problems)
+    if near_duplicates is not None:
+        raise _Remark(near_duplicates)
     return "no question comes again with other white space or case"
 
 

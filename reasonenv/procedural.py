@@ -16,6 +16,14 @@ COUNTED = 100_000  # draws that are cheap enough to be gone through when a task 
 PATIENCE = 10_000  # draws in a row without a new question, after which a source without end counts as used up
 
 
+class TooFewQuestions(UserError):
+    """A size above the number of questions, of which there are `count`."""
+
+    def __init__(self, message: str, count: int) -> None:
+        super().__init__(message)
+        self.count = count
+
+
 @dataclass(eq=False)
 class Procedural(Sequence[Problem]):
     """Problem i is the i-th different question of its split in a stream of draws, made when it is first asked for.
@@ -27,8 +35,8 @@ class Procedural(Sequence[Problem]):
 
     `size` problems; with None as many as there are, up to `default`. `draws` says how many draws there are, where their
     number is known; otherwise `patience` draws without a new question end the stream. Raises `UserError` for a size
-    below 1 or above the number of questions: at once if the draws are few enough to be gone through, otherwise when the
-    first problem that does not exist is asked for.
+    below 1, and `TooFewQuestions` for one above the number of questions: at once if the draws are few enough to be gone
+    through, otherwise when the first problem that does not exist is asked for.
     """
 
     name: str  # of the task, for messages
@@ -104,11 +112,12 @@ class Procedural(Sequence[Problem]):
             return self._drawn >= self.draws
         return self._fruitless >= self.patience
 
-    def _too_few(self) -> UserError:
+    def _too_few(self) -> TooFewQuestions:
         count = len(self._made)
         after = "" if self.draws is not None else f", after {self._drawn} draws"
         lower = f"set size to at most {count}, or " if count else ""
-        return UserError(
+        message = (
             f"size is {self.size}, but with these settings {self.name} has {count} different questions in split "
             f"{self.split!r}{after}; {lower}{self.remedy}"
         )
+        return TooFewQuestions(message, count)

@@ -20,8 +20,8 @@ def repeated(split: str, problems: Sequence[Problem]) -> str | None:
     if not surplus:
         return None
     question, times = counts.most_common(1)[0]
-    told = f"{shown(question)} is asked {times} times"
-    return f"{surplus} of {len(problems)} problems of {split} repeat an earlier question: {told}"
+    example = f"{shown(question)} is asked {times} times"
+    return f"{surplus} of {len(problems)} problems of {split} repeat an earlier question: {example}"
 
 
 def contradicted(problems: Iterable[Problem]) -> str | None:
@@ -33,8 +33,8 @@ def contradicted(problems: Iterable[Problem]) -> str | None:
     if not several:
         return None
     first, second, *_ = sorted(answers[several[0]])
-    told = f"{shown(several[0])} has {first[:_SHOWN]!r} and {second[:_SHOWN]!r}"
-    return f"{len(several)} questions have several answers: {told}"
+    example = f"{shown(several[0])} has {first[:_SHOWN]!r} and {second[:_SHOWN]!r}"
+    return f"{len(several)} questions have several answers: {example}"
 
 
 def alike(splits: dict[str, Sequence[Problem]]) -> str | None:
@@ -51,8 +51,8 @@ def alike(splits: dict[str, Sequence[Problem]]) -> str | None:
         return None
     across = sum(len({where[question] for question in questions}) > 1 for questions in close)
     first, second, *_ = close[0]
-    told = f"{shown(first)} of {where[first]} and {shown(second)} of {where[second]}"
-    return f"{len(close)} questions come again with other white space or case, {across} in both splits: {told}"
+    example = f"{shown(first)} of {where[first]} and {shown(second)} of {where[second]}"
+    return f"{len(close)} questions come again with other white space or case, {across} in both splits: {example}"
 
 
 def shown(question: str) -> str:

@@ -58,7 +58,7 @@ def test_text_is_read_as_the_type_of_its_field(key: str, text: str, value: Any) 
 
 
 @pytest.mark.parametrize(
-    ("annotation", "text", "told"),
+    ("annotation", "text", "message"),
     [
         (int, "few", "key is 'few'; it must be int"),
         (int, "2.5", "key is '2.5'; it must be int"),
@@ -71,8 +71,8 @@ def test_text_is_read_as_the_type_of_its_field(key: str, text: str, value: Any) 
         (dict[str, int], "x", r"key is 'x'; it must be dict\[str, int\]"),
     ],
 )
-def test_what_cannot_be_read_is_told_with_the_types(annotation: Any, text: str, told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_what_cannot_be_read_is_told_with_the_types(annotation: Any, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         typed("key", text, annotation)
 
 

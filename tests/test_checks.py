@@ -39,6 +39,13 @@ def test_made_tasks_pass_every_check(name: str) -> None:
     assert [(c.name, c.seen) for c in check_task(name, sample=20, size=50) if not c.holds] == []
 
 
+def test_a_size_that_the_test_split_does_not_have_is_no_reason_not_to_check() -> None:
+    # of the 81 sums of two digits about 8 are `test`; 60 train
+    sizes = next(check.seen for check in check_task("Chain", sample=5, size=60, operands=2, operators="+"))
+    assert sizes.startswith("60 train, ")
+    assert 0 < int(sizes.split()[2]) < 81 - 60
+
+
 def generous(text: str, problem: Problem) -> Verdict:
     return Verdict(True, Reason.CORRECT, text, problem.answer)
 
@@ -104,8 +111,8 @@ def test_problems_that_are_wrong_are_found_out() -> None:
     assert list(fickle) == ["the same seed, the same problem"]
     again = [Problem(str(i), f"2 * {i % 19}?", str(2 * (i % 19))) for i in range(20)]
     often = failed(lambda split="train": doubles(split=split, **({"problems": again} if split == "test" else {})))
-    told = "1 of 20 problems of test repeat an earlier question: '2 * 0?' is asked 2 times"
-    assert often["no question twice"].startswith(told)
+    message = "1 of 20 problems of test repeat an earlier question: '2 * 0?' is asked 2 times"
+    assert often["no question twice"].startswith(message)
     other = [Problem("a", "2 * 1?", "2"), Problem("b", "2 * 1?", "3"), Problem("c", "2 * 3?", "6")]
     several = failed(lambda split="train": doubles(split=split, **({"problems": other} if split == "train" else {})))
     assert several["one question, one answer"] == "1 questions have several answers: '2 * 1?' has '2' and '3'"

@@ -18,7 +18,7 @@ from reasonenv.evaluate.run import TaskName, check_writable, environment_keys
 from reasonenv.evaluate.samples import write_samples
 from reasonenv.evaluate.stats import Estimate
 from reasonenv.evaluate.validation import HOLDOUTS, TEST, only, validation_questions
-from reasonenv.mdp.make import make_mdp
+from reasonenv.mdp.make import held_out_keys, make_mdp
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.scorer import load_scorer, scorer_folder
 from reasonenv.registry import parse_env_id
@@ -112,7 +112,7 @@ def _asked(env: str, keys: Mapping[str, Any], holdout: str) -> tuple[TaskName, d
     task, _ = parse_env_id(env)
     settings = environment_keys(task, keys)
     if holdout == TEST:
-        return task, {"split": "test", **settings}
+        return task, settings if "split" in settings else held_out_keys(task, settings)
     if "split" in settings:
         raise UserError(f"split is {settings['split']!r}; with --holdout {holdout} leave it out")
     return only(task, validation_questions(make_mdp(task, **settings).task)), settings

@@ -84,7 +84,8 @@ def describe_run(agent: str, env: str, keys: Mapping[str, Any], **named: Any) ->
     """
     config = find_agent(agent).Config
     types = {key: annotation for key, annotation in types_of(Run).items() if key in SETTINGS}
-    agent_types = {f.name: types_of(config).get(f.name, f.type) for f in fields(config)}
+    hints = types_of(config)
+    agent_types = {f.name: hints.get(f.name, f.type) for f in fields(config)}
     env_types = _environment_types(parse_env_id(env)[0])
     env_types.pop("split", None)  # training takes train, evaluation takes test
     found: dict[str, dict[str, Any]] = {"run": {}, "agent": {}, "env": {}}
@@ -199,7 +200,7 @@ def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[Curriculum,
     curriculum. The tokenizer matters to prompts alone, so all the rest can be checked before there is a policy.
     """
     from reasonenv.learn.curriculum import Curriculum
-    from reasonenv.mdp.make import make_mdp
+    from reasonenv.mdp.make import held_out_keys, make_mdp
 
     task, _ = parse_env_id(run.env)
     training: TaskName = task
@@ -208,23 +209,12 @@ def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[Curriculum,
         training = without(task, questions)
         held_out = make_mdp(only(task, questions), tokenizer=tokenizer, **run.env_keys)
     else:
-        held_out = make_mdp(task, tokenizer=tokenizer, **_held_out_keys(task, run.env_keys))
+        held_out = make_mdp(task, tokenizer=tokenizer, **held_out_keys(task, run.env_keys))
     if run.curriculum is None:
         course = Curriculum((make_mdp(training, tokenizer=tokenizer, **run.env_keys),))
     else:
         course = _course(run, training, run.curriculum, tokenizer)
     return course, held_out
-
-
-def _held_out_keys(task: str, keys: Mapping[str, Any]) -> dict[str, Any]:
-    """`keys` for the held-out split, of which a run measures the first `eval_problems`.
-
-    `size` counts training problems: a task that needs no `size` is not asked for as many held-out ones.
-    """
-    held_out = {**keys, "split": "test"}
-    if "size" in keys and task_defaults(task).get("size", keys["size"]) is None:
-        del held_out["size"]
-    return held_out
 
 
 def _course(run: Run, training: TaskName, curriculum: str, tokenizer: Tokenizer | None) -> Curriculum:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from reasonenv.mdp.config import ENV_TYPES, divided
 from reasonenv.mdp.env import ReasoningEnv
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.mdp.vector import BatchedReasoningEnv
+from reasonenv.procedural import TooFewQuestions
 from reasonenv.registry import check_keys, make_task
 from reasonenv.tasks import Task
 from reasonenv.tokenizer import Tokenizer, byte_tokenizer
@@ -59,6 +60,18 @@ def make_mdp(
     config, keys = divided(knobs)
     check_keys(task, keys, others=("tokenizer", *ENV_TYPES))
     return ReasoningMDP(make_task(task, **keys), resolve_tokenizer(tokenizer), config)
+
+
+def held_out_keys(task: str | Callable[..., Task], keys: Mapping[str, Any]) -> dict[str, Any]:
+    """`keys` for the test split: `size` problems as in training, or all that there are where they are fewer."""
+    keys = {**keys, "split": "test"}
+    if keys.get("size") is None:
+        return keys
+    try:
+        list(make_task(task, **divided(keys)[1]).problems)
+    except TooFewQuestions as error:
+        keys["size"] = error.count
+    return keys
 
 
 def make_env(

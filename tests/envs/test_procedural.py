@@ -109,8 +109,10 @@ def test_a_small_space_of_chain_is_asked_whole(knobs: dict[str, Any], count: int
         assert len(questions("Chain", split=split, seed=seed, **knobs, size=there)) == there
         with pytest.raises(UserError) as refused:
             make_task("Chain", split=split, seed=seed, **knobs, size=there + 1)
-        told = f"size is {there + 1}, but with these settings Chain has {there} different questions in split '{split}'"
-        assert str(refused.value).startswith(f"{told}; set size to at most {there}, or raise operands or digits")
+        assert str(refused.value) == (
+            f"size is {there + 1}, but with these settings Chain has {there} different questions in split {split!r}; "
+            f"set size to at most {there}, or raise operands or digits, or add operators"
+        )
 
 
 def test_a_small_space_of_code_is_asked_whole() -> None:
@@ -136,8 +138,8 @@ def test_the_questions_of_a_countdown_without_large_numbers() -> None:
     assert train | test == expected
     assert len(train) + len(test) == len(expected)
     problems = make_task("Countdown", split="test", numbers=2, largest=10, size=1000).problems
-    told = rf"Countdown has {len(test)} different questions in split 'test', after \d+ draws; set size"
-    with pytest.raises(UserError, match=told):
+    message = rf"Countdown has {len(test)} different questions in split 'test', after \d+ draws; set size"
+    with pytest.raises(UserError, match=message):
         list(problems)
 
 
@@ -200,8 +202,8 @@ def test_a_space_without_a_question_has_none_and_says_so() -> None:
         return None
 
     assert len(_stream(None, draw=nothing)) == 0
-    told = "Digits has 0 different questions in split 'train', after 10000 draws; raise nothing"
-    with pytest.raises(UserError, match=told):
+    message = "Digits has 0 different questions in split 'train', after 10000 draws; raise nothing"
+    with pytest.raises(UserError, match=message):
         _stream(3, draw=nothing)[0]
 
 
