@@ -10,9 +10,10 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import gymnasium
@@ -116,11 +117,28 @@ def load(reference: str) -> Any:
     return getattr(loaded, name)
 
 
+def _module_name(module: str) -> str:
+    """The name in `sys.modules` of the `module` of a reference."""
+    return str(Path(module).resolve()) if module.endswith(".py") else module
+
+
+def agent_module(name: str) -> str | None:
+    """The module that an agent's name names, in `sys.modules`; None for a class that a program has registered."""
+    entry_point = name if ":" in name else _AGENTS.get(name)
+    return _module_name(entry_point.rpartition(":")[0]) if isinstance(entry_point, str) else None
+
+
+def environment_module(env_id: str) -> str | None:
+    """The module that an id such as `file.py:reasonenv/Own-Step-v0` names, in `sys.modules`; None if it names none."""
+    module, colon, _ = env_id.rpartition(":")
+    return _module_name(module) if colon else None
+
+
 def _module(module: str, reference: str) -> ModuleType:
     if not module or module.startswith("."):
         raise UserError(f"{reference!r} names no module; write module:name or file.py:name")
     try:
-        return _file(Path(module).resolve()) if module.endswith(".py") else importlib.import_module(module)
+        return _file(Path(_module_name(module))) if module.endswith(".py") else importlib.import_module(module)
     except (ImportError, SyntaxError) as error:
         raise UserError(f"cannot import {module!r} of {reference!r}: {error}") from error
     except UserError:
@@ -129,12 +147,26 @@ def _module(module: str, reference: str) -> ModuleType:
         raise UserError(f"cannot import {module!r} of {reference!r}: {type(error).__name__}: {error}") from error
 
 
+class SourceLoader(SourceFileLoader):
+    """Runs the bytes of a file as they are now, and remembers them.
+
+    A compiled copy would be taken for the file's own if time and size agree, as they may after a quick edit.
+    """
+
+    source: bytes = b""
+
+    def get_code(self, fullname: str) -> CodeType:
+        self.source = self.get_data(self.path)
+        code: CodeType = self.source_to_code(self.source, self.path)
+        return code
+
+
 def _file(path: Path) -> ModuleType:
     """A user's own file as a module. Its name is its path, so that a `math.py` stands in for nothing."""
     name = str(path)
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path, loader=SourceLoader(name, name))
     if spec is None or spec.loader is None or not path.is_file():
         raise UserError(f"there is no file {name}")
     loaded = sys.modules[name] = importlib.util.module_from_spec(spec)
@@ -157,7 +189,8 @@ def find_agent(name: str) -> Any:
     return agent
 
 
-def _factory(name: str | Callable[..., Task]) -> Callable[..., Task]:
+def task_factory(name: str | Callable[..., Task]) -> Callable[..., Task]:
+    """The factory of the task called `name`, or at `module:name`, or `name` itself."""
     if not isinstance(name, str):
         return name
     if ":" not in name and name not in _TASKS:
@@ -180,7 +213,7 @@ def task_defaults(name: str) -> dict[str, Any]:
 
 
 def _parameters(name: str | Callable[..., Task]) -> list[inspect.Parameter]:
-    return [p for p in inspect.signature(_factory(name)).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    return [p for p in inspect.signature(task_factory(name)).parameters.values() if p.kind is not p.VAR_KEYWORD]
 
 
 def annotation_text(annotation: Any) -> str:
@@ -198,7 +231,7 @@ def make_task(name: str | Callable[..., Task], **knobs: Any) -> Task:
             known = [*task_keys(name), "tokenizer", "reward", "max_tokens", "prompt", "stochastic"]
             error = unknown(f"key of {name}", knob, known)
             raise UnknownArgument(f"unexpected keyword argument {knob!r}: {error}")  # TorchRL looks for these words
-    return _factory(name)(**knobs)
+    return task_factory(name)(**knobs)
 
 
 def parse_env_id(env_id: str) -> tuple[str, str]:

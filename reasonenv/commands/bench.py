@@ -20,13 +20,21 @@ RESUMES = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(required=True, metavar="run|resume|report")
+    actions = parser.add_subparsers(required=True, metavar="run|tune|resume|report")
     sub = actions.add_parser("run", epilog=f"example: {EXAMPLE}", help="run what is missing, then report")
     sub.add_argument("suite", metavar="SUITE", help="a name from `reasonenv list suites`, or a TOML file")
     sub.add_argument("--scale", default=None, help="one of the suite's scales (default: its first)")
     sub.add_argument("--out", type=Path, default=None, help="folder of the suite (default runs/SUITE)")
     _jobs(sub)
     sub.set_defaults(action=_run)
+    example = "example: reasonenv bench tune quickstart --out runs/tuned"
+    text = "choose settings on validation problems, as the suite's table [tune] says; leaves a suite file to run"
+    sub = actions.add_parser("tune", epilog=example, help=text)
+    sub.add_argument("suite", metavar="SUITE", help="a name from `reasonenv list suites`, or a TOML file")
+    sub.add_argument("--scale", default=None, help="one of the suite's scales (default: its first)")
+    sub.add_argument("--out", type=Path, required=True, help="folder of the trials and of suite.toml")
+    _jobs(sub)
+    sub.set_defaults(action=_tune)
     example = "example: reasonenv bench resume runs/quickstart"
     sub = actions.add_parser("resume", epilog=example, help="run what is missing in a suite's folder")
     sub.add_argument("folder", metavar="DIR", type=Path)
@@ -55,6 +63,25 @@ def _run(arguments: argparse.Namespace) -> None:
     _finish(suite, folder, arguments.jobs, f"reasonenv bench run {arguments.suite}{scale}")
 
 
+def _tune(arguments: argparse.Namespace) -> None:
+    from reasonenv.evaluate.provenance import provenance_of_settings
+    from reasonenv.evaluate.suite import read_suite, suite_path
+    from reasonenv.evaluate.tuning import tune
+
+    _check_jobs(arguments.jobs)
+    suite = read_suite(suite_path(arguments.suite), arguments.scale)
+    scale = f" --scale {suite.scale}" if suite.scale else ""
+    path = tune(suite, arguments.out, jobs=arguments.jobs, command=f"reasonenv bench tune {arguments.suite}{scale}")
+    tuned = read_suite(path).spec["tuned"]
+    for agent, record in tuned["agents"].items():
+        for trial in record["tried"]:
+            values = {key: trial[key] for key in tuned["keys"]}
+            told = " ".join(f"{key}={value}" for key, value in values.items())
+            print(f"{agent:<16} {told:<24} {trial['accuracy']:.3f}{'  chosen' if values == record['chosen'] else ''}")
+    print(provenance_of_settings({"tuned": tuned}))
+    print(f"reasonenv bench run {path}")
+
+
 def _resume(arguments: argparse.Namespace) -> None:
     from reasonenv.evaluate.suite import read_suite
 
@@ -71,6 +98,10 @@ def _finish(suite: Suite, folder: Path, jobs: int, command: str) -> None:
     from reasonenv.evaluate.bench import run_suite
     from reasonenv.evaluate.report import told
 
+    _check_jobs(jobs)
+    print(told(run_suite(suite, folder, jobs=jobs, command=command)))
+
+
+def _check_jobs(jobs: int) -> None:
     if jobs < 1:
         raise UserError(f"--jobs is {jobs}; it must be at least 1")
-    print(told(run_suite(suite, folder, jobs=jobs, command=command)))

@@ -18,7 +18,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     environment(parser)
     text = "sampled answers a problem (default 0: greedy)"
     parser.add_argument("--samples", type=int, default=0, metavar="K", help=text)
-    parser.add_argument("--problems", type=int, default=200, help="the first ones of the test split (default 200)")
+    parser.add_argument("--problems", type=int, default=200, help="the first ones of what is held out (default 200)")
+    text = "test, or validation: training problems that runs with holdout=validation do not train on (default test)"
+    parser.add_argument("--holdout", default="test", metavar="SPLIT", help=text)
     parser.add_argument("--temperature", type=float, default=1.0, help="of the sampled answers (default 1)")
     text = "the sampled answers are of the K likeliest tokens alone (default 0: all)"
     parser.add_argument("--top-k", type=int, default=0, metavar="K", help=text)
@@ -49,6 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
         device=arguments.device,
         dtype=arguments.dtype,
         orm=arguments.orm,
+        holdout=arguments.holdout,
         out=arguments.out,
         quiet=arguments.json,
     )

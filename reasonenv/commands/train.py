@@ -36,6 +36,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     text = "go on although the task's problems have changed since the run began"
     parser.add_argument("--changed-data", action="store_true", help=text)
+    text = "go on although the code of agent or task has changed since the run began; run.json tells of it"
+    parser.add_argument("--changed-code", action="store_true", help=text)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON and nothing else")
 
 
@@ -65,7 +67,13 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         iterations=arguments.iterations,
     )
-    summary = train(run, arguments.out, changed_data=arguments.changed_data, quiet=arguments.json)
+    summary = train(
+        run,
+        arguments.out,
+        changed_data=arguments.changed_data,
+        changed_code=arguments.changed_code,
+        quiet=arguments.json,
+    )
     if arguments.json:
         print(json.dumps(summary))
         return

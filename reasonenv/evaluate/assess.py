@@ -11,12 +11,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from reasonenv.errors import UserError
+from reasonenv.errors import UserError, unknown
 from reasonenv.evaluate.evaluation import contrary, evaluate
 from reasonenv.evaluate.metrics import GREEDY, summarise
-from reasonenv.evaluate.run import check_writable, environment_keys
+from reasonenv.evaluate.run import TaskName, check_writable, environment_keys
 from reasonenv.evaluate.samples import write_samples
 from reasonenv.evaluate.stats import Estimate
+from reasonenv.evaluate.validation import HOLDOUTS, TEST, only, validation_questions
 from reasonenv.mdp.make import make_mdp
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.scorer import load_scorer, scorer_folder
@@ -43,10 +44,13 @@ def assess(
     device: str = "cpu",
     dtype: str | None = None,
     orm: str | None = None,
+    holdout: str = TEST,
     out: Path | None = None,
     quiet: bool = False,
 ) -> Mapping[str, Estimate]:
     """Greedy accuracy and, with `samples` answers a problem, avg@k, maj@k and pass@k on `problems` of the test split.
+
+    With `holdout` validation on those of the training split that runs with this setting do not train on.
 
     The samples are of `temperature`, and of the tokens that `top_k` and `top_p` leave (see `Sampling`).
     With the folder of a reward model also rerank@k and weighted@k; for a policy that is asked for a goal, the
@@ -69,8 +73,7 @@ def assess(
             raise UserError(f"--out is {out}; answers are stored as Parquet, give a name that ends in .parquet")
     Sampling(1, temperature, top_k=top_k, top_p=top_p)  # refuses bad numbers now
     check_sampler(sampler)
-    task, _ = parse_env_id(env)
-    settings = {"split": "test", **environment_keys(task, keys)}
+    task, settings = _asked(env, keys, holdout)
     make_mdp(task, **settings)  # refuses bad settings and missing data before the policy is loaded
     policy = load_policy(policy_name, seed=seed, device=device, dtype=dtype)
     scorer = None if orm is None else load_scorer(orm, policy)
@@ -100,3 +103,16 @@ def assess(
     if worse and policy.goals is not None:
         summary[f"{GREEDY} {policy.goals.contrary}"] = summarise(worse, [])[GREEDY]
     return summary
+
+
+def _asked(env: str, keys: Mapping[str, Any], holdout: str) -> tuple[TaskName, dict[str, Any]]:
+    """The task whose problems are asked, and the settings of the environment."""
+    if holdout not in HOLDOUTS:
+        raise unknown("holdout", holdout, HOLDOUTS)
+    task, _ = parse_env_id(env)
+    settings = environment_keys(task, keys)
+    if holdout == TEST:
+        return task, {"split": "test", **settings}
+    if "split" in settings:
+        raise UserError(f"split is {settings['split']!r}; with --holdout {holdout} leave it out")
+    return only(task, validation_questions(make_mdp(task, **settings).task)), settings

@@ -3,7 +3,8 @@
 A crash costs its cell alone and a result does not depend on how many cells ran beside it. What is finished is never run
 again; a killed cell goes on from its checkpoint.
 
-DIR/suite.toml, suite.json          the suite as it was read, and what the report needs to know of it
+DIR/suite.toml, suite.json          the suite as it was read, and what the report needs to know of it; among that are
+                                    `notices` on initial policies, and how settings were `tuned`
 DIR/problems.jsonl                  what is asked
 DIR/cells/<cell>/                   the run of a cell, and `cell.json`: where it stands
 DIR/report.html, table.*            the report
@@ -19,8 +20,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,10 @@ from reasonenv.errors import UserError
 from reasonenv.evaluate.card import hardware, versions
 from reasonenv.evaluate.cells import BASELINE, REFERENCES, Cell
 from reasonenv.evaluate.choice import choose
-from reasonenv.evaluate.run import test_problems
+from reasonenv.evaluate.identity import code_of, difference
+from reasonenv.evaluate.notices import cell_notice, measured, notice, refuse_without_signal
+from reasonenv.evaluate.run import held_out_problems
+from reasonenv.evaluate.samples import EVALUATION, read_samples
 from reasonenv.evaluate.suite import Suite
 from reasonenv.evaluate.training import train
 from reasonenv.storage import owned, read_record, replace
@@ -41,18 +46,30 @@ ORPHAN = 60.0  # seconds for a process to end after its parent has
 
 def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
     """Runs the cells that are not done, `jobs` at a time, then writes the report. Returns the report's path."""
-    problems = _problems(suite)  # refuses missing data and bad settings before anything is written
+    from reasonenv.evaluate.report import write_report
+
+    with working(suite, out) as problems:
+        run_cells(suite, out, problems, jobs=jobs, command=command)
+        return write_report(out)
+
+
+@contextmanager
+def working(suite: Suite, out: Path) -> Iterator[str]:
+    """Within it no other process works in the suite's folder. Gives what the suite asks, as `problems.jsonl` has it.
+
+    Raises `UserError` for missing data and bad settings before anything is written.
+    """
+    problems = _problems(suite)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write to --out {out}: {error.strerror}") from error
     with owned(out):
-        return _run_suite(suite, out, problems, jobs=jobs, command=command)
+        yield problems
 
 
-def _run_suite(suite: Suite, out: Path, problems: str, *, jobs: int, command: str) -> Path:
-    from reasonenv.evaluate.report import write_report
-
+def run_cells(suite: Suite, out: Path, problems: str, *, jobs: int, command: str) -> None:
+    """Runs the cells that are not done, and leaves what a report needs to know of the suite."""
     started = time.monotonic()
     folders = {cell.name: out / "cells" / cell.name for cell in suite.cells}
     todo = [cell for cell in suite.cells if _status(folders[cell.name]) != "done"]
@@ -65,18 +82,40 @@ def _run_suite(suite: Suite, out: Path, problems: str, *, jobs: int, command: st
     with tqdm(
         total=sum(c.run.iterations for c in todo), unit=" iterations", dynamic_ncols=True, disable=not todo
     ) as bar:
-        _run_cells(todo, folders, jobs, bar)
+        look = partial(_look, suite, folders, bar)
+        look()
+        _run_cells(todo, folders, jobs, bar, look)
     _write_suite(suite, out, command, earlier + time.monotonic() - started)
-    return write_report(out)
 
 
-def _run_cells(cells: Sequence[Cell], folders: Mapping[str, Path], jobs: int, bar: tqdm[Any]) -> None:
-    """Runs cells in processes of their own. Ctrl-C lets each of them save; a second one leaves at once."""
+def _look(suite: Suite, folders: Mapping[str, Path], bar: tqdm[Any], cell: Cell | None = None) -> None:
+    """Says what the initial policy of a `cell` leaves to learn, or what all of them do that are done already.
+
+    Raises `UserError` as soon as it is known that no agent can learn anything.
+    """
+    policies = [other for other in suite.cells if measured(other)]
+    done = [other for other in policies if _status(folders[other.name]) == "done"]
+    for each in done:
+        if cell in (None, each) and (told := cell_notice(each, folders[each.name], suite.ks)):
+            bar.write(told)
+    if len(done) == len(policies):
+        answers = {each.name: read_samples(folders[each.name] / EVALUATION) for each in done}
+        refuse_without_signal(suite, answers)
+
+
+def _run_cells(
+    cells: Sequence[Cell], folders: Mapping[str, Path], jobs: int, bar: tqdm[Any], look: Callable[[Cell], None]
+) -> None:
+    """Runs cells in processes of their own. Ctrl-C lets each of them save; a second one leaves at once.
+
+    Every initial policy that has been measured is shown to `look`, before agents start from it.
+    """
     running: dict[str, tuple[Cell, Any]] = {}
     try:
-        _follow_cells(cells, folders, jobs, bar, running)
-    except KeyboardInterrupt:
-        bar.write(f"stopping: {len(running)} cells save what they have; Ctrl-C again does not wait")
+        _follow_cells(cells, folders, jobs, bar, look, running)
+    except (KeyboardInterrupt, UserError):
+        if running:
+            bar.write(f"stopping: {len(running)} cells save what they have; Ctrl-C again does not wait")
         for _, child in running.values():
             child.terminate()
         for _, child in running.values():
@@ -89,16 +128,17 @@ def _follow_cells(
     folders: Mapping[str, Path],
     jobs: int,
     bar: tqdm[Any],
+    look: Callable[[Cell], None],
     running: dict[str, tuple[Cell, Any]],
 ) -> None:
     """Starts each cell after the one it starts from, keeps in `running` those that are, and moves the bar."""
     context = multiprocessing.get_context("spawn")
-    waiting = list(cells)
+    waiting = in_order(cells)
     seen = {cell.name: _rows(folders[cell.name]) for cell in cells}
     bar.update(sum(seen.values()))
     while waiting or running:
         undone = {cell.name for cell in waiting} | running.keys()
-        for cell in [cell for cell in waiting if undone.isdisjoint(cell.needs)]:
+        for cell in [cell for cell in waiting if undone.isdisjoint((*cell.needs, *cell.after))]:
             if len(running) == jobs:
                 break
             waiting.remove(cell)
@@ -124,6 +164,20 @@ def _follow_cells(
                 if child.exitcode:  # it died without a word
                     _write_cell(folders[name], cell, "failed", f"the process ended with exit code {child.exitcode}")
                 bar.write(_told(cell, folders[name]))
+                if measured(cell) and _status(folders[name]) == "done":
+                    look(cell)
+
+
+def in_order(cells: Sequence[Cell]) -> list[Cell]:
+    """The order in which cells start where not all can: what others wait for, then the longest, then as in the file.
+
+    So the last to end is a short one, and no processor is idle for long at the end of a suite.
+    """
+    depth: dict[str, int] = {}  # how many cells must be done one after the other before a cell can start
+    for cell in cells:
+        before = [depth[name] for name in (*cell.needs, *cell.after) if name in depth]  # others are done already
+        depth[cell.name] = 1 + max(before, default=-1)
+    return sorted(cells, key=lambda cell: (depth[cell.name], -cell.sequences))
 
 
 @contextmanager
@@ -161,6 +215,9 @@ def run_cell(cell: Cell, cells: Path) -> None:
         pass
     try:
         _write_cell(out, cell, "running")
+        differing = difference(cell.code, code_of(cell.run).record)
+        if differing is not None:
+            raise UserError(f"the code has changed since the suite was read: {differing}; run the suite again")
         (out / "error.txt").unlink(missing_ok=True)
         if cell.answers is not None:
             choose(cell.run, out, cells / cell.answers)
@@ -184,7 +241,7 @@ def _end_with_parent() -> None:
 
 def _problems(suite: Suite) -> str:
     """What is asked, for the report: samples hold the ids of problems alone."""
-    problems = {p.id: p for cell in suite.cells for p in test_problems(cell.run)}
+    problems = {p.id: p for cell in suite.cells for p in held_out_problems(cell.run)}
     lines = [json.dumps({"id": p.id, "question": p.question, "answer": p.answer}) for p in problems.values()]
     return "".join(f"{line}\n" for line in lines)
 
@@ -205,6 +262,16 @@ def _write_cell(out: Path, cell: Cell, status: str, error: str | None = None) ->
     replace(out / "cell.json", json.dumps({**told, "status": status, "error": error, **used}, indent=1))
 
 
+def _notices(suite: Suite, out: Path) -> list[dict[str, str]]:
+    """What is said of the initial policies that are done, each with the table that it belongs to."""
+    found = []
+    for cell in filter(measured, suite.cells):
+        folder = out / "cells" / cell.name
+        if _status(folder) == "done" and (told := notice(read_samples(folder / EVALUATION), suite.ks)):
+            found.append({"env": cell.run.env, "init": cell.init, "variant": cell.variant, "notice": told})
+    return found
+
+
 def _write_suite(suite: Suite, out: Path, command: str, seconds: float) -> None:
     told = {
         "name": suite.name,
@@ -219,6 +286,8 @@ def _write_suite(suite: Suite, out: Path, command: str, seconds: float) -> None:
         "versions": versions(),
         "hardware": hardware(),
         "seconds": seconds,
+        "notices": _notices(suite, out),
+        "tuned": suite.spec.get("tuned"),
         "cells": [cell.name for cell in suite.cells if cell.shown],
     }
     replace(out / "suite.json", json.dumps(told, indent=1))

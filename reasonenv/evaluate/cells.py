@@ -3,6 +3,10 @@
 The initial policy comes first, then a reward model of its samples, if there is one. In every variant of the environment
 follow the rows between which a table is read, and the agents: the initial policy, the floor `random_tokens`, and the
 ceilings `majority` and `best_of_k`, which choose among the stored samples of the initial policy.
+
+The initial policy, its reward model and the references are trained and measured once; every training seed of every
+agent starts from them. So seeds vary what an agent does, and not what it begins with: the variance between initial
+policies is another question, for which a suite has several of them.
 """
 
 from __future__ import annotations
@@ -10,11 +14,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.run import Run, describe_run
+from reasonenv.evaluate.identity import code_of
+from reasonenv.evaluate.run import Run, describe_run, resolved
 from reasonenv.registry import find_agent
 
 BASELINE = "initial"
@@ -31,28 +37,50 @@ class Cell:
     agent: str  # as the report calls it
     policy: str  # what the suite began with
     init: str
+    code: Mapping[str, Any]  # the record of the code that is meant
     variant: str = ""
     needs: tuple[str, ...] = ()  # cells that the run names, in place of a policy or a reward model
+    after: tuple[str, ...] = ()  # cells whose result says whether this one is worth its budget
     answers: str | None = None  # the cell among whose stored answers this one chooses, and runs nothing
     shown: bool = True  # whether it is a row of the report, or only what others start from
 
-    @property
+    @cached_property
     def name(self) -> str:
-        """Agent, environment, seed, and a hash of everything that decides the result."""
-        content = json.dumps(asdict(self.run), sort_keys=True, default=str)
+        """Agent, environment, seed, and a hash of everything that decides the result: all settings, and the code.
+
+        So no row of a report mixes two codes: what other code has left stays on the disk and is a row no more.
+        """
+        content = json.dumps({**resolved(self.run), "code": self.code}, sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()[:8]
         env = self.run.env.rsplit("/", 1)[-1].removesuffix("-v0")
         return f"{self.run.agent}-{env}-seed{self.run.seed}-{digest}".replace(":", "_").replace("/", "_")
 
+    @property
+    def sequences(self) -> int:
+        """How many answers are drawn, learned from and measured: it orders cells by cost and estimates no time."""
+        run, config = self.run, find_agent(self.run.agent).Config(**self.run.agent_keys)
+        problems = getattr(config, "problems_per_iteration", None) or 0
+        passes = 1 + getattr(config, "epochs", 1)  # drawn once, then learned from
+        used: int = run.iterations * problems * config.samples_per_problem * passes
+        evaluations = run.iterations // run.eval_every + 2
+        return used + run.eval_problems * (evaluations + run.eval_samples)
 
-def cells_from(spec: Mapping[str, Any], env: str, seed: int, init: str, *, samples: int) -> Iterator[Cell]:
+
+def cells_from(spec: Mapping[str, Any], env: str, init: str, *, samples: int) -> Iterator[Cell]:
     """Every cell that starts from the initial policy `init`, measured by `samples` answers a problem.
 
+    Without samples there is nothing to choose among, and there are no references.
+    The initial policy has its own key `seed` (0 if it has none), the agents have the `seeds` of the suite.
     Raises `UserError` that names the agent for a setting that cannot be.
     """
     policy, variants, agents = spec.get("policy", "tiny"), spec.get("variants", {"": {}}), spec["agents"]
     shared, reward_model = {**spec.get("keys", {}), "eval_samples": samples}, spec.get(ORM)
-    start = Cell(_run("sft", env, seed, {**shared, **spec["inits"][init]}, policy), BASELINE, policy, init)
+    training = dict(spec["inits"][init])
+    seed = training.pop("seed", 0)
+    if type(seed) is not int:
+        raise UserError(f"inits.{init}: seed is {seed!r}; it must be a whole number")
+    run = _run("sft", env, seed, {**shared, **training}, policy)
+    start = Cell(run, BASELINE, policy, init, code_of(run).record)
     again = reward_model is not None or any(variants.values())  # it is measured in each variant, ranked by the model
     if again:
         start = replace(start, run=replace(start.run, eval_samples=0), shown=False)
@@ -60,7 +88,7 @@ def cells_from(spec: Mapping[str, Any], env: str, seed: int, init: str, *, sampl
     needs: tuple[str, ...] = (start.name,)
     if reward_model is not None:
         run = _run(ORM, env, seed, {**shared, "eval_samples": 0, **reward_model}, start.name)
-        judge = Cell(run, ORM, policy, init, needs=needs, shown=False)
+        judge = _of(replace(start, needs=needs, shown=False), run, agent=ORM)
         yield judge
         shared, needs = {**shared, "rank": judge.name}, (start.name, judge.name)
     for variant, own in variants.items():
@@ -68,26 +96,34 @@ def cells_from(spec: Mapping[str, Any], env: str, seed: int, init: str, *, sampl
         begin = replace(start, variant=variant, needs=needs, shown=True)  # what is the same for all in this place
         initial = start
         if again:
-            initial = replace(begin, run=_run("sft", env, seed, {**keys, "iterations": 0}, start.name))
+            initial = _of(begin, _run("sft", env, seed, {**keys, "iterations": 0}, start.name))
             yield initial
-        yield from (cell for cell in _references(begin, initial, samples) if cell.agent not in agents)
+        if samples:
+            yield from (cell for cell in _references(begin, initial, samples) if cell.agent not in agents)
         for label in agents:
-            kind, settings = _settings(agents, label)
-            run = _run(kind, env, seed, _named({**keys, **settings}, needs), start.name)
-            yield replace(begin, run=run, agent=label)
+            kind, settings = agent_settings(agents, label)
+            cell = _of(begin, _run(kind, env, 0, _named({**keys, **settings}, needs), start.name), agent=label)
+            cell = replace(cell, after=(initial.name,))
+            for each in spec["seeds"]:
+                yield replace(cell, run=replace(cell.run, seed=each))
 
 
 def _references(begin: Cell, initial: Cell, samples: int) -> Iterator[Cell]:
     """The floor and the ceilings of one table, in which `initial` is the initial policy."""
     run = replace(initial.run, policy=begin.needs[0], agent_keys={}, iterations=0, eval_samples=0, rank=None)
     # after 0 iterations stand the policy's own greedy answers
-    yield replace(begin, run=replace(run, agent=FLOOR, iterations=1), agent=FLOOR)
+    yield _of(begin, replace(run, agent=FLOOR, iterations=1), agent=FLOOR)
     for name in CEILINGS:
         own = replace(run, agent=name, agent_keys={"samples_per_problem": samples}, policy=initial.name)
-        yield replace(begin, run=own, agent=name, needs=(initial.name,), answers=initial.name)
+        yield _of(begin, own, agent=name, needs=(initial.name,), answers=initial.name)
 
 
-def _settings(agents: Mapping[str, Mapping[str, Any]], label: str) -> tuple[str, dict[str, Any]]:
+def _of(cell: Cell, run: Run, **changes: Any) -> Cell:
+    """A cell like another one, of another run."""
+    return replace(cell, run=run, code=code_of(run).record, **changes)
+
+
+def agent_settings(agents: Mapping[str, Mapping[str, Any]], label: str) -> tuple[str, dict[str, Any]]:
     """Which agent `label` is, and its settings: those of the agent of the file that it is a form of, then its own."""
     own = dict(agents[label])
     kind = own.pop("agent", label)

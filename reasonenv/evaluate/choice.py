@@ -7,7 +7,9 @@ from dataclasses import replace as with_
 from pathlib import Path
 
 from reasonenv.core import Reason, Verdict
-from reasonenv.evaluate.run import Run, claim
+from reasonenv.evaluate.claim import claim
+from reasonenv.evaluate.identity import code_of
+from reasonenv.evaluate.run import Run
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.learn.fixed import Fixed
 from reasonenv.registry import find_agent
@@ -27,7 +29,7 @@ def choose(run: Run, out: Path, stored: Path) -> None:
         (before if sample.greedy else problems.setdefault(sample.problem_id, [])).append(sample)
     chosen = [drawn[kind.choose(list(map(_verdict, drawn)))] for drawn in problems.values()]
     shares = {name: sum(s.correct for s in side) / len(side) for name, side in (("before", before), ("after", chosen))}
-    with claim(out, run):
+    with claim(out, run, code_of(run)):
         write_samples(out / EVALUATION, [with_(sample, index=0, greedy=True) for sample in chosen])
         replace(out / "summary.json", json.dumps({**shares, "problems": len(chosen), "seconds": 0.0}, indent=1))
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from reasonenv.errors import UserError
 from reasonenv.evaluate.comparisons import Spread, spread
+from reasonenv.evaluate.identity import differing_lines
 from reasonenv.evaluate.metrics import scores
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples
 from reasonenv.evaluate.stats import Estimate, paired_difference
@@ -63,11 +64,14 @@ def _comparison(metric: str, mine: Mapping[str, float], theirs: Mapping[str, flo
 def differences(first: Path, second: Path) -> Iterator[str]:
     """What differs between two runs, in the order in which it would matter; nothing if they are the same run twice.
 
-    Settings, versions and data, then the first row of numbers and the first answer that are not equal.
+    Settings, code, versions and data, then the first row of numbers and the first answer that are not equal.
     """
-    for name in ("run.json", "environment.json"):
-        mine, theirs = (_record(folder / name) for folder in (first, second))
-        yield from _fields(name.removesuffix(".json"), mine, theirs)
+    settings, others = (_record(folder / "run.json") for folder in (first, second))
+    hashes, other_hashes = (record.pop("code", None) for record in (settings, others))
+    yield from _fields("run", settings, others)
+    if hashes != other_hashes:
+        yield from differing_lines(first, second)
+    yield from _fields("environment", *(_record(folder / "environment.json") for folder in (first, second)))
     rows = [(folder / "metrics.jsonl").read_text().splitlines() for folder in (first, second)]
     for line, other in zip(*rows, strict=False):
         a, b = (_plain(json.loads(text)) for text in (line, other))

@@ -1,12 +1,10 @@
-"""One run: its description, and the folder that it claims."""
+"""One run: its description, every setting that it has, and the processes that it trains and is measured on."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from inspect import signature
 from pathlib import Path
@@ -14,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from reasonenv.core import Problem
 from reasonenv.errors import UserError, unknown
+from reasonenv.evaluate.validation import HOLDOUTS, TEST, VALIDATION, only, validation_questions, without
 from reasonenv.mdp.rewards import REWARDS
 from reasonenv.registry import annotation_text, find_agent, make_task, parse_env_id, task_defaults, task_keys
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sampling.truncated import KEYS, TRAINING
-from reasonenv.storage import owned, read_record, replace
-from reasonenv.tasks import PROMPTS
+from reasonenv.tasks import PROMPTS, Task
+
+TaskName = str | Callable[..., Task]  # of a registered task, or its factory
 
 if TYPE_CHECKING:
     from reasonenv.learn.curriculum import Curriculum
@@ -45,7 +45,8 @@ class Run:
     iterations: int = 100
     agent_keys: Mapping[str, Any] = field(default_factory=dict)  # fields of the agent's Config
     env_keys: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of the environment
-    eval_problems: int = _setting(200, "held-out problems: the first ones of the test split")
+    eval_problems: int = _setting(200, "held-out problems: the first ones")
+    holdout: str = _setting(TEST, f"what is held out: {TEST}, or {VALIDATION}, a tenth of the training questions")
     eval_samples: int = _setting(0, "sampled answers a held-out problem after the last iteration, for pass@k")
     eval_every: int = _setting(10, "iterations between evaluations")
     curriculum: str | None = _setting(None, "KEY:VALUE,VALUE,.. of the environment, in equal parts of the run")
@@ -68,12 +69,14 @@ class Run:
         }.items():
             if getattr(self, name) is not None and getattr(self, name) < least:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        if self.holdout not in HOLDOUTS:
+            raise unknown("holdout", self.holdout, HOLDOUTS)
         if self.sampler not in SAMPLERS:
             raise unknown("sampler", self.sampler, SAMPLERS)
 
 
 SETTINGS = (
-    *("eval_problems", "eval_samples", "eval_every", "curriculum", "orm", "rank"),
+    *("eval_problems", "holdout", "eval_samples", "eval_every", "curriculum", "orm", "rank"),
     *("sampler", "address", "lora", "checkpointing", "device", "dtype"),
 )
 
@@ -123,10 +126,8 @@ def explain_keys(agent: str, env: str | None) -> list[tuple[str, list[tuple[str,
     settings = [(f.name, f.default, f.metadata["meaning"]) for f in fields(Run) if f.name in SETTINGS]
     sections = [(f"settings of {agent}", numbers), ("settings of the run", settings)]
     if env is not None:
-        from reasonenv.mdp.make import make_mdp
-
         task, _ = parse_env_id(env)
-        defaults = {p.name: p.default for p in signature(make_mdp).parameters.values()} | task_defaults(task)
+        defaults = _environment_defaults(task)
         meanings = {
             "reward": ", ".join(REWARDS),
             "max_tokens": "budget of a response (none: what suits the task)",
@@ -136,6 +137,38 @@ def explain_keys(agent: str, env: str | None) -> list[tuple[str, list[tuple[str,
         keys = [(key, defaults.get(key), meanings.get(key, types[key])) for key in types if key != "split"]
         sections.append((f"settings of {env}", keys))
     return sections
+
+
+def resolved(run: Run) -> dict[str, Any]:
+    """Every setting of a run with its value, defaults included, as JSON has it: equal settings are the same run.
+
+    So a default that another version has changed is seen. None stands where the policy or the task decides: `dtype`,
+    and `max_tokens` of the environment.
+    """
+    config = find_agent(run.agent).Config(**run.agent_keys)
+    agent_keys = {f.name: getattr(config, f.name) for f in fields(config)}
+    env_keys = {**_environment_defaults(parse_env_id(run.env)[0]), **run.env_keys}
+    settings: dict[str, Any] = _plain({**asdict(run), "agent_keys": agent_keys, "env_keys": env_keys})
+    return settings
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON would give it back; of what JSON does not know, the text of a path and the type of anything."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    return str(value) if isinstance(value, Path) else type(value).__qualname__
+
+
+def _environment_defaults(task: str) -> dict[str, Any]:
+    """What an environment takes for keys that are not given; `split` is none of them."""
+    from reasonenv.mdp.make import make_mdp
+
+    every = {p.name: p.default for p in signature(make_mdp).parameters.values()} | task_defaults(task)
+    return {key: every[key] for key in _environment_types(task) if key in every and key != "split"}
 
 
 def _environment_types(task: str) -> dict[str, str]:
@@ -181,65 +214,48 @@ def check_writable(out: Path) -> None:
         raise UserError(f"cannot write to --out {out}: no permission to write in {there}")
 
 
-def check_claim(out: Path, run: Run) -> None:
-    """Raises `UserError` if `out` cannot be the folder of `run`: it holds another run, or nothing can be made there."""
-    path, mine = out / "run.json", json.loads(json.dumps(asdict(run)))
-    if path.exists():
-        theirs = read_record(path)
-        differing = [k for k in mine if mine[k] != theirs.get(k)]
-        if differing:
-            key = differing[0]
-            raise UserError(
-                f"{out} holds another run: {key} is {theirs.get(key)!r} there, {mine[key]!r} here; choose another --out"
-            )
-    elif out.is_file():
-        raise UserError(f"cannot write to --out {out}: it is a file; give a folder")
-    check_writable(out)
-
-
-@contextmanager
-def claim(out: Path, run: Run) -> Iterator[None]:
-    """Makes `out` the folder of `run`, in which no other process works meanwhile. Raises as `check_claim` does."""
-    out.mkdir(parents=True, exist_ok=True)
-    with owned(out):
-        check_claim(out, run)  # another process may have been first
-        replace(out / "run.json", json.dumps(asdict(run), indent=1))
-        yield
-
-
 def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[Curriculum, ReasoningMDP]:
     """What a run trains on and what it is measured on. Raises `UserError` for missing data or a bad setting.
 
-    The tokenizer matters to prompts alone, so all the rest can be checked before there is a policy.
+    With `holdout` validation both are parts of the training split that share no question, on every level of a
+    curriculum. The tokenizer matters to prompts alone, so all the rest can be checked before there is a policy.
     """
     from reasonenv.learn.curriculum import Curriculum
     from reasonenv.mdp.make import make_mdp
 
     task, _ = parse_env_id(run.env)
-    if run.curriculum is None:
-        course = Curriculum((make_mdp(task, tokenizer=tokenizer, **run.env_keys),))
+    training: TaskName = task
+    if run.holdout == VALIDATION:
+        questions = validation_questions(make_mdp(task, **run.env_keys).task)
+        training = without(task, questions)
+        held_out = make_mdp(only(task, questions), tokenizer=tokenizer, **run.env_keys)
     else:
-        course = _course(run, task, run.curriculum, tokenizer)
-    return course, make_mdp(task, tokenizer=tokenizer, **{**run.env_keys, "split": "test"})
+        held_out = make_mdp(task, tokenizer=tokenizer, **{**run.env_keys, "split": "test"})
+    if run.curriculum is None:
+        course = Curriculum((make_mdp(training, tokenizer=tokenizer, **run.env_keys),))
+    else:
+        course = _course(run, training, run.curriculum, tokenizer)
+    return course, held_out
 
 
-def _course(run: Run, task: str, curriculum: str, tokenizer: Tokenizer | None) -> Curriculum:
+def _course(run: Run, training: TaskName, curriculum: str, tokenizer: Tokenizer | None) -> Curriculum:
     from reasonenv.learn.curriculum import Curriculum, at_level, read_levels
     from reasonenv.mdp.make import resolve_tokenizer
     from reasonenv.mdp.mdp import ReasoningMDP
 
+    task, _ = parse_env_id(run.env)
     settings = [environment_keys(task, level) for level in read_levels(curriculum)]
     levels = []
     for level in settings:
         if "split" in level:
-            raise UserError("curriculum changes split; a run trains on train and is measured on test")
+            raise UserError("curriculum changes split; a run trains on train")
         keys = {**run.env_keys, **level}
         own = {key: keys.pop(key) for key in MDP_KEYS if key in keys}
-        levels.append(ReasoningMDP(at_level(make_task(task, **keys), level), resolve_tokenizer(tokenizer), **own))
+        levels.append(ReasoningMDP(at_level(make_task(training, **keys), level), resolve_tokenizer(tokenizer), **own))
     return Curriculum(tuple(levels), tuple(settings))
 
 
-def test_problems(run: Run) -> list[Problem]:
+def held_out_problems(run: Run) -> list[Problem]:
     """The held-out problems of a run. Raises `UserError` as `processes` does."""
     problems = processes(run)[1].task.problems
     return [problems[i] for i in range(min(run.eval_problems, len(problems)))]

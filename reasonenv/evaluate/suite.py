@@ -1,15 +1,21 @@
 """A suite: agents x environments x variants x initial policies x seeds, read from one TOML file.
 
     title, description          what the report says first
-    policy, envs, seeds         what all cells share; `policy` is what every initial policy is made from
+    policy, envs                what all cells share; `policy` is what every initial policy is made from
+    seeds                       training seeds of every agent; all of them start from one initial policy
     ks, margin                  the k of pass@k and maj@k; differences below `margin` count as none
     [keys]                      settings of every cell
-    [inits.NAME]                an initial policy: so many iterations of SFT (0: `policy` as it is)
+    [inits.NAME]                an initial policy: so many iterations of SFT (0: `policy` as it is), trained once, with
+                                its own `seed` (0); who wants several of one kind gives them several names and seeds
     [orm]                       settings of a reward model of each initial policy's samples (optional): it ranks the
                                 answers of every cell, and `orm = "orm"` or `labels = "orm"` of an agent means it
     [variants.NAME]             settings of the environment in which every agent is trained and measured (optional)
     [agents.NAME]               settings of one agent; `agent` says which, if it is not NAME, and if that agent is in
                                 the file too, its settings hold here as well
+    without_signal              true: go on although no initial policy answers anything right (optional)
+    [tune]                      what `bench tune` tries: lists of values of settings, as in `lr = [1e-4, 1e-3]`, with
+                                `seeds` that are not reported and the number of validation `problems` (optional)
+    [tuned]                     what `bench tune` has tried and chosen, as it wrote it; see `tuning.py` (optional)
     [scales.NAME]               changes to all of the above for another machine (optional)
 
 Instead of `iterations` a cell may have `rollouts`, the budget from which they follow.
@@ -19,7 +25,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -27,8 +33,10 @@ from typing import Any
 
 from reasonenv.errors import UserError, unknown
 from reasonenv.evaluate.cells import Cell, cells_from
+from reasonenv.evaluate.provenance import check_tuning
 
 MARGIN = 0.02
+ANYWAY = "without_signal"
 # The keys of a suite file: the type of the value, that of its members, and both in words.
 SPEC: Mapping[str, tuple[type, type | None, str]] = {
     "title": (str, None, "a text"),
@@ -38,7 +46,10 @@ SPEC: Mapping[str, tuple[type, type | None, str]] = {
     "seeds": (list, int, "a list of one or more whole numbers"),
     "ks": (list, int, "a list of one or more whole numbers"),
     "margin": (float, None, "a number such as 0.02"),
+    ANYWAY: (bool, None, "true or false"),
     "keys": (dict, None, "a table"),
+    "tune": (dict, None, "a table"),
+    "tuned": (dict, None, "a table"),
     "orm": (dict, None, "a table"),
     "inits": (dict, dict, "one or more tables [inits.NAME]"),
     "variants": (dict, dict, "one or more tables [variants.NAME]"),
@@ -59,6 +70,7 @@ class Suite:
     cells: tuple[Cell, ...]  # each after the one that it starts from
     source: str  # the text of the file
     scale: str | None
+    spec: Mapping[str, Any]  # the file at this scale
 
 
 def suite_path(name: str) -> Path:
@@ -106,18 +118,16 @@ def read_suite(path: Path, scale: str | None = None) -> Suite:
     if min(ks) < 1:
         raise UserError(f"{path}: ks is {list(ks)}; each must be at least 1")
     try:
+        check_tuning(spec)
         cells = [
             cell
             for env in spec["envs"]
-            for seed in spec["seeds"]
             for init in spec["inits"]
-            for cell in cells_from(spec, env, seed, init, samples=max(ks))
+            for cell in cells_from(spec, env, init, samples=max(ks))
         ]
+        check_distinct(cells)
     except UserError as error:
         raise UserError(f"{path}, {error}") from error
-    twice = [name for name, count in Counter(cell.name for cell in cells).items() if count > 1]
-    if twice:
-        raise UserError(f"{path}: asks twice for {twice[0]}; name every environment and seed once")
     name = path.stem if path.name != "suite.toml" else path.parent.name
     return Suite(
         name,
@@ -128,7 +138,15 @@ def read_suite(path: Path, scale: str | None = None) -> Suite:
         tuple(cells),
         source,
         scale,
+        spec,
     )
+
+
+def check_distinct(cells: Sequence[Cell]) -> None:
+    """Raises `UserError` if one cell is asked for twice."""
+    twice = [name for name, count in Counter(cell.name for cell in cells).items() if count > 1]
+    if twice:
+        raise UserError(f"asks twice for {twice[0]}; name every environment, seed, agent and initial policy once")
 
 
 def _check(path: Path, spec: Mapping[str, Any]) -> None:

@@ -14,12 +14,14 @@ from typing import Any
 from reasonenv.core import Group
 from reasonenv.errors import UserError
 from reasonenv.evaluate.card import card, reproducibility
+from reasonenv.evaluate.claim import SUMMARY, check_claim, claim
 from reasonenv.evaluate.evaluation import HeldOut, HeldOutChoice, HeldOutScores, contrary, evaluate, records
+from reasonenv.evaluate.identity import code_of
 from reasonenv.evaluate.ledger import wins, write_wins
 from reasonenv.evaluate.metrics import auc, summarise
 from reasonenv.evaluate.parquet import write_records
 from reasonenv.evaluate.rollouts import HELD_OUT, PROBLEMS, SAMPLES, Rollout, Watch, rollouts
-from reasonenv.evaluate.run import Run, check_claim, claim, processes
+from reasonenv.evaluate.run import Run, processes
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.evaluate.stats import paired_difference
 from reasonenv.learn.agent import Agent
@@ -50,21 +52,24 @@ def train(
     *,
     places: Mapping[str, Path] = MappingProxyType({}),
     changed_data: bool = False,
+    changed_code: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Trains, or goes on training, and returns the summary that it leaves as `out/summary.json`.
 
     `places` says where the policies and reward models are that the run does not call by a name to be found. A run whose
-    data have changed since it began is refused, unless `changed_data`.
+    data have changed since it began is refused, unless `changed_data`; so is one whose code has, unless `changed_code`.
 
-    Leaves `out/environment.json` (what it ran on), `out/policy` (a Hugging Face folder) or `out/scorer` (a reward
-    model), `out/evaluations/` (held-out answers along the way), `out/evaluation.parquet` (the last, with `eval_samples`
-    answers a problem), `out/winning.jsonl` (of what it solves), `out/rollouts/` (some, token by token), `metrics.jsonl`
-    and `tensorboard/`. An agent that does not learn leaves answers alone.
+    Leaves `out/run.json` (all settings and the hashes of the code), `out/code` (the files of that),
+    `out/environment.json` (what it ran on), `out/policy` (a Hugging Face folder) or `out/scorer` (a reward model),
+    `out/evaluations/` (held-out answers along the way), `out/evaluation.parquet` (the last, with `eval_samples` answers
+    a problem), `out/winning.jsonl` (of what it solves), `out/rollouts/` (some, token by token), `metrics.jsonl` and
+    `tensorboard/`. An agent that does not learn leaves answers alone.
     """
-    check_claim(out, run)
+    code = code_of(run, processes(run)[1].task)
+    check_claim(out, run, code, changed_code=changed_code)
     check_free(out)
-    summary_path = out / "summary.json"
+    summary_path = out / SUMMARY
     if summary_path.exists():
         return read_record(summary_path)
     kind = find_agent(run.agent)
@@ -72,7 +77,6 @@ def train(
     orm, rank = (None if name is None else str(places.get(name, name)) for name in (run.orm, run.rank))
     for name in filter(None, (orm, rank)):
         scorer_folder(name)
-    processes(run)
     policy = _policy(run, places)
     course, held_out = processes(run, policy.tokenizer)
     for process in (*course.levels, held_out):
@@ -85,7 +89,9 @@ def train(
     agent = kind(policy, kind.Config(**keys), seed=run.seed)
     falls = str(run.env_keys.get("reward", "sparse"))
     judge = None if orm is None else partial(judged, scorer=load_scorer(orm, policy), falls=falls)
-    with closing(make_sampler(run.sampler, policy, address=run.address)) as sampler, claim(out, run):
+    made = {"dtype": str(policy.model.dtype).removeprefix("torch."), "env_keys.max_tokens": held_out.max_tokens}
+    folder = claim(out, run, code, changed_code=changed_code, made=made)
+    with closing(make_sampler(run.sampler, policy, address=run.address)) as sampler, folder:
         _write_card(run, out, course, held_out, changed_data, quiet)
         watch = _watch(run, agent, sampler, held_out, out)
         agent.observed = Watch(out, policy, every=run.eval_every)
@@ -149,7 +155,7 @@ def _write_card(
 ) -> None:
     """Leaves `environment.json`. Raises `UserError` if the problems are not those that an earlier one tells of."""
     path = out / "environment.json"
-    data = {"train": course.fingerprint, "test": held_out.task.fingerprint}
+    data = {"train": course.fingerprint, run.holdout: held_out.task.fingerprint}
     level, why = reproducibility(device=run.device, sampler=run.sampler, address=run.address)
     now = card(device=run.device, data=data, level=level)
     earlier = read_record(path) if path.exists() else now

@@ -212,14 +212,18 @@ def test_an_agent_of_the_user_that_is_none(refused: Refused, tmp_path: Path, age
 
 @pytest.mark.parametrize(
     ("change", "field"),
-    [("--seed 1", "seed is 0 there, 1 here"), ("lr=1e-5", "agent_keys is "), ("operands=3", "env_keys is ")],
+    [
+        ("--seed 1", "seed is 0 there, 1 here"),
+        ("lr=1e-5", "lr is 0.003 there, 1e-05 here"),
+        ("operands=3", "operands is 2 there, 3 here"),
+    ],
 )
 def test_a_folder_of_another_run_names_what_differs(refused: Refused, prior: Path, change: str, field: str) -> None:
     there = json.loads((prior / "run.json").read_text())
     keys = [f"{key}={value}" for room in ("agent_keys", "env_keys") for key, value in there[room].items()]
     settings = [*keys, "eval_problems=8", "eval_every=8", "--iterations", "8", "--out", str(prior), change]
     complaint = refused(f"train sft {CHAIN} {' '.join(settings)}")
-    assert f"{prior} holds another run: {field}" in complaint
+    assert f"{prior} holds another run, settings differ: {field}" in complaint
 
 
 @pytest.mark.parametrize(
@@ -230,7 +234,7 @@ def test_a_folder_of_another_run_names_what_differs(refused: Refused, prior: Pat
         (SUITE.replace("seeds = [0]\n", ""), "suite.toml: seeds is missing"),
         (SUITE.replace("seeds = [0]", "seeds = []"), "suite.toml: seeds is []; it must be a list of one or more"),
         (SUITE.replace("seeds = [0]", "seeds = 3"), "suite.toml: seeds is 3; it must be a list"),
-        (SUITE.replace("seeds = [0]", "seeds = [0, 0]"), "suite.toml: asks twice for sft-Chain-Response-seed0-"),
+        (SUITE.replace("seeds = [0]", "seeds = [0, 0]"), "suite.toml, asks twice for grpo-Chain-Response-seed0-"),
         (SUITE.replace("agents.grpo", "agents.gropo"), "suite.toml, gropo: unknown agent 'gropo'; did you mean grpo"),
         (SUITE.replace("Chain", "Chian"), "unknown environment 'reasonenv/Chian-Response-v0'; did you mean"),
         ("policy = 'tiyn'\n" + SUITE, "suite.toml: unknown policy 'tiyn'; did you mean tiny?"),

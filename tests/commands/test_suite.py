@@ -38,7 +38,7 @@ iterations = 6
 lr = 3e-3
 [agents."FOLDER/boom.py:Boom"]
 iterations = 2
-samples_per_problem = 2
+samples_per_problem = 4
 [agents.grpo]
 iterations = 2
 samples_per_problem = 4

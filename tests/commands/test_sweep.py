@@ -40,7 +40,7 @@ SWEEP = {
         f"doctor tiny {CHAIN} --dtype int8", f"doctor tiny {CHAIN} --device tpu", f"doctor tiny {CHAIN} sise=3",
         "train grpo nothing --out out", f"train nothing {CHAIN} --out out", f"{TRAIN} device=tpu",
         f"{TRAIN} reward=sparse+", f"{TRAIN} reward=", f"{TRAIN} prompt=", f"{TRAIN} sampler=nothing",
-        "eval tiny nothing",
+        "eval tiny nothing", f"{TRAIN} holdout=tset", f"eval tiny {CHAIN} --holdout tset",
         f"eval tiny {CHAIN} --sampler nothing", "bench run nothing", "bench run quickstart --scale huge",
         "audit-verifier Nothing", "audit-verifier GSM8K --split tets", "audit-verifier Chain --split tets"),
     "wrong types": (f"play {CHAIN} --problem one", f"play {CHAIN} operands=x", "check Chain --sample many",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from reasonenv.errors import UserError
+from reasonenv.evaluate.bench import in_order
 from reasonenv.evaluate.cells import BASELINE, REFERENCES, Cell
 from reasonenv.evaluate.suite import Suite, read_suite, suite_path, suites
 from reasonenv.registry import find_agent
@@ -121,3 +122,43 @@ def test_a_reward_model_that_cannot_be_is_refused_before_any_work(tmp_path: Path
         read(tmp_path, FILE + change)
     assert message in str(raised.value)
     assert "suite.toml" in str(raised.value)
+
+
+def test_every_seed_of_every_agent_starts_from_one_initial_policy(tmp_path: Path) -> None:
+    seeds = list(range(5))
+    suite = read(tmp_path, FILE.replace("seeds = [0]", f"seeds = {seeds}") + JUDGED)
+    agents = [cell for cell in suite.cells if cell.agent not in (BASELINE, "orm", *REFERENCES)]
+    start, judge, *_ = suite.cells
+    for label in ("ppo", "dense ppo", "orm ppo", "orm rcrl"):
+        assert [cell.run.seed for cell in agents if cell.agent == label] == seeds
+    assert {cell.run.policy for cell in agents} == {start.name}
+    assert {cell.run.rank for cell in agents} == {judge.name}
+    # besides: the policy, its reward model, its row, and the references, each once
+    assert len(suite.cells) - len(agents) == 3 + len(REFERENCES)
+    assert {cell.run.seed for cell in suite.cells if cell not in agents} == {0}
+
+
+def test_several_initial_policies_are_several_tables_with_seeds_of_their_own(tmp_path: Path) -> None:
+    two = "sft = { iterations = 3 }\nother = { iterations = 3, seed = 7 }"
+    suite = read(tmp_path, FILE.replace("sft = { iterations = 3 }", two))
+    starts = {cell.init: cell for cell in suite.cells if cell.agent == BASELINE}
+    assert {init: cell.run.seed for init, cell in starts.items()} == {"sft": 0, "other": 7}
+    for cell in suite.cells:
+        assert cell.agent in (BASELINE, "majority", "best_of_k") or cell.run.policy == starts[cell.init].name
+    with pytest.raises(UserError, match=r"inits\.sft: seed is 'one'; it must be a whole number"):
+        read(tmp_path, FILE.replace("iterations = 3", 'iterations = 3, seed = "one"'))
+    with pytest.raises(UserError, match="asks twice for"):  # one policy under two names
+        read(tmp_path, FILE.replace("sft = { iterations = 3 }", two.replace(", seed = 7", "")))
+
+
+def test_the_longest_cells_that_can_start_come_first(tmp_path: Path) -> None:
+    # ppo draws 64 answers and learns from each 4 times, its dense form of 640 answers as often, sft of 3 x 4 once
+    more = FILE.replace('reward = "dense"', 'reward = "dense", rollouts = 640')
+    suite = read(tmp_path, more + "sft = { iterations = 3 }\n")
+    names = [cell.agent for cell in in_order(suite.cells)]
+    assert names[0] == BASELINE
+    assert names.index("dense ppo") < names.index("ppo") < names.index("sft")
+    before: set[str] = set()
+    for cell in in_order(suite.cells):
+        assert before.issuperset(cell.needs)
+        before.add(cell.name)

@@ -1,0 +1,256 @@
+"""The code of a run: the files that define its agent, task, verifier, rewards and dynamics, and the package's version.
+
+A run that goes on, or is asked for again, with other code is another run. A name such as `mine.py:Centred` does not
+tell, so a run stores the hash of every file below and a copy of it in `OUT/code/`.
+
+What counts    files of every class in the method resolution order of agent, `Config` and dynamics; of the task's
+               factory, its verifier and the terms of the reward; the file that a name such as `mine.py:Centred` or
+               `package.module:Name` means; and all that these import, unless it is installed (`site-packages`).
+What does not  the standard library and torch, which `environment.json` names, and this package itself but for its
+               `agents` and `envs`: its version stands for the rest, and counts.
+
+Bytes are compared, so an edit of a comment or a docstring counts too: what it changes is not for us to judge. A run of
+an older version can be read, reported on and compared; it cannot be gone on with, nor stand for a run of this version.
+A task is made before its verifier is known, so the name of a suite's cell holds what can be known without data: of a
+verifier that is defined neither with its task nor in what that imports, only `train` sees a change.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.util
+import inspect
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reasonenv.errors import UserError
+from reasonenv.evaluate.run import Run
+from reasonenv.learn.curriculum import read_levels
+from reasonenv.mdp.dynamics import DYNAMICS
+from reasonenv.mdp.rewards import reward_terms
+from reasonenv.registry import SourceLoader, agent_module, environment_module, find_agent, parse_env_id, task_factory
+from reasonenv.tasks import Task
+from reasonenv.terminal import printable
+from reasonenv.version import VERSION
+
+FOLDER = "code"  # of a run, for the copies
+SHIPPED = ("reasonenv.agents.", "reasonenv.envs.")
+EXCLUDED = frozenset(sys.stdlib_module_names) | {"torch", "reasonenv"}
+INSTALLED = {"site-packages", "dist-packages"}  # folders whose files are not the user's own
+
+
+@dataclass(frozen=True)
+class Code:
+    """The files of a run by name, such as `mine.py` or `reasonenv/agents/grpo.py`."""
+
+    files: Mapping[str, bytes]
+
+    @functools.cached_property
+    def record(self) -> dict[str, Any]:
+        """What is stored of it: the version of the package and the SHA-256 of every file."""
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(self.files.items())}
+        return {"reasonenv": VERSION, "files": hashes}
+
+    def save(self, out: Path) -> None:
+        """Leaves the files in `out/code`, whole or not at all."""
+        partial, final = out / f".{FOLDER}.partial", out / FOLDER
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        for name, content in self.files.items():
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            (partial / name).write_bytes(content)
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
+
+
+def code_of(run: Run, task: Task | None = None) -> Code:
+    """The code of a run, with that of the verifier of its `task` if there is one already.
+
+    Raises `UserError` for what is defined in no file, and for a file that is gone or cannot be read.
+    """
+    modules = [name for thing in _things(run) for name in _modules(thing)]
+    modules += [name for name in (agent_module(run.agent), environment_module(run.env)) if name is not None]
+    if task is not None:
+        modules += _modules(task.verify)
+    paths: dict[str, Path] = {}
+    files: dict[str, bytes] = {}
+    waiting = [name for name in dict.fromkeys(modules) if _counts(name)]
+    seen: set[Path] = set()
+    while waiting:
+        name = waiting.pop(0)
+        path = _path(name)
+        if path.resolve() in seen:
+            continue
+        seen.add(path.resolve())
+        label = _label(name, path, paths)
+        paths[label], files[label] = path, _content(name, path)
+        if path.suffix == ".py" and not _installed(name, path):
+            waiting += _imports(name, path, files[label])
+    return Code(files)
+
+
+def difference(there: Any, here: Mapping[str, Any]) -> str | None:
+    """How the record of a run's code differs from the record `here`; None if it does not.
+
+    `there` is whatever stands in a folder: a record that is none differs.
+    """
+    if not isinstance(there, dict) or not isinstance(there.get("files"), dict):
+        return "it does not say with which code"
+    for name, digest in here["files"].items():
+        if name not in there["files"]:
+            return f"{name} is new"
+        if there["files"][name] != digest:
+            return f"{name} is not what it was"
+    gone = sorted(there["files"].keys() - here["files"].keys())
+    if gone:
+        return f"{gone[0]!s:.80} is no part of it any more"
+    if there.get("reasonenv") != here["reasonenv"]:
+        return f"reasonenv was {there.get('reasonenv')!s:.20} and is {here['reasonenv']}"
+    return None
+
+
+def differing_lines(first: Path, second: Path) -> Iterator[str]:
+    """The files in the `code` of two runs that are not equal, each with its first line that is not."""
+    one, other = (_copies(folder / FOLDER) for folder in (first, second))
+    for name in sorted({*one, *other}):
+        if name not in one or name not in other:
+            yield f"code: {printable(name)} is a part of {first if name in one else second} alone"
+        elif (a := one[name].read_bytes()) != (b := other[name].read_bytes()):
+            lines, others = (text.decode(errors="replace").split("\n") for text in (a, b))
+            same = [x == y for x, y in zip(lines, others, strict=False)]
+            at = same.index(False) if False in same else len(same)
+            yield f"code: {printable(name)} differs from line {at + 1} on"
+            for side in (lines, others):
+                yield f"  {side[at]!r}" if at < len(side) else "  (its end)"
+
+
+def _copies(folder: Path) -> dict[str, Path]:
+    """The files in a folder by name. Links lead out of it, so they are none."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return {path.relative_to(folder).as_posix(): path for path in files}
+
+
+def _things(run: Run) -> Iterator[Any]:
+    """Classes and functions that a run names."""
+    agent = find_agent(run.agent)
+    yield from (agent, agent.Config, task_factory(parse_env_id(run.env)[0]))
+    levels = [] if run.curriculum is None else read_levels(run.curriculum)
+    for keys in (run.env_keys, *levels):
+        yield from reward_terms(keys.get("reward", "sparse")).values()
+        dynamics = str(keys.get("stochastic")).partition(":")[0]
+        if dynamics in DYNAMICS:
+            yield DYNAMICS[dynamics]
+
+
+def _modules(thing: Any) -> list[str]:
+    """The modules that define a class, a function or an object: of a class, those of its bases too."""
+    while isinstance(thing, functools.partial):
+        thing = thing.func
+    thing = inspect.unwrap(thing)
+    if inspect.ismethod(thing):
+        owner = thing.__self__
+        thing = owner if isinstance(owner, type) else type(owner)
+    if inspect.isfunction(thing):
+        return [thing.__module__]
+    kind = thing if isinstance(thing, type) else type(thing)
+    return [base.__module__ for base in kind.__mro__]
+
+
+def _counts(module: str) -> bool:
+    return module.startswith(SHIPPED) or module.partition(".")[0] not in EXCLUDED
+
+
+def _path(module: str) -> Path:
+    file = getattr(sys.modules.get(module), "__file__", None) or _unloaded(module)
+    if file is None:
+        raise UserError(f"what a run uses of module {module!r} is defined in no file, so its code cannot be known")
+    return Path(file)
+
+
+def _unloaded(module: str) -> str | None:
+    """Where a module that is not imported yet would be read from. Imports nothing."""
+    top, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if not rest:
+        return spec.origin if spec.has_location else None
+    for folder in spec.submodule_search_locations or ():
+        base = Path(folder, *rest)
+        for path in (base.with_suffix(".py"), base / "__init__.py"):
+            if path.is_file():
+                return str(path)
+    return None
+
+
+def _content(module: str, path: Path) -> bytes:
+    loader = getattr(sys.modules.get(module), "__loader__", None)
+    if isinstance(loader, SourceLoader):
+        return loader.source  # what runs, whatever the file has become meanwhile
+    if not path.is_file():
+        raise UserError(f"the code of the run cannot be known: {path} is no file any more; put it back")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"the code of the run cannot be known: {path} cannot be read ({error.strerror})") from error
+
+
+def _installed(module: str, path: Path) -> bool:
+    return not module.startswith(SHIPPED) and not INSTALLED.isdisjoint(path.parts)
+
+
+def _label(module: str, path: Path, taken: Mapping[str, Path]) -> str:
+    """A name for a file that does not depend on where the machine keeps it; two files never share one."""
+    parts = module.split(".")
+    dotted = all(part.isidentifier() for part in parts) and module != "__main__"
+    package = ("__init__",) if dotted and path.stem == "__init__" else ()
+    label = "/".join((*parts, *package)) + path.suffix if dotted else path.name
+    for parent in path.resolve().parents:
+        if label not in taken:
+            return label
+        label = f"{parent.name or 'root'}/{label}"
+    return label
+
+
+def _imports(module: str, path: Path, source: bytes) -> Iterator[str]:
+    """The user's own modules, and the shipped agents and envs, that a file imports anywhere in its text."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UserError(f"the code of the run cannot be known: {path} is not Python ({error})") from error
+    for name in dict.fromkeys(_names(tree, module, package=path.stem == "__init__")):
+        loaded = getattr(sys.modules.get(name), "__file__", None)
+        file = loaded or (_unloaded(name) if _counts(name) else None)
+        if _counts(name) and file is not None and not _installed(name, Path(file)):
+            yield name
+
+
+def _names(tree: ast.AST, module: str, *, package: bool) -> Iterator[str]:
+    """Every dotted name that may be a module in the import statements of `tree`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _prefixes(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            up = node.level - package  # of a package itself, one dot is the package
+            base = module.split(".")[: -up if up > 0 else None] if node.level else []
+            start = ".".join([*base, *([node.module] if node.module else [])])
+            yield from _prefixes(start)
+            for alias in node.names:
+                yield f"{start}.{alias.name}"
+
+
+def _prefixes(name: str) -> Iterator[str]:
+    """`a`, `a.b` and `a.b.c` of `a.b.c`: importing the last one runs the others."""
+    parts = name.split(".")
+    for count in range(1, len(parts) + 1):
+        yield ".".join(parts[:count])

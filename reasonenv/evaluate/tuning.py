@@ -1,0 +1,143 @@
+"""Chooses settings of a suite's agents on validation problems, with equally many trials of every agent.
+
+Every agent is run with every combination of the values in the suite's table [tune], from initial policies that have not
+seen the validation problems either. Of each agent the values with the highest greedy accuracy are taken: the mean over
+environments, variants, initial policies and the seeds of the trials; of equal ones the first.
+
+DIR/trials/         the folder of a suite of trials
+DIR/suite.toml      the suite with what was chosen, and the record of it as its table [tuned]; see `provenance.py`
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reasonenv.errors import UserError
+from reasonenv.evaluate.bench import run_cells, working
+from reasonenv.evaluate.cells import Cell, agent_settings, cells_from
+from reasonenv.evaluate.provenance import Tuning, read_tuning
+from reasonenv.evaluate.samples import EVALUATION, read_samples
+from reasonenv.evaluate.suite import Suite, check_distinct
+from reasonenv.evaluate.validation import VALIDATION
+from reasonenv.storage import read_record
+from reasonenv.storage import replace as write
+
+NEVER = 10**9  # iterations between evaluations: trials are measured at their ends
+COMMENT = "# Written by `reasonenv bench tune`: the settings that it chose, and in [tuned] the record of how it did.\n"
+
+
+def tune(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
+    """Runs the trials that are not done, and leaves the tuned suite in `out`. Returns its path.
+
+    Raises `UserError` for a suite without a table [tune], and if a trial fails: every agent has equally many or none.
+    """
+    if (out / "suite.json").exists():
+        raise UserError(f"{out} is the folder of a suite that was run; choose another --out")
+    trials = trials_of(suite)
+    folder = out / "trials"
+    with working(trials, folder) as problems:
+        run_cells(trials, folder, problems, jobs=jobs, command=command)
+        tuned = _tuned(suite, trials, folder)
+    path = out / "suite.toml"
+    write(path, COMMENT + to_toml(tuned))
+    return path
+
+
+def trials_of(suite: Suite) -> Suite:
+    """The trials as a suite. Raises `UserError` for one that cannot be."""
+    tuning, spec = _tuning(suite), dict(suite.spec)
+    agents = {}
+    for label in spec["agents"]:
+        kind, settings = agent_settings(spec["agents"], label)
+        for number, values in enumerate(tuning.trials):
+            agents[_label(label, number)] = {"agent": kind, **settings, **values, "eval_every": NEVER}
+    keys = {**spec.get("keys", {}), "holdout": VALIDATION}
+    if tuning.problems is not None:
+        keys["eval_problems"] = tuning.problems
+    inits = {name: {**settings, "eval_every": NEVER} for name, settings in spec["inits"].items()}
+    spec.update(agents=agents, keys=keys, inits=inits, seeds=list(tuning.seeds))
+    cells: list[Cell] = []
+    for env in spec["envs"]:
+        for init in inits:
+            cells.extend(cells_from(spec, env, init, samples=0))
+    check_distinct(cells)
+    return replace(suite, name=f"the trials of {suite.name}", spec=spec, cells=tuple(cells), ks=(1,))
+
+
+def _tuning(suite: Suite) -> Tuning:
+    tuning = read_tuning(suite.spec)
+    if tuning is None:
+        example = "tune = { lr = [1e-4, 3e-4, 1e-3], seeds = [100] }"
+        raise UserError(f"suite {suite.name} has no table [tune]; add one, such as {example}")
+    return tuning
+
+
+def _label(label: str, number: int) -> str:
+    """The agent of a trial."""
+    return f"{label}, trial {number + 1}"
+
+
+def _tuned(suite: Suite, trials: Suite, folder: Path) -> dict[str, Any]:
+    """The suite with what the trials say is best, and the record of that."""
+    tuning = _tuning(suite)
+    outcomes: dict[str, list[list[bool]]] = {}  # agent of a trial -> of each of its cells, what was right
+    for cell in trials.cells:
+        record = read_record(folder / "cells" / cell.name / "cell.json")
+        if record.get("status") != "done":
+            raise UserError(
+                f"{cell.agent} has failed ({record.get('error')}); mend that and run the same command again"
+            )
+        greedy = [s.correct for s in read_samples(folder / "cells" / cell.name / EVALUATION) if s.greedy]
+        outcomes.setdefault(cell.agent, []).append(greedy)
+    agents, record = {}, {}
+    for label, settings in suite.spec["agents"].items():
+        scores = [float(np.mean([np.mean(c) for c in outcomes[_label(label, n)]])) for n in range(len(tuning.trials))]
+        chosen = tuning.trials[scores.index(max(scores))]
+        tried = [{**values, "accuracy": score} for values, score in zip(tuning.trials, scores, strict=True)]
+        agents[label] = {**settings, **chosen}
+        record[label] = {"chosen": dict(chosen), "tried": tried}
+    table = {
+        "split": VALIDATION,
+        "problems": min(len(greedy) for cells in outcomes.values() for greedy in cells),
+        "keys": tuning.keys,
+        "seeds": list(tuning.seeds),
+        "trials": len(tuning.trials) * len(tuning.seeds),
+        "agents": record,
+    }
+    kept = {key: value for key, value in suite.spec.items() if key != "tune"}
+    return {**kept, "agents": agents, "tuned": table}
+
+
+def to_toml(spec: Mapping[str, Any]) -> str:
+    """A suite as a TOML file: plain values first, then every table with one line a key."""
+    lines = [f"{_key(key)} = {_inline(value)}" for key, value in spec.items() if not isinstance(value, Mapping)]
+    for key, table in spec.items():
+        if isinstance(table, Mapping):
+            lines += ["", f"[{_key(key)}]", *(f"{_key(name)} = {_inline(value)}" for name, value in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _key(key: str) -> str:
+    bare = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
+    return key if bare else _text(key)
+
+
+def _text(text: str) -> str:
+    """A TOML string: as in JSON, which alone leaves DEL as it is."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{_key(key)} = {_inline(item)}' for key, item in value.items())} }}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{', '.join(map(_inline, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return _text(value) if isinstance(value, str) else repr(value)
