@@ -169,7 +169,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, of: Family, scale: float,
     for asking, seen in ((of.prompts, of.prompts), (of.responses, of.seen)):
         if asking.numel():
             out = _causal(rows(query, asking), rows(key, seen), rows(value, seen), scale, window)
-            found.append(out.unflatten(0, (-1, heads)).permute(1, 2, 0, 3, 4).flatten(2, 3))
+            found.append(out.view(-1, heads, *out.shape[1:]).permute(1, 2, 0, 3, 4).flatten(2, 3))
     return torch.cat(found, dim=2).index_select(2, of.real).flatten(0, 1)
 
 

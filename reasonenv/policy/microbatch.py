@@ -1,8 +1,8 @@
 """How a batch passes the model: rows with one prompt share it, and all follow one another without padding.
 
 A group of G responses is one stretch [prompt, response 1, ..., response G] of a sequence, in which every response sees
-the prompt and itself, at the positions it would have alone; alike stretches make a `Family`. Of a model that cannot take families every
-row is a sequence of its own, padded on the right.
+the prompt and itself, at the positions it would have alone; alike stretches make a `Family`. Of a model that cannot
+take families every row is a sequence of its own, padded on the right.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from reasonenv.core import Batch
 from reasonenv.policy.attention import Family, family
 
-SCORES = 2**17  # of queries with keys, a head, that a family may have: what a cache holds
+SCORES = 2**17  # of queries with keys, a head, that a family may have at most: what a cache holds
 
 
 def stretches(batch: Batch, *, shared: bool, limit: int | None = None) -> list[list[int]]:
@@ -125,7 +125,7 @@ def _alike(found: Sequence[list[int]], prompts: Sequence[int], lengths: Sequence
     cuts = []
     for (prompt, count), members in same.items():
         widest = max(lengths[row] for rows in members for row in rows)
-        each = max(1, SCORES // (count * widest * (prompt + widest)))
+        each = max(1, SCORES // (count * (prompt + widest) ** 2))
         cuts += [members[start : start + each] for start in range(0, len(members), each)]
     return cuts
 
