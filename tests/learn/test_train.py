@@ -84,6 +84,7 @@ def test_weights_go_to_the_sampler_only_where_something_is_drawn_of_them(tmp_pat
     seen = []
     for agent in (SFT(policy, SFTConfig(problems_per_iteration=2)), small()[0]):
         sampler, out = Counting(agent.policy), tmp_path / type(agent).__name__
+        out.mkdir()
         fit(agent, sampler, mdp, iterations=4, seed=0, out=out, eval_every=2, quiet=True)
         seen.append(sampler.versions[1:])  # but for that of the sampler's beginning
     assert seen == [[0, 2, 4], [0, 1, 2, 3, 4]]
