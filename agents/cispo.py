@@ -37,12 +37,19 @@ class CISPO(DynamicSampling):
 
     Config = CISPOConfig
     config: CISPOConfig
+    loss_scales_with_advantage = True
 
     def advantage(self, batch: Batch) -> Tensor:
         return zscore(batch.rewards.sum(dim=1), batch.group, ddof=1, eps=1e-6)[:, None]
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
-        return capped_importance(logp, anchor=micro.old_logp, advantage=advantage, cap=self.config.cap)
+        return self.capped(logp, anchor=micro.old_logp, advantage=advantage)
+
+    def capped(self, logp: Tensor, *, anchor: Tensor, advantage: Tensor) -> Tensor:
+        """The loss from the ratio to `anchor`; logs the share of tokens whose weight is the cap."""
+        cap = self.config.cap
+        self.log({"cap/fraction": ((logp - anchor).exp() > cap).float()})
+        return capped_importance(logp, anchor=anchor, advantage=advantage, cap=cap)
 
     def weights(self, batch: Batch) -> Tensor:
         return token_mean(batch.mask)

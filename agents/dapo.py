@@ -21,7 +21,7 @@ from reasonenv.learn.advantages import zscore
 from reasonenv.learn.agent import PolicyGradientConfig, knob
 from reasonenv.learn.dynamic_sampling import DynamicSampling
 from reasonenv.learn.lengths import overlong
-from reasonenv.learn.surrogates import clipped
+from reasonenv.learn.surrogates import clip_fractions, clipped
 from reasonenv.learn.weights import token_mean
 
 
@@ -43,6 +43,7 @@ class DAPO(DynamicSampling):
 
     Config = DAPOConfig
     config: DAPOConfig
+    loss_scales_with_advantage = True
 
     def advantage(self, batch: Batch) -> Tensor:
         shaped = batch.rewards.sum(dim=1) + 0.5 * overlong(batch.length, limit=self.config.longest)
@@ -50,6 +51,7 @@ class DAPO(DynamicSampling):
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
         low, high = self.config.clip_low, self.config.clip_high
+        self.log(clip_fractions((logp - micro.old_logp).exp(), advantage=advantage, low=low, high=high))
         return clipped(logp, anchor=micro.old_logp, advantage=advantage, low=low, high=high)
 
     def weights(self, batch: Batch) -> Tensor:

@@ -21,7 +21,7 @@ from reasonenv.core import Batch
 from reasonenv.errors import UserError, unknown
 from reasonenv.learn.advantages import centered
 from reasonenv.learn.agent import PolicyGradient, PolicyGradientConfig, knob
-from reasonenv.learn.surrogates import binary_kl, binary_tv, divergence_masked, top_kl, top_tv
+from reasonenv.learn.surrogates import binary_kl, binary_tv, divergence_mask, divergence_masked, top_kl, top_tv
 from reasonenv.learn.weights import constant
 from reasonenv.policy.states import States
 from reasonenv.policy.top import likeliest, logprobs_of
@@ -56,6 +56,7 @@ class DPPO(PolicyGradient):
 
     Config = DPPOConfig
     config: DPPOConfig
+    loss_scales_with_advantage = True
 
     def advantage(self, batch: Batch) -> Tensor:
         return centered(batch.rewards.sum(dim=1), batch.group)[:, None]
@@ -80,6 +81,8 @@ class DPPO(PolicyGradient):
         if found is None:
             found = BINARY[c.divergence](logp, mu)
         limit = DELTA[c.divergence] if c.limit is None else c.limit
+        masked = divergence_mask((logp - mu).exp(), advantage=advantage, divergence=found, limit=limit)
+        self.log({"mask/fraction": masked.float()})
         return divergence_masked(logp, anchor=mu, advantage=advantage, divergence=found, limit=limit)
 
     def weights(self, batch: Batch) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import centered
 from reasonenv.learn.agent import PolicyGradient, PolicyGradientConfig, knob
-from reasonenv.learn.surrogates import clipped
+from reasonenv.learn.surrogates import clip_fractions, clipped
 from reasonenv.learn.weights import constant
 
 
@@ -36,12 +36,14 @@ class DrGRPO(PolicyGradient):
 
     Config = DrGRPOConfig
     config: DrGRPOConfig
+    loss_scales_with_advantage = True
 
     def advantage(self, batch: Batch) -> Tensor:
         return centered(batch.rewards.sum(dim=1), batch.group)[:, None]
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
         eps = self.config.clip
+        self.log(clip_fractions((logp - micro.old_logp).exp(), advantage=advantage, low=eps, high=eps))
         return clipped(logp, anchor=micro.old_logp, advantage=advantage, low=eps, high=eps)
 
     def weights(self, batch: Batch) -> Tensor:

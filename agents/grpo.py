@@ -18,7 +18,7 @@ from reasonenv.learn.advantages import zscore
 from reasonenv.learn.agent import knob
 from reasonenv.learn.kl import k3
 from reasonenv.learn.reference import ReferenceConfig, Referenced
-from reasonenv.learn.surrogates import clipped
+from reasonenv.learn.surrogates import clip_fractions, clipped
 from reasonenv.learn.weights import sequence_mean
 
 
@@ -40,11 +40,16 @@ class GRPO(Referenced):
     Config = GRPOConfig
     config: GRPOConfig
 
+    @property
+    def loss_scales_with_advantage(self) -> bool:
+        return not self.config.beta  # the KL in the loss is felt by every row
+
     def advantage(self, batch: Batch) -> Tensor:
         return zscore(batch.rewards.sum(dim=1), batch.group, ddof=1, eps=1e-6)[:, None]
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
         eps, beta = self.config.clip, self.config.beta
+        self.log(clip_fractions((logp - micro.old_logp).exp(), advantage=advantage, low=eps, high=eps))
         loss = clipped(logp, anchor=micro.old_logp, advantage=advantage, low=eps, high=eps)
         return loss if micro.ref_logp is None else loss + beta * k3(logp, micro.ref_logp)
 

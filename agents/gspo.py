@@ -15,7 +15,7 @@ from torch import Tensor
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import zscore
 from reasonenv.learn.agent import PolicyGradient, PolicyGradientConfig, knob
-from reasonenv.learn.surrogates import sequence_clipped
+from reasonenv.learn.surrogates import clip_fractions, sequence_clipped, sequence_ratio
 from reasonenv.learn.weights import sequence_mean
 
 
@@ -36,12 +36,16 @@ class GSPO(PolicyGradient):
 
     Config = GSPOConfig
     config: GSPOConfig
+    loss_scales_with_advantage = True
 
     def advantage(self, batch: Batch) -> Tensor:
         return zscore(batch.rewards.sum(dim=1), batch.group, ddof=1, eps=1e-6)[:, None]
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
         c, old = self.config, micro.old_logp
+        ratio = sequence_ratio(logp, old, micro.mask)
+        clips = clip_fractions(ratio, advantage=advantage, low=c.clip_low, high=c.clip_high)
+        self.log({name: fraction.expand_as(logp) for name, fraction in clips.items()})
         return sequence_clipped(
             logp, anchor=old, advantage=advantage, mask=micro.mask, low=c.clip_low, high=c.clip_high
         )

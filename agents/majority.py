@@ -2,8 +2,8 @@
 
     answer = argmax_a #{k : ans(S_k) = a},   S_k ~ pi_0(. | Q)
 
-Source: 2203.11171 (self-consistency). Differences: none; answers are equal if their values are, responses without an
-answer do not vote, and of tied answers the one given first counts.
+Source: 2203.11171 (self-consistency). Differences: none; two answers are one if their `Verdict.canonical` is, responses
+without an answer do not vote, and of tied answers the one given first counts.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from reasonenv.core import Reason, Verdict
-from reasonenv.evaluate.metrics import vote_key
+from reasonenv.core import ANSWERED, Verdict
 from reasonenv.learn.fixed import Fixed
 
 
@@ -21,7 +20,7 @@ class Majority(Fixed):
 
     @staticmethod
     def choose(verdicts: Sequence[Verdict]) -> int:
-        answered = [v.reason in (Reason.CORRECT, Reason.WRONG) for v in verdicts]
-        keys = [vote_key(v.extracted) if own else None for v, own in zip(verdicts, answered, strict=True)]
-        votes = Counter(key for key in keys if key is not None)
-        return max(range(len(keys)), key=lambda i: votes[keys[i]])  # the first of the largest
+        forms = [verdict.canonical if verdict.reason in ANSWERED else None for verdict in verdicts]
+        votes = Counter(forms)
+        votes[None] = 0
+        return max(range(len(forms)), key=lambda i: votes[forms[i]])  # the first of the largest

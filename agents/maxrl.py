@@ -19,7 +19,7 @@ from torch import Tensor
 from reasonenv.core import Batch
 from reasonenv.learn import advantages
 from reasonenv.learn.agent import PolicyGradient, PolicyGradientConfig, knob
-from reasonenv.learn.surrogates import clipped
+from reasonenv.learn.surrogates import clip_fractions, clipped
 from reasonenv.learn.weights import token_mean
 
 
@@ -39,12 +39,14 @@ class MaxRL(PolicyGradient):
 
     Config = MaxRLConfig
     config: MaxRLConfig
+    loss_scales_with_advantage = True
 
     def advantage(self, batch: Batch) -> Tensor:
         return advantages.maxrl(batch.rewards.sum(dim=1), batch.group)[:, None]
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
         eps = self.config.clip
+        self.log(clip_fractions((logp - micro.old_logp).exp(), advantage=advantage, low=eps, high=eps))
         return clipped(logp, anchor=micro.old_logp, advantage=advantage, low=eps, high=eps)
 
     def weights(self, batch: Batch) -> Tensor:

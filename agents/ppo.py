@@ -3,12 +3,14 @@
     J = E_t[ min(r A, clip(r, 1 - eps, 1 + eps) A) ] - c E_t[ max((V - R)^2, (clip(V, V_old -+ eps) - R)^2) / 2 ]
     A_t = delta_t + lam A_(t+1),    delta_t = R_t + V_(t+1) - V_t,    R_t = reward_t - beta log(pi_old / ref)_t
 
-A is standardised over the tokens of the batch, the return R is A + V before that; gamma = 1. An answer that was cut off
-is bootstrapped with the value of the state that it was cut off in; one that ended is worth its rewards alone. Nothing
-is chosen in such a state, so the critic knows it by its likeness to others only: keep `truncated` low.
+A is standardised over the tokens of the batch, the return R is A + V before that; gamma = 1. Behind the last token
+V = 0, whether the answer ended or was cut off at its budget: the budget is a part of the task, and a cut answer is
+worth 0 to every other agent (verl and TRL do the same). With `bootstrap_truncated` a cut answer goes on with the V of
+the state that it was cut in (time limits that are no part of the task, 1712.00378); nothing is chosen in such a state,
+so the critic knows it by its likeness to others only.
 
 Source: 1707.06347, equations 7, 9 and 11; GAE, 1506.02438; the KL in the reward, 1909.08593. Differences: the value is
-clipped as in the authors' code, with the eps of the ratio; no entropy bonus. verl and TRL bootstrap truncations with 0.
+clipped as in the authors' code, with the eps of the ratio; no entropy bonus.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from reasonenv.core import Batch
@@ -23,8 +26,8 @@ from reasonenv.errors import UserError
 from reasonenv.learn.advantages import gae, whiten
 from reasonenv.learn.agent import Metrics, knob, under
 from reasonenv.learn.reference import ReferenceConfig, Referenced
-from reasonenv.learn.surrogates import clipped
-from reasonenv.learn.value_loss import clipped_value
+from reasonenv.learn.surrogates import clip_fractions, clipped
+from reasonenv.learn.value_loss import clipped_value, value_clipped
 from reasonenv.learn.weights import token_mean
 from reasonenv.policy.critic import Critic
 from reasonenv.policy.lm import Policy
@@ -43,6 +46,7 @@ class PPOConfig(ReferenceConfig):
     lam: float = knob(0.95, "lambda of GAE: 1 trusts the rewards, 0 the critic (paper: 0.95)")
     value_weight: float = knob(0.1, "c: weight of the critic's loss, which shapes a shared trunk too (paper: 1)")
     separate_critic: bool = knob(False, "the critic has a copy of the trunk for itself")
+    bootstrap_truncated: bool = knob(False, "a cut answer is worth V of its last state, not 0 (verl, TRL: 0)")
 
     positive: ClassVar[tuple[str, ...]] = (*ReferenceConfig.positive, "clip", "value_weight")
 
@@ -68,15 +72,16 @@ class PPO(Referenced):
 
     def prepare(self, batch: Batch) -> Batch:
         batch = super().prepare(batch)
-        values, last = self.critic.score(batch, tokens_per_microbatch=self.config.tokens_per_microbatch)
+        c = self.config
+        values, last = self.critic.score(batch, tokens_per_microbatch=c.tokens_per_microbatch)
         advantage = gae(
             self.penalised(batch),
             values,
-            bootstrap=last,
+            bootstrap=last if c.bootstrap_truncated else torch.zeros_like(last),
             discount=batch.discount,
             mask=batch.mask,
             gamma=1.0,
-            lam=self.config.lam,
+            lam=c.lam,
         )
         return replace(batch, values=values, returns=values + advantage)
 
@@ -86,12 +91,15 @@ class PPO(Referenced):
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
         eps = self.config.clip
+        self.log(clip_fractions((logp - micro.old_logp).exp(), advantage=advantage, low=eps, high=eps))
         return clipped(logp, anchor=micro.old_logp, advantage=advantage, low=eps, high=eps)
 
     def auxiliary(self, states: States, micro: Batch) -> Tensor:
         old, returns = critique(micro)
         values, _ = self.critic.values(micro, states)
-        return self.config.value_weight * clipped_value(values, old=old, returns=returns, clip=self.config.clip)
+        clip = self.config.clip
+        self.log({"clip/value": value_clipped(values, old=old, returns=returns, clip=clip)})
+        return self.config.value_weight * clipped_value(values, old=old, returns=returns, clip=clip)
 
     def weights(self, batch: Batch) -> Tensor:
         return token_mean(batch.mask)

@@ -76,4 +76,5 @@ class UniformSampler:
         ends = np.flatnonzero(tokens == eos)
         tokens = tokens[: ends[0] + 1] if len(ends) else tokens
         logprobs = np.full(len(tokens), -math.log(size), dtype=np.float32)
-        return Completion(tokens, logprobs, "eos" if len(ends) else "length", self.version, seed)
+        versions = np.full(len(tokens), self.version)
+        return Completion(tokens, logprobs, "eos" if len(ends) else "length", versions, seed)

@@ -84,7 +84,8 @@ class ReturnConditioned(Rounds):
         """Whether each step of each solution is good.  # [S] each"""
         if self.judge is None:
             return [np.full(len(t.ends), t.verdict.correct) for t in solutions]
-        return [scores > 0.5 for scores in score_steps(self.judge, solutions)]
+        size = self.config.tokens_per_microbatch
+        return [scores > 0.5 for scores in score_steps(self.judge, solutions, tokens_per_microbatch=size)]
 
     def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
         metrics = super().learn(groups, budget)
@@ -109,6 +110,7 @@ def conditioned(trajectory: Trajectory, goals: Sequence[Sequence[int]]) -> Traje
         tokens=np.insert(t.tokens, starts, [i for goal in goals for i in goal]),
         roles=np.insert(t.roles, starts, Role.ENVIRONMENT),
         logprobs=np.insert(t.logprobs, starts, 0.0),
+        versions=np.insert(t.versions, starts, t.versions[starts]),
         rewards=np.insert(t.rewards, starts, 0.0),
         ends=t.ends + np.cumsum(lengths),
     )

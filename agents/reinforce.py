@@ -30,6 +30,7 @@ class Reinforce(PolicyGradient):
     """The plain policy gradient: log-probabilities weighted by the return. Williams (1992)."""
 
     Config = ReinforceConfig
+    loss_scales_with_advantage = True
 
     def advantage(self, batch: Batch) -> Tensor:
         return batch.rewards.sum(dim=1, keepdim=True).nan_to_num(0.0, 0.0, 0.0)

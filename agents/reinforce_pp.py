@@ -18,7 +18,7 @@ from reasonenv.core import Batch
 from reasonenv.learn.advantages import reward_to_go, whiten
 from reasonenv.learn.agent import knob
 from reasonenv.learn.reference import ReferenceConfig, Referenced
-from reasonenv.learn.surrogates import clipped
+from reasonenv.learn.surrogates import clip_fractions, clipped
 from reasonenv.learn.weights import sequence_mean
 
 
@@ -38,11 +38,16 @@ class ReinforcePP(Referenced):
     Config = ReinforcePPConfig
     config: ReinforcePPConfig
 
+    @property
+    def loss_scales_with_advantage(self) -> bool:
+        return True
+
     def advantage(self, batch: Batch) -> Tensor:
         return whiten(reward_to_go(self.penalised(batch), gamma=1.0), batch.mask, ddof=1, eps=1e-8)
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
         eps = self.config.clip
+        self.log(clip_fractions((logp - micro.old_logp).exp(), advantage=advantage, low=eps, high=eps))
         return clipped(logp, anchor=micro.old_logp, advantage=advantage, low=eps, high=eps)
 
     def weights(self, batch: Batch) -> Tensor:

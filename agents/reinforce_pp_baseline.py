@@ -32,6 +32,10 @@ class ReinforcePPBaseline(ReinforcePP):
 
     Config = ReinforcePPBaselineConfig
 
+    @property
+    def loss_scales_with_advantage(self) -> bool:
+        return not self.config.beta  # the KL in the loss is felt by every row
+
     def advantage(self, batch: Batch) -> Tensor:
         each = centered(batch.rewards.sum(dim=1), batch.group)[:, None]
         return whiten(each * torch.ones_like(batch.mask), batch.mask, ddof=1, eps=1e-8)

@@ -23,7 +23,6 @@ from reasonenv.errors import UserError
 from reasonenv.learn.advantages import batch_scaled
 from reasonenv.learn.agent import Budget, Metrics, Plan, knob
 from reasonenv.learn.history import PassRates
-from reasonenv.learn.surrogates import capped_importance
 from reasonenv.learn.weights import prompt_mean
 from reasonenv.policy.lm import Policy
 
@@ -45,6 +44,7 @@ class ScaleRL(CISPO):
 
     Config = ScaleRLConfig
     config: ScaleRLConfig
+    loss_scales_with_advantage = True
 
     def __init__(self, policy: Policy, config: ScaleRLConfig | None = None, *, seed: int = 0) -> None:
         super().__init__(policy, config, seed=seed)
@@ -65,7 +65,7 @@ class ScaleRL(CISPO):
         return batch_scaled(batch.rewards.sum(dim=1), batch.group, ddof=0)[:, None]
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
-        return capped_importance(logp, anchor=micro.sampled_logp, advantage=advantage, cap=self.config.cap)
+        return self.capped(logp, anchor=micro.sampled_logp, advantage=advantage)
 
     def weights(self, batch: Batch) -> Tensor:
         return prompt_mean(batch.mask, batch.group)

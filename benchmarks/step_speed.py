@@ -104,7 +104,8 @@ def ours(told: Told) -> None:
         earned[-1] = reward(ids.tolist())
         known = Verdict(bool(earned[-1]), Reason.CORRECT if earned[-1] else Reason.WRONG, None, "")
         roles, ends = np.ones(len(ids), dtype=np.int8), np.array([len(ids) - 1])
-        return Trajectory(problems[n], prompts[n], ids, roles, logprobs, earned, ends, False, True, known)
+        versions = np.zeros(len(ids), dtype=np.int64)
+        return Trajectory(problems[n], prompts[n], ids, roles, logprobs, versions, earned, ends, False, True, known)
 
     problems = [Problem(str(n), "", "") for n in range(len(prompts))]
     iterations, updates, made = [], [], []

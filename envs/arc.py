@@ -21,6 +21,7 @@ from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.data import Record, Source, first, records
 from reasonenv.errors import UserError, unknown
 from reasonenv.tasks import Task
+from reasonenv.verify.canonical import canonical
 from reasonenv.verify.choice import compare_choice, find_choice
 
 SPLITS = ("test", "train", "validation")
@@ -52,7 +53,8 @@ def verify_choice(text: str, problem: Problem) -> Verdict:
     start = perf_counter()
     choice = find_choice(text)
     reason = compare_choice(choice, problem.answer, problem.meta["choices"])
-    return Verdict(reason is Reason.CORRECT, reason, choice, problem.answer, (perf_counter() - start) * 1e3)
+    form = canonical(reason, choice, problem.answer, "choice", choices=problem.meta["choices"])
+    return Verdict(reason is Reason.CORRECT, reason, choice, problem.answer, (perf_counter() - start) * 1e3, form)
 
 
 def _problem(record: Record) -> Problem:

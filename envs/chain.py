@@ -1,6 +1,8 @@
 """Chain: arithmetic in several steps, made on demand, with knobs for its difficulty.
 
-Source: made by this file, so there is no data to find and no licence to keep. Size: as many as are asked for.
+Source: made by this file, so there is no data to find and no licence to keep. Size: as many as are asked
+for, up to the number of different questions; all in all there are (9 * 10^(digits - 1))^operands times one for each
+choice of operators.
 
     question   (7+5)*3=?
     steps      7+5=12 | 12*3=36
@@ -12,8 +14,8 @@ digits and no leading zero; values on the way may be negative.
 
 Problem i is a pure function of (seed, split, i) and the knobs. Whether a question belongs to `test` is decided by a
 hash of the question alone (one in ten does), so `train` and `test` share no question, whatever their seeds and sizes.
-Within a split questions are drawn independently, so in a small space they repeat: three one-digit operands have only
-9^3 * 3^2 = 6,561 questions.
+Within a split no question comes twice: the seed chooses an order of all questions, see `reasonenv.procedural`. With the
+default knobs there are 9^3 * 3^2 = 6,561 in both splits.
 """
 
 from __future__ import annotations
@@ -22,8 +24,9 @@ from functools import partial
 
 from reasonenv.core import Problem
 from reasonenv.errors import UserError, unknown
-from reasonenv.seeding import derive_seed, generator
-from reasonenv.tasks import Procedural, Task
+from reasonenv.procedural import Candidate, Procedural
+from reasonenv.seeding import derive_seed, permuted
+from reasonenv.tasks import Task
 from reasonenv.verify.grade import verify_math
 
 SIZES = {"train": 10_000, "test": 1_000}
@@ -43,11 +46,11 @@ def chain(
 ) -> Task:
     """Chains of `operands` numbers (2..12) of `digits` digits (1..6), joined by `operators`, drawn from "+-*".
 
-    `size` problems: by default 10,000 in `train` and 1,000 in `test`. Raises `UserError` for a knob out of its range.
+    `size` problems: by default as many as there are, up to 10,000 in `train` and 1,000 in `test`. Raises `UserError`
+    for a knob out of its range, and for a size above the number of questions.
     """
     if split not in SIZES:
         raise unknown("chain split", split, SIZES)
-    size = SIZES[split] if size is None else size
     for name, value, low, high in (("operands", operands, 2, 12), ("digits", digits, 1, 6)):
         if not low <= value <= high:
             raise UserError(f"{name} is {value}; it must be {low} to {high}")
@@ -55,26 +58,41 @@ def chain(
         raise UserError(f"operators is {operators!r}; it must name one or more of {OPERATORS!r}, each once")
     used = "".join(operator for operator in OPERATORS if operator in operators)  # their order means nothing
 
-    def problems(split: str, size: int) -> Procedural:
-        return Procedural(size, partial(_problem, split, seed, operands, digits, used))
+    def problems(split: str, size: int | None, default: int) -> Procedural:
+        return Procedural(
+            name="Chain",
+            ids=f"chain/{split}/{seed}",
+            split=split,
+            draw=partial(_draw, derive_seed(seed, "chain", split), operands, digits, used),
+            draws=_questions(operands, digits, used),
+            size=size,
+            default=default,
+            remedy="raise operands or digits, or add operators",
+        )
 
     budget = _longest_solution(operands, digits, used) + 1
-    shown = tuple(problems("train", EXAMPLES))
-    return Task("Chain", split, problems(split, size), verify_math, INSTRUCTION, budget, shown)
+    shown = tuple(problems("train", None, EXAMPLES))
+    return Task("Chain", split, problems(split, size, SIZES[split]), verify_math, INSTRUCTION, budget, shown)
 
 
-def _problem(split: str, seed: int, operands: int, digits: int, operators: str, index: int) -> Problem:
-    rng = generator(seed, "chain", split, index)
-    while True:
-        numbers = rng.integers(10 ** (digits - 1), 10**digits, size=operands).tolist()
-        choices = rng.integers(len(operators), size=operands - 1).tolist()
-        question, steps, value = _work(numbers, [operators[choice] for choice in choices])
-        if _split(question) == split:
-            return Problem(f"chain/{split}/{seed}/{index}", question, str(value), steps)
+def _questions(operands: int, digits: int, operators: str) -> int:
+    """How many questions there are in both splits."""
+    return int((9 * 10 ** (digits - 1)) ** operands * len(operators) ** (operands - 1))
 
 
-def _split(question: str) -> str:
-    return "test" if derive_seed("chain", "split", question) % 10 == 0 else "train"
+def _draw(key: int, operands: int, digits: int, operators: str, index: int) -> Candidate:
+    """Question `index` in an order of all questions that `key` chooses."""
+    least, choices = 10 ** (digits - 1), 9 * 10 ** (digits - 1)
+    rest = permuted(index, _questions(operands, digits, operators), key)
+    numbers, signs = [], []
+    for _ in range(operands):
+        rest, number = divmod(rest, choices)
+        numbers.append(least + number)
+    for _ in range(operands - 1):
+        rest, sign = divmod(rest, len(operators))
+        signs.append(operators[sign])
+    question, steps, value = _work(numbers, signs)
+    return question, lambda id: Problem(id, question, str(value), steps)
 
 
 def _work(numbers: list[int], operators: list[str]) -> tuple[str, tuple[str, ...], int]:

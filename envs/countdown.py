@@ -1,14 +1,16 @@
 """Countdown: reach a target with the given numbers and + - * /, made on demand, with a verifier of its own.
 
 Source: made by this file, after the numbers round of the television game; no data to find and no licence to keep.
-Size: as many as are asked for.
+Size: as many as are asked for, up to the number of different questions.
 
     question   Use the numbers 3, 7, 25 and + - * / with brackets to make 154. Use each number exactly once.
     steps      25-3=22 | 7*22=154
     answer     7*(25-3)        one solution; any other is as correct
 
 Problem i is a pure function of (seed, split, i) and the knobs. A hash of the question decides which split it is in (one
-in ten is `test`), so the splits share none, whatever their seeds and sizes.
+in ten is `test`), so the splits share none, whatever their seeds and sizes, and within a split no question comes twice,
+see `reasonenv.procedural`. The numbers have no order, and a question writes them from small to large: the same numbers
+with the same target are the same question.
 
 A response is correct if its marked answer is an expression of the given numbers whose exact value is the target. It is
 read by this grammar and nothing else, in rational arithmetic, and no text is ever executed:
@@ -27,8 +29,10 @@ from time import perf_counter
 
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.errors import UserError, unknown
+from reasonenv.procedural import Candidate, Procedural
 from reasonenv.seeding import derive_seed
-from reasonenv.tasks import Procedural, Task, in_test
+from reasonenv.tasks import Task
+from reasonenv.verify.canonical import canonical
 from reasonenv.verify.extract import find_answer
 
 SIZES = {"train": 10_000, "test": 1_000}
@@ -52,8 +56,9 @@ def countdown(
 ) -> Task:
     """`numbers` numbers (2..6) of 1 to `largest`, and a target of 1 to `target`, which they can reach.
 
-    With `use_all` each number must be used exactly once, without it at most once. `size` problems: by default 10,000 in
-    `train` and 1,000 in `test`. Raises `UserError` for a knob out of its range.
+    With `use_all` each number must be used exactly once, without it at most once. `size` problems: by default as many
+    as there are, up to 10,000 in `train` and 1,000 in `test`. Raises `UserError` for a knob out of its range, and for a
+    size above the number of questions.
     """
     if split not in SIZES:
         raise unknown("countdown split", split, SIZES)
@@ -65,28 +70,37 @@ def countdown(
         if not low <= value <= high:
             raise UserError(f"{name} is {value}; it must be {low} to {high}")
 
-    def problems(split: str, size: int) -> Procedural:
-        return Procedural(size, partial(_problem, split, seed, numbers, largest, target, use_all))
+    def problems(split: str, size: int | None, default: int) -> Procedural:
+        return Procedural(
+            name="Countdown",
+            ids=f"countdown/{split}/{seed}",
+            split=split,
+            draw=partial(_draw, (seed, "countdown", split), numbers, largest, target, use_all),
+            size=size,
+            default=default,
+            remedy="raise numbers, largest or target",
+        )
 
-    shown = tuple(problems("train", EXAMPLES))
-    wanted = problems(split, SIZES[split] if size is None else size)
+    shown = tuple(problems("train", None, EXAMPLES))
+    wanted = problems(split, size, SIZES[split])
     return Task("Countdown", split, wanted, verify_countdown, INSTRUCTION, 128, shown)
 
 
-def _problem(split: str, seed: int, numbers: int, largest: int, target: int, use_all: bool, index: int) -> Problem:
-    rng = Random(derive_seed(seed, "countdown", split, index))  # many single draws: ten times faster than numpy's
+def _draw(
+    stream: tuple[int | str, ...], numbers: int, largest: int, target: int, use_all: bool, index: int
+) -> Candidate | None:
+    """Random numbers and what they are combined to; None where that comes to nothing."""
+    rng = Random(derive_seed(*stream, index))  # many single draws: ten times faster than numpy's
+    given = [rng.randint(1, largest) for _ in range(numbers)]
+    made = _combine(given if use_all else given[: rng.randint(2, numbers)], target, rng)
+    if made is None:
+        return None
+    value, expression, steps = made
+    listed = ", ".join(map(str, sorted(given)))
     rule = "exactly once" if use_all else "at most once"
-    while True:
-        given = [rng.randint(1, largest) for _ in range(numbers)]
-        made = _combine(given if use_all else given[: rng.randint(2, numbers)], target, rng)
-        if made is None:
-            continue
-        value, expression, steps = made
-        listed = ", ".join(map(str, sorted(given)))
-        question = f"Use the numbers {listed} and + - * / with brackets to make {value}. Use each number {rule}."
-        if in_test(question, one_in=10) == (split == "test"):
-            meta = {"numbers": given, "target": value, "use_all": use_all}
-            return Problem(f"countdown/{split}/{seed}/{index}", question, expression, steps, meta)
+    question = f"Use the numbers {listed} and + - * / with brackets to make {value}. Use each number {rule}."
+    meta = {"numbers": given, "target": value, "use_all": use_all}
+    return question, lambda id: Problem(id, question, expression, steps, meta)
 
 
 def _combine(numbers: list[int], target: int, rng: Random) -> tuple[int, str, tuple[str, ...]] | None:
@@ -109,15 +123,20 @@ def _combine(numbers: list[int], target: int, rng: Random) -> tuple[int, str, tu
 
 
 def verify_countdown(text: str, problem: Problem) -> Verdict:
-    """Whether the marked answer makes the target of the given numbers. `= 46` behind it is read over."""
+    """Whether the marked answer makes the target of the given numbers. `= 46` behind it is read over.
+
+    Two right answers are the same only if they are written alike: telling apart solutions is what Countdown is for.
+    """
     start = perf_counter()
     answer = find_answer(text, "marked")
     reason = Reason.NO_ANSWER if answer is None else _judge(answer, problem)
-    return Verdict(reason is Reason.CORRECT, reason, answer, problem.answer, (perf_counter() - start) * 1e3)
+    written = None if answer is None else "".join(_plain(answer).split())
+    form = canonical(reason, written, problem.answer, "text")
+    return Verdict(reason is Reason.CORRECT, reason, answer, problem.answer, (perf_counter() - start) * 1e3, form)
 
 
 def _judge(answer: str, problem: Problem) -> Reason:
-    found = evaluate(answer.partition("=")[0])
+    found = evaluate(_plain(answer))
     if found is None:
         return Reason.UNPARSABLE_ANSWER
     value, used = found
@@ -126,11 +145,16 @@ def _judge(answer: str, problem: Problem) -> Reason:
     return Reason.CORRECT if allowed and value == problem.meta["target"] else Reason.WRONG
 
 
-def evaluate(expression: str) -> tuple[Fraction, list[int]] | None:
-    """The exact value and the numbers of an expression of the grammar above; None if it is none, or divides by 0."""
+def _plain(answer: str) -> str:
+    """The expression in the signs of the grammar, without `= 46` behind it."""
+    expression = answer.partition("=")[0]
     for spelling, plain in _SPELLINGS:
         expression = expression.replace(spelling, plain)
-    expression = expression.strip(" \t$`")
+    return expression.strip(" \t$`")
+
+
+def evaluate(expression: str) -> tuple[Fraction, list[int]] | None:
+    """The exact value and the numbers of an expression of the grammar above; None if it is none, or divides by 0."""
     tokens = [match[1] for match in _TOKEN.finditer(expression)]
     if len(expression) > MAX_LENGTH or "".join(tokens) != "".join(expression.split()):
         return None

@@ -1,6 +1,7 @@
 """Code, HumanEval and MBPP: write a Python function that passes unit tests.
 
-Code        made by this file, so there is no data to find and no licence to keep; as many problems as are asked for.
+Code        made by this file, so there is no data to find and no licence to keep; as many problems as are asked for,
+            up to the number of different questions.
 HumanEval   github.com/openai/human-eval, licence MIT; 164 problems (Chen et al. 2021, arXiv:2107.03374). The published
             file, unpacked, as `humaneval/HumanEval.jsonl`; hub openai/openai_humaneval.
 MBPP        github.com/google-research/google-research, folder mbpp, licence CC BY 4.0; 974 problems (Austin et al.
@@ -15,10 +16,10 @@ MBPP        github.com/google-research/google-research, folder mbpp, licence CC 
     tests      assert solve([3, 8, -2]) == 6                                           (and four more, in `meta`)
 
 Problem i of Code is a pure function of (seed, split, i) and the knobs; a hash of the question decides its split (one in
-ten is `test`). HumanEval was published as a test set: one problem in five is `test` here, by a hash of its task_id; to
-report the published score evaluate `split=all`. MBPP's splits are the published ones, by task_id: 1 to 10 for few-shot
-prompts, 11 to 510 `test`, 511 to 600 `validation`, 601 to 974 `train`. Problems of your own in one of the two published
-forms are read with `data=FILE`.
+ten is `test`), and no question comes twice, see `reasonenv.procedural`. HumanEval was published as a test set: one
+problem in five is `test` here, by a hash of its task_id; to report the published score evaluate `split=all`. MBPP's
+splits are the published ones, by task_id: 1 to 10 for few-shot prompts, 11 to 510 `test`, 511 to 600 `validation`, 601
+to 974 `train`. Problems of your own in one of the two published forms are read with `data=FILE`.
 
 The last ```python block of a response is judged by `reasonenv.verify.programs`: in processes of its own, without
 network, files or new processes. What cannot be told there (a test about objects of own classes) is `unparsable_gold`.
@@ -27,6 +28,7 @@ network, files or new processes. What cannot be told there (a test about objects
 from __future__ import annotations
 
 from functools import partial
+from math import perm
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -34,8 +36,9 @@ from typing import Any
 from reasonenv.core import Problem
 from reasonenv.data import Record, Source, first, records
 from reasonenv.errors import UserError, unknown
-from reasonenv.seeding import derive_seed
-from reasonenv.tasks import ANSWER_FORM, Procedural, Task, in_test
+from reasonenv.procedural import Candidate, Procedural
+from reasonenv.seeding import derive_seed, permuted
+from reasonenv.tasks import ANSWER_FORM, Task, in_test
 from reasonenv.verify.programs import UnitTests, verify_code
 
 SIZES = {"train": 10_000, "test": 1_000}
@@ -59,6 +62,7 @@ _OPERATIONS = (
     ("Sort from small to large.", "xs = sorted(xs)"),
     ("Leave out the first number.", "xs = xs[1:]"),
 )
+_NUMBERS = range(2, 10)
 _ENDINGS = (
     ("Return the list.", "return xs"),
     ("Return their sum.", "return sum(xs)"),
@@ -70,36 +74,63 @@ _ENDINGS = (
 def code(*, split: str = "train", size: int | None = None, seed: int = 0, operations: int = 2) -> Task:
     """Functions of `operations` operations (1..6) on a list, then a result.
 
-    `size` problems: by default 10,000 in `train` and 1,000 in `test`. Raises `UserError` for a knob out of its range.
+    `size` problems: by default as many as there are, up to 10,000 in `train` and 1,000 in `test`. Raises `UserError`
+    for a knob out of its range, and for a size above the number of questions.
     """
     if split not in SIZES:
         raise unknown("code split", split, SIZES)
     if not 1 <= operations <= 6:
         raise UserError(f"operations is {operations}; it must be 1 to 6")
 
-    def problems(split: str, size: int) -> Procedural:
-        return Procedural(size, partial(_made, split, seed, operations))
+    def problems(split: str, size: int | None, default: int) -> Procedural:
+        return Procedural(
+            name="Code",
+            ids=f"code/{split}/{seed}",
+            split=split,
+            draw=partial(_draw, (seed, "code", split), operations),
+            draws=_draws(operations),
+            size=size,
+            default=default,
+            remedy="raise operations",
+        )
 
-    shown = tuple(problems("train", EXAMPLES))
-    wanted = problems(split, SIZES[split] if size is None else size)
+    shown = tuple(problems("train", None, EXAMPLES))
+    wanted = problems(split, size, SIZES[split])
     return Task("Code", split, wanted, verify_code, INSTRUCTION, 100 + 50 * operations, shown)
 
 
-def _made(split: str, seed: int, operations: int, index: int) -> Problem:
-    rng = Random(derive_seed(seed, "code", split, index))
-    while True:
-        drawn = [*rng.sample(_OPERATIONS, operations), rng.choice(_ENDINGS)]
-        pairs = [(text.format(n=n), line.format(n=n)) for text, line in drawn for n in [rng.randint(2, 9)]]
-        asked = "\n".join(f"{i}. {text}" for i, (text, _) in enumerate(pairs, start=1))
-        question = f"Write a Python function solve(xs). It takes a list of whole numbers.\n{asked}"
-        if in_test(question, one_in=10) == (split == "test"):
-            break
+def _draws(operations: int) -> int:
+    """How many draws there are: different operations in a row, a number for each, needed or not, and an ending.
+
+    So all operations are equally frequent, and what needs no number is drawn once for each.
+    """
+    return perm(len(_OPERATIONS), operations) * int(len(_NUMBERS) ** operations) * len(_ENDINGS)
+
+
+def _draw(stream: tuple[int | str, ...], operations: int, index: int) -> Candidate:
+    """Draw `index` in an order of all draws that the `stream` chooses."""
+    rest = permuted(index, _draws(operations), derive_seed(*stream))
+    rest, ending = divmod(rest, len(_ENDINGS))
+    left, pairs = list(_OPERATIONS), []
+    for _ in range(operations):
+        rest, which = divmod(rest, len(left))
+        rest, number = divmod(rest, len(_NUMBERS))
+        text, line = left.pop(which)
+        pairs.append((text.format(n=_NUMBERS[number]), line.format(n=_NUMBERS[number])))
+    pairs.append(_ENDINGS[ending])
+    asked = "\n".join(f"{i}. {text}" for i, (text, _) in enumerate(pairs, start=1))
+    question = f"Write a Python function solve(xs). It takes a list of whole numbers.\n{asked}"
     program = "\n    ".join(("def solve(xs):", *(line for _, line in pairs)))
+    return question, partial(_tested, derive_seed(*stream, index), question, program)
+
+
+def _tested(seed: int, question: str, program: str, id: str) -> Problem:
+    rng = Random(seed)
     lists = [[rng.randint(-9, 20) for _ in range(rng.randint(1, 8) if i else 0)] for i in range(LISTS)]
     defined: dict[str, Any] = {}
     exec(program, defined)  # lines of this file
     asserts = tuple(f"assert solve({xs}) == {defined['solve'](xs)}" for xs in lists)
-    return _problem(f"code/{split}/{seed}/{index}", question, program, UnitTests(asserts, entry_point="solve"))
+    return _problem(id, question, program, UnitTests(asserts, entry_point="solve"))
 
 
 def humaneval(*, split: str = "train", data: str | Path | None = None, limit: int | None = None) -> Task:

@@ -1,13 +1,15 @@
 """RG-<name>: the procedural generators of the reasoning-gym package, each with its own scoring (arXiv:2505.24760).
 
 Source: github.com/open-thought/reasoning-gym, licence Apache-2.0; `pip install reasoning-gym`. Size: as many problems
-as are asked for. The fields of a generator's configuration are knobs of its task: `RG-leg_counting max_animals=4`.
+as are asked for, up to the number of different questions. The fields of a generator's configuration are knobs of its
+task: `RG-leg_counting max_animals=4`.
 
     question   Your task is to count how many legs there are in total when given a list of animals. ...
     answer     18
 
 Problem i is a pure function of (seed, split, i) and the knobs. A hash of the question decides its split (every second
-one is `test`), so the splits share none. A generator with too few questions for that says so.
+one is `test`), so the splits share none, and within a split no question comes twice, see `reasonenv.procedural`: a
+generator that has too few says so.
 
 A response is correct if the generator scores its answer with 1: the text behind the last ####, over several lines if
 need be, or in the last <answer> or box. Ten of the scorers hand text to Python's `eval` or SymPy's; what they get is
@@ -33,14 +35,16 @@ import numpy as np
 
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.errors import UserError, unknown
+from reasonenv.procedural import Candidate, Procedural
 from reasonenv.seeding import derive_seed
-from reasonenv.tasks import Procedural, Task, in_test
+from reasonenv.tasks import Task
+from reasonenv.verify.canonical import canonical
 from reasonenv.verify.extract import find_answer
 from reasonenv.verify.pool import shared
 
 SIZES = {"train": 500, "test": 100}  # some generators take a tenth of a second for a problem
-ATTEMPTS = 32  # draws for one problem of the wanted split: each fits with probability 1/2
-BLOCK = 128  # problems of one generator object; some make all entries at once, in an order that hangs on their number
+PATIENCE = 256  # draws in a row without a new question, after which a generator counts as used up
+BLOCK = 1024  # draws of one generator object; some make all entries at once, in an order that hangs on their number
 TIMEOUT = 10.0  # seconds for one verdict; the first of a generator takes up to half a second of work
 EXAMPLES = 2  # training problems that a few-shot prompt shows
 INSTRUCTION = "Think step by step. End with the answer alone, after ####."
@@ -86,20 +90,31 @@ def generator_task(name: str) -> Callable[..., Task]:
         if split not in SIZES:
             raise unknown("reasoning-gym split", split, SIZES)
 
-        def problems(split: str, size: int) -> tuple[Procedural, Verify]:
+        def problems(split: str, size: int | None, default: int) -> tuple[Procedural, Verify]:
             generator = _Generator(name, make, config_class, split, seed, config)
-            return Procedural(size, generator.problem), generator.verify
+            made = Procedural(
+                name=f"RG-{name}",
+                ids=f"rg/{name}/{split}/{seed}",
+                split=split,
+                one_in=2,
+                draw=generator.draw,
+                patience=PATIENCE,
+                size=size,
+                default=default,
+                remedy="widen its configuration",
+            )
+            return made, generator.verify
 
-        wanted, verify = problems(split, SIZES[split] if size is None else size)
-        shown = wanted[:EXAMPLES] if split == "train" else problems("train", EXAMPLES)[0][:]
+        wanted, verify = problems(split, size, SIZES[split])
+        shown = wanted[:EXAMPLES] if split == "train" else problems("train", None, EXAMPLES)[0][:]
         return Task(f"RG-{name}", split, wanted, verify, INSTRUCTION, 1024, tuple(p for p in shown if p.answer))
 
     own = {"split": "str", "size": "int | None", "seed": "int"}
     entries = {f.name: f.type for f in fields(config_class) if f.name not in own}
-    defaults = {"split": "train", "size": None, "seed": 0}
+    defaults = {**vars(config_class()), "split": "train", "size": None, "seed": 0}
     factory.__signature__ = Signature(  # type: ignore[attr-defined]
         [
-            Parameter(key, Parameter.KEYWORD_ONLY, annotation=kind, default=defaults.get(key))
+            Parameter(key, Parameter.KEYWORD_ONLY, annotation=kind, default=defaults[key])
             for key, kind in {**own, **entries}.items()
         ]
     )
@@ -107,7 +122,7 @@ def generator_task(name: str) -> Callable[..., Task]:
 
 
 class _Generator:
-    """One split of one generator: objects of reasoning-gym, one for each block of problems."""
+    """One split of one generator: objects of reasoning-gym, one for each block of draws."""
 
     def __init__(self, name: str, make: Any, config_class: Any, split: str, seed: int, config: dict[str, Any]) -> None:
         self.name, self.split, self.seed = name, split, seed
@@ -118,36 +133,29 @@ class _Generator:
         if number not in self._blocks:
             seed = derive_seed(self.seed, "reasoning-gym", self.split, number) % 2**31
             try:
-                config = self._config_class(seed=seed, size=BLOCK * ATTEMPTS, **self._config)
+                config = self._config_class(seed=seed, size=BLOCK, **self._config)
                 self._blocks[number] = self._make(config)
             except (AssertionError, TypeError, ValueError) as error:
                 raise UserError(f"RG-{self.name} refuses {self._config or 'its settings'}: {error}") from None
         return self._blocks[number]
 
-    def problem(self, index: int) -> Problem:
-        """Problem `index`: the first of its draws whose question belongs to the split."""
+    def draw(self, index: int) -> Candidate:
+        """Entry `index` of the blocks, one behind the other."""
         number, place = divmod(index, BLOCK)
-        for draw in range(place * ATTEMPTS, (place + 1) * ATTEMPTS):
-            entry = self._block(number)[draw]
-            question = str(entry["question"])
-            if in_test(question, one_in=2) == (self.split == "test"):
-                break
-        else:
-            raise UserError(
-                f"RG-{self.name}: none of {ATTEMPTS} questions belongs to split {self.split!r}; widen its configuration"
-            )
-        answer = entry["answer"]
+        entry = self._block(number)[place]
+        question, answer = str(entry["question"]), entry["answer"]
         if answer is None:
             answer = next((entry["metadata"][key] for key in _SHOWN if key in entry["metadata"]), "")
             answer = json.dumps(answer) if isinstance(answer, dict) else answer
-        return Problem(f"rg/{self.name}/{self.split}/{self.seed}/{index}", question, str(answer), (), {"entry": entry})
+        return question, lambda id: Problem(id, question, str(answer), (), {"entry": entry})
 
     def verify(self, text: str, problem: Problem) -> Verdict:
         """Whether the generator's own scoring gives the answer in `text` full marks."""
         start = perf_counter()
         answer = _answer(text)
         reason = Reason.NO_ANSWER if answer is None else self._score(answer, problem)
-        return Verdict(reason is Reason.CORRECT, reason, answer, problem.answer, (perf_counter() - start) * 1e3)
+        form = canonical(reason, answer, problem.answer, "lines")
+        return Verdict(reason is Reason.CORRECT, reason, answer, problem.answer, (perf_counter() - start) * 1e3, form)
 
     def _score(self, answer: str, problem: Problem) -> Reason:
         if not _harmless(self.name, answer):

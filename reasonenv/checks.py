@@ -6,6 +6,7 @@ Each check is one claim. It returns what it looked at, or fails with the first t
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -18,15 +19,18 @@ from gymnasium.utils.env_checker import check_env
 
 from reasonenv.core import Completion, Problem, Reason, Trajectory
 from reasonenv.errors import UserError
+from reasonenv.mdp.config import ENV_TYPES, EnvConfig, divided
 from reasonenv.mdp.env import GRANULARITIES, ReasoningEnv, replay
-from reasonenv.mdp.make import resolve_tokenizer
+from reasonenv.mdp.make import held_out_keys, resolve_tokenizer
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.registry import make_task
+from reasonenv.registry import check_keys, make_task
+from reasonenv.repeats import alike, contradicted, repeated, shown
 from reasonenv.tasks import Task, reference_solution, render_prompt
 from reasonenv.tokenizer import Tokenizer
 from reasonenv.verify.numeric import parse_number
 
-SAMPLE = 200  # problems of a split that are looked at
+SAMPLE = 200  # problems of a split that are verified
+MOST = 100_000  # problems of a split whose questions are compared
 EPISODES = 3  # problems on which whole episodes are played
 SPLITS = ("train", "test")
 
@@ -35,13 +39,18 @@ class _Failed(Exception):
     """What contradicts a claim."""
 
 
+class _Remark(Exception):
+    """What does not contradict a claim, but should be known."""
+
+
 @dataclass(frozen=True)
 class Check:
-    """One claim: whether it holds, and what was seen of it."""
+    """One claim: whether it holds, and what was seen of it. A `remark` is no failure, but should be known."""
 
     name: str
     holds: bool
     seen: str
+    remark: bool = False
 
 
 def check_task(
@@ -49,14 +58,16 @@ def check_task(
 ) -> list[Check]:
     """Every claim about a task: a registered name, `module:factory`, `file.py:factory`, or a factory itself.
 
-    `knobs` are the task's own and `reward=`, `max_tokens=` and `prompt=` of the environment. At most `sample` problems
-    of a split are looked at. Raises `UserError` for an unknown task or knob, missing data, or a sample below 1.
+    `knobs` are the task's own and those of the environment, see `EnvConfig`. At most `sample` problems of a split are
+    verified; questions are compared over the whole splits, up to `MOST` problems. Raises `UserError` for an unknown
+    task or knob, missing data, or a sample below 1.
     """
     if sample < 1:
         raise UserError(f"sample is {sample}; it must be at least 1")
     knobs.pop("split", None)
-    settings: dict[str, Any] = {key: knobs.pop(key) for key in ("reward", "max_tokens", "prompt") if key in knobs}
-    subject = _Subject(task, sample, resolve_tokenizer(tokenizer), settings, knobs)
+    config, keys = divided(knobs)
+    check_keys(task, keys, others=("tokenizer", *ENV_TYPES))
+    subject = _Subject(task, sample, resolve_tokenizer(tokenizer), config, keys)
     try:
         subject.mdp  # noqa: B018  # both splits and the process: without them there is nothing to check
     except UserError:
@@ -73,17 +84,23 @@ class _Subject:
     task: str | Callable[..., Task]
     sample: int
     tokenizer: Tokenizer
-    settings: dict[str, Any]
+    config: EnvConfig
     knobs: dict[str, Any]
 
     def make(self, split: str) -> Task:
-        return make_task(self.task, split=split, **self.knobs)
+        keys = {**self.knobs, "split": split}
+        return make_task(self.task, **(held_out_keys(self.task, keys) if split == "test" else keys))
 
     @cached_property
     def splits(self) -> dict[str, Task]:
         return {split: self.make(split) for split in SPLITS}
 
-    def problems(self) -> Iterable[tuple[Task, Problem]]:
+    @cached_property
+    def problems(self) -> dict[str, Sequence[Problem]]:
+        """The problems of each split, up to `MOST` of each."""
+        return {split: task.problems[:MOST] for split, task in self.splits.items()}
+
+    def sampled(self) -> Iterable[tuple[Task, Problem]]:
         """At most `sample` problems of each split, spread over it."""
         for task in self.splits.values():
             count = min(self.sample, len(task.problems))
@@ -95,9 +112,11 @@ class _Subject:
         """The process of the first few training problems, with just the room that their reference solutions need."""
         task = self.splits["train"]  # makes the other split too
         problems = task.problems[:EPISODES]
-        room = max(len(self.tokenizer.encode(reference_solution(p))) for p in problems) + 8
-        settings = {"max_tokens": room, **self.settings}
-        return ReasoningMDP(replace(task, problems=problems), self.tokenizer, **settings)
+        config = self.config
+        if config.max_tokens is None:
+            room = max(len(self.tokenizer.encode(reference_solution(p))) for p in problems) + 8
+            config = replace(config, max_tokens=room)
+        return ReasoningMDP(replace(task, problems=problems), self.tokenizer, config)
 
     @cached_property
     def episodes(self) -> list[Trajectory]:
@@ -110,7 +129,7 @@ class _Subject:
             for tokens in ([*gold, eos], [*wrong, eos], [*gold[: len(gold) // 2], eos], endless):
                 taken = np.array(tokens[: mdp.max_tokens], dtype=np.int64)
                 stop: Literal["eos", "length"] = "eos" if taken[-1] == eos else "length"
-                found.append(mdp.trajectory(i, Completion(taken, np.zeros(len(taken), dtype=np.float32), stop, 0, 0)))
+                found.append(mdp.trajectory(i, Completion.unsampled(taken, stop)))
         return found
 
 
@@ -127,6 +146,8 @@ def altered(answer: str) -> str:
 def _checked(name: str, claim: Callable[[_Subject], str], subject: _Subject) -> Check:
     try:
         return Check(name, True, claim(subject))
+    except _Remark as remark:
+        return Check(name, True, str(remark), remark=True)
     except _Failed as failure:
         return Check(name, False, str(failure))
     except Exception as error:  # the task is somebody else's code: whatever it raises is the finding
@@ -139,20 +160,41 @@ def _claim(holds: bool, otherwise: str) -> None:
 
 
 def _ids(subject: _Subject) -> str:
-    for split, task in subject.splits.items():
-        ids = [p.id for p in task.problems[: 10 * subject.sample]]
-        twice = next((i for i in ids if ids.count(i) > 1), None) if len(set(ids)) < len(ids) else None
+    for split, problems in subject.problems.items():
+        counts = Counter(problem.id for problem in problems)
+        twice = next((id for id, count in counts.items() if count > 1), None)
         _claim(twice is None, f"{split} has two problems with the id {twice!r}; replay finds problems by their ids")
     return f"{', '.join(f'{len(t.problems)} {s}' for s, t in subject.splits.items())} problems"
 
 
+def _once(subject: _Subject) -> str:
+    repeats = {split: repeated(split, problems) for split, problems in subject.problems.items()}
+    _claim(repeats["test"] is None, f"{repeats['test']}; a held-out set is no larger than its different questions")
+    if repeats["train"] is not None:  # a question may be weighted, or solved in several ways
+        raise _Remark(repeats["train"])
+    return f"{' and '.join(str(len(problems)) for problems in subject.problems.values())} questions, all different"
+
+
+def _one_answer(subject: _Subject) -> str:
+    contradiction = contradicted(problem for problems in subject.problems.values() for problem in problems)
+    _claim(contradiction is None, str(contradiction))
+    return "no question has several answers"
+
+
 def _disjoint(subject: _Subject) -> str:
-    train, test = ({p.question for p in task.problems[: 10 * subject.sample]} for task in subject.splits.values())
+    train, test = ({p.question for p in problems} for problems in subject.problems.values())
     both = train & test
-    _claim(not both, f"{len(both)} questions are in both splits, as {min(both, default='')[:80]!r} is")
-    shown = {p.question for p in subject.splits["test"].examples} & test
-    _claim(not shown, f"a few-shot example is a test problem: {min(shown, default='')[:80]!r}")
+    _claim(not both, f"{len(both)} questions are in both splits, as {shown(min(both, default=''))} is")
+    leaked = {p.question for task in subject.splits.values() for p in task.examples} & test
+    _claim(not leaked, f"a few-shot example is a test problem: {shown(min(leaked, default=''))}")
     return f"{len(train)} and {len(test)} questions, none in both, none of test among the examples"
+
+
+def _not_alike(subject: _Subject) -> str:
+    near_duplicates = alike(subject.problems)
+    if near_duplicates is not None:
+        raise _Remark(near_duplicates)
+    return "no question comes again with other white space or case"
 
 
 def _repeatable(subject: _Subject) -> str:
@@ -171,7 +213,7 @@ def _repeatable(subject: _Subject) -> str:
 
 def _golds(subject: _Subject) -> str:
     seen = without = 0
-    for task, problem in subject.problems():
+    for task, problem in subject.sampled():
         if not problem.answer:
             without += 1
             continue
@@ -183,7 +225,7 @@ def _golds(subject: _Subject) -> str:
 
 def _settled(subject: _Subject) -> str:
     seen = 0
-    for task, problem in subject.problems():
+    for task, problem in subject.sampled():
         text = reference_solution(problem)
         one, other = (task.verify(text, problem) for _ in range(2))
         told = " and then ".join(f"{verdict.reason} ({str(verdict.extracted)[:40]!r})" for verdict in (one, other))
@@ -194,7 +236,7 @@ def _settled(subject: _Subject) -> str:
 
 def _altered(subject: _Subject) -> str:
     seen = 0
-    for task, problem in subject.problems():
+    for task, problem in subject.sampled():
         if problem.answer:
             other = replace(problem, answer=altered(problem.answer))
             verdict = task.verify(reference_solution(other), problem)
@@ -205,7 +247,7 @@ def _altered(subject: _Subject) -> str:
 
 def _silence(subject: _Subject) -> str:
     seen = 0
-    for task, problem in subject.problems():
+    for task, problem in subject.sampled():
         for text in ("", "I do not know.", "#### ", "\\boxed{}"):
             verdict = task.verify(text, problem)
             _claim(not verdict.correct, f"{problem.id}: {text!r} is correct")
@@ -216,7 +258,7 @@ def _silence(subject: _Subject) -> str:
 
 def _prompts(subject: _Subject) -> str:
     task = subject.splits["train"]
-    style = subject.settings.get("prompt", "auto")
+    style = subject.config.prompt
     styles = {style, *(("few_shot",) if task.examples else ())}
     for problem in task.problems[:EPISODES]:
         for name in styles:
@@ -245,7 +287,10 @@ def _replays(subject: _Subject) -> str:
 
 CLAIMS: dict[str, Callable[[_Subject], str]] = {
     "ids are unique": _ids,
+    "no question twice": _once,
+    "one question, one answer": _one_answer,
     "splits are disjoint": _disjoint,
+    "no near-duplicates": _not_alike,
     "the same seed, the same problem": _repeatable,
     "gold answers verify": _golds,
     "the same text, the same verdict": _settled,
@@ -260,4 +305,10 @@ CLAIMS: dict[str, Callable[[_Subject], str]] = {
 def table(checks: Sequence[Check]) -> str:
     """The findings, one a line."""
     width = max(len(check.name) for check in checks)
-    return "\n".join(f"{'ok    ' if c.holds else 'FAILED'}  {c.name:<{width}}  {c.seen}" for c in checks)
+    lines = []
+    for check in checks:
+        mark = "note" if check.remark else "ok"
+        if not check.holds:
+            mark = "FAILED"
+        lines.append(f"{mark:<6}  {check.name:<{width}}  {check.seen}")
+    return "\n".join(lines)

@@ -49,6 +49,7 @@ class Reason(StrEnum):
     ERROR = "error"
 
 
+ANSWERED = (Reason.CORRECT, Reason.WRONG)  # an answer was given and compared: it has a vote
 # A verdict for one of these reasons says that we failed to check, not that the answer was wrong.
 FAILURES = (Reason.UNPARSABLE_GOLD, Reason.TIMEOUT, Reason.ERROR)
 
@@ -63,6 +64,11 @@ class Problem:
     steps: tuple[str, ...] = ()  # reference solution without the answer line, one step each
     meta: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Of its fields; a read-only view of a mapping, as `meta` is by default, cannot be pickled or copied itself."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return type(self), tuple({**values, "meta": dict(self.meta)}.values())
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -73,6 +79,8 @@ class Verdict:
     extracted: str | None  # the answer as found in the text
     gold: str
     millis: float = field(default=0.0, compare=False)  # wall clock; two runs agree on a verdict, not on its time
+    # The answer in the verifier's normal form: two answers are the same if these are equal. None if none was given.
+    canonical: str | None = None
 
     @property
     def checked(self) -> bool:
@@ -87,8 +95,14 @@ class Completion:
     tokens: IntArray  # [T], the EOS action included
     logprobs: FloatArray  # [T], under the distribution that was really sampled
     stop: Literal["eos", "length"]  # length: cut, by the budget or at a stop token
-    version: int  # of the weights
+    versions: IntArray  # [T], of the weights that drew each token
     seed: int
+
+    @classmethod
+    def unsampled(cls, tokens: IntArray, stop: Literal["eos", "length"]) -> Completion:
+        """Tokens that no policy drew, such as a reference solution: log-probs, versions and seed are 0."""
+        blank = np.zeros(len(tokens), dtype=np.float32)
+        return cls(tokens, blank, stop, versions=np.zeros(len(tokens), dtype=np.int64), seed=0)
 
 
 @dataclass(frozen=True)
@@ -100,12 +114,12 @@ class Trajectory:
     tokens: IntArray  # [T]
     roles: npt.NDArray[np.int8]  # [T], `Role`
     logprobs: FloatArray  # [T], of the sampler; 0 where the environment wrote
+    versions: IntArray  # [T], of the weights; where the environment wrote, as at the policy's token before, or the next
     rewards: FloatArray  # [T], at the policy's tokens
     ends: IntArray  # [S], index of the last token of each action at step granularity
     terminated: bool
     truncated: bool
     verdict: Verdict
-    version: int = 0
     noise: int = 0  # seed of the environment's own draws
 
     @property
@@ -116,7 +130,7 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Group:
-    """The G trajectories of one problem, sampled from one version of the policy."""
+    """The G trajectories of one problem."""
 
     problem: Problem
     trajectories: tuple[Trajectory, ...]
@@ -135,7 +149,7 @@ class Batch:
     rewards: torch.Tensor  # [B, T]
     discount: torch.Tensor  # [B, T], 0 at a terminal token, else 1: a truncation is bootstrapped, a termination is not
     group: torch.Tensor  # [B] int64, rows of one problem share a number
-    version: torch.Tensor  # [B] int64
+    versions: torch.Tensor  # [B, T] int64, of the weights that drew each token
     values: torch.Tensor | None = None  # [B, T], of the critic at the start of the update
     returns: torch.Tensor | None = None  # [B, T], what the critic is to learn
     ref_logp: torch.Tensor | None = None  # [B, T]
@@ -143,6 +157,7 @@ class Batch:
     top: torch.Tensor | None = None  # [B, T, K] int64, the sampled token and the likeliest others
     top_logp: torch.Tensor | None = None  # [B, T, K], theirs when the tokens were sampled
     divergence: torch.Tensor | None = None  # [B, T], of the policy from what it was when the tokens were sampled
+    entropy: torch.Tensor | None = None  # [B, T], in nats, of each choice of the policy as it is, differentiable
 
     @property
     def width(self) -> int:

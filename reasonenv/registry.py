@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 import gymnasium
 
+from reasonenv.annotations import check_type, types_of
 from reasonenv.errors import UnknownArgument, UserError, unknown
 from reasonenv.generators import NAMES
 from reasonenv.tasks import Task
@@ -207,6 +209,12 @@ def task_keys(name: str | Callable[..., Task]) -> dict[str, str]:
     }
 
 
+def task_types(name: str | Callable[..., Task]) -> dict[str, Any]:
+    """As `task_keys`, with the types themselves where they can be told."""
+    types = types_of(task_factory(name))
+    return {key: types.get(key, text) for key, text in task_keys(name).items()}
+
+
 def task_defaults(name: str) -> dict[str, Any]:
     """The keyword arguments that a task can do without, with what it then takes."""
     return {p.name: p.default for p in _parameters(name) if p.default is not p.empty}
@@ -224,14 +232,26 @@ def annotation_text(annotation: Any) -> str:
 def make_task(name: str | Callable[..., Task], **knobs: Any) -> Task:
     """The task called `name`, or at `module:name`, or of a factory, made with `knobs`.
 
-    An unknown knob is an error with suggestions.
+    Raises `UserError` for an unknown knob, with the nearest, and for a value of another type.
     """
-    for knob in knobs:
-        if knob not in task_keys(name):
-            known = [*task_keys(name), "tokenizer", "reward", "max_tokens", "prompt", "stochastic"]
-            error = unknown(f"key of {name}", knob, known)
+    check_keys(name, knobs)
+    task = task_factory(name)(**knobs)
+    if isinstance(task, Task):
+        object.__setattr__(task, "remake", partial(make_task, name, **knobs))
+    return task
+
+
+def check_keys(name: str | Callable[..., Task], knobs: Mapping[str, Any], others: Iterable[str] = ()) -> None:
+    """Raises `UserError` for a knob that the task does not take, or whose value is of another type.
+
+    `others` are the names that the caller knows beside the task's.
+    """
+    types = task_types(name)
+    for knob, value in knobs.items():
+        if knob not in types:
+            error = unknown(f"key of {name}", knob, (*types, *others))
             raise UnknownArgument(f"unexpected keyword argument {knob!r}: {error}")  # TorchRL looks for these words
-    return task_factory(name)(**knobs)
+        check_type(knob, value, types[knob])
 
 
 def parse_env_id(env_id: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
-from typing import Any, overload
+from typing import Any
 
 from reasonenv.core import Problem, Verdict
 from reasonenv.errors import UserError, unknown
@@ -15,35 +15,6 @@ from reasonenv.tokenizer import Tokenizer
 
 PROMPTS = ("auto", "chat", "few_shot", "plain")
 ANSWER_FORM = "answer_form"  # in a problem's meta: how a solution states its answer, if not behind ####
-
-
-@dataclass(frozen=True)
-class Procedural(Sequence[Problem]):
-    """`size` problems, each made by `make(index)`, a pure function, when it is first asked for."""
-
-    size: int
-    make: Callable[[int], Problem]
-    _made: dict[int, Problem] = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        if self.size < 1:
-            raise UserError(f"size is {self.size}; it must be at least 1")
-
-    def __len__(self) -> int:
-        return self.size
-
-    @overload
-    def __getitem__(self, index: int) -> Problem: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Problem, ...]: ...
-    def __getitem__(self, index: int | slice) -> Problem | tuple[Problem, ...]:
-        chosen = range(self.size)[index]
-        return self._problem(chosen) if isinstance(chosen, int) else tuple(map(self._problem, chosen))
-
-    def _problem(self, index: int) -> Problem:
-        if index not in self._made:
-            self._made[index] = self.make(index)
-        return self._made[index]
 
 
 def in_test(question: str, *, one_in: int) -> bool:
@@ -71,9 +42,19 @@ class Task:
     max_tokens: int = 256
     examples: tuple[Problem, ...] = ()  # solved training problems that a few-shot prompt shows first
 
+    # Makes this very task again; `make_task` leaves it. A changed copy of the task has none.
+    remake: Callable[[], Task] | None = field(default=None, init=False, repr=False, compare=False)
+
     def __post_init__(self) -> None:
-        if len(self.problems) == 0:
+        if next(iter(self.problems), None) is None:  # their number may be known only when all are made
             raise UserError(f"task {self.name!r} has no problems in split {self.split!r}; give it at least one")
+
+    def __reduce__(self) -> Any:
+        """A task made by name is pickled as that name and its settings; what it is made of may be closures."""
+        return super().__reduce__() if self.remake is None else (self.remake, ())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Task:
+        return self  # nothing in it ever changes
 
     @cached_property
     def fingerprint(self) -> str:

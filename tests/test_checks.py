@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from reasonenv import Problem, Reason, Task, UserError, Verdict
-from reasonenv.checks import CLAIMS, altered, check_task
+from reasonenv.checks import CLAIMS, altered, check_task, table
 from reasonenv.cli import main
 from reasonenv.verify.grade import verify_math
 
@@ -31,12 +31,19 @@ def test_a_sound_task_passes_every_check() -> None:
     checks = check_task(doubles)
     assert [check.name for check in checks] == list(CLAIMS)
     assert failed(doubles) == {}
-    assert "40 reference solutions" in checks[3].seen
+    assert "40 reference solutions" in checks[list(CLAIMS).index("gold answers verify")].seen
 
 
 @pytest.mark.parametrize("name", ["Chain", "Countdown"])
 def test_made_tasks_pass_every_check(name: str) -> None:
     assert [(c.name, c.seen) for c in check_task(name, sample=20, size=50) if not c.holds] == []
+
+
+def test_a_size_that_the_test_split_does_not_have_is_no_reason_not_to_check() -> None:
+    # of the 81 sums of two digits about 8 are `test`; 60 train
+    sizes = next(check.seen for check in check_task("Chain", sample=5, size=60, operands=2, operators="+"))
+    assert sizes.startswith("60 train, ")
+    assert 0 < int(sizes.split()[2]) < 81 - 60
 
 
 def generous(text: str, problem: Problem) -> Verdict:
@@ -93,13 +100,39 @@ def test_a_verifier_that_changes_its_mind_is_found_out() -> None:
 def test_problems_that_are_wrong_are_found_out() -> None:
     same = [Problem("a", "2 * 1?", "2"), Problem("b", "2 * 2?", "4")]
     assert list(failed(lambda split="train": doubles(split=split, problems=same))) == ["splits are disjoint"]
+    long = [Problem(str(i), f"2 * {i}?", str(2 * i)) for i in range(3_000)]  # beyond the problems that are verified
+    late = {"train": long, "test": [Problem("x", "2 * 2999?", "5998")]}
+    both = failed(lambda split="train": doubles(split=split, problems=late[split]))
+    assert both["splits are disjoint"] == "1 questions are in both splits, as '2 * 2999?' is"
     twins = [Problem("a", "2 * 1?", "2"), Problem("a", "2 * 2?", "4")]
     assert "ids are unique" in failed(lambda split="train": doubles(split=split, problems=twins))
     counter = itertools.count()
     fickle = failed(lambda split="train": doubles(split=split, problems=[Problem("a", f"{next(counter)}?", "2")]))
     assert list(fickle) == ["the same seed, the same problem"]
+    again = [Problem(str(i), f"2 * {i % 19}?", str(2 * (i % 19))) for i in range(20)]
+    often = failed(lambda split="train": doubles(split=split, **({"problems": again} if split == "test" else {})))
+    message = "1 of 20 problems of test repeat an earlier question: '2 * 0?' is asked 2 times"
+    assert often["no question twice"].startswith(message)
+    other = [Problem("a", "2 * 1?", "2"), Problem("b", "2 * 1?", "3"), Problem("c", "2 * 3?", "6")]
+    several = failed(lambda split="train": doubles(split=split, **({"problems": other} if split == "train" else {})))
+    assert several["one question, one answer"] == "1 questions have several answers: '2 * 1?' has '2' and '3'"
     leaked = failed(lambda split="train": doubles(split=split, examples=(doubles(split="test").problems[0],)))
     assert "a few-shot example is a test problem" in leaked["splits are disjoint"]
+
+
+def test_what_may_be_meant_is_a_remark_and_no_failure() -> None:
+    solved_twice = [Problem("a", "2 * 1?", "2", ("1+1=2",)), Problem("b", "2 * 1?", "2"), Problem("c", "2 * 3?", "6")]
+    close = [Problem("d", "2  *\n1?", "2")]
+    splits = {"train": solved_twice, "test": close}
+    checks = {c.name: c for c in check_task(lambda split="train": doubles(split=split, problems=splits[split]))}
+    assert all(check.holds for check in checks.values())
+    remarks = {name: check.seen for name, check in checks.items() if check.remark}
+    assert remarks == {
+        "no question twice": "1 of 3 problems of train repeat an earlier question: '2 * 1?' is asked 2 times",
+        "no near-duplicates": "1 questions come again with other white space or case, 1 in both splits: "
+        "'2 * 1?' of train and '2  *\\n1?' of test",
+    }
+    assert sum(line.startswith("note ") for line in table(list(checks.values())).splitlines()) == 2
 
 
 @pytest.mark.parametrize(("answer", "other"), [("4", "5"), ("1/2", "3/2"), ("B", "C"), ("x^2", "x^2 + 1")])

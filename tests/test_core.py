@@ -19,7 +19,7 @@ def test_select_cuts_the_padding_that_only_other_rows_needed() -> None:
         rewards=flat,
         discount=flat,
         group=torch.tensor([0, 1]),
-        version=torch.tensor([0, 0]),
+        versions=torch.zeros(2, 2, dtype=torch.int64),
     )
     assert batch.select(torch.tensor([0])).tokens.tolist() == [[7, 8, 9]]
     second = batch.select(torch.tensor([1]))

@@ -72,6 +72,13 @@ def test_the_verifier_is_a_kind_or_a_function() -> None:
     own = from_problems(PAIRS, verifier=long)()
     assert own.verify("long enough", own.problems[0]).correct
 
+    # a verifier that gives no canonical form: answers are the same if their texts are
+    mdp = make_env(from_problems(PAIRS, verifier=long), "response").mdp
+    one, other, third = (
+        mdp.judged(text, mdp.task.problems[0], closed=True).canonical for text in ("no  way ", "no way", "No way")
+    )
+    assert one == other != third
+
 
 def test_a_test_set_of_its_own() -> None:
     make = from_problems(PAIRS[:5], test=PAIRS[5:8])

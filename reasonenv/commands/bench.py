@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from reasonenv.errors import UserError
 from reasonenv.storage import read_record
 
 if TYPE_CHECKING:
+    from reasonenv.evaluate.cells import Cell
     from reasonenv.evaluate.suite import Suite
 
 HELP = "Run a suite of agents x environments x seeds, go on with one, or report on one."
@@ -25,6 +27,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("suite", metavar="SUITE", help="a name from `reasonenv list suites`, or a TOML file")
     sub.add_argument("--scale", default=None, help="one of the suite's scales (default: its first)")
     sub.add_argument("--out", type=Path, default=None, help="folder of the suite (default runs/SUITE)")
+    text = "say how many cells there are and what they ask for, and run nothing"
+    sub.add_argument("--dry-run", action="store_true", help=text)
     _jobs(sub)
     sub.set_defaults(action=_run)
     example = "example: reasonenv bench tune quickstart --out runs/tuned"
@@ -58,9 +62,24 @@ def _run(arguments: argparse.Namespace) -> None:
     from reasonenv.evaluate.suite import read_suite, suite_path
 
     suite = read_suite(suite_path(arguments.suite), arguments.scale)
+    if arguments.dry_run:
+        print("\n".join(_plan(suite)))
+        return
     scale = f" --scale {suite.scale}" if suite.scale else ""
     folder = arguments.out or Path("runs") / (f"{suite.name}-{suite.scale}" if suite.scale else suite.name)
     _finish(suite, folder, arguments.jobs, f"reasonenv bench run {arguments.suite}{scale}")
+
+
+def _plan(suite: Suite) -> Iterator[str]:
+    """What a suite asks for, an agent a line. It tells counts alone: what they take depends on machine and lengths."""
+    agents: dict[str, list[Cell]] = {}
+    for cell in suite.cells:
+        agents.setdefault(cell.agent, []).append(cell)
+    yield f"{'agent':<20}{'cells':>8}{'learned from':>16}{'held-out answers':>20}"
+    for agent, cells in (*agents.items(), ("all", list(suite.cells))):
+        learned = sum(cell.planned for cell in cells)
+        measured = sum(cell.measured for cell in cells if cell.answers is None)  # others choose among stored ones
+        yield f"{agent:<20}{len(cells):>8}{learned:>16,}{measured:>20,}"
 
 
 def _tune(arguments: argparse.Namespace) -> None:

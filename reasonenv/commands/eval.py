@@ -59,4 +59,4 @@ def run(arguments: argparse.Namespace) -> None:
         print(json.dumps({name: {f.name: getattr(e, f.name) for f in fields(e)} for name, e in summary.items()}))
         return
     for name, e in summary.items():
-        print(f"{name:<12} {e.value:.3f}  [{e.low:.3f}, {e.high:.3f}]  n = {e.n}")
+        print(f"{name:<16} {e.value:.3f}  [{e.low:.3f}, {e.high:.3f}]  n = {e.n}")

@@ -43,6 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def _explain(agent: str, env: str | None) -> None:
     """Prints what KEY=VALUE may be, with symbol, default and source."""
+    from reasonenv.annotations import as_text
     from reasonenv.evaluate.run import explain_keys
     from reasonenv.registry import find_agent
 
@@ -50,7 +51,7 @@ def _explain(agent: str, env: str | None) -> None:
     for title, keys in explain_keys(agent, env):
         print(f"\n{title}, as KEY=VALUE:")
         for key, default, meaning in keys:
-            print(f"  {key:<24} {'none' if default is None else default!s:<8} {meaning}".rstrip())
+            print(f"  {key:<24} {as_text(default):<8} {meaning}".rstrip())
     if env is None:
         print(f"\nreasonenv train {agent} ENV_ID --help shows those of the environment too")
 
@@ -86,5 +87,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"a right answer is scored above a wrong one with chance {summary['auc']:.3f} (AUC)")
     if "contrary" in summary:
         print(f"asked for the contrary of its goal: {summary['contrary']:.3f}")
+    if summary.get("signal"):
+        print(summary["signal"])
     made = [f"{name}: {path}" for name in ("policy", "scorer") if (path := arguments.out / name).is_dir()]
     print("   ".join([*made, f"curves: tensorboard --logdir {arguments.out}"] if made else ["nothing was trained"]))

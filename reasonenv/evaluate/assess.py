@@ -11,14 +11,16 @@ from typing import Any
 
 from tqdm import tqdm
 
+from reasonenv.accuracy import accuracy
 from reasonenv.errors import UserError, unknown
 from reasonenv.evaluate.evaluation import contrary, evaluate
 from reasonenv.evaluate.metrics import GREEDY, summarise
+from reasonenv.evaluate.questions import Asked
 from reasonenv.evaluate.run import TaskName, check_writable, environment_keys
 from reasonenv.evaluate.samples import write_samples
 from reasonenv.evaluate.stats import Estimate
 from reasonenv.evaluate.validation import HOLDOUTS, TEST, only, validation_questions
-from reasonenv.mdp.make import make_mdp
+from reasonenv.mdp.make import held_out_keys, make_mdp
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.scorer import load_scorer, scorer_folder
 from reasonenv.registry import parse_env_id
@@ -97,11 +99,13 @@ def assess(
                 cut, mdp, chosen, samples=samples, temperature=temperature, seed=seed, scorer=scorer, progress=count
             )
         worse = contrary(policy, partial(ask, samples=1, temperature=0.0))
+    questions = {p.id: Asked(p.question, p.answer) for p in (mdp.task.problems[i] for i in chosen)}
     if out is not None:
         write_samples(out, found)
-    summary = dict(summarise(found, [samples] if samples else []))
+    summary = dict(summarise(found, [samples] if samples else [], questions))
     if worse and policy.goals is not None:
-        summary[f"{GREEDY} {policy.goals.contrary}"] = summarise(worse, [])[GREEDY]
+        share = accuracy(worse)
+        summary[f"{GREEDY} {policy.goals.contrary}"] = Estimate(share.value, *share.interval, share.judged)
     return summary
 
 
@@ -112,7 +116,7 @@ def _asked(env: str, keys: Mapping[str, Any], holdout: str) -> tuple[TaskName, d
     task, _ = parse_env_id(env)
     settings = environment_keys(task, keys)
     if holdout == TEST:
-        return task, {"split": "test", **settings}
+        return task, settings if "split" in settings else held_out_keys(task, settings)
     if "split" in settings:
         raise UserError(f"split is {settings['split']!r}; with --holdout {holdout} leave it out")
     return only(task, validation_questions(make_mdp(task, **settings).task)), settings

@@ -28,12 +28,14 @@ from typing import Any
 
 from tqdm import tqdm
 
+from reasonenv.core import Problem
 from reasonenv.errors import UserError
 from reasonenv.evaluate.card import hardware, versions
 from reasonenv.evaluate.cells import BASELINE, REFERENCES, Cell
 from reasonenv.evaluate.choice import choose
 from reasonenv.evaluate.identity import code_of, difference
 from reasonenv.evaluate.notices import cell_notice, measured, notice, refuse_without_signal
+from reasonenv.evaluate.questions import PROBLEMS, write_questions
 from reasonenv.evaluate.run import held_out_problems
 from reasonenv.evaluate.samples import EVALUATION, read_samples
 from reasonenv.evaluate.suite import Suite
@@ -63,8 +65,8 @@ def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
 
 
 @contextmanager
-def working(suite: Suite, out: Path) -> Iterator[str]:
-    """Within it no other process works in the suite's folder. Gives what the suite asks, as `problems.jsonl` has it.
+def working(suite: Suite, out: Path) -> Iterator[list[Problem]]:
+    """Within it no other process works in the suite's folder. Gives the problems that the suite asks.
 
     Raises `UserError` for missing data and bad settings before anything is written.
     """
@@ -77,7 +79,7 @@ def working(suite: Suite, out: Path) -> Iterator[str]:
         yield problems
 
 
-def run_cells(suite: Suite, out: Path, problems: str, *, jobs: int, command: str) -> None:
+def run_cells(suite: Suite, out: Path, problems: Sequence[Problem], *, jobs: int, command: str) -> None:
     """Runs the cells that are not done, and leaves what a report needs to know of the suite."""
     started = time.monotonic()
     folders = {cell.name: out / "cells" / cell.name for cell in suite.cells}
@@ -87,7 +89,7 @@ def run_cells(suite: Suite, out: Path, problems: str, *, jobs: int, command: str
     earlier = _seconds(out)
     _write_suite(suite, out, command, earlier)
     replace(out / "suite.toml", suite.source)
-    replace(out / "problems.jsonl", problems)
+    write_questions(out / PROBLEMS, problems)
     with tqdm(
         total=sum(c.run.iterations for c in todo), unit=" iterations", dynamic_ncols=True, disable=not todo
     ) as bar:
@@ -249,11 +251,9 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _problems(suite: Suite) -> str:
+def _problems(suite: Suite) -> list[Problem]:
     """What is asked, for the report: samples hold the ids of problems alone."""
-    problems = {p.id: p for cell in suite.cells for p in held_out_problems(cell.run)}
-    lines = [json.dumps({"id": p.id, "question": p.question, "answer": p.answer}) for p in problems.values()]
-    return "".join(f"{line}\n" for line in lines)
+    return [problem for cell in suite.cells for problem in held_out_problems(cell.run)]
 
 
 def _write_cell(out: Path, cell: Cell, status: str, error: str | None = None) -> None:

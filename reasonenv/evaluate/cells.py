@@ -27,6 +27,7 @@ BASELINE = "initial"
 ORM = "orm"  # stands for the reward model of the suite
 FLOOR, CEILINGS = "random_tokens", ("majority", "best_of_k")
 REFERENCES = (FLOOR, *CEILINGS)
+BASE_SAMPLES = 256  # of a problem that none of them has solved; `base_samples` in [keys] changes it
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,28 @@ class Cell:
         return f"{self.run.agent}-{env}-seed{self.run.seed}-{digest}".replace(":", "_").replace("/", "_")
 
     @property
+    def planned(self) -> int:
+        """Answers, or demonstrations, from which the cell is to learn; dynamic sampling may take more."""
+        config = self._config
+        problems = getattr(config, "problems_per_iteration", None) or 0  # of an agent that learns nothing: 0
+        planned: int = self.run.iterations * problems * config.samples_per_problem
+        return planned
+
+    @property
+    def measured(self) -> int:
+        """Answers to held-out problems, at most: greedy ones along the way, and the samples of the end."""
+        evaluations = self.run.iterations // self.run.eval_every + 2
+        return self.run.eval_problems * (evaluations + self.run.eval_samples)
+
+    @property
     def sequences(self) -> int:
-        """How many answers are drawn, learned from and measured: it orders cells by cost and estimates no time."""
-        run, config = self.run, find_agent(self.run.agent).Config(**self.run.agent_keys)
-        problems = getattr(config, "problems_per_iteration", None) or 0
-        passes = 1 + getattr(config, "epochs", 1)  # drawn once, then learned from
-        used: int = run.iterations * problems * config.samples_per_problem * passes
-        evaluations = run.iterations // run.eval_every + 2
-        return used + run.eval_problems * (evaluations + run.eval_samples)
+        """How many sequences are drawn, learned from and measured: it orders cells by cost and estimates no time."""
+        passes = 1 + getattr(self._config, "epochs", 1)  # drawn once, then learned from
+        return self.planned * passes + self.measured
+
+    @property
+    def _config(self) -> Any:
+        return find_agent(self.run.agent).Config(**self.run.agent_keys)
 
 
 def cells_from(spec: Mapping[str, Any], env: str, init: str, *, samples: int) -> Iterator[Cell]:
@@ -75,15 +90,17 @@ def cells_from(spec: Mapping[str, Any], env: str, init: str, *, samples: int) ->
     """
     policy, variants, agents = spec.get("policy", "tiny"), spec.get("variants", {"": {}}), spec["agents"]
     shared, reward_model = {**spec.get("keys", {}), "eval_samples": samples}, spec.get(ORM)
+    budget = shared.pop("base_samples", BASE_SAMPLES if samples else 0)
+    base = {"base_samples": budget}  # of the initial policy alone
     training = dict(spec["inits"][init])
     seed = training.pop("seed", 0)
     if type(seed) is not int:
         raise UserError(f"inits.{init}: seed is {seed!r}; it must be a whole number")
-    run = _run("sft", env, seed, {**shared, **training}, policy)
+    run = _run("sft", env, seed, {**shared, **base, **training}, policy)
     start = Cell(run, BASELINE, policy, init, code_of(run).record)
     again = reward_model is not None or any(variants.values())  # it is measured in each variant, ranked by the model
     if again:
-        start = replace(start, run=replace(start.run, eval_samples=0), shown=False)
+        start = replace(start, run=replace(start.run, eval_samples=0, base_samples=0), shown=False)
     yield start
     needs: tuple[str, ...] = (start.name,)
     if reward_model is not None:
@@ -96,7 +113,7 @@ def cells_from(spec: Mapping[str, Any], env: str, init: str, *, samples: int) ->
         begin = replace(start, variant=variant, needs=needs, shown=True)  # what is the same for all in this place
         initial = start
         if again:
-            initial = _of(begin, _run("sft", env, seed, {**keys, "iterations": 0}, start.name))
+            initial = _of(begin, _run("sft", env, seed, {**keys, **base, "iterations": 0}, start.name))
             yield initial
         if samples:
             yield from (cell for cell in _references(begin, initial, samples) if cell.agent not in agents)
@@ -110,7 +127,8 @@ def cells_from(spec: Mapping[str, Any], env: str, init: str, *, samples: int) ->
 
 def _references(begin: Cell, initial: Cell, samples: int) -> Iterator[Cell]:
     """The floor and the ceilings of one table, in which `initial` is the initial policy."""
-    run = replace(initial.run, policy=begin.needs[0], agent_keys={}, iterations=0, eval_samples=0, rank=None)
+    nothing: dict[str, Any] = {"iterations": 0, "eval_samples": 0, "base_samples": 0, "rank": None}
+    run = replace(initial.run, policy=begin.needs[0], agent_keys={}, **nothing)
     # after 0 iterations stand the policy's own greedy answers
     yield _of(begin, replace(run, agent=FLOOR, iterations=1), agent=FLOOR)
     for name in CEILINGS:

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace as with_
 from pathlib import Path
 
+from reasonenv.accuracy import accuracy
 from reasonenv.core import Reason, Verdict
 from reasonenv.evaluate.claim import claim
 from reasonenv.evaluate.identity import code_of
@@ -28,12 +29,14 @@ def choose(run: Run, out: Path, stored: Path) -> None:
     for sample in read_samples(stored / EVALUATION):
         (before if sample.greedy else problems.setdefault(sample.problem_id, [])).append(sample)
     chosen = [drawn[kind.choose(list(map(_verdict, drawn)))] for drawn in problems.values()]
-    shares = {name: sum(s.correct for s in side) / len(side) for name, side in (("before", before), ("after", chosen))}
+    shares = {"before": accuracy(before), "after": accuracy(chosen)}
+    summary = {name: share.value for name, share in shares.items()}
+    summary |= {"problems": shares["after"].judged, "seconds": 0.0}
     with claim(out, run, code_of(run)):
         write_samples(out / EVALUATION, [with_(sample, index=0, greedy=True) for sample in chosen])
-        replace(out / "summary.json", json.dumps({**shares, "problems": len(chosen), "seconds": 0.0}, indent=1))
+        replace(out / "summary.json", json.dumps(summary, indent=1))
 
 
 def _verdict(sample: Sample) -> Verdict:
     """As it was given; the gold answer is not stored with each sample."""
-    return Verdict(sample.correct, Reason(sample.reason), sample.extracted, gold="")
+    return Verdict(sample.correct, Reason(sample.reason), sample.extracted, gold="", canonical=sample.canonical)

@@ -94,12 +94,15 @@ def _check_code(out: Path, record: Mapping[str, Any], code: Code, changed_code: 
 def _write_record(out: Path, run: Run, code: Code, made: Mapping[str, Any]) -> None:
     path = out / RECORD
     before = read_record(path) if path.exists() else {}
-    earlier = list(before.get("earlier_code", []))
-    if before and difference(before.get("code"), code.record) is not None:
+    earlier = before.get("earlier_code")
+    earlier = list(earlier) if isinstance(earlier, list) else []
+    current = bool(before) and difference(before.get("code"), code.record) is None
+    if before and not current:
         earlier.append(before.get("code"))
-        if (out / FOLDER).is_dir():
-            (out / FOLDER).rename(out / f"{FOLDER}-{len(earlier)}")
-    if not (out / FOLDER).is_dir() or not before:
+        kept = out / f"{FOLDER}-{len(earlier)}"
+        if (out / FOLDER).is_dir() and not kept.exists():  # it exists if a kill came between this and the record
+            (out / FOLDER).rename(kept)
+    if not current or not (out / FOLDER).is_dir():
         code.save(out)
     settings = resolved(run)
     for key, value in made.items():

@@ -1,168 +1,394 @@
-"""What may be said about a difference between two agents, and about many such differences at once.
+"""What may be said about differences between agents: one analysis, from which every sentence, table and command speaks.
 
-`d` are paired differences of scores in [-1, 1]: [N] over problems, or [S, N] over seeds and problems. A `Spread` speaks
-about other problems *and* other training seeds, where `stats.paired_difference` keeps the trained policies as they are.
+A *row* is an agent or a policy, measured once for each of its training seeds on the same questions. The mean of a row
+varies with the questions that happen to be asked and with the seeds that happened to be drawn. A `Contrast` is the
+difference of two rows with both in its interval, corrected for all pairs of its family:
+
+    value      d = mean_i d_i,    d_i = mean_s y_a[s, i] - mean_s y_b[s, i]
+    variance   V = V_questions + c V_seed,    V_questions = var_i(d_i) / N,    c = 1 / S_a + 1 / S_b
+    V_seed     = max(0, MS_seeds - MS_residual / N), pooled over all rows: (rows) (S - 1) degrees of freedom
+    interval   d -+ q sqrt(V), q of the studentized range of the rows (Tukey 1949; Kramer 1956) or Bonferroni's, if less
+
+MS_seeds is the mean square of the seeds' means. Finitely many questions add MS_residual / N to it; that part is in
+V_questions already and would be counted twice. The degrees of freedom of V are Satterthwaite's (1946). The pooling
+assumes that seeds vary alike in all rows; where Bartlett's test rejects that at 1 %, every row has its own V_seed. One
+interval decides everything, so nothing can contradict it: see `Contrast.decision`.
+
+A row of `fixed` is one policy and no agent, such as the initial policy from which all seeds start: no other seed could
+have made another of it, so it adds no variance of seeds.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
-from scipy.optimize import brentq
-from scipy.special import ndtri, stdtrit
-from scipy.stats import mannwhitneyu, trim_mean
+from scipy.special import ndtri, stdtr, stdtrit
+from scipy.stats import bartlett, studentized_range
 
+from reasonenv.accuracy import LEVEL
 from reasonenv.errors import UserError
-from reasonenv.evaluate.stats import BLOCK, LEVEL, RESAMPLES, Estimate, Floats
-from reasonenv.seeding import generator
+from reasonenv.evaluate.stats import Estimate, Floats, mean_interval
+
+SeedScores = Mapping[str, Mapping[int, Mapping[str, float]]]  # row -> training seed -> question -> score
 
 POWER = 0.8
+UNEQUAL = 0.01  # level of Bartlett's test of equal variances
+MOST_SEEDS = 200  # that anybody would be asked to run
+# Degrees of freedom at which critical values are computed, once each; others are rounded down, which widens intervals.
+DEGREES = (*range(1, 31), 35, 40, 50, 60, 80, 100, 150, 200, 300, 500, 1000)
+
+
+class Decision(StrEnum):
+    """What one interval says of a difference, given the margin below which differences count as none."""
+
+    HIGHER = "higher"  # the whole interval is above 0
+    LOWER = "lower"
+    EQUAL = "equal within the margin"  # the interval holds 0 and lies inside the margin
+    UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True)
-class Spread:
-    """A mean difference and its variance: what other problems and what other seeds would add to it.
+class SeedVariance:
+    """How the mean of a row varies from one training seed to another."""
 
-    Each part has Student's quantile of its own degrees of freedom, and a half width is the mean of the two, weighted by
-    their variances, times the standard error (Cochran and Cox 1957). In simulation its 95 % intervals hold the truth 93
-    to 97 times in 100; two seeds are too few, for this and for any form (97 where they do not differ, 92 where much).
-    Satterthwaite's joint degrees of freedom fall to 91 with three seeds that differ much.
-    """
-
-    value: float
-    by_problem: float  # variance of the mean
-    by_seed: float  # the same; 0 where seeds count as fixed
-    problems: int
-    seeds: int
+    mean_square: float  # of the seeds' means: what questions add is in it
+    noise: float  # what finitely many questions add
+    degrees: float
 
     @property
-    def interval(self) -> Estimate:
-        """The 95 % interval."""
-        half = self._half((1 - LEVEL) / 2)
-        return Estimate(self.value, max(self.value - half, -1.0), min(self.value + half, 1.0), self.problems)
+    def value(self) -> float:
+        """V_seed, without the noise."""
+        return max(0.0, self.mean_square - self.noise)
+
+
+@dataclass(frozen=True)
+class Family:
+    """The comparisons that are made together."""
+
+    rows: int
+    pairs: int
+
+    def critical(self, degrees: float, level: float = LEVEL) -> float:
+        """How many standard errors a difference may be off, in all pairs at once, with probability `level`."""
+        rounded = _degrees(degrees)
+        bonferroni = float(stdtrit(rounded, 1 - (1 - level) / (2 * self.pairs)))
+        return min(bonferroni, _tukey(self.rows, rounded, level)) if self.rows > 2 else bonferroni
+
+    def p_value(self, statistic: float, degrees: float) -> float:
+        """Two-sided, corrected; the inverse of `critical`."""
+        rounded = _degrees(degrees)
+        bonferroni = min(1.0, 2 * self.pairs * float(stdtr(rounded, -abs(statistic))))
+        if self.rows == 2:
+            return bonferroni
+        return min(bonferroni, float(studentized_range.sf(abs(statistic) * math.sqrt(2), self.rows, rounded)))
+
+
+def _degrees(degrees: float) -> int:
+    return max([known for known in DEGREES if known <= degrees], default=1)
+
+
+@lru_cache(maxsize=4096)
+def _tukey(rows: int, degrees: int, level: float) -> float:
+    return float(studentized_range.ppf(level, rows, degrees)) / math.sqrt(2)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Row `first` minus row `second`, with what other questions and other training seeds would change."""
+
+    first: str
+    second: str
+    value: float
+    levels: tuple[float, float]  # the means of the two rows on their common questions
+    by_seed: Mapping[int, float]  # the difference within each seed that both have, or the only one of a fixed row
+    questions: int
+    seeds: int  # training seeds on each side, the fewer of both; fixed rows do not count
+    variance: float  # of the value; infinite if nothing is known of other seeds
+    degrees: float  # of freedom, of the variance
+    family: Family
+    floor: float  # the variance that would be left with any number of seeds
+    per_seed: float  # the variance that one seed on each side adds, which more of them divide
+    replicated: int  # rows from which the variance of seeds is known
+
+    @property
+    def error(self) -> float:
+        """The standard error."""
+        return math.sqrt(self.variance)
+
+    @property
+    def low(self) -> float:
+        """The lower end of the 95 % interval."""
+        return max(-1.0, self.value - self._half)
+
+    @property
+    def high(self) -> float:
+        """The upper end of the 95 % interval."""
+        return min(1.0, self.value + self._half)
+
+    @property
+    def _half(self) -> float:
+        return self.family.critical(self.degrees) * self.error if math.isfinite(self.variance) else math.inf
+
+    @property
+    def estimate(self) -> Estimate:
+        """The value with its interval."""
+        return Estimate(self.value, self.low, self.high, self.questions)
 
     @property
     def p_value(self) -> float:
-        """Two-sided, of the hypothesis that there is no difference."""
-        return 2 * self._tail(abs(self.value))
+        """Of no difference, corrected for the family; below 0.05 where the interval excludes 0, and only there."""
+        return self.family.p_value(self.value / self.error, self.degrees) if math.isfinite(self.variance) else 1.0
 
-    def equivalence_p(self, margin: float) -> float:
-        """Of the hypothesis that the difference is at least `margin` in size: two one-sided tests (Schuirmann 1987).
+    def decision(self, margin: float) -> Decision:
+        """Which of the two is higher, if the interval tells; equal, if it lies within -+ `margin`; else undecided."""
+        _check_margin(margin)
+        if self.low > 0:
+            return Decision.HIGHER
+        if self.high < 0:
+            return Decision.LOWER
+        return Decision.EQUAL if -margin < self.low and self.high < margin else Decision.UNDECIDED
 
-        Below 0.05 the agents are equivalent within the margin: their 90 % interval lies inside it.
-        """
-        if not 0 < margin <= 1:
-            raise UserError(f"margin is {margin}; it must be above 0 and at most 1 (0.02 is two points)")
-        return self._tail(margin - abs(self.value))
+    def reversed(self) -> Contrast:
+        """The second row minus the first."""
+        return replace(
+            self,
+            first=self.second,
+            second=self.first,
+            value=-self.value,
+            levels=(self.levels[1], self.levels[0]),
+            by_seed={seed: -value for seed, value in self.by_seed.items()},
+        )
 
     @property
     def detectable(self) -> float:
-        """The true difference that a two-sided test at 5 % would find in `POWER` of such experiments."""
-        return self._half((1 - LEVEL) / 2) + float(ndtri(POWER)) * math.sqrt(self.by_problem + self.by_seed)
+        """The true difference that `POWER` of such experiments would find; infinite if other seeds are unknown."""
+        return self._half + float(ndtri(POWER)) * self.error if math.isfinite(self.variance) else math.inf
 
-    def _half(self, tail: float) -> float:
-        """What the mean exceeds by chance with probability `tail`."""
-        seed = stdtrit(self.seeds - 1, 1 - tail) * self.by_seed if self.by_seed else 0.0
-        problem = stdtrit(self.problems + 1, 1 - tail) * self.by_problem
-        return float(seed + problem) / math.sqrt(self.by_seed + self.by_problem)
+    def seeds_needed(self, margin: float) -> int | None:
+        """Training seeds an agent with which a true difference of `margin` would be found in `POWER` of experiments.
 
-    def _tail(self, distance: float) -> float:
-        """The inverse of `_half`; of a negative distance 1 - that of its size."""
-        if distance < 0:
-            return 1 - self._tail(-distance)
-        least = 1e-12
-        if distance >= self._half(least):
-            return least
-        return float(brentq(lambda tail: self._half(tail) - distance, least, 0.5)) if distance else 0.5
+        On as many questions. None if no number up to `MOST_SEEDS` would do, or nothing is known of how seeds vary.
+        """
+        _check_margin(margin)
+        if not math.isfinite(self.per_seed):
+            return None
+        counts = range(2, MOST_SEEDS + 1)
+        place = bisect_left(counts, True, key=lambda seeds: self._reach(seeds) <= margin)
+        return counts[place] if place < len(counts) else None
+
+    def _reach(self, seeds: int) -> float:
+        """The `detectable` difference if each side had so many seeds."""
+        variance = self.floor + self.per_seed / seeds
+        parts = [(self.floor, self.questions - 1.0), (self.per_seed / seeds, self.replicated * (seeds - 1.0))]
+        standard_errors = self.family.critical(_satterthwaite(variance, parts)) + float(ndtri(POWER))
+        return standard_errors * math.sqrt(variance)
 
 
-def spread(d: npt.ArrayLike) -> Spread:
-    """The mean of `d` over crossed random problems and seeds: two-way analysis of variance without replication.
+def contrasts(
+    scores: SeedScores,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    fixed: Collection[str] = (),
+    family: int | None = None,
+    bound: float = 1.0,
+) -> list[Contrast]:
+    """The difference of each pair of rows, first minus second, all of them one family.
 
-        V_problem = MS_problem / (S N),    V_seed = max(0, MS_seed - MS_rest) / (S N)
-
-    With one seed, [N] or [1, N], seeds count as fixed. Two pseudo-problems at plus and minus the largest difference
-    enter the variance and not the value, as in `stats.paired_difference`.
+    Scores lie in [0, `bound`] (or differ by no more than that). A row's questions are those that all its seeds have; a
+    pair's those that both rows have; a pair without any is left out. All rows of `scores` that are not `fixed` tell how
+    seeds vary, whether or not they are in a pair. `family`: the number of comparisons made together, if there are more
+    than the pairs. Raises `UserError` for a score that is out of bounds.
     """
-    x = np.atleast_2d(np.asarray(d, dtype=np.float64))  # [S, N]
-    if x.ndim != 2 or x.shape[1] == 0 or not (np.abs(x) <= 1 + 1e-9).all():
-        raise UserError(f"differences must be [N] or [seeds, N] numbers in [-1, 1]; got shape {x.shape}")
-    reach = float(np.abs(x.mean(axis=0)).max()) or 1.0
-    padded = np.concatenate([x, np.full((len(x), 1), reach), np.full((len(x), 1), -reach)], axis=1)
-    seeds, n = padded.shape
-    mean, rows, columns = padded.mean(), padded.mean(axis=1), padded.mean(axis=0)
-    problem = seeds * np.square(columns - mean).sum() / (n - 1)
-    seed = 0.0
-    if seeds > 1:
-        rest = np.square(padded - rows[:, None] - columns + mean).sum() / ((seeds - 1) * (n - 1))
-        seed = max(0.0, n * np.square(rows - mean).sum() / (seeds - 1) - rest)
-    return Spread(float(x.mean()), float(problem / (seeds * n)), float(seed / (seeds * n)), x.shape[1], seeds)
+    grids = {name: _grid(name, seeds, bound) for name, seeds in scores.items()}
+    variances = _seed_variances({name: grid for name, grid in grids.items() if name not in fixed})
+    replicated = len({name for name, grid in grids.items() if name not in fixed and len(grid.values) > 1})
+    compared = [pair for pair in pairs if set(grids[pair[0]].questions) & set(grids[pair[1]].questions)]
+    rows = len({name for pair in compared for name in pair})
+    size = max(len(compared), family or 0)
+    # More comparisons than the rows have pairs are of several metrics: Bonferroni alone holds for them.
+    together = Family(rows if size <= rows * (rows - 1) // 2 else 2, max(size, 1))
+    return [
+        _contrast(pair, (grids[pair[0]], grids[pair[1]]), variances, fixed, together, replicated, bound)
+        for pair in compared
+    ]
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values (Holm 1979): below alpha, a hypothesis is rejected with family-wise error at most alpha."""
-    order = np.argsort(p_values)
-    scaled = np.asarray(p_values)[order] * np.arange(len(order), 0, -1)
-    adjusted = np.empty(len(order))
-    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
-    return [float(p) for p in adjusted]
-
-
-def interquartile_mean(scores: npt.ArrayLike) -> float:
-    """The mean of the middle half of all cells (Agarwal et al. 2021, arXiv 2108.13264).  # [seeds, settings]"""
-    return float(trim_mean(np.asarray(scores, dtype=np.float64), 0.25, axis=None))
-
-
-def improvement(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
-    """Chance that a run of `a` beats a run of `b`, ties half, mean over settings (arXiv 2108.13264).
-
-    `a` [S, settings] and `b` [S', settings] hold one score a run.
-    """
-    first, second = (np.atleast_2d(np.asarray(runs, dtype=np.float64)) for runs in (a, b))
-    if first.shape[1] != second.shape[1]:
-        raise UserError(f"runs of {first.shape[1]} and {second.shape[1]} settings cannot be compared; give the same")
-    wins = mannwhitneyu(first, second, axis=0, method="asymptotic").statistic
-    return float(np.mean(wins) / (len(first) * len(second)))
+def seed_variances(scores: SeedScores, *, fixed: Collection[str] = ()) -> dict[str, SeedVariance]:
+    """Of every row that is not `fixed`, how its training seeds vary; empty where no row has two of them."""
+    return _seed_variances({name: _grid(name, seeds, math.inf) for name, seeds in scores.items() if name not in fixed})
 
 
 @dataclass(frozen=True)
-class Band:
-    """A curve over k with a region that holds the whole true curve 95 times in 100."""
+class _Grid:
+    seeds: tuple[int, ...]
+    questions: tuple[str, ...]
+    values: Floats  # [S, N]
 
-    value: Floats  # [K]
-    low: Floats  # [K]
-    high: Floats  # [K]
-
-    @property
-    def crosses(self) -> bool:
-        """Whether the curve is above 0 at some k and below 0 at another, beyond doubt."""
-        return bool((self.low > 0).any() and (self.high < 0).any())
+    def at(self, questions: Sequence[str]) -> Floats:
+        """The columns of some questions.  # [S, n]"""
+        place = {question: column for column, question in enumerate(self.questions)}
+        return self.values[:, [place[question] for question in questions]]
 
 
-def band(curves: npt.ArrayLike, *, seed: int = 0) -> Band:
-    """Simultaneous band of the mean of `curves` [N, K], one a problem: the sup-t bootstrap.
+def _grid(name: str, by_seed: Mapping[int, Mapping[str, float]], bound: float) -> _Grid:
+    seeds = tuple(sorted(by_seed))
+    shared = set.intersection(*(set(by_seed[seed]) for seed in seeds)) if seeds else set()
+    questions = tuple(sorted(shared))
+    values = np.array([[by_seed[seed][question] for question in questions] for seed in seeds], dtype=np.float64)
+    if values.size and not (np.abs(values) <= bound + 1e-9).all():
+        raise UserError(f"a score of {name} is {values.flat[np.abs(values).argmax()]}; it must be within {bound:g}")
+    return _Grid(seeds, questions, values.reshape(len(seeds), len(questions)))
 
-    The half width at k is c s_k / sqrt(N), with c the quantile of max_k |t_k| over resampled problems. Of pass@k it is
-    a band of the curve; of a difference of pass@k, `Band.crosses` is a test of crossing.
+
+def _seed_variances(grids: Mapping[str, _Grid]) -> dict[str, SeedVariance]:
+    """Of every row the variance of its seeds: the pooled one, or each its own if they are not alike."""
+    each = {name: _seed_variance(grid.values) for name, grid in grids.items() if min(grid.values.shape) > 1}
+    if not each:
+        return {}
+    total = sum(v.degrees for v in each.values())
+    pooled = SeedVariance(
+        sum(v.mean_square * v.degrees for v in each.values()) / total,
+        sum(v.noise * v.degrees for v in each.values()) / total,
+        total,
+    )
+    if not _alike([grids[name].values.mean(axis=1) for name in each]):
+        return {name: each.get(name, pooled) for name in grids}
+    return dict.fromkeys(grids, pooled)
+
+
+def _seed_variance(values: Floats) -> SeedVariance:
+    """Two-way analysis of variance without replication of one row.  # [S, N]"""
+    seeds, questions = values.shape
+    means = values.mean(axis=1)
+    residual = values - means[:, None] - values.mean(axis=0) + values.mean()
+    mean_square = float(np.square(residual).sum()) / ((seeds - 1) * (questions - 1))
+    return SeedVariance(float(means.var(ddof=1)), mean_square / questions, seeds - 1)
+
+
+def _alike(means: Sequence[Floats]) -> bool:
+    """Whether the seeds' means of several rows may have one variance (Bartlett 1937)."""
+    if len(means) < 2:
+        return True
+    spread = [float(np.ptp(each)) for each in means]
+    if min(spread) == 0:  # an agent that every seed leaves where it was
+        return max(spread) == 0
+    return float(bartlett(*means).pvalue) >= UNEQUAL
+
+
+def _contrast(
+    pair: tuple[str, str],
+    grids: tuple[_Grid, _Grid],
+    variances: Mapping[str, SeedVariance],
+    fixed: Collection[str],
+    family: Family,
+    replicated: int,
+    bound: float,
+) -> Contrast:
+    questions = sorted(set(grids[0].questions) & set(grids[1].questions))
+    first, second = (grid.at(questions) for grid in grids)  # [S, n], [S', n]
+    difference = first.mean(axis=0) - second.mean(axis=0)  # [n]
+    by_question = _mean_variance(difference, bound)
+    random = [(name, grid) for name, grid in zip(pair, grids, strict=True) if name not in fixed]
+    known = all(name in variances for name, _ in random)
+    terms: dict[SeedVariance, float] = {}  # one that is pooled counts once
+    residual = 0.0  # the part of `by_question` that more seeds would divide
+    per_seed = 0.0
+    for name, grid in random if known else ():
+        terms[variances[name]] = terms.get(variances[name], 0.0) + 1 / len(grid.seeds)
+        residual += variances[name].noise / len(grid.seeds)
+        per_seed += variances[name].value + variances[name].noise
+    by_seed = sum(weight * v.value for v, weight in terms.items())
+    parts = [(by_question, len(questions) - 1.0)]
+    parts += [(weight * v.mean_square, v.degrees) for v, weight in terms.items()]
+    variance = by_question + by_seed
+    return Contrast(
+        first=pair[0],
+        second=pair[1],
+        value=float(difference.mean()),
+        levels=(float(first.mean()), float(second.mean())),
+        by_seed=_by_seed(grids, (first, second), pair, fixed),
+        questions=len(questions),
+        seeds=min((len(grid.seeds) for _, grid in random), default=0),
+        variance=variance if known else math.inf,
+        degrees=_satterthwaite(variance, parts),
+        family=family,
+        floor=max(by_question - residual, by_question / 10),
+        per_seed=per_seed if known else math.inf,
+        replicated=replicated,
+    )
+
+
+def _mean_variance(d: Floats, bound: float) -> float:
+    """Variance of the mean of `d` [n] over other questions.
+
+    Two pseudo-questions at plus and minus the largest difference (`bound`, if there is none) enter it and not the mean:
+    for 0/1 scores the adjustment of Bonett & Price 2012 (doi 10.3102/1076998611411915), which keeps its level where few
+    questions differ and is not 0 where none does.
     """
-    x = np.asarray(curves, dtype=np.float64)
-    if x.ndim != 2 or len(x) < 2 or not np.isfinite(x).all():
-        raise UserError(f"a band needs finite curves of at least two problems, [N, K]; got shape {x.shape}")
-    n, k = x.shape
-    mean = x.mean(axis=0)
-    reach = np.abs(x - mean).max(axis=0)
-    padded = np.concatenate([x, [mean + reach], [mean - reach]])  # a k at which all agree is not certain
-    error = padded.std(axis=0, ddof=1) / np.sqrt(n + 2)
-    rng, most = generator("band", seed, n, k), np.empty(RESAMPLES)
-    rows = max(1, BLOCK // (padded.size))
-    for start in range(0, RESAMPLES, rows):
-        drawn = padded[rng.integers(n + 2, size=(min(rows, RESAMPLES - start), n + 2))]  # [rows, N, K]
-        own = drawn.std(axis=1, ddof=1) / np.sqrt(n + 2)
-        t = np.abs(drawn.mean(axis=1) - mean) / np.where(own > 0, own, np.inf)
-        most[start : start + len(drawn)] = t.max(axis=1)
-    half = float(np.quantile(most, LEVEL)) * error
-    return Band(mean, mean - half, mean + half)
+    reach = float(np.abs(d).max()) or bound
+    padded = np.append(d, (reach, -reach))
+    return float(padded.var(ddof=1)) / len(padded)
+
+
+def _satterthwaite(variance: float, parts: Sequence[tuple[float, float]]) -> float:
+    """Degrees of freedom of a sum of (mean square, its degrees of freedom) (Satterthwaite 1946)."""
+    below = sum(part**2 / max(degrees, 1.0) for part, degrees in parts)
+    return variance**2 / below if below else math.inf
+
+
+def _by_seed(
+    grids: tuple[_Grid, _Grid], values: tuple[Floats, Floats], pair: tuple[str, str], fixed: Collection[str]
+) -> dict[int, float]:
+    first, second = (
+        dict(zip(grid.seeds, each.mean(axis=1).tolist(), strict=True)) for grid, each in zip(grids, values, strict=True)
+    )
+    if pair[1] in fixed:
+        level = sum(second.values()) / len(second)
+        return {seed: value - level for seed, value in first.items()}
+    if pair[0] in fixed:
+        level = sum(first.values()) / len(first)
+        return {seed: level - value for seed, value in second.items()}
+    return {seed: first[seed] - second[seed] for seed in first if seed in second}
+
+
+def _check_margin(margin: float) -> None:
+    if not 0 < margin <= 1:
+        raise UserError(f"margin is {margin}; it must be above 0 and at most 1 (0.02 is two points)")
+
+
+def row_means(
+    scores: SeedScores, *, fixed: Collection[str] = (), low: float = 0.0, high: float = 1.0
+) -> dict[str, Estimate]:
+    """The mean of every row with its 95 % interval over other questions and, where it is no `fixed` row, other seeds.
+
+    Each end is as far off as the two parts together, sqrt(question^2 + seed^2) (the method of variance estimates
+    recovery, Zou & Donner 2008). Of a row with one seed and none to learn from, the interval is over questions alone.
+    """
+    by_question = {name: _question_means(seeds) for name, seeds in scores.items()}
+    variances = seed_variances(scores, fixed=fixed)
+    means = {}
+    for name, values in by_question.items():
+        estimate = mean_interval(list(values.values()), low=low, high=high)
+        if name in variances:
+            seed = variances[name]
+            half = float(stdtrit(seed.degrees, (1 + LEVEL) / 2)) * math.sqrt(seed.value / len(scores[name]))
+            below, above = (math.hypot(abs(end - estimate.value), half) for end in (estimate.low, estimate.high))
+            ends = max(low, estimate.value - below), min(high, estimate.value + above)
+            estimate = Estimate(estimate.value, *ends, estimate.n)
+        means[name] = estimate
+    return means
+
+
+def _question_means(by_seed: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
+    """The mean over the seeds that have a question."""
+    values: dict[str, list[float]] = {}
+    for scores in by_seed.values():
+        for question, score in scores.items():
+            values.setdefault(question, []).append(score)
+    return {question: float(np.mean(each)) for question, each in values.items()}

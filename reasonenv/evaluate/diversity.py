@@ -1,7 +1,9 @@
 """How different the answers of one policy to one problem are. Each measure is of the texts of one problem.
 
-They measure form: two wordings of one idea count as two, so compare policies at equal counts and, as accuracy alone
-makes wrong answers rarer, on the correct samples apart from all of them. Pairwise measures lie in [0, 1], 0 for copies.
+They measure form: two wordings of one idea count as two, so compare policies on the same problems at equal counts and,
+as accuracy alone makes wrong answers rarer, on the correct samples apart from all of them. A correct answer to which a
+false step has led (8-3=6 and then 6-4=1) is no other solution but another error: `correct` samples are those without
+one. Pairwise measures lie in [0, 1], 0 for copies; as means over pairs they are of two samples however many there are.
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ from itertools import combinations
 from typing import TypeVar
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.metrics import Scores, vote_key
+from reasonenv.evaluate.metrics import Scores
 from reasonenv.evaluate.samples import Sample
 from reasonenv.learn.filters import operations
+from reasonenv.verify.arithmetic import steps_hold
 
 T = TypeVar("T", bound=Hashable)
 
@@ -27,18 +30,22 @@ def diversity(samples: Iterable[Sample]) -> Scores:
 
     `paths`, `equations`, `edits`: how different two samples are, on average, in their arithmetic as a whole, in their
     equations, in their letters; among all samples and, where there are two, among the correct ones. `answers`: the
-    entropy of final answers over its maximum, log n. `bigrams`: distinct-2. Absent where there are too few samples.
+    entropy of final answers over its maximum, log n. `bigrams`: distinct-2. `true_steps`: of the correct answers with
+    written equations, the share whose equations are all true. Absent where there are too few samples.
     """
     table: dict[str, dict[str, float]] = {}
     for problem, mine in _drawn(samples).items():
-        for which, kept in (("all", mine), ("correct", [sample for sample in mine if sample.correct])):
+        checked = [held for sample in mine if sample.correct and (held := steps_hold(sample.text)) is not None]
+        if checked:
+            table.setdefault("true_steps", {})[problem] = sum(checked) / len(checked)
+        for which, kept in (("all", mine), ("correct", [sample for sample in mine if sound(sample)])):
             if len(kept) < 2:
                 continue
             texts = [sample.text for sample in kept]
             for name, measure in PAIRWISE.items():
                 table.setdefault(f"{name}/{which}", {})[problem] = measure(texts)
         if len(mine) > 1:
-            answers = [vote_key(sample.extracted) for sample in mine]
+            answers = [sample.canonical for sample in mine]
             table.setdefault("answers", {})[problem] = answer_entropy(answers) / math.log(len(mine))
             table.setdefault("bigrams", {})[problem] = distinct_n([sample.text for sample in mine])
     return table
@@ -47,7 +54,8 @@ def diversity(samples: Iterable[Sample]) -> Scores:
 def distinct(samples: Iterable[Sample], ks: Sequence[int]) -> Scores:
     """`all@k` and `correct@k` of every problem: different solution paths expected among k of its sampled answers.
 
-    Of `correct@k` only correct answers count, of k samples as they come; 2403.04642 tells exploration by these curves.
+    Of `correct@k` only correct answers without a false step count, of k samples as they come; 2403.04642 tells
+    exploration by these curves.
     """
     table: dict[str, dict[str, float]] = {}
     for problem, mine in _drawn(samples).items():
@@ -55,9 +63,14 @@ def distinct(samples: Iterable[Sample], ks: Sequence[int]) -> Scores:
         for k in (k for k in ks if k <= len(mine)):
             if k > 1:  # of one sample there is one
                 table.setdefault(f"all@{k}", {})[problem] = expected_distinct(paths, k)
-            right = [path for path, sample in zip(paths, mine, strict=True) if sample.correct]
+            right = [path for path, sample in zip(paths, mine, strict=True) if sound(sample)]
             table.setdefault(f"correct@{k}", {})[problem] = expected_distinct(right, k, others=len(mine) - len(right))
     return table
+
+
+def sound(sample: Sample) -> bool:
+    """Whether a sample is correct and holds no false step."""
+    return sample.correct and steps_hold(sample.text) is not False
 
 
 def drift(samples: Iterable[Sample]) -> Scores:

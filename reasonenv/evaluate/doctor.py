@@ -6,25 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from reasonenv.accuracy import accuracy
 from reasonenv.core import Group
 from reasonenv.errors import UserError
 from reasonenv.evaluate.run import environment_keys
 from reasonenv.learn.filters import mixed, sound
 from reasonenv.learn.memory import activation_bytes, available, forecast
 from reasonenv.learn.rollout import collate, sample_groups
-from reasonenv.learn.train import MAX_GAP
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.lora import add_adapter
-from reasonenv.policy.microbatch import microbatches
+from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH, microbatches
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.registry import parse_env_id
 from reasonenv.sampling import make_sampler
+from reasonenv.sampling.sampler import MAX_GAP
 from reasonenv.tasks import reference_solution
 
 TEXTS = 64  # problems whose texts and golds are looked at
-MICROBATCH = 8192  # tokens: the default of every agent
 ROWS = 128  # sequences that the torch sampler draws at once
 CUT = (0.1, 0.5)  # shares of truncated responses from which it is worth a note, and wrong
 GIB = 2**30
@@ -126,21 +126,23 @@ def _ending(mdp: ReasoningMDP, groups: list[Group]) -> Finding:
 def _signal(groups: list[Group]) -> Finding:
     """A group whose answers are all right or all wrong teaches a policy gradient nothing."""
     rows = [t for g in groups for t in g.trajectories]
-    right = sum(t.verdict.correct for t in rows) / len(rows)
+    right = accuracy(t.verdict for t in rows)
+    if not right.judged:
+        return Finding("signal", "wrong", f"none of {right.total} answers could be judged", "mend the verifier")
     share = len(mixed(sound(groups))) / len(groups)
-    seen = f"{right:.0%} of {len(rows)} answers are right, {share:.0%} of {len(groups)} groups are mixed"
+    seen = f"{right.value:.0%} of {right.judged} answers are right, {share:.0%} of {len(groups)} groups are mixed"
     if share >= 0.2:
         return Finding("signal", "fine", seen)
-    change = (
-        "use harder problems" if right > 0.5 else "train sft first, use easier problems or more samples_per_problem"
-    )
+    change = "train sft first, use easier problems or more samples_per_problem"
+    if right.value > 0.5:
+        change = "use harder problems"
     return Finding("signal", "wrong" if share == 0 else "note", seen, change)
 
 
 def _gap(policy: Policy, groups: list[Group]) -> Finding:
     """|log-prob of the sampler - of the trainer|, a token."""
     batch = collate(groups, pad=policy.tokenizer.eos_id)
-    logp, _ = policy.score(batch, tokens_per_microbatch=MICROBATCH)
+    logp, _ = policy.score(batch, tokens_per_microbatch=TOKENS_PER_MICROBATCH)
     gap = (logp - batch.sampled_logp).abs()[batch.mask > 0]
     seen = f"mean {float(gap.mean()):.2g}, p99 {float(gap.quantile(0.99)):.2g}, max {float(gap.max()):.2g} nats a token"
     if gap.mean() > MAX_GAP:
@@ -151,15 +153,15 @@ def _gap(policy: Policy, groups: list[Group]) -> Finding:
 def _memory(policy: Policy, mdp: ReasoningMDP, groups: list[Group]) -> Finding:
     """A forecast for default micro-batches, activations as measured on the largest one of few samples."""
     batch = collate(groups, pad=policy.tokenizer.eos_id)
-    rows = microbatches(batch, MICROBATCH // 8, shared=policy.shared)[0]
+    rows = microbatches(batch, TOKENS_PER_MICROBATCH // 8, shared=policy.shared)[0]
     per_token = activation_bytes(policy, batch.select(rows))
-    need = forecast(policy, per_token=per_token, tokens=MICROBATCH, rows=ROWS, length=mdp.context)
+    need = forecast(policy, per_token=per_token, tokens=TOKENS_PER_MICROBATCH, rows=ROWS, length=mdp.context)
     free = available(policy.device)
     parts = ", ".join(f"{name} {value / GIB:.1f}" for name, value in vars(need).items())
     seen = f"training needs {need.total / GIB:.1f} GiB more ({parts}), {free / GIB:.1f} are free"
     if need.total <= free:
         return Finding("memory", "fine", seen)
-    spare = free - (need.total - per_token * MICROBATCH)
+    spare = free - (need.total - per_token * TOKENS_PER_MICROBATCH)
     fitting = int(spare / per_token) // 256 * 256
     if fitting >= mdp.context:
         return Finding("memory", "wrong", seen, f"set tokens_per_microbatch={fitting}, or checkpointing=true")

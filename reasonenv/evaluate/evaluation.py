@@ -9,18 +9,24 @@ from typing import Any
 import numpy as np
 import torch
 
+from reasonenv.accuracy import Accuracy, accuracy
 from reasonenv.core import Group
+from reasonenv.errors import UserError
+from reasonenv.evaluate.comparisons import contrasts
+from reasonenv.evaluate.discovery import Draws, base_draws
 from reasonenv.evaluate.metrics import auc
+from reasonenv.evaluate.questions import Asked, by_question
 from reasonenv.evaluate.samples import Sample, read_samples, write_samples
 from reasonenv.evaluate.scoring import token_scores
+from reasonenv.evaluate.stats import Estimate
 from reasonenv.learn.agent import Metrics
 from reasonenv.learn.fixed import Fixed
 from reasonenv.learn.judge import score_steps
-from reasonenv.learn.log import wilson
 from reasonenv.learn.rollout import sample_groups
 from reasonenv.learn.train import Evaluation
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.lm import Policy
+from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.policy.scorer import Scorer
 from reasonenv.sampling.sampler import Sampler
 
@@ -54,11 +60,13 @@ def records(
     greedy: bool,
     scorer: Scorer | None = None,
     initial: Policy | None = None,
+    tokens_per_microbatch: int = TOKENS_PER_MICROBATCH,
 ) -> list[Sample]:
     """Trajectories as they are stored; some bear their log-probability under the `initial` policy, if it is given."""
     every = [t for group in groups for t in group.trajectories]
-    found = iter(score_steps(scorer, every) if scorer else [])
-    before = initial_logps(groups, initial) if initial else {}
+    size = tokens_per_microbatch
+    found = iter(score_steps(scorer, every, tokens_per_microbatch=size) if scorer else [])
+    before = initial_logps(groups, initial, tokens_per_microbatch=size) if initial else {}
     return [
         Sample(
             problem_id=group.problem.id,
@@ -70,6 +78,7 @@ def records(
             length=len(t.tokens),
             truncated=t.truncated,
             text=mdp.tokenizer.decode(t.tokens[: len(t.tokens) - t.terminated].tolist()),
+            canonical=t.verdict.canonical,
             score=float(next(found)[-1]) if scorer else None,
             logp=None if greedy else float(t.logprobs.sum(dtype=np.float64)),
             initial_logp=before.get((row, index)),
@@ -79,13 +88,32 @@ def records(
     ]
 
 
-def initial_logps(groups: Sequence[Group], initial: Policy) -> dict[tuple[int, int], float]:
+def initial_logps(
+    groups: Sequence[Group], initial: Policy, *, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH
+) -> dict[tuple[int, int], float]:
     """(group, sample) -> log-probability, of the first `INITIAL_SAMPLES` samples of each problem."""
     some = [Group(g.problem, g.trajectories[:INITIAL_SAMPLES]) for g in groups]
-    logp, _ = token_scores(some, initial)
+    logp, _ = token_scores(some, initial, tokens_per_microbatch=tokens_per_microbatch)
     found = logp.sum(dim=1, dtype=torch.float64).tolist()
     keys = [(row, index) for row, g in enumerate(some) for index in range(len(g.trajectories))]
     return dict(zip(keys, found, strict=True))
+
+
+def base(
+    sampler: Sampler, mdp: ReasoningMDP, problems: Sequence[int], *, first: int, most: int, seed: int
+) -> list[Draws]:
+    """The base budget of each problem: `first` samples at temperature 1, up to `most` where none of them is right.
+
+    Their seeds are a path of their own, so they are independent of every evaluation.
+    """
+
+    def ask(chosen: Sequence[int], samples: int, number: int) -> list[tuple[int, int]]:
+        groups = sample_groups(sampler, mdp, chosen, samples, temperature=1.0, seed=("base", seed, number))
+        verdicts = [[t.verdict for t in group.trajectories if t.verdict.checked] for group in groups]
+        return [(len(each), sum(verdict.correct for verdict in each)) for each in verdicts]
+
+    counts = base_draws(ask, problems, first=first, most=most)
+    return [Draws(mdp.task.problems[i].id, drawn, right) for i, (drawn, right) in counts.items()]
 
 
 def contrary(policy: Policy, ask: Callable[[], list[Sample]]) -> list[Sample]:
@@ -128,22 +156,45 @@ class HeldOut:
         return {**self.share(found), "eval/truncated": sum(s.truncated for s in found) / len(found)}
 
     def share(self, found: Sequence[Sample]) -> Metrics:
-        """The share of hits, with its 95 % interval."""
-        hits = sum(self.hit(s) for s in found)
-        low, high = wilson(hits, len(found))
+        """The share of hits among the judged answers with its 95 % interval, and the share that could not be judged.
+
+        Raises `UserError` if none was judged.
+        """
+        hits = accuracy(found, self.hit)
+        low, high = hits.interval
         name = "eval/greedy_accuracy"
-        return {name: hits / len(found), f"{name}/low": low, f"{name}/high": high}
+        return {name: hits.value, f"{name}/low": low, f"{name}/high": high, "eval/verifier_errors": hits.unjudged}
 
     def hit(self, sample: Sample) -> bool:
         """Whether a sample counts for the trained policy."""
         return sample.correct
 
-    def outcomes(self, iteration: int) -> list[float]:
-        """The share of hits on each problem after so many iterations."""
-        problems: dict[str, list[bool]] = {}
+    def accuracy(self, iteration: int) -> Accuracy:
+        """The hits among all stored answers after so many iterations."""
+        return accuracy(read_samples(self.path(iteration)), self.hit)
+
+    def outcomes(self, iteration: int) -> dict[str, float]:
+        """Question -> the share of hits after so many iterations; without those that could not be judged."""
+        problems: dict[str, list[Sample]] = {}
         for sample in read_samples(self.path(iteration)):
-            problems.setdefault(sample.problem_id, []).append(self.hit(sample))
-        return [sum(hits) / len(hits) for hits in problems.values()]
+            problems.setdefault(sample.problem_id, []).append(sample)
+        shares = {name: accuracy(samples, self.hit) for name, samples in problems.items()}
+        asked = {p.id: Asked(p.question, p.answer) for p in map(self._mdp.task.problems.__getitem__, self._problems)}
+        return by_question({name: share.value for name, share in shares.items() if share.judged}, asked)
+
+    def gain(self, first: int, last: int) -> Estimate:
+        """The difference between two iterations for this policy, paired by the questions judged after both of them.
+
+        Raises `UserError` if there is none.
+        """
+        rows = {"before": {0: self.outcomes(first)}, "after": {0: self.outcomes(last)}}
+        compared = contrasts(rows, [("after", "before")], fixed=rows)
+        if not compared:
+            raise UserError(
+                f"no held-out problem was judged after {first} and after {last} iterations; "
+                f"look at the reasons in {self.path(first)} and {self.path(last)}"
+            )
+        return compared[0].estimate
 
     def _told(self, sample: Sample) -> tuple[str, str, str]:
         problem = next(p for p in self._mdp.task.problems if p.id == sample.problem_id)
@@ -157,9 +208,16 @@ class HeldOutScores(HeldOut):
     The policy stays as it is, so every evaluation is of the same `samples` answers a problem.
     """
 
-    def __init__(self, *where: Any, scorer: Scorer, samples: int, **named: Any) -> None:
+    def __init__(
+        self,
+        *where: Any,
+        scorer: Scorer,
+        samples: int,
+        tokens_per_microbatch: int = TOKENS_PER_MICROBATCH,
+        **named: Any,
+    ) -> None:
         super().__init__(*where, **named)
-        self._scorer, self._samples = scorer, samples
+        self._scorer, self._samples, self._tokens = scorer, samples, tokens_per_microbatch
         self._groups: list[Group] = []
 
     def answers(self, iteration: int) -> list[Sample]:
@@ -168,10 +226,11 @@ class HeldOutScores(HeldOut):
             self._groups = sample_groups(
                 self._sampler, self._mdp, self._problems, self._samples, temperature=1.0, seed=path
             )
-        return records(self._groups, self._mdp, greedy=False, scorer=self._scorer)
+        groups, scorer = self._groups, self._scorer
+        return records(groups, self._mdp, greedy=False, scorer=scorer, tokens_per_microbatch=self._tokens)
 
     def figures(self, found: Sequence[Sample]) -> Metrics:
-        area = auc([s.score or 0.0 for s in found], [s.correct for s in found])
+        area = area_under_curve(found)
         return {**self.share(found), **({} if area is None else {"eval/auc": area})}
 
     def hit(self, sample: Sample) -> bool:
@@ -195,6 +254,12 @@ class HeldOutChoice(HeldOut):
         picks = [self._agent.choose([t.verdict for t in g.trajectories]) for g in groups]
         chosen = [Group(g.problem, (g.trajectories[pick],)) for g, pick in zip(groups, picks, strict=True)]
         return records(chosen, self._mdp, greedy=True)
+
+
+def area_under_curve(samples: Sequence[Sample]) -> float | None:
+    """`auc` of the scores of the judged answers."""
+    judged = [sample for sample in samples if sample.verified]
+    return auc([sample.score or 0.0 for sample in judged], [sample.correct for sample in judged])
 
 
 def examples(samples: Sequence[Sample], count: int = 3) -> list[Sample]:

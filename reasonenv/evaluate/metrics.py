@@ -19,7 +19,6 @@ samples with replacement.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -30,8 +29,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reasonenv.core import Reason
+from reasonenv.accuracy import accuracy
+from reasonenv.core import ANSWERED
 from reasonenv.errors import UserError
+from reasonenv.evaluate.questions import Asked, by_question
 from reasonenv.evaluate.samples import Sample
 from reasonenv.evaluate.stats import Estimate, mean_interval
 from reasonenv.seeding import generator
@@ -63,14 +64,8 @@ def all_at_k(n: int, c: int, k: int) -> float:
     return 1.0 - pass_at_k(n, n - c, k)
 
 
-def avg_at_k(correct: Sequence[bool]) -> float:
-    """Share of correct samples, an unbiased estimate of pass@1. Raises `UserError` for none."""
-    _check(len(correct), 1)
-    return sum(correct) / len(correct)
-
-
 def maj_at_k(answers: Sequence[Hashable | None], correct: Sequence[bool], k: int) -> float:
-    """Chance that the plurality of `k` of the n answers is correct; `answers` are normalised (`vote_key`).
+    """Chance that the plurality of `k` of the n answers is correct; `answers` are canonical forms.
 
     None does not vote. Tied answers share the credit, 1/#tied each; if nobody votes, nothing is earned. Exact for k = n
     and wherever there are at most `EXACT_SUBSETS` subsets, else the mean over `RANDOM_SUBSETS` fixed random ones. Equal
@@ -162,23 +157,6 @@ def _subsets(n: int, k: int) -> npt.NDArray[np.float32]:
     return members
 
 
-NUMBER = re.compile(r"([+-]?)\$?(\d{1,3}(?:,\d{3})+|\d{1,300})?(?:\.(\d{0,300}))?(?:/(\d{1,300}))?")
-
-
-def vote_key(extracted: str | None) -> Hashable | None:
-    """What an answer votes for: a number by exact value ("18", "18.0", "$18" and "36/2" agree), else its text."""
-    if extracted is None or not (text := " ".join(extracted.split())):
-        return None
-    match = NUMBER.fullmatch(text.replace(" ", "").replace("−", "-").rstrip("."))
-    if match is None or not (match[2] or match[3]):
-        return text
-    sign, whole, decimals, below = match.groups(default="")
-    if below and int(below) == 0:
-        return text
-    value = Fraction(int(whole.replace(",", "") + decimals or "0"), 10 ** len(decimals) * int(below or "1"))
-    return -value if sign == "-" else value
-
-
 @dataclass(frozen=True)
 class _Answers:
     """All samples of one problem."""
@@ -223,9 +201,13 @@ def scores(samples: Iterable[Sample], ks: Sequence[int]) -> Scores:
     return table
 
 
-def summarise(samples: Iterable[Sample], ks: Sequence[int]) -> Summary:
-    """The mean over problems of every metric of `scores`, each with its 95 % interval."""
-    return {metric: mean_interval(list(values.values())) for metric, values in scores(samples, ks).items()}
+def summarise(samples: Iterable[Sample], ks: Sequence[int], asked: Mapping[str, Asked] | None = None) -> Summary:
+    """The mean over questions of every metric of `scores`, each with its 95 % interval.
+
+    `asked` tells what each problem asks; without it every problem is a question of its own.
+    """
+    table = {metric: by_question(values, asked or {}) for metric, values in scores(samples, ks).items()}
+    return {metric: mean_interval(list(values.values())) for metric, values in table.items()}
 
 
 def _by_problem(samples: Iterable[Sample]) -> dict[str, _Answers]:
@@ -249,8 +231,8 @@ def _check(n: int, k: int) -> None:
 
 
 def _share(samples: list[Sample], true: Callable[[Sample], bool]) -> float | None:
-    verified = [sample for sample in samples if sample.verified]
-    return avg_at_k([true(sample) for sample in verified]) if verified else None
+    share = accuracy(samples, true)
+    return share.value if share.judged else None
 
 
 def _correct(sample: Sample) -> bool:
@@ -258,7 +240,7 @@ def _correct(sample: Sample) -> bool:
 
 
 def _answered(sample: Sample) -> bool:
-    return sample.reason in (Reason.CORRECT, Reason.WRONG)
+    return sample.reason in ANSWERED
 
 
 def _pass(answers: _Answers, k: int) -> float | None:
@@ -275,11 +257,11 @@ def _maj(answers: _Answers, k: int) -> float | None:
     verified = [sample for sample in answers.drawn if sample.verified]
     if len(verified) < k:
         return None
-    return maj_at_k([_key(sample) for sample in verified], [sample.correct for sample in verified], k)
+    return maj_at_k([_vote(sample) for sample in verified], [sample.correct for sample in verified], k)
 
 
-def _key(sample: Sample) -> Hashable | None:
-    return vote_key(sample.extracted) if _answered(sample) else None
+def _vote(sample: Sample) -> str | None:
+    return sample.canonical if _answered(sample) else None
 
 
 def _scored(answers: _Answers) -> tuple[list[Sample], list[float]]:
@@ -298,4 +280,4 @@ def _weighted(answers: _Answers, k: int) -> float | None:
     samples, given = _scored(answers)
     if len(samples) < k:
         return None
-    return weighted_at_k([_key(sample) for sample in samples], given, [sample.correct for sample in samples], k)
+    return weighted_at_k([_vote(sample) for sample in samples], given, [sample.correct for sample in samples], k)

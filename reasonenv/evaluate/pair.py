@@ -4,38 +4,43 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from reasonenv.errors import UserError
-from reasonenv.evaluate.comparisons import Spread, spread
+from reasonenv.evaluate.comparisons import Contrast, Decision, contrasts
 from reasonenv.evaluate.identity import differing_lines
-from reasonenv.evaluate.metrics import scores
+from reasonenv.evaluate.metrics import GREEDY, Scores, scores
+from reasonenv.evaluate.questions import PROBLEMS, by_question, read_questions
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples
-from reasonenv.evaluate.stats import Estimate, paired_difference
 from reasonenv.learn.log import MEASURED
 from reasonenv.storage import read_record
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric of two runs, paired by problem."""
+    """One metric of two runs, paired by question."""
 
     metric: str
     first: float
     second: float
-    difference: Estimate  # first - second
-    spread: Spread  # of the same difference
+    contrast: Contrast  # second - first
+
+    def conclusion(self, margin: float) -> str:
+        """What the interval says of these two policies; differences below `margin` count as none."""
+        words = {Decision.HIGHER: "B is higher", Decision.LOWER: "B is lower"}
+        decision = self.contrast.decision(margin)
+        return words.get(decision, str(decision))
 
 
 def compare(first: Path, second: Path) -> list[Comparison]:
-    """Every metric that both runs have, on the problems that both have answered.
+    """Every metric that both runs have, on the problems that both have answered: the second run minus the first.
 
-    Raises `UserError` if a folder is no finished run or the two share no problem.
+    Each run is one trained policy with one seed, so the intervals are over other questions for these two policies;
+    what other training seeds would do takes a suite. The greedy accuracy comes first and stands alone; the other
+    metrics are one family. Raises `UserError` if a folder is no finished run or the two share no problem.
     """
     a, b = (_samples(folder) for folder in (first, second))
     shared = {s.problem_id for s in a} & {s.problem_id for s in b}
@@ -44,8 +49,12 @@ def compare(first: Path, second: Path) -> list[Comparison]:
     counts = [Counter(s.problem_id for s in samples if not s.greedy) for samples in (a, b)]
     fewest = min(count[problem] for count in counts for problem in shared)
     ks = [2**i for i in range(fewest.bit_length())]
-    mine, theirs = (scores([s for s in samples if s.problem_id in shared], ks) for samples in (a, b))
-    return [_comparison(metric, mine[metric], theirs[metric]) for metric in mine if metric in theirs]
+    tables = [scores([s for s in samples if s.problem_id in shared], ks) for samples in (a, b)]
+    asked = read_questions(first / PROBLEMS) | read_questions(second / PROBLEMS)
+    tables = [{metric: by_question(values, asked) for metric, values in table.items()} for table in tables]
+    metrics = [metric for metric in tables[0] if metric in tables[1]]
+    comparisons = [_comparison(metric, tables, 1 if metric == GREEDY else len(metrics) - 1) for metric in metrics]
+    return [comparison for comparison in comparisons if comparison is not None]
 
 
 def _samples(folder: Path) -> list[Sample]:
@@ -55,10 +64,14 @@ def _samples(folder: Path) -> list[Sample]:
     return read_samples(path)
 
 
-def _comparison(metric: str, mine: Mapping[str, float], theirs: Mapping[str, float]) -> Comparison:
-    problems = sorted(mine.keys() & theirs.keys())
-    a, b = (np.array([table[p] for p in problems]) for table in (mine, theirs))
-    return Comparison(metric, float(a.mean()), float(b.mean()), paired_difference(a, b), spread(a - b))
+def _comparison(metric: str, tables: Sequence[Scores], family: int) -> Comparison | None:
+    """None if no problem has the metric in both runs."""
+    rows = {name: {0: table[metric]} for name, table in zip(("first", "second"), tables, strict=True)}
+    contrasted = contrasts(rows, [("second", "first")], fixed=rows, family=family)
+    if not contrasted:
+        return None
+    after, before = contrasted[0].levels
+    return Comparison(metric, before, after, contrasted[0])
 
 
 def differences(first: Path, second: Path) -> Iterator[str]:

@@ -21,6 +21,7 @@ from reasonenv.evaluate.scoring import token_scores
 from reasonenv.learn.agent import Budget
 from reasonenv.learn.filters import mixed
 from reasonenv.policy.lm import Policy
+from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.tokenizer import Tokenizer
 
 HELD_OUT, TRAINING = "rollouts/held_out.parquet", "rollouts/training.parquet"
@@ -50,7 +51,12 @@ class Rollout:
 
 
 def rollouts(
-    groups: Sequence[Group], policy: Policy, *, source: str, advantages: Sequence[Sequence[float]] | None = None
+    groups: Sequence[Group],
+    policy: Policy,
+    *,
+    source: str,
+    advantages: Sequence[Sequence[float]] | None = None,
+    tokens_per_microbatch: int = TOKENS_PER_MICROBATCH,
 ) -> list[Rollout]:
     """The trajectories as they are stored; `advantages`, if given, has a row for each of them."""
     rows = [(i, t) for group in groups for i, t in enumerate(group.trajectories)]
@@ -59,7 +65,7 @@ def rollouts(
     entropies: Sequence[tuple[float, ...] | None] = [None] * len(rows)
     logps = [_own(t, t.logprobs.tolist()) for _, t in rows]
     if policy.goals is None:
-        scored = token_scores(groups, policy)  # [B, T] each
+        scored = token_scores(groups, policy, tokens_per_microbatch=tokens_per_microbatch)  # [B, T] each
         logps, entropies = ([_own(t, x) for (_, t), x in zip(rows, found.tolist(), strict=True)] for found in scored)
     return [
         Rollout(
@@ -89,8 +95,11 @@ def _own(t: Trajectory, values: Sequence[float]) -> tuple[float, ...]:
 class Watch:
     """Keeps some rollouts of the iterations before an evaluation, as an agent learns from them."""
 
-    def __init__(self, out: Path, policy: Policy, *, every: int) -> None:
+    def __init__(
+        self, out: Path, policy: Policy, *, every: int, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH
+    ) -> None:
         self._path, self._policy, self._every = out / TRAINING, policy, every
+        self._tokens = tokens_per_microbatch
 
     def __call__(self, budget: Budget, groups: Sequence[Group], advantage: Tensor) -> None:
         """`advantage` [B, T] or [B, 1] has the rows of `groups`; the policy has not changed since they were drawn."""
@@ -104,7 +113,8 @@ class Watch:
         rows = [start + i for start, g in zip(starts, some, strict=True) for i in range(len(g.trajectories))]
         width = max(len(t.tokens) for g in some for t in g.trajectories)
         given = advantage[rows].expand(-1, width if advantage.shape[1] == 1 else -1).tolist()
-        write_records(self._path, Rollout, rollouts(some, self._policy, source="training", advantages=given))
+        kept = rollouts(some, self._policy, source="training", advantages=given, tokens_per_microbatch=self._tokens)
+        write_records(self._path, Rollout, kept)
 
 
 def read_rollouts(run: Path) -> list[Rollout]:

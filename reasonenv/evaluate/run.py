@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from inspect import signature
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reasonenv.annotations import has_text_form, typed, types_of
 from reasonenv.core import Problem
 from reasonenv.errors import UserError, unknown
 from reasonenv.evaluate.validation import HOLDOUTS, TEST, VALIDATION, only, validation_questions, without
-from reasonenv.mdp.rewards import REWARDS
-from reasonenv.registry import annotation_text, find_agent, make_task, parse_env_id, task_defaults, task_keys
+from reasonenv.mdp.config import ENV_TYPES, EnvConfig, divided
+from reasonenv.registry import find_agent, make_task, parse_env_id, task_defaults, task_keys, task_types
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sampling.truncated import KEYS, TRAINING
-from reasonenv.tasks import PROMPTS, Task
+from reasonenv.tasks import Task
 
 TaskName = str | Callable[..., Task]  # of a registered task, or its factory
 
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from reasonenv.learn.curriculum import Curriculum
     from reasonenv.mdp.mdp import ReasoningMDP
     from reasonenv.tokenizer import Tokenizer
-
-# What an environment takes beside its task's keys.
-MDP_KEYS = {"reward": "str", "max_tokens": "int", "prompt": "str", "stochastic": "str | None"}
 
 
 def _setting(default: Any, meaning: str) -> Any:
@@ -48,6 +44,7 @@ class Run:
     eval_problems: int = _setting(200, "held-out problems: the first ones")
     holdout: str = _setting(TEST, f"what is held out: {TEST}, or {VALIDATION}, a tenth of the training questions")
     eval_samples: int = _setting(0, "sampled answers a held-out problem after the last iteration, for pass@k")
+    base_samples: int = _setting(0, "samples a held-out problem, at most, that tell what the policy can solve")
     eval_every: int = _setting(10, "iterations between evaluations")
     curriculum: str | None = _setting(None, "KEY:VALUE,VALUE,.. of the environment, in equal parts of the run")
     orm: str | None = _setting(None, "folder of a reward model; its score is the reward in place of the verdict")
@@ -64,6 +61,7 @@ class Run:
             "iterations": 0,
             "eval_problems": 1,
             "eval_samples": 0,
+            "base_samples": 0,
             "eval_every": 1,
             "lora": 1,
         }.items():
@@ -76,7 +74,7 @@ class Run:
 
 
 SETTINGS = (
-    *("eval_problems", "holdout", "eval_samples", "eval_every", "curriculum", "orm", "rank"),
+    *("eval_problems", "holdout", "eval_samples", "base_samples", "eval_every", "curriculum", "orm", "rank"),
     *("sampler", "address", "lora", "checkpointing", "device", "dtype"),
 )
 
@@ -87,8 +85,9 @@ def describe_run(agent: str, env: str, keys: Mapping[str, Any], **named: Any) ->
     Values are strings or already typed. Raises `UserError` for an unknown key (with the nearest ones) or a bad value.
     """
     config = find_agent(agent).Config
-    types = {f.name: str(f.type) for f in fields(Run) if f.name in SETTINGS}
-    agent_types = {f.name: annotation_text(f.type) for f in fields(config)}
+    types = {key: annotation for key, annotation in types_of(Run).items() if key in SETTINGS}
+    hints = types_of(config)
+    agent_types = {f.name: hints.get(f.name, f.type) for f in fields(config)}
     env_types = _environment_types(parse_env_id(env)[0])
     env_types.pop("split", None)  # training takes train, evaluation takes test
     found: dict[str, dict[str, Any]] = {"run": {}, "agent": {}, "env": {}}
@@ -122,19 +121,16 @@ def _check_judged(run: Run) -> None:
 
 def explain_keys(agent: str, env: str | None) -> list[tuple[str, list[tuple[str, Any, str]]]]:
     """What may be set in a run of `agent` on `env`: sections of (key, default, meaning)."""
-    numbers = [(f.name, f.default, f.metadata.get("meaning", "")) for f in fields(find_agent(agent).Config)]
-    settings = [(f.name, f.default, f.metadata["meaning"]) for f in fields(Run) if f.name in SETTINGS]
+    numbers = [_explained(f) for f in fields(find_agent(agent).Config)]
+    settings = [_explained(f) for f in fields(Run) if f.name in SETTINGS]
     sections = [(f"settings of {agent}", numbers), ("settings of the run", settings)]
     if env is not None:
         task, _ = parse_env_id(env)
-        defaults = _environment_defaults(task)
-        meanings = {
-            "reward": ", ".join(REWARDS),
-            "max_tokens": "budget of a response (none: what suits the task)",
-            "prompt": ", ".join(PROMPTS),
-        }
-        types = _environment_types(task)
-        keys = [(key, defaults.get(key), meanings.get(key, types[key])) for key in types if key != "split"]
+        types, defaults = task_types(task), task_defaults(task)
+        keys = [_explained(f) for f in fields(EnvConfig)]
+        for key, text in task_keys(task).items():
+            if key != "split" and has_text_form(types[key]):
+                keys.append((key, defaults.get(key), text))
         sections.append((f"settings of {env}", keys))
     return sections
 
@@ -165,14 +161,18 @@ def _plain(value: Any) -> Any:
 
 def _environment_defaults(task: str) -> dict[str, Any]:
     """What an environment takes for keys that are not given; `split` is none of them."""
-    from reasonenv.mdp.make import make_mdp
-
-    every = {p.name: p.default for p in signature(make_mdp).parameters.values()} | task_defaults(task)
-    return {key: every[key] for key in _environment_types(task) if key in every and key != "split"}
+    defaults = {**vars(EnvConfig()), **task_defaults(task)}
+    return {key: value for key, value in defaults.items() if key != "split"}
 
 
-def _environment_types(task: str) -> dict[str, str]:
-    return MDP_KEYS | task_keys(task)
+def _explained(setting: Field[Any]) -> tuple[str, Any, str]:
+    """A field as (key, default, meaning)."""
+    default = setting.default if setting.default_factory is MISSING else setting.default_factory()
+    return setting.name, default, setting.metadata.get("meaning", "")
+
+
+def _environment_types(task: str) -> dict[str, Any]:
+    return {**ENV_TYPES, **task_types(task)}
 
 
 def environment_keys(task: str, keys: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,25 +182,6 @@ def environment_keys(task: str, keys: Mapping[str, Any]) -> dict[str, Any]:
         if key not in types:
             raise unknown(f"key of {task}", key, types)
     return {key: typed(key, value, types[key]) for key, value in keys.items()}
-
-
-def typed(key: str, value: Any, annotation: str) -> Any:
-    """`value` as the type that `annotation` names; strings are read as on a command line, `none` is None."""
-    kinds = [k.strip() for k in annotation.split("|")]
-    if "None" in kinds and (value is None or str(value).lower() == "none"):
-        return None
-    if "bool" in kinds and str(value).lower() in ("true", "false"):
-        return str(value).lower() == "true"
-    for kind, make in (("int", int), ("float", float)):
-        if kind in kinds and not isinstance(value, bool):
-            try:
-                if math.isfinite(number := float(value)) and (kind == "float" or number == int(number)):
-                    return make(number)
-            except (TypeError, ValueError):
-                pass
-    if {"str", "Path"} & set(kinds):
-        return str(value)
-    raise UserError(f"{key} is {value!r}; it must be {' or '.join(kinds)}")
 
 
 def check_writable(out: Path) -> None:
@@ -221,7 +202,7 @@ def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[Curriculum,
     curriculum. The tokenizer matters to prompts alone, so all the rest can be checked before there is a policy.
     """
     from reasonenv.learn.curriculum import Curriculum
-    from reasonenv.mdp.make import make_mdp
+    from reasonenv.mdp.make import held_out_keys, make_mdp
 
     task, _ = parse_env_id(run.env)
     training: TaskName = task
@@ -230,7 +211,7 @@ def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[Curriculum,
         training = without(task, questions)
         held_out = make_mdp(only(task, questions), tokenizer=tokenizer, **run.env_keys)
     else:
-        held_out = make_mdp(task, tokenizer=tokenizer, **{**run.env_keys, "split": "test"})
+        held_out = make_mdp(task, tokenizer=tokenizer, **held_out_keys(task, run.env_keys))
     if run.curriculum is None:
         course = Curriculum((make_mdp(training, tokenizer=tokenizer, **run.env_keys),))
     else:
@@ -250,8 +231,9 @@ def _course(run: Run, training: TaskName, curriculum: str, tokenizer: Tokenizer 
         if "split" in level:
             raise UserError("curriculum changes split; a run trains on train")
         keys = {**run.env_keys, **level}
-        own = {key: keys.pop(key) for key in MDP_KEYS if key in keys}
-        levels.append(ReasoningMDP(at_level(make_task(training, **keys), level), resolve_tokenizer(tokenizer), **own))
+        config, knobs = divided(keys)
+        task_at_level = at_level(make_task(training, **knobs), level)
+        levels.append(ReasoningMDP(task_at_level, resolve_tokenizer(tokenizer), config))
     return Curriculum(tuple(levels), tuple(settings))
 
 

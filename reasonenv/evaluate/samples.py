@@ -25,6 +25,7 @@ class Sample:
     length: int  # response tokens
     truncated: bool
     text: str
+    canonical: str | None = None  # what the answer votes for: `Verdict.canonical`
     score: float | None = None  # by an outcome reward model, where one was asked
     logp: float | None = None  # of the whole, in nats, as it was sampled; of sampled answers
     initial_logp: float | None = None  # the same under the policy before training

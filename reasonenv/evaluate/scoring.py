@@ -9,15 +9,16 @@ from torch import Tensor
 from reasonenv.core import Group
 from reasonenv.learn.rollout import collate
 from reasonenv.policy.lm import Policy
+from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 
-TOKENS_PER_MICROBATCH = 8192
 
-
-def token_scores(groups: Sequence[Group], policy: Policy) -> tuple[Tensor, Tensor]:
+def token_scores(
+    groups: Sequence[Group], policy: Policy, *, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH
+) -> tuple[Tensor, Tensor]:
     """Log-probabilities and entropies at temperature 1, a row a trajectory; log-probs are 0 but for chosen tokens.
 
     On the CPU.  # [B, T], [B, T]
     """
     batch = collate(groups, pad=policy.tokenizer.eos_id)
-    logp, entropy = policy.score(batch, tokens_per_microbatch=TOKENS_PER_MICROBATCH)
+    logp, entropy = policy.score(batch, tokens_per_microbatch=tokens_per_microbatch)
     return logp * batch.mask, entropy

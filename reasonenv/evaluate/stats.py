@@ -1,12 +1,10 @@
 """Intervals around means over problems, honest at the edges where a naive bootstrap claims certainty.
 
-What the intervals speak about: the *trained policies at hand* on other problems of the same kind. Samples and seeds are
-averaged within their problem and problems are resampled (Miller 2024, arXiv 2411.00640: answers to one problem are not
-independent, so the problem is the unit, and comparisons are paired by it). How another training seed would have
-turned out is a different question that two or three seeds cannot answer with an interval; reports show every seed.
+Answers to one problem are not independent, so the problem is the unit (Miller 2024, arXiv 2411.00640): samples and
+seeds are averaged within it and problems are resampled. What other training seeds would add is in `comparisons`.
 
 A bootstrap of N equal values has width 0, and one of two odd values among N is little better. So 0/1 data take Wilson's
-interval, N equal values take its generalisation to a bounded range, and differences get two pseudo-problems (below).
+interval, and N equal values its generalisation to a bounded range.
 """
 
 from __future__ import annotations
@@ -15,14 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import ndtr, stdtrit
 
+from reasonenv.accuracy import LEVEL, wilson
 from reasonenv.errors import UserError
 from reasonenv.seeding import generator
 
 Floats = npt.NDArray[np.float64]
 
-LEVEL = 0.95
 RESAMPLES = 5_000
 BLOCK = 2_000_000  # resampled entries held in memory at once
 
@@ -49,32 +47,14 @@ def mean_interval(values: npt.ArrayLike, *, low: float = 0.0, high: float = 1.0,
     x = _checked(values, low, high)
     n, mean = len(x), float(x.mean())
     if np.isin(x, (low, high)).all():
-        left, right = _wilson((mean - low) / (high - low), n)
+        left, right = wilson((mean - low) / (high - low), n)
         return Estimate(mean, low + (high - low) * left, low + (high - low) * right, n)
     if np.ptp(x) == 0:
         # At most this share of all problems differs from the N equal ones seen; the rest may lie anywhere in the range.
-        share = _wilson(0.0, n)[1]
+        share = wilson(0.0, n)[1]
         return Estimate(mean, mean - share * (mean - low), mean + share * (high - mean), n)
     left, right = _bootstrap(x, seed)
     return Estimate(mean, left, right, n)
-
-
-def paired_difference(a: npt.ArrayLike, b: npt.ArrayLike, *, seed: int = 0) -> Estimate:
-    """Mean of a - b, paired by problem. `a`, `b` are [N] or [seeds, N] scores in [0, 1] of the same problems in order.
-
-    Seeds are averaged within each problem first. Two pseudo-problems at plus and minus the largest difference seen (1
-    if none was) enter the interval, not the value: for 0/1 scores this is the Laplace adjustment of Bonett & Price 2012
-    (doi 10.3102/1076998611411915), which keeps its level where few problems differ and has a width where none does.
-    Raises `UserError` for shapes that do not match.
-    """
-    first, second = (np.atleast_2d(np.asarray(scores, dtype=np.float64)) for scores in (a, b))  # [seeds, N]
-    if first.ndim != 2 or first.shape[1] != second.shape[1]:
-        raise UserError(f"scores of shapes {first.shape} and {second.shape} cannot be paired; give the same problems")
-    d = _checked(first.mean(axis=0) - second.mean(axis=0), -1.0, 1.0)  # [N]
-    reach = float(np.abs(d).max()) or 1.0
-    left, right = _bootstrap(np.append(d, (-reach, reach)), seed)
-    value = float(d.mean())
-    return Estimate(value, min(left, value), max(right, value), len(d))
 
 
 def _checked(values: npt.ArrayLike, low: float, high: float) -> Floats:
@@ -85,14 +65,6 @@ def _checked(values: npt.ArrayLike, low: float, high: float) -> Floats:
     if bad.any():
         raise UserError(f"value {x[bad][0]} of problem {int(bad.argmax())} is outside [{low:g}, {high:g}]")
     return x
-
-
-def _wilson(p: float, n: int) -> tuple[float, float]:
-    """Wilson 1927: the p0 that a score test with n trials and share `p` does not reject."""
-    z = float(ndtri((1 + LEVEL) / 2))
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
-    return (0.0 if p == 0 else centre - half), (1.0 if p == 1 else centre + half)
 
 
 def _bootstrap(x: Floats, seed: int) -> tuple[float, float]:

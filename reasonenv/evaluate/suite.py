@@ -4,7 +4,7 @@
     policy, envs                what all cells share; `policy` is what every initial policy is made from
     seeds                       training seeds of every agent; all of them start from one initial policy
     ks, margin                  the k of pass@k and maj@k; differences below `margin` count as none
-    [keys]                      settings of every cell
+    [keys]                      settings of every cell; `base_samples` is of the initial policy alone
     [inits.NAME]                an initial policy: so many iterations of SFT (0: `policy` as it is), trained once, with
                                 its own `seed` (0); who wants several of one kind gives them several names and seeds
     [orm]                       settings of a reward model of each initial policy's samples (optional): it ranks the

@@ -11,19 +11,32 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from reasonenv.accuracy import accuracy
 from reasonenv.core import Group
 from reasonenv.errors import UserError
 from reasonenv.evaluate.card import card, reproducibility
 from reasonenv.evaluate.claim import SUMMARY, check_claim, claim
-from reasonenv.evaluate.evaluation import HeldOut, HeldOutChoice, HeldOutScores, contrary, evaluate, records
+from reasonenv.evaluate.discovery import BASE, Draws
+from reasonenv.evaluate.evaluation import (
+    HeldOut,
+    HeldOutChoice,
+    HeldOutScores,
+    area_under_curve,
+    base,
+    contrary,
+    evaluate,
+    records,
+)
 from reasonenv.evaluate.identity import code_of
 from reasonenv.evaluate.ledger import wins, write_wins
-from reasonenv.evaluate.metrics import auc, summarise
+from reasonenv.evaluate.metrics import summarise
 from reasonenv.evaluate.parquet import write_records
+from reasonenv.evaluate.questions import PROBLEMS as ASKED
+from reasonenv.evaluate.questions import write_questions
 from reasonenv.evaluate.rollouts import HELD_OUT, PROBLEMS, SAMPLES, Rollout, Watch, rollouts
 from reasonenv.evaluate.run import Run, processes
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
-from reasonenv.evaluate.stats import paired_difference
+from reasonenv.evaluate.training_set import TRAINING_SET, Solution
 from reasonenv.learn.agent import Agent
 from reasonenv.learn.curriculum import Curriculum
 from reasonenv.learn.fixed import Fixed
@@ -31,10 +44,13 @@ from reasonenv.learn.judge import judged
 from reasonenv.learn.log import board_curve
 from reasonenv.learn.memory import peak_memory
 from reasonenv.learn.rollout import sample_groups
+from reasonenv.learn.rounds import Rounds
+from reasonenv.learn.signal import missing_signal
 from reasonenv.learn.train import Progress, changed, fit
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.lora import add_adapter
+from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.recompute import recompute
 from reasonenv.policy.scorer import load_scorer, scorer_folder
@@ -42,6 +58,7 @@ from reasonenv.registry import find_agent
 from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import Sampler
 from reasonenv.storage import check_free, read_record, replace
+from reasonenv.tasks import reference_solution
 
 HELD_OUT_SAMPLES = 4  # a problem, on which a reward model is measured
 
@@ -62,9 +79,10 @@ def train(
 
     Leaves `out/run.json` (all settings and the hashes of the code), `out/code` (the files of that),
     `out/environment.json` (what it ran on), `out/policy` (a Hugging Face folder) or `out/scorer` (a reward model),
-    `out/evaluations/` (held-out answers along the way), `out/evaluation.parquet` (the last, with `eval_samples` answers
-    a problem), `out/winning.jsonl` (of what it solves), `out/rollouts/` (some, token by token), `metrics.jsonl` and
-    `tensorboard/`. An agent that does not learn leaves answers alone.
+    `out/problems.jsonl` (what is held out), `out/evaluations/` (answers to it along the way), `out/evaluation.parquet`
+    (the last, with `eval_samples` answers a problem), `out/winning.jsonl` (of what it solves), `out/base.parquet` (with
+    `base_samples`, what it can solve), `out/training_set.parquet` (of an agent that imitates one), `out/rollouts/`
+    (some, token by token), `metrics.jsonl` and `tensorboard/`. An agent that does not learn leaves answers alone.
     """
     code = code_of(run, processes(run)[1].task)
     check_claim(out, run, code, changed_code=changed_code)
@@ -88,13 +106,16 @@ def train(
     keys = {key: str(places[value]) if value in places else value for key, value in run.agent_keys.items()}
     agent = kind(policy, kind.Config(**keys), seed=run.seed)
     falls = str(run.env_keys.get("reward", "sparse"))
-    judge = None if orm is None else partial(judged, scorer=load_scorer(orm, policy), falls=falls)
+    size = _tokens_per_microbatch(agent)
+    judge = None
+    if orm is not None:
+        judge = partial(judged, scorer=load_scorer(orm, policy), falls=falls, tokens_per_microbatch=size)
     made = {"dtype": str(policy.model.dtype).removeprefix("torch."), "env_keys.max_tokens": held_out.max_tokens}
     folder = claim(out, run, code, changed_code=changed_code, made=made)
     with closing(make_sampler(run.sampler, policy, address=run.address)) as sampler, folder:
         _write_card(run, out, course, held_out, changed_data, quiet)
         watch = _watch(run, agent, sampler, held_out, out)
-        agent.observed = Watch(out, policy, every=run.eval_every)
+        agent.observed = Watch(out, policy, every=run.eval_every, tokens_per_microbatch=size)
         if isinstance(agent, Fixed):
             used = Progress()
             for iteration in (0, run.iterations):
@@ -116,7 +137,7 @@ def train(
         last = read_samples(watch.path(run.iterations))
         if agent.scorer is not None:
             agent.scorer.save(out / "scorer")
-            told: dict[str, Any] = {"auc": auc([s.score or 0.0 for s in last], [s.correct for s in last])}
+            told: dict[str, Any] = {"auc": area_under_curve(last)}
         else:
             told = _contrary(run, policy, sampler, held_out, out)
             if not isinstance(agent, Fixed):
@@ -128,21 +149,26 @@ def train(
             initial = None
             if used.updates and policy.goals is None:  # behind goals the same text is another sequence
                 initial = _policy(run, places)
-                write_wins(out / "winning.jsonl", wins(groups, initial))
+                write_wins(out / "winning.jsonl", wins(groups, initial, tokens_per_microbatch=size))
             scorer = None if rank is None else load_scorer(rank, policy)
-            last += records(groups, held_out, greedy=False, scorer=scorer, initial=initial)
+            last += records(groups, held_out, greedy=False, scorer=scorer, initial=initial, tokens_per_microbatch=size)
+        if isinstance(agent, Rounds):
+            write_records(out / TRAINING_SET, Solution, _training_set(agent))
         if agent.scorer is None and not isinstance(agent, Fixed):
-            _keep_rollouts(run, policy, sampler, held_out, groups, out)
+            _keep_rollouts(run, policy, sampler, held_out, groups, out, tokens_per_microbatch=size)
+        if run.base_samples:
+            write_records(out / BASE, Draws, _base(run, sampler, held_out))
+        write_questions(out / ASKED, (held_out.task.problems[i] for i in _problems(run, held_out)))
         write_samples(out / EVALUATION, last)
         board_curve(out, "eval/pass@k", _passes(last, run.eval_samples))
-        before, after = (watch.outcomes(iteration) for iteration in (0, run.iterations))
-        gain = paired_difference(after, before)
+        gain = watch.gain(0, run.iterations)
         summary = {
-            "before": sum(before) / len(before),
-            "after": sum(after) / len(after),
+            "before": watch.accuracy(0).value,
+            "after": watch.accuracy(run.iterations).value,
             "gain": {"value": gain.value, "low": gain.low, "high": gain.high},
-            "problems": len(after),
+            "problems": gain.n,
             "memory": peak_memory(policy.device) / 2**20,  # MiB
+            "signal": missing_signal(agent, rollouts=used.rollouts, right=used.right, contrasts=used.contrasts),
             **told,
             **vars(used),
         }
@@ -183,8 +209,14 @@ def _watch(run: Run, agent: Agent, sampler: Sampler, held_out: ReasoningMDP, out
     if isinstance(agent, Fixed):
         return HeldOutChoice(*where, **named, agent=agent)
     if agent.scorer is not None:
-        return HeldOutScores(*where, **named, scorer=agent.scorer, samples=run.eval_samples or HELD_OUT_SAMPLES)
+        samples, size = run.eval_samples or HELD_OUT_SAMPLES, _tokens_per_microbatch(agent)
+        return HeldOutScores(*where, **named, scorer=agent.scorer, samples=samples, tokens_per_microbatch=size)
     return HeldOut(*where, **named)
+
+
+def _tokens_per_microbatch(agent: Agent) -> int:
+    """What the user allows to pass a model at once. An agent that learns nothing has no such number."""
+    return int(getattr(agent.config, "tokens_per_microbatch", TOKENS_PER_MICROBATCH))
 
 
 def _problems(run: Run, held_out: ReasoningMDP) -> range:
@@ -197,6 +229,27 @@ def _sampled(run: Run, sampler: Sampler, held_out: ReasoningMDP) -> list[Group]:
     return sample_groups(sampler, held_out, problems, run.eval_samples, temperature=1.0, seed=path)
 
 
+def _base(run: Run, sampler: Sampler, held_out: ReasoningMDP) -> list[Draws]:
+    """What the trained policy solves in a base budget, against which others that start from it are held."""
+    most, first = run.base_samples, min(run.eval_samples or run.base_samples, run.base_samples)
+    return base(sampler, held_out, _problems(run, held_out), first=first, most=most, seed=run.seed)
+
+
+def _training_set(agent: Rounds) -> list[Solution]:
+    """What the agent imitates at the end, and the reference solutions of the same problems."""
+    decode = agent.policy.tokenizer.decode
+    solutions, problems = [], {}
+    for t in agent.training_set:
+        text = decode(t.tokens[: len(t.tokens) - t.terminated].tolist())
+        solutions.append(Solution(t.problem.id, t.problem.question, False, t.verdict.correct, text))
+        problems[t.problem.id] = t.problem
+    for problem in problems.values():
+        if problem.steps:
+            text = reference_solution(problem)
+            solutions.append(Solution(problem.id, problem.question, True, True, text))
+    return solutions
+
+
 def _passes(found: Sequence[Sample], samples: int) -> dict[int, float]:
     """pass@k at the powers of two up to the samples a problem."""
     ks = [2**i for i in range(samples.bit_length())]
@@ -205,14 +258,23 @@ def _passes(found: Sequence[Sample], samples: int) -> dict[int, float]:
 
 
 def _keep_rollouts(
-    run: Run, policy: Policy, sampler: Sampler, held_out: ReasoningMDP, drawn: Sequence[Group], out: Path
+    run: Run,
+    policy: Policy,
+    sampler: Sampler,
+    held_out: ReasoningMDP,
+    drawn: Sequence[Group],
+    out: Path,
+    *,
+    tokens_per_microbatch: int,
 ) -> None:
     """Answers to the first held-out problems, token by token: the greedy one, asked for again, and some of `drawn`."""
     first = _problems(run, held_out)[:PROBLEMS]
     greedy = sample_groups(sampler, held_out, first, 1, temperature=0.0, seed=(run.seed, "evaluation"))
     sampled = [Group(g.problem, g.trajectories[:SAMPLES]) for g in drawn[:PROBLEMS]]
-    found = rollouts(greedy, policy, source="greedy") + rollouts(sampled, policy, source="sampled")
-    write_records(out / HELD_OUT, Rollout, found)
+    kept = []
+    for source, groups in (("greedy", greedy), ("sampled", sampled)):
+        kept += rollouts(groups, policy, source=source, tokens_per_microbatch=tokens_per_microbatch)
+    write_records(out / HELD_OUT, Rollout, kept)
 
 
 def _contrary(run: Run, policy: Policy, sampler: Sampler, held_out: ReasoningMDP, out: Path) -> dict[str, float]:
@@ -222,4 +284,4 @@ def _contrary(run: Run, policy: Policy, sampler: Sampler, held_out: ReasoningMDP
     if not found:
         return {}
     write_samples(out / "contrary.parquet", found)
-    return {"contrary": sum(s.correct for s in found) / len(found)}
+    return {"contrary": accuracy(found).value}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -24,7 +24,7 @@ from reasonenv.learn.surrogates import likelihood
 from reasonenv.learn.tally import Tally
 from reasonenv.learn.weights import token_mean
 from reasonenv.policy.lm import Policy
-from reasonenv.policy.microbatch import microbatches, passed
+from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH, microbatches, passed
 from reasonenv.policy.scorer import Scorer
 from reasonenv.policy.states import States
 from reasonenv.seeding import generator
@@ -73,7 +73,7 @@ class Config:
     weight_decay: float = knob(0.0, "decoupled weight decay of AdamW")
     problems_per_iteration: int | None = knob(32, "N: problems an iteration (none: the whole training set)")
     samples_per_problem: int = knob(8, "G: samples a problem")
-    tokens_per_microbatch: int = knob(8192, "tokens in one forward and backward pass")
+    tokens_per_microbatch: int = knob(TOKENS_PER_MICROBATCH, "tokens in one forward and backward pass")
 
     positive: ClassVar[tuple[str, ...]] = ("lr", "max_grad_norm", "samples_per_problem", "tokens_per_microbatch")
 
@@ -194,13 +194,26 @@ class PolicyGradientConfig(Config):
 class PolicyGradient(Agent):
     """Slots: which groups to `keep`, `advantage` of the whole batch, `surrogate` of a micro-batch, `weights`.
 
+    A row of advantage 0 passes without a gradient if the agent declares `loss_scales_with_advantage`. What a class
+    declares is said of the loss that it has: a subclass with another `surrogate` or `auxiliary` declares it again, or
+    has none of its rows skipped.
+
     Samples of which nothing is known are left out (`sound`). Stale samples, of an older version of the policy than
-    today's, are taken as they come; `staleness` is their mean age in versions. A surrogate anchored on the sampler's
-    `sampled_logp` corrects for their age by its ratio; one anchored on the trainer's `old_logp` of today does not.
+    today's, are taken as they come; `staleness` is the mean age of their tokens in versions. A surrogate anchored on
+    the sampler's `sampled_logp` corrects for it by its ratio; one anchored on the trainer's `old_logp` does not.
     """
 
     Config = PolicyGradientConfig
     config: PolicyGradientConfig
+
+    def __init__(self, policy: Policy, config: Any = None, *, seed: int = 0) -> None:
+        super().__init__(policy, config, seed=seed)
+        self.logged: dict[str, Tensor] = {}  # by `log`, of the micro-batch that is passing
+
+    @property
+    def loss_scales_with_advantage(self) -> bool:
+        """Whether the loss of a token is its advantage times something, so that of a row of advantage 0 it is 0."""
+        return False
 
     @abstractmethod
     def advantage(self, batch: Batch) -> Tensor:
@@ -208,7 +221,7 @@ class PolicyGradient(Agent):
 
     @abstractmethod
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
-        """The loss of each token [b, T], to be minimised."""
+        """The loss of each token [b, T], to be minimised. `micro.entropy` is that of the choice, differentiable."""
 
     @abstractmethod
     def weights(self, batch: Batch) -> Tensor:
@@ -236,8 +249,12 @@ class PolicyGradient(Agent):
         return micro
 
     def auxiliary(self, states: States, micro: Batch) -> Tensor | None:
-        """A loss of each token [b, T] beside the surrogate, such as a critic's: none."""
+        """A loss of each token [b, T] beside the surrogate, such as a critic's or - c `micro.entropy`: none."""
         return None
+
+    def log(self, numbers: Mapping[str, Tensor]) -> None:
+        """For `surrogate` and `auxiliary`: the means of these [b, T] over all tokens will be among the metrics."""
+        self.logged.update(numbers)
 
     def describe(self, batch: Batch, advantage: Tensor) -> Metrics:
         """What can be said of the whole batch before the update."""
@@ -248,18 +265,27 @@ class PolicyGradient(Agent):
         return self.config.lr * min(1.0, (self.optimizer.taken + 1) / max(1, self.config.warmup))
 
     def passes(self, batch: Batch, advantage: Tensor) -> list[tuple[Tensor, bool]]:
-        """The rows of each micro-batch, and whether they teach: of others, only the metrics are wanted.
-
-        Without a reference and a critic the loss of a row is proportional to its advantage: where that is 0, there is
-        no gradient.
-        """
-        idle = (advantage == 0).all(dim=1) & (batch.ref_logp is None and batch.values is None)
+        """The rows of each micro-batch, and whether they teach: of others, only the metrics are wanted."""
+        idle = (advantage == 0).all(dim=1) & self._declared()
         found: list[tuple[Tensor, bool]] = []
         # Those that teach are cut last and come first: it is their shape that memory has to hold.
         for rows, teaches in ((idle.nonzero()[:, 0], False), ((~idle).nonzero()[:, 0], True)):
             if len(rows):
                 found = [(rows[micro], teaches) for micro in self.micro(batch.select(rows))] + found
         return found
+
+    def _declared(self) -> bool:
+        """Whether `loss_scales_with_advantage` holds of the loss as it is: it was said where that is written, or later.
+
+        A wrapper put on an agent alone counts as the last subclass.
+        """
+        owners = (self, *type(self).__mro__)
+
+        def written(name: str) -> int:
+            return next(place for place, owner in enumerate(owners) if name in vars(owner))
+
+        said = written("loss_scales_with_advantage")
+        return self.loss_scales_with_advantage and said <= min(written("surrogate"), written("auxiliary"))
 
     def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
         c = self.config
@@ -282,12 +308,14 @@ class PolicyGradient(Agent):
                 for micro_rows, teaches in self.passes(part, part_advantage):
                     micro = part.select(micro_rows)
                     device = self.policy.device
+                    self.logged = {}
                     with torch.set_grad_enabled(teaches):
                         states = self.policy.states(micro)
                         logp, entropy = self.policy.logprobs(micro, temperature=c.temperature, states=states)
+                        micro = replace(micro.to(device), entropy=entropy)
                         if on_policy:
                             micro = replace(micro, old_logp=logp.detach())
-                        micro = self.measure(states, micro.to(device))
+                        micro = self.measure(states, micro)
                         a = part_advantage[micro_rows][:, : micro.width].to(device)
                         w = part_weights[micro_rows][:, : micro.width].to(device)
                         token_loss = self.surrogate(logp, micro, a)
@@ -296,12 +324,12 @@ class PolicyGradient(Agent):
                         loss = (w * token_loss).sum()
                     if teaches:
                         self.optimizer.backward(loss)
-                    tally.add(logp.detach(), entropy, micro, float(loss.detach()))
+                    tally.add(logp.detach(), entropy.detach(), micro, float(loss.detach()), self.logged)
                     tally.sums["passed"] += passed(part.select(micro_rows), shared=self.policy.shared)
                 lr = self.learning_rate()
                 tally.step(self.step(part, lr, tally.loss))
         found = {
-            "staleness": float((budget.iteration - batch.version).float().mean()),
+            "staleness": float(((budget.iteration - batch.versions) * batch.mask).sum() / batch.mask.sum()),
             "epochs": float(c.epochs),
             "minibatches": float(c.minibatches),
             "lr": lr,

@@ -16,7 +16,7 @@ from typing import Any
 
 from reasonenv.errors import UserError
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.tasks import Procedural, Task
+from reasonenv.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,5 @@ def read_levels(text: str) -> list[dict[str, str]]:
 
 def at_level(task: Task, settings: Mapping[str, Any]) -> Task:
     """The task with the settings in its problems' ids, so that no two levels have a problem of the same id."""
-    name, problems = ",".join(f"{key}={value}" for key, value in settings.items()), task.problems
-    return replace(
-        task, problems=Procedural(len(problems), lambda i: replace(problems[i], id=f"{problems[i].id}@{name}"))
-    )
+    name = ",".join(f"{key}={value}" for key, value in settings.items())
+    return replace(task, problems=[replace(problem, id=f"{problem.id}@{name}") for problem in task.problems])

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from reasonenv.core import Problem, Reason, Trajectory, Verdict
+from reasonenv.codec import ARRAYS, decode, encode
+from reasonenv.core import Trajectory
 
 PREFIX = "trajectories."
-_ARRAYS = ("prompt", "tokens", "roles", "logprobs", "rewards", "ends")
 
 
 def pack(trajectories: Iterable[Trajectory]) -> dict[str, Tensor]:
     """Every array of the records laid end to end, its offsets, and the rest of each record as one line of JSON."""
     rows = list(trajectories)
-    lines = []
-    for t in rows:
-        p, v = t.problem, t.verdict
-        problem = {"id": p.id, "question": p.question, "answer": p.answer, "steps": p.steps}
-        verdict = {"correct": v.correct, "reason": v.reason, "extracted": v.extracted, "gold": v.gold}
-        ended = {"terminated": t.terminated, "truncated": t.truncated, "version": t.version, "noise": t.noise}
-        lines.append(json.dumps({"problem": problem, "verdict": verdict, **ended}))
+    lines = [json.dumps(encode(t)) for t in rows]
     packed = {f"{PREFIX}records": torch.frombuffer(bytearray("\n".join(lines).encode() or b"\n"), dtype=torch.uint8)}
-    for name in _ARRAYS:
+    for name in ARRAYS:
         arrays = [getattr(t, name) for t in rows]
         packed[f"{PREFIX}{name}"] = torch.from_numpy(np.concatenate(arrays)) if arrays else torch.zeros(0)
         packed[f"{PREFIX}{name}.offsets"] = torch.tensor([0, *np.cumsum([len(a) for a in arrays]).tolist()])
@@ -36,16 +29,11 @@ def pack(trajectories: Iterable[Trajectory]) -> dict[str, Tensor]:
 
 def unpack(state: dict[str, Tensor]) -> list[Trajectory]:
     """The inverse of `pack`, from a state that may hold other tensors too."""
-    lines = bytes(state[f"{PREFIX}records"].numpy()).decode().splitlines()
+    lines = filter(None, bytes(state[f"{PREFIX}records"].numpy()).decode().split("\n"))
+    offsets = {name: state[f"{PREFIX}{name}.offsets"].tolist() for name in ARRAYS}
+    flat = {name: state[f"{PREFIX}{name}"].numpy() for name in ARRAYS}
     rows = []
-    for i, line in enumerate(filter(None, lines)):
-        record = json.loads(line)
-        arrays: dict[str, Any] = {}
-        for name in _ARRAYS:
-            start, stop = state[f"{PREFIX}{name}.offsets"][i : i + 2].tolist()
-            arrays[name] = state[f"{PREFIX}{name}"][start:stop].numpy()
-        problem = Problem(**{**record.pop("problem"), "steps": tuple(json.loads(line)["problem"]["steps"])})
-        verdict = record.pop("verdict")
-        verdict["reason"] = Reason(verdict["reason"])
-        rows.append(Trajectory(problem=problem, verdict=Verdict(**verdict), **arrays, **record))
+    for i, line in enumerate(lines):
+        arrays = {name: flat[name][offsets[name][i] : offsets[name][i + 1]] for name in ARRAYS}
+        rows.append(decode(json.loads(line), arrays))
     return rows

@@ -6,15 +6,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 
 from reasonenv.core import Group, Trajectory
+from reasonenv.verify.arithmetic import equations
 
-_WRITTEN = "0123456789+-*/(). ,$%"  # what the left side of an equation is made of
-_RESULT = re.compile(r"[ $]*(-?[ $]*\d[\d,]*(?:\.\d+)?)")
-_NEIGHBOURS = re.compile(r"(?<=\d)[.)]? +(?=[($]*\d)")  # "2. 7+5": the number before is not part of the sum
 _NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+")
 _NOISE = re.compile(r"[ ,$%]")
 
@@ -26,14 +23,9 @@ def operations(text: str) -> tuple[str, ...]:
     Two solutions with the same sequence are the same solution (2403.04642; RFT, 2308.01825). A text without any
     equation is its own words, lower-cased and evenly spaced. Takes time linear in the text.
     """
-    parts = text.split("=")
-    found = []
-    for before, after in pairwise(parts):
-        left = _NEIGHBOURS.split(before[len(before.rstrip(_WRITTEN)) :])[-1]
-        right = _RESULT.match(after)
-        if right and any(c.isdigit() for c in left):
-            found.append(_NUMBER.sub(_plain, _NOISE.sub("", f"{left}={right[1]}")))
-    return tuple(found) or (" ".join(text.lower().split()),)
+    steps = [f"{equation.left}={equation.result}" for equation in equations(text)]
+    plain = [_NUMBER.sub(_plain, _NOISE.sub("", step)) for step in steps]
+    return tuple(plain) or (" ".join(text.lower().split()),)
 
 
 def _plain(number: re.Match[str]) -> str:

@@ -10,20 +10,26 @@ import numpy as np
 from reasonenv.core import FloatArray, Group, Trajectory
 from reasonenv.errors import unknown
 from reasonenv.learn.rollout import collate
+from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.policy.scorer import Scorer
 
 FALLS = ("sparse", "dense")  # where a learned reward falls
 
 
-def score_steps(scorer: Scorer, trajectories: Sequence[Trajectory]) -> list[FloatArray]:
+def score_steps(
+    scorer: Scorer, trajectories: Sequence[Trajectory], *, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH
+) -> list[FloatArray]:
     """The score of every prefix that ends with a step; the last is that of the whole response.  # [S] each"""
     if not trajectories:
         return []
     batch = collate([Group(t.problem, (t,)) for t in trajectories], pad=scorer.trunk.tokenizer.eos_id)
-    return [row[t.ends] for row, t in zip(scorer.scores(batch).numpy(), trajectories, strict=True)]
+    scores = scorer.scores(batch, tokens_per_microbatch=tokens_per_microbatch).numpy()
+    return [row[t.ends] for row, t in zip(scores, trajectories, strict=True)]
 
 
-def judged(groups: Sequence[Group], scorer: Scorer, *, falls: str) -> list[Group]:
+def judged(
+    groups: Sequence[Group], scorer: Scorer, *, falls: str, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH
+) -> list[Group]:
     """The groups with rewards by `scorer` instead of the environment's (2403.04642, ORM rewards).
 
     `sparse`: the score of the whole response, at its end. `dense`: by how much each step raised the score, from 0; the
@@ -31,10 +37,11 @@ def judged(groups: Sequence[Group], scorer: Scorer, *, falls: str) -> list[Group
     """
     if falls not in FALLS:
         raise unknown("reward of an orm", falls, FALLS)
-    found = iter(score_steps(scorer, [t for group in groups for t in group.trajectories]))
+    every = [t for group in groups for t in group.trajectories]
+    steps = iter(score_steps(scorer, every, tokens_per_microbatch=tokens_per_microbatch))
 
     def judge(t: Trajectory) -> Trajectory:
-        scores, rewards = next(found), np.zeros_like(t.rewards)
+        scores, rewards = next(steps), np.zeros_like(t.rewards)
         if falls == "dense":
             rewards[t.ends] = np.diff(scores, prepend=np.float32(0))
         else:

@@ -28,14 +28,6 @@ TABLE = {
 MEASURED = ("seconds", "tokens_per_second", "memory")  # of the machine: all that may differ between two equal runs
 
 
-def wilson(successes: float, count: int) -> tuple[float, float]:
-    """The 95 % Wilson interval of a proportion."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(round(successes), count).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
 class RunLog:
     """Writes the log of one run into `out`, continuing after row `iteration` of an earlier, interrupted one.
 

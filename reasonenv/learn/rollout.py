@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -27,9 +28,10 @@ def sample_groups(
 ) -> list[Group]:
     """`samples` verified trajectories of each problem. Sample j of problem i draws from (seed, i, j) alone.
 
-    So does the environment, where it has dynamics: siblings share the problem and not its noise.
+    Where a problem stands in `problems` again, its k-th repetition draws from (seed, i, j, "again", k). So does the
+    environment, where it has dynamics: siblings share the problem and not its noise.
     """
-    seeds = [[derive_seed(*seed, i, j) for j in range(samples)] for i in problems]
+    seeds = draw_seeds(problems, samples, seed)
     if mdp.dynamics is not None:
         episodes = converse(sampler, mdp, problems, seeds, temperature=temperature, progress=progress)
         return [Group(mdp.task.problems[i], tuple(own)) for i, own in zip(problems, episodes, strict=True)]
@@ -39,6 +41,17 @@ def sample_groups(
         Group(mdp.task.problems[i], tuple(mdp.trajectory(i, completion) for completion in row))
         for i, row in zip(problems, rows, strict=True)
     ]
+
+
+def draw_seeds(problems: Sequence[int], samples: int, path: tuple[int | str, ...]) -> list[list[int]]:
+    """A seed for every sample of every problem, no two alike: a problem met again is drawn anew.  # [N][G]"""
+    met: Counter[int] = Counter()
+    seeds = []
+    for i in problems:
+        again = ("again", met[i]) if met[i] else ()
+        seeds.append([derive_seed(*path, i, j, *again) for j in range(samples)])
+        met[i] += 1
+    return seeds
 
 
 def demonstrate(mdp: ReasoningMDP, problems: Sequence[int]) -> list[Group]:
@@ -80,6 +93,6 @@ def collate(groups: Sequence[Group], *, pad: int) -> Batch:
         rewards=padded(lambda t: t.rewards),
         discount=discount,
         group=torch.tensor(label),
-        version=torch.tensor([t.version for t in rows]),
+        versions=padded(lambda t: t.versions).long(),
         ends=ends,
     )

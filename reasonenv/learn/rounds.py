@@ -110,6 +110,11 @@ class Rounds(Imitation):
         for trajectory in unpack(state):
             self.kept.setdefault(_place(trajectory), {})[self._path(trajectory)] = trajectory
 
+    @property
+    def training_set(self) -> list[Trajectory]:
+        """D, as it stands."""
+        return self._solutions()
+
     def _solutions(self) -> list[Trajectory]:
         return [t for mine in self.kept.values() for t in mine.values()]
 

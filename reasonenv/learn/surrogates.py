@@ -27,6 +27,17 @@ def clipped(logp: Tensor, *, anchor: Tensor, advantage: Tensor, low: float, high
     return -torch.minimum(ratio * advantage, ratio.clamp(1 - low, 1 + high) * advantage)
 
 
+def clip_fractions(ratio: Tensor, *, advantage: Tensor, low: float, high: float) -> dict[str, Tensor]:
+    """Where a clipped ratio takes the gradient away: 1 at such tokens, else 0.  # [B, T] each
+
+    `clip/low` where r < 1 - low would lead further down (A < 0), `clip/high` where r > 1 + high would further up.
+    """
+    return {
+        "clip/low": ((ratio < 1 - low) & (advantage < 0)).float(),
+        "clip/high": ((ratio > 1 + high) & (advantage > 0)).float(),
+    }
+
+
 def capped_importance(logp: Tensor, *, anchor: Tensor, advantage: Tensor, cap: float) -> Tensor:
     """-sg(min(r, cap)) A log pi with r = pi / anchor: CISPO (2506.13585, equation 4).  # [B, T]
 
@@ -78,8 +89,14 @@ def divergence_masked(logp: Tensor, *, anchor: Tensor, advantage: Tensor, diverg
     r < 1), else 1. The anchor is the sampler; nothing truncates r.
     """
     ratio = (logp - anchor).detach().exp()
-    away = torch.where(advantage > 0, ratio > 1, ratio < 1)
-    return -ratio * ~(away & (divergence > limit)) * advantage * logp
+    masked = divergence_mask(ratio, advantage=advantage, divergence=divergence, limit=limit)
+    return -ratio * ~masked * advantage * logp
+
+
+def divergence_mask(ratio: Tensor, *, advantage: Tensor, divergence: Tensor, limit: float) -> Tensor:
+    """Where M is 0: the `divergence` exceeds `limit` and the step would lead further away.  # [B, T] bool"""
+    away = ((advantage > 0) & (ratio > 1)) | ((advantage < 0) & (ratio < 1))
+    return away & (divergence > limit)
 
 
 def sequence_clipped(
@@ -90,7 +107,12 @@ def sequence_clipped(
     The same number at every token of a sequence, so `sequence_mean` makes it the paper's loss. `advantage` is one
     number a sequence [B, 1].  # [B, T]
     """
-    length = mask.sum(dim=1, keepdim=True).clamp(min=1)
-    ratio = (((logp - anchor.detach()) * mask).sum(dim=1, keepdim=True) / length).exp()  # [B, 1]
+    ratio = sequence_ratio(logp, anchor.detach(), mask)
     loss = -torch.minimum(ratio * advantage, ratio.clamp(1 - low, 1 + high) * advantage)
     return loss.expand_as(logp)
+
+
+def sequence_ratio(logp: Tensor, anchor: Tensor, mask: Tensor) -> Tensor:
+    """s = exp(mean_t log(pi / anchor)) over the tokens of each sequence: GSPO (2507.18071, equation 7).  # [B, 1]"""
+    length = mask.sum(dim=1, keepdim=True).clamp(min=1)
+    return (((logp - anchor) * mask).sum(dim=1, keepdim=True) / length).exp()

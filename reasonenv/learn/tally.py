@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -16,11 +17,12 @@ class Tally:
 
     def __init__(self) -> None:
         self.sums: defaultdict[str, float] = defaultdict(float)
+        self.logged: defaultdict[str, float] = defaultdict(float)  # sums of what the agent logs
         self.gaps: list[Tensor] = []  # of every token, in nats
         self.loss = 0.0  # of the step that is being prepared
 
-    def add(self, logp: Tensor, entropy: Tensor, micro: Batch, loss: float) -> None:
-        """One micro-batch."""
+    def add(self, logp: Tensor, entropy: Tensor, micro: Batch, loss: float, logged: Mapping[str, Tensor]) -> None:
+        """One micro-batch, and what the agent logs of each of its tokens [b, T]."""
         mask = micro.mask
         gap = (micro.sampled_logp - micro.old_logp).abs() * mask
         ratio = (logp - micro.old_logp).exp()
@@ -34,6 +36,8 @@ class Tally:
             "weight2": (weight * weight).sum(),
         }.items():
             self.sums[name] += float(value)
+        for name, numbers in logged.items():
+            self.logged[name] += float((numbers.detach() * mask).sum())
         self.loss += loss
         self.gaps.append(gap[mask > 0].cpu())
 
@@ -62,4 +66,5 @@ class Tally:
             "grad_norm": s["norm"] / steps,
             "updates": float(s["steps"]),
             "updates/refused": float(s["refused"]),
+            **{name: total / tokens for name, total in self.logged.items()},
         }

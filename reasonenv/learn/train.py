@@ -11,22 +11,23 @@ from typing import Any
 
 import numpy as np
 
+from reasonenv.accuracy import accuracy
 from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
 from reasonenv.learn import checkpoint
 from reasonenv.learn.agent import Agent, Budget, Metrics, Plan
 from reasonenv.learn.curriculum import Curriculum
 from reasonenv.learn.filters import correct, mixed, rewarded, sound
-from reasonenv.learn.log import RunLog, wilson
+from reasonenv.learn.log import RunLog
 from reasonenv.learn.memory import enough_memory
 from reasonenv.learn.rollout import demonstrate, sample_groups
+from reasonenv.learn.signal import ENOUGH, contrasting, missing_signal
 from reasonenv.learn.stop import Stop
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.sampling.sampler import Sampler
+from reasonenv.sampling.sampler import MAX_GAP, Sampler
 from reasonenv.sampling.truncated import TRAINING, Truncated
 from reasonenv.seeding import generator
 
-MAX_GAP = 0.2  # mean |log-prob of sampler - of trainer| in nats; far above bfloat16 noise, so something is broken
 SAVING_SHARE = 0.05  # of a run's time that saving may take; it is how far back a kill throws a run
 MAX_ERRORS = 0.05  # share of verdicts that failed for our own reasons
 MAX_INVALID = 0.05  # share of samples with a reward that is not finite
@@ -55,6 +56,8 @@ class Progress:
     tokens: int = 0
     updates: int = 0
     refused: int = 0  # optimiser steps, since the last iteration with one that was taken
+    right: int = 0  # rollouts verified as correct
+    contrasts: int = 0  # groups with different rewards; see `learn/signal.py`
     seconds: float = field(default=0.0)
 
 
@@ -110,20 +113,19 @@ def experience(
 
 
 def describe(groups: Sequence[Group]) -> Metrics:
-    """The numbers of the trajectories themselves."""
+    """The numbers of the trajectories themselves. Raises `UserError` if none of their answers could be judged."""
     rows = [t for g in groups for t in g.trajectories]
-    judged = [t for t in rows if t.verdict.checked]
+    share = accuracy(t.verdict for t in rows)
+    low, high = share.interval
     finite = [t.ret for t in rows if rewarded(t)]
-    right = len(correct(rows))
-    low, high = wilson(right, max(len(judged), 1))
     return {
         "reward": float(np.mean(finite)) if finite else 0.0,
-        "accuracy": right / max(len(judged), 1),
+        "accuracy": share.value,
         "accuracy/low": low,
         "accuracy/high": high,
         "length": float(np.mean([len(t.tokens) for t in rows])),
         "truncated": float(np.mean([t.truncated for t in rows])),
-        "verifier_errors": (len(rows) - len(judged)) / len(rows),
+        "verifier_errors": share.unjudged,
         "rewards/invalid": (len(rows) - len(finite)) / len(rows),
         "groups/sampled": float(len(groups)),
         "groups/mixed": len(mixed(sound(groups))) / len(groups),
@@ -201,7 +203,13 @@ def fit(
             with enough_memory(agent):
                 learned = agent.learn(groups, budget)
             at.iteration += 1
+            known = at.rollouts
             at.rollouts += sum(len(g.trajectories) for g in groups)
+            at.right += sum(len(correct(g.trajectories)) for g in groups)
+            at.contrasts += contrasting(agent, sound(groups))
+            lack = missing_signal(agent, rollouts=at.rollouts, right=at.right, contrasts=at.contrasts)
+            if lack and known < ENOUGH <= at.rollouts:
+                log.say(lack)
             fresh = sum(len(t.tokens) for g in groups for t in g.trajectories)
             at.tokens += fresh
             updates, refused = int(learned.pop("updates")), int(learned.get("updates/refused", 0))

@@ -23,7 +23,7 @@ class _Row:
     state: State
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
-    version: int = 0
+    versions: list[int] = field(default_factory=list)
 
     def turn_seed(self) -> int:
         """The seed of the draws from here on. The first turn has that of the sample, as if there were no other."""
@@ -81,12 +81,14 @@ def _follow(mdp: ReasoningMDP, row: _Row, completion: Completion) -> None:
         row.state = state
         if token in mdp.dynamics.stop:
             break
-    row.logprobs += completion.logprobs[: len(row.tokens) - before].tolist()
-    row.version = completion.version
+    count = len(row.tokens) - before
+    row.logprobs += completion.logprobs[:count].tolist()
+    row.versions += completion.versions[:count].tolist()
 
 
 def _trajectory(mdp: ReasoningMDP, row: _Row) -> Trajectory:
     tokens: IntArray = np.array(row.tokens, dtype=np.int64)
     logprobs = np.array(row.logprobs, dtype=np.float32)
-    chosen = Completion(tokens, logprobs, "eos" if mdp.terminated(row.state) else "length", row.version, row.seed)
+    versions: IntArray = np.array(row.versions, dtype=np.int64)
+    chosen = Completion(tokens, logprobs, "eos" if mdp.terminated(row.state) else "length", versions, row.seed)
     return mdp.trajectory(row.state.index, chosen, row.noise)

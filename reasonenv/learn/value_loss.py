@@ -14,3 +14,9 @@ def clipped_value(values: Tensor, *, old: Tensor, returns: Tensor, clip: float) 
     """
     near = old + (values - old).clamp(-clip, clip)
     return torch.maximum((values - returns).square(), (near - returns).square()) / 2
+
+
+def value_clipped(values: Tensor, *, old: Tensor, returns: Tensor, clip: float) -> Tensor:
+    """Where `clipped_value` has no gradient because V has moved enough: 1 at such tokens, else 0.  # [B, T]"""
+    near = old + (values - old).clamp(-clip, clip)
+    return ((near - returns).square() > (values - returns).square()).float()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from reasonenv.errors import UserError
+from reasonenv.mdp.config import ENV_TYPES, divided
 from reasonenv.mdp.env import ReasoningEnv
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.mdp.rewards import Reward
 from reasonenv.mdp.vector import BatchedReasoningEnv
-from reasonenv.registry import make_task
+from reasonenv.procedural import TooFewQuestions
+from reasonenv.registry import check_keys, make_task
 from reasonenv.tasks import Task
 from reasonenv.tokenizer import Tokenizer, byte_tokenizer
 
@@ -49,24 +50,28 @@ def make_mdp(
     task: str | Callable[..., Task],
     *,
     tokenizer: Tokenizer | PreTrainedTokenizerBase | str | None = None,
-    reward: Reward = "sparse",
-    max_tokens: int | None = None,
-    prompt: str = "auto",
-    stochastic: str | None = None,
     **knobs: Any,
 ) -> ReasoningMDP:
     """The process of a registered task, or of a factory of tasks.
 
-    What is not named here (`split`, `data`, `operands`, ...) goes to the task.
+    `knobs` are the fields of `EnvConfig`, and the keys of the task (`split`, `data`, `operands`, ...). Raises
+    `UserError` for an unknown one, and for a value that cannot be.
     """
-    return ReasoningMDP(
-        make_task(task, **knobs),
-        resolve_tokenizer(tokenizer),
-        reward=reward,
-        max_tokens=max_tokens,
-        prompt=prompt,
-        stochastic=stochastic,
-    )
+    config, keys = divided(knobs)
+    check_keys(task, keys, others=("tokenizer", *ENV_TYPES))
+    return ReasoningMDP(make_task(task, **keys), resolve_tokenizer(tokenizer), config)
+
+
+def held_out_keys(task: str | Callable[..., Task], keys: Mapping[str, Any]) -> dict[str, Any]:
+    """`keys` for the test split: `size` problems as in training, or all that there are where they are fewer."""
+    keys = {**keys, "split": "test"}
+    if keys.get("size") is None:
+        return keys
+    try:
+        list(make_task(task, **divided(keys)[1]).problems)
+    except TooFewQuestions as error:
+        keys["size"] = error.count
+    return keys
 
 
 def make_env(

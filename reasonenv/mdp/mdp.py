@@ -22,12 +22,14 @@ from functools import cached_property
 import numpy as np
 
 from reasonenv.core import Completion, IntArray, Problem, Reason, Role, Trajectory, Verdict
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UserError
+from reasonenv.mdp.config import EnvConfig
 from reasonenv.mdp.dynamics import Reword, in_words, make_dynamics
-from reasonenv.mdp.rewards import AT_END, Progress, Reward, reward_terms
+from reasonenv.mdp.rewards import AT_END, Progress, reward_terms
 from reasonenv.mdp.state import Outcome, State
-from reasonenv.tasks import PROMPTS, Task, reference_solution, render_prompt
+from reasonenv.tasks import Task, reference_solution, render_prompt
 from reasonenv.tokenizer import Tokenizer
+from reasonenv.verify.canonical import canonical
 
 MAX_TOKENS = 1 << 24  # of a response; an observation has a place for each
 
@@ -35,32 +37,21 @@ MAX_TOKENS = 1 << 24  # of a response; an observation has a place for each
 class ReasoningMDP:
     """A task seen through a tokenizer, with a reward and a token budget.
 
-    `reward` is as in `rewards.py`; `max_tokens` counts the response with its EOS and is at least 2, because an episode
-    whose first token is its last leaves nothing to decide. `stochastic` names the environment's own dynamics and their
-    strength, as in "sticky:0.1"; see `DYNAMICS`. Raises `UserError` for a bad argument.
+    Of its settings `reward` is as in `rewards.py`; `max_tokens` counts the response with its EOS and is at least 2,
+    because an episode whose first token is its last leaves nothing to decide. `stochastic` names the environment's own
+    dynamics and their strength, as in "sticky:0.1"; see `DYNAMICS`. Raises `UserError` for a bad setting.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        tokenizer: Tokenizer,
-        *,
-        reward: Reward = "sparse",
-        max_tokens: int | None = None,
-        prompt: str = "auto",
-        stochastic: str | None = None,
-    ) -> None:
-        if prompt not in PROMPTS:
-            raise unknown("prompt", prompt, PROMPTS)
+    def __init__(self, task: Task, tokenizer: Tokenizer, config: EnvConfig = EnvConfig()) -> None:  # noqa: B008
         self.task = task
         self.tokenizer = tokenizer
-        self.prompt_style = prompt
+        self.prompt_style = config.prompt
         self._last_read = State(0), 0, ""
-        self._terms = reward_terms(reward)
+        self._terms = reward_terms(config.reward)
         self.pays_steps = any(term not in AT_END for term in self._terms.values())
-        self.dynamics = None if stochastic is None else make_dynamics(self, stochastic)
+        self.dynamics = None if config.stochastic is None else make_dynamics(self, config.stochastic)
         own = task.max_tokens if self.dynamics is None else self.dynamics.budget(task.max_tokens)
-        self.max_tokens = own if max_tokens is None else max_tokens
+        self.max_tokens = own if config.max_tokens is None else config.max_tokens
         if self.max_tokens < 2:
             raise UserError(f"max_tokens is {self.max_tokens}; a response needs at least 2 (one token and EOS)")
         if self.max_tokens > MAX_TOKENS:
@@ -223,13 +214,17 @@ class ReasoningMDP:
         if not closed:
             return Verdict(False, Reason.NO_ANSWER, None, problem.answer)
         try:
-            return self.task.verify(answer, problem)
+            verdict = self.task.verify(answer, problem)
         except UserError:
             raise
         except Exception as error:
             told = f"{type(error).__name__}: {error}"
             warnings.warn(f"the verifier of {self.task.name} failed on {problem.id}: {told}", stacklevel=2)
             return Verdict(False, Reason.ERROR, None, problem.answer)
+        if verdict.canonical is not None:
+            return verdict
+        # A verifier that gives no form of its own: equal answers are equal texts.
+        return replace(verdict, canonical=canonical(verdict.reason, verdict.extracted, verdict.gold, "text"))
 
     def is_event(self, before: State, after: State) -> bool:
         """Whether what was written since `before` ended a step or the episode. Rewards fall on events alone."""
@@ -313,12 +308,12 @@ class ReasoningMDP:
             tokens=tokens,
             roles=roles,
             logprobs=logprobs,
+            versions=completion.versions[np.maximum(np.cumsum(own) - 1, 0)],
             rewards=rewards,
             ends=np.flatnonzero(own & (self.tokenizer.ends_step[tokens] | answered)),
             terminated=self.terminated(state),
             truncated=self.truncated(state),
             verdict=verdict,
-            version=completion.version,
             noise=noise,
         )
 
@@ -339,6 +334,4 @@ class ReasoningMDP:
         if self.dynamics is not None:
             alone = copy.copy(self)
             alone.dynamics = None
-        return alone.trajectory(
-            index, Completion(tokens, np.zeros(len(ids), dtype=np.float32), "eos", version=0, seed=0)
-        )
+        return alone.trajectory(index, Completion.unsampled(tokens, "eos"))

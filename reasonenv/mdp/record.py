@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from reasonenv.core import Problem, Reason, Trajectory, Verdict
+from reasonenv.codec import ARRAYS, decode, encode
+from reasonenv.core import Trajectory
 from reasonenv.errors import UserError
-
-_ARRAYS = {"prompt": "int64", "tokens": "int64", "roles": "int8", "logprobs": "float32", "rewards": "float32"}
-_ARRAYS |= {"ends": "int64"}
-_FIELDS = ("terminated", "truncated", "version", "noise")
 
 
 class TrajectoryFile:
@@ -26,8 +22,9 @@ class TrajectoryFile:
         self._file.truncate(_whole(path.read_bytes()) if size else 0)
 
     def append(self, trajectory: Trajectory) -> None:
-        """Writes one line."""
-        self._file.write(json.dumps(_record(trajectory)).encode() + b"\n")
+        """Writes one line. Raises `UserError` for a `Problem.meta` that cannot be written (see `reasonenv.codec`)."""
+        record = encode(trajectory) | {name: getattr(trajectory, name).tolist() for name in ARRAYS}
+        self._file.write(json.dumps(record).encode() + b"\n")
 
     def close(self) -> None:
         self._file.close()
@@ -38,23 +35,8 @@ def _whole(raw: bytes) -> int:
     return raw.rfind(b"\n") + 1
 
 
-def _record(trajectory: Trajectory) -> dict[str, Any]:
-    problem, verdict = trajectory.problem, trajectory.verdict
-    return {
-        "problem": {"id": problem.id, "question": problem.question, "answer": problem.answer, "steps": problem.steps},
-        **{name: getattr(trajectory, name).tolist() for name in _ARRAYS},
-        **{name: getattr(trajectory, name) for name in _FIELDS},
-        "verdict": {
-            "correct": verdict.correct,
-            "reason": verdict.reason,
-            "extracted": verdict.extracted,
-            "gold": verdict.gold,
-        },
-    }
-
-
 def read_trajectories(path: str | Path) -> list[Trajectory]:
-    """The trajectories of a file, `Problem.meta` left out. A last line without its end is left out too.
+    """The trajectories of a file. A last line without its end is left out too.
 
     Raises `UserError` for a missing file, and with its number for a line that is no trajectory.
     """
@@ -70,13 +52,7 @@ def read_trajectories(path: str | Path) -> list[Trajectory]:
 def _trajectory(line: bytes, where: str) -> Trajectory:
     try:
         record = json.loads(line)
-        problem, verdict = record["problem"], record["verdict"]
-        read: dict[str, Any] = {name: np.array(record[name], dtype=kind) for name, kind in _ARRAYS.items()}
-        read |= {name: record[name] for name in _FIELDS}
-        return Trajectory(
-            problem=Problem(**{**problem, "steps": tuple(problem["steps"])}),
-            verdict=Verdict(**{**verdict, "reason": Reason(verdict["reason"])}),
-            **read,
-        )
-    except (ValueError, TypeError, KeyError) as error:
+        arrays = {name: np.array(record.pop(name), dtype=kind) for name, kind in ARRAYS.items()}
+        return decode(record, arrays)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{where}: no trajectory ({type(error).__name__}: {error}); take the line out") from None

@@ -83,12 +83,11 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         # an event, because a look at all ids would take every step a fifth longer.
         self._event_token = np.append(self._event_token, np.ones_like(self._event_token))
         self._tokens = np.zeros((num_envs, mdp.context), dtype=np.int64)  # [num_envs, L]
-        self._flat = self._tokens.reshape(-1)  # the same memory; one index is faster than two
         self._offset = self._rows * mdp.context  # [num_envs], where each row begins in it
         self._room = 0  # no row runs out of budget before so many steps
         # Where the next token of each row goes, in its row and in all of them: one addition moves both.
         self._cursors = np.stack([np.zeros(num_envs, dtype=np.int64), self._offset])  # [2, num_envs]
-        self._length, self._at = self._cursors
+        self._view()
         self._one_each = np.ones((2, num_envs), dtype=np.int64)
         self._begin = np.zeros(num_envs, dtype=np.int64)  # where the response of each row begins: its prompt's length
         self._index = [0] * num_envs  # of the problem of each row
@@ -99,6 +98,16 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         self._at_end = mdp.dynamics is None and not mdp.pays_steps  # nothing but the end of an episode earns
         self._seeds = [0] * (num_envs // group_size)
         self._states: dict[int, State] = {}  # of each row, where the environment itself may write
+
+    def _view(self) -> None:
+        """What is the same memory as another array, which a copy of the environment must have of its own."""
+        self._flat = self._tokens.reshape(-1)  # one index is faster than two
+        self._length, self._at = self._cursors
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Of a pickle or a copy, in which the views have become arrays of their own."""
+        self.__dict__.update(state)
+        self._view()
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None

@@ -218,6 +218,7 @@ class RecordTrajectories(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructo
             tokens=tokens,
             roles=roles,
             logprobs=np.zeros(len(tokens), dtype=np.float32),
+            versions=np.zeros_like(tokens),
             rewards=rewards,
             ends=last,
             terminated=bool(terminated),

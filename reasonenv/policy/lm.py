@@ -15,7 +15,7 @@ from reasonenv.errors import UserError
 from reasonenv.policy.attention import arguments, share_prompts
 from reasonenv.policy.goals import Goals
 from reasonenv.policy.logprobs import token_logprobs
-from reasonenv.policy.lora import MARK
+from reasonenv.policy.lora import MARK, write_seed
 from reasonenv.policy.microbatch import Layout, layout, microbatches
 from reasonenv.policy.states import States
 from reasonenv.tokenizer import Tokenizer
@@ -36,6 +36,8 @@ class Policy:
     goals: Goals | None = None  # what a return-conditioned policy is asked for before every step
     shared: bool = True  # whether rows with one prompt share its computation
     adapter: Any = None  # the `peft.PeftModel` around `model`, if only an adapter is trained
+    seed: int | None = None  # of a model made from scratch
+    revision: str | None = None  # of a model on the hub: a branch, a tag or a commit
 
     def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, *, name: str) -> None:
         config = model.config.get_text_config()
@@ -56,7 +58,7 @@ class Policy:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.name = name
-        self.source: tuple[str, str | None] = (model.name_or_path, None)  # what the weights are found by, and revision
+        self.source = str(model.name_or_path)  # what the weights are found by
         # A model without a table of positions, such as one with a state, reads as far as it is given.
         self.context = int(getattr(config, "max_position_embeddings", None) or 2**31 - 1)
 
@@ -105,7 +107,7 @@ class Policy:
     ) -> tuple[Tensor, Tensor]:
         """(logp [B, T], entropy [B, T]) of the response tokens at `temperature`, float32, 0 at padding.
 
-        `logp` is differentiable. Give it one micro-batch, and its `states` if they are at hand.
+        Both are differentiable. Give it one micro-batch, and its `states` if they are at hand.
         """
         at = states or self.states(batch)
         logp, entropy = token_logprobs(at.before, self.head.weight, self.head.bias, at.targets, temperature=temperature)
@@ -166,6 +168,7 @@ class Policy:
             else:
                 self.adapter.save_pretrained(fresh, save_embedding_layers=False)
                 (fresh / "README.md").unlink(missing_ok=True)  # a form to be filled in
+                write_seed(fresh, self.seed)
             self.tokenizer.hf.save_pretrained(fresh)
         if self.goals is not None:
             self.goals.save(fresh)
@@ -190,5 +193,5 @@ class Policy:
         shared: dict[int, Any] = {id(p): p for p in self.model.parameters() if not p.requires_grad}
         model, adapter = copy.deepcopy((self.model, self.adapter), shared)
         twin = Policy(model, self.tokenizer, name=self.name)
-        twin.adapter = adapter
+        twin.adapter, twin.source, twin.seed, twin.revision = adapter, self.source, self.seed, self.revision
         return twin

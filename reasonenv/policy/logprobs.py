@@ -1,7 +1,7 @@
 """Log-probabilities of chosen tokens and the entropy of the choice, without ever holding the logits of a whole batch.
 
     logp_m = z_m[y_m] - lse_m,   H_m = lse_m - sum_v p_mv z_mv,   z = (h W^T + b) / temperature,   p = softmax(z)
-    d logp_m / d z_m = onehot(y_m) - p_m
+    d logp_m / d z_m = onehot(y_m) - p_m,   d H_m / d z_mv = - p_mv (z_mv - sum_w p_mw z_mw)
 
 Logits near 16-31 step by 1/16-1/8 in bfloat16, which is 6-13 % of a probability, so logits are always taken in float32,
 here and in the sampler: where the two must agree, `head_logits` is the one definition. What flows back from them is
@@ -9,11 +9,13 @@ multiplied in the dtype of the states and the head, as in every layer below, and
 
 All that the backward pass needs of a token is one row of p - onehot(y), in that dtype: the loss only scales it, and the
 scale can as well be put on the states. Of the first tokens the rows are kept, as far as a fixed room goes, and of all
-others computed anew: without any kept, there would be four products with the head in place of three.
+others computed anew: without any kept, there would be four products with the head in place of three. The rows of the
+entropy are made when a loss holds it, and cost nothing where none does.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -60,36 +62,41 @@ class _TokenLogprobs(torch.autograd.Function):
             logp[part], entropy[part] = head(hidden[part], targets[part], into)
         ctx.save_for_backward(hidden, weight, bias, targets)
         ctx.temperature, ctx.chunk = temperature, chunk
-        ctx.kept, ctx.start = kept, 0  # rows of p - onehot(y), and the token of the first
-        ctx.mark_non_differentiable(entropy)
+        ctx.kept, ctx.holds = kept, (0, False)  # rows, the token of the first, whether they are those of the entropy
+        ctx.set_materialize_grads(False)  # an output that no loss holds has no gradient to be computed
         return logp, entropy
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         (hidden, weight, bias, targets), kept = ctx.saved_tensors, ctx.kept
         need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
-        scale = -grads[0].float() / ctx.temperature  # [M]
         d_hidden = torch.zeros_like(hidden) if need_hidden else None
         d_head: Tensor | None = None
         d_shift = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and need_bias else None
         head = None
-        for start in range(0, len(hidden), max(1, len(kept))):
+        starts = range(0, len(hidden), max(1, len(kept)))
+        for of_entropy, start in itertools.product((False, True), starts):
+            gradient = grads[of_entropy]
             block = slice(start, min(start + len(kept), len(hidden)))
-            if not scale[block].any():  # padding, or groups that teach nothing
+            if gradient is None or not gradient[block].any():  # padding, or groups that teach nothing
                 continue
+            scale = -gradient[block].float() / ctx.temperature  # [n]
             rows = kept[: block.stop - start]  # [n, V]
-            if ctx.start != start:
+            if ctx.holds != (start, of_entropy):
                 head = head or _Head(weight, bias, ctx.temperature, ctx.chunk)
                 for part in _parts(len(rows), ctx.chunk):
-                    head(hidden[block][part], targets[block][part], rows[part])
-                ctx.start = start
+                    if of_entropy:
+                        head.entropy_rows(hidden[block][part], rows[part])
+                    else:
+                        head(hidden[block][part], targets[block][part], rows[part])
+                ctx.holds = (start, of_entropy)
             if d_hidden is not None:
-                d_hidden[block] = (rows @ weight.to(rows.dtype)) * scale[block, None]
+                d_hidden[block] += (rows @ weight.to(rows.dtype)) * scale[:, None]
             if need_weight:
-                product = rows.T @ (hidden[block] * scale[block, None]).to(rows.dtype)
+                product = rows.T @ (hidden[block] * scale[:, None]).to(rows.dtype)
                 d_head = product if d_head is None else d_head.float().add_(product)
             if d_shift is not None:
-                d_shift += scale[block] @ rows.float()
+                d_shift += scale @ rows.float()
         if need_weight:
             d_head = torch.zeros_like(weight) if d_head is None else d_head.to(weight.dtype)
         return (d_hidden, d_head, None if d_shift is None else d_shift.to(bias.dtype), *(None,) * 4)
@@ -114,14 +121,7 @@ class _Head:
 
     def __call__(self, hidden: Tensor, targets: Tensor, into: Tensor | None) -> tuple[Tensor, Tensor]:
         """(logp [n], entropy [n]) of hidden states [n, H]; `into` [n, V] takes p - onehot(y)."""
-        z, p = (room[: len(hidden)] for room in self.room)
-        hidden = hidden.float() / self.temperature
-        for first in range(0, len(self.weight), HEAD_ROWS):
-            rows = slice(first, first + HEAD_ROWS)
-            torch.mm(hidden, self.weight[rows].float().T, out=z[:, rows])
-        if self.shift is not None:
-            z += self.shift
-        z -= z.amax(-1, keepdim=True)
+        z, p = self._logits(hidden), self.room[1][: len(hidden)]
         own = z.gather(1, targets[:, None])[:, 0]
         total = torch.exp(z, out=p).sum(-1)
         logp, entropy = own - total.log(), total.log() - z.mul_(p).sum(-1) / total
@@ -129,6 +129,26 @@ class _Head:
             p /= total[:, None]
             into.copy_(p.scatter_(1, targets[:, None], torch.expm1(logp)[:, None]))  # p - 1, without its cancellation
         return logp, entropy
+
+    def entropy_rows(self, hidden: Tensor, into: Tensor) -> None:
+        """`into` [n, V] takes p (z - p . z), minus the gradient of the entropy, of hidden states [n, H]."""
+        z, p = self._logits(hidden), self.room[1][: len(hidden)]
+        total = torch.exp(z, out=p).sum(-1, keepdim=True)
+        p /= total
+        z -= torch.einsum("nv,nv->n", z, p)[:, None]
+        into.copy_(z.mul_(p))
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        """Scaled logits less the largest of each token.  # [n, V]"""
+        z = self.room[0][: len(hidden)]
+        hidden = hidden.float() / self.temperature
+        for first in range(0, len(self.weight), HEAD_ROWS):
+            rows = slice(first, first + HEAD_ROWS)
+            torch.mm(hidden, self.weight[rows].float().T, out=z[:, rows])
+        if self.shift is not None:
+            z += self.shift
+        z -= z.amax(-1, keepdim=True)
+        return z
 
 
 def token_logprobs(
@@ -143,8 +163,9 @@ def token_logprobs(
 ) -> tuple[Tensor, Tensor]:
     """(logp [M], entropy [M]) in float32 of `targets` [M] under the head `weight` [V, H] on `hidden` states [M, H].
 
-    `logp` has gradients to hidden, weight and bias; `entropy` has none. At most `chunk` rows of logits are made at any
-    time, in both directions, and `keep` rows of p - onehot(y) are held for the backward pass.
+    Both have gradients to hidden, weight and bias; that of `entropy` costs three products with the head, and nothing
+    where no loss holds it. At most `chunk` rows of logits are made at any time, in both directions, and `keep` rows of
+    p - onehot(y) are held for the backward pass.
     """
     assert (hidden.dim(), targets.shape) == (2, hidden.shape[:1]), "hidden [M, H] and targets [M]"
     assert temperature > 0, "a temperature of 0 has no distribution"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 ALPHA = 32  # constant, so that the best learning rate hardly depends on the rank
 CONFIG = "adapter_config.json"  # what marks a folder as an adapter
+SEED = "reasonenv.json"  # beside it, where the model below is made from scratch: peft has no field for its seed
 MARK = ".lora_"  # in the names of an adapter's tensors
 
 
@@ -43,7 +45,7 @@ def add_adapter(policy: Policy, rank: int, *, seed: int) -> None:
             policy.adapter = peft.get_peft_model(policy.model, config)
     except ValueError as error:
         raise UserError(f"policy {policy.name!r} takes no adapter ({error}); leave lora={rank} out") from error
-    config.base_model_name_or_path, config.revision = policy.source
+    config.base_model_name_or_path, config.revision = policy.source, policy.revision
     draw = torch.Generator().manual_seed(derive_seed("lora", seed))
     with torch.no_grad():
         for name, tensor in policy.model.named_parameters():
@@ -52,13 +54,40 @@ def add_adapter(policy: Policy, rank: int, *, seed: int) -> None:
                 tensor.copy_(torch.empty(tensor.shape).uniform_(-limit, limit, generator=draw))
 
 
-def base_of(folder: Path) -> tuple[str, int]:
-    """The policy that the adapter in a folder rests on: its name, and its seed if it is made from scratch."""
+@dataclass(frozen=True)
+class Base:
+    """The policy that an adapter rests on."""
+
+    name: str
+    revision: str | None  # of a model on the hub
+    seed: int  # of a model made from scratch
+
+
+def write_seed(folder: Path, seed: int | None) -> None:
+    """Leaves the seed of a model made from scratch beside its adapter."""
+    if seed is not None:
+        (folder / SEED).write_text(json.dumps({"seed": seed}) + "\n")
+
+
+def base_of(folder: Path) -> Base:
+    """The policy that the adapter in a folder rests on. Raises `UserError` if it does not say which."""
     try:
         stated = json.loads((folder / CONFIG).read_text())
-        return str(stated["base_model_name_or_path"]), int(stated.get("revision") or 0)
-    except (ValueError, KeyError) as error:
+        name, revision = stated["base_model_name_or_path"], stated.get("revision")
+        if not isinstance(name, str) or not isinstance(revision, str | None):
+            raise TypeError(f"it is {name!r} at revision {revision!r}")
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / CONFIG} names no base model ({error}); save the adapter again") from error
+    return Base(name, revision or None, _seed(folder / SEED))
+
+
+def _seed(path: Path) -> int:
+    if not path.is_file():
+        return 0
+    try:
+        return int(json.loads(path.read_text())["seed"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} holds no seed ({error}); save the adapter again") from error
 
 
 def attach(policy: Policy, folder: Path) -> None:

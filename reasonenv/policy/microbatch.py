@@ -17,6 +17,7 @@ from reasonenv.core import Batch
 from reasonenv.policy.attention import Family, family
 
 SCORES = 2**17  # of queries with keys, a head, that a family may have at most: what a cache holds
+TOKENS_PER_MICROBATCH = 8192  # that pass a model at once, unless the user says otherwise
 
 
 def stretches(batch: Batch, *, shared: bool, limit: int | None = None) -> list[list[int]]:

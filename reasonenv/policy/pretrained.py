@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -44,12 +45,15 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def load_policy(name: str, *, seed: int = 0, device: str = "cpu", dtype: str | None = None) -> Policy:
+def load_policy(
+    name: str, *, seed: int = 0, device: str = "cpu", dtype: str | None = None, revision: str | None = None
+) -> Policy:
     """The policy called `name`: one of `KNOWN`, a Hugging Face folder, a run folder (its `policy/`), or a hub id.
 
     A folder may hold a whole model, or an adapter in peft's format, which is put on the model that it names.
-    `seed` is used by `tiny` alone. `dtype` is a torch name such as "float32"; by default it is float32 for `tiny` and
-    for a folder that says so, else bfloat16 where the device multiplies it natively and float32 where it does not.
+    `seed` is used by `tiny` alone, `revision` (a branch, a tag or a commit) by what is on the hub. `dtype` is a torch
+    name such as "float32"; by default it is float32 for `tiny` and for a folder that says so, else bfloat16 where the
+    device multiplies it natively and float32 where it does not.
     Raises `UserError` in one line for whatever a user can mend.
     """
     check_policy(name)
@@ -60,6 +64,8 @@ def load_policy(name: str, *, seed: int = 0, device: str = "cpu", dtype: str | N
     except (RuntimeError, AssertionError) as error:  # no such device, or torch was built without it
         raise UserError(f"device {device!r} cannot be used ({str(error).splitlines()[0]}); try cpu") from error
     if name == "tiny":
+        if revision is not None:
+            raise UserError(f"policy 'tiny' is made from a seed and has no revision {revision!r}; leave it out")
         from reasonenv.policy.tiny import tiny_policy
 
         policy = tiny_policy(seed)
@@ -71,7 +77,7 @@ def load_policy(name: str, *, seed: int = 0, device: str = "cpu", dtype: str | N
     folder = _folder(name)
     if folder is not None and (folder / CONFIG).is_file():
         return _load_adapter(folder, name, device, dtype)
-    return _load(str(folder or name), name, device, dtype)
+    return _load(str(folder or name), name, device, dtype, revision)
 
 
 def check_policy(name: str) -> None:
@@ -102,17 +108,18 @@ def native_dtype(device: str) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
-def _load(source: str, name: str, device: str, dtype: str | None) -> Policy:
-    """The checkpoint at `source`, a folder or a hub id."""
+def _load(source: str, name: str, device: str, dtype: str | None, revision: str | None = None) -> Policy:
+    """The checkpoint at `source`, a folder or a hub id; a folder has no revisions."""
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     with quiet(), torch.random.fork_rng(devices=[]):
         try:
-            tokenizer = Tokenizer(AutoTokenizer.from_pretrained(source, trust_remote_code=False))
+            place: dict[str, Any] = {} if revision is None else {"revision": revision}
+            tokenizer = Tokenizer(AutoTokenizer.from_pretrained(source, trust_remote_code=False, **place))
             chosen = getattr(torch, dtype) if dtype else _default_dtype(source, device)
             model = AutoModelForCausalLM.from_pretrained(
-                source, dtype=chosen, use_safetensors=True, trust_remote_code=False
+                source, dtype=chosen, use_safetensors=True, trust_remote_code=False, **place
             )
         except UserError:
             raise
@@ -130,16 +137,17 @@ def _load(source: str, name: str, device: str, dtype: str | None) -> Policy:
             ) from error
     policy = Policy(model.to(device), tokenizer, name=name)
     policy.goals = load_goals(Path(source))
+    policy.revision = revision
     return policy
 
 
 def _load_adapter(folder: Path, name: str, device: str, dtype: str | None) -> Policy:
     """The adapter in a folder on the model that it names."""
-    base, seed = base_of(folder)
+    base = base_of(folder)
     try:
-        policy = load_policy(base, seed=seed, device=device, dtype=dtype)
+        policy = load_policy(base.name, seed=base.seed, device=device, dtype=dtype, revision=base.revision)
     except UserError as error:
-        raise UserError(f"policy {name!r} is an adapter of {base!r}, which cannot be loaded: {error}") from error
+        raise UserError(f"policy {name!r} is an adapter of {base.name!r}, which cannot be loaded: {error}") from error
     with quiet():
         attach(policy, folder)
     policy.name, policy.goals = name, load_goals(folder)

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
 from reasonenv.policy.lm import Policy
-from reasonenv.policy.microbatch import microbatches
+from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH, microbatches
 
 HEAD = "head.safetensors"
-TOKENS = 8192  # tokens in one forward pass
 
 
 class Scorer:
@@ -39,10 +38,10 @@ class Scorer:
         return blank.index_put((at.row, at.step), self.head(states.float())[:, 0])
 
     @torch.no_grad()
-    def scores(self, batch: Batch) -> Tensor:
+    def scores(self, batch: Batch, *, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH) -> Tensor:
         """s after each response token, on the CPU; meaningless at padding.  # [B, T]"""
         logits = torch.zeros_like(batch.mask)
-        for rows in microbatches(batch, TOKENS, shared=self.trunk.shared):
+        for rows in microbatches(batch, tokens_per_microbatch, shared=self.trunk.shared):
             part = self.logits(batch.select(rows)).cpu()
             logits[rows, : part.shape[1]] = part
         return logits.sigmoid()

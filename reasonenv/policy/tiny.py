@@ -35,5 +35,6 @@ def tiny_policy(seed: int) -> Policy:
         torch.default_generator.manual_seed(derive_seed("tiny policy", seed))
         model = LlamaForCausalLM(config)
     policy = Policy(model, tokenizer, name="tiny")
-    policy.source = ("tiny", str(seed))
+    policy.seed = seed
+    policy.source = "tiny"
     return policy

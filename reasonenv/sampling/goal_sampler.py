@@ -97,7 +97,8 @@ class GoalSampler(Wrapper):
         size = min(room, int(ends[0]) + 1 if len(ends) else room)
         if len(part.tokens) <= size:
             return part
-        return replace(part, tokens=part.tokens[:size], logprobs=part.logprobs[:size], stop="length")
+        tokens, logprobs, versions = part.tokens[:size], part.logprobs[:size], part.versions[:size]
+        return replace(part, tokens=tokens, logprobs=logprobs, versions=versions, stop="length")
 
 
 def _whole(row: _Row) -> Completion:
@@ -106,6 +107,6 @@ def _whole(row: _Row) -> Completion:
         tokens=np.concatenate([part.tokens for part in row.parts]),
         logprobs=np.concatenate([part.logprobs for part in row.parts]),
         stop="eos" if row.parts[-1].stop == "eos" else "length",
-        version=row.parts[-1].version,
+        versions=np.concatenate([part.versions for part in row.parts]),
         seed=row.seed,
     )

@@ -89,7 +89,7 @@ class HFSampler:
             tokens=tokens[:count].astype(np.int64),
             logprobs=logps[:count].astype(np.float32),
             stop="eos" if tokens[count - 1] == self.policy.tokenizer.eos_id else "length",
-            version=self.version,
+            versions=np.full(count, self.version),
             seed=seed,
         )
 

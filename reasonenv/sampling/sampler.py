@@ -10,6 +10,8 @@ from reasonenv.core import Completion, IntArray
 from reasonenv.errors import UserError
 from reasonenv.tokenizer import Tokenizer
 
+MAX_GAP = 0.2  # mean |log-prob of sampler - of trainer| in nats; far above bfloat16 noise, so something is broken
+
 
 @dataclass(frozen=True)
 class Sampling:

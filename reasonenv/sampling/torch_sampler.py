@@ -221,7 +221,7 @@ class _Decoder:
             tokens=tokens,
             logprobs=self.logps[job, :count].numpy().copy(),
             stop="eos" if tokens[-1] == self.sampler.policy.tokenizer.eos_id else "length",
-            version=self.sampler.version,
+            versions=np.full(count, self.sampler.version),
             seed=self.jobs[job][1],
         )
 

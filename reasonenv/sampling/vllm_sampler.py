@@ -20,13 +20,12 @@ from reasonenv.policy.lm import Policy
 from reasonenv.policy.pretrained import quiet
 from reasonenv.sampling.limits import check_prompts
 from reasonenv.sampling.replica import merged
-from reasonenv.sampling.sampler import Sampling
+from reasonenv.sampling.sampler import MAX_GAP, Sampling
 from reasonenv.sampling.vllm_engine import Engine, EngineDied, Local, Served
 from reasonenv.seeding import derive_seed
 
 DEATHS = 3  # of the engine during one `generate`, after which something is wrong that a restart will not mend
 CANARY_TEMPERATURE = 0.8  # not 1, where raw log-probs and those of the distribution sampled are the same
-MAX_CANARY_GAP = 0.2  # mean |log-prob of engine - of trainer| in nats, far above bfloat16 noise
 
 
 class VLLMSampler:
@@ -95,7 +94,7 @@ class VLLMSampler:
                         tokens=np.array(tokens[:count], dtype=np.int64),
                         logprobs=np.array(logps[:count], dtype=np.float32),
                         stop="eos" if tokens[count - 1] == eos else "length",
-                        version=self.version,
+                        versions=np.full(count, self.version),
                         seed=jobs[n][1],
                     )
                     progress(1)
@@ -136,7 +135,7 @@ class VLLMSampler:
             self.engine.adapt(self._adapter)
 
     def _canary(self) -> dict[str, float]:
-        """The mean and largest gap on samples just drawn; raises `UserError` above `MAX_CANARY_GAP`."""
+        """The mean and largest gap on samples just drawn; raises `UserError` above `MAX_GAP`."""
         prompt = np.array(self.policy.tokenizer.encode("7 + 5 = 12. 8 + 6 ="), dtype=np.int64)
         seeds, sampling = [derive_seed("canary", n) for n in range(4)], Sampling(8, CANARY_TEMPERATURE)
         ((*drawn,),) = self.generate([prompt], [seeds], sampling)
@@ -158,15 +157,15 @@ class VLLMSampler:
             rewards=torch.zeros_like(sampled),
             discount=torch.ones_like(sampled),
             group=torch.zeros(len(drawn), dtype=torch.int64),
-            version=torch.full((len(drawn),), self.version),
+            versions=torch.full(mask.shape, self.version),
         )
         logp, _ = self.policy.score(batch, tokens_per_microbatch=tokens.numel(), temperature=CANARY_TEMPERATURE)
         gap = ((logp - sampled).abs() * mask).double()
         found = {"canary/gap": float(gap.sum() / mask.sum()), "canary/max": float(gap.max())}
-        if not found["canary/gap"] <= MAX_CANARY_GAP:  # nan is no agreement either
+        if not found["canary/gap"] <= MAX_GAP:  # nan is no agreement either
             raise UserError(
                 f"after sync {self.version} vLLM and the trainer disagree by {found['canary/gap']:.3f} nats a token "
-                f"(limit {MAX_CANARY_GAP}): the engine has other weights, or returns log-probs of another "
+                f"(limit {MAX_GAP}): the engine has other weights, or returns log-probs of another "
                 "distribution; start a served engine with --logprobs-mode processed_logprobs and the same model "
                 "and dtype, or use sampler=torch"
             )

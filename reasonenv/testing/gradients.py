@@ -13,6 +13,7 @@ from reasonenv.learn.agent import Agent, Budget
 from reasonenv.learn.optimizer import Optimizer
 from reasonenv.learn.rollout import collate
 from reasonenv.policy.lm import Policy
+from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 
 
 class _Still(Optimizer):
@@ -47,7 +48,7 @@ def gradients(agent: Agent, groups: Sequence[Group], budget: Budget | None = Non
 def scored(policy: Policy, groups: Sequence[Group], *, temperature: float = 1.0) -> list[Group]:
     """The same trajectories with the log-probs that a sampler of `policy` would have given them."""
     batch = collate(groups, pad=policy.tokenizer.eos_id)
-    logp, _ = policy.score(batch, tokens_per_microbatch=8192, temperature=temperature)
+    logp, _ = policy.score(batch, tokens_per_microbatch=TOKENS_PER_MICROBATCH, temperature=temperature)
     rows = iter(logp.numpy())
     return [
         replace(

@@ -60,6 +60,15 @@ class _Case:
         # the table comes first, whatever else the agent trains
         return sum((step[: zero.numel()].view_as(zero) for step in gradients(agent, groups)), zero)
 
+    def variant(self, **slots: Any) -> _Case:
+        """The same agent with other slots in place of its own."""
+        return replace(self, kind=type(self.kind.__name__, (self.kind,), slots))
+
+    def surrogate_alone(self) -> _Case:
+        """The agent without the loss beside its surrogate, of which rewards say nothing."""
+        self.rewarded()
+        return self.variant(auxiliary=lambda agent, states, micro: None)
+
     def rewarded(self) -> None:
         if not issubclass(self.kind, PolicyGradient):
             raise _Skip("no policy gradient: rewards are not weighed")
@@ -106,14 +115,14 @@ def _equal_rewards(case: _Case) -> float:
     group = [replace(_mixed()[0], trajectories=tuple(t for g in _mixed() for t in g.trajectories[:3]))]
     try:
         # the mean of six float32 0.9 is another number
-        return float(case.gradient(_paying(group, lambda r: 0.9)).abs().max())
+        return float(case.surrogate_alone().gradient(_paying(group, lambda r: 0.9)).abs().max())
     except UserError:  # it takes rewards 0 and 1 alone
-        return float(case.gradient(_paying(group, lambda r: 1.0)).abs().max())
+        return float(case.surrogate_alone().gradient(_paying(group, lambda r: 1.0)).abs().max())
 
 
 def _single_sample(case: _Case) -> float:
     case.siblings()
-    return float(case.gradient(_draw([(1, 0)], [(2, 1, 0)], [(2, 0)])).abs().max())
+    return float(case.surrogate_alone().gradient(_draw([(1, 0)], [(2, 1, 0)], [(2, 0)])).abs().max())
 
 
 def _unchanged(case: _Case, claim: str, reward: Callable[[float], float]) -> float:
@@ -162,8 +171,22 @@ def _environment(case: _Case) -> float:
     return _apart(other, one) + float(one[second].norm() / one.norm())
 
 
-def _on_policy(case: _Case) -> float:
+def _skipping(case: _Case) -> float:
+    """The gradient of `learn` against that of an agent that skips no row, at a policy that has left its reference."""
     case.rewarded()
+    groups = [*_mixed(), *_draw([(1, 0), (2, 1, 0), (1, 2, 0)], [(0,), (2, 0), (1, 1, 0)])]  # all right, all wrong
+
+    def moved(case: _Case) -> Tensor:
+        agent = case.on_policy()
+        with torch.no_grad():
+            agent.policy.theta.mul_(0.5)
+        return sum(gradients(agent, groups), torch.zeros(()))
+
+    return _apart(moved(case), moved(case.variant(loss_scales_with_advantage=False)))
+
+
+def _on_policy(case: _Case) -> float:
+    case = case.surrogate_alone()
     agent = case.on_policy()
     batch = agent.prepare(agent.batch(_mixed()))
     weights, advantage = agent.weights(batch), agent.advantage(batch)
@@ -228,6 +251,7 @@ LAWS: dict[str, tuple[str, float, Callable[[_Case], float]]] = {
     "padding": ("padding changes no gradient", ROUNDING, _padding),
     "nan_reward": ("a reward that is not a number is in no loss and no denominator", ROUNDING, _nan_reward),
     "environment": ("tokens of the environment have no influence", ROUNDING, _environment),
+    "skipping": ("leaving out rows of advantage 0 changes no gradient", ROUNDING, _skipping),
     "on_policy": ("on-policy the gradient is REINFORCE's under the same advantage and weights", ROUNDING, _on_policy),
     "state": ("a loaded state is the saved one: tensors that differ", 0, _state),
     "resume": ("a loaded agent goes on as the saved one: tensors that differ", 0, _resume),

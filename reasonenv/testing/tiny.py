@@ -95,6 +95,7 @@ class TinyMDP:
             tokens=np.array(response),
             roles=np.full(length, Role.POLICY, dtype=np.int8),
             logprobs=np.zeros(length, dtype=np.float32),
+            versions=np.zeros(length, dtype=np.int64),
             rewards=np.array([0.0] * (length - 1) + [reward], dtype=np.float32),
             ends=np.array([length - 1]),
             terminated=ended,

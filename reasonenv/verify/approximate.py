@@ -45,7 +45,7 @@ def differ(a: Node, b: Node) -> tuple[bool, bool]:
             context.prec = bits
             try:
                 left, right = evaluate(a, point, context), evaluate(b, point, context)
-            except (ZeroDivisionError, _Undefined):
+            except (ZeroDivisionError, Undefined):
                 break
             if names and not imaginary and (context.im(left) or context.im(right)):
                 break
@@ -66,14 +66,14 @@ def sign(node: Node, point: Point) -> int:
     context.prec = 400
     try:
         value = evaluate(node, point, context)
-    except (ZeroDivisionError, _Undefined, Unreadable):
+    except (ZeroDivisionError, Undefined, Unreadable):
         return 0
     if context.im(value) or abs(value) < context.mpf(2) ** -200:
         return 0
     return 1 if value > 0 else -1
 
 
-class _Undefined(ArithmeticError):
+class Undefined(ArithmeticError):
     """No value at this point."""
 
 
@@ -103,7 +103,7 @@ def _call(name: str, arg: Any, context: Any) -> Any:
         return abs(arg)
     if name == "ln":
         if arg == 0:
-            raise _Undefined
+            raise Undefined
         return context.ln(arg)
     if context.mag(arg) > 4 * _MAX_MAGNITUDE:
         raise Unreadable(f"{name} of a number that is too large")
@@ -124,7 +124,7 @@ def _call(name: str, arg: Any, context: Any) -> Any:
 def _power(base: Any, exponent: Any, exact: Fraction | None, context: Any) -> Any:
     if base == 0:
         if context.re(exponent) <= 0:
-            raise _Undefined
+            raise Undefined
         return base
     _exponent(exponent * context.mag(base), context)
     if exact is not None and exact.denominator == 1:

@@ -13,6 +13,7 @@ from time import perf_counter
 
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.errors import UserError, unknown
+from reasonenv.verify.canonical import canonical
 from reasonenv.verify.choice import compare_choice, find_choice
 from reasonenv.verify.extract import find_answer
 from reasonenv.verify.lexer import MAX_TEXT
@@ -37,7 +38,7 @@ def grade(text: str, gold: str, kind: str = "math", extract: str = "last_number"
     extracted, reason = _at_once(text, gold, kind, extract)
     if reason is None:
         reason = _in_the_pool(extracted, gold, timeout)
-    return Verdict(reason is Reason.CORRECT, reason, extracted, gold, (perf_counter() - start) * 1e3)
+    return _verdict(start, reason, extracted, gold, kind, timeout)
 
 
 def grade_many(
@@ -67,14 +68,12 @@ def grade_many(
             waiting.append((index, extracted))
             verdicts.append(None)
         else:
-            millis = (perf_counter() - start) * 1e3
-            verdicts.append(Verdict(reason is Reason.CORRECT, reason, extracted, gold, millis))
+            verdicts.append(_verdict(start, reason, extracted, gold, kind, timeout))
 
     def finish(job: tuple[int, str | None]) -> None:
         start, (index, extracted) = perf_counter(), job
         reason = _in_the_pool(extracted, golds[index], timeout)
-        millis = (perf_counter() - start) * 1e3
-        verdicts[index] = Verdict(reason is Reason.CORRECT, reason, extracted, golds[index], millis)
+        verdicts[index] = _verdict(start, reason, extracted, golds[index], kind, timeout)
 
     if waiting:
         threads = min(workers or shared().workers, shared().workers, len(waiting))
@@ -95,16 +94,22 @@ def _check(kind: str, timeout: float) -> None:
         raise UserError(f"timeout={timeout} must be above 0 seconds")
 
 
+def _verdict(start: float, reason: Reason, extracted: str | None, gold: str, kind: str, timeout: float) -> Verdict:
+    form = canonical(reason, extracted, gold, kind, timeout=timeout)
+    millis = (perf_counter() - start) * 1e3
+    return Verdict(reason is Reason.CORRECT, reason, extracted, gold, millis, form)
+
+
 def _at_once(text: str, gold: str, kind: str, extract: str) -> tuple[str | None, Reason | None]:
     """The answer found, and the reason unless it takes algebra to tell."""
     if kind == "choice":
         choice = find_choice(text)
         return choice, compare_choice(choice, gold)
     extracted = find_answer(text, extract)
-    expected = _gold_number(gold) if len(gold) <= MAX_LENGTH else None
+    expected = _number(gold)
     if extracted == gold and expected is not None:
         return extracted, Reason.CORRECT
-    value = None if extracted is None else parse_number(extracted)
+    value = None if extracted is None else _number(extracted)
     if expected is not None and value is not None:
         return extracted, Reason.CORRECT if value == expected else Reason.WRONG
     if (expected is None and kind == "numeric") or (expected is None and not 0 < len(gold) <= MAX_TEXT):
@@ -116,9 +121,12 @@ def _at_once(text: str, gold: str, kind: str, extract: str) -> tuple[str | None,
     return extracted, None
 
 
-@lru_cache(maxsize=16_384)  # a gold is asked for at every sample of its problem
-def _gold_number(gold: str) -> Fraction | None:
-    return parse_number(gold)
+def _number(text: str) -> Fraction | None:
+    return _read_number(text) if len(text) <= MAX_LENGTH else None
+
+
+# A gold is asked for at every sample of its problem, and a policy repeats itself.
+_read_number = lru_cache(maxsize=16_384)(parse_number)
 
 
 def _in_the_pool(extracted: str | None, gold: str, timeout: float) -> Reason:

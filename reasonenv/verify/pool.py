@@ -44,10 +44,14 @@ class Pool:
         return self.judge("reasonenv.verify.symbolic:compare", (answer, gold), timeout)
 
     def judge(self, function: str, arguments: Sequence[str], timeout: float = TIMEOUT) -> Reason:
-        """What `function`, a `module:name` that returns a `Reason`, says of texts, called in a worker.
+        """What `function`, a `module:name` that returns a `Reason`, says of texts, as `call` calls it."""
+        return Reason(self.call(function, arguments, timeout))
 
-        `TIMEOUT` after `timeout` seconds of work, `ERROR` if the function raises or the worker dies. Waits for a free
-        worker first, and until that has imported the module; the clock starts when the work does.
+    def call(self, function: str, arguments: Sequence[str], timeout: float = TIMEOUT) -> str:
+        """What `function`, a `module:name` that returns a string, says of texts, called in a worker.
+
+        `Reason.TIMEOUT` after `timeout` seconds of work, `Reason.ERROR` if it raises or the worker dies. Waits for a
+        free worker first, and until that has imported the module; the clock starts when the work does.
         """
         with self._turns:
             worker = self._living()
@@ -55,17 +59,17 @@ class Pool:
                 worker = _Worker(self.megabytes)
                 with self._lock:
                     self._all.add(worker)
-            reason = None
+            reply = None
             try:
-                reason = worker.ask(function, arguments, timeout)
+                reply = worker.ask(function, arguments, timeout)
             finally:  # an interrupted question leaves a reply that nobody waits for: that worker goes too
                 with self._lock:
-                    if reason is None or reason is Reason.TIMEOUT:
+                    if reply is None or reply is Reason.TIMEOUT:
                         self._all.discard(worker)
                         worker.stop()
                     else:
                         self._idle.append(worker)
-            return reason or Reason.ERROR
+            return Reason.ERROR if reply is None else reply
 
     def _living(self) -> _Worker | None:
         """An idle worker, if there is one; those that were killed while they idled cost no verdict."""
@@ -107,8 +111,8 @@ class _Worker:
         self._selector.register(self._replies, selectors.EVENT_READ)
         self._known: set[str] = set()  # functions whose modules it has imported
 
-    def ask(self, function: str, arguments: Sequence[str], seconds: float) -> Reason | None:
-        """The reply, `TIMEOUT`, or None if the process is gone."""
+    def ask(self, function: str, arguments: Sequence[str], seconds: float) -> str | None:
+        """The reply, `Reason.TIMEOUT`, `Reason.ERROR` if the function raised, or None if the process is gone."""
         try:
             if function not in self._known:
                 self._write({"function": function})
@@ -118,8 +122,10 @@ class _Worker:
             self._write({"function": function, "arguments": arguments, "seconds": seconds})
         except BrokenPipeError:
             return None
-        reply = self._line(seconds)
-        return Reason.TIMEOUT if reply is None else Reason(reply) if reply else None
+        line = self._line(seconds)
+        if line is None:
+            return Reason.TIMEOUT
+        return json.loads(line).get("reply", Reason.ERROR) if line else None
 
     def _write(self, job: dict[str, Any]) -> None:
         self._jobs.write(json.dumps(job).encode() + b"\n")

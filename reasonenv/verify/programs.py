@@ -31,8 +31,10 @@ from pathlib import Path
 from time import monotonic, perf_counter
 from typing import IO, Any
 
+from reasonenv.codec import storable
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.errors import UserError
+from reasonenv.verify.canonical import canonical
 from reasonenv.verify.turns import Turns
 
 SECONDS = 4  # of CPU, for each process; who uses them up is wrong, as before any judge of programs
@@ -46,6 +48,7 @@ _PROGRAM = Path(__file__).with_name("sandbox.py")
 _turns = Turns(os.cpu_count() or 1)  # solutions at once; each may have two processes
 
 
+@storable
 @dataclass(frozen=True)
 class UnitTests:
     """What a solution must pass: `asserts` that call it, or `examples`; never both.
@@ -99,7 +102,8 @@ def verify_code(text: str, problem: Problem, timeout: float = TIMEOUT) -> Verdic
     else:
         _warn()
         reason = _judge(code, tests, timeout)
-    return Verdict(reason is Reason.CORRECT, reason, code, problem.answer, (perf_counter() - start) * 1e3)
+    form = canonical(reason, code, problem.answer, "lines")
+    return Verdict(reason is Reason.CORRECT, reason, code, problem.answer, (perf_counter() - start) * 1e3, form)
 
 
 @cache

@@ -37,7 +37,7 @@ def compare(answer: str, gold: str) -> Reason:
     except Unreadable:
         return Reason.UNPARSABLE_GOLD
     if wanted.op == "text":
-        return Reason.CORRECT if _words(answer) == _words(gold) else Reason.WRONG
+        return Reason.CORRECT if words(answer) == words(gold) else Reason.WRONG
     try:
         given = _read(answer)
         if _is_constant(wanted) and given.op not in SCALARS and given.op != "assign":
@@ -84,7 +84,7 @@ def _read(text: str) -> Node:
     return parse(text) if value is None else number(value)
 
 
-def _words(text: str) -> str:
+def words(text: str) -> str:
     """Words without case, dress, and brackets: `\\text{(B)}` is `b`."""
     return " ".join("".join(char if char.isalnum() else " " for char in _COMMAND.sub(" ", text)).lower().split())
 

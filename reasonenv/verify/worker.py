@@ -1,6 +1,7 @@
-"""One worker process of the pool: a line with a function and its arguments in, a line with the reason out.
+"""One worker process of the pool: a line with a function and its arguments in, a line with its reply out.
 
-A job without arguments only imports the function, and is answered `ready`. Started by `pool` only.
+The reply is a string, and missing if the function raised. A job without arguments only imports the function, and is
+answered `ready`. Started by `pool` only.
 """
 
 from __future__ import annotations
@@ -13,13 +14,11 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 
-from reasonenv.core import Reason
-
 GRACE = 5  # seconds by which a worker outlives the clock of a parent that is gone
 
 
 def main(megabytes: int) -> None:
-    """Answers until the input ends. Memory is bounded where the platform can; whatever fails is the verdict `error`."""
+    """Answers until the input ends. Memory is bounded where the platform can; whatever fails has no reply."""
     import sympy  # noqa: F401  # so that the first question costs no more than the others
 
     with contextlib.suppress(ImportError, ValueError, OSError):
@@ -28,7 +27,7 @@ def main(megabytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # nothing but replies may reach the parent
-    functions: dict[str, Callable[..., Reason]] = {}
+    functions: dict[str, Callable[..., str]] = {}
     for line in sys.stdin:
         job = json.loads(line)
         name = job["function"]
@@ -39,10 +38,10 @@ def main(megabytes: int) -> None:
             continue
         signal.alarm(int(job["seconds"]) + GRACE)
         try:
-            reason = functions[name](*job["arguments"])
+            answer = {"reply": functions[name](*job["arguments"])}
         except Exception as error:
             told = " and ".join(repr(argument[:80]) for argument in job["arguments"])
             print(f"verify: {type(error).__name__} on {told}: {str(error)[:200]}", file=sys.stderr)
-            reason = Reason.ERROR
+            answer = {}
         signal.alarm(0)
-        print(reason, file=replies)
+        print(json.dumps(answer), file=replies)

@@ -58,7 +58,7 @@ def batch() -> Batch:
         rewards=last * torch.tensor(RIGHT)[:, None],
         discount=mask,
         group=group,
-        version=torch.zeros_like(group),
+        versions=torch.zeros_like(mask).long(),
         ends=last,
     )
 

@@ -43,7 +43,7 @@ def mdp() -> ReasoningMDP:
 def verdicts(mdp: ReasoningMDP, *texts: str) -> list[Verdict]:
     rows = [np.array([*mdp.tokenizer.encode(text), mdp.tokenizer.eos_id]) for text in texts]
     blank = np.zeros(mdp.max_tokens, dtype=np.float32)
-    return [mdp.trajectory(0, Completion(row, blank[: len(row)], "eos", 0, 0)).verdict for row in rows]
+    return [mdp.trajectory(0, Completion(row, blank[: len(row)], "eos", np.zeros_like(row), 0)).verdict for row in rows]
 
 
 def test_the_majority_counts_values_and_silence_does_not_vote(mdp: ReasoningMDP) -> None:

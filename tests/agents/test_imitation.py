@@ -27,7 +27,7 @@ def mdp() -> ReasoningMDP:
 
 def answer(mdp: ReasoningMDP, index: int, text: str) -> Trajectory:
     tokens = np.array([*mdp.tokenizer.encode(text), mdp.tokenizer.eos_id])
-    return mdp.trajectory(index, Completion(tokens, np.zeros(len(tokens), dtype=np.float32), "eos", 0, 0))
+    return mdp.trajectory(index, Completion.unsampled(tokens, "eos"))
 
 
 def paths(mdp: ReasoningMDP, index: int) -> list[Trajectory]:

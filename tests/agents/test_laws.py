@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,13 +14,17 @@ from torch import Tensor
 
 from reasonenv.agents.dr_grpo import DrGRPO
 from reasonenv.agents.grpo import GRPO
+from reasonenv.agents.ppo import PPO
 from reasonenv.agents.reinforce import Reinforce
 from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Budget, Metrics, PolicyGradient
-from reasonenv.learn.weights import token_mean
+from reasonenv.learn.kl import k3
+from reasonenv.learn.surrogates import likelihood
+from reasonenv.learn.weights import sequence_mean, token_mean
+from reasonenv.policy.states import States
 from reasonenv.registry import agents, find_agent
-from reasonenv.testing import LawBroken, TabularPolicy, TinyMDP, check_agent
+from reasonenv.testing import LawBroken, TabularPolicy, TinyMDP, check_agent, gradients
 from reasonenv.testing.laws import LAWS
 
 # A reward model trains no policy, fixed agents train nothing, and goals are texts, which symbols have not.
@@ -52,7 +57,9 @@ OBJECTIVE = {
     "tailrl": log_success,
 }
 EVEN = TinyMDP(actions=2, horizon=2, reward=lambda r: float(r == (1, 0)))  # all answers of one length
-REWARDS = {"equal_rewards", "single_sample", "shift", "scale", "padding", "nan_reward", "on_policy", "uphill"}
+REWARDS = {
+    "equal_rewards", "single_sample", "shift", "scale", "padding", "nan_reward", "skipping", "on_policy", "uphill",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -112,6 +119,14 @@ class TrainsOnAll(GRPO):  # whoever wrote the token
         return token_mean(inside * batch.mask[:, :1])
 
 
+class FalseDeclaration(DrGRPO):  # says that its loss is proportional to the advantage, and it is not
+    loss_scales_with_advantage = True
+
+    def auxiliary(self, states: States, micro: Batch) -> Tensor:
+        assert micro.entropy is not None
+        return -0.1 * micro.entropy
+
+
 class OtherGradient(GRPO):  # pi in place of log pi
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
         return -advantage * logp.exp()
@@ -141,6 +156,45 @@ class Crash(GRPO):
         raise IndexError("no such thing")
 
 
+class EntropyBonus(PPO):  # the exploration bonus of 1707.06347, equation 9
+    def auxiliary(self, states: States, micro: Batch) -> Tensor:
+        assert micro.entropy is not None
+        return super().auxiliary(states, micro) - 0.01 * micro.entropy
+
+
+class Entropic(DrGRPO):
+    def auxiliary(self, states: States, micro: Batch) -> Tensor:
+        assert micro.entropy is not None
+        return -0.1 * micro.entropy
+
+
+class EntropicSurrogate(DrGRPO):
+    def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
+        assert micro.entropy is not None
+        return super().surrogate(logp, micro, advantage) - 0.1 * micro.entropy
+
+
+class Imitating(GRPO):  # a supervised loss beside the reward's
+    def auxiliary(self, states: States, micro: Batch) -> Tensor:
+        return 0.1 * likelihood(self.policy.logprobs(micro, states=states)[0])
+
+
+class HeldToUniform(DrGRPO):  # a KL to something else than the reference
+    def auxiliary(self, states: States, micro: Batch) -> Tensor:
+        logp, _ = self.policy.logprobs(micro, states=states)
+        return 0.1 * k3(logp, torch.full_like(logp, -math.log(3)))
+
+
+class Bonus(PolicyGradient):
+    def auxiliary(self, states: States, micro: Batch) -> Tensor:
+        assert micro.entropy is not None
+        return -0.1 * micro.entropy
+
+
+class MixedIn(Bonus, Reinforce):  # the slot comes from one parent, the declaration from the other
+    Config = Reinforce.Config
+
+
 LIKELY = TinyMDP(actions=2, horizon=1, reward=lambda r: float(r == (1,)))  # ten groups of three are all there are
 
 
@@ -156,6 +210,7 @@ LIKELY = TinyMDP(actions=2, horizon=1, reward=lambda r: float(r == (1,)))  # ten
         ("padding", PaddedWidth, {}),
         ("nan_reward", CountsTheLost, {}),
         ("environment", TrainsOnAll, {}),
+        ("skipping", FalseDeclaration, {}),
         ("on_policy", OtherGradient, {}),
         ("state", ForgetsMoments, {}),
         ("resume", Impatient, {}),
@@ -184,6 +239,40 @@ def test_every_law_catches_its_own_broken_agent(law: str, mutant: type[GRPO], cl
 def test_every_law_has_a_broken_agent() -> None:
     (marks,) = test_every_law_catches_its_own_broken_agent.pytestmark
     assert [law for law, *_ in marks.args[1]] == list(LAWS)
+
+
+@pytest.mark.parametrize("kind", [EntropyBonus, Entropic, EntropicSurrogate, Imitating, HeldToUniform, MixedIn])
+def test_a_loss_of_a_users_own_loses_no_row(kind: type[PolicyGradient]) -> None:
+    try:
+        report = check_agent(kind)
+    except LawBroken as broken:
+        report = broken.report
+    finding = next(finding for finding in report.findings if finding.law == "skipping")
+    assert finding.error is not None
+    assert not finding.broken
+
+
+@pytest.mark.parametrize("kind", [EntropyBonus, Entropic])
+def test_a_loss_beside_the_surrogate_breaks_no_law_of_the_surrogate(kind: type[PolicyGradient]) -> None:
+    check_agent(kind)
+
+
+def test_what_is_skipped_is_declared_and_the_gradient_is_that_of_the_whole_batch() -> None:
+    # a group of three right answers, whose advantage is 0, beside a mixed one
+    process = TinyMDP(actions=3, horizon=3, reward=lambda response: float(sum(response) % 2), stops=True)
+    rewards = process.rewards.tolist()
+    policy = TabularPolicy(process, seed=1)
+    right = [number for number, reward in enumerate(rewards) if reward][:3]
+    groups = [process.group(policy, [right[0], rewards.index(0.0)]), process.group(policy, right)]
+    agent = Imitating(policy, Imitating.Config(beta=0.0))
+    (found,) = gradients(agent, groups)
+    # the whole batch at once by autograd: -1/B sum_i 1/|o_i| sum_t (A_i + 0.1) log pi
+    batch = agent.batch(groups)
+    logp, _ = policy.logprobs(batch)
+    loss = -(sequence_mean(batch.mask) * (agent.advantage(batch) + 0.1) * logp).sum()
+    (expected,) = torch.autograd.grad(loss, policy.theta)
+    torch.testing.assert_close(found, expected.flatten(), rtol=1e-5, atol=1e-8)
+    assert float(found.norm()) == pytest.approx(0.165072, abs=5e-7)
 
 
 def test_an_agent_that_raises_is_told_with_the_laws_it_was_asked() -> None:

@@ -30,7 +30,9 @@ def mdp() -> ReasoningMDP:
 
 def answer(mdp: ReasoningMDP, index: int, text: str) -> Trajectory:
     tokens = np.array([*mdp.tokenizer.encode(text), mdp.tokenizer.eos_id])
-    return mdp.trajectory(index, Completion(tokens, np.full(len(tokens), -1, dtype=np.float32), "eos", 0, 0))
+    return mdp.trajectory(
+        index, Completion(tokens, np.full(len(tokens), -1, dtype=np.float32), "eos", np.zeros_like(tokens), 0)
+    )
 
 
 def answers(mdp: ReasoningMDP, index: int, wrong: int = 1) -> Group:

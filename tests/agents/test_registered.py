@@ -21,7 +21,7 @@ from reasonenv.policy.lm import Policy
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.registry import agents, find_agent
 from reasonenv.sampling import make_sampler
-from reasonenv.testing import scored
+from reasonenv.testing import TabularPolicy, TinyMDP, scored
 
 GRADIENT = [name for name in agents() if issubclass(find_agent(name), PolicyGradient)]
 GROUP_BASELINE = sorted(set(GRADIENT) - {"reinforce", "reinforce_pp", "ppo"})
@@ -61,7 +61,7 @@ def test_a_step_that_is_right_teaches_even_where_no_answer_is(name: str, prior: 
 
 def written(mdp: ReasoningMDP, text: str) -> Trajectory:
     tokens = np.array([*mdp.tokenizer.encode(text), mdp.tokenizer.eos_id])
-    return mdp.trajectory(0, Completion(tokens, np.zeros(len(tokens), dtype=np.float32), "eos", 0, 0))
+    return mdp.trajectory(0, Completion.unsampled(tokens, "eos"))
 
 
 @pytest.mark.parametrize("name", ["dapo", "cispo", "scalerl"])
@@ -112,7 +112,7 @@ def test_bad_numbers_are_named(name: str, numbers: dict[str, float], message: st
 @pytest.mark.parametrize("name", agents())
 def test_a_config_is_short_and_explains_itself(name: str) -> None:
     numbers = fields(find_agent(name).Config)
-    assert len(numbers) <= 15
+    assert len(numbers) <= 16
     assert all(f.metadata["meaning"] and f.default is not MISSING for f in numbers)
 
 
@@ -123,3 +123,17 @@ def test_an_agent_says_in_one_line_what_it_is(name: str) -> None:
     module = inspect.getmodule(kind)
     assert module is not None
     assert {"Source:", "Differences:"} <= set((module.__doc__ or "").split())
+
+
+@pytest.mark.parametrize("name", GRADIENT)
+def test_rows_without_advantage_are_skipped_by_all_but_those_who_learn_from_them(name: str) -> None:
+    # a critic and a KL in the loss are felt by every row
+    process = TinyMDP(actions=2, horizon=2, reward=lambda response: float(response == (1, 0)))
+    kind = find_agent(name)
+    for beta in (0.0, 0.1):
+        numbers = {"beta": beta} if hasattr(kind.Config, "beta") else {}
+        agent = kind(TabularPolicy(process), kind.Config(**numbers))
+        batch = agent.prepare(agent.batch([process.group(agent.policy, [0, 1, 2, 3])]))
+        (teaches,) = {teaches for _, teaches in agent.passes(batch, torch.zeros(4, 1))}
+        in_the_loss = name in ("grpo", "grpo_process", "reinforce_pp_baseline") and beta > 0
+        assert teaches == (name == "ppo" or in_the_loss)

@@ -17,7 +17,7 @@ ID = "reasonenv/Chain-Token-v0"
 
 # Differences of two one-digit numbers in 14 symbols: 0 is the answer of one question in nine. Where an episode is cut
 # a client bootstraps, so a discount near 1 would first teach it not to end.
-EASY: dict[str, Any] = {"operands": 2, "operators": "-", "max_tokens": 8, "size": 500, "reward": "dense"}
+EASY: dict[str, Any] = {"operands": 2, "operators": "-", "max_tokens": 8, "reward": "dense"}
 
 
 def test_stable_baselines3_ppo_learns() -> None:

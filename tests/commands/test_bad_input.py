@@ -71,6 +71,7 @@ def test_an_unknown_name_is_told_with_the_nearest(refused: Refused, command: str
         ("--iterations -1", "iterations is -1; it must be at least 0"),
         ("--iterations few", "argument --iterations: invalid int value: 'few'"),
         ("operands=99", "operands is 99; it must be 2 to 12"),
+        ("operands=2 size=5000", "size is 5000, but with these settings Chain has "),
         ("lr", "'lr' is not KEY=VALUE"),
         ("=3", "'=3' is not KEY=VALUE"),
         ("--seeds 3", "unrecognized arguments: --seeds 3"),

@@ -41,12 +41,13 @@ def test_the_difference_is_paired_and_signed(
     wrong = next(i for i, s in enumerate(samples) if s.greedy and not s.correct)
     samples[wrong] = replace(samples[wrong], correct=True, reason="correct")  # one greedy answer of eight
     write_samples(path, samples)
-    found = {row["metric"]: row for row in json.loads(told(capsys, "compare", twin, whole("grpo"), "--json"))}
+    found = {row["metric"]: row for row in json.loads(told(capsys, "compare", whole("grpo"), twin, "--json"))}
     assert found["greedy_accuracy"]["difference"] == pytest.approx(1 / 8)
     assert found["pass@2"]["difference"] == 0
-    text = told(capsys, "compare", twin, whole("grpo"))
+    text = told(capsys, "compare", whole("grpo"), twin)
     assert "+0.125" in text
-    assert "8 problems" in text
+    assert "8 questions" in text
+    assert "one seed each" in text.replace("\n", " ")
 
 
 def test_diff_tells_settings_numbers_and_answers(

@@ -136,6 +136,17 @@ def test_other_code_in_the_middle_of_a_run_is_refused_unless_that_is_meant(call:
     assert call(*train("--json"))[0] == 0  # it is the run of this code now
 
 
+def test_a_kill_while_other_code_is_recorded_loses_no_copy(call: Callable[..., Any]) -> None:
+    Path("interrupt").touch()
+    assert call(*train("--json"))[0] == 130
+    Path("interrupt").unlink()
+    Path("run/code").rename("run/code-1")  # as far as it came; the record is still the old one
+    Path("mine.py").write_text(OTHER)
+    assert call(*train("--json", "--changed-code"))[0] == 0
+    assert Path("run/code-1/mine.py").read_text() == AGENT
+    assert Path("run/code/mine.py").read_text() == OTHER
+
+
 def test_diff_names_the_file_and_its_first_line_that_differs(call: Callable[..., Any]) -> None:
     assert call(*train("--json"))[0] == 0
     Path("mine.py").write_text(OTHER)

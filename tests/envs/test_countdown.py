@@ -81,14 +81,10 @@ def test_the_grammar_agrees_with_rational_arithmetic(tree: Any) -> None:
     assert evaluate(text) == (None if value is None else (value, numbers))
 
 
-def test_a_problem_is_a_function_of_seed_split_and_index_and_splits_share_none() -> None:
+def test_a_problem_is_a_function_of_seed_split_and_index() -> None:
     short, long = countdown(size=3, seed=3), countdown(size=40, seed=3)
     assert list(short.problems) == list(long.problems[:3])
     assert countdown(size=3, seed=4).problems[0] != short.problems[0]
-    # 45 pairs of two numbers up to 10, and few targets: both splits see most of them, none sees one of the other
-    small = [countdown(split=s, size=150, numbers=2, largest=10).problems for s in ("train", "test")]
-    train, test = ({p.question for p in problems} for problems in small)
-    assert not train & test
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reasonenv.evaluate.discovery import BASE, Draws
 from reasonenv.evaluate.ledger import Win, write_wins
 from reasonenv.evaluate.parquet import write_records
 from reasonenv.evaluate.report import write_report
 from reasonenv.evaluate.rollouts import HELD_OUT, TRAINING, Rollout
 from reasonenv.evaluate.samples import Sample, write_samples
+from reasonenv.evaluate.training_set import TRAINING_SET, Solution
 
 SKILL = {"prior": 0.0, "ei": 0.55, "grpo": 1.1}  # logits above the prior at the end of training
 ITERATIONS, ROLLOUTS = 30, 512
+SEEDS = (0, 1, 2, 3)
 
 
 @pytest.fixture(scope="session")
@@ -41,9 +44,9 @@ def new_cell() -> Callable[..., None]:
 
 
 def write_suite(
-    folder: Path, *, seeds: tuple[int, ...] = (0, 1), problems: int = 120, drawn: int = 16, hostile: str = ""
+    folder: Path, *, seeds: tuple[int, ...] = SEEDS, problems: int = 120, drawn: int = 16, hostile: str = ""
 ) -> Path:
-    """A finished suite of `SKILL`'s agents; `hostile` is appended to what every policy writes."""
+    """A finished suite: every seed of every agent from one prior; `hostile` ends what every policy writes."""
     folder.mkdir(parents=True, exist_ok=True)
     suite = {
         "name": "quickstart",
@@ -52,11 +55,11 @@ def write_suite(
         "baseline": "prior",
         "command": "reasonenv bench run quickstart",
         "ks": [1, 2, 4, 8, 16],
-        "margin": 0.02,
+        "margin": 0.05,
         "versions": {"reasonenv": "0.1.0", "torch": "2.13.0", "python": "3.11.9"},
         "hardware": "2 cores, 24 GiB",
         "seconds": 431.5,
-        "cells": [f"{agent}-{seed}" for agent in SKILL for seed in seeds],
+        "cells": [f"{agent}-{seed}" for agent in SKILL for seed in (seeds if agent != "prior" else seeds[:1])],
     }
     (folder / "suite.json").write_text(json.dumps(suite))
     easy = np.random.default_rng(7).normal(0.2, 1.6, problems)  # what each problem asks, the same for every cell
@@ -64,7 +67,7 @@ def write_suite(
         for i in range(problems):
             file.write(json.dumps({"id": _id(i), "question": _question(i), "answer": str(_gold(i))}) + "\n")
     for agent, skill in SKILL.items():
-        for seed in seeds:
+        for seed in seeds if agent != "prior" else seeds[:1]:
             rng = np.random.default_rng([seed, len(agent)])
             cell = folder / "cells" / f"{agent}-{seed}"
             trained = agent != "prior"
@@ -83,6 +86,12 @@ def write_suite(
             if trained:
                 training = [_rollout(s, "training") for s in samples[:drawn]]
                 write_records(cell / TRAINING, Rollout, training[:4])
+            if not trained:  # of the hard problems, a budget of 64 samples shows little or nothing
+                chances = 1 / (1 + np.exp(-easy))
+                draws = [Draws(_id(i), 64, int(rng.binomial(64, p))) for i, p in enumerate(chances)]
+                write_records(cell / BASE, Draws, draws)
+            if agent == "ei":
+                write_records(cell / TRAINING_SET, Solution, _training_set())
             if trained:  # every third problem is solved, at a cost that grows with its number
                 write_wins(cell / "winning.jsonl", [Win(_id(i), 30, -2.0, -2.0 - i) for i in range(0, problems, 3)])
             (cell / "metrics.jsonl").write_text(_training(rng, skill) if trained else "")
@@ -119,7 +128,7 @@ def _gold(i: int) -> int:
 
 
 def _question(i: int) -> str:
-    return f"Start with {3 + i % 7}. Multiply by {2 + i % 3}. Add {i % 9}. What is the result?"
+    return f"Start with {3 + i % 7}. Multiply by {2 + i % 3}. Add {i % 9}. What is result number {i}?"
 
 
 def _samples(rng: np.random.Generator, logits: Any, drawn: int, hostile: str) -> list[Sample]:
@@ -141,6 +150,7 @@ def _samples(rng: np.random.Generator, logits: Any, drawn: int, hostile: str) ->
                     correct=bool(right),
                     reason="correct" if right else "no_answer" if silent else "unparsable_answer" if odd else "wrong",
                     extracted=None if silent else "twelve" if odd else str(shown),
+                    canonical=None if silent else "text:twelve" if odd else str(shown),
                     length=int(rng.integers(18, 40)) if answer else 64,
                     truncated=silent,
                     logp=None if greedy else -4.0 + logit,
@@ -149,6 +159,17 @@ def _samples(rng: np.random.Generator, logits: Any, drawn: int, hostile: str) ->
                 )
             )
     return samples
+
+
+def _training_set() -> list[Solution]:
+    """Two found solutions of each of six questions, one of which holds a false step, and the reference."""
+    solutions = []
+    for i in range(6):
+        product = (3 + i) * 2
+        texts = [f"{3 + i}*2={product}\n{product}+1={product + 1}", f"{3 + i}+{3 + i}={product}", "1+1=3\n3+1=3"]
+        solutions += [Solution(f"train-{i}", _question(i), False, True, text) for text in texts]
+        solutions.append(Solution(f"train-{i}", _question(i), True, True, texts[i % 2]))
+    return solutions
 
 
 def _rollout(s: Sample, source: str) -> Rollout:

@@ -73,6 +73,25 @@ def test_drift_of_every_response_is_the_exact_divergence() -> None:
     assert found["entropy"]["a"] == pytest.approx(-sum(p * math.log(p) for p in pi.values()))
 
 
+def test_a_correct_answer_with_a_false_step_is_no_other_solution() -> None:
+    # 8-3-4 is 1. The third answer gets there by two errors that cancel, so of the correct samples one solution is left;
+    # of the three correct ones two have only true steps.
+    texts = ["8-3=5\n5-4=1\n#### 1", "8-3=5\n5-4=1\n#### 1", "8-3=6\n6-4=1\n#### 1", "8-3=5\n5-4=2\n#### 2"]
+    drawn = [Sample("a", i, False, t[-1] == "1", "correct", t[-1], 4, False, t) for i, t in enumerate(texts)]
+    measures = diversity(drawn)
+    assert measures["paths/correct"] == {"a": 0.0}
+    assert measures["true_steps"] == {"a": pytest.approx(2 / 3)}
+    assert measures["paths/all"]["a"] > 0
+    assert distinct(drawn, [4])["correct@4"] == {"a": 1.0}
+
+
+def test_a_correct_answer_without_an_equation_counts() -> None:
+    drawn = [Sample("a", i, False, True, "correct", "1", 4, False, text) for i, text in enumerate(("one", "it is 1"))]
+    measures = diversity(drawn)
+    assert measures["paths/correct"] == {"a": 1.0}
+    assert "true_steps" not in measures
+
+
 def test_paths_are_counted_by_their_arithmetic() -> None:
     # The first two write the same operations in other words, so of three samples two are different: with k = 2 the
     # pairs are (same), (different), (different), on average 5/3.
@@ -133,7 +152,7 @@ def test_copies_have_no_distance(texts: list[str]) -> None:
 def test_every_measure_is_a_share_and_knows_correct_from_all() -> None:
     texts = ["1+1=2 #### 2", "1+1=2 #### 2", "0+2=2 #### 2", "1+1=3 #### 3"]
     drawn = [
-        Sample("a", i, False, t.endswith("2"), "correct" if t.endswith("2") else "wrong", t[-1], 4, False, t)
+        Sample("a", i, False, t.endswith("2"), "correct" if t.endswith("2") else "wrong", t[-1], 4, False, t, t[-1])
         for i, t in enumerate(texts)
     ]
     found = diversity([*drawn, Sample("b", 0, False, True, "correct", "2", 4, False, "1+1=2")])

@@ -6,14 +6,8 @@ import pytest
 import torch
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.ledger import Origin, Win, origins, read_wins, wins, write_wins
-from reasonenv.evaluate.samples import Sample
+from reasonenv.evaluate.ledger import Win, read_wins, wins, write_wins
 from reasonenv.testing import TabularPolicy, TinyMDP
-
-
-def sample(problem: str, index: int, correct: bool, greedy: bool = False) -> Sample:
-    reason = "correct" if correct else "wrong"
-    return Sample(problem, index, greedy, correct, reason, "1", 3, False, "1")
 
 
 def test_a_win_is_the_most_probable_correct_response_under_both_policies() -> None:
@@ -33,14 +27,6 @@ def test_without_a_correct_response_there_is_no_win() -> None:
     mdp = TinyMDP(actions=2, horizon=1, reward=lambda r: 0.0)
     policy = TabularPolicy(mdp)
     assert wins([mdp.group(policy, [0, 1])], policy) == []
-
-
-def test_origins_count_the_initial_policys_samples() -> None:
-    # of four samples: 2 right is likely, 1 right is in support, 0 right is unseen; the greedy answer does not count
-    right = {"a": 2, "b": 1, "c": 0}
-    initial = [sample(p, i, i < n) for p, n in right.items() for i in range(4)] + [sample("c", 0, True, greedy=True)]
-    found = [Win(p, 3, -1.0, -9.0) for p in ("a", "b", "c", "never sampled")]
-    assert origins(found, initial) == {"a": Origin.LIKELY, "b": Origin.SUPPORT, "c": Origin.UNSEEN}
 
 
 def test_wins_are_stored_as_they_are(tmp_path: Path) -> None:

@@ -15,31 +15,30 @@ from reasonenv.evaluate import metrics
 from reasonenv.evaluate.metrics import (
     all_at_k,
     auc,
-    avg_at_k,
     maj_at_k,
     pass_at_k,
     rerank_at_k,
     scores,
     summarise,
-    vote_key,
     weighted_at_k,
 )
 from reasonenv.evaluate.samples import Sample
 from reasonenv.testing import TabularPolicy, TinyMDP
+from reasonenv.verify.grade import grade
 
 ANSWERS = st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=7)
 
 
 def sample(problem: str, index: int, answer: str | None, gold: str = "18", **changes: object) -> Sample:
-    correct = answer is not None and vote_key(answer) == vote_key(gold)
-    reason = "no_answer" if answer is None else "correct" if correct else "wrong"
+    verdict = grade("" if answer is None else f"#### {answer}", gold, kind="numeric")
     fields: dict[str, object] = {
         "problem_id": problem,
         "index": index,
         "greedy": False,
-        "correct": correct,
-        "reason": reason,
-        "extracted": answer,
+        "correct": verdict.correct,
+        "reason": str(verdict.reason),
+        "extracted": verdict.extracted,
+        "canonical": verdict.canonical,
         "length": 5,
         "truncated": answer is None,
         "text": f"#### {answer}",
@@ -200,26 +199,6 @@ def test_only_scored_samples_are_ranked() -> None:
     assert "rerank@1" not in found
 
 
-def test_avg_at_k_is_pass_at_1() -> None:
-    assert avg_at_k([True, False, False, True]) == pass_at_k(4, 2, 1) == 0.5
-
-
-def test_equal_numbers_vote_together() -> None:
-    for same in ("18", "18.0", " 18 ", "$18", "+18", "36/2", "18.", "018"):
-        assert vote_key(same) == Fraction(18), same
-    assert vote_key("1,234.5") == Fraction(2469, 2)
-    assert vote_key("-.5") == vote_key("−1/2") == Fraction(-1, 2)
-
-
-@pytest.mark.parametrize("text", ["1e999999999", "1/0", "12,34", "x", "9" * 5000, "nan", ".", "$", "1.2.3"])
-def test_what_is_no_plain_number_votes_as_its_text(text: str) -> None:
-    assert vote_key(text) == text
-
-
-def test_nothing_does_not_vote() -> None:
-    assert vote_key(None) is vote_key("") is vote_key("  ") is None
-
-
 def test_summary_gold() -> None:
     # p: greedy right, samples 18 18.0 17 none -> avg 1/2, pass@4 1, maj@4: 18 leads 2 : 1 -> 1, answered 4/5.
     # q: greedy wrong, samples 1 1 2 18        -> avg 1/4, pass@4 1, maj@4: 1 leads        -> 0, answered 5/5.
@@ -253,7 +232,8 @@ def test_our_failures_are_not_wrong_answers() -> None:
 
 
 def test_an_unparsable_answer_does_not_vote() -> None:
-    odd = [sample("p", i, "twelve", reason="unparsable_answer") for i in range(3)]
+    odd = [sample("p", i, "twelve") for i in range(3)]
+    assert {s.reason for s in odd} == {"unparsable_answer"}
     assert scores([*odd, sample("p", 3, "18")], [4])["maj@4"] == {"p": 1.0}
 
 

@@ -27,6 +27,7 @@ SAMPLES = st.builds(
     length=st.integers(0, 9999),
     truncated=st.booleans(),
     text=TEXT | st.just("a\u2028b\x85c\r\nd"),
+    canonical=st.none() | TEXT,
     score=st.none() | st.floats(0, 1),
     logp=st.none() | st.floats(max_value=0, allow_infinity=False),
     initial_logp=st.none() | st.floats(max_value=0),

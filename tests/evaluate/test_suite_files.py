@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from reasonenv.cli import main
 from reasonenv.errors import UserError
 from reasonenv.evaluate.bench import in_order
-from reasonenv.evaluate.cells import BASELINE, REFERENCES, Cell
+from reasonenv.evaluate.cells import BASE_SAMPLES, BASELINE, ORM, REFERENCES, Cell
 from reasonenv.evaluate.suite import Suite, read_suite, suite_path, suites
 from reasonenv.registry import find_agent
 
@@ -71,10 +72,17 @@ def test_agents_of_a_table_have_equal_rollouts(name: str, scale: str | None) -> 
 
 
 @pytest.mark.parametrize("name", suites())
-def test_a_suite_is_short_and_its_first_scale_is_small(name: str) -> None:
+def test_a_suite_can_be_read_in_a_terminal_and_its_first_scale_is_small(name: str) -> None:
     text = suite_path(name).read_text()
-    assert len(text.splitlines()) <= 25
+    assert max(map(len, text.splitlines())) <= 120
     assert next(iter(tomllib.loads(text).get("scales", {"tiny": None}))) == "tiny"
+
+
+@pytest.mark.parametrize("name", [name for name in suites() if name != "quickstart"])  # which has to end soon
+def test_a_suite_about_algorithms_has_five_training_seeds(name: str) -> None:
+    suite = read_suite(suite_path(name))
+    agents = [cell for cell in suite.cells if cell.agent not in (BASELINE, ORM, *REFERENCES)]
+    assert all(len({c.run.seed for c in agents if c.agent == cell.agent}) >= 5 for cell in agents)
 
 
 def test_a_form_of_an_agent_has_its_settings_and_its_own(tmp_path: Path) -> None:
@@ -124,6 +132,23 @@ def test_a_reward_model_that_cannot_be_is_refused_before_any_work(tmp_path: Path
     assert "suite.toml" in str(raised.value)
 
 
+def test_the_base_budget_is_that_of_the_initial_policy_alone(tmp_path: Path) -> None:
+    def budgets(text: str) -> dict[str, int]:
+        return {cell.agent: cell.run.base_samples for cell in read(tmp_path, text).cells if cell.run.base_samples}
+
+    assert budgets(FILE) == {BASELINE: BASE_SAMPLES}
+    assert budgets(FILE.replace("rollouts = 64", "rollouts = 64, base_samples = 32")) == {BASELINE: 32}
+    assert budgets(FILE.replace("rollouts = 64", "rollouts = 64, base_samples = 0")) == {}
+
+
+def test_where_it_is_measured_anew_in_every_variant_the_initial_policy_has_a_base_budget_in_each(
+    tmp_path: Path,
+) -> None:
+    suite = read(tmp_path, FILE + '[variants.plain]\n[variants.noisy]\nstochastic = "sticky:0.1"\n')
+    budgets = [(cell.agent, cell.variant, cell.shown) for cell in suite.cells if cell.run.base_samples]
+    assert budgets == [(BASELINE, "plain", True), (BASELINE, "noisy", True)]
+
+
 def test_every_seed_of_every_agent_starts_from_one_initial_policy(tmp_path: Path) -> None:
     seeds = list(range(5))
     suite = read(tmp_path, FILE.replace("seeds = [0]", f"seeds = {seeds}") + JUDGED)
@@ -162,3 +187,17 @@ def test_the_longest_cells_that_can_start_come_first(tmp_path: Path) -> None:
     for cell in in_order(suite.cells):
         assert before.issuperset(cell.needs)
         before.add(cell.name)
+
+
+def test_a_dry_run_counts_cells_and_answers_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("small.toml").write_text(FILE.replace("seeds = [0]", "seeds = [0, 1]"))
+    assert main(["bench", "run", "small.toml", "--dry-run"]) == 0
+    rows = {row.rpartition("  ")[0].split("  ")[0]: row.split() for row in capsys.readouterr().out.splitlines()}
+    # 64 rollouts of each of two seeds; 4 iterations: greedy answers before, after and 4 samples to 200 problems
+    assert rows["ppo"][-3:] == ["2", "128", "2,400"]
+    assert rows["majority"][-3:] == ["1", "0", "0"]  # among answers that the initial policy has given
+    assert rows["all"][-3] == "8"
+    assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]

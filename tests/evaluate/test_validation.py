@@ -50,7 +50,7 @@ def test_what_a_few_shot_prompt_shows_is_not_held_back() -> None:
         validation_questions(task(["0?", "1?"], shown))
 
 
-@pytest.mark.parametrize("curriculum", [None, "operands:2,3 digits:1,1", "size:100,400"])
+@pytest.mark.parametrize("curriculum", [None, "operands:3,4 digits:1,1", "size:100,400"])
 def test_no_question_is_both_trained_on_and_held_out(curriculum: str | None) -> None:
     keys = {"operators": "+-", "size": 400, "holdout": "validation", "curriculum": curriculum}
     course, held_out = processes(describe_run("sft", CHAIN, keys))

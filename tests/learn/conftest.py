@@ -86,5 +86,4 @@ def groups(mdp: ReasoningMDP, policy: Policy) -> list[Group]:
 def respond(mdp: ReasoningMDP, index: int, tokens: IntArray) -> Trajectory:
     """The trajectory that these tokens are."""
     stop = "eos" if tokens[-1] == mdp.tokenizer.eos_id else "length"
-    blank = np.zeros(len(tokens), dtype=np.float32)
-    return mdp.trajectory(index, Completion(tokens.astype(np.int64), blank, stop, version=0, seed=0))
+    return mdp.trajectory(index, Completion.unsampled(tokens.astype(np.int64), stop))

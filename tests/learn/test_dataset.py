@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from reasonenv.codec import ARRAYS
 from reasonenv.core import Group
 from reasonenv.learn.dataset import pack, unpack
 
@@ -21,8 +22,9 @@ def test_unpack_is_the_inverse_of_pack(groups: list[Group]) -> None:
             other.problem.steps,
             other.verdict,
         )
-        assert (one.terminated, one.truncated, one.version) == (other.terminated, other.truncated, other.version)
-        for name in ("prompt", "tokens", "roles", "logprobs", "rewards", "ends"):
+        assert (one.terminated, one.truncated, one.noise) == (other.terminated, other.truncated, other.noise)
+        assert one.problem == other.problem
+        for name in ARRAYS:
             mine, theirs = getattr(one, name), getattr(other, name)
             assert mine.dtype == theirs.dtype
             assert np.array_equal(mine, theirs), name

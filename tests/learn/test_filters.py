@@ -18,6 +18,7 @@ from reasonenv.learn.filters import correct, mixed, operations
         ("10% of it", "10%   OF it"),
         ("0.50*4=2.0", ".5*4=2"),
         ("1. 7+5=12\n2. 12*3=36", "7+5=12\n12*3=36"),
+        ("7+5=12, 12*3=36", "7+5=12\n12*3=36"),
         ("She has 7\n7+5=12", "7+5=12"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from reasonenv.agents.grpo import GRPO, GRPOConfig
+from reasonenv.agents.ppo import PPO, PPOConfig
 from reasonenv.core import FAILURES, Batch, Group, Reason, Role
 from reasonenv.learn.agent import Budget, PolicyGradient
 from reasonenv.policy.lm import Policy
@@ -142,14 +143,23 @@ def test_the_learning_rate_warms_up_over_steps_and_across_a_restart(policy: Poli
     assert [second.learn(groups, Budget(i, 9))["lr"] for i in (1, 2)] == pytest.approx([1e-5, 1e-5])
 
 
-def test_the_age_of_samples_is_told(policy: Policy, groups: list[Group]) -> None:
-    # three groups of four; the first was made by version 2, the others by version 5, which is today's
-    def of(group: Group, version: int) -> Group:
-        return replace(group, trajectories=tuple(replace(t, version=version) for t in group.trajectories))
+def test_the_age_of_samples_is_told_as_a_mean_over_tokens(policy: Policy, groups: list[Group]) -> None:
+    # today's version is 5; of every answer of the first group the first token was drawn by version 2, the rest by 4
+    def aged(t):
+        versions = np.full(len(t.tokens), 4)
+        versions[0] = 2
+        return replace(t, versions=versions)
 
-    aged = [of(groups[0], 2), *(of(g, 5) for g in groups[1:])]
-    found = GRPO(policy, GRPOConfig(lr=1e-5, epochs=2)).learn(aged, Budget(5, 9))
-    assert (found["staleness"], found["epochs"], found["minibatches"]) == (1.0, 2.0, 1.0)
+    def fresh(t):
+        return replace(t, versions=np.full(len(t.tokens), 5))
+
+    samples = [replace(groups[0], trajectories=tuple(map(aged, groups[0].trajectories)))]
+    samples += [replace(g, trajectories=tuple(map(fresh, g.trajectories))) for g in groups[1:]]
+    old, young = (sum(len(t.tokens) for g in some for t in g.trajectories) for some in (groups[:1], groups[1:]))
+    expected = (4 * 3 + (old - 4) * 1) / (old + young)
+    found = GRPO(policy, GRPOConfig(lr=1e-5, epochs=2)).learn(samples, Budget(5, 9))
+    assert found["staleness"] == pytest.approx(expected)
+    assert (found["epochs"], found["minibatches"]) == (2.0, 1.0)
 
 
 @pytest.mark.parametrize("broken", ["loss", "gradient"])
@@ -218,5 +228,73 @@ def test_rows_without_advantage_pass_without_gradient_and_do_not_size_memory(
     assert [rows.tolist() for rows, teaches in found if teaches] == [[0]]
     assert sorted(int(row) for rows, _ in found for row in rows) == list(range(len(batch.group)))
     assert agent.largest == (1, passed(batch.select(torch.tensor([0]))))
-    referenced = replace(batch, ref_logp=torch.zeros_like(batch.mask))  # the KL teaches where the reward does not
-    assert all(teaches for _, teaches in agent.passes(referenced, advantage))
+    held = GRPO(policy, GRPOConfig(beta=0.1))  # the KL teaches where the reward does not
+    assert all(teaches for _, teaches in held.passes(batch, advantage))
+
+
+def test_a_wrapper_put_on_an_agent_switches_the_skipping_off(policy: Policy, groups: list[Group]) -> None:
+    agent = GRPO(policy, GRPOConfig(beta=0.0))
+    batch, zero = agent.batch(groups), torch.zeros(12, 1)
+    assert not any(teaches for _, teaches in agent.passes(batch, zero))
+    agent.auxiliary = lambda states, micro: torch.ones_like(micro.mask)  # type: ignore[method-assign]
+    assert all(teaches for _, teaches in agent.passes(batch, zero))
+
+
+def test_ppo_with_an_entropy_bonus_has_the_gradient_of_autograd_on_full_logits(
+    policy: Policy, groups: list[Group]
+) -> None:
+    # 1707.06347, equation 9: J = surrogate - c1 value loss + c2 H; at the first step the value loss is (0 - R)^2 / 2
+    class Bonus(PPO):
+        def auxiliary(self, states, micro):
+            return super().auxiliary(states, micro) - 0.05 * micro.entropy
+
+    agent = Bonus(policy, PPOConfig(beta=0.0, epochs=1, minibatches=1, tokens_per_microbatch=150))
+    batch = agent.prepare(agent.batch(groups))
+    advantage, mask = agent.advantage(batch), batch.mask.double()
+    (found,) = gradients(agent, groups)
+    model = policy.model.double()
+    left = batch.tokens.shape[1] - batch.width
+    loss = torch.zeros((), dtype=torch.float64)
+    for row, prompt, length in zip(range(12), batch.prompt_length.tolist(), batch.length.tolist(), strict=True):
+        ids = batch.tokens[row, left - prompt : left + length]
+        table = model(ids[None]).logits[0, prompt - 1 : -1].log_softmax(-1)  # [t, V]
+        logp = table.gather(1, ids[prompt:, None])[:, 0]
+        entropy = -(table.exp() * table).sum(-1)
+        loss -= (advantage[row, :length] * logp + 0.05 * entropy).sum() / mask.sum()
+    expected = torch.cat([g.flatten() for g in torch.autograd.grad(loss, policy.parameters())])
+    policy.model.float()
+    assert same(found[: len(expected)].double(), expected)  # what follows is the critic's head, at 0: no trunk feels it
+
+
+def test_what_an_agent_logs_is_a_mean_over_tokens_however_the_batch_is_cut(policy: Policy, groups: list[Group]) -> None:
+    class Watching(GRPO):
+        def surrogate(self, logp, micro, advantage):
+            self.log({"seen/first": (torch.arange(micro.width) == 0).float().expand_as(logp)})
+            return super().surrogate(logp, micro, advantage)
+
+    tokens = sum(len(t.tokens) for g in groups for t in g.trajectories)
+    for size in (1, 10**6):
+        agent = Watching(policy, GRPOConfig(lr=1e-9, tokens_per_microbatch=size))
+        assert agent.learn(groups, Budget(0, 1))["seen/first"] == pytest.approx(12 / tokens)
+
+
+@pytest.mark.parametrize(
+    ("name", "metrics"),
+    [
+        *((name, {"clip/low", "clip/high"}) for name in ("grpo", "dapo", "dr_grpo", "gspo", "maxrl", "reinforce_pp")),
+        *((name, {"cap/fraction"}) for name in ("cispo", "scalerl")),
+        ("dppo", {"mask/fraction"}),
+        ("ppo", {"clip/low", "clip/high", "clip/value"}),
+    ],
+)
+def test_an_agent_logs_how_many_tokens_its_trust_region_touches(
+    policy: Policy, groups: list[Group], name: str, metrics: set[str]
+) -> None:
+    kind = find_agent(name)
+    narrow = {"clip": 1e-6, "clip_low": 1e-6, "clip_high": 1e-6, "cap": 1.0, "limit": 1e-9}
+    known = {f.name for f in fields(kind.Config)}
+    numbers = {key: value for key, value in narrow.items() if key in known}
+    off_policy = kind(policy, kind.Config(lr=1e-3, epochs=4, minibatches=1, **numbers))
+    found = off_policy.learn(groups, Budget(0, 1))
+    assert all(0 <= found[metric] <= 1 for metric in metrics)
+    assert sum(found[metric] for metric in metrics) > 0.01  # later steps have left a region so narrow

@@ -82,11 +82,32 @@ def test_with_lambda_1_it_does_so_with_any_critic_of_what_is_unfinished() -> Non
     assert not same(expected_update(plain(MDP, values, lam=0.5), MDP), slope(MDP.rewards))
 
 
-def test_a_truncated_response_is_worth_its_last_state_and_a_terminated_one_is_not() -> None:
-    # so with lambda 1 the objective is E[R + V(end) where the response was cut off]
+def test_a_truncated_response_is_worth_its_rewards_alone_unless_it_is_to_be_bootstrapped() -> None:
+    # with lambda 1 the objective is E[R], or E[R + V(end) where the response was cut off]; V at an EOS never counts
     ends = 1 + noise(len(MDP.responses)).abs()
-    agent = plain(MDP, torch.cat([torch.zeros(STATES), ends]), lam=1.0)
+    values = torch.cat([torch.zeros(STATES), ends])
+    assert same(expected_update(plain(MDP, values, lam=1.0), MDP), slope(MDP.rewards))
+    agent = plain(MDP, values, lam=1.0, bootstrap_truncated=True)
     assert same(expected_update(agent, MDP), slope(MDP.rewards + ends * ~ENDED))
+
+
+@pytest.mark.parametrize(
+    ("bootstrap", "first", "second"),
+    [
+        # response (1, 2) is cut at its budget of 2 and earns (3 * 3 + 1) % 7 / 7 = 3/7; V = 0.2, 0.3 before its tokens
+        # and 0.5 behind them; lambda 0.5. The last delta is 3/7 - 0.3 = 0.128571, the one before 0.3 - 0.2 = 0.1
+        (False, 0.1 + 0.5 * 0.128571, 0.128571),
+        (True, 0.1 + 0.5 * 0.628571, 0.628571),  # 3/7 + 0.5 - 0.3
+    ],
+)
+def test_the_advantages_of_a_cut_answer_by_hand(bootstrap: bool, first: float, second: float) -> None:
+    table = torch.zeros(STATES + len(MDP.responses))
+    table[MDP.states[()]], table[MDP.states[1,]] = 0.2, 0.3
+    table[STATES + MDP.responses.index((1, 2))] = 0.5
+    agent = plain(MDP, table, lam=0.5, bootstrap_truncated=bootstrap)
+    batch = agent.prepare(agent.batch([MDP.group(agent.policy, [MDP.responses.index((1, 2))])]))
+    assert agent.advantage(batch)[0].tolist() == pytest.approx([first, second], abs=1e-6)
+    assert PPOConfig().bootstrap_truncated is False
 
 
 def test_the_critic_is_moved_towards_the_return_at_every_choice() -> None:

@@ -12,7 +12,9 @@ from reasonenv.learn.surrogates import (
     binary_kl,
     binary_tv,
     capped_importance,
+    clip_fractions,
     clipped,
+    divergence_mask,
     divergence_masked,
     likelihood,
     reinforce,
@@ -213,3 +215,27 @@ def test_on_policy_every_surrogate_has_the_gradient_of_reinforce(example, name: 
     advantage = verl(example)
     found = gradient(lambda x: ON_POLICY[name](example, x, advantage) * example.mask, example.new)
     assert torch.allclose(found, -advantage * example.mask, atol=1e-12)
+
+
+def test_where_clipping_takes_the_gradient_is_told() -> None:
+    # ratios 0.7, 1.0, 1.3 under advantages -1, 0 and 1: only a step that leads further away is stopped
+    ratio = torch.tensor([0.7, 1.0, 1.3]).repeat(3, 1)
+    advantage = torch.tensor([[-1.0], [0.0], [1.0]])
+    found = clip_fractions(ratio, advantage=advantage, low=0.2, high=0.2)
+    assert found["clip/low"].tolist() == [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
+    assert found["clip/high"].tolist() == [[0, 0, 0], [0, 0, 0], [0, 0, 1]]
+
+
+def test_clip_fractions_are_where_the_clipped_loss_has_no_gradient(example) -> None:
+    advantage = verl(example)
+    slope = gradient(lambda x: clipped(x, anchor=example.old, advantage=advantage, low=0.2, high=0.2), example.new)
+    told = clip_fractions((example.new - example.old).exp(), advantage=advantage, low=0.2, high=0.2)
+    assert torch.equal(told["clip/low"] + told["clip/high"] > 0, slope == 0)
+
+
+def test_the_divergence_mask_is_where_the_masked_loss_has_no_gradient(example) -> None:
+    ratio, advantage = (example.new - example.old).exp(), plain(example)
+    how = {"advantage": advantage, "divergence": binary_tv(example.new, example.old), "limit": 0.05}
+    slope = gradient(lambda x: divergence_masked(x, anchor=example.old, **how), example.new)
+    assert torch.equal(divergence_mask(ratio, **how), slope == 0)
+    assert 0 < int((slope == 0).sum()) < slope.numel()

@@ -9,16 +9,23 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reasonenv.agents.dapo import DAPO, DAPOConfig
 from reasonenv.agents.grpo import GRPO, GRPOConfig
+from reasonenv.agents.random_tokens import UniformSampler
 from reasonenv.agents.sft import SFT, SFTConfig
 from reasonenv.core import Completion, Group, Reason
 from reasonenv.errors import UserError
 from reasonenv.learn import checkpoint
-from reasonenv.learn.train import MAX_GAP, describe, fit
+from reasonenv.learn.agent import Budget
+from reasonenv.learn.rollout import draw_seeds
+from reasonenv.learn.train import Progress, describe, experience, fit
 from reasonenv.mdp.make import make_mdp
 from reasonenv.policy.tiny import tiny_policy
+from reasonenv.sampling.sampler import MAX_GAP
 from reasonenv.sampling.torch_sampler import TorchSampler
 from reasonenv.sampling.truncated import Truncated
+from reasonenv.seeding import derive_seed
+from reasonenv.tokenizer import Tokenizer
 
 
 def test_what_could_not_be_checked_is_no_wrong_answer(groups: list[Group]) -> None:
@@ -48,6 +55,43 @@ class Elsewhere(TorchSampler):
         return [[replace(c, logprobs=c.logprobs + np.float32(0.3)) for c in row] for row in found]
 
 
+class Asked(UniformSampler):
+    """Keeps the seeds that it was asked to draw from."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        super().__init__(tokenizer)
+        self.seeds: list[int] = []
+
+    def generate(self, prompts: Any, seeds: Any, *how: Any) -> list[list[Completion]]:
+        self.seeds += [seed for row in seeds for seed in row]
+        return super().generate(prompts, seeds, *how)
+
+
+@pytest.mark.parametrize("stochastic", [None, "sticky:0.5"])
+def test_no_two_rollouts_of_an_iteration_share_a_seed(stochastic: str | None) -> None:
+    # 8 problems, 16 a round, and refills: each problem is met twice or more
+    policy = tiny_policy(0)
+    mdp = make_mdp("Chain", tokenizer=policy.tokenizer, size=8, max_tokens=8, stochastic=stochastic)
+    agent = DAPO(policy, DAPOConfig(problems_per_iteration=16, samples_per_problem=4))  # nothing is right: it refills
+    sampler, at = Asked(policy.tokenizer), Progress()
+    groups = experience(agent, agent.plan(Budget(0, 1)), sampler, mdp, 3, at, lambda finished: None)
+    rows = [t for group in groups for t in group.trajectories]
+    assert len(rows) == 4 * 16 * 10  # MAX_BATCHES
+    if stochastic:
+        assert len({t.noise for t in rows}) == len(rows)
+    else:
+        assert len(set(sampler.seeds)) == len(rows)
+        whole = [tuple(t.tokens.tolist()) for t in rows if t.truncated]
+        assert len(set(whole)) == len(whole) > 600  # of 257^8 texts: two alike would be of one seed
+
+
+def test_the_first_time_a_problem_is_met_it_draws_from_the_seed_of_its_number_alone() -> None:
+    seeds = draw_seeds([4, 2, 4, 4], 3, (7, "rollout", 0))
+    assert seeds[:2] == [[derive_seed(7, "rollout", 0, i, j) for j in range(3)] for i in (4, 2)]
+    assert len({seed for row in seeds for seed in row}) == 12
+    assert draw_seeds([2, 4], 3, (7, "rollout", 0)) == [seeds[1], seeds[0]]
+
+
 def small() -> tuple[GRPO, Any]:
     policy = tiny_policy(0)
     config = GRPOConfig(problems_per_iteration=2, samples_per_problem=4)
@@ -57,7 +101,7 @@ def small() -> tuple[GRPO, Any]:
 
 def test_a_sampler_that_is_not_the_trainers_policy_stops_the_run_and_saves_nothing(tmp_path: Path) -> None:
     agent, mdp = small()
-    assert MAX_GAP < 0.3
+    assert MAX_GAP < 0.3  # what `Elsewhere` is off by
     with pytest.raises(UserError, match=r"disagree by 0.300 nats a token \(limit 0.2\): .*use float32 .* or the torch"):
         fit(agent, Elsewhere(agent.policy), mdp, iterations=2, seed=0, out=tmp_path, quiet=True)
     assert not checkpoint.saved(tmp_path / "checkpoints")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reasonenv.learn.value_loss import clipped_value
+from reasonenv.learn.value_loss import clipped_value, value_clipped
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,5 @@ def test_the_value_is_clipped_around_the_old_one(value: float, returns: float, l
     assert found.item() == pytest.approx(loss)
     assert v.grad is not None
     assert v.grad.item() == pytest.approx(slope)
+    clipped = value_clipped(v, old=torch.zeros(1, 1), returns=torch.tensor([[returns]]), clip=0.2)
+    assert bool(clipped) == (v.grad.item() == 0)

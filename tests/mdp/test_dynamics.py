@@ -67,7 +67,9 @@ def played(mdp: ReasoningMDP, granularity: str, index: int, noise: int, tokens: 
 
 
 def trajectory(mdp: ReasoningMDP, index: int, noise: int, tokens: list[int]) -> Trajectory:
-    return mdp.trajectory(index, Completion(np.array(tokens), -np.ones(len(tokens), np.float32), "eos", 0, 0), noise)
+    return mdp.trajectory(
+        index, Completion(np.array(tokens), -np.ones(len(tokens), np.float32), "eos", np.zeros_like(tokens), 0), noise
+    )
 
 
 @settings(max_examples=60, deadline=None)

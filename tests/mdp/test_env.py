@@ -16,7 +16,7 @@ from reasonenv.tasks import reference_solution
 
 def as_trajectory(mdp: ReasoningMDP, index: int, tokens: list[int]) -> Trajectory:
     stop = "eos" if tokens[-1] == mdp.tokenizer.eos_id else "length"
-    return mdp.trajectory(index, Completion(np.array(tokens), np.zeros(len(tokens), dtype=np.float32), stop, 0, 0))
+    return mdp.trajectory(index, Completion.unsampled(np.array(tokens), stop))
 
 
 def test_replay_fails_at_the_first_difference() -> None:
@@ -136,6 +136,12 @@ def test_render_is_the_same_however_many_tokens_an_action_holds() -> None:
         ({"prompt": "chat"}, "no chat template"),
         ({"prompt": "plane"}, "did you mean plain"),
         ({"operand": 4}, "did you mean operands"),
+        ({"operands": "x"}, "operands is 'x'; it must be int"),
+        ({"operands": 2.5}, "operands is 2.5; it must be int"),
+        ({"size": "many"}, "size is 'many'; it must be int or None"),
+        ({"max_tokens": "none"}, "max_tokens is 'none'; it must be int or None"),
+        ({"stochastic": 0.1}, "stochastic is 0.1; it must be str or None"),
+        ({"rewards": "dense"}, "did you mean reward"),
         ({"tokenizer": "no/such/folder"}, "neither"),
     ],
 )

@@ -99,7 +99,7 @@ RESPONSES = st.tuples(
 
 def as_trajectory(mdp: ReasoningMDP, index: int, tokens: list[int]) -> Trajectory:
     stop = "eos" if tokens[-1] == mdp.tokenizer.eos_id else "length"
-    return mdp.trajectory(index, Completion(np.array(tokens), np.zeros(len(tokens), dtype=np.float32), stop, 0, 0))
+    return mdp.trajectory(index, Completion.unsampled(np.array(tokens), stop))
 
 
 def actions(mdp: ReasoningMDP, granularity: str, tokens: list[int]) -> list[Any]:

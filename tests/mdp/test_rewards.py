@@ -24,7 +24,7 @@ def said(text: str) -> Progress:
 def episode(mdp: ReasoningMDP, text: str) -> Trajectory:
     tokens = np.array([*mdp.tokenizer.encode(text), mdp.tokenizer.eos_id][: mdp.max_tokens])
     stop: Any = "eos" if tokens[-1] == mdp.tokenizer.eos_id else "length"
-    return mdp.trajectory(0, Completion(tokens, np.zeros(len(tokens), dtype=np.float32), stop, 0, 0))
+    return mdp.trajectory(0, Completion.unsampled(tokens, stop))
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def batch_of(rows: list[tuple[list[int], list[int]]], fill: int = 0, spare: int 
         rewards=zeros,
         discount=zeros,
         group=ids,
-        version=ids,
+        versions=mask.long(),
     )
 
 

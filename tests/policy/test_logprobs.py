@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from reasonenv.policy.logprobs import token_logprobs
+from reasonenv.policy.logprobs import _Head, token_logprobs
 
 
 def case(dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, ...]:
@@ -41,7 +41,6 @@ def test_values_and_gradients_are_those_of_the_naive_formula(
     want, want_entropy = naive(gold[0], gold[1], gold[2] if with_bias else None, targets, temperature)
     torch.testing.assert_close(logp.double(), want, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(entropy.double(), want_entropy, rtol=1e-5, atol=1e-5)
-    assert not entropy.requires_grad
     (logp * weights).sum().backward()
     (want * weights.double()).sum().backward()
     for mine, theirs in zip(ours, gold, strict=True):
@@ -49,6 +48,41 @@ def test_values_and_gradients_are_those_of_the_naive_formula(
         assert theirs.grad is not None
         error = (mine.grad.double() - theirs.grad).norm() / theirs.grad.norm()
         assert error < 1e-5
+
+
+@pytest.mark.parametrize(("chunk", "keep"), [(1, 0), (7, 3), (7, 16), (None, None)])
+@pytest.mark.parametrize("holds_logp", [True, False])
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_the_gradient_of_the_entropy_is_that_of_the_naive_formula(
+    chunk: int | None, keep: int | None, holds_logp: bool, temperature: float
+) -> None:
+    *leaves, targets, weights = case()
+    ours = [x.clone().requires_grad_() for x in leaves]
+    gold = [x.double().requires_grad_() for x in leaves]
+    logp, entropy = token_logprobs(*ours, targets, temperature=temperature, chunk=chunk, keep=keep)
+    want, want_entropy = naive(*gold, targets, temperature)
+    bonus = weights.flip(0)  # another weight for each token than that of its log-prob
+    loss = (entropy * bonus).sum() + holds_logp * (logp * weights).sum()
+    first = torch.autograd.grad(loss, ours, retain_graph=True)
+    found = torch.autograd.grad(loss, ours)  # of what the first pass left in the kept rows nothing is stale
+    assert all(map(torch.equal, first, found))
+    gold_loss = (want_entropy * bonus.double()).sum() + holds_logp * (want * weights.double()).sum()
+    for mine, theirs in zip(found, torch.autograd.grad(gold_loss, gold), strict=True):
+        assert (mine.double() - theirs).norm() < 1e-5 * theirs.norm()
+
+
+def test_an_entropy_that_no_loss_holds_is_never_differentiated(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("nobody asked for it")
+
+    monkeypatch.setattr(_Head, "entropy_rows", refuse)
+    hidden, weight, bias, targets, weights = case()
+    hidden.requires_grad_()
+    logp, entropy = token_logprobs(hidden, weight, bias, targets)
+    (logp * weights).sum().backward()
+    with pytest.raises(AssertionError, match="nobody asked"):
+        token_logprobs(hidden, weight, bias, targets)[1].sum().backward()
+    assert entropy.requires_grad
 
 
 def test_bfloat16_weights_give_float32_exact_log_probs() -> None:

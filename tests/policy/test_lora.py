@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from reasonenv.core import Batch
 from reasonenv.errors import UserError
 from reasonenv.policy.critic import Critic
 from reasonenv.policy.lm import Policy
-from reasonenv.policy.lora import add_adapter
+from reasonenv.policy.lora import CONFIG, add_adapter
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.recompute import recompute
 from reasonenv.policy.tiny import tiny_policy
@@ -116,7 +118,7 @@ def test_samplers_draw_from_the_sum_after_each_sync(sampler: str) -> None:
         for c in drawn:
             row = torch.tensor([*PROMPT, *c.tokens.tolist()])
             logp = policy.model(row[None]).logits[0, 3:-1].log_softmax(-1).gather(1, row[4:, None])[:, 0]
-            assert c.version == version
+            assert c.versions.tolist() == [version] * len(c.tokens)
             torch.testing.assert_close(torch.from_numpy(c.logprobs), logp.detach(), rtol=0, atol=1e-4)
 
 
@@ -153,7 +155,7 @@ def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
     policy = adapted()
     with pytest.raises(UserError, match="has an adapter already"):
         add_adapter(policy, RANK, seed=0)
-    policy.source = ("./gone/for/good", None)
+    policy.source = "./gone/for/good"
     policy.adapter.peft_config["default"].base_model_name_or_path = "./gone/for/good"
     policy.save(tmp_path / "policy")
     with pytest.raises(UserError, match=r"is an adapter of '\./gone/for/good', which cannot be loaded"):
@@ -197,3 +199,49 @@ def test_recomputed_layers_give_the_same_gradients_for_less_memory(lora: bool) -
     for a, b in zip(plain, again, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-6)
     assert little < much / 3
+
+
+def test_an_adapter_may_name_the_revision_of_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # as in most adapters on the hub; the seed of a policy made from scratch stands in a file of our own
+    policy = adapted(seed=6)
+    policy.save(tmp_path / "policy")
+    config = tmp_path / "policy" / CONFIG
+    stated = json.loads(config.read_text())
+    assert (stated["base_model_name_or_path"], stated["revision"]) == ("tiny", None)
+    assert json.loads((tmp_path / "policy" / "reasonenv.json").read_text()) == {"seed": 6}
+
+    plain = tiny_policy(6)
+    plain.save(tmp_path / "base")
+    stated |= {"base_model_name_or_path": str(tmp_path / "base"), "revision": "main"}
+    config.write_text(json.dumps(stated))
+    loaded = load_policy(str(tmp_path / "policy"), dtype="float32")
+    torch.testing.assert_close(loaded.logprobs(batch())[0], policy.logprobs(batch())[0])
+
+    asked: list[str | None] = []
+
+    def out_of_reach(source: str, **how: Any) -> None:
+        asked.append(how.get("revision"))
+        raise OSError("no network")
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", out_of_reach)
+    config.write_text(json.dumps({**stated, "base_model_name_or_path": "some/model", "revision": "v1.2"}))
+    with pytest.raises(UserError, match="is an adapter of 'some/model', which cannot be loaded"):
+        load_policy(str(tmp_path / "policy"))
+    assert asked == ["v1.2"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        (CONFIG, '{"base_model_name_or_path": null, "peft_type": "LORA"}', "names no base model"),
+        (CONFIG, '{"base_model_name_or_path": "tiny", "revision": 3}', "names no base model"),
+        (CONFIG, '{"base_model_name_or_path": "tiny", "revision": "6"}', "'tiny' is made from a seed"),
+        ("reasonenv.json", '{"seed": "six"}', "holds no seed"),
+        ("reasonenv.json", "[]", "holds no seed"),
+    ],
+)
+def test_a_broken_description_of_the_base_is_told(tmp_path: Path, file: str, text: str, told: str) -> None:
+    adapted(seed=6).save(tmp_path / "policy")
+    (tmp_path / "policy" / file).write_text(text)
+    with pytest.raises(UserError, match=told):
+        load_policy(str(tmp_path / "policy"))

@@ -143,7 +143,7 @@ def gap(policy: Policy, temperature: float) -> float:
         rewards=sampled,
         discount=sampled,
         group=ids,
-        version=ids,
+        versions=torch.zeros_like(sampled).long(),
     )
     logp, _ = policy.score(batch, tokens_per_microbatch=200, temperature=temperature)
     return float((logp - sampled).abs().max())
@@ -184,8 +184,8 @@ def test_sync_takes_new_weights_and_version(name: str) -> None:
     after = sampler.generate(prompts, SEEDS, Sampling(10))
     assert_same(after, make_sampler(name, other).generate(prompts, SEEDS, Sampling(10)))
     assert [c.tokens.tolist() for c in before[0]] != [c.tokens.tolist() for c in after[0]]
-    assert {c.version for c in flat(before)} == {0}
-    assert {c.version for c in flat(after)} == {7}
+    assert {v for c in flat(before) for v in c.versions.tolist()} == {0}
+    assert {v for c in flat(after) for v in c.versions.tolist()} == {7}
 
 
 def test_sampling_leaves_the_model_and_the_global_stream_as_they_were() -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ ADD = ("assert add(1, 2) == 3", "assert add([1], [2]) == [1, 2]")
 def judge(code: str, tests: UnitTests | None = None, timeout: float = PATIENCE) -> Reason:
     problem = Problem("p", "", "", meta={"tests": tests or UnitTests(ADD, seconds=2, megabytes=256)})
     verdict = verify_code(f"So:\n```python\n{code}\n```", problem, timeout)
-    assert verdict == Verdict(verdict.reason is Reason.CORRECT, verdict.reason, f"{code}\n", "")
+    told = replace(verdict, canonical=None)
+    assert told == Verdict(verdict.reason is Reason.CORRECT, verdict.reason, f"{code}\n", "")
     return verdict.reason
 
 

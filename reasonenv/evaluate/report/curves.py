@@ -56,7 +56,7 @@ def charts(setting: Setting) -> list[Chart]:
         _curve(
             setting,
             "eval/greedy_accuracy",
-            title="Held-out accuracy while learning",
+            title="Greedy accuracy while learning",
             caption="Thick: mean over seeds. Thin: each seed. Dashed: where all began.",
             y_label="greedy accuracy",
             axes=AXES,

@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 
 from reasonenv.core import Reason
-from reasonenv.evaluate.comparisons import Band, Spread, band, spread
+from reasonenv.evaluate.bands import Band, band
+from reasonenv.evaluate.comparisons import Contrast, SeedScores, contrasts, row_means
+from reasonenv.evaluate.conclusions import SATURATED, Conclusions, conclude
+from reasonenv.evaluate.discovery import Provenance, provenance
 from reasonenv.evaluate.diversity import distinct, diversity, drift
-from reasonenv.evaluate.ledger import Origin, origins
+from reasonenv.evaluate.ledger import Win
 from reasonenv.evaluate.metrics import GREEDY, Scores, Summary, scores
+from reasonenv.evaluate.questions import by_question
 from reasonenv.evaluate.report.load import Cell, Suite
 from reasonenv.evaluate.samples import EVALUATION, Sample
-from reasonenv.evaluate.stats import Estimate, Floats, mean_interval, paired_difference
+from reasonenv.evaluate.stats import Estimate, Floats, mean_interval
+from reasonenv.evaluate.training_set import SetDiversity, Solution, set_diversity
 
 HEADLINE = GREEDY
-CROWD = 6  # of more agents than this, a sentence has the names alone
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Greedy accuracy of `agent` minus that of `other`, paired by problem and by seed."""
-
-    agent: str
-    other: str
-    estimate: Estimate  # for these trained policies, on other problems
-    spread: Spread  # for other seeds too
-    seeds: Mapping[int, float]  # the difference within each seed
 
 
 @dataclass(frozen=True)
@@ -40,12 +32,11 @@ class Finding:
 
     agent: str
     cells: Sequence[Cell]  # done and evaluated, by seed
-    summary: Summary  # seeds averaged within each problem
+    summary: Summary  # means over questions and seeds, with both in the interval
     by_seed: Mapping[int, Mapping[str, float]]
     diversity: Summary  # as `summary`, of `evaluate.diversity`
     distinct: Summary  # the same, different solution paths
     drift: Summary  # the same, nats per token
-    origins: Mapping[Origin, int]  # solved problems by where they stood before training, over seeds
     reasons: Mapping[str, float]  # share of each verdict reason among sampled answers
     budget: Mapping[str, float]  # mean over seeds
 
@@ -60,20 +51,41 @@ class Setting:
     variant: str
     baseline: str
     references: tuple[str, ...]  # rows that are no agents
-    problems: int
+    questions: int  # different ones
     ks: tuple[int, ...]
     cells: Sequence[Cell]  # all, whatever their state
     findings: Sequence[Finding]  # baseline first
-    against: Mapping[str, Difference]  # agent -> difference to the baseline
-    between: Sequence[Difference]  # agents among themselves, the better one first
+    conclusions: Mapping[str, Conclusions]  # by metric: greedy accuracy, and pass@k at the largest k
     passes: Mapping[str, Band]  # agent -> its pass@k over `ks`
-    gains: Mapping[str, Band]  # agent -> its pass@k minus that of the baseline
+    provenance: Provenance | None  # what the initial policy knew of what each row solves; None without a base budget
+    diversities: Mapping[str, Mapping[str, Contrast]]  # measure -> agent -> agent minus baseline on the same questions
+    training_sets: Sequence[SetDiversity]  # of the agents that imitate a set
     missing: Sequence[str]  # what a complete suite would have and this one has not
 
     @property
     def name(self) -> str:
         variant = f", {self.variant}" if self.variant else ""
         return f"{self.env}{variant}, {self.policy} from {self.init}"
+
+    @property
+    def rows(self) -> list[Finding]:
+        """The initial policy and the agents."""
+        return [finding for finding in self.findings if finding.agent not in self.references]
+
+    @property
+    def reference_lines(self) -> list[Finding]:
+        """The floor and the ceilings between which the rows lie: ways to answer of the initial policy, no agents."""
+        return [finding for finding in self.findings if finding.agent in self.references]
+
+    @property
+    def headline(self) -> Conclusions:
+        """Who is better in greedy accuracy."""
+        return self.conclusions[HEADLINE]
+
+    @property
+    def at_largest_k(self) -> Conclusions | None:
+        """Who is better in pass@k at the largest k above 1, if samples were drawn."""
+        return self.conclusions.get(f"pass@{self.ks[-1]}") if self.ks and self.ks[-1] > 1 else None
 
 
 def settings(suite: Suite) -> list[Setting]:
@@ -86,27 +98,18 @@ def settings(suite: Suite) -> list[Setting]:
 
 def _setting(suite: Suite, cells: list[Cell]) -> Setting:
     usable = [cell for cell in cells if cell.samples]
-    drawn = [sum(not s.greedy for s in cell.samples) / len({s.problem_id for s in cell.samples}) for cell in usable]
-    fewest = min(filter(None, drawn), default=0)  # a floor or ceiling may have one answer alone
-    ks = tuple(k for k in suite.ks if k <= fewest)
+    ks = _usable_ks(suite, usable)
     agents = sorted({c.agent for c in usable}, key=lambda a: (a != suite.baseline, a not in suite.references, a))
-    tables = {
-        (cell.agent, cell.seed): scores(cell.samples, ks if own else ())
-        for cell, own in zip(usable, drawn, strict=True)
-    }
-    before = {cell.seed: cell.samples for cell in usable if cell.agent == suite.baseline}
+    tables = {(cell.agent, cell.seed): _scores(suite, cell, ks) for cell in usable}
+    fixed = {suite.baseline, *suite.references}
+    summaries = _summaries(tables, fixed)
+    diverse = {(cell.agent, cell.seed): _by_question(suite, diversity(cell.samples)) for cell in usable}
+    diversities = _summaries(diverse, fixed)
     findings = [
-        _finding(agent, [c for c in usable if c.agent == agent], tables, before, ks, start=agent == suite.baseline)
+        _finding(suite, agent, [c for c in usable if c.agent == agent], tables, ks, summaries, diversities)
         for agent in agents
     ]
-    curves = {agent: c for agent in agents if (c := _curves(tables, agent, ks)) is not None}
-    trained = [agent for agent in agents if agent not in (suite.baseline, *suite.references)]
-    against = {a: d for a in trained if (d := difference(tables, a, suite.baseline)) is not None}
-    between = []
-    for pair in combinations(trained, 2):
-        found = difference(tables, *pair)
-        if found is not None:
-            between.append(found if found.estimate.value >= 0 else difference(tables, pair[1], pair[0]) or found)
+    curves = {agent: _curves(tables, agent, ks) for agent in agents}
     return Setting(
         env=cells[0].env,
         policy=cells[0].policy,
@@ -114,35 +117,118 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
         variant=cells[0].variant,
         baseline=suite.baseline,
         references=suite.references,
-        problems=len({s.problem_id for cell in usable for s in cell.samples}),
+        questions=len({question for table in tables.values() for values in table.values() for question in values}),
         ks=ks,
         cells=sorted(cells, key=lambda cell: (cell.agent != suite.baseline, cell.agent, cell.seed)),
         findings=findings,
-        against=against,
-        between=between,
-        passes={agent: band(list(curve.values())) for agent, curve in curves.items()},
-        gains={agent: g for agent in trained if (g := _gain(curves, agent, suite.baseline)) is not None},
-        missing=_missing(suite.baseline, cells),
+        conclusions=_conclusions(suite, tables, ks),
+        passes={agent: band(list(curve.values())) for agent, curve in curves.items() if len(curve) > 1},
+        provenance=_provenance(suite, usable, ks),
+        diversities=_against_baseline(diverse, suite),
+        training_sets=set_diversity(_training_sets(cells)),
+        missing=_missing(suite, cells),
     )
 
 
-def _curves(tables: Mapping[tuple[str, int], Scores], agent: str, ks: Sequence[int]) -> dict[str, Floats] | None:
-    """Problem -> its pass@k over `ks`, mean over seeds; None if fewer than two problems have all of them.  # [K]"""
-    mine = [table for (name, _), table in tables.items() if name == agent]
-    whole = [set.intersection(*(set(table.get(f"pass@{k}", {})) for k in ks)) for table in mine if ks]
+def _usable_ks(suite: Suite, usable: Sequence[Cell]) -> tuple[int, ...]:
+    """The k of the suite for which every row that has samples has enough of them."""
+    drawn = [sum(not s.greedy for s in cell.samples) / len({s.problem_id for s in cell.samples}) for cell in usable]
+    fewest = min(filter(None, drawn), default=0)  # a floor or ceiling may have one answer alone
+    return tuple(k for k in suite.ks if k <= fewest)
+
+
+def _scores(suite: Suite, cell: Cell, ks: Sequence[int]) -> Scores:
+    """Every metric of every question: problems that ask the same question count once."""
+    drawn = any(not sample.greedy for sample in cell.samples)
+    table = scores(cell.samples, ks if drawn else ())
+    return _by_question(suite, table)
+
+
+def _by_question(suite: Suite, table: Scores) -> Scores:
+    return {metric: by_question(values, suite.questions) for metric, values in table.items()}
+
+
+def _metric(tables: Mapping[tuple[str, int], Scores], metric: str) -> SeedScores:
+    """Row -> seed -> question -> score, of the rows that have the metric."""
+    rows: dict[str, dict[int, Mapping[str, float]]] = defaultdict(dict)
+    for (agent, seed), table in tables.items():
+        if metric in table:
+            rows[agent][seed] = table[metric]
+    return rows
+
+
+def _summaries(tables: Mapping[tuple[str, int], Scores], fixed: Collection[str]) -> dict[str, dict[str, Estimate]]:
+    """Metric -> row -> its mean over questions and seeds."""
+    metrics = dict.fromkeys(metric for table in tables.values() for metric in table)
+    return {metric: row_means(_metric(tables, metric), fixed=fixed) for metric in metrics}
+
+
+def _conclusions(suite: Suite, tables: Mapping[tuple[str, int], Scores], ks: Sequence[int]) -> dict[str, Conclusions]:
+    """Of greedy accuracy and of pass@k at the largest k."""
+    metrics: dict[str, float | None] = {HEADLINE: None}
+    if ks and ks[-1] > 1:
+        metrics[f"pass@{ks[-1]}"] = SATURATED
+    return {
+        metric: conclude(
+            _metric(tables, metric),
+            metric=metric,
+            baseline=suite.baseline,
+            references=suite.references,
+            margin=suite.margin,
+            saturation=saturation,
+        )
+        for metric, saturation in metrics.items()
+    }
+
+
+def _against_baseline(tables: Mapping[tuple[str, int], Scores], suite: Suite) -> dict[str, dict[str, Contrast]]:
+    """Of every metric, agents minus the baseline on the questions that both have: metric -> agent -> contrast."""
+    fixed = {suite.baseline, *suite.references}
+    differences = {}
+    for metric in dict.fromkeys(metric for table in tables.values() for metric in table):
+        rows = _metric(tables, metric)
+        pairs = [(agent, suite.baseline) for agent in rows if agent not in fixed and suite.baseline in rows]
+        differences[metric] = {c.first: c for c in contrasts(rows, pairs, fixed=fixed)}
+    return differences
+
+
+def _provenance(suite: Suite, usable: Sequence[Cell], ks: Sequence[int]) -> Provenance | None:
+    """Of all rows that are agents, and of the baseline as their placebo."""
+    rank = {cell.agent: (cell.agent != suite.baseline, cell.agent) for cell in usable}
+    shown = [cell for cell in sorted(usable, key=lambda c: rank[c.agent]) if cell.agent not in suite.references]
+    rows: dict[str, dict[int, Sequence[Sample]]] = defaultdict(dict)
+    wins: dict[str, list[Win]] = defaultdict(list)
+    for cell in shown:
+        rows[cell.agent][cell.seed] = cell.samples
+        wins[cell.agent] += cell.wins
+    return provenance(
+        rows,
+        wins,
+        next((cell.base for cell in shown if cell.base), ()),
+        k=max(ks, default=0),
+        placebo=suite.baseline,
+        by_question=lambda values: by_question(values, suite.questions),
+    )
+
+
+def _training_sets(cells: Iterable[Cell]) -> dict[str, dict[int, Sequence[Solution]]]:
+    """Agent -> seed -> the set that it has imitated."""
+    sets: dict[str, dict[int, Sequence[Solution]]] = defaultdict(dict)
+    for cell in cells:
+        if cell.training_set:
+            sets[cell.agent][cell.seed] = cell.training_set
+    return sets
+
+
+def _curves(tables: Mapping[tuple[str, int], Scores], agent: str, ks: Sequence[int]) -> dict[str, Floats]:
+    """Question -> its pass@k over `ks`, mean over seeds, where every seed has all of them.  # [K]"""
+    seeds = [table for (name, _), table in tables.items() if name == agent]
+    whole = [set.intersection(*(set(table.get(f"pass@{k}", {})) for k in ks)) for table in seeds if ks]
     shared = sorted(set.intersection(*whole)) if whole else []
-    if len(shared) < 2:
-        return None
-    return {p: np.array([np.mean([table[f"pass@{k}"][p] for table in mine]) for k in ks]) for p in shared}
+    return {q: np.array([np.mean([table[f"pass@{k}"][q] for table in seeds]) for k in ks]) for q in shared}
 
 
-def _gain(curves: Mapping[str, Mapping[str, Floats]], agent: str, baseline: str) -> Band | None:
-    mine, theirs = curves.get(agent, {}), curves.get(baseline, {})
-    shared = sorted(mine.keys() & theirs.keys())
-    return band([mine[p] - theirs[p] for p in shared]) if len(shared) > 1 else None
-
-
-def _summary(tables: Sequence[Scores], *, low: float = 0.0, high: float = 1.0) -> Summary:
+def _summary(tables: Sequence[Scores], *, low: float = 0.0, high: float = 1.0) -> dict[str, Estimate]:
     """The mean over problems of every metric in [low, high], seeds averaged within each problem."""
     summary = {}
     for metric in dict.fromkeys(metric for table in tables for metric in table):
@@ -155,109 +241,53 @@ def _summary(tables: Sequence[Scores], *, low: float = 0.0, high: float = 1.0) -
 
 
 def _finding(
+    suite: Suite,
     agent: str,
     cells: list[Cell],
     tables: Mapping[tuple[str, int], Scores],
-    before: Mapping[int, Sequence[Sample]],
     ks: Sequence[int],
-    *,
-    start: bool,
+    summaries: Mapping[str, Mapping[str, Estimate]],
+    diversities: Mapping[str, Mapping[str, Estimate]],
 ) -> Finding:
-    """Of the `start` of all others, what it has moved away from itself is of no interest."""
     cells = sorted(cells, key=lambda cell: cell.seed)
-    mine = [tables[agent, cell.seed] for cell in cells]
     sampled = [s for cell in cells for s in cell.samples if not s.greedy] or [s for c in cells for s in c.samples]
     counts = Counter(sample.reason for sample in sampled)
     known = [reason.value for reason in Reason]
-    moved = _summary([drift(cell.samples) for cell in cells], low=-math.inf, high=math.inf)
     order = [*known, *sorted(set(counts) - set(known))]
+    moved = _summary([drift(cell.samples) for cell in cells], low=-math.inf, high=math.inf)
+    if agent == suite.baseline:
+        moved.pop("kl", None)  # what it has moved away from itself is of no interest
     return Finding(
         agent=agent,
         cells=cells,
-        summary=_summary(mine),
-        diversity=_summary([diversity(cell.samples) for cell in cells]),
+        summary={metric: rows[agent] for metric, rows in summaries.items() if agent in rows},
+        diversity={measure: rows[agent] for measure, rows in diversities.items() if agent in rows},
         distinct=_summary([distinct(cell.samples, ks) for cell in cells], high=max(ks, default=1)),
-        drift={metric: e for metric, e in moved.items() if not (start and metric == "kl")},
-        origins=Counter(o for cell in cells for o in origins(cell.wins, before.get(cell.seed, ())).values()),
+        drift=moved,
         by_seed={
-            cell.seed: {metric: float(np.mean(list(values.values()))) for metric, values in table.items()}
-            for cell, table in zip(cells, mine, strict=True)
+            cell.seed: {m: float(np.mean(list(values.values()))) for m, values in tables[agent, cell.seed].items()}
+            for cell in cells
         },
         reasons={reason: counts[reason] / len(sampled) for reason in order if counts[reason]},
         budget={key: float(np.mean([cell.budget[key] for cell in cells])) for key in cells[0].budget},
     )
 
 
-def difference(tables: Mapping[tuple[str, int], Scores], agent: str, other: str) -> Difference | None:
-    """Over the seeds that both have and the problems scored in all of these; None if there are none."""
-    seeds = sorted({seed for name, seed in tables if name == agent} & {seed for name, seed in tables if name == other})
-    pairs = [(tables[agent, seed].get(HEADLINE, {}), tables[other, seed].get(HEADLINE, {})) for seed in seeds]
-    shared = sorted(set.intersection(*(set(side) for pair in pairs for side in pair))) if pairs else []
-    if not shared:
-        return None
-    a, b = (np.array([[pair[side][problem] for problem in shared] for pair in pairs]) for side in (0, 1))  # [seeds, N]
-    by_seed = dict(zip(seeds, (a - b).mean(axis=1).tolist(), strict=True))
-    return Difference(agent, other, paired_difference(a, b), spread(a - b), by_seed)
-
-
-def _missing(baseline: str, cells: Iterable[Cell]) -> list[str]:
-    """Seeds and agents span a grid; its empty places, cells that are not done and cells without samples are missing."""
+def _missing(suite: Suite, cells: Iterable[Cell]) -> list[str]:
+    """Agents and seeds span a grid; its empty places, cells that are not done and cells without samples are missing."""
     have = {(cell.agent, cell.seed): cell for cell in cells}
-    agents = sorted({agent for agent, _ in have} | {baseline})
-    lacking = []
-    for agent in agents:
-        for seed in sorted({seed for _, seed in have}):
-            cell = have.get((agent, seed))
-            if cell is None:
-                lacking.append(f"{agent}, seed {seed}: not started")
-            elif cell.status == "done" and not cell.samples:
-                lacking.append(f"{agent}, seed {seed}: done, but without {EVALUATION}")
-            elif cell.status != "done":
-                lacking.append(f"{agent}, seed {seed}: {cell.status}")
+    fixed = {suite.baseline, *suite.references}
+    agents = sorted({agent for agent, _ in have} - fixed)
+    seeds = sorted({seed for agent, seed in have if agent not in fixed})
+    expected = [*((agent, seed) for agent, seed in sorted(have) if agent in fixed)]
+    expected += [(agent, seed) for agent in agents for seed in seeds]
+    lacking = [] if any(agent == suite.baseline for agent, _ in have) else [f"{suite.baseline}: not started"]
+    for agent, seed in expected:
+        cell = have.get((agent, seed))
+        if cell is None:
+            lacking.append(f"{agent}, seed {seed}: not started")
+        elif cell.status == "done" and not cell.samples:
+            lacking.append(f"{agent}, seed {seed}: done, but without {EVALUATION}")
+        elif cell.status != "done":
+            lacking.append(f"{agent}, seed {seed}: {cell.status}")
     return lacking
-
-
-def points(estimate: Estimate) -> str:
-    """A difference in percentage points with its interval, such as `+6.5 points [+2.0, +11.0]`."""
-    return f"{100 * estimate.value:+.1f} points [{100 * estimate.low:+.1f}, {100 * estimate.high:+.1f}]"
-
-
-def verdict(setting: Setting) -> str:
-    """One sentence about greedy accuracy that says no more than the 95 % intervals do."""
-    against, baseline = setting.against, setting.baseline
-    if not against:
-        return f"No agent can be compared with {baseline} yet: that takes an evaluated cell of each with the same seed."
-    above = [a for a, d in against.items() if d.estimate.low > 0]
-    below = [a for a, d in against.items() if d.estimate.high < 0]
-    level = [a for a in against if a not in above and a not in below]
-    clauses = []
-    for group, verb in ((above, "better than"), (below, "worse than"), (level, "not distinguishable from")):
-        if group:
-            be = "is" if len(group) == 1 else "are"
-            shown = ", ".join(f"{a} {points(against[a].estimate)}" for a in group)
-            figures = f" ({shown})" if len(against) <= CROWD else ""  # of many agents the table tells them
-            clauses.append(f"{_listed(group)} {be} {verb} {baseline}{figures}")
-    if setting.between:
-        clauses.append(_lead(setting))
-    return f"In greedy accuracy on {setting.problems} held-out problems, " + "; ".join(clauses) + "."
-
-
-def _lead(setting: Setting) -> str:
-    """How the highest agent stands to each of the others; with more than two, the other pairs are left to the table."""
-    many = len(setting.against) > CROWD
-    best = max(setting.against, key=lambda agent: setting.against[agent].estimate.value)
-    beaten, level, above = [], [], []
-    for d in (d for d in setting.between if best in (d.agent, d.other)):
-        rival = d.other if d.agent == best else d.agent
-        if not d.estimate.excludes_zero:
-            level.append(rival if many else f"{rival} ({d.agent} {points(d.estimate)})")
-        elif d.agent == best:
-            beaten.append(rival if many else f"{rival} by {points(d.estimate)}")
-        else:  # over the seeds of this pair the order can differ from that over the seeds of the baseline
-            above.append(rival if many else f"{rival} by {points(d.estimate)}")
-    groups = (("exceeds", beaten), ("cannot be told apart from", level), ("is exceeded by", above))
-    return f"{best} {'; it '.join(f'{verb} {_listed(rivals)}' for verb, rivals in groups if rivals)}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

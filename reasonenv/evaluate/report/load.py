@@ -8,6 +8,8 @@ DIR/cells/<cell>/cell.json          agent, env, policy, init, variant, seed, has
 DIR/cells/<cell>/metrics.jsonl      one row of numbers an iteration
 DIR/cells/<cell>/evaluation.parquet   samples on the held-out problems
 DIR/cells/<cell>/winning.jsonl      optional: of each solved problem, what the initial policy knew of its solution
+DIR/cells/<cell>/base.parquet       of the initial policy, optional: what its base budget of samples solves
+DIR/cells/<cell>/training_set.parquet   optional: the set that the agent has imitated
 DIR/cells/<cell>/rollouts/          optional: some answers token by token
 DIR/cells/<cell>/environment.json   optional: versions, hardware, threads, hashes of the data
 """
@@ -21,9 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.errors import UserError
+from reasonenv.evaluate.discovery import BASE, Draws
 from reasonenv.evaluate.ledger import Win, read_wins
+from reasonenv.evaluate.parquet import Record, read_records
+from reasonenv.evaluate.questions import PROBLEMS, Asked, read_questions
 from reasonenv.evaluate.rollouts import Rollout, read_rollouts
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples
+from reasonenv.evaluate.training_set import TRAINING_SET, Solution
 
 Row = Mapping[str, float]
 
@@ -45,6 +51,8 @@ class Cell:
     rows: Sequence[Row]
     samples: Sequence[Sample]  # empty unless the cell is done
     wins: Sequence[Win]
+    base: Sequence[Draws]
+    training_set: Sequence[Solution]
     rollouts: Sequence[Rollout]
     card: Mapping[str, str]  # what it ran on, and hashes of its data
 
@@ -69,7 +77,7 @@ class Suite:
     hardware: str
     seconds: float | None  # None while the suite has not ended
     cells: Sequence[Cell]
-    questions: Mapping[str, tuple[str, str]]  # problem id -> question, reference answer
+    questions: Mapping[str, Asked]  # by problem id
 
 
 BUDGET = ("rollouts", "tokens", "updates", "seconds", "memory")  # the last in MiB, at most
@@ -99,7 +107,7 @@ def load_suite(folder: Path) -> Suite:
         hardware=str(record.get("hardware") or ""),
         seconds=None if seconds is None else float(seconds),
         cells=cells,
-        questions=_questions(folder / "problems.jsonl"),
+        questions=read_questions(folder / PROBLEMS),
     )
 
 
@@ -123,9 +131,15 @@ def _cell(folder: Path) -> Cell:
         rows=_rows(folder / "metrics.jsonl", done=status == "done"),
         samples=read_samples(evaluation) if status == "done" and evaluation.is_file() else [],
         wins=read_wins(winning) if status == "done" and winning.is_file() else [],
+        base=_optional(folder / BASE, Draws) if status == "done" else [],
+        training_set=_optional(folder / TRAINING_SET, Solution) if status == "done" else [],
         rollouts=read_rollouts(folder) if status == "done" else [],
         card=_card(folder / "environment.json"),
     )
+
+
+def _optional(path: Path, kind: type[Record]) -> list[Record]:
+    return read_records(path, kind) if path.is_file() else []
 
 
 def _card(path: Path) -> dict[str, str]:
@@ -146,14 +160,6 @@ def _rows(path: Path, *, done: bool) -> list[Row]:
         lines = lines[:-1]
     records = [_object(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line]
     return [{k: float(v) for k, v in record.items() if isinstance(v, int | float)} for record in records]
-
-
-def _questions(path: Path) -> dict[str, tuple[str, str]]:
-    if not path.is_file():
-        return {}
-    lines = path.read_text(encoding="utf-8").split("\n")
-    records = [_object(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line]
-    return {str(r.get("id")): (str(r.get("question", "")), str(r.get("answer", ""))) for r in records}
 
 
 def _object(text: str, place: str) -> dict[str, Any]:

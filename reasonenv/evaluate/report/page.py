@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from string import Template
 
 from reasonenv.core import Reason
+from reasonenv.evaluate.comparisons import Decision
+from reasonenv.evaluate.conclusions import points
 from reasonenv.evaluate.report.answers import browser, caption
 from reasonenv.evaluate.report.charts import crowded, line_chart
 from reasonenv.evaluate.report.curves import Chart, charts, colours
 from reasonenv.evaluate.report.diversity_section import diversity
-from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting, points, verdict
+from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting
 from reasonenv.evaluate.report.load import BUDGET, Suite
 from reasonenv.evaluate.report.look import STYLE
 from reasonenv.evaluate.report.questions import across, pairs
 from reasonenv.evaluate.report.script import SCRIPT
-from reasonenv.evaluate.report.sharpening import origins
-from reasonenv.evaluate.report.table import columns
+from reasonenv.evaluate.report.sharpening import sharpening
+from reasonenv.evaluate.report.table import REFERENCE_LINES, columns, sentences, title
 from reasonenv.evaluate.report.tables import folded, plain
 from reasonenv.evaluate.stats import Estimate
 
@@ -62,51 +65,64 @@ def render(suite: Suite, settings: Sequence[Setting]) -> str:
 def _setting(suite: Suite, setting: Setting, *, alone: bool) -> str:
     heading = "" if alone else f"<h2>{escape(setting.name)}</h2>"
     if not setting.findings:
-        return f'{heading}<p class="claim">{escape(verdict(setting))}</p>'
+        return f"{heading}{_claims(setting)}"
     return (
-        f'{heading}<p class="claim">{escape(verdict(setting))}</p>{_results(setting)}'
+        f"{heading}{_claims(setting)}{_results(setting)}"
         f'<div class="charts">{"".join(_figure(chart) for chart in charts(setting))}</div>'
-        f"{pairs(setting, suite.margin)}{origins(setting, colours(setting))}{diversity(setting)}"
+        f"{pairs(setting)}{sharpening(setting)}{diversity(setting)}"
         f"{_reasons(setting)}{_cost(setting)}<h2>Answers</h2>"
         f'<p class="caption">{caption()}</p>'
         f"{browser(setting, suite.questions, colours(setting))}"
     )
 
 
+def _claims(setting: Setting) -> str:
+    """What is concluded: the sentence of greedy accuracy first, then that of pass@k."""
+    first, *rest = sentences(setting)
+    more = "".join(f'<p class="lede">{escape(line)}</p>' for line in rest)
+    return f'<p class="claim">{escape(first)}</p>{more}'
+
+
 def _results(setting: Setting) -> str:
     metrics, palette = columns(setting), colours(setting)
     head = [escape(LABELS.get(metric, metric)) for metric in metrics]
     head.insert(1, f"against {escape(setting.baseline)}")
-    rows = []
-    for finding in setting.findings:
-        cells = [
-            _value(finding.summary.get(metric), label)
-            for metric, label in zip(metrics, [head[0], *head[2:]], strict=True)
-        ]
-        cells.insert(1, _against(setting, finding, head[1]))
-        seeds = ", ".join(str(cell.seed) for cell in finding.cells)
-        name = (
-            f'<td><span class="dot" style="--own:var({palette[finding.agent]})"></span><b>{escape(finding.agent)}</b>'
-        )
-        rows.append(f"<tr>{name}<small>seeds {seeds}</small></td>{''.join(cells)}</tr>")
+    rows = [_result(setting, finding, metrics, head, palette) for finding in setting.rows]
+    if setting.reference_lines:
+        rows.append(f'<tr><td colspan="{len(head) + 1}"><small>Reference lines, no agents</small></td></tr>')
+        rows += [_result(setting, finding, metrics, head, palette) for finding in setting.reference_lines]
     heads = "".join(f'<th scope="col">{name}</th>' for name in ("agent", *head))
     every = list(dict.fromkeys(metric for finding in setting.findings for metric in finding.summary))
     more = [[f.agent, m, _text(f.summary[m]), _seeds(f, m)] for f in setting.findings for m in every if m in f.summary]
-    gaps = [
-        [
-            d.agent,
-            f"{HEADLINE} − {d.other}",
-            points(d.estimate),
-            ", ".join(f"{s}: {100 * v:+.1f}" for s, v in d.seeds.items()),
-        ]
-        for d in (*setting.against.values(), *setting.between)
-    ]
+    gaps = []
+    for metric, conclusions in setting.conclusions.items():
+        for pair in conclusions.pairs:
+            seeds = ", ".join(f"{seed}: {100 * value:+.1f}" for seed, value in pair.by_seed.items())
+            gaps.append([pair.first, f"{metric} − {pair.second}", points(pair), seeds])
     return (
         f'<table class="results"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
-        '<p class="caption">Percent, mean over seeds. In brackets 95 % intervals over problems, for these trained '
-        "policies; differences are in points, paired by problem and seed, not corrected for their number.</p>"
+        '<p class="caption">Percent, mean over seeds. In brackets 95 % intervals over other questions and, for agents, '
+        "other training seeds; differences are in points, paired by question, for all pairs at once.</p>"
         + folded(("agent", "metric", "mean over seeds", "each seed"), more + gaps, "All numbers")
     )
+
+
+def _result(
+    setting: Setting, finding: Finding, metrics: Sequence[str], head: Sequence[str], palette: Mapping[str, str]
+) -> str:
+    """A row of the table; `head` has the difference to the initial policy behind the first metric."""
+    cells = [
+        _value(finding.summary.get(metric), name) for metric, name in zip(metrics, [head[0], *head[2:]], strict=True)
+    ]
+    cells.insert(1, _against(setting, finding, head[1]))
+    reference = REFERENCE_LINES.get(finding.agent)
+    if reference is None:
+        dot = f'<span class="dot" style="--own:var({palette[finding.agent]})"></span>'
+        named, note = finding.agent, f"seeds {', '.join(str(cell.seed) for cell in finding.cells)}"
+    else:
+        dot, named, note = "", title(finding.agent), reference
+    name = f"<td>{dot}<b>{escape(named)}</b><small>{escape(note)}</small></td>"
+    return f"<tr>{name}{''.join(cells)}</tr>"
 
 
 def _value(estimate: Estimate | None, label: str) -> str:
@@ -116,14 +132,12 @@ def _value(estimate: Estimate | None, label: str) -> str:
 
 
 def _against(setting: Setting, finding: Finding, label: str) -> str:
-    found = setting.against.get(finding.agent)
-    if found is None:
+    contrast = setting.headline.against.get(finding.agent)
+    if contrast is None:
         return f'<td data-label="{label}">—</td>'
-    e = found.estimate
-    tone = ("up" if e.low > 0 else "down") if e.excludes_zero else ""
-    return (
-        f'<td data-label="{label}"><b class="{tone}">{100 * e.value:+.1f}</b><small>{_range(e, sign="+")}</small></td>'
-    )
+    tone = {Decision.HIGHER: "up", Decision.LOWER: "down"}.get(setting.headline.decision(contrast), "")
+    known = "one seed" if math.isinf(contrast.variance) else _range(contrast.estimate, sign="+")
+    return f'<td data-label="{label}"><b class="{tone}">{100 * contrast.value:+.1f}</b><small>{known}</small></td>'
 
 
 def _range(e: Estimate, sign: str = "") -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.ledger import Origin
+from reasonenv.evaluate.discovery import Origin
 from reasonenv.evaluate.report.charts import Plot, crowded
 from reasonenv.evaluate.report.curves import charts
 from reasonenv.evaluate.report.findings import Setting
@@ -72,10 +72,9 @@ def draw_lines(plot: Plot, axes: Axes) -> bool:
 
 
 def draw_origins(setting: Setting, axes: Axes) -> bool:
-    """Where the solved problems of each agent stood before training; False if nothing is known of them."""
-    known: Mapping[str, Mapping[Origin, int]] = {
-        f.agent: f.origins for f in setting.findings[::-1] if f.origins and f.agent != setting.baseline
-    }
+    """Where the solved problems of each row stood before training; False if nothing is known of them."""
+    rows = {} if setting.provenance is None else setting.provenance.origins
+    known = {row: counts for row, counts in list(rows.items())[::-1] if sum(counts.values())}
     left = dict.fromkeys(known, 0.0)
     for origin in Origin:
         shares = {agent: 100 * counts.get(origin, 0) / sum(counts.values()) for agent, counts in known.items()}

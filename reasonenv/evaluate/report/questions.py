@@ -2,51 +2,60 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from html import escape
 
 import numpy as np
 
-from reasonenv.evaluate.comparisons import holm, improvement, interquartile_mean
-from reasonenv.evaluate.report.findings import HEADLINE, Difference, Finding, Setting
-from reasonenv.evaluate.report.table import percent
+from reasonenv.evaluate.aggregates import improvement, interquartile_mean
+from reasonenv.evaluate.comparisons import Contrast
+from reasonenv.evaluate.conclusions import Conclusions
+from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting
+from reasonenv.evaluate.report.table import percent, title
 from reasonenv.evaluate.report.tables import folded, plain
 from reasonenv.evaluate.stats import Floats
 
 MOST_PAIRS = 21  # rows; of more, those between two agents are folded
 
 
-def pairs(setting: Setting, margin: float) -> str:
-    """Every pair of agents, with what may be said of other seeds, corrected for the number of pairs."""
-    found = [*setting.against.values(), *setting.between]
-    if not found:
+def pairs(setting: Setting) -> str:
+    """Every pair of agents in greedy accuracy and in pass@k at the largest k, each decided by its interval."""
+    shown = [conclusions for conclusions in setting.conclusions.values() if conclusions.pairs]
+    if not shown:
         return ""
-    adjusted = holm([d.spread.p_value for d in found])
-    rows = [_pair(d, p, margin) for d, p in zip(found, adjusted, strict=True)]
-    first = len(rows) if len(rows) <= MOST_PAIRS else len(setting.against)
-    head = ("pair", "difference", "other problems", "and other seeds", "p (Holm)", f"within ±{100 * margin:g}", "MDE")
+    margin = f"±{100 * shown[0].margin:g} points"
     return (
         "<h2>Does the choice matter?</h2>"
-        f'<p class="caption">Differences of {HEADLINE} in points with 95 % intervals: over other problems for these '
-        "trained policies, and over other training seeds too. p: of no difference, corrected for the number of pairs. "
-        f"Equal: two one-sided tests find the difference within ±{100 * margin:g} points. MDE: the smallest true "
-        "difference that four in five such experiments would find.</p>"
-        + plain(head, rows[:first])
-        + (folded(head, rows[first:], "All other pairs") if rows[first:] else "")
+        '<p class="caption">Differences in points. The interval holds for other questions and other training seeds, '
+        "for all pairs of a table at once (95 %); the variance of seeds is pooled over the agents. p, corrected for "
+        "the number of pairs, is below 0.05 where the interval excludes 0. One interval decides: above 0, below 0, "
+        f"equal where it lies within {margin}, else undecided. MDE: the true difference that four in five such "
+        f"experiments would find. Seeds: how many an agent would need to find {margin[1:]} as often, on the same "
+        "questions.</p>" + "".join(_table(conclusions) for conclusions in shown)
     )
 
 
-def _pair(d: Difference, p: float, margin: float) -> list[str]:
-    e, wide = d.estimate, d.spread.interval
-    lone = d.spread.seeds == 1
-    equal = d.spread.equivalence_p(margin)
+def _table(conclusions: Conclusions) -> str:
+    rows = [_pair(conclusions, contrast) for contrast in conclusions.pairs]
+    first = len(rows) if len(rows) <= MOST_PAIRS else len(conclusions.against)
+    head = ("pair", "difference", "95 % interval", "p", "conclusion", "MDE", "seeds")
+    rest = folded(head, rows[first:], "All other pairs") if rows[first:] else ""
+    return f"<h3>{escape(title(conclusions.metric))}</h3>{plain(head, rows[:first])}{rest}"
+
+
+def _pair(conclusions: Conclusions, contrast: Contrast) -> list[str]:
+    known = math.isfinite(contrast.variance)
+    seeds = contrast.seeds_needed(conclusions.margin)
+    p = contrast.p_value
     return [
-        f"{d.agent} − {d.other}",
-        f"{100 * e.value:+.1f}",
-        f"[{100 * e.low:+.1f}, {100 * e.high:+.1f}]",
-        "one seed" if lone else f"[{100 * wide.low:+.1f}, {100 * wide.high:+.1f}]",
+        f"{contrast.first} − {contrast.second}",
+        f"{100 * contrast.value:+.1f}",
+        f"[{100 * contrast.low:+.1f}, {100 * contrast.high:+.1f}]" if known else "one seed",
         f"{p:.3f}" if p >= 0.001 else "< 0.001",
-        f"equal, p = {equal:.3f}" if equal < 0.05 else "not shown",
-        f"{100 * d.spread.detectable:.1f}",
+        "saturated" if conclusions.saturated(contrast) else str(conclusions.decision(contrast)),
+        f"{100 * contrast.detectable:.1f}" if known else "—",
+        "—" if seeds is None else str(seeds),
     ]
 
 
@@ -63,20 +72,21 @@ def across(settings: Sequence[Setting]) -> str:
         rows.append([agent, *shown, *_overall(settings, by, agent)])
     head = ("agent", *(s.name for s in settings), "IQM", "P(better than the start)")
     return (
-        f'<h2>All settings</h2><p class="caption">{HEADLINE} in percent with 95 % intervals. IQM: mean of the middle '
-        "half of all runs. P: the chance that a run ends above a run of the initial policy, mean over settings.</p>"
-        + plain(head, rows)
+        f'<h2>All settings</h2><p class="caption">{title(HEADLINE).capitalize()} in percent with 95 % intervals. IQM: '
+        "mean of the middle half of all runs. P: the chance that a run ends above the initial policy, mean over "
+        "settings. Their intervals are of a bootstrap over training seeds within each setting.</p>" + plain(head, rows)
     )
 
 
 def _overall(settings: Sequence[Setting], by: Mapping[tuple[str, str], Finding], agent: str) -> list[str]:
-    mine, start = _runs(settings, by, agent), _runs(settings, by, settings[0].baseline)
-    if mine is None:
+    baseline = settings[0].baseline
+    runs, start = _runs(settings, by, agent), _runs(settings, by, baseline)
+    if runs is None:
         return ["—", "—"]
-    middle = f"{100 * interquartile_mean(mine):.1f}"
-    if start is None or agent == settings[0].baseline:
+    middle = percent(interquartile_mean(runs))
+    if start is None or agent == baseline:
         return [middle, "—"]
-    return [middle, f"{100 * improvement(mine, start):.0f}%"]
+    return [middle, percent(improvement(runs, start))]
 
 
 def _runs(settings: Sequence[Setting], by: Mapping[tuple[str, str], Finding], agent: str) -> Floats | None:

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting, verdict
+from reasonenv.evaluate import discovery
+from reasonenv.evaluate.comparisons import Contrast
+from reasonenv.evaluate.conclusions import ceiling, joint, sentence
+from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting
 from reasonenv.evaluate.stats import Estimate
+
+KEY = ("env", "policy", "init", "variant")  # of a setting, in a file
+# The rows of a suite that are no agents, and what they are.
+REFERENCE_LINES = {
+    "random_tokens": "floor",
+    "majority": "vote of k answers of the initial policy",
+    "best_of_k": "oracle: any of k answers of the initial policy",
+}
 
 
 def percent(estimate: Estimate) -> str:
@@ -26,28 +37,79 @@ def columns(setting: Setting) -> list[str]:
 
 
 def text_table(settings: Sequence[Setting]) -> str:
-    """Every setting as aligned columns, its verdict below. Percent, with 95 % intervals."""
+    """Every setting as aligned columns, its conclusions below. Percent, with 95 % intervals."""
     parts = []
     for setting in settings:
         metrics = columns(setting)
-        head = ["agent", "seeds", *metrics, f"{HEADLINE} vs {setting.baseline}"]
-        rows = [head, *(_row(setting, finding, metrics) for finding in setting.findings)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        lines.insert(1, "  ".join("-" * width for width in widths))
+        head = ["agent", "seeds", *(title(metric) for metric in metrics), f"vs {setting.baseline}"]
+        rows = [head, *(_row(setting, finding, metrics) for finding in setting.rows)]
+        references = [_row(setting, finding, metrics) for finding in setting.reference_lines]
+        lines = _aligned([*rows, *references])
+        rule = "  ".join("-" * len(cell) for cell in lines[0])
+        table = ["  ".join(line).rstrip() for line in lines]
+        if references:
+            table.insert(len(rows), "reference lines, no agents:")
+        table.insert(1, rule)
         lost = [f"missing: {item}" for item in setting.missing]
-        parts.append("\n".join([setting.name, "", *lines, "", verdict(setting), *lost]))
+        said = [*sentences(setting), seeds_vary(setting), *discoveries(setting), *claims_at_k(setting)]
+        parts.append("\n".join([setting.name, "", *table, "", *filter(None, said), *lost]))
     return "\n\n".join(parts or ["no cell has started yet"]) + "\n"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The cells of every column at one width."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+
+
+def title(metric: str) -> str:
+    """A metric as a person reads it."""
+    return metric.replace("_", " ")
+
+
+def label(agent: str) -> str:
+    """A row as a person reads it."""
+    return f"{title(agent)} ({REFERENCE_LINES[agent]})" if agent in REFERENCE_LINES else agent
+
+
+def sentences(setting: Setting) -> list[str]:
+    """Who is better in each metric that is decided: the same words on the page and on the console."""
+    return [sentence(conclusions) for conclusions in setting.conclusions.values()]
+
+
+def seeds_vary(setting: Setting) -> str:
+    """How much training seeds differ: what decides how many of them an experiment needs."""
+    spread = setting.headline.seed_spread
+    if not spread:
+        return ""
+    values = {f"{100 * deviation:.1f}" for deviation in spread.values()}
+    if len(values) == 1:
+        said = f"{values.pop()} points, pooled over {len(spread)} agents"
+    else:
+        said = ", ".join(f"{agent} {100 * deviation:.1f}" for agent, deviation in spread.items()) + " points, not alike"
+    return f"Standard deviation of greedy accuracy between training seeds: {said}."
+
+
+def discoveries(setting: Setting) -> list[str]:
+    """Of every agent, whether it solves more that the initial policy was not seen to solve than the placebo does."""
+    known = setting.provenance
+    return [] if known is None else [f"{agent}: {discovery.sentence(gain)}" for agent, gain in known.gains.items()]
+
+
+def claims_at_k(setting: Setting) -> list[str]:
+    """Of every agent, whether greedy accuracy and pass@k move together, and whether it passes the initial policy."""
+    at_k = setting.at_largest_k
+    return [] if at_k is None else [*joint(setting.headline, at_k), *ceiling(at_k)]
 
 
 def csv_table(settings: Sequence[Setting]) -> str:
     """Long form: one line for each agent, metric and seed ("mean" with its interval, then every seed)."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("env", "policy", "agent", "metric", "seed", "value", "low", "high", "problems"))
+    writer.writerow((*KEY, "agent", "metric", "seed", "value", "low", "high", "questions"))
 
     def write(setting: Setting, agent: str, metric: str, mean: Estimate, seeds: dict[int, float]) -> None:
-        key = (setting.env, setting.policy, agent, metric)
+        key = (*_key(setting), agent, metric)
         writer.writerow((*key, "mean", repr(mean.value), repr(mean.low), repr(mean.high), mean.n))
         for seed, value in seeds.items():
             writer.writerow((*key, seed, repr(value), "", "", mean.n))
@@ -59,23 +121,55 @@ def csv_table(settings: Sequence[Setting]) -> str:
                 write(setting, finding.agent, metric, mean, seeds)
             for metric, mean in (*finding.diversity.items(), *finding.drift.items()):
                 write(setting, finding.agent, metric, mean, {})
-            solved = sum(finding.origins.values())
             shares = {f"verdict/{reason}": share for reason, share in finding.reasons.items()}
-            shares |= {f"solved/{origin}": count / solved for origin, count in finding.origins.items()}
+            shares |= _origins(setting, finding.agent)
             for metric, share in shares.items():
-                writer.writerow((setting.env, setting.policy, finding.agent, metric, "mean", repr(share), "", "", ""))
+                writer.writerow((*_key(setting), finding.agent, metric, "mean", repr(share), "", "", ""))
             for name, spent in finding.budget.items():
-                writer.writerow((setting.env, setting.policy, finding.agent, f"cost/{name}", "mean", spent, "", "", ""))
-        for d in (*setting.against.values(), *setting.between):
-            write(setting, d.agent, f"{HEADLINE} - {d.other}", d.estimate, dict(d.seeds))
+                writer.writerow((*_key(setting), finding.agent, f"cost/{name}", "mean", spent, "", "", ""))
+        for metric, conclusions in setting.conclusions.items():
+            for pair in conclusions.pairs:
+                write(setting, pair.first, f"{metric} - {pair.second}", pair.estimate, dict(pair.by_seed))
+        for metric, pair in _other_contrasts(setting):
+            write(setting, pair.first, f"{metric} - {pair.second}", pair.estimate, dict(pair.by_seed))
     return out.getvalue()
+
+
+def _origins(setting: Setting, row: str) -> dict[str, float]:
+    """The shares of its solved problems, and what 1/p_0 of its winning texts is, in powers of ten."""
+    known = setting.provenance
+    if known is None or row not in known.origins:
+        return {}
+    solved = sum(known.origins[row].values())
+    shares = {f"solved/{origin}": count / solved for origin, count in known.origins[row].items()}
+    if row in known.surprises:
+        surprise = known.surprises[row]
+        names = ("first quartile", "median", "third quartile")
+        shares |= {f"log10 1/p0/{name}": power for name, power in zip(names, surprise.quartiles, strict=True)}
+        shares["1/p0 above the base budget"] = surprise.beyond
+    return shares
+
+
+def _other_contrasts(setting: Setting) -> Iterator[tuple[str, Contrast]]:
+    """Discovery over the placebo, diversity on the same questions, and training sets against reference solutions."""
+    if setting.provenance is not None:
+        for pair in setting.provenance.gains.values():
+            yield "solved and not seen", pair
+    for measure, gains in setting.diversities.items():
+        for pair in gains.values():
+            yield measure, pair
+    for each in setting.training_sets:
+        yield "forms of the training set", each.contrast
+
+
+def _key(setting: Setting) -> tuple[str, str, str, str]:
+    return setting.env, setting.policy, setting.init, setting.variant
 
 
 def _row(setting: Setting, finding: Finding, metrics: Sequence[str]) -> list[str]:
     cells = [percent(finding.summary[metric]) if metric in finding.summary else "-" for metric in metrics]
-    against = setting.against.get(finding.agent)
+    against = setting.headline.against.get(finding.agent)
     signed = "-"
     if against is not None:
-        e = against.estimate
-        signed = f"{100 * e.value:+.1f} [{100 * e.low:+.1f}, {100 * e.high:+.1f}]"
-    return [finding.agent, str(len(finding.cells)), *cells, signed]
+        signed = f"{100 * against.value:+.1f} [{100 * against.low:+.1f}, {100 * against.high:+.1f}]"
+    return [label(finding.agent), str(len(finding.cells)), *cells, signed]

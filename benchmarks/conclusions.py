@@ -1,0 +1,154 @@
+"""How often the conclusions of a report are wrong, and how often they see what is there: a simulation with known truth.
+
+    python benchmarks/conclusions.py [--experiments 1000]
+
+An experiment is a suite of six agents on 400 different questions: a row of 0/1 answers for every agent and training
+seed, drawn from a model in which questions differ in difficulty, agents differ in which questions suit them, and every
+seed moves its agent. It is analysed by the functions that write the report. The table has a row for each number of
+seeds and each standard deviation of an agent's accuracy between seeds:
+
+    winner     share of experiments with six EQUAL agents whose sentence says that one exceeds another
+    fwer       share of them in which any interval excludes the true difference, 0
+    coverage   share of single comparisons (a family of one pair) whose 95 % interval holds the true difference
+    power      share of experiments in which an agent that is 5 points better is found better than an equal one,
+               corrected for all 15 pairs
+
+The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache, partial
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import expit, roots_hermitenorm
+from tqdm import tqdm
+
+from reasonenv.evaluate.comparisons import Decision, Family, SeedScores, contrasts
+from reasonenv.evaluate.conclusions import conclude, sentence
+
+AGENTS, QUESTIONS = 6, 400
+MARGIN = 0.05
+EFFECT = 0.05  # by how much the better agent is better
+ACCURACY = 0.6
+DIFFICULTY = 2.0  # standard deviations in logits: of questions,
+AFFINITY = 0.5  # and of how much a question suits one agent more than another
+SEEDS = (3, 5, 8, 10)
+SPREADS = (0.01, 0.02, 0.04)  # of an agent's accuracy between training seeds
+TYPICAL = 0.02  # the spread for which the power is asked
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one experiment with equal agents, and one with a better one, came to."""
+
+    winner: bool
+    error: bool
+    covered: float
+    power: bool
+
+
+def mean_accuracy(location: float, spread: float) -> float:
+    """The expected accuracy of an agent at `location` over all questions and seeds, by Gauss-Hermite quadrature."""
+    nodes, weights = roots_hermitenorm(80)
+    return float(weights @ expit(location + spread * nodes) / weights.sum())
+
+
+@cache
+def locations(seed_logit: float) -> tuple[float, float]:
+    """Of an equal and of the better agent, so that their true accuracies are ACCURACY and ACCURACY + EFFECT."""
+    spread = float(np.sqrt(DIFFICULTY**2 + AFFINITY**2 + seed_logit**2))
+    equal, better = (
+        brentq(lambda x, target=target: mean_accuracy(x, spread) - target, -10, 10)
+        for target in (ACCURACY, ACCURACY + EFFECT)
+    )
+    return float(equal), float(better)
+
+
+@cache
+def seed_logits(spread: float) -> float:
+    """The standard deviation in logits of a seed that moves the accuracy by `spread`."""
+    width = float(np.sqrt(DIFFICULTY**2 + AFFINITY**2))
+    centre = brentq(lambda x: mean_accuracy(x, width) - ACCURACY, -10, 10)
+    slope = (mean_accuracy(centre + 0.01, width) - mean_accuracy(centre - 0.01, width)) / 0.02
+    return spread / slope
+
+
+def draw(rng: np.random.Generator, places: list[float], seeds: int, seed_logit: float) -> SeedScores:
+    """Agent -> seed -> question -> 0 or 1."""
+    difficulty = rng.normal(0, DIFFICULTY, QUESTIONS)
+    scores: dict[str, dict[int, dict[str, float]]] = {}
+    for agent, place in enumerate(places):
+        affinity = rng.normal(0, AFFINITY, QUESTIONS)
+        rows = {}
+        for seed in range(seeds):
+            chance = expit(place + difficulty + affinity + rng.normal(0, seed_logit))
+            answers = (rng.random(QUESTIONS) < chance).astype(float)
+            rows[seed] = {str(question): float(answer) for question, answer in enumerate(answers)}
+        scores[f"agent {agent}"] = rows
+    return scores
+
+
+def experiment(number: int, *, seeds: int, spread: float) -> Outcome:
+    """One suite of equal agents and one with a better agent."""
+    rng = np.random.default_rng([number, seeds, round(1000 * spread)])
+    logit = seed_logits(spread)
+    equal, better = locations(logit)
+    scores = draw(rng, [equal] * AGENTS, seeds, logit)
+    initial = {0: next(iter(draw(rng, [equal], 1, 0.0).values()))[0]}
+    shown = conclude({"initial": initial, **scores}, metric="greedy_accuracy", baseline="initial", margin=MARGIN)
+    names = list(scores)
+    pairs = [(first, second) for i, first in enumerate(names) for second in names[i + 1 :]]
+    together = contrasts(scores, pairs)
+    alone = [replace(contrast, family=Family(rows=2, pairs=1)) for contrast in together]
+    with_better = contrasts(draw(rng, [better, *[equal] * (AGENTS - 1)], seeds, logit), pairs)
+    return Outcome(
+        winner=" exceeds " in sentence(shown),
+        error=any(contrast.low > 0 or contrast.high < 0 for contrast in together),
+        covered=float(np.mean([contrast.low <= 0 <= contrast.high for contrast in alone])),
+        power=with_better[0].decision(MARGIN) is Decision.HIGHER,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="How often the conclusions of a report are wrong.")
+    parser.add_argument("--experiments", type=int, default=1000, help="a row of the table (default 1000)")
+    experiments = parser.parse_args().experiments
+    rows: dict[tuple[int, float], list[Outcome]] = {}
+    total = len(SEEDS) * len(SPREADS) * experiments
+    with ProcessPoolExecutor(os.cpu_count()) as pool, tqdm(total=total, unit=" experiments", dynamic_ncols=True) as bar:
+        for seeds in SEEDS:
+            for spread in SPREADS:
+                run = partial(experiment, seeds=seeds, spread=spread)
+                outcomes = rows[seeds, spread] = []
+                for outcome in pool.map(run, range(experiments), chunksize=10):
+                    outcomes.append(outcome)
+                    bar.update()
+    print(
+        f"{experiments} experiments a row; {AGENTS} agents, {QUESTIONS} questions, {AGENTS * (AGENTS - 1) // 2} pairs"
+    )
+    print(f"{'seeds':>5} {'seed sd':>8} {'winner':>7} {'fwer':>6} {'coverage':>9} {'power':>6}")
+    shares: dict[str, dict[tuple[int, float], float]] = {"winner": {}, "error": {}, "covered": {}, "power": {}}
+    for key, outcomes in rows.items():
+        for name, table in shares.items():
+            table[key] = float(np.mean([getattr(outcome, name) for outcome in outcomes]))
+        winner, error, covered, power = (table[key] for table in shares.values())
+        print(f"{key[0]:>5} {key[1]:>8} {winner:>7.3f} {error:>6.3f} {covered:>9.3f} {power:>6.3f}")
+    figures = {
+        "false_winner_rate": max(shares["winner"].values()),
+        **{f"fwer_{n}": max(shares["error"][n, spread] for spread in SPREADS) for n in SEEDS[:3]},
+        "coverage_low": min(shares["covered"].values()),
+        "coverage_high": max(shares["covered"].values()),
+        "power_5_points_10_seeds": shares["power"][10, TYPICAL],
+    }
+    print(json.dumps({"figures": figures}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""Sharpening or discovery: what the initial policy knew of the problems that an agent solves, against a placebo.
+
+The success probability p_0 of the initial policy on each held-out problem is estimated from a base budget of samples of
+its own: as many as an agent is measured with of every problem, then more in doubling rounds of those still unsolved.
+A problem with a correct sample by an agent was already likely, in support, or not seen in the base budget.
+
+An untrained policy has problems of the last kind too: it solves now, by luck, what it did not solve before. The row of
+the initial policy is therefore the placebo: its evaluation samples, as many as an agent's, are no part of the base
+budget, and given that budget both are fresh draws. With p' = p_0 the two shares "solved and not seen before" have the
+same expectation whatever p_0 is, so their difference is the claim: above 0 it is more than luck. A training seed that
+is also the seed of the initial policy shares the random numbers of its evaluation; that pairs the two more closely and
+changes no expectation. Base draws share their random numbers with nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reasonenv.evaluate.comparisons import Contrast, contrasts
+from reasonenv.evaluate.samples import Sample
+
+if TYPE_CHECKING:
+    from reasonenv.evaluate.ledger import Win
+
+BASE = "base.parquet"  # in the folder of the run whose policy all others start from: its `Draws`
+ALPHA = 0.05
+
+
+class Origin(StrEnum):
+    """Where a problem stood before training, by the estimate of p_0."""
+
+    LIKELY = "already likely"  # p_0 >= 1/2
+    SUPPORT = "in support"  # seen, but less often
+    UNSEEN = "not seen"  # by no sample of the base budget
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What the base budget has shown of one problem. Samples whose verdict failed are not counted."""
+
+    problem_id: str
+    drawn: int
+    right: int
+
+    @property
+    def origin(self) -> Origin:
+        if not self.right:
+            return Origin.UNSEEN
+        return Origin.LIKELY if 2 * self.right >= self.drawn else Origin.SUPPORT
+
+
+def upper_bound(n: int) -> float:
+    """The largest p_0 that n samples without a correct one do not reject: (1 - p)^n = 0.05, about 3 / n.
+
+    The one-sided 95 % bound of Clopper and Pearson; its approximation is the rule of three.
+    """
+    return 1.0 - float(ALPHA ** (1 / n))
+
+
+def base_draws(
+    ask: Callable[[Sequence[int], int, int], Sequence[tuple[int, int]]],
+    problems: Sequence[int],
+    *,
+    first: int,
+    most: int,
+) -> dict[int, tuple[int, int]]:
+    """Problem -> (drawn, right): `first` samples of each, then as many as before of the unsolved ones, up to `most`.
+
+    `ask(problems, samples, round)` draws that many new samples of each problem and counts them. A count that stops at
+    the first success overstates a small p_0; that none was right is not affected.
+    """
+    drawn, right = dict.fromkeys(problems, 0), dict.fromkeys(problems, 0)
+    unsolved, used, number = list(problems), 0, 0
+    while unsolved and used < most:
+        samples = min(max(used, first), most - used)
+        for problem, (checked, hits) in zip(unsolved, ask(unsolved, samples, number), strict=True):
+            drawn[problem] += checked
+            right[problem] += hits
+        unsolved = [problem for problem in unsolved if not right[problem]]
+        used, number = used + samples, number + 1
+    return {problem: (drawn[problem], right[problem]) for problem in problems}
+
+
+def solved(samples: Iterable[Sample], k: int) -> dict[str, bool]:
+    """Problem -> whether one of its first `k` sampled answers is correct."""
+    outcomes: dict[str, bool] = {}
+    for sample in samples:
+        if not sample.greedy and sample.index < k:
+            outcomes[sample.problem_id] = sample.correct or outcomes.get(sample.problem_id, False)
+    return outcomes
+
+
+def origins(samples: Iterable[Sample], base: Mapping[str, Draws], k: int) -> dict[str, Origin]:
+    """Of the problems that the first `k` samples solve, where each stood; `base` by problem."""
+    return {p: base[p].origin for p, right in solved(samples, k).items() if right and p in base}
+
+
+def discovered(samples: Iterable[Sample], base: Mapping[str, Draws], k: int) -> dict[str, float]:
+    """Problem -> 1 if the first `k` samples solve it and the base budget has not seen that, else 0."""
+    outcomes = solved(samples, k)
+    return {p: float(right and base[p].origin is Origin.UNSEEN) for p, right in outcomes.items() if p in base}
+
+
+@dataclass(frozen=True)
+class Surprise:
+    """1 / p_0 of the winning texts of one agent: how many samples of the initial policy it takes to draw each of them.
+
+    In decimal logarithms, as some are beyond all floats. Of the text itself: others may solve the same problem.
+    """
+
+    quartiles: tuple[float, float, float]
+    beyond: float  # share of the texts above the base budget
+    texts: int
+
+
+def surprise(wins: Iterable[Win], budget: int) -> Surprise | None:
+    """Of the most probable correct text of each problem that an agent solves; None for none."""
+    costs = np.array([-win.initial_logp for win in wins]) / np.log(10)
+    if not len(costs):
+        return None
+    first, middle, third = (float(x) for x in np.quantile(costs, (0.25, 0.5, 0.75), method="inverted_cdf"))
+    return Surprise((first, middle, third), float(np.mean(costs > np.log10(budget))), len(costs))
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the initial policy knew of the problems that the rows of one setting solve."""
+
+    k: int  # samples of a problem by which every row is measured
+    budget: int  # base samples of a problem that none of them has solved
+    unseen: int  # so many problems
+    problems: int  # of so many
+    placebo: str  # the row of the initial policy
+    origins: Mapping[str, Mapping[Origin, int]]  # row -> its solved problems, over seeds
+    gains: Mapping[str, Contrast]  # agent -> its share of all questions "solved and not seen", minus the placebo's
+    surprises: Mapping[str, Surprise]  # agent -> its winning texts
+
+
+def provenance(
+    rows: Mapping[str, Mapping[int, Sequence[Sample]]],
+    wins: Mapping[str, Sequence[Win]],
+    base: Iterable[Draws],
+    *,
+    k: int,
+    placebo: str,
+    by_question: Callable[[Mapping[str, float]], Mapping[str, float]],
+) -> Provenance | None:
+    """`rows`: row -> training seed -> its answers; `by_question` makes a value a question from one a problem.
+
+    None without base draws, or without samples of the `placebo`.
+    """
+    draws = {each.problem_id: each for each in base if each.drawn}
+    if not draws or not k or placebo not in rows:
+        return None
+    unseen = [each.drawn for each in draws.values() if each.origin is Origin.UNSEEN]
+    budget = min(unseen) if unseen else max(each.drawn for each in draws.values())
+    scores = {
+        row: {seed: by_question(discovered(samples, draws, k)) for seed, samples in cells.items()}
+        for row, cells in rows.items()
+    }
+    family = contrasts(scores, [(row, placebo) for row in rows if row != placebo], fixed=[placebo])
+    counts = {row: Counter[Origin]() for row in rows}
+    for row, cells in rows.items():
+        for samples in cells.values():
+            counts[row].update(origins(samples, draws, k).values())
+    surprises = {agent: surprise(texts, budget) for agent, texts in wins.items()}
+    return Provenance(
+        k=k,
+        budget=budget,
+        unseen=len(unseen),
+        problems=len(draws),
+        placebo=placebo,
+        origins=counts,
+        gains={contrast.first: contrast for contrast in family},
+        surprises={agent: each for agent, each in surprises.items() if each is not None},
+    )
+
+
+def sentence(gain: Contrast) -> str:
+    """What is shown of one agent, and never more."""
+    if gain.low <= 0:
+        return "no discovery beyond the placebo shown"
+    value, low, high = (100 * x for x in (gain.value, gain.low, gain.high))
+    return f"discovers: {value:+.1f} points [{low:+.1f}, {high:+.1f}] over the placebo"

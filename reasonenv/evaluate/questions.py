@@ -1,0 +1,54 @@
+"""What is asked. A question that several problems ask counts once: answers to it are not independent of each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from reasonenv.core import Problem
+from reasonenv.errors import UserError
+from reasonenv.storage import replace
+
+PROBLEMS = "problems.jsonl"  # in the folder of a run or a suite: the held-out problems
+
+
+class Asked(NamedTuple):
+    """A held-out problem, for a reader of stored samples."""
+
+    question: str
+    answer: str
+
+
+def write_questions(path: Path, problems: Iterable[Problem]) -> None:
+    """A JSON line a problem, whole or absent."""
+    records = {p.id: {"id": p.id, "question": p.question, "answer": p.answer} for p in problems}
+    replace(path, "".join(f"{json.dumps(record)}\n" for record in records.values()))
+
+
+def read_questions(path: Path) -> dict[str, Asked]:
+    """Problem id -> what it asks; nothing if there is no such file. Raises `UserError` naming a broken line."""
+    if not path.is_file():
+        return {}
+    asked = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line:
+            continue
+        try:
+            record = json.loads(line)
+            asked[str(record["id"])] = Asked(str(record["question"]), str(record["answer"]))
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(
+                f"{path}:{number}: not a JSON object of a problem ({type(error).__name__}: {error})"
+            ) from None
+    return asked
+
+
+def by_question(values: Mapping[str, float], asked: Mapping[str, Asked]) -> dict[str, float]:
+    """Question -> the mean of the problems that ask it, from problem id -> value; an unknown problem is its id."""
+    same: dict[str, list[float]] = {}
+    for problem, value in values.items():
+        question = asked[problem].question if problem in asked else problem
+        same.setdefault(question, []).append(value)
+    return {question: sum(each) / len(each) for question, each in same.items()}

@@ -1,0 +1,60 @@
+"""Questions that are asked more than once: in one split, in both, with other answers, or but for white space and case.
+
+A repeated question makes a held-out set look larger than it is, and one that was trained on is no held-out question.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from reasonenv.core import Problem
+
+_SHOWN = 80  # characters of a question in a message
+
+
+def repeated(split: str, problems: Sequence[Problem]) -> str | None:
+    """How many problems of a split repeat an earlier question, with the most frequent one; None if none does."""
+    counts = Counter(problem.question for problem in problems)
+    surplus = len(problems) - len(counts)
+    if not surplus:
+        return None
+    question, times = counts.most_common(1)[0]
+    example = f"{shown(question)} is asked {times} times"
+    return f"{surplus} of {len(problems)} problems of {split} repeat an earlier question: {example}"
+
+
+def contradicted(problems: Iterable[Problem]) -> str | None:
+    """How many questions have several answers, with the first of them; None if none has."""
+    answers: dict[str, set[str]] = defaultdict(set)
+    for problem in problems:
+        answers[problem.question].add(problem.answer)
+    several = [question for question, given in answers.items() if len(given) > 1]
+    if not several:
+        return None
+    first, second, *_ = sorted(answers[several[0]])
+    example = f"{shown(several[0])} has {first[:_SHOWN]!r} and {second[:_SHOWN]!r}"
+    return f"{len(several)} questions have several answers: {example}"
+
+
+def alike(splits: dict[str, Sequence[Problem]]) -> str | None:
+    """How many questions are others but for white space and case, with the first two; None if none is."""
+    where: dict[str, str] = {}  # question -> split
+    for split, problems in splits.items():
+        for problem in problems:
+            where.setdefault(problem.question, split)
+    groups: dict[str, list[str]] = defaultdict(list)
+    for question in where:
+        groups[" ".join(question.casefold().split())].append(question)
+    close = [questions for questions in groups.values() if len(questions) > 1]
+    if not close:
+        return None
+    across = sum(len({where[question] for question in questions}) > 1 for questions in close)
+    first, second, *_ = close[0]
+    example = f"{shown(first)} of {where[first]} and {shown(second)} of {where[second]}"
+    return f"{len(close)} questions come again with other white space or case, {across} in both splits: {example}"
+
+
+def shown(question: str) -> str:
+    """A question in a message."""
+    return repr(question[:_SHOWN])

@@ -1,0 +1,200 @@
+r"""The normal form of a mathematical answer, as one line of text: answers that `symbolic` calls equal should share it.
+
+A rational number is itself (`3/2`). Every other expression is told by its values: what it is worth at fixed points, to
+`DIGITS` digits, names it whatever way it is written (`\sqrt{12}` and `2\sqrt{3}`; `\sin^2 x + \cos^2 x` and `1`).
+An equation is told by the ratios of left - right at those points, so a common factor does not matter. Where values
+tell nothing (undefined everywhere, too large), the tree itself is written out.
+
+Differences from `symbolic`, whose equality is not transitive: `x = \sqrt{2}` and `y = \sqrt{2}` both have the form of
+`\sqrt{2}`; a column is the point with its entries, a row is not. What agrees to `DIGITS` digits at every point is one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from functools import cache
+from typing import Any
+
+from reasonenv.verify.approximate import Undefined, evaluate
+from reasonenv.verify.expression import SCALARS, Node, Unreadable, add, negate, variables, walk
+from reasonenv.verify.numeric import parse_number
+from reasonenv.verify.parse import parse
+from reasonenv.verify.symbolic import MAX_ITEMS, words
+
+DIGITS = 60  # significant ones that make two values one
+_COARSE, _FINE = 400, 800  # bits of the two evaluations, which must agree
+_LARGEST = 200  # bits before the point: above, what is added to a value is lost in its rounding
+_WRITABLE = 14_000  # bits of a whole number that Python writes in decimals
+_SMALLEST = -100_000  # bits: below, it takes too long to write
+_ZERO = -300  # bits: a value that the finer evaluation brings below this is 0 and a rounding error
+_RATIONAL = 10**9  # denominators up to here are recognised in a value; no other number comes as close as 2**-300
+_PROSE = re.compile(r"(?:[^\W\d_]|[\s.,:;'\"()$-])+")  # words, which the grammar reads inside \text only
+_RELATIONS = ("=", "!=", "<", "<=")
+
+Values = list[Any | None]  # at each point; None where there is none or none that is real
+
+
+def normal_form(text: str) -> str:
+    """The form of an answer; empty if it cannot be read. May take long (`pool.Pool` gives it a process and a clock)."""
+    value = parse_number(text)
+    if value is not None:
+        return str(value)
+    try:
+        return _form(parse(text))
+    except Unreadable:
+        return f"text:{words(text)}" if _PROSE.fullmatch(text) else ""
+
+
+def _form(node: Node) -> str:
+    match node.op:
+        case "text":
+            return f"text:{words(str(node.atom))}"
+        case "assign":
+            sides = sorted({_form(side) for side in node.args})  # x = 2 + 3 = 5
+            return sides[0] if len(sides) == 1 else f"assign({','.join(sides)})"
+        case "set" | "union" | "all":
+            return _unordered(node)
+        case "tuple" | "interval":
+            brackets = str(node.atom) if len(node.args) == 2 else "()"
+            return f"{brackets[0]}{_list(node.args)}{brackets[1]}"
+        case "matrix" if len(node.args) > 1 and len(node.args[0].args) == 1:
+            return f"({_list([row.args[0] for row in node.args])})"
+    if node.op in SCALARS:
+        return _scalar(node)
+    if node.op in _RELATIONS:
+        return _relation(node)
+    return f"{node.op}({_list(node.args)})"  # a matrix, its rows, and infinity
+
+
+def _list(nodes: Sequence[Node]) -> str:
+    return ",".join(map(_form, nodes))
+
+
+def _unordered(node: Node) -> str:
+    if len(node.args) > MAX_ITEMS:
+        raise Unreadable(f"more than {MAX_ITEMS} items")
+    named = {str(item.atom): item for item in node.args if item.op == "assign" and len(item.args) == 1}
+    if node.op == "set" and len(node.args) == len(named) > 1:  # x = 2, y = 3 is the point (2, 3)
+        return f"({_list([named[name] for name in sorted(named)])})"
+    items = sorted({_form(item) for item in node.args})
+    return items[0] if len(items) == 1 else f"{node.op}({','.join(items)})"
+
+
+def _scalar(node: Node) -> str:
+    if node.value is not None:
+        return _exact(node.value)
+    values = _values(node)
+    seen = {_digits(value) for value in values if value is not None}
+    if not seen:
+        return _written(node)
+    if len(seen) == 1:  # a constant, perhaps one that is written with variables
+        return seen.pop()
+    return _digest(["undefined" if value is None else _digits(value) for value in values])
+
+
+def _exact(value: Fraction) -> str:
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > _WRITABLE:
+        return _digest([hex(value.numerator), hex(value.denominator)])
+    return str(value)
+
+
+def _relation(node: Node) -> str:
+    """left - right at the points, over its first value: the same for every multiple of the relation."""
+    values = _values(add(node.args[0], negate(node.args[1])))
+    scale = next((value for value in values if value), None)
+    if scale is None:
+        return _written(node)
+    if node.op in ("<", "<="):
+        scale = abs(scale)
+    ratios = ["undefined" if value is None else _digits(value / scale) for value in values]
+    return _digest([node.op, *variables(node), *ratios])
+
+
+def _values(node: Node) -> Values:
+    """The values of a scalar at the points of its variables; at one point if it has none."""
+    context, names, values = _context(), variables(node), Values()
+    real = bool(names) and not any(each.op == "const" and each.atom == "i" for each in walk(node))
+    for point in _points(names):
+        value = _value(node, point, context)
+        if value is not None and real and context.im(value):
+            value = None  # as in `approximate.differ`
+        values.append(value)
+    return values
+
+
+@cache
+def _context() -> Any:
+    """Arithmetic of high precision, made once: that takes as long as an answer does. `_value` sets its bits."""
+    from mpmath import MPContext
+
+    return MPContext()
+
+
+def _value(node: Node, point: dict[str, Fraction], context: Any) -> Any | None:
+    """The value at `_FINE` bits if that at `_COARSE` bits agrees with it."""
+    pair = []
+    for bits in (_COARSE, _FINE):
+        context.prec = bits
+        try:
+            pair.append(evaluate(node, point, context))
+        except (ZeroDivisionError, Undefined, Unreadable):
+            return None
+    real, imaginary = (_agreed(part(pair[0]), part(pair[1]), context) for part in (context.re, context.im))
+    if real is None or imaginary is None:
+        return None
+    return context.mpc(real, imaginary) if imaginary else real
+
+
+def _agreed(coarse: Any, fine: Any, context: Any) -> Any | None:
+    if not fine:
+        return fine
+    magnitude = context.mag(fine)
+    if abs(coarse - fine) <= abs(fine) * context.mpf(2) ** -_LARGEST:
+        return fine if _SMALLEST < magnitude < _LARGEST else None
+    return context.mpf(0) if magnitude < _ZERO else None
+
+
+def _points(names: Sequence[str]) -> Iterator[dict[str, Fraction]]:
+    """Two points with positive coordinates, one small and one large, then such points with one coordinate negative.
+
+    Never more than one is, so that `\\ln xy` and `\\ln x + \\ln y` are defined at the same points. A coordinate hangs
+    on its own name and the number of the point only.
+    """
+    if not names:
+        yield {}
+        return
+    turned = [None, None, *(list(names) * 2)[: max(2, len(names))]]
+    for index, negative in enumerate(turned):
+        point = {}
+        for name in names:
+            rng = random.Random(f"{name} {index}")
+            size = Fraction(rng.randint(100, 996), 997) if index % 2 == 0 else Fraction(rng.randint(5_000, 99_000), 997)
+            point[name] = -size if name == negative else size
+        yield point
+
+
+def _digits(value: Any) -> str:
+    """`DIGITS` digits of a value, or the rational number that it is."""
+    context = value.context
+    if context.im(value):
+        return f"complex({_digits(context.re(value))},{_digits(context.im(value))})"
+    if not value:
+        return "0"
+    exact = Fraction(int(context.ldexp(context.re(value), _FINE)), 1 << _FINE)
+    near = exact.limit_denominator(_RATIONAL)
+    if near and abs(near - exact) < Fraction(1, 1 << -_ZERO):
+        return str(near)
+    return f"~{context.nstr(context.re(value), DIGITS)}"
+
+
+def _digest(parts: Sequence[str]) -> str:
+    return "~" + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+
+
+def _written(node: Node) -> str:
+    written = _exact(node.atom) if isinstance(node.atom, Fraction) else node.atom or ""
+    return f"{node.op}[{written}]({','.join(map(_written, node.args))})"

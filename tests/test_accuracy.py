@@ -1,0 +1,139 @@
+"""One meaning of accuracy: what we failed to judge leaves numerator and denominator, by every path."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from reasonenv.accuracy import Accuracy, accuracy, wilson
+from reasonenv.core import FAILURES, Group, Reason, Verdict
+from reasonenv.errors import UserError
+from reasonenv.evaluate.choice import choose
+from reasonenv.evaluate.evaluation import HeldOut, area_under_curve
+from reasonenv.evaluate.metrics import GREEDY, summarise
+from reasonenv.evaluate.run import describe_run
+from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
+from reasonenv.learn.train import describe
+from reasonenv.mdp.make import make_mdp
+from reasonenv.policy.tiny import tiny_policy
+from reasonenv.sampling import make_sampler
+from reasonenv.testing import TabularPolicy, TinyMDP
+
+# Ten answers: 6 right, 2 wrong, 2 that nobody judged. 6 of 8 are right: 0.75, where 6 of 10 would be 0.6.
+REASONS = [Reason.CORRECT] * 6 + [Reason.WRONG] * 2 + [Reason.TIMEOUT] * 2
+SHARE = 0.75
+
+
+def stored(reasons: list[Reason], greedy: bool = True) -> list[Sample]:
+    """One answer to each problem."""
+    return [
+        Sample(f"p{i}", 0, greedy, reason is Reason.CORRECT, str(reason), "1", 3, False, "#### 1", "1")
+        for i, reason in enumerate(reasons)
+    ]
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> HeldOut:
+    policy, mdp = tiny_policy(0), make_mdp("Chain", size=10, operands=2, operators="+")
+    return HeldOut(make_sampler("torch", policy), mdp, tmp_path / "evaluations", problems=10, seed=0)
+
+
+def trajectories(reasons: list[Reason]) -> Group:
+    mdp = TinyMDP(actions=2, horizon=1, reward=lambda response: 0.0)
+    group = mdp.group(TabularPolicy(mdp), [0] * len(reasons))
+    verdicts = [Verdict(reason is Reason.CORRECT, reason, "1", "1") for reason in reasons]
+    rows = [replace(t, verdict=verdict) for t, verdict in zip(group.trajectories, verdicts, strict=True)]
+    return replace(group, trajectories=tuple(rows))
+
+
+def test_the_row_of_a_training_iteration() -> None:
+    row = describe([trajectories(REASONS)])
+    assert row["accuracy"] == SHARE
+    # z^2 = 3.841459: centre (0.75 + z^2 / 16) / (1 + z^2 / 8) = 0.990091 / 1.480182 = 0.668898, and the half width is
+    # z / 1.480182 * sqrt(0.75 * 0.25 / 8 + z^2 / 256) = 1.324134 * 0.196070 = 0.259623.
+    assert (row["accuracy/low"], row["accuracy/high"]) == pytest.approx((0.409275, 0.928521), abs=1e-5)
+    assert row["verifier_errors"] == 0.2
+
+
+def test_the_evaluation_along_the_way(watch: HeldOut) -> None:
+    figures = watch.figures(stored(REASONS))
+    assert figures[f"eval/{GREEDY}"] == SHARE
+    assert (figures[f"eval/{GREEDY}/low"], figures[f"eval/{GREEDY}/high"]) == wilson(SHARE, 8)
+    assert figures["eval/verifier_errors"] == 0.2
+
+
+def test_the_summary_of_a_run(watch: HeldOut) -> None:
+    write_samples(watch.path(0), stored(REASONS[::-1]))
+    write_samples(watch.path(5), stored(REASONS))
+    assert watch.accuracy(0).value == watch.accuracy(5).value == SHARE
+    assert watch.outcomes(5) == {**{f"p{i}": 1.0 for i in range(6)}, "p6": 0.0, "p7": 0.0}
+    # Before, 0 and 1 were not judged, 2 and 3 were wrong; after, 8 and 9 are not judged, 6 and 7 are wrong: of 2 to 7,
+    # two are won and two are lost.
+    gain = watch.gain(0, 5)
+    assert (gain.value, gain.n) == (0.0, 6)
+
+
+def test_the_summary_of_an_agent_that_chooses_among_stored_answers(tmp_path: Path) -> None:
+    write_samples(tmp_path / "stored" / EVALUATION, [*stored(REASONS), *stored(REASONS, greedy=False)])
+    run = describe_run("majority", "reasonenv/Chain-Response-v0", {"eval_problems": 10}, iterations=1)
+    choose(run, tmp_path / "out", tmp_path / "stored")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["before"], summary["after"], summary["problems"]) == (SHARE, SHARE, 8)
+    assert summarise(read_samples(tmp_path / "out" / EVALUATION), [])[GREEDY].value == SHARE
+
+
+def test_the_figure_of_a_report() -> None:
+    greedy = summarise(stored(REASONS), [])[GREEDY]
+    assert (greedy.value, greedy.n) == (SHARE, 8)
+    drawn = summarise(stored(REASONS, greedy=False), [1])
+    assert drawn["avg@1"].value == drawn["pass@1"].value == SHARE
+
+
+def test_the_record_itself() -> None:
+    assert accuracy(stored(REASONS)) == Accuracy(6, 8, 10)
+    assert accuracy(stored(REASONS), lambda sample: not sample.correct) == Accuracy(2, 8, 10)
+    assert {reason for reason in Reason if accuracy(stored([reason])).judged == 0} == set(FAILURES)
+
+
+def test_the_area_under_the_curve_leaves_them_out_too() -> None:
+    # the right answer is scored above the wrong one; the one that timed out, with the best score of all, is neither
+    reasons, scores = [Reason.CORRECT, Reason.WRONG, Reason.TIMEOUT], [0.7, 0.2, 0.9]
+    samples = [replace(sample, score=score) for sample, score in zip(stored(reasons), scores, strict=True)]
+    assert area_under_curve(samples) == 1.0
+
+
+def test_where_nothing_was_judged_it_says_so(watch: HeldOut) -> None:
+    lost = [Reason.TIMEOUT] * 3
+    assert accuracy(stored(lost)).interval == (0.0, 1.0)
+    for ask in (
+        lambda: accuracy(stored(lost)).value,
+        lambda: describe([trajectories(lost)]),
+        lambda: watch.figures(stored(lost)),
+    ):
+        with pytest.raises(UserError, match="none of 3 answers could be judged"):
+            ask()
+    write_samples(watch.path(0), stored(REASONS[:3]))
+    write_samples(watch.path(5), stored(lost))
+    with pytest.raises(UserError, match="no held-out problem was judged after 0 and after 5 iterations"):
+        watch.gain(0, 5)
+    assert GREEDY not in summarise(stored(lost), [])
+
+
+@given(st.integers(1, 2_000), st.data())
+def test_wilson_is_that_of_scipy(n: int, data: st.DataObject) -> None:
+    right = data.draw(st.integers(0, n))
+    interval = binomtest(right, n).proportion_ci(0.95, method="wilson")
+    assert wilson(right / n, n) == pytest.approx((interval.low, interval.high), abs=1e-9)
+
+
+def test_wilson_at_its_edges() -> None:
+    assert wilson(0.0, 0) == (0.0, 1.0)
+    assert wilson(0.0, 5)[0] == 0.0
+    assert wilson(1.0, 5)[1] == 1.0
+    assert wilson(0.5, 5) != wilson(0.4, 5)  # 2.5 right answers, a mean over problems, are not rounded to 2
