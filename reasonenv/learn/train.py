@@ -217,8 +217,10 @@ def fit(
                 log.say(f"iteration {budget.iteration}: none of {len(groups)} groups teaches, the policy stays")
             at.updates += updates
             at.refused = 0 if updates else at.refused + refused
-            synced = sampler.sync(at.iteration)
             due = at.iteration % eval_every == 0 or at.iteration == iterations
+            # Where only demonstrations are learned from, nobody draws until the next evaluation.
+            draws = due or agent.plan(Budget(at.iteration, iterations)).source == "policy"
+            synced = sampler.sync(at.iteration) if draws else {}
             log.doing("evaluating" if due else "")
             evaluated = evaluate(at.iteration) if evaluate and due else Evaluation({}, [])
             at.seconds = time.monotonic() - started
