@@ -23,13 +23,13 @@ from reasonenv.evaluate.run import Run, check_claim, claim, processes
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.evaluate.stats import paired_difference
 from reasonenv.learn.agent import Agent
+from reasonenv.learn.contrast import missing_signal
 from reasonenv.learn.curriculum import Curriculum
 from reasonenv.learn.fixed import Fixed
 from reasonenv.learn.judge import judged
 from reasonenv.learn.log import board_curve
 from reasonenv.learn.memory import peak_memory
 from reasonenv.learn.rollout import sample_groups
-from reasonenv.learn.signal import missing_signal
 from reasonenv.learn.train import Progress, changed, fit
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.lm import Policy
