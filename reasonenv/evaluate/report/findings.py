@@ -61,6 +61,8 @@ class Setting:
     diversities: Mapping[str, Mapping[str, Contrast]]  # measure -> agent -> agent minus baseline on the same questions
     training_sets: Sequence[SetDiversity]  # of the agents that imitate a set
     missing: Sequence[str]  # what a complete suite would have and this one has not
+    notice: str  # what is wrong with the initial policy, if something is
+    provenance: str  # how the settings of the agents were chosen
 
     @property
     def name(self) -> str:
@@ -127,6 +129,8 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
         diversities=_against_baseline(diverse, suite),
         training_sets=set_diversity(_training_sets(cells)),
         missing=_missing(suite, cells),
+        notice=suite.notices.get((cells[0].env, cells[0].init, cells[0].variant), ""),
+        provenance=suite.provenance,
     )
 
 

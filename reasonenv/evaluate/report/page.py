@@ -80,7 +80,8 @@ def _claims(setting: Setting) -> str:
     """What is concluded: the sentence of greedy accuracy first, then that of pass@k."""
     first, *rest = sentences(setting)
     more = "".join(f'<p class="lede">{escape(line)}</p>' for line in rest)
-    return f'<p class="claim">{escape(first)}</p>{more}'
+    notice = f'<div class="notice">{escape(setting.notice)}</div>' if setting.notice else ""
+    return f'{notice}<p class="claim">{escape(first)}</p>{more}<p class="caption">{escape(setting.provenance)}</p>'
 
 
 def _results(setting: Setting) -> str:
