@@ -209,14 +209,13 @@ def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[Curriculum,
     if run.holdout == VALIDATION:
         questions = validation_questions(make_mdp(task, **run.env_keys).task)
         training = without(task, questions)
-        held_out = make_mdp(only(task, questions), tokenizer=tokenizer, **run.env_keys)
-    else:
-        held_out = make_mdp(task, tokenizer=tokenizer, **held_out_keys(task, run.env_keys))
     if run.curriculum is None:
         course = Curriculum((make_mdp(training, tokenizer=tokenizer, **run.env_keys),))
     else:
         course = _course(run, training, run.curriculum, tokenizer)
-    return course, held_out
+    if run.holdout == VALIDATION:
+        return course, make_mdp(only(task, questions), tokenizer=tokenizer, **run.env_keys)
+    return course, make_mdp(task, tokenizer=tokenizer, **held_out_keys(task, run.env_keys))
 
 
 def _course(run: Run, training: TaskName, curriculum: str, tokenizer: Tokenizer | None) -> Curriculum:

@@ -38,6 +38,7 @@ from reasonenv.evaluate.run import Run, processes
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.evaluate.training_set import TRAINING_SET, Solution
 from reasonenv.learn.agent import Agent
+from reasonenv.learn.contrast import missing_signal
 from reasonenv.learn.curriculum import Curriculum
 from reasonenv.learn.fixed import Fixed
 from reasonenv.learn.judge import judged
@@ -45,7 +46,6 @@ from reasonenv.learn.log import board_curve
 from reasonenv.learn.memory import peak_memory
 from reasonenv.learn.rollout import sample_groups
 from reasonenv.learn.rounds import Rounds
-from reasonenv.learn.signal import missing_signal
 from reasonenv.learn.train import Progress, changed, fit
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.lm import Policy

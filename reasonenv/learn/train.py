@@ -16,12 +16,12 @@ from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
 from reasonenv.learn import checkpoint
 from reasonenv.learn.agent import Agent, Budget, Metrics, Plan
+from reasonenv.learn.contrast import ENOUGH, contrasting, missing_signal
 from reasonenv.learn.curriculum import Curriculum
 from reasonenv.learn.filters import correct, mixed, rewarded, sound
 from reasonenv.learn.log import RunLog
 from reasonenv.learn.memory import enough_memory
 from reasonenv.learn.rollout import demonstrate, sample_groups
-from reasonenv.learn.signal import ENOUGH, contrasting, missing_signal
 from reasonenv.learn.stop import Stop
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.sampling.sampler import MAX_GAP, Sampler
@@ -57,7 +57,7 @@ class Progress:
     updates: int = 0
     refused: int = 0  # optimiser steps, since the last iteration with one that was taken
     right: int = 0  # rollouts verified as correct
-    contrasts: int = 0  # groups with different rewards; see `learn/signal.py`
+    contrasts: int = 0  # groups with different rewards; see `learn/contrast.py`
     seconds: float = field(default=0.0)
 
 
@@ -217,8 +217,10 @@ def fit(
                 log.say(f"iteration {budget.iteration}: none of {len(groups)} groups teaches, the policy stays")
             at.updates += updates
             at.refused = 0 if updates else at.refused + refused
-            synced = sampler.sync(at.iteration)
             due = at.iteration % eval_every == 0 or at.iteration == iterations
+            # Where only demonstrations are learned from, nobody draws until the next evaluation.
+            draws = due or agent.plan(Budget(at.iteration, iterations)).source == "policy"
+            synced = sampler.sync(at.iteration) if draws else {}
             log.doing("evaluating" if due else "")
             evaluated = evaluate(at.iteration) if evaluate and due else Evaluation({}, [])
             at.seconds = time.monotonic() - started

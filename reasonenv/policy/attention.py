@@ -1,7 +1,9 @@
-"""Attention of families: a prompt and its responses as one stretch [prompt, response 1, ..., response G] of a sequence.
+"""Attention of groups: a prompt and its responses as one stretch [prompt, response 1, ..., response G] of a sequence.
 
 The prompt attends itself, and every response attends the prompt and itself. All else in a decoder works token by token,
-so families follow one another in one sequence without padding, and each prompt is computed once, forward and backward.
+so groups follow one another in one sequence without padding, and each prompt is computed once, forward and backward.
+Groups alike in the size of prompt and group make a family, whose attention is one product: of small groups, each alone
+would be too little work for its kernels.
 The function is registered with transformers' `AttentionInterface` and so serves any decoder that takes its attention
 from there.
 """
@@ -28,27 +30,34 @@ LAYERS = {"full_attention", "sliding_attention"}  # that a family may pass; othe
 
 @dataclass(frozen=True)
 class Family:
-    """Where the tokens of a stretch are: a prompt of P tokens, G responses in T columns, M real tokens in all of them.
+    """Where the tokens of n alike groups are in their stretch of M: prompts of P tokens, each with G responses.
 
-    Of one response alone, `prompt` is the whole stretch and the others are empty: that is plain causal attention.
+    Of a response alone the prompt is the beginning of its row, so P = 0: that is plain causal attention.
     """
 
-    prompt: int  # P
-    size: int  # W = P + M
-    place: Tensor  # [G, T] in the stretch; beyond its end a response repeats its last token
-    real: Tensor  # [M], in the flattened [G * T]
+    size: int  # M
+    prompts: Tensor  # [n, P] in the stretch
+    responses: Tensor  # [n * G, T] in the stretch; beyond its end a response repeats its last token
+    seen: Tensor  # [n * G, P + T] in the stretch: the prompt of each response, then the response
+    real: Tensor  # [M], where each token is among the [n * P] of the prompts and, behind them, the [n * G * T]
 
 
-def family(prompt: int, lengths: Sequence[int], device: torch.device) -> Family:
-    """The family of a prompt of so many tokens and of responses of these lengths."""
-    size, widest = prompt + sum(lengths), max(lengths)
-    if len(lengths) == 1:
-        none = torch.empty(0, dtype=torch.int64)
-        return Family(size, size, none, none)
-    length, column = torch.tensor(lengths)[:, None], torch.arange(widest)
-    first = prompt + length.cumsum(0) - length
-    real = (column < length).flatten().nonzero()[:, 0]
-    return Family(prompt, size, (first + column.minimum(length - 1)).to(device), real.to(device))
+def family(prompt: int, lengths: Sequence[Sequence[int]], device: torch.device) -> Family:
+    """The family of prompts of so many tokens, one after another, each followed by its responses of these `lengths`."""
+    rows = torch.tensor(lengths)  # [n, G]
+    if rows.shape[1] == 1:
+        rows, prompt = rows + prompt, 0
+    sizes = prompt + rows.sum(dim=1)  # [n]
+    begin = (sizes.cumsum(0) - sizes)[:, None]  # [n, 1]
+    prompts = begin + torch.arange(prompt)
+    first, length = (begin + prompt + rows.cumsum(1) - rows).reshape(-1, 1), rows.reshape(-1, 1)  # [n * G, 1]
+    column = torch.arange(int(length.max()))
+    responses = first + column.minimum(length - 1)
+    seen = torch.cat([prompts.repeat_interleave(rows.shape[1], dim=0), responses], dim=1)
+    kept = torch.cat([torch.ones(prompts.numel(), dtype=torch.bool), (column < length).flatten()]).nonzero()[:, 0]
+    real = torch.empty(len(kept), dtype=torch.int64)
+    real[torch.cat([prompts.flatten(), responses.flatten()])[kept]] = kept
+    return Family(len(kept), *(x.to(device) for x in (prompts, responses, seen, real)))
 
 
 def share_prompts(model: PreTrainedModel) -> bool:
@@ -147,25 +156,21 @@ def _stretches(families: Sequence[Family]) -> Iterator[tuple[slice, Family]]:
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, of: Family, scale: float, window: int | None) -> Tensor:
-    """One family: `query` [Hq, W, D] to `key`, `value` [Hkv, W, D].  # [Hq, W, D]"""
-    heads, prompt = key.shape[0], of.prompt
-    query = query.reshape(heads, -1, *query.shape[1:])  # [Hkv, Hq / Hkv, W, D], query heads of one key head together
+    """One family: `query` [Hq, M, D] to `key`, `value` [Hkv, M, D].  # [Hq, M, D]"""
+    heads = key.shape[0]
+    query = query.reshape(heads, -1, *query.shape[1:])  # [Hkv, Hq / Hkv, M, D], query heads of one key head together
     key, value = key[:, None], value[:, None]
-    out = _causal(query[:, :, :prompt], key[:, :, :prompt], value[:, :, :prompt], scale, window)
-    if len(of.place):
-        count, width = of.place.shape  # G, T
 
-        def rows(x: Tensor) -> Tensor:  # [Hkv, R, W, D] to the responses [G * Hkv, R, T, D]
-            x = x.index_select(2, of.place.flatten()).view(*x.shape[:2], count, width, -1)
-            return x.permute(2, 0, 1, 3, 4).flatten(0, 1)
+    def rows(x: Tensor, place: Tensor) -> Tensor:  # [Hkv, R, M, D] at the places [B, T] is [B * Hkv, R, T, D]
+        x = x.index_select(2, place.flatten()).view(*x.shape[:2], *place.shape, -1)
+        return x.permute(2, 0, 1, 3, 4).flatten(0, 1)
 
-        def seen(x: Tensor) -> Tensor:  # [Hkv, 1, W, D] to what each response sees [G * Hkv, 1, P + T, D]
-            return torch.cat([x[:, :, :prompt].repeat(count, 1, 1, 1), rows(x)], dim=2)
-
-        found = _causal(rows(query), seen(key), seen(value), scale, window)
-        found = found.reshape(count, heads, *found.shape[1:]).permute(1, 2, 0, 3, 4)
-        out = torch.cat([out, found.flatten(2, 3).index_select(2, of.real)], dim=2)  # [Hkv, Hq / Hkv, W, D]
-    return out.flatten(0, 1)
+    found = []
+    for asking, seen in ((of.prompts, of.prompts), (of.responses, of.seen)):
+        if asking.numel():
+            out = _causal(rows(query, asking), rows(key, seen), rows(value, seen), scale, window)
+            found.append(out.view(-1, heads, *out.shape[1:]).permute(1, 2, 0, 3, 4).flatten(2, 3))
+    return torch.cat(found, dim=2).index_select(2, of.real).flatten(0, 1)
 
 
 def _causal(query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:

@@ -1,12 +1,13 @@
 """How a batch passes the model: rows with one prompt share it, and all follow one another without padding.
 
-A group of G responses is one stretch [prompt, response 1, ..., response G] of a sequence, a `Family`, in which every
-response sees the prompt and itself, at the positions it would have alone. Of a model that cannot take families every
-row is a sequence of its own, padded on the right.
+A group of G responses is one stretch [prompt, response 1, ..., response G] of a sequence, in which every response sees
+the prompt and itself, at the positions it would have alone; alike stretches make a `Family`. Of a model that cannot
+take families every row is a sequence of its own, padded on the right.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from reasonenv.core import Batch
 from reasonenv.policy.attention import Family, family
 
+SCORES = 2**17  # of queries with keys, a head, that a family may have at most: what a cache holds
 TOKENS_PER_MICROBATCH = 8192  # that pass a model at once, unless the user says otherwise
 
 
@@ -81,6 +83,9 @@ def layout(batch: Batch, device: torch.device, *, shared: bool = True) -> Layout
     left = batch.tokens.shape[1] - batch.width  # P
     prompts, lengths = batch.prompt_length.tolist(), batch.length.tolist()
     found = stretches(batch, shared=shared)
+    alike = _alike(found, prompts, lengths) if shared else []
+    if shared:
+        found = [rows for cut in alike for rows in cut]
     widths = [_width(batch, rows) for rows in found]
     shape = (1, sum(widths)) if shared else (len(found), widths[0])
     tokens, positions = torch.zeros(2, shape[0] * shape[1], dtype=torch.int64)
@@ -105,12 +110,29 @@ def layout(batch: Batch, device: torch.device, *, shared: bool = True) -> Layout
     return Layout(
         tokens=tokens.view(shape).to(device),
         positions=positions.view(shape).to(device),
-        families=[family(prompts[rows[0]], [lengths[r] for r in rows], device) for rows in found] if shared else None,
+        families=[_family(cut, prompts, lengths, device) for cut in alike] if shared else None,
         row=torch.repeat_interleave(torch.tensor(lengths)).to(device),
         step=torch.cat([torch.arange(lengths[row]) for row in order]).to(device),
         place=torch.cat([where[row][0] for row in order]).to(device),
         before=torch.cat([where[row][1] for row in order]).to(device),
     )
+
+
+def _alike(found: Sequence[list[int]], prompts: Sequence[int], lengths: Sequence[int]) -> list[list[list[int]]]:
+    """The stretches by the sizes of prompt and group, in lists of up to `SCORES` products of two tokens each."""
+    same: dict[tuple[int, int], list[list[int]]] = {}
+    for rows in found:
+        same.setdefault((prompts[rows[0]], len(rows)), []).append(rows)
+    cuts = []
+    for (prompt, count), members in same.items():
+        widest = max(lengths[row] for rows in members for row in rows)
+        each = max(1, SCORES // (count * (prompt + widest) ** 2))
+        cuts += [members[start : start + each] for start in range(0, len(members), each)]
+    return cuts
+
+
+def _family(cut: Sequence[list[int]], prompts: Sequence[int], lengths: Sequence[int], device: torch.device) -> Family:
+    return family(prompts[cut[0][0]], [[lengths[row] for row in rows] for rows in cut], device)
 
 
 def _width(batch: Batch, rows: list[int]) -> int:

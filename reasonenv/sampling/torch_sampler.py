@@ -20,15 +20,18 @@ from reasonenv.sampling.slots import Slots
 from reasonenv.seeding import uniforms
 
 PREFILL_TOKENS = 4096  # read at once, padding included
+ROWS = 128, 512  # drawn at a time, at least and at most: a step of a small model costs much the same for either
+CACHE = 2**27  # bytes of keys and values that more rows than the least may take
 
 
 class TorchSampler:
     """Samples of `policy` with plain torch, at most `rows` at a time, as a `Sampler`.
 
-    `rows` bounds the memory of the key-value cache and changes results only by float rounding.
+    `rows` bounds the memory of the key-value cache and changes results only by float rounding. By default it is as many
+    of `ROWS` as `CACHE` holds.
     """
 
-    def __init__(self, policy: Policy, *, rows: int = 128) -> None:
+    def __init__(self, policy: Policy, *, rows: int | None = None) -> None:
         self.policy = policy
         self.rows = rows
         self.sync(0)
@@ -93,7 +96,7 @@ class _Decoder:
         self.lengths = torch.tensor([len(prompt) for prompt in prompts])
         self.decoder = sampler.model.get_decoder()
         config = sampler.model.config.get_text_config()
-        self.rows = min(sampler.rows, len(jobs))
+        self.rows = min(sampler.rows or _rows(config, sampler.policy.dtype, sampling.max_tokens), len(jobs))
         self.slots = Slots(config.num_hidden_layers, self.rows, sampling.max_tokens, self.device)
         self.uniforms = torch.from_numpy(np.stack([uniforms(seed, sampling.max_tokens) for _, seed in jobs]))
         self.tokens = torch.zeros(len(jobs), sampling.max_tokens, dtype=torch.int64)
@@ -221,3 +224,12 @@ class _Decoder:
             versions=np.full(count, self.sampler.version),
             seed=self.jobs[job][1],
         )
+
+
+def _rows(config: Any, dtype: torch.dtype, tokens: int) -> int:
+    """How many responses of so many tokens `CACHE` holds, within `ROWS`."""
+    width: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    heads: int = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    each: int = 2 * config.num_hidden_layers * heads * width * tokens * dtype.itemsize  # keys and values
+    least, most = ROWS
+    return max(least, min(most, CACHE // each))

@@ -23,7 +23,7 @@ from reasonenv.registry import agents, find_agent
 from reasonenv.sampling import make_sampler
 from reasonenv.tokenizer import byte_tokenizer
 
-ITERATIONS, PROBLEMS, SAMPLES = 10, 8, 8
+ITERATIONS, PROBLEMS, SAMPLES = 16, 8, 8
 LEARNS = [name for name in agents() if issubclass(find_agent(name), PolicyGradient)]
 MEASURED = 24 * 32  # answers, from seeds that no agent learns from
 CERTAIN = 4.0  # standard errors: a policy that is no better gets there three times in 100,000

@@ -118,12 +118,14 @@ def test_a_verifier_that_raises_has_not_judged(prior: Path, tmp_path: Path, caps
         "def verify(text, problem):\n"
         "    return {}[problem.id]\n"
         "def raising(split='train'):\n"
-        "    return replace(chain(split=split, operands=2, operators='+', size=16), name='Raising', verify=verify)\n"
+        "    size = 16 if split == 'train' else None\n"
+        "    task = chain(split=split, operands=2, operators='+', size=size)\n"
+        "    return replace(task, name='Raising', verify=verify)\n"
         "register_task('Raising', raising)\n"
     )
     out = tmp_path / "run"
     env = f"{tmp_path}/raising.py:reasonenv/Raising-Response-v0"
-    keys = SMALL.replace("operands=2 operators=+ size=16", "")
+    keys = SMALL.replace("operands=2 operators=+ size=16 max_tokens=16", "max_tokens=64")  # no response is cut
     command = f"train grpo {env} {keys} --policy {prior} --iterations 2 --out {out} --json"
     with pytest.warns(UserWarning, match="the verifier of Raising failed on chain/.*: KeyError: 'chain/"):
         assert main(command.split()) == 2

@@ -51,7 +51,7 @@ def write_suite(
     suite = {
         "name": "quickstart",
         "title": "Can two agents teach a tiny model to chain sums?",
-        "description": "A 0.9 M parameter model learns Chain from reference solutions, then from its own answers.",
+        "description": "A 0.5 M parameter model learns Chain from reference solutions, then from its own answers.",
         "baseline": "prior",
         "command": "reasonenv bench run quickstart",
         "ks": [1, 2, 4, 8, 16],

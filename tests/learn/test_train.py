@@ -12,6 +12,7 @@ import pytest
 from reasonenv.agents.dapo import DAPO, DAPOConfig
 from reasonenv.agents.grpo import GRPO, GRPOConfig
 from reasonenv.agents.random_tokens import UniformSampler
+from reasonenv.agents.sft import SFT, SFTConfig
 from reasonenv.core import Completion, Group, Reason
 from reasonenv.errors import UserError
 from reasonenv.learn import checkpoint
@@ -111,3 +112,23 @@ def test_training_refuses_a_truncated_sampler(tmp_path: Path) -> None:
     cut = Truncated(TorchSampler(agent.policy), top_p=0.9)
     with pytest.raises(UserError, match=r"cut to top_k=0, top_p=0.9; training draws from the whole distribution"):
         fit(agent, cut, mdp, iterations=1, seed=0, out=tmp_path, quiet=True)
+
+
+class Counting(TorchSampler):
+    """Notes the versions that it is given the weights of."""
+
+    def sync(self, version: int) -> dict[str, float]:
+        self.versions = [*getattr(self, "versions", []), version]
+        return super().sync(version)
+
+
+def test_weights_go_to_the_sampler_only_where_something_is_drawn_of_them(tmp_path: Path) -> None:
+    policy = tiny_policy(0)
+    mdp = make_mdp("Chain", tokenizer=policy.tokenizer, size=16)
+    seen = []
+    for agent in (SFT(policy, SFTConfig(problems_per_iteration=2)), small()[0]):
+        sampler, out = Counting(agent.policy), tmp_path / type(agent).__name__
+        out.mkdir()
+        fit(agent, sampler, mdp, iterations=4, seed=0, out=out, eval_every=2, quiet=True)
+        seen.append(sampler.versions[1:])  # but for that of the sampler's beginning
+    assert seen == [[0, 2, 4], [0, 1, 2, 3, 4]]

@@ -13,15 +13,16 @@ from reasonenv.errors import UserError
 from reasonenv.policy.attention import family, family_attention, share_prompts
 
 CPU = torch.device("cpu")
-# a prompt of 3 with responses of 2, 4 and 1; a row alone; a prompt of 1 with two responses of 2
-FAMILIES = [(3, [2, 4, 1]), (2, [3]), (1, [2, 2])]
-TOKENS = 3 + 7 + 2 + 3 + 1 + 4
+# two prompts of 3 with responses of 2, 4, 1 and of 1, 2, 1; two rows alone; a prompt of 1 with two responses of 2
+FAMILIES: list[tuple[int, list[list[int]]]] = [(3, [[2, 4, 1], [1, 2, 1]]), (2, [[3], [1]]), (1, [[2, 2]])]
+TOKENS = (3 + 7) + (3 + 4) + (2 + 3) + (2 + 1) + (1 + 4)
 
 
 def sees(window: int | None) -> Tensor:
     """[N, N]: whether token i attends token j, written out token by token."""
-    of = []  # family, response (0 is the prompt), position of each token
-    for number, (prompt, lengths) in enumerate(FAMILIES):
+    of = []  # group, response (0 is the prompt), position of each token
+    groups = [(prompt, lengths) for prompt, members in FAMILIES for lengths in members]
+    for number, (prompt, lengths) in enumerate(groups):
         of += [(number, 0, p) for p in range(prompt)]
         of += [(number, g, prompt + t) for g, n in enumerate(lengths, start=1) for t in range(n)]
     found = torch.zeros(TOKENS, TOKENS, dtype=torch.bool)

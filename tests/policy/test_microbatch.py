@@ -76,3 +76,24 @@ def test_the_longest_come_first(shared: bool) -> None:
     # widths 10, 9, 3, 2: rows 1 and 2 together are 19 tokens, padded 20; a third would be too much
     cuts = microbatches(batch_of([([1], 2), ([2], 9), ([3], 8), ([4], 1)]), 20, shared=shared)
     assert [cut.tolist() for cut in cuts] == [[1, 2], [0, 3]]
+
+
+def test_groups_alike_in_size_are_one_family_as_far_as_the_room_for_their_scores_goes() -> None:
+    # three groups of 2 behind prompts of 3, and a row alone
+    rows = [([prompt] * 3, length) for prompt in (1, 2, 3) for length in (4, 2)] + [([9], 5)]
+    at = layout(batch_of(rows), CPU)
+    assert at.families is not None
+    assert sorted(len(of.prompts) for of in at.families) == [1, 3]
+    # 256 tokens have 2^16 scores, so there is room for two such rows
+    crowd = layout(batch_of([([prompt] * 200, 56) for prompt in range(5)]), CPU)
+    assert crowd.families is not None
+    assert [len(of.responses) for of in crowd.families] == [2, 2, 1]
+
+
+@given(rows_of)
+def test_families_say_where_each_token_is(rows: list[tuple[list[int], int]]) -> None:
+    at = layout(batch_of(rows), CPU)
+    assert at.families is not None
+    for of in at.families:
+        places = torch.cat([of.prompts.flatten(), of.responses.flatten()])
+        assert places[of.real].tolist() == list(range(of.size))

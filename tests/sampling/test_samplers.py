@@ -1,6 +1,7 @@
 """Samplers: the fast one equals the slow one; a sample depends on nothing but weights, prompt, seed and settings."""
 
 from itertools import chain, pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from reasonenv.policy.tiny import tiny_policy
 from reasonenv.sampling import make_sampler
 from reasonenv.sampling.hf_sampler import HFSampler
 from reasonenv.sampling.sampler import Sampling
-from reasonenv.sampling.torch_sampler import TorchSampler
+from reasonenv.sampling.torch_sampler import TorchSampler, _rows
 from reasonenv.sampling.truncated import Truncated
 
 SEEDS = [[10 * n + g for g in range(4)] for n in range(4)]
@@ -267,3 +268,11 @@ def test_bad_settings_are_told_in_one_line(numbers: dict[str, Any], told: str) -
 def test_an_unknown_sampler_suggests_the_nearest(policy: Policy) -> None:
     with pytest.raises(UserError, match=r"unknown sampler 'torhc'; did you mean torch\?"):
         make_sampler("torhc", policy)
+
+
+def test_a_small_model_draws_more_rows_at_once_and_a_large_one_the_least() -> None:
+    # 2 layers, keys and values of hidden 128 in float32: 2,048 bytes a token, so 2^27 bytes hold 65,536 tokens
+    small = SimpleNamespace(num_hidden_layers=2, hidden_size=128, num_attention_heads=4)
+    assert [_rows(small, torch.float32, tokens) for tokens in (10, 200, 1000)] == [512, 327, 128]
+    large = SimpleNamespace(num_hidden_layers=30, hidden_size=576, num_attention_heads=9, num_key_value_heads=3)
+    assert _rows(large, torch.bfloat16, 1000) == 128

@@ -15,7 +15,7 @@ from reasonenv.agents.ppo import PPO
 from reasonenv.cli import main
 from reasonenv.core import Group
 from reasonenv.learn.agent import Agent
-from reasonenv.learn.signal import contrasting, missing_signal
+from reasonenv.learn.contrast import contrasting, missing_signal
 from reasonenv.learn.train import fit
 from reasonenv.mdp.make import make_mdp
 from reasonenv.policy.lm import Policy
