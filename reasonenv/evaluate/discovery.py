@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from reasonenv.accuracy import LEVEL
 from reasonenv.evaluate.comparisons import Contrast, contrasts
 from reasonenv.evaluate.samples import Sample
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from reasonenv.evaluate.ledger import Win
 
 BASE = "base.parquet"  # in the folder of the run whose policy all others start from: its `Draws`
-ALPHA = 0.05
 
 
 class Origin(StrEnum):
@@ -60,7 +60,7 @@ def upper_bound(n: int) -> float:
 
     The one-sided 95 % bound of Clopper and Pearson; its approximation is the rule of three.
     """
-    return 1.0 - float(ALPHA ** (1 / n))
+    return 1.0 - float((1 - LEVEL) ** (1 / n))
 
 
 def base_draws(
