@@ -160,10 +160,10 @@ def discovery(
         return None
     unseen = [each.drawn for each in draws.values() if each.origin is Origin.UNSEEN]
     budget = min(unseen) if unseen else max(each.drawn for each in draws.values())
-    scores = {
-        row: {seed: by_question(discovered(samples, draws, k)) for seed, samples in cells.items()}
-        for row, cells in rows.items()
-    }
+    scores: dict[str, dict[int, Mapping[str, float]]] = {row: {} for row in rows}
+    for row, cells in rows.items():
+        for seed, samples in cells.items():
+            scores[row][seed] = by_question(discovered(samples, draws, k))
     family = contrasts(scores, [(row, placebo) for row in rows if row != placebo], fixed=[placebo])
     counts = {row: Counter[Origin]() for row in rows}
     for row, cells in rows.items():

@@ -196,7 +196,9 @@ def _reasons(setting: Setting) -> str:
 
 def _cost(setting: Setting) -> str:
     trained = [finding for finding in setting.findings if finding.budget["updates"]]
-    rows = [[f.agent, *(f"{f.budget[key]:,.0f}" for key in BUDGET)] for f in trained]
+    rows = []
+    for finding in trained:
+        rows.append([finding.agent, *(f"{finding.budget[key]:,.0f}" for key in BUDGET)])
     return (
         '<h2>What it cost</h2><p class="caption">Mean over seeds. Memory is the most that the process held, '
         f"or its tensors on a GPU.</p>{plain(('agent', *BUDGET[:-1], 'memory, MiB'), rows)}"
