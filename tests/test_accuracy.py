@@ -108,12 +108,17 @@ def test_the_area_under_the_curve_leaves_them_out_too() -> None:
     assert area_under_curve(samples) == 1.0
 
 
+def test_training_without_a_verdict_has_no_accuracy() -> None:
+    metrics = describe([trajectories([Reason.TIMEOUT] * 3)])
+    assert "accuracy" not in metrics
+    assert metrics["verifier_errors"] == 1.0
+
+
 def test_where_nothing_was_judged_it_says_so(watch: HeldOut) -> None:
     lost = [Reason.TIMEOUT] * 3
     assert accuracy(stored(lost)).interval == (0.0, 1.0)
     for ask in (
         lambda: accuracy(stored(lost)).value,
-        lambda: describe([trajectories(lost)]),
         lambda: watch.figures(stored(lost)),
     ):
         with pytest.raises(UserError, match="none of 3 answers could be judged"):

@@ -240,10 +240,12 @@ def _grid(name: str, by_seed: Mapping[int, Mapping[str, float]], bound: float) -
     seeds = tuple(sorted(by_seed))
     shared = set.intersection(*(set(by_seed[seed]) for seed in seeds)) if seeds else set()
     questions = tuple(sorted(shared))
-    values = np.array([[by_seed[seed][question] for question in questions] for seed in seeds], dtype=np.float64)
+    values = np.empty((len(seeds), len(questions)))
+    for row, seed in enumerate(seeds):
+        values[row] = [by_seed[seed][question] for question in questions]
     if values.size and not (np.abs(values) <= bound + 1e-9).all():
         raise UserError(f"a score of {name} is {values.flat[np.abs(values).argmax()]}; it must be within {bound:g}")
-    return _Grid(seeds, questions, values.reshape(len(seeds), len(questions)))
+    return _Grid(seeds, questions, values)
 
 
 def _seed_variances(grids: Mapping[str, _Grid]) -> dict[str, SeedVariance]:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from reasonenv.accuracy import LEVEL
 from reasonenv.evaluate.comparisons import Contrast, contrasts
 from reasonenv.evaluate.samples import Sample
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from reasonenv.evaluate.ledger import Win
 
 BASE = "base.parquet"  # in the folder of the run whose policy all others start from: its `Draws`
-ALPHA = 0.05
 
 
 class Origin(StrEnum):
@@ -60,7 +60,7 @@ def upper_bound(n: int) -> float:
 
     The one-sided 95 % bound of Clopper and Pearson; its approximation is the rule of three.
     """
-    return 1.0 - float(ALPHA ** (1 / n))
+    return 1.0 - float((1 - LEVEL) ** (1 / n))
 
 
 def base_draws(
@@ -160,10 +160,10 @@ def discovery(
         return None
     unseen = [each.drawn for each in draws.values() if each.origin is Origin.UNSEEN]
     budget = min(unseen) if unseen else max(each.drawn for each in draws.values())
-    scores = {
-        row: {seed: by_question(discovered(samples, draws, k)) for seed, samples in cells.items()}
-        for row, cells in rows.items()
-    }
+    scores: dict[str, dict[int, Mapping[str, float]]] = {row: {} for row in rows}
+    for row, cells in rows.items():
+        for seed, samples in cells.items():
+            scores[row][seed] = by_question(discovered(samples, draws, k))
     family = contrasts(scores, [(row, placebo) for row in rows if row != placebo], fixed=[placebo])
     counts = {row: Counter[Origin]() for row in rows}
     for row, cells in rows.items():

@@ -241,12 +241,20 @@ def _names(tree: ast.AST, module: str, *, package: bool) -> Iterator[str]:
             for alias in node.names:
                 yield from _prefixes(alias.name)
         elif isinstance(node, ast.ImportFrom):
-            up = node.level - package  # of a package itself, one dot is the package
-            base = module.split(".")[: -up if up > 0 else None] if node.level else []
-            start = ".".join([*base, *([node.module] if node.module else [])])
+            start = _base(node, module, package=package)
             yield from _prefixes(start)
             for alias in node.names:
                 yield f"{start}.{alias.name}"
+
+
+def _base(node: ast.ImportFrom, module: str, *, package: bool) -> str:
+    """The module from which `node`, in the file of `module`, imports names."""
+    if not node.level:
+        return node.module or ""
+    parts = module.split(".")
+    above = node.level - package  # of a package itself, one dot is the package
+    kept = parts[: len(parts) - above]
+    return ".".join([*kept, node.module] if node.module else kept)
 
 
 def _prefixes(name: str) -> Iterator[str]:

@@ -14,10 +14,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-import numpy as np
-
+from reasonenv.accuracy import Accuracy, accuracy
 from reasonenv.errors import UserError
 from reasonenv.evaluate.bench import run_cells, working
 from reasonenv.evaluate.cells import Cell, agent_settings, cells_from
@@ -86,25 +86,27 @@ def _label(label: str, number: int) -> str:
 def _tuned(suite: Suite, trials: Suite, folder: Path) -> dict[str, Any]:
     """The suite with what the trials say is best, and the record of that."""
     tuning = _tuning(suite)
-    outcomes: dict[str, list[list[bool]]] = {}  # agent of a trial -> of each of its cells, what was right
+    outcomes: dict[str, list[Accuracy]] = {}  # agent of a trial -> the greedy accuracy of each of its cells
     for cell in trials.cells:
         record = read_record(folder / "cells" / cell.name / "cell.json")
         if record.get("status") != "done":
             raise UserError(
                 f"{cell.agent} has failed ({record.get('error')}); mend that and run the same command again"
             )
-        greedy = [s.correct for s in read_samples(folder / "cells" / cell.name / EVALUATION) if s.greedy]
-        outcomes.setdefault(cell.agent, []).append(greedy)
+        samples = read_samples(folder / "cells" / cell.name / EVALUATION)
+        outcomes.setdefault(cell.agent, []).append(accuracy(sample for sample in samples if sample.greedy))
     agents, record = {}, {}
     for label, settings in suite.spec["agents"].items():
-        scores = [float(np.mean([np.mean(c) for c in outcomes[_label(label, n)]])) for n in range(len(tuning.trials))]
+        scores = []
+        for number in range(len(tuning.trials)):
+            scores.append(fmean(seed.value for seed in outcomes[_label(label, number)]))
         chosen = tuning.trials[scores.index(max(scores))]
         tried = [{**values, "accuracy": score} for values, score in zip(tuning.trials, scores, strict=True)]
         agents[label] = {**settings, **chosen}
         record[label] = {"chosen": dict(chosen), "tried": tried}
     table = {
         "split": VALIDATION,
-        "problems": min(len(greedy) for cells in outcomes.values() for greedy in cells),
+        "problems": min(seed.total for seeds in outcomes.values() for seed in seeds),
         "keys": tuning.keys,
         "seeds": list(tuning.seeds),
         "trials": len(tuning.trials) * len(tuning.seeds),

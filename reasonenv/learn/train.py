@@ -113,16 +113,17 @@ def experience(
 
 
 def describe(groups: Sequence[Group]) -> Metrics:
-    """The numbers of the trajectories themselves. Raises `UserError` if none of their answers could be judged."""
+    """The numbers of the trajectories themselves, without an accuracy if none of their answers could be judged."""
     rows = [t for g in groups for t in g.trajectories]
     share = accuracy(t.verdict for t in rows)
-    low, high = share.interval
+    judged: Metrics = {}
+    if share.judged:
+        low, high = share.interval
+        judged = {"accuracy": share.value, "accuracy/low": low, "accuracy/high": high}
     finite = [t.ret for t in rows if rewarded(t)]
     return {
         "reward": float(np.mean(finite)) if finite else 0.0,
-        "accuracy": share.value,
-        "accuracy/low": low,
-        "accuracy/high": high,
+        **judged,
         "length": float(np.mean([len(t.tokens) for t in rows])),
         "truncated": float(np.mean([t.truncated for t in rows])),
         "verifier_errors": share.unjudged,

@@ -23,12 +23,15 @@ _RESULT = re.compile(r"[ $]*(-?[ $]*\d[\d,]*(?:\.\d+)?)")
 _NEIGHBOURS = re.compile(r"(?<=\d)[.),]? +(?=[($]*\d)")  # "2. 7+5": the number before is not part of the sum
 _OPERATION = re.compile(r"[\d)%] *[-+*/] *[-$( ]*[.\d]")
 _BULLET = re.compile(r" *[-*] +(?=[($]*\d)")  # of a list
+_EDGE = re.compile(r"\A(?:[ ,]|\.(?!\d))+")  # in front of a side; ".5" is a number
 _PERCENT = re.compile(r"([\d.,]*\d) *%")
-# The expression goes on to the left of what arithmetic is written with: "half of 20-5", "x*3", "2 apples + 3".
-_GOES_ON = re.compile(r"\b(?:of|by|times|plus|minus|half|twice|double|triple|per) *\Z")
+# The expression goes on beside what arithmetic is written with: "half of 20-5", "3 x (2/3)", "2 apples + 3"; "5A/5",
+# "1 r7", "50 cents".
+_GOES_ON = re.compile(r"(?:\b(?:of|by|times|plus|minus|half|twice|double|triple|per|x)|[×·÷^]) *\Z")
+_CONTINUES = re.compile(r"(?![aI]\b)[A-Za-z](?![A-Za-z])|cents?\b|rem|[¢×·÷^\\]")
 _OPERAND = re.compile(r"[\w)\]}] *\Z")
 _FRACTION = re.compile(r"\d+ */")  # of a mixed number, behind a whole one
-_LEAD = 16  # characters in front of an equation that are looked at
+_LEAD, _TAIL = 16, 8  # characters in front of an equation and behind it that are looked at
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Equation:
     left: str
     result: str  # the number behind the sign
     right: str  # all of the arithmetic behind the sign, which may be more than a number
+    tail: str  # the begin of what stands behind it
 
 
 def equations(text: str) -> Iterator[Equation]:
@@ -50,7 +54,8 @@ def equations(text: str) -> Iterator[Equation]:
             right = _SIDE.match(after)
             assert right is not None, "the empty side matches"
             start = len(before) - len(left)
-            yield Equation(before[max(0, start - _LEAD) : start], left, result[1], right[0])
+            lead, tail = before[max(0, start - _LEAD) : start], after[right.end() : right.end() + _TAIL]
+            yield Equation(lead, left, result[1], right[0], tail)
 
 
 def steps_hold(text: str) -> bool | None:
@@ -69,7 +74,7 @@ def _holds(equation: Equation) -> bool | None:
     left = equation.left.strip()
     if max(len(left), len(equation.right)) > MAX_LENGTH or not _OPERATION.search(left):
         return None
-    if _GOES_ON.search(equation.lead):
+    if _GOES_ON.search(equation.lead) or _CONTINUES.match(equation.tail):
         return None
     if _OPERAND.search(equation.lead) and (left[0] in "+-*/" or _FRACTION.match(left)):
         return None
@@ -91,7 +96,7 @@ def _equal(left: str, right: str, result: str) -> bool | None:
 def _value(side: str) -> Fraction | None:
     """The number that an expression is; None if it is none or divides by 0."""
     try:
-        return parse(side.strip(" .,")).value
+        return parse(_EDGE.sub("", side, count=1).rstrip(" .,")).value
     except Unreadable:
         return None
 

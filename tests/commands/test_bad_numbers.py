@@ -109,24 +109,36 @@ def test_a_policy_whose_weights_are_no_numbers_is_told_in_one_line(
         assert complaint.count("\n") == 1
 
 
-@pytest.mark.usefixtures("own_registry")
-def test_a_verifier_that_raises_has_not_judged(prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "raising.py").write_text(
-        "from reasonenv import register_task\n"
-        "from reasonenv.envs.chain import chain\n"
-        "from dataclasses import replace\n"
-        "def verify(text, problem):\n"
-        "    return {}[problem.id]\n"
-        "def raising(split='train'):\n"
-        "    size = 16 if split == 'train' else None\n"
-        "    task = chain(split=split, operands=2, operators='+', size=size)\n"
-        "    return replace(task, name='Raising', verify=verify)\n"
-        "register_task('Raising', raising)\n"
-    )
+RAISING = """
+from dataclasses import replace
+from reasonenv import register_task
+from reasonenv.envs.chain import chain
+from reasonenv.verify.grade import verify_math
+
+def verify(text, problem):
+    return {}[problem.id] if any(split in problem.id for split in SPLITS) else verify_math(text, problem)
+
+def raising(split='train'):
+    size = 16 if split == 'train' else None
+    task = chain(split=split, operands=2, operators='+', size=size)
+    return replace(task, name='Raising', verify=verify)
+
+register_task('Raising', raising)
+"""
+
+
+def raising(tmp_path: Path, prior: Path, *splits: str) -> tuple[str, Path]:
+    """The command that trains on a task whose verifier raises on the problems of some splits, and its folder."""
+    (tmp_path / "raising.py").write_text(RAISING.replace("SPLITS", repr(splits)))
     out = tmp_path / "run"
     env = f"{tmp_path}/raising.py:reasonenv/Raising-Response-v0"
     keys = SMALL.replace("operands=2 operators=+ size=16 max_tokens=16", "max_tokens=64")  # no response is cut
-    command = f"train grpo {env} {keys} --policy {prior} --iterations 2 --out {out} --json"
+    return f"train grpo {env} {keys} --policy {prior} --iterations 2 --out {out} --json", out
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_a_verifier_that_raises_has_not_judged(prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command, out = raising(tmp_path, prior, "train")
     with pytest.warns(UserWarning, match="the verifier of Raising failed on chain/.*: KeyError: 'chain/"):
         assert main(command.split()) == 2
     complaint = capsys.readouterr().err
@@ -134,8 +146,18 @@ def test_a_verifier_that_raises_has_not_judged(prior: Path, tmp_path: Path, caps
     last = rows(out)[-1]
     assert (last["iteration"], last["updates"]) == (1, 0)
     assert last["verifier_errors"] > 0.05
-    told = read_samples(out / "evaluations" / "000000.parquet")
-    assert {sample.reason for sample in told} <= {Reason.ERROR, Reason.NO_ANSWER}
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_where_no_answer_could_be_judged_there_is_no_accuracy(
+    prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, out = raising(tmp_path, prior, "train", "test")
+    with pytest.warns(UserWarning, match="the verifier of Raising failed"):
+        assert main(command.split()) == 2
+    assert "none of 2 answers could be judged, so there is no accuracy" in capsys.readouterr().err
+    stored = read_samples(out / "evaluations" / "000000.parquet")
+    assert {sample.reason for sample in stored} == {Reason.ERROR}
 
 
 def test_a_reward_that_raises_stops_a_run_with_the_cause(

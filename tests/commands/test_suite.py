@@ -26,6 +26,7 @@ SUITE = """
 envs = ["reasonenv/Chain-Response-v0"]
 seeds = [0]
 ks = [1, 2]
+without_signal = true  # six steps of SFT are enough for how cells are run, and solve nothing
 [keys]
 operands = 2
 operators = "+"
@@ -214,7 +215,7 @@ def test_floor_and_ceilings_are_what_the_initial_policy_drew(story: Story, suite
             (s.text for s in drawn if s.problem_id == chosen.problem_id and s.reason in ("correct", "wrong")),
             next(s.text for s in drawn if s.problem_id == chosen.problem_id),
         )
-    assert not any(agent in story.nothing.said.split("In greedy accuracy")[1] for agent in REFERENCES)
+    assert not any(agent in story.nothing.said.split("Greedy accuracy on")[1] for agent in REFERENCES)
 
 
 def test_a_cell_finds_the_same_alone_and_beside_another(story: Story) -> None:

@@ -45,6 +45,13 @@ def test_the_equations_of_a_text_in_their_order() -> None:
         ("half of 20-5=5", None),  # the expression goes on to the left
         ("2x+3*2=9", None),
         ("1 1/2+1=2.5", None),
+        (".25 / .05 = 5, and .5*2=1", True),
+        ("3 x (2/3) = 2", None),
+        ("100/5 = 5A/5", None),
+        ("17/10=1 r7", None),
+        ("$1 / 2 = 50 cents", None),
+        ("12*3=37 dollars a week", False),
+        ("192*100=$1920", False),
         ("7/0=0", None),
         ("twelve", None),
         ("", None),

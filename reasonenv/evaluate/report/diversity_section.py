@@ -32,7 +32,7 @@ def diversity(setting: Setting) -> str:
         return ""
     drifted = [name for name in DRIFT if any(name in f.drift for f in setting.findings)]
     rows = []
-    for finding in setting.findings:
+    for finding in [f for f in setting.findings if f.diversity]:  # others have no samples
         measures = [_percent(finding.diversity.get(name)) for name in known]
         rows.append([finding.agent, *measures, *(_nats(finding.drift.get(name)) for name in drifted)])
     head = ("agent", *(DIVERSITY[name] for name in known), *(DRIFT[name] for name in drifted))

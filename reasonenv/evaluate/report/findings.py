@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
@@ -61,6 +62,8 @@ class Setting:
     diversities: Mapping[str, Mapping[str, Contrast]]  # measure -> agent -> agent minus baseline on the same questions
     training_sets: Sequence[SetDiversity]  # of the agents that imitate a set
     missing: Sequence[str]  # what a complete suite would have and this one has not
+    notice: str  # what is wrong with the initial policy, if something is
+    provenance: str  # how the settings of the agents were chosen
 
     @property
     def name(self) -> str:
@@ -105,10 +108,7 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
     summaries = _summaries(tables, fixed)
     diverse = {(cell.agent, cell.seed): _by_question(suite, diversity(cell.samples)) for cell in usable}
     diversities = _summaries(diverse, fixed)
-    findings = [
-        _finding(suite, agent, [c for c in usable if c.agent == agent], tables, ks, summaries, diversities)
-        for agent in agents
-    ]
+    findings = [_finding(suite, agent, usable, tables, ks, summaries, diversities) for agent in agents]
     curves = {agent: _curves(tables, agent, ks) for agent in agents}
     return Setting(
         env=cells[0].env,
@@ -117,7 +117,7 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
         variant=cells[0].variant,
         baseline=suite.baseline,
         references=suite.references,
-        questions=len({question for table in tables.values() for values in table.values() for question in values}),
+        questions=len(set().union(*(values for table in tables.values() for values in table.values()))),
         ks=ks,
         cells=sorted(cells, key=lambda cell: (cell.agent != suite.baseline, cell.agent, cell.seed)),
         findings=findings,
@@ -127,14 +127,20 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
         diversities=_against_baseline(diverse, suite),
         training_sets=set_diversity(_training_sets(cells)),
         missing=_missing(suite, cells),
+        notice=suite.notices.get((cells[0].env, cells[0].init, cells[0].variant), ""),
+        provenance=suite.provenance,
     )
 
 
 def _usable_ks(suite: Suite, usable: Sequence[Cell]) -> tuple[int, ...]:
     """The k of the suite for which every row that has samples has enough of them."""
-    drawn = [sum(not s.greedy for s in cell.samples) / len({s.problem_id for s in cell.samples}) for cell in usable]
+    drawn = [_samples_a_problem(cell.samples) for cell in usable]
     fewest = min(filter(None, drawn), default=0)  # a floor or ceiling may have one answer alone
     return tuple(k for k in suite.ks if k <= fewest)
+
+
+def _samples_a_problem(samples: Sequence[Sample]) -> float:
+    return sum(not sample.greedy for sample in samples) / len({sample.problem_id for sample in samples})
 
 
 def _scores(suite: Suite, cell: Cell, ks: Sequence[int]) -> Scores:
@@ -223,9 +229,13 @@ def _training_sets(cells: Iterable[Cell]) -> dict[str, dict[int, Sequence[Soluti
 def _curves(tables: Mapping[tuple[str, int], Scores], agent: str, ks: Sequence[int]) -> dict[str, Floats]:
     """Question -> its pass@k over `ks`, mean over seeds, where every seed has all of them.  # [K]"""
     seeds = [table for (name, _), table in tables.items() if name == agent]
-    whole = [set.intersection(*(set(table.get(f"pass@{k}", {})) for k in ks)) for table in seeds if ks]
-    shared = sorted(set.intersection(*whole)) if whole else []
-    return {q: np.array([np.mean([table[f"pass@{k}"][q] for table in seeds]) for k in ks]) for q in shared}
+    columns = [table.get(f"pass@{k}", {}) for k in ks for table in seeds]  # [K * seeds]
+    shared = sorted(set.intersection(*map(set, columns))) if columns else []
+    curves = {}
+    for question in shared:
+        values = np.array([column[question] for column in columns])
+        curves[question] = values.reshape(len(ks), len(seeds)).mean(axis=1)
+    return curves
 
 
 def _summary(tables: Sequence[Scores], *, low: float = 0.0, high: float = 1.0) -> dict[str, Estimate]:
@@ -243,14 +253,15 @@ def _summary(tables: Sequence[Scores], *, low: float = 0.0, high: float = 1.0) -
 def _finding(
     suite: Suite,
     agent: str,
-    cells: list[Cell],
+    usable: Sequence[Cell],
     tables: Mapping[tuple[str, int], Scores],
     ks: Sequence[int],
     summaries: Mapping[str, Mapping[str, Estimate]],
     diversities: Mapping[str, Mapping[str, Estimate]],
 ) -> Finding:
-    cells = sorted(cells, key=lambda cell: cell.seed)
-    sampled = [s for cell in cells for s in cell.samples if not s.greedy] or [s for c in cells for s in c.samples]
+    cells = sorted((cell for cell in usable if cell.agent == agent), key=lambda cell: cell.seed)
+    samples = [sample for cell in cells for sample in cell.samples]
+    sampled = [sample for sample in samples if not sample.greedy] or samples
     counts = Counter(sample.reason for sample in sampled)
     known = [reason.value for reason in Reason]
     order = [*known, *sorted(set(counts) - set(known))]
@@ -264,13 +275,15 @@ def _finding(
         diversity={measure: rows[agent] for measure, rows in diversities.items() if agent in rows},
         distinct=_summary([distinct(cell.samples, ks) for cell in cells], high=max(ks, default=1)),
         drift=moved,
-        by_seed={
-            cell.seed: {m: float(np.mean(list(values.values()))) for m, values in tables[agent, cell.seed].items()}
-            for cell in cells
-        },
+        by_seed={cell.seed: _means(tables[agent, cell.seed]) for cell in cells},
         reasons={reason: counts[reason] / len(sampled) for reason in order if counts[reason]},
-        budget={key: float(np.mean([cell.budget[key] for cell in cells])) for key in cells[0].budget},
+        budget={key: fmean(cell.budget[key] for cell in cells) for key in cells[0].budget},
     )
+
+
+def _means(table: Scores) -> dict[str, float]:
+    """Metric -> its mean over questions."""
+    return {metric: fmean(values.values()) for metric, values in table.items()}
 
 
 def _missing(suite: Suite, cells: Iterable[Cell]) -> list[str]:

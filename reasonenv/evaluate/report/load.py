@@ -26,6 +26,7 @@ from reasonenv.errors import UserError
 from reasonenv.evaluate.discovery import BASE, Draws
 from reasonenv.evaluate.ledger import Win, read_wins
 from reasonenv.evaluate.parquet import Record, read_records
+from reasonenv.evaluate.provenance import provenance_of_settings
 from reasonenv.evaluate.questions import PROBLEMS, Asked, read_questions
 from reasonenv.evaluate.rollouts import Rollout, read_rollouts
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples
@@ -78,6 +79,8 @@ class Suite:
     seconds: float | None  # None while the suite has not ended
     cells: Sequence[Cell]
     questions: Mapping[str, Asked]  # by problem id
+    provenance: str  # how its settings were chosen
+    notices: Mapping[tuple[str, str, str], str]  # of an environment, initial policy and variant: what is wrong with it
 
 
 BUDGET = ("rollouts", "tokens", "updates", "seconds", "memory")  # the last in MiB, at most
@@ -108,7 +111,19 @@ def load_suite(folder: Path) -> Suite:
         seconds=None if seconds is None else float(seconds),
         cells=cells,
         questions=read_questions(folder / PROBLEMS),
+        provenance=provenance_of_settings(record),
+        notices=_notices(record, path),
     )
+
+
+def _notices(record: Mapping[str, Any], path: Path) -> dict[tuple[str, str, str], str]:
+    notices = {}
+    for entry in record.get("notices") or ():
+        if not isinstance(entry, dict):
+            raise UserError(f"{path}: a notice is {entry!r}; it must be an object")
+        place = tuple(str(entry.get(key, "")) for key in ("env", "init", "variant"))
+        notices[place[0], place[1], place[2]] = str(entry.get("notice", ""))
+    return notices
 
 
 def _cell(folder: Path) -> Cell:

@@ -80,7 +80,8 @@ def _claims(setting: Setting) -> str:
     """What is concluded: the sentence of greedy accuracy first, then that of pass@k."""
     first, *rest = sentences(setting)
     more = "".join(f'<p class="lede">{escape(line)}</p>' for line in rest)
-    return f'<p class="claim">{escape(first)}</p>{more}'
+    notice = f'<div class="notice">{escape(setting.notice)}</div>' if setting.notice else ""
+    return f'{notice}<p class="claim">{escape(first)}</p>{more}<p class="caption">{escape(setting.provenance)}</p>'
 
 
 def _results(setting: Setting) -> str:
@@ -195,7 +196,9 @@ def _reasons(setting: Setting) -> str:
 
 def _cost(setting: Setting) -> str:
     trained = [finding for finding in setting.findings if finding.budget["updates"]]
-    rows = [[f.agent, *(f"{f.budget[key]:,.0f}" for key in BUDGET)] for f in trained]
+    rows = []
+    for finding in trained:
+        rows.append([finding.agent, *(f"{finding.budget[key]:,.0f}" for key in BUDGET)])
     return (
         '<h2>What it cost</h2><p class="caption">Mean over seeds. Memory is the most that the process held, '
         f"or its tensors on a GPU.</p>{plain(('agent', *BUDGET[:-1], 'memory, MiB'), rows)}"

@@ -51,7 +51,14 @@ def text_table(settings: Sequence[Setting]) -> str:
             table.insert(len(rows), "reference lines, no agents:")
         table.insert(1, rule)
         lost = [f"missing: {item}" for item in setting.missing]
-        said = [*sentences(setting), seeds_vary(setting), *discoveries(setting), *claims_at_k(setting)]
+        said = [
+            setting.notice,
+            *sentences(setting),
+            seeds_vary(setting),
+            setting.provenance,
+            *discoveries(setting),
+            *claims_at_k(setting),
+        ]
         parts.append("\n".join([setting.name, "", *table, "", *filter(None, said), *lost]))
     return "\n\n".join(parts or ["no cell has started yet"]) + "\n"
 
