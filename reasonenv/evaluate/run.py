@@ -46,7 +46,7 @@ class Run:
     eval_samples: int = _setting(0, "sampled answers a held-out problem after the last iteration, for pass@k")
     base_samples: int = _setting(0, "samples a held-out problem, at most, that tell what the policy can solve")
     eval_every: int = _setting(10, "iterations between evaluations")
-    curriculum: str | None = _setting(None, "KEY:VALUE,VALUE,.. of the environment, in equal parts of the run")
+    curriculum: str | None = _setting(None, "KEY:VALUE,VALUE*COUNT,.. of the environment, in equal parts of the run")
     orm: str | None = _setting(None, "folder of a reward model; its score is the reward in place of the verdict")
     rank: str | None = _setting(None, "folder of a reward model that scores the sampled answers, for rerank@k")
     sampler: str = _setting("torch", f"who draws the responses: {' or '.join(SAMPLERS)}")
@@ -225,15 +225,15 @@ def _course(run: Run, training: TaskName, curriculum: str, tokenizer: Tokenizer 
 
     task, _ = parse_env_id(run.env)
     settings = [environment_keys(task, level) for level in read_levels(curriculum)]
-    levels = []
+    made: dict[str, ReasoningMDP] = {}  # levels of equal settings are one process
     for level in settings:
         if "split" in level:
             raise UserError("curriculum changes split; a run trains on train")
-        keys = {**run.env_keys, **level}
-        config, knobs = divided(keys)
-        task_at_level = at_level(make_task(training, **knobs), level)
-        levels.append(ReasoningMDP(task_at_level, resolve_tokenizer(tokenizer), config))
-    return Curriculum(tuple(levels), tuple(settings))
+        if str(level) not in made:
+            config, knobs = divided({**run.env_keys, **level})
+            task_at_level = at_level(make_task(training, **knobs), level)
+            made[str(level)] = ReasoningMDP(task_at_level, resolve_tokenizer(tokenizer), config)
+    return Curriculum(tuple(made[str(level)] for level in settings), tuple(settings))
 
 
 def held_out_problems(run: Run) -> list[Problem]:

@@ -1,6 +1,7 @@
 """Curricula: difficulty as a function of the iteration alone.
 
     curriculum="operands:2,3,4 digits:1,1,2"     three levels, each for a third of the run's iterations
+    curriculum="operands:4*9,3"                  nine tenths of them with 4, the last tenth with 3
 
 A level is a process of its own, made with the settings that it names. Nothing is measured or remembered, so a run that
 is resumed stands where it would have stood. The level of every iteration is logged as `curriculum/level`, and its
@@ -17,6 +18,8 @@ from typing import Any
 from reasonenv.errors import UserError
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.tasks import Task
+
+MOST = 1000  # parts in a row with one value
 
 
 @dataclass(frozen=True)
@@ -53,15 +56,22 @@ def read_levels(text: str) -> list[dict[str, str]]:
     """The settings of each level. Raises `UserError` for what is no schedule."""
     schedule: dict[str, list[str]] = {}
     for part in text.split():
-        key, _, values = part.partition(":")
-        if not key or "" in values.split(",") or key in schedule:
+        key, _, listed = part.partition(":")
+        values = [value for item in listed.split(",") for value in _repeated(item)]
+        if not key or not values or "" in values or key in schedule:
             raise UserError(f"curriculum is {text!r}; write KEY:VALUE,VALUE,.. for each key, as in operands:2,3,4")
-        schedule[key] = values.split(",")
+        schedule[key] = values
     counts = {key: len(values) for key, values in schedule.items()}
     if len(set(counts.values())) != 1 or min(counts.values()) < 2:
         told = ", ".join(f"{key} has {count}" for key, count in counts.items()) or "it names no key"
         raise UserError(f"curriculum is {text!r}: {told}; give every key the same number of values, at least 2")
     return [dict(zip(schedule, values, strict=True)) for values in zip(*schedule.values(), strict=True)]
+
+
+def _repeated(item: str) -> list[str]:
+    """VALUE, or VALUE*COUNT so many times."""
+    value, _, count = item.rpartition("*")
+    return [value] * min(int(count), MOST) if value and count.isdecimal() else [item]
 
 
 def at_level(task: Task, settings: Mapping[str, Any]) -> Task:

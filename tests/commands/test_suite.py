@@ -35,7 +35,7 @@ max_tokens = 16
 eval_problems = 8
 problems_per_iteration = 4
 [inits.prior]
-iterations = 6
+iterations = 30
 lr = 3e-3
 [agents."FOLDER/boom.py:Boom"]
 iterations = 2
@@ -231,7 +231,7 @@ def test_a_cell_is_the_run_of_the_same_name(story: Story, suite: Path, tmp_path:
     # so neither the kill nor the folder nor the order of cells has left a trace
     keys = ["operands=2", "operators=+", "size=16", "max_tokens=16", "eval_problems=8", "problems_per_iteration=4"]
     env, out = "reasonenv/Chain-Response-v0", tmp_path / "run"
-    settings = [*keys, "eval_samples=2", "lr=3e-3", "--iterations", "6", "--out", str(out), "--json"]
+    settings = [*keys, "eval_samples=2", "lr=3e-3", "--iterations", "30", "--out", str(out), "--json"]
     assert main(["train", "sft", env, *settings]) == 0
     cell = suite.parent / "out" / "cells" / agents(story.crashed)["initial"]
     for name in ("evaluation.parquet", "policy/model.safetensors"):

@@ -60,9 +60,17 @@ def test_a_setting_of_the_environment_may_change_too() -> None:
     assert [level.dynamics is None for level in course.levels] == [False, True]
 
 
+def test_a_value_may_hold_for_several_parts_in_a_row() -> None:
+    assert [level["operands"] for level in read_levels("operands:4*3,3")] == ["4", "4", "4", "3"]
+    course, _ = processes(described("operands:4*3,3"))
+    assert course.levels[0] is course.levels[2]  # equal parts are one process
+    assert [course.level(i, 8) for i in (0, 5, 6, 7)] == [0, 2, 3, 3]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        ("operands:2*0", "write KEY:VALUE,VALUE"),
         ("operands", "write KEY:VALUE,VALUE"),
         ("operands:2,,3", "write KEY:VALUE,VALUE"),
         ("operands:2,3 operands:3,4", "write KEY:VALUE,VALUE"),
