@@ -78,9 +78,9 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(summary))
         return
-    gain, what = summary["gain"], "accuracy of the scores" if "auc" in summary else "accuracy"
+    gain, what = summary["gain"], "accuracy of the scores" if "auc" in summary else "greedy accuracy"
     print(
-        f"held-out {what} on {summary['problems']} problems: {summary['before']:.3f} -> {summary['after']:.3f}, "
+        f"{what} on {summary['problems']} held-out problems: {summary['before']:.3f} -> {summary['after']:.3f}, "
         f"paired difference {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
     )
     if summary.get("auc") is not None:
