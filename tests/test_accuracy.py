@@ -71,12 +71,12 @@ def test_the_evaluation_along_the_way(watch: HeldOut) -> None:
 def test_the_summary_of_a_run(watch: HeldOut) -> None:
     write_samples(watch.path(0), stored(REASONS[::-1]))
     write_samples(watch.path(5), stored(REASONS))
-    assert watch.accuracy(0).value == watch.accuracy(5).value == SHARE
+    assert watch.accuracy(0) == watch.accuracy(5) == SHARE
     assert watch.outcomes(5) == {**{f"p{i}": 1.0 for i in range(6)}, "p6": 0.0, "p7": 0.0}
     # Before, 0 and 1 were not judged, 2 and 3 were wrong; after, 8 and 9 are not judged, 6 and 7 are wrong: of 2 to 7,
     # two are won and two are lost.
     gain = watch.gain(0, 5)
-    assert (gain.value, gain.n) == (0.0, 6)
+    assert (gain.value, gain.questions) == (0.0, 6)
 
 
 def test_the_summary_of_an_agent_that_chooses_among_stored_answers(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ difference of two rows with both in its interval, corrected for all pairs of its
 
 MS_seeds is the mean square of the seeds' means. Finitely many questions add MS_residual / N to it; that part is in
 V_questions already and would be counted twice. The degrees of freedom of V are Satterthwaite's (1946). The pooling
-assumes that seeds vary alike in all rows; where Bartlett's test rejects that at 1 %, every row has its own V_seed. One
+assumes that seeds vary alike in all rows. A test of that has no power at three or five seeds, so none is made: a row
+whose own mean square is `ERRATIC` times the pooled one keeps its own. Of a row with one seed nothing is known. One
 interval decides everything, so nothing can contradict it: see `Contrast.decision`.
 
 A row of `fixed` is one policy and no agent, such as the initial policy from which all seeds start: no other seed could
@@ -29,7 +30,7 @@ from functools import lru_cache
 
 import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit
-from scipy.stats import bartlett, studentized_range
+from scipy.stats import studentized_range
 
 from reasonenv.accuracy import LEVEL
 from reasonenv.errors import UserError
@@ -38,7 +39,8 @@ from reasonenv.evaluate.stats import Estimate, Floats, mean_interval
 SeedScores = Mapping[str, Mapping[int, Mapping[str, float]]]  # row -> training seed -> question -> score
 
 POWER = 0.8
-UNEQUAL = 0.01  # level of Bartlett's test of equal variances
+ERRATIC = 2.0  # times the pooled mean square of seeds, above which a row is not taken to vary like the others
+JUDGED = 0.95  # share of the questions that a seed must have answers to, or it is left out
 MOST_SEEDS = 200  # that anybody would be asked to run
 # Degrees of freedom at which critical values are computed, once each; others are rounded down, which widens intervals.
 DEGREES = (*range(1, 31), 35, 40, 50, 60, 80, 100, 150, 200, 300, 500, 1000)
@@ -219,6 +221,41 @@ def contrasts(
     ]
 
 
+@dataclass(frozen=True)
+class Complete:
+    """Rows that have the same questions in every seed, and what was left out to make them so."""
+
+    rows: SeedScores
+    unjudged: Mapping[str, Sequence[int]]  # row -> its seeds with too few judged answers
+    dropped: int  # questions that some row has no judged answer to
+
+
+def complete(scores: SeedScores) -> Complete:
+    """The scores on the questions that every row has, so that means and differences are of the same questions.
+
+    An answer that could not be judged (a time-out) has no score. A seed with scores for less than `JUDGED` of all
+    questions is left out: which answers time out is no accident. Where fewer are missing, a question has the mean of
+    the row's other seeds.
+    """
+    every = {question for seeds in scores.values() for values in seeds.values() for question in values}
+    kept: dict[str, dict[int, Mapping[str, float]]] = {}
+    unjudged: dict[str, list[int]] = {}
+    for name, seeds in scores.items():
+        for seed, values in seeds.items():
+            if len(values) < JUDGED * len(every):
+                unjudged.setdefault(name, []).append(seed)
+            else:
+                kept.setdefault(name, {})[seed] = values
+    means = {name: _question_means(seeds) for name, seeds in kept.items()}
+    shared = sorted(set(every).intersection(*means.values()))  # a bootstrap depends on their order
+    rows: dict[str, dict[int, Mapping[str, float]]] = {}
+    for name, seeds in kept.items():
+        rows[name] = {}
+        for seed, values in seeds.items():
+            rows[name][seed] = {question: values.get(question, means[name][question]) for question in shared}
+    return Complete(rows, unjudged, len(every) - len(shared))
+
+
 def seed_variances(scores: SeedScores, *, fixed: Collection[str] = ()) -> dict[str, SeedVariance]:
     """Of every row that is not `fixed`, how its training seeds vary; empty where no row has two of them."""
     return _seed_variances({name: _grid(name, seeds, math.inf) for name, seeds in scores.items() if name not in fixed})
@@ -249,7 +286,7 @@ def _grid(name: str, by_seed: Mapping[int, Mapping[str, float]], bound: float) -
 
 
 def _seed_variances(grids: Mapping[str, _Grid]) -> dict[str, SeedVariance]:
-    """Of every row the variance of its seeds: the pooled one, or each its own if they are not alike."""
+    """Of every row with two seeds or more the variance of seeds: the pooled one, or its own if that is much larger."""
     each = {name: _seed_variance(grid.values) for name, grid in grids.items() if min(grid.values.shape) > 1}
     if not each:
         return {}
@@ -259,9 +296,7 @@ def _seed_variances(grids: Mapping[str, _Grid]) -> dict[str, SeedVariance]:
         sum(v.noise * v.degrees for v in each.values()) / total,
         total,
     )
-    if not _alike([grids[name].values.mean(axis=1) for name in each]):
-        return {name: each.get(name, pooled) for name in grids}
-    return dict.fromkeys(grids, pooled)
+    return {name: own if own.mean_square > ERRATIC * pooled.mean_square else pooled for name, own in each.items()}
 
 
 def _seed_variance(values: Floats) -> SeedVariance:
@@ -271,16 +306,6 @@ def _seed_variance(values: Floats) -> SeedVariance:
     residual = values - means[:, None] - values.mean(axis=0) + values.mean()
     mean_square = float(np.square(residual).sum()) / ((seeds - 1) * (questions - 1))
     return SeedVariance(float(means.var(ddof=1)), mean_square / questions, seeds - 1)
-
-
-def _alike(means: Sequence[Floats]) -> bool:
-    """Whether the seeds' means of several rows may have one variance (Bartlett 1937)."""
-    if len(means) < 2:
-        return True
-    spread = [float(np.ptp(each)) for each in means]
-    if min(spread) == 0:  # an agent that every seed leaves where it was
-        return max(spread) == 0
-    return float(bartlett(*means).pvalue) >= UNEQUAL
 
 
 def _contrast(

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from reasonenv.evaluate.comparisons import Contrast, Decision, SeedScores, contrasts, seed_variances
+from reasonenv.evaluate.comparisons import Contrast, Decision, SeedScores, SeedVariance, contrasts, seed_variances
 
 SATURATED = 0.97  # above it a pass@k leaves no room in which two rows could differ
 CROWD = 6  # of more agents than this, a sentence has the names alone
@@ -26,7 +26,7 @@ class Conclusions:
     margin: float  # differences below it count as none
     against: Mapping[str, Contrast]  # agent -> agent minus baseline
     between: Sequence[Contrast]  # agents among themselves, the higher one first
-    seed_spread: Mapping[str, float]  # agent -> standard deviation between its training seeds; one value if pooled
+    seed_variances: Mapping[str, SeedVariance]  # agent -> how it varies between its training seeds
     saturation: float | None = None  # level above which two rows cannot be told apart, if there is one
 
     @property
@@ -60,21 +60,22 @@ def conclude(
     every = contrasts(rows, [*pairs, *combinations(agents, 2)], fixed=fixed)
     against = {contrast.first: contrast for contrast in every if contrast.second == baseline}
     between = [contrast if contrast.value >= 0 else contrast.reversed() for contrast in every[len(against) :]]
-    spread = {name: math.sqrt(v.value) for name, v in seed_variances(rows, fixed=fixed).items()}
-    return Conclusions(metric, baseline, margin, against, between, spread, saturation)
+    variances = seed_variances(rows, fixed=fixed)
+    return Conclusions(metric, baseline, margin, against, between, variances, saturation)
 
 
 def sentence(conclusions: Conclusions) -> str:
     """What the intervals of one metric support, and no more."""
-    if not conclusions.against:
-        return f"No agent can be compared with {conclusions.baseline} yet: that takes an evaluated cell of each."
-    sample = next(iter(conclusions.against.values()))
-    clauses = [*_against(conclusions), *_between(conclusions)]
+    absent = f"no agent can be compared with {conclusions.baseline} yet: that takes a judged cell of each"
+    if not conclusions.pairs:
+        return f"{absent[0].upper()}{absent[1:]}."
+    sample = conclusions.pairs[0]
+    clauses = [*(_against(conclusions) or [absent]), *_between(conclusions)]
     return f"{_words(conclusions.metric)} on {sample.questions} questions, {_scope(conclusions)}: {'; '.join(clauses)}."
 
 
 def _scope(conclusions: Conclusions) -> str:
-    seeds = {contrast.seeds for contrast in conclusions.against.values()}
+    seeds = {contrast.seeds for contrast in conclusions.pairs}
     shown = f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
     many = "s" if max(seeds) > 1 else ""
     pairs = len(conclusions.pairs)
@@ -145,9 +146,9 @@ def needed(conclusions: Conclusions, undecided: Sequence[Contrast]) -> str:
         return f"saturated: both above {100 * SATURATED:g} %, so this metric decides nothing"
     rest = [contrast for contrast in undecided if not conclusions.saturated(contrast)]
     margin = f"{100 * conclusions.margin:g} points"
-    if all(contrast.seeds == 1 and contrast.replicated == 0 for contrast in rest):
+    if all(math.isinf(contrast.variance) for contrast in rest):
         return "one training seed each; other seeds are unknown, run at least 5"
-    counts = [contrast.seeds_needed(conclusions.margin) for contrast in rest]
+    counts = [contrast.seeds_needed(conclusions.margin) for contrast in rest if math.isfinite(contrast.variance)]
     if None in counts:
         return f"no number of seeds would find {margin} on so few questions"
     most = max(count for count in counts if count is not None)
@@ -189,7 +190,7 @@ def ceiling(at_k: Conclusions) -> list[str]:
 
 def points(contrast: Contrast) -> str:
     """A difference in percentage points with its interval, such as `+6.5 points [+2.0, +11.0]`."""
-    if contrast.low <= -1 and contrast.high >= 1:
+    if math.isinf(contrast.variance):
         return f"{100 * contrast.value:+.1f} points, one seed"
     return f"{100 * contrast.value:+.1f} points [{100 * contrast.low:+.1f}, {100 * contrast.high:+.1f}]"
 

@@ -187,4 +187,5 @@ def claim(gain: Contrast) -> str:
     if gain.low <= 0:
         return "no discovery beyond the placebo shown"
     value, low, high = (100 * x for x in (gain.value, gain.low, gain.high))
-    return f"discovers: {value:+.1f} points [{low:+.1f}, {high:+.1f}] over the placebo"
+    interval = f"[{low:+.1f}, {high:+.1f}]"
+    return f"solves {value:+.1f} points {interval} more than the placebo of what no base sample has solved"

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 import torch
 
-from reasonenv.accuracy import Accuracy, accuracy
+from reasonenv.accuracy import accuracy, wilson
 from reasonenv.core import Group
 from reasonenv.errors import UserError
-from reasonenv.evaluate.comparisons import contrasts
+from reasonenv.evaluate.comparisons import Contrast, contrasts
 from reasonenv.evaluate.discovery import Draws, base_draws
 from reasonenv.evaluate.metrics import auc
 from reasonenv.evaluate.questions import Asked, by_question
 from reasonenv.evaluate.samples import Sample, read_samples, write_samples
 from reasonenv.evaluate.scoring import token_scores
-from reasonenv.evaluate.stats import Estimate
 from reasonenv.learn.agent import Metrics
 from reasonenv.learn.fixed import Fixed
 from reasonenv.learn.judge import score_steps
@@ -155,34 +155,39 @@ class HeldOut:
         """What is logged of the answers."""
         return {**self.share(found), "eval/truncated": sum(s.truncated for s in found) / len(found)}
 
-    def share(self, found: Sequence[Sample]) -> Metrics:
-        """The share of hits among the judged answers with its 95 % interval, and the share that could not be judged.
+    def share(self, samples: Sequence[Sample]) -> Metrics:
+        """The share of hits over the questions that could be judged, with its 95 % interval.
 
-        Raises `UserError` if none was judged.
+        Raises `UserError` if none could be judged.
         """
-        hits = accuracy(found, self.hit)
-        low, high = hits.interval
+        every = accuracy(samples, self.hit)
+        outcomes = self._by_question(samples)
+        mean = fmean(outcomes.values()) if outcomes else every.value  # which raises, with the reasons
+        low, high = wilson(mean, len(outcomes))
         name = "eval/greedy_accuracy"
-        return {name: hits.value, f"{name}/low": low, f"{name}/high": high, "eval/verifier_errors": hits.unjudged}
+        return {name: mean, f"{name}/low": low, f"{name}/high": high, "eval/verifier_errors": every.unjudged}
 
     def hit(self, sample: Sample) -> bool:
         """Whether a sample counts for the trained policy."""
         return sample.correct
 
-    def accuracy(self, iteration: int) -> Accuracy:
-        """The hits among all stored answers after so many iterations."""
-        return accuracy(read_samples(self.path(iteration)), self.hit)
-
     def outcomes(self, iteration: int) -> dict[str, float]:
         """Question -> the share of hits after so many iterations; without those that could not be judged."""
+        return self._by_question(read_samples(self.path(iteration)))
+
+    def accuracy(self, iteration: int) -> float:
+        """The share of hits over the questions that could be judged after so many iterations."""
+        return self.share(read_samples(self.path(iteration)))["eval/greedy_accuracy"]
+
+    def _by_question(self, samples: Sequence[Sample]) -> dict[str, float]:
         problems: dict[str, list[Sample]] = {}
-        for sample in read_samples(self.path(iteration)):
+        for sample in samples:
             problems.setdefault(sample.problem_id, []).append(sample)
-        shares = {name: accuracy(samples, self.hit) for name, samples in problems.items()}
+        shares = {name: accuracy(answers, self.hit) for name, answers in problems.items()}
         asked = {p.id: Asked(p.question, p.answer) for p in map(self._mdp.task.problems.__getitem__, self._problems)}
         return by_question({name: share.value for name, share in shares.items() if share.judged}, asked)
 
-    def gain(self, first: int, last: int) -> Estimate:
+    def gain(self, first: int, last: int) -> Contrast:
         """The difference between two iterations for this policy, paired by the questions judged after both of them.
 
         Raises `UserError` if there is none.
@@ -194,7 +199,7 @@ class HeldOut:
                 f"no held-out problem was judged after {first} and after {last} iterations; "
                 f"look at the reasons in {self.path(first)} and {self.path(last)}"
             )
-        return compared[0].estimate
+        return compared[0]
 
     def _told(self, sample: Sample) -> tuple[str, str, str]:
         problem = next(p for p in self._mdp.task.problems if p.id == sample.problem_id)

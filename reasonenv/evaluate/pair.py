@@ -13,7 +13,7 @@ from reasonenv.errors import UserError
 from reasonenv.evaluate.comparisons import Contrast, Decision, contrasts
 from reasonenv.evaluate.identity import differing_lines
 from reasonenv.evaluate.metrics import GREEDY, Scores, scores
-from reasonenv.evaluate.questions import PROBLEMS, by_question, read_questions
+from reasonenv.evaluate.questions import PROBLEMS, Asked, by_question, read_questions
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples
 from reasonenv.learn.log import MEASURED
 from reasonenv.storage import read_record
@@ -36,25 +36,39 @@ class Comparison:
 
 
 def compare(first: Path, second: Path) -> list[Comparison]:
-    """Every metric that both runs have, on the problems that both have answered: the second run minus the first.
+    """Every metric that both runs have, on the questions that both have answered: the second run minus the first.
 
     Each run is one trained policy with one seed, so the intervals are over other questions for these two policies;
     what other training seeds would do takes a suite. The greedy accuracy comes first and stands alone; the other
-    metrics are one family. Raises `UserError` if a folder is no finished run or the two share no problem.
+    metrics are one family. Raises `UserError` if a folder is no finished run or the two share no question.
     """
-    a, b = (_samples(folder) for folder in (first, second))
-    shared = {s.problem_id for s in a} & {s.problem_id for s in b}
+    samples = [_samples(folder) for folder in (first, second)]
+    asked = [read_questions(folder / PROBLEMS) for folder in (first, second)]
+    shared = _shared(samples, asked)
     if not shared:
-        raise UserError(f"{first} and {second} answer no problem in common; evaluate them on the same ones")
-    counts = [Counter(s.problem_id for s in samples if not s.greedy) for samples in (a, b)]
-    fewest = min(count[problem] for count in counts for problem in shared)
+        raise UserError(f"{first} and {second} answer no question in common; evaluate them on the same ones")
+    kept = [[s for s in each if _question(s, known) in shared] for each, known in zip(samples, asked, strict=True)]
+    counts = [Counter(s.problem_id for s in each if not s.greedy) for each in kept]
+    fewest = min(count[s.problem_id] for count, each in zip(counts, kept, strict=True) for s in each)
     ks = [2**i for i in range(fewest.bit_length())]
-    tables = [scores([s for s in samples if s.problem_id in shared], ks) for samples in (a, b)]
-    asked = read_questions(first / PROBLEMS) | read_questions(second / PROBLEMS)
-    tables = [{metric: by_question(values, asked) for metric, values in table.items()} for table in tables]
+    tables = []
+    for each, known in zip(kept, asked, strict=True):
+        table = scores(each, ks)
+        tables.append({metric: by_question(values, known) for metric, values in table.items()})
     metrics = [metric for metric in tables[0] if metric in tables[1]]
     comparisons = [_comparison(metric, tables, 1 if metric == GREEDY else len(metrics) - 1) for metric in metrics]
     return [comparison for comparison in comparisons if comparison is not None]
+
+
+def _question(sample: Sample, asked: Mapping[str, Asked]) -> str:
+    """What a sample answers; the id of its problem, if nothing else is known."""
+    return asked[sample.problem_id].question if sample.problem_id in asked else sample.problem_id
+
+
+def _shared(samples: Sequence[Sequence[Sample]], asked: Sequence[Mapping[str, Asked]]) -> set[str]:
+    """The questions that both runs answer. Two tasks may give one id to different questions."""
+    first, second = ({_question(sample, known) for sample in each} for each, known in zip(samples, asked, strict=True))
+    return first & second
 
 
 def _samples(folder: Path) -> list[Sample]:

@@ -163,10 +163,10 @@ def train(
         board_curve(out, "eval/pass@k", _passes(last, run.eval_samples))
         gain = watch.gain(0, run.iterations)
         summary = {
-            "before": watch.accuracy(0).value,
-            "after": watch.accuracy(run.iterations).value,
+            "before": watch.accuracy(0),
+            "after": watch.accuracy(run.iterations),
             "gain": {"value": gain.value, "low": gain.low, "high": gain.high},
-            "problems": gain.n,
+            "problems": gain.questions,
             "memory": peak_memory(policy.device) / 2**20,  # MiB
             "signal": missing_signal(agent, rollouts=used.rollouts, right=used.right, contrasts=used.contrasts),
             **told,

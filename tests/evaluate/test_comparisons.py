@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import t, ttest_1samp, tukey_hsd
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.comparisons import Contrast, Decision, Family, SeedScores, contrasts, row_means
+from reasonenv.evaluate.comparisons import Contrast, Decision, Family, SeedScores, complete, contrasts, row_means
 
 SIMULATIONS = 250
 
@@ -119,13 +119,14 @@ def test_one_training_seed_decides_nothing_about_agents() -> None:
     )  # of these policies it does
 
 
-def test_an_agent_with_one_seed_borrows_the_variance_of_the_others() -> None:
+def test_of_an_agent_with_one_seed_nothing_is_known_beside_others_with_many() -> None:
+    # How the others vary does not tell how this one does: in an unfinished suite it would win too often.
     rng = np.random.default_rng(0)
     scores = dict(crossed(rng, 3, 5, 100, 0.05))
-    scores["late"] = {0: scores["agent 0"][0]}
+    scores["late"] = {0: dict.fromkeys(scores["agent 0"][0], 1.0)}
     c = contrasts(scores, [("late", "agent 1")])[0]
-    assert math.isfinite(c.variance)
-    assert c.variance > contrasts(scores, [("agent 0", "agent 1")])[0].variance  # 1 + 1/5 against 2/5 seeds
+    assert math.isinf(c.variance)
+    assert c.decision(0.05) is Decision.UNDECIDED
 
 
 def test_the_initial_policy_adds_no_variance_of_seeds() -> None:
@@ -137,15 +138,17 @@ def test_the_initial_policy_adds_no_variance_of_seeds() -> None:
     assert with_agent.variance / with_initial.variance == pytest.approx(2, rel=0.15)
 
 
-def test_unequal_spread_of_seeds_is_not_pooled() -> None:
-    # One agent is erratic (sd .15 between seeds, five others .005): pooled, it would be called different too often.
+@pytest.mark.parametrize(("erratic", "calm", "seeds"), [(0.15, 0.005, 5), (0.1, 0.02, 3)])
+def test_unequal_spread_of_seeds_is_not_pooled(erratic: float, calm: float, seeds: int) -> None:
+    # One agent is erratic, five are calm, all are equal. Pooled, a winner is named in about one experiment in six.
     rng, wrong = np.random.default_rng(11), 0
+    names = [*(f"agent {i}" for i in range(5)), "erratic"]
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     for _ in range(SIMULATIONS):
-        scores = dict(crossed(rng, 5, 5, 60, 0.005))
-        scores["erratic"] = crossed(rng, 1, 5, 60, 0.15)["agent 0"]
-        c = contrasts(scores, [("erratic", "agent 0")])[0]
-        wrong += c.low > 0 or c.high < 0
-    assert wrong / SIMULATIONS <= 0.09  # pooled: above 0.2
+        scores = dict(crossed(rng, 5, seeds, 60, calm))
+        scores["erratic"] = crossed(rng, 1, seeds, 60, erratic)["agent 0"]
+        wrong += any(c.low > 0 or c.high < 0 for c in contrasts(scores, pairs))
+    assert wrong / SIMULATIONS <= 0.09  # of 250, three standard errors above 0.05
 
 
 @pytest.mark.parametrize(("seeds", "by_seed"), [(3, 0.0), (3, 0.05), (5, 0.02), (8, 0.05)])
@@ -221,3 +224,27 @@ def test_the_mean_of_an_agent_has_its_seeds_in_its_interval() -> None:
     half = float(t.ppf(0.975, 4)) * means.std(ddof=1) / math.sqrt(5)
     assert (e.value, e.high - e.value) == (pytest.approx(0.5), pytest.approx(half, rel=0.01))
     assert row_means({"a": row(grid)}, fixed=["a"])["a"].high - 0.5 < 0.01
+
+
+def test_rows_are_compared_on_the_questions_that_all_of_them_have() -> None:
+    full = {f"q{i}": 1.0 for i in range(40)}
+    lacking = {question: score for question, score in full.items() if question != "q0"}  # 39 of 40: one time-out
+    whole = complete({"a": {0: full, 1: lacking}, "b": {0: lacking}, "c": {0: full}})
+    assert whole.unjudged == {}
+    assert whole.dropped == 1  # nothing is known of q0 for b
+    assert {len(values) for seeds in whole.rows.values() for values in seeds.values()} == {39}
+
+
+def test_a_question_that_timed_out_in_one_seed_has_the_mean_of_the_others() -> None:
+    base = {f"q{i}": 0.0 for i in range(40)}
+    seeds = {0: {**base, "q0": 1.0}, 1: {**base, "q0": 0.5}, 2: {q: v for q, v in base.items() if q != "q0"}}
+    assert complete({"a": seeds}).rows["a"][2]["q0"] == 0.75
+
+
+def test_a_seed_with_many_time_outs_is_left_out_and_named() -> None:
+    full = {f"q{i}": 1.0 for i in range(40)}
+    easy = {f"q{i}": 1.0 for i in range(20)}  # the hard half timed out, which is no accident
+    whole = complete({"a": {0: full, 1: easy}, "b": {0: full}})
+    assert whole.unjudged == {"a": [1]}
+    assert list(whole.rows["a"]) == [0]
+    assert whole.dropped == 0

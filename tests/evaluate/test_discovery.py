@@ -144,7 +144,7 @@ def test_a_policy_that_discovers_is_detected() -> None:
         before = np.concatenate([np.full(30, 1e-4), probabilities(rng, 120)])
         after = np.where(before == 1e-4, np.tile([0.9, 1e-4], 75)[: len(before)], before)
         (gain,) = held_against_the_placebo(rng, before, after, agents=1).gains.values()
-        detected += claim(gain).startswith("discovers: +")
+        detected += claim(gain).startswith("solves +")
         assert gain.value == pytest.approx(15 / 150, abs=0.06)
     assert detected == 20
 

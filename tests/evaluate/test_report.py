@@ -413,7 +413,7 @@ def test_discovery_is_told_as_the_difference_from_the_placebo(finished: Path) ->
         row = rows[agent, "solved and not seen - prior"]
         low, high = (100 * float(row[end]) for end in ("low", "high"))
         assert f"[{low:+.1f}, {high:+.1f}]" in page
-        discovers = f"{agent}: discovers: {100 * float(row['value']):+.1f} points [{low:+.1f}, {high:+.1f}]"
+        discovers = f"{agent}: solves {100 * float(row['value']):+.1f} points [{low:+.1f}, {high:+.1f}]"
         claim = discovers if low > 0 else f"{agent}: no discovery beyond the placebo shown"
         assert claim in page
         assert claim in told(finished / "report.html")

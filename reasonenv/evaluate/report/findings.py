@@ -12,13 +12,13 @@ import numpy as np
 
 from reasonenv.core import Reason
 from reasonenv.evaluate.bands import Band, band
-from reasonenv.evaluate.comparisons import Contrast, SeedScores, contrasts, row_means
+from reasonenv.evaluate.comparisons import Contrast, SeedScores, complete, contrasts, row_means
 from reasonenv.evaluate.conclusions import SATURATED, Conclusions, conclude
 from reasonenv.evaluate.discovery import Discovery, discovery
 from reasonenv.evaluate.diversity import distinct, diversity, drift
 from reasonenv.evaluate.ledger import Win
 from reasonenv.evaluate.metrics import GREEDY, Scores, Summary, scores
-from reasonenv.evaluate.questions import by_question
+from reasonenv.evaluate.questions import Asked, by_question
 from reasonenv.evaluate.report.load import Cell, Suite
 from reasonenv.evaluate.samples import EVALUATION, Sample
 from reasonenv.evaluate.stats import Estimate, Floats, mean_interval
@@ -52,6 +52,7 @@ class Setting:
     variant: str
     baseline: str
     references: tuple[str, ...]  # rows that are no agents
+    asked: Mapping[str, Asked]  # by problem id
     questions: int  # different ones
     ks: tuple[int, ...]
     cells: Sequence[Cell]  # all, whatever their state
@@ -103,10 +104,15 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
     usable = [cell for cell in cells if cell.samples]
     ks = _usable_ks(suite, usable)
     agents = sorted({c.agent for c in usable}, key=lambda a: (a != suite.baseline, a not in suite.references, a))
-    tables = {(cell.agent, cell.seed): _scores(suite, cell, ks) for cell in usable}
+    asked = dict(suite.questions)
+    for cell in cells:  # in another environment or variant one id may be another question
+        asked.update(cell.questions)
+    every = {(cell.agent, cell.seed): _scores(cell, ks, asked) for cell in usable}
+    tables = _on_the_same_questions(every)
+    usable = [cell for cell in usable if (cell.agent, cell.seed) in tables]
     fixed = {suite.baseline, *suite.references}
     summaries = _summaries(tables, fixed)
-    diverse = {(cell.agent, cell.seed): _by_question(suite, diversity(cell.samples)) for cell in usable}
+    diverse = {(cell.agent, cell.seed): _by_question(diversity(cell.samples), asked) for cell in usable}
     diversities = _summaries(diverse, fixed)
     findings = [_finding(suite, agent, usable, tables, ks, summaries, diversities) for agent in agents]
     curves = {agent: _curves(tables, agent, ks) for agent in agents}
@@ -117,16 +123,17 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
         variant=cells[0].variant,
         baseline=suite.baseline,
         references=suite.references,
+        asked=asked,
         questions=len(set().union(*(values for table in tables.values() for values in table.values()))),
         ks=ks,
         cells=sorted(cells, key=lambda cell: (cell.agent != suite.baseline, cell.agent, cell.seed)),
         findings=findings,
         conclusions=_conclusions(suite, tables, ks),
         passes={agent: band(list(curve.values())) for agent, curve in curves.items() if len(curve) > 1},
-        discovery=_discovery(suite, usable, ks),
+        discovery=_discovery(suite, usable, ks, asked),
         diversities=_against_baseline(diverse, suite),
         training_sets=set_diversity(_training_sets(cells)),
-        missing=_missing(suite, cells),
+        missing=[*_missing(suite, cells), *_unjudged(every)],
         notice=suite.notices.get((cells[0].env, cells[0].init, cells[0].variant), ""),
         provenance=suite.provenance,
     )
@@ -143,15 +150,15 @@ def _samples_a_problem(samples: Sequence[Sample]) -> float:
     return sum(not sample.greedy for sample in samples) / len({sample.problem_id for sample in samples})
 
 
-def _scores(suite: Suite, cell: Cell, ks: Sequence[int]) -> Scores:
+def _scores(cell: Cell, ks: Sequence[int], asked: Mapping[str, Asked]) -> Scores:
     """Every metric of every question: problems that ask the same question count once."""
     drawn = any(not sample.greedy for sample in cell.samples)
     table = scores(cell.samples, ks if drawn else ())
-    return _by_question(suite, table)
+    return _by_question(table, asked)
 
 
-def _by_question(suite: Suite, table: Scores) -> Scores:
-    return {metric: by_question(values, suite.questions) for metric, values in table.items()}
+def _by_question(table: Scores, asked: Mapping[str, Asked]) -> Scores:
+    return {metric: by_question(values, asked) for metric, values in table.items()}
 
 
 def _metric(tables: Mapping[tuple[str, int], Scores], metric: str) -> SeedScores:
@@ -167,6 +174,27 @@ def _summaries(tables: Mapping[tuple[str, int], Scores], fixed: Collection[str])
     """Metric -> row -> its mean over questions and seeds."""
     metrics = dict.fromkeys(metric for table in tables.values() for metric in table)
     return {metric: row_means(_metric(tables, metric), fixed=fixed) for metric in metrics}
+
+
+def _on_the_same_questions(tables: Mapping[tuple[str, int], Scores]) -> dict[tuple[str, int], Scores]:
+    """The tables with each metric on the questions that all rows have it of, without seeds that lack too many."""
+    same: dict[tuple[str, int], dict[str, Mapping[str, float]]] = {place: {} for place in tables}
+    for metric in dict.fromkeys(metric for table in tables.values() for metric in table):
+        for agent, seeds in complete(_metric(tables, metric)).rows.items():
+            for seed, values in seeds.items():
+                same[agent, seed][metric] = values
+    return {place: table for place, table in same.items() if table}
+
+
+def _unjudged(tables: Mapping[tuple[str, int], Scores]) -> list[str]:
+    """What the verifier's failures have cost the greedy accuracy."""
+    whole = complete(_metric(tables, HEADLINE))
+    lines = []
+    for agent, seeds in whole.unjudged.items():
+        lines += [f"{agent}, seed {seed}: too many answers could not be judged, left out" for seed in seeds]
+    if whole.dropped:
+        lines.append(f"{whole.dropped} questions to which some row has no judged answer")
+    return lines
 
 
 def _conclusions(suite: Suite, tables: Mapping[tuple[str, int], Scores], ks: Sequence[int]) -> dict[str, Conclusions]:
@@ -198,7 +226,7 @@ def _against_baseline(tables: Mapping[tuple[str, int], Scores], suite: Suite) ->
     return differences
 
 
-def _discovery(suite: Suite, usable: Sequence[Cell], ks: Sequence[int]) -> Discovery | None:
+def _discovery(suite: Suite, usable: Sequence[Cell], ks: Sequence[int], asked: Mapping[str, Asked]) -> Discovery | None:
     """Of all rows that are agents, and of the baseline as their placebo."""
     rank = {cell.agent: (cell.agent != suite.baseline, cell.agent) for cell in usable}
     shown = [cell for cell in sorted(usable, key=lambda c: rank[c.agent]) if cell.agent not in suite.references]
@@ -213,7 +241,7 @@ def _discovery(suite: Suite, usable: Sequence[Cell], ks: Sequence[int]) -> Disco
         next((cell.base for cell in shown if cell.base), ()),
         k=max(ks, default=0),
         placebo=suite.baseline,
-        by_question=lambda values: by_question(values, suite.questions),
+        by_question=lambda values: by_question(values, asked),
     )
 
 

@@ -56,6 +56,7 @@ class Cell:
     training_set: Sequence[Solution]
     rollouts: Sequence[Rollout]
     card: Mapping[str, str]  # what it ran on, and hashes of its data
+    questions: Mapping[str, Asked]  # what it was asked, by problem id
 
     @property
     def setting(self) -> tuple[str, str, str, str]:
@@ -150,6 +151,7 @@ def _cell(folder: Path) -> Cell:
         training_set=_optional(folder / TRAINING_SET, Solution) if status == "done" else [],
         rollouts=read_rollouts(folder) if status == "done" else [],
         card=_card(folder / "environment.json"),
+        questions=read_questions(folder / PROBLEMS),
     )
 
 

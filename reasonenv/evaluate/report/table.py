@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Sequence
 
 from reasonenv.evaluate.comparisons import Contrast
@@ -86,14 +87,15 @@ def sentences(setting: Setting) -> list[str]:
 
 def seeds_vary(setting: Setting) -> str:
     """How much training seeds differ: what decides how many of them an experiment needs."""
-    spread = setting.headline.seed_spread
-    if not spread:
+    variances = setting.headline.seed_variances
+    if not variances:
         return ""
-    values = {f"{100 * deviation:.1f}" for deviation in spread.values()}
-    if len(values) == 1:
-        said = f"{values.pop()} points, pooled over {len(spread)} agents"
-    else:
-        said = ", ".join(f"{agent} {100 * deviation:.1f}" for agent, deviation in spread.items()) + " points, not alike"
+    most = max(variances.values(), key=lambda variance: variance.degrees)  # the pooled one
+    erratic = {agent: variance for agent, variance in variances.items() if variance != most}
+    said = f"{100 * math.sqrt(most.value):.1f} points, pooled over {len(variances)} agents"
+    if erratic:
+        named = [f"{agent} {100 * math.sqrt(variance.value):.1f}" for agent, variance in erratic.items()]
+        said += f"; more varied than that, each its own: {', '.join(named)}"
     return f"Standard deviation of greedy accuracy between training seeds: {said}."
 
 
