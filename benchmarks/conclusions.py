@@ -113,7 +113,7 @@ def experiment(number: int, *, seeds: int, spread: str) -> Outcome:
     alone = [replace(contrast, family=Family(rows=2, pairs=1)) for contrast in together]
     with_better = contrasts(draw(rng, [(better, logit), *agents[1:]], seeds), pairs)
     return Outcome(
-        winner=" exceeds " in sentence(shown),
+        winner=" exceed" in sentence(shown),
         error=any(contrast.low > 0 or contrast.high < 0 for contrast in together),
         covered=float(np.mean([contrast.low <= 0 <= contrast.high for contrast in alone])),
         power=with_better[0].decision(MARGIN) is Decision.HIGHER,

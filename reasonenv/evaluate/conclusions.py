@@ -120,14 +120,7 @@ def _between(conclusions: Conclusions) -> list[str]:
     equal = [c for c in conclusions.between if conclusions.decision(c) is Decision.EQUAL]
     undecided = [c for c in conclusions.between if conclusions.decision(c) is Decision.UNDECIDED]
     clauses = []
-    winners: dict[str, list[Contrast]] = {}
-    for contrast in decided:
-        winners.setdefault(contrast.first, []).append(contrast)
-    for winner, beaten in winners.items():
-        shown = [f"{contrast.second} ({points(contrast)})" for contrast in beaten]
-        if len(conclusions.against) > CROWD:
-            shown = [contrast.second for contrast in beaten]
-        clauses.append(f"{winner} exceeds {listed(shown)}")
+    clauses += _exceeding(decided)
     if equal:
         within = f"within ±{100 * conclusions.margin:g} points"
         named = [f"{contrast.first} and {contrast.second}" for contrast in equal]
@@ -137,6 +130,22 @@ def _between(conclusions: Conclusions) -> list[str]:
     if undecided:
         pairs = "no pair of agents is" if not decided and not equal else f"{len(undecided)} pairs of agents are not"
         clauses.append(f"{pairs} told apart ({needed(conclusions, undecided)})")
+    return clauses
+
+
+def _exceeding(decided: Sequence[Contrast]) -> list[str]:
+    """Who exceeds whom: with its figures where that is one pair, else agents that exceed the same ones together."""
+    if len(decided) == 1:
+        return [f"{decided[0].first} exceeds {decided[0].second} ({points(decided[0])})"]
+    beaten: dict[str, list[str]] = {}
+    for contrast in decided:
+        beaten.setdefault(contrast.first, []).append(contrast.second)
+    together: dict[tuple[str, ...], list[str]] = {}
+    for winner, losers in beaten.items():
+        together.setdefault(tuple(losers), []).append(winner)
+    clauses = []
+    for below, winners in together.items():
+        clauses.append(f"{listed(winners)} {'exceeds' if len(winners) == 1 else 'exceed'} {listed(below)}")
     return clauses
 
 

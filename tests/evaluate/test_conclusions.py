@@ -34,9 +34,13 @@ def test_the_sentence_names_each_agent_once_and_each_relation_in_its_words() -> 
     assert "ei is above initial (ei +" in text
     assert "sft is below initial (sft −" in text.replace("-", "−")
     assert "ppo is equal to initial within ±5 points" in text
-    assert "ei exceeds ppo (+" in text
-    assert "sft (+" in text.split("ei exceeds")[1]
+    assert "; ei exceeds ppo and sft; ppo exceeds sft." in text
     assert text.endswith(".")
+
+
+def test_agents_that_exceed_the_same_ones_are_named_together() -> None:
+    text = sentence(decided(initial=0.5, a=0.7, b=0.7, c=0.3))
+    assert "; a and b exceed c; equal within ±5 points: " in text
 
 
 def test_equal_within_the_margin_is_said_of_agents_and_of_the_baseline() -> None:
