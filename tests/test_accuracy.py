@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from reasonenv.accuracy import Accuracy, accuracy, wilson
-from reasonenv.core import FAILURES, Group, Reason, Verdict
+from reasonenv.core import FAILURES, Group, Problem, Reason, Verdict
 from reasonenv.errors import UserError
 from reasonenv.evaluate.choice import choose
 from reasonenv.evaluate.evaluation import HeldOut, area_under_curve
@@ -20,10 +20,15 @@ from reasonenv.evaluate.metrics import GREEDY, summarise
 from reasonenv.evaluate.run import describe_run
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.learn.train import describe
+from reasonenv.mdp.config import EnvConfig
 from reasonenv.mdp.make import make_mdp
+from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.sampling import make_sampler
+from reasonenv.tasks import Task
 from reasonenv.testing import TabularPolicy, TinyMDP
+from reasonenv.tokenizer import byte_tokenizer
+from reasonenv.verify.grade import verify_math
 
 # Ten answers: 6 right, 2 wrong, 2 that nobody judged. 6 of 8 are right: 0.75, where 6 of 10 would be 0.6.
 REASONS = [Reason.CORRECT] * 6 + [Reason.WRONG] * 2 + [Reason.TIMEOUT] * 2
@@ -142,3 +147,16 @@ def test_wilson_at_its_edges() -> None:
     assert wilson(0.0, 5)[0] == 0.0
     assert wilson(1.0, 5)[1] == 1.0
     assert wilson(0.5, 5) != wilson(0.4, 5)  # 2.5 right answers, a mean over problems, are not rounded to 2
+
+
+def test_a_question_that_several_problems_ask_counts_once_along_the_way(tmp_path: Path) -> None:
+    # Nine problems ask one question, the tenth another. Before, the tenth alone is right; after, the nine alone.
+    same, other = Problem("a", "1+1=?", "2"), Problem("b", "2+2=?", "4")
+    problems = [*(replace(same, id=f"p{i}") for i in range(9)), replace(other, id="p9")]
+    mdp = ReasoningMDP(Task("Twice", "test", problems, verify_math), byte_tokenizer(), EnvConfig())
+    watch = HeldOut(make_sampler("torch", tiny_policy(0)), mdp, tmp_path / "evaluations", problems=10, seed=0)
+    write_samples(watch.path(0), stored([Reason.WRONG] * 9 + [Reason.CORRECT]))
+    write_samples(watch.path(5), stored([Reason.CORRECT] * 9 + [Reason.WRONG]))
+    assert watch.accuracy(0) == watch.accuracy(5) == 0.5
+    gain = watch.gain(0, 5)
+    assert (gain.value, gain.questions) == (0.0, 2)

@@ -94,3 +94,14 @@ def test_what_is_no_run_is_told(
 ) -> None:
     assert main([command, str(tmp_path), str(tmp_path)]) == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_one_id_for_two_questions_is_no_pair(
+    whole: Callable[[str], Path], twin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Tasks with other settings may use the same ids: of the eight problems of the second run one is another question.
+    lines = [json.loads(line) for line in (twin / "problems.jsonl").read_text().splitlines()]
+    lines[0]["question"] = "9+9=?"
+    (twin / "problems.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows = json.loads(told(capsys, "compare", whole("grpo"), twin, "--json"))
+    assert {row["questions"] for row in rows} == {7}

@@ -21,6 +21,8 @@ from reasonenv.evaluate.diversity import diversity
 from reasonenv.evaluate.metrics import scores
 from reasonenv.evaluate.parquet import read_records
 from reasonenv.evaluate.report import told, write_report
+from reasonenv.evaluate.report.findings import settings
+from reasonenv.evaluate.report.load import load_suite
 from reasonenv.evaluate.samples import Sample, read_samples, write_samples
 
 SEEDS = (0, 1, 2, 3)  # of the suite that `conftest.write_suite` makes
@@ -547,3 +549,23 @@ def test_many_agents_can_be_told_apart(small_suite: Callable[..., Path]) -> None
     assert re.search(
         r"more7 are (above|undecided against) prior", console_table(folder)
     )  # names alone, in one sentence
+
+
+def test_in_another_variant_one_id_may_be_another_question(
+    small_suite: Callable[..., Path], new_cell: Callable[..., None]
+) -> None:
+    folder = small_suite(problems=20)
+    suite = json.loads((folder / "suite.json").read_text())
+    for name in list(suite["cells"]):
+        agent, seed = name.split("-")
+        copy = shutil.copytree(folder / "cells" / name, folder / "cells" / f"{agent}-hard-{seed}")
+        new_cell(copy, agent=agent, seed=int(seed), variant="hard")
+        asked = (folder / "problems.jsonl").read_text().replace("Start with", "Begin with")
+        (copy / "problems.jsonl").write_text(asked)
+        suite["cells"].append(copy.name)
+    (folder / "suite.json").write_text(json.dumps(suite))
+    loaded = settings(load_suite(folder))
+    first = {setting.variant: next(iter(setting.asked.values())).question for setting in loaded}
+    assert first[""].startswith("Start with")
+    assert first["hard"].startswith("Begin with")
+    assert {setting.questions for setting in loaded} == {20}
