@@ -125,7 +125,7 @@ def read_suite(path: Path, scale: str | None = None) -> Suite:
             for init in spec["inits"]
             for cell in cells_from(spec, env, init, samples=max(ks))
         ]
-        check_distinct(cells)
+        check_cells(cells)
     except UserError as error:
         raise UserError(f"{path}, {error}") from error
     name = path.stem if path.name != "suite.toml" else path.parent.name
@@ -142,11 +142,14 @@ def read_suite(path: Path, scale: str | None = None) -> Suite:
     )
 
 
-def check_distinct(cells: Sequence[Cell]) -> None:
-    """Raises `UserError` if one cell is asked for twice."""
+def check_cells(cells: Sequence[Cell]) -> None:
+    """Raises `UserError` if one cell is asked for twice, or one would train on what another is measured on."""
     twice = [name for name, count in Counter(cell.name for cell in cells).items() if count > 1]
     if twice:
         raise UserError(f"asks twice for {twice[0]}; name every environment, seed, agent and initial policy once")
+    holdouts = sorted({cell.run.holdout for cell in cells})
+    if len(holdouts) > 1:
+        raise UserError(f"holdout is {' here and '.join(holdouts)} there; all cells need the same one, set in [keys]")
 
 
 def _check(path: Path, spec: Mapping[str, Any]) -> None:
