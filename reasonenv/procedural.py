@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import overload
+from threading import Lock
+from typing import Any, overload
 
 from reasonenv.core import Problem
 from reasonenv.errors import UserError
@@ -37,6 +38,8 @@ class Procedural(Sequence[Problem]):
     number is known; otherwise `patience` draws without a new question end the stream. Raises `UserError` for a size
     below 1, and `TooFewQuestions` for one above the number of questions: at once if the draws are few enough to be gone
     through, otherwise when the first problem that does not exist is asked for.
+
+    Threads may share one: they see the same problems.
     """
 
     name: str  # of the task, for messages
@@ -53,6 +56,7 @@ class Procedural(Sequence[Problem]):
     _asked: set[str] = field(default_factory=set, init=False, repr=False)
     _drawn: int = field(default=0, init=False, repr=False)
     _fruitless: int = field(default=0, init=False, repr=False)  # draws since the last new question
+    _making: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.size is None:
@@ -87,16 +91,27 @@ class Procedural(Sequence[Problem]):
     def _most(self) -> int:
         return self.default if self.size is None else self.size
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the lock, for pickling and copying: a copy goes on by itself."""
+        with self._making:
+            state = {**vars(self), "_made": list(self._made), "_asked": set(self._asked)}
+        del state["_making"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _making=Lock())
+
     def _reach(self, count: int) -> None:
         """Makes the first `count` problems, or all where `size` is None and there are fewer."""
-        while len(self._made) < count and not self._ended:
-            self._fruitless += 1
-            candidate = self.draw(self._drawn)
-            self._drawn += 1
-            if candidate is not None:
-                self._add(*candidate)
-        if self.size is not None and len(self._made) < count:
-            raise self._too_few()
+        with self._making:
+            while len(self._made) < count and not self._ended:
+                self._fruitless += 1
+                candidate = self.draw(self._drawn)
+                self._drawn += 1
+                if candidate is not None:
+                    self._add(*candidate)
+            if self.size is not None and len(self._made) < count:
+                raise self._too_few()
 
     def _add(self, question: str, make: Callable[[str], Problem]) -> None:
         held_out = self.split == "test"

@@ -1,4 +1,7 @@
-"""One number for an agent over several settings, with its interval over training seeds (arXiv 2108.13264)."""
+"""One number for an agent over several settings, with its interval over training seeds (arXiv 2108.13264).
+
+One seed says nothing of others: then there is no interval, and its ends are nan.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +45,8 @@ def improvement(a: npt.ArrayLike, b: npt.ArrayLike) -> Estimate:
 def _with_interval(runs: Floats, statistic: Callable[[Floats], float]) -> Estimate:
     """A stratified bootstrap: the runs of every setting are resampled on their own, and percentiles taken."""
     seeds, settings = runs.shape
+    if seeds < 2:
+        return Estimate(statistic(runs), np.nan, np.nan, seeds)
     rng = generator("aggregate", seeds, settings)
     values = []
     for _ in range(RESAMPLES):

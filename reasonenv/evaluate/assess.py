@@ -19,7 +19,7 @@ from reasonenv.evaluate.questions import Asked
 from reasonenv.evaluate.run import TaskName, check_writable, environment_keys
 from reasonenv.evaluate.samples import write_samples
 from reasonenv.evaluate.stats import Estimate
-from reasonenv.evaluate.validation import HOLDOUTS, TEST, only, validation_questions
+from reasonenv.evaluate.validation import HOLDOUTS, TEST, check_unseen, validation_part
 from reasonenv.mdp.make import held_out_keys, make_mdp
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.scorer import load_scorer, scorer_folder
@@ -52,7 +52,8 @@ def assess(
 ) -> Mapping[str, Estimate]:
     """Greedy accuracy and, with `samples` answers a problem, avg@k, maj@k and pass@k on `problems` of the test split.
 
-    With `holdout` validation on those of the training split that runs with this setting do not train on.
+    With `holdout` validation on those of the training split that runs with this setting do not train on; a policy that
+    is known to have trained on them is refused.
 
     The samples are of `temperature`, and of the tokens that `top_k` and `top_p` leave (see `Sampling`).
     With the folder of a reward model also rerank@k and weighted@k; for a policy that is asked for a goal, the
@@ -76,6 +77,9 @@ def assess(
     Sampling(1, temperature, top_k=top_k, top_p=top_p)  # refuses bad numbers now
     check_sampler(sampler)
     task, settings = _asked(env, keys, holdout)
+    if holdout != TEST:
+        for name in filter(None, (policy_name, orm)):
+            check_unseen(name, env)
     make_mdp(task, **settings)  # refuses bad settings and missing data before the policy is loaded
     policy = load_policy(policy_name, seed=seed, device=device, dtype=dtype)
     scorer = None if orm is None else load_scorer(orm, policy)
@@ -119,4 +123,4 @@ def _asked(env: str, keys: Mapping[str, Any], holdout: str) -> tuple[TaskName, d
         return task, settings if "split" in settings else held_out_keys(task, settings)
     if "split" in settings:
         raise UserError(f"split is {settings['split']!r}; with --holdout {holdout} leave it out")
-    return only(task, validation_questions(make_mdp(task, **settings).task)), settings
+    return validation_part(task), settings

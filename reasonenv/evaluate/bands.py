@@ -23,17 +23,19 @@ class Band:
 
 
 def band(curves: npt.ArrayLike, *, seed: int = 0) -> Band:
-    """Simultaneous band of the mean of `curves` [N, K], one a problem: the sup-t bootstrap.
+    """Simultaneous band of the mean of `curves` [N, K] of values from 0 to 1, one a problem: the sup-t bootstrap.
 
-    The half width at k is c s_k / sqrt(N), with c the quantile of max_k |t_k| over resampled problems.
+    The half width at k is c s_k / sqrt(N), with c the quantile of max_k |t_k| over resampled problems. Two
+    pseudo-curves are added, as far from the mean as any curve, or where all agree as values can be: that others would
+    agree too is not certain.
     """
     x = np.asarray(curves, dtype=np.float64)
     if x.ndim != 2 or len(x) < 2 or not np.isfinite(x).all():
         raise UserError(f"a band needs finite curves of at least two problems, [N, K]; got shape {x.shape}")
     n, k = x.shape
     mean = x.mean(axis=0)
-    reach = np.abs(x - mean).max(axis=0)
-    padded = np.concatenate([x, [mean + reach], [mean - reach]])  # a k at which all agree is not certain
+    reach = np.where(np.ptp(x, axis=0) > 0, np.abs(x - mean).max(axis=0), 1.0)
+    padded = np.concatenate([x, [mean + reach], [mean - reach]])
     error = padded.std(axis=0, ddof=1) / np.sqrt(n + 2)
     rng, most = generator("band", seed, n, k), np.empty(RESAMPLES)
     rows = max(1, BLOCK // (padded.size))

@@ -2,7 +2,8 @@
 
 The success probability p_0 of the initial policy on each held-out problem is estimated from a base budget of samples of
 its own: as many as an agent is measured with of every problem, then more in doubling rounds of those still unsolved.
-A problem with a correct sample by an agent was already likely, in support, or not seen in the base budget.
+A problem with a correct sample by an agent was already likely, in support, or not seen in the base budget. What counts
+is the question: problems that ask the same share their base samples, and are seen if one of them is.
 
 An untrained policy has problems of the last kind too: it solves now, by luck, what it did not solve before. The row of
 the initial policy is therefore the placebo: its evaluation samples, as many as an agent's, are no part of the base
@@ -29,11 +30,12 @@ from reasonenv.evaluate.samples import Sample
 if TYPE_CHECKING:
     from reasonenv.evaluate.ledger import Win
 
+ByQuestion = Callable[[Mapping[str, float]], Mapping[str, float]]  # question -> mean of its problems, by problem
 BASE = "base.parquet"  # in the folder of the run whose policy all others start from: its `Draws`
 
 
 class Origin(StrEnum):
-    """Where a problem stood before training, by the estimate of p_0."""
+    """Where a question stood before training, by the estimate of p_0."""
 
     LIKELY = "already likely"  # p_0 >= 1/2
     SUPPORT = "in support"  # seen, but less often
@@ -44,7 +46,7 @@ class Origin(StrEnum):
 class Draws:
     """What the base budget has shown of one problem. Samples whose verdict failed are not counted."""
 
-    problem_id: str
+    problem_id: str  # or the question, of all problems that ask it: see `pooled`
     drawn: int
     right: int
 
@@ -87,6 +89,17 @@ def base_draws(
     return {problem: (drawn[problem], right[problem]) for problem in problems}
 
 
+def pooled(base: Iterable[Draws], by_question: ByQuestion) -> dict[str, Draws]:
+    """Problem -> what the base budget has shown of its question, in the draws of all problems that ask it."""
+    draws = list(base)
+    question = {each.problem_id: next(iter(by_question({each.problem_id: 0.0}))) for each in draws}
+    drawn, right = Counter[str](), Counter[str]()
+    for each in draws:
+        drawn[question[each.problem_id]] += each.drawn
+        right[question[each.problem_id]] += each.right
+    return {problem: Draws(asked, drawn[asked], right[asked]) for problem, asked in question.items() if drawn[asked]}
+
+
 def solved(samples: Iterable[Sample], k: int) -> dict[str, bool]:
     """Problem -> whether one of its first `k` sampled answers is correct."""
     outcomes: dict[str, bool] = {}
@@ -97,12 +110,13 @@ def solved(samples: Iterable[Sample], k: int) -> dict[str, bool]:
 
 
 def origins(samples: Iterable[Sample], base: Mapping[str, Draws], k: int) -> dict[str, Origin]:
-    """Of the problems that the first `k` samples solve, where each stood; `base` by problem."""
-    return {p: base[p].origin for p, right in solved(samples, k).items() if right and p in base}
+    """Of the questions of which the first `k` samples solve a problem, where each stood; `base` is `pooled`."""
+    known = [base[problem] for problem, right in solved(samples, k).items() if right and problem in base]
+    return {draws.problem_id: draws.origin for draws in known}
 
 
 def discovered(samples: Iterable[Sample], base: Mapping[str, Draws], k: int) -> dict[str, float]:
-    """Problem -> 1 if the first `k` samples solve it and the base budget has not seen that, else 0."""
+    """Problem -> 1 if the first `k` samples solve it and its question was not seen; `base` is `pooled`."""
     outcomes = solved(samples, k)
     return {p: float(right and base[p].origin is Origin.UNSEEN) for p, right in outcomes.items() if p in base}
 
@@ -133,11 +147,11 @@ class Discovery:
     """What the initial policy knew of the problems that the rows of one setting solve."""
 
     k: int  # samples of a problem by which every row is measured
-    budget: int  # base samples of a problem that none of them has solved
-    unseen: int  # so many problems
-    problems: int  # of so many
+    budget: int  # base samples of a question that none of them has solved, at least
+    unseen: int  # so many questions
+    questions: int  # of so many
     placebo: str  # the row of the initial policy
-    origins: Mapping[str, Mapping[Origin, int]]  # row -> its solved problems, over seeds
+    origins: Mapping[str, Mapping[Origin, int]]  # row -> its solved questions, over seeds
     gains: Mapping[str, Contrast]  # agent -> its share of all questions "solved and not seen", minus the placebo's
     surprises: Mapping[str, Surprise]  # agent -> its winning texts
 
@@ -149,17 +163,18 @@ def discovery(
     *,
     k: int,
     placebo: str,
-    by_question: Callable[[Mapping[str, float]], Mapping[str, float]],
+    by_question: ByQuestion,
 ) -> Discovery | None:
     """`rows`: row -> training seed -> its answers; `by_question` makes a value a question from one a problem.
 
     None without base draws, or without samples of the `placebo`.
     """
-    draws = {each.problem_id: each for each in base if each.drawn}
+    draws = pooled(base, by_question)
     if not draws or not k or placebo not in rows:
         return None
-    unseen = [each.drawn for each in draws.values() if each.origin is Origin.UNSEEN]
-    budget = min(unseen) if unseen else max(each.drawn for each in draws.values())
+    questions = set(draws.values())
+    unseen = [each.drawn for each in questions if each.origin is Origin.UNSEEN]
+    budget = min(unseen) if unseen else max(each.drawn for each in questions)
     scores: dict[str, dict[int, Mapping[str, float]]] = {row: {} for row in rows}
     for row, cells in rows.items():
         for seed, samples in cells.items():
@@ -174,7 +189,7 @@ def discovery(
         k=k,
         budget=budget,
         unseen=len(unseen),
-        problems=len(draws),
+        questions=len(questions),
         placebo=placebo,
         origins=counts,
         gains={contrast.first: contrast for contrast in family},

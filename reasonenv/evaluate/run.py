@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reasonenv.annotations import has_text_form, typed, types_of
 from reasonenv.core import Problem
 from reasonenv.errors import UserError, unknown
-from reasonenv.evaluate.validation import HOLDOUTS, TEST, VALIDATION, only, validation_questions, without
+from reasonenv.evaluate.validation import HOLDOUTS, TEST, VALIDATION, check_unseen, training_part, validation_part
 from reasonenv.mdp.config import ENV_TYPES, EnvConfig, divided
 from reasonenv.registry import find_agent, make_task, parse_env_id, task_defaults, task_keys, task_types
 from reasonenv.sampling import SAMPLERS
@@ -42,7 +42,7 @@ class Run:
     agent_keys: Mapping[str, Any] = field(default_factory=dict)  # fields of the agent's Config
     env_keys: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of the environment
     eval_problems: int = _setting(200, "held-out problems: the first ones")
-    holdout: str = _setting(TEST, f"what is held out: {TEST}, or {VALIDATION}, a tenth of the training questions")
+    holdout: str = _setting(TEST, f"what is held out: {TEST}, or {VALIDATION}, one in ten training questions")
     eval_samples: int = _setting(0, "sampled answers a held-out problem after the last iteration, for pass@k")
     base_samples: int = _setting(0, "samples a held-out problem, at most, that tell what the policy can solve")
     eval_every: int = _setting(10, "iterations between evaluations")
@@ -199,7 +199,8 @@ def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[Curriculum,
     """What a run trains on and what it is measured on. Raises `UserError` for missing data or a bad setting.
 
     With `holdout` validation both are parts of the training split that share no question, on every level of a
-    curriculum. The tokenizer matters to prompts alone, so all the rest can be checked before there is a policy.
+    curriculum, and a policy or reward model that is known to have trained on what is held back is refused. The
+    tokenizer matters to prompts alone, so all the rest can be checked before there is a policy.
     """
     from reasonenv.learn.curriculum import Curriculum
     from reasonenv.mdp.make import held_out_keys, make_mdp
@@ -207,14 +208,15 @@ def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[Curriculum,
     task, _ = parse_env_id(run.env)
     training: TaskName = task
     if run.holdout == VALIDATION:
-        questions = validation_questions(make_mdp(task, **run.env_keys).task)
-        training = without(task, questions)
+        for name in filter(None, (run.policy, run.orm, run.rank)):
+            check_unseen(name, run.env)
+        training = training_part(task)
     if run.curriculum is None:
         course = Curriculum((make_mdp(training, tokenizer=tokenizer, **run.env_keys),))
     else:
         course = _course(run, training, run.curriculum, tokenizer)
     if run.holdout == VALIDATION:
-        return course, make_mdp(only(task, questions), tokenizer=tokenizer, **run.env_keys)
+        return course, make_mdp(validation_part(task), tokenizer=tokenizer, **run.env_keys)
     return course, make_mdp(task, tokenizer=tokenizer, **held_out_keys(task, run.env_keys))
 
 

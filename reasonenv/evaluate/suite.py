@@ -11,7 +11,7 @@
                                 answers of every cell, and `orm = "orm"` or `labels = "orm"` of an agent means it
     [variants.NAME]             settings of the environment in which every agent is trained and measured (optional)
     [agents.NAME]               settings of one agent; `agent` says which, if it is not NAME, and if that agent is in
-                                the file too, its settings hold here as well
+                                the file too, its settings hold here as well; NAME is none of `RESERVED`
     without_signal              true: go on although no initial policy answers anything right (optional)
     [tune]                      what `bench tune` tries: lists of values of settings, as in `lr = [1e-4, 1e-3]`, with
                                 `seeds` that are not reported and the number of validation `problems` (optional)
@@ -32,11 +32,12 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.errors import UserError, unknown
-from reasonenv.evaluate.cells import Cell, cells_from
+from reasonenv.evaluate.cells import BASELINE, ORM, REFERENCES, Cell, cells_from
 from reasonenv.evaluate.provenance import check_tuning
 
 MARGIN = 0.02
 ANYWAY = "without_signal"
+RESERVED = (BASELINE, *REFERENCES, ORM)  # rows that every suite makes: no agent is called so
 # The keys of a suite file: the type of the value, that of its members, and both in words.
 SPEC: Mapping[str, tuple[type, type | None, str]] = {
     "title": (str, None, "a text"),
@@ -110,6 +111,12 @@ def read_suite(path: Path, scale: str | None = None) -> Suite:
     for key in ("envs", "seeds", "inits", "agents"):
         if key not in spec:
             raise UserError(f"{path}: {key} is missing; it must be {SPEC[key][2]}")
+    for label in spec["agents"]:
+        if label in RESERVED:
+            raise UserError(
+                f"{path}: agents.{label} has the name of a row that the suite makes itself; give it another, and say "
+                'agent = "NAME" for which agent it is'
+            )
     policy, ks = spec.get("policy", "tiny"), tuple(spec.get("ks", (1,)))
     try:
         check_policy(policy)
@@ -125,7 +132,7 @@ def read_suite(path: Path, scale: str | None = None) -> Suite:
             for init in spec["inits"]
             for cell in cells_from(spec, env, init, samples=max(ks))
         ]
-        check_distinct(cells)
+        check_cells(cells)
     except UserError as error:
         raise UserError(f"{path}, {error}") from error
     name = path.stem if path.name != "suite.toml" else path.parent.name
@@ -142,11 +149,14 @@ def read_suite(path: Path, scale: str | None = None) -> Suite:
     )
 
 
-def check_distinct(cells: Sequence[Cell]) -> None:
-    """Raises `UserError` if one cell is asked for twice."""
+def check_cells(cells: Sequence[Cell]) -> None:
+    """Raises `UserError` if one cell is asked for twice, or one would train on what another is measured on."""
     twice = [name for name, count in Counter(cell.name for cell in cells).items() if count > 1]
     if twice:
         raise UserError(f"asks twice for {twice[0]}; name every environment, seed, agent and initial policy once")
+    holdouts = sorted({cell.run.holdout for cell in cells})
+    if len(holdouts) > 1:
+        raise UserError(f"holdout is {' here and '.join(holdouts)} there; all cells need the same one, set in [keys]")
 
 
 def _check(path: Path, spec: Mapping[str, Any]) -> None:

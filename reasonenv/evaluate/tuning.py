@@ -23,7 +23,7 @@ from reasonenv.evaluate.bench import run_cells, working
 from reasonenv.evaluate.cells import Cell, agent_settings, cells_from
 from reasonenv.evaluate.provenance import Tuning, read_tuning
 from reasonenv.evaluate.samples import EVALUATION, read_samples
-from reasonenv.evaluate.suite import Suite, check_distinct
+from reasonenv.evaluate.suite import Suite, check_cells
 from reasonenv.evaluate.validation import VALIDATION
 from reasonenv.storage import read_record
 from reasonenv.storage import replace as write
@@ -66,7 +66,7 @@ def trials_of(suite: Suite) -> Suite:
     for env in spec["envs"]:
         for init in inits:
             cells.extend(cells_from(spec, env, init, samples=0))
-    check_distinct(cells)
+    check_cells(cells)
     return replace(suite, name=f"the trials of {suite.name}", spec=spec, cells=tuple(cells), ks=(1,))
 
 

@@ -195,8 +195,8 @@ class PolicyGradient(Agent):
     """Slots: which groups to `keep`, `advantage` of the whole batch, `surrogate` of a micro-batch, `weights`.
 
     A row of advantage 0 passes without a gradient if the agent declares `loss_scales_with_advantage`. What a class
-    declares is said of the loss that it has: a subclass with another `surrogate` or `auxiliary` declares it again, or
-    has none of its rows skipped.
+    declares is said of the loss that it has: a subclass with another `surrogate` or `auxiliary`, of its own or from
+    another parent, declares it again, or has none of its rows skipped.
 
     Samples of which nothing is known are left out (`sound`). Stale samples, of an older version of the policy than
     today's, are taken as they come; `staleness` is the mean age of their tokens in versions. A surrogate anchored on
@@ -275,17 +275,22 @@ class PolicyGradient(Agent):
         return found
 
     def _declared(self) -> bool:
-        """Whether `loss_scales_with_advantage` holds of the loss as it is: it was said where that is written, or later.
+        """Whether `loss_scales_with_advantage` was said of the loss as it is.
 
-        A wrapper put on an agent alone counts as the last subclass.
+        A class says it of the loss that it has. Where a class that is none of its bases, or a wrapper put on an agent
+        alone, changes a slot of that loss, or a method that the class or a base of it has beside the slots and may call
+        in its loss, nobody has said it of what comes of both.
         """
-        owners = (self, *type(self).__mro__)
-
-        def written(name: str) -> int:
-            return next(place for place, owner in enumerate(owners) if name in vars(owner))
-
-        said = written("loss_scales_with_advantage")
-        return self.loss_scales_with_advantage and said <= min(written("surrogate"), written("auxiliary"))
+        if not self.loss_scales_with_advantage or "loss_scales_with_advantage" in vars(self):
+            return self.loss_scales_with_advantage
+        kinds = type(self).__mro__
+        bases = next(kind for kind in kinds if "loss_scales_with_advantage" in vars(kind)).__mro__
+        loss = {"surrogate", "auxiliary"}
+        for base in bases:
+            if issubclass(base, PolicyGradient):
+                loss.update(name for name in vars(base) if not hasattr(PolicyGradient, name))
+        others = [self, *(kind for kind in kinds if kind not in bases)]
+        return all(loss.isdisjoint(vars(other)) for other in others)
 
     def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
         c = self.config

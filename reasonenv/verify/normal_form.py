@@ -5,8 +5,16 @@ A rational number is itself (`3/2`). Every other expression is told by its value
 An equation is told by the ratios of left - right at those points, so a common factor does not matter. Where values
 tell nothing (undefined everywhere, too large), the tree itself is written out.
 
-Differences from `symbolic`, whose equality is not transitive: `x = \sqrt{2}` and `y = \sqrt{2}` both have the form of
-`\sqrt{2}`; a column is the point with its entries, a row is not. What agrees to `DIGITS` digits at every point is one.
+A logarithm that is not real is taken of the absolute value, so `\log(x^2)` is `2\log x`, which says the same wherever
+it is defined. A capital letter alone is the name of a choice: `B` is `\text{(B)}`.
+
+Differences from `symbolic`, whose equality is not transitive, so that no form can be right on all of these:
+
+* `x = \sqrt{2}` and `y = \sqrt{2}` both have the form of `\sqrt{2}`, `\ln(-x)` and `\ln x` that of `\ln|x|`.
+* `x = 1, y = 2` and a column are the point `(1,2)`. A row is not, nor are the set `\{1,2\}` and the interval `[1,2]`,
+  though a grader takes the first two for the set, and column and row for what `[1,2]` writes.
+* `\sqrt{xy}` is `\sqrt{x}\sqrt{y}`: no point has two negative coordinates.
+* What agrees to `DIGITS` digits at every point is one.
 """
 
 from __future__ import annotations
@@ -20,7 +28,7 @@ from functools import cache
 from typing import Any
 
 from reasonenv.verify.approximate import Undefined, evaluate
-from reasonenv.verify.expression import SCALARS, Node, Unreadable, add, negate, variables, walk
+from reasonenv.verify.expression import SCALARS, Node, Unreadable, add, call, negate, rebuild, variables, walk
 from reasonenv.verify.numeric import parse_number
 from reasonenv.verify.parse import parse
 from reasonenv.verify.symbolic import MAX_ITEMS, words
@@ -52,6 +60,8 @@ def normal_form(text: str) -> str:
 def _form(node: Node) -> str:
     match node.op:
         case "text":
+            return f"text:{words(str(node.atom))}"
+        case "var" if str(node.atom).isupper():
             return f"text:{words(str(node.atom))}"
         case "assign":
             sides = sorted({_form(side) for side in node.args})  # x = 2 + 3 = 5
@@ -118,12 +128,22 @@ def _values(node: Node) -> Values:
     """The values of a scalar at the points of its variables; at one point if it has none."""
     context, names, values = _context(), variables(node), Values()
     real = bool(names) and not any(each.op == "const" and each.atom == "i" for each in walk(node))
+    absolute = rebuild(node, _absolute) if real else node
     for point in _points(names):
         value = _value(node, point, context)
-        if value is not None and real and context.im(value):
+        if real and value is not None and context.im(value):
+            value = _value(absolute, point, context)
+        if real and value is not None and context.im(value):
             value = None  # as in `approximate.differ`
         values.append(value)
     return values
+
+
+def _absolute(node: Node) -> Node | None:
+    """A logarithm as that of the absolute value; None for what is none."""
+    if node.op != "call" or node.atom != "ln":
+        return None
+    return call("ln", call("abs", rebuild(node.args[0], _absolute)))
 
 
 @cache

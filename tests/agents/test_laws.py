@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from reasonenv.agents.cispo import CISPO
 from reasonenv.agents.dr_grpo import DrGRPO
 from reasonenv.agents.grpo import GRPO
 from reasonenv.agents.ppo import PPO
@@ -20,12 +21,13 @@ from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Budget, Metrics, PolicyGradient
 from reasonenv.learn.kl import k3
+from reasonenv.learn.rollout import collate
 from reasonenv.learn.surrogates import likelihood
 from reasonenv.learn.weights import sequence_mean, token_mean
 from reasonenv.policy.states import States
 from reasonenv.registry import agents, find_agent
 from reasonenv.testing import LawBroken, TabularPolicy, TinyMDP, check_agent, gradients
-from reasonenv.testing.laws import LAWS
+from reasonenv.testing.laws import LAWS, SHORT
 
 # A reward model trains no policy, fixed agents train nothing, and goals are texts, which symbols have not.
 TRAINED = sorted({*agents()} - {"orm", "rcrl", "random_tokens", "majority", "best_of_k"})
@@ -195,6 +197,35 @@ class MixedIn(Bonus, Reinforce):  # the slot comes from one parent, the declarat
     Config = Reinforce.Config
 
 
+class MixedInLast(DrGRPO, Bonus):  # and the other way round: nothing else has the slot
+    pass
+
+
+class Beside(DrGRPO):
+    def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
+        return super().surrogate(logp, micro, advantage) + 0.1 * logp
+
+
+class Declares(DrGRPO):
+    loss_scales_with_advantage = True
+
+    def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
+        return 2 * super().surrogate(logp, micro, advantage)
+
+
+class Diamond(Declares, Beside):  # what `super` is to the one that declares, it is not here
+    pass
+
+
+class OtherHelper(CISPO):  # the surrogate stays, what it calls does not
+    def capped(self, logp: Tensor, *, anchor: Tensor, advantage: Tensor) -> Tensor:
+        return super().capped(logp, anchor=anchor, advantage=advantage) + 0.1 * logp
+
+
+OF_USERS = [
+    *(EntropyBonus, Entropic, EntropicSurrogate, Imitating, HeldToUniform),
+    *(MixedIn, MixedInLast, Diamond, OtherHelper),
+]
 LIKELY = TinyMDP(actions=2, horizon=1, reward=lambda r: float(r == (1,)))  # ten groups of three are all there are
 
 
@@ -241,7 +272,7 @@ def test_every_law_has_a_broken_agent() -> None:
     assert [law for law, *_ in marks.args[1]] == list(LAWS)
 
 
-@pytest.mark.parametrize("kind", [EntropyBonus, Entropic, EntropicSurrogate, Imitating, HeldToUniform, MixedIn])
+@pytest.mark.parametrize("kind", OF_USERS)
 def test_a_loss_of_a_users_own_loses_no_row(kind: type[PolicyGradient]) -> None:
     try:
         report = check_agent(kind)
@@ -273,6 +304,21 @@ def test_what_is_skipped_is_declared_and_the_gradient_is_that_of_the_whole_batch
     (expected,) = torch.autograd.grad(loss, policy.theta)
     torch.testing.assert_close(found, expected.flatten(), rtol=1e-5, atol=1e-8)
     assert float(found.norm()) == pytest.approx(0.165072, abs=5e-7)
+
+
+def test_a_declaration_holds_where_no_slot_of_the_loss_has_changed() -> None:
+    class OtherAdvantage(DrGRPO):
+        def advantage(self, batch: Batch) -> Tensor:
+            return 2 * super().advantage(batch)
+
+    policy = TabularPolicy(SHORT, seed=1)
+    batch = collate([SHORT.group(policy, [0, 1])], pad=policy.tokenizer.eos_id)
+    nothing = torch.zeros(2, 1)
+    for kind in (DrGRPO, OtherAdvantage, Declares, CISPO):
+        assert [teaches for _, teaches in kind(policy).passes(batch, nothing)] == [False]
+    agent = OtherAdvantage(policy)
+    agent.surrogate = EntropicSurrogate.surrogate.__get__(agent)  # type: ignore[method-assign]
+    assert [teaches for _, teaches in agent.passes(batch, nothing)] == [True]
 
 
 def test_an_agent_that_raises_is_told_with_the_laws_it_was_asked() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -229,3 +233,25 @@ def test_every_element_comes_first_about_equally_often() -> None:
     # The chi-squared statistic of 81 equally frequent elements has mean 80 and standard deviation sqrt(160) = 12.6
     firsts = Counter(permuted(0, 81, key) for key in range(8_100))
     assert sum((firsts[element] - 100) ** 2 / 100 for element in range(81)) < 80 + 5 * 12.6
+
+
+def test_threads_that_share_a_stream_make_its_problems_once() -> None:
+    def draw(index: int) -> Candidate | None:
+        time.sleep(1e-5)  # another thread's turn
+        return str(index // 3), lambda id: Problem(id, str(index // 3), "")
+
+    expected = list(_stream(60, draw=draw))
+    shared = _stream(60, draw=draw)
+    with ThreadPoolExecutor(4) as pool:
+        seen = list(pool.map(lambda _: list(shared), range(4)))
+    assert seen == [expected] * 4
+    assert list(shared) == expected
+
+
+def test_a_copy_of_a_stream_goes_on_by_itself() -> None:
+    stream = _stream(None)
+    first = stream[0]
+    for twin in (copy.copy(stream), copy.deepcopy(stream), pickle.loads(pickle.dumps(stream))):
+        assert list(twin) == list(_stream(None))
+    assert stream[:1] == (first,)
+    assert list(stream) == list(_stream(None))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -29,3 +31,14 @@ def test_the_interval_of_the_interquartile_mean_holds_the_truth() -> None:
         estimate = interquartile_mean(runs)
         inside += estimate.low <= 0.5 <= estimate.high
     assert 0.86 <= inside / 100 <= 1.0
+
+
+def test_one_seed_has_no_interval() -> None:
+    # the middle half of 0.5, 0.6, 0.7 weighs the ends equally; of two settings both are higher than the other's
+    for estimate, value in (
+        (interquartile_mean([[0.5, 0.6, 0.7]]), 0.6),
+        (improvement([[0.5, 0.6]], [[0.4, 0.5], [0.3, 0.5]]), 1.0),
+    ):
+        assert estimate.value == pytest.approx(value)
+        assert math.isnan(estimate.low)
+        assert math.isnan(estimate.high)

@@ -31,3 +31,12 @@ def test_a_band_holds_the_whole_curve(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_band_needs_two_curves() -> None:
     with pytest.raises(UserError, match="at least two problems"):
         band([[0.5, 0.6]])
+
+
+def test_problems_that_all_agree_leave_room_for_others() -> None:
+    # 50 problems that are all solved do not say that all others are: the rule of three leaves about 3 / 50
+    solved = band(np.ones((50, 3)))
+    assert (solved.value == 1).all()
+    assert 1 - solved.low == pytest.approx(np.full(3, 3 / 50), rel=0.5)
+    unsolved = band(np.zeros((50, 3)))
+    assert unsolved.high == pytest.approx(1 - solved.low)

@@ -28,6 +28,7 @@ from reasonenv.evaluate.discovery import (
 )
 from reasonenv.evaluate.evaluation import base, evaluate
 from reasonenv.evaluate.ledger import Win
+from reasonenv.evaluate.questions import Asked, by_question
 from reasonenv.evaluate.samples import Sample
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.tiny import tiny_policy
@@ -195,3 +196,18 @@ def test_base_draws_of_a_policy_are_counted_and_share_no_seed_with_its_evaluatio
     first = base(sampler, mdp, problems, first=4, most=4, seed=3)
     shares = [sum(s.correct for s in answers if s.problem_id == d.problem_id) for d in first]
     assert shares != [d.right for d in first]
+
+
+def test_what_counts_is_the_question() -> None:
+    # Problems a and b ask one question, which is seen through b alone; c is not seen; d is another that is seen.
+    base = [Draws("a", 32, 0), Draws("b", 8, 2), Draws("c", 32, 0), Draws("d", 8, 8)]
+    asked = {problem: Asked(question, "1") for problem, question in zip("abcd", "xxyz", strict=True)}
+    rows = {
+        "initial": {0: [sample(problem, 0, False) for problem in "abcd"]},
+        "agent": {seed: [sample(problem, 0, problem != "d") for problem in "abcd"] for seed in (0, 1)},
+    }
+    known = discovery(rows, {}, base, k=1, placebo="initial", by_question=lambda values: by_question(values, asked))
+    assert known is not None
+    assert (known.questions, known.unseen, known.budget) == (3, 1, 32)
+    assert known.origins["agent"] == {Origin.SUPPORT: 2, Origin.UNSEEN: 2}  # of each seed x and y
+    assert known.gains["agent"].value == pytest.approx(1 / 3)  # y of the three

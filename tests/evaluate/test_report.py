@@ -469,6 +469,7 @@ def test_several_settings_stand_in_one_table(small_suite: Callable[..., Path], n
     runs = sorted(np.mean([s.correct for s in read_samples(file) if s.greedy]) for file in files)
     # the settings hold the same samples: of the eight runs sorted, the middle four are the middle two of each setting
     assert re.search(rf"<td>grpo</td>.*?<td>{100 * np.mean(runs[1:3]):.1f} \[", found)
+    assert re.search(r"<td>prior</td>[^\n]*?<td>\d+\.\d, one seed</td><td>—</td>", found)  # no interval over seeds
 
 
 def test_every_point_of_every_chart_is_in_a_file(finished: Path) -> None:

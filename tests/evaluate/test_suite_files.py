@@ -201,3 +201,22 @@ def test_a_dry_run_counts_cells_and_answers_and_writes_nothing(
     assert rows["majority"][-3:] == ["1", "0", "0"]  # among answers that the initial policy has given
     assert rows["all"][-3] == "8"
     assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
+
+
+@pytest.mark.parametrize("label", [BASELINE, *REFERENCES, ORM])
+def test_no_agent_has_the_name_of_a_row_that_the_suite_makes_itself(tmp_path: Path, label: str) -> None:
+    with pytest.raises(UserError, match=rf"suite.toml: agents.{label} has the name of a row"):
+        read(tmp_path, FILE + f'{label} = {{ agent = "grpo" }}\n')
+
+
+def test_an_agent_of_a_reference_line_may_have_another_name(tmp_path: Path) -> None:
+    text = """
+envs = ["reasonenv/Chain-Response-v0"]
+seeds = [0]
+ks = [4]
+inits.sft = { iterations = 3 }
+agents.vote = { agent = "majority", iterations = 0 }
+"""
+    cells = by_agent(read(tmp_path, text))
+    assert cells["vote"].run.agent == cells["majority"].run.agent == "majority"
+    assert cells["vote"].name != cells["majority"].name

@@ -24,7 +24,7 @@ envs = ["reasonenv/Chain-Response-v0"]
 seeds = [0, 1]
 ks = [1, 2]
 without_signal = true
-keys = { operands = 2, operators = "+", size = 40, max_tokens = 16, eval_problems = 4, problems_per_iteration = 4 }
+keys = { operands = 3, operators = "+", size = 200, max_tokens = 24, eval_problems = 4, problems_per_iteration = 4 }
 inits.prior = { iterations = 1 }
 agents.grpo = { iterations = 1, samples_per_problem = 2 }
 agents."more sft" = { agent = "sft", iterations = 4, lr = 1.0 }

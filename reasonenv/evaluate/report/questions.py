@@ -14,7 +14,7 @@ from reasonenv.evaluate.conclusions import Conclusions
 from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting
 from reasonenv.evaluate.report.table import percent, title
 from reasonenv.evaluate.report.tables import folded, plain
-from reasonenv.evaluate.stats import Floats
+from reasonenv.evaluate.stats import Estimate, Floats
 
 MOST_PAIRS = 21  # rows; of more, those between two agents are folded
 
@@ -83,10 +83,15 @@ def _overall(settings: Sequence[Setting], by: Mapping[tuple[str, str], Finding],
     runs, start = _runs(settings, by, agent), _runs(settings, by, baseline)
     if runs is None:
         return ["—", "—"]
-    middle = percent(interquartile_mean(runs))
+    middle = _over_seeds(interquartile_mean(runs))
     if start is None or agent == baseline:
         return [middle, "—"]
-    return [middle, percent(improvement(runs, start))]
+    return [middle, _over_seeds(improvement(runs, start))]
+
+
+def _over_seeds(estimate: Estimate) -> str:
+    """In percent, with the interval over training seeds if there is one."""
+    return percent(estimate) if math.isfinite(estimate.low) else f"{100 * estimate.value:.1f}, one seed"
 
 
 def _runs(settings: Sequence[Setting], by: Mapping[tuple[str, str], Finding], agent: str) -> Floats | None:

@@ -16,7 +16,7 @@ ORIGIN_COLOURS = {Origin.LIKELY: "--base", Origin.SUPPORT: "--c1", Origin.UNSEEN
 
 
 def sharpening(setting: Setting) -> str:
-    """Of the problems that each agent solves, how the initial policy stood to them, and what the placebo shows."""
+    """Of the questions that each agent solves, how the initial policy stood to them, and what the placebo shows."""
     claims = "".join(f"<li>{escape(line)}</li>" for line in [*discoveries(setting), *claims_at_k(setting)])
     known = setting.discovery
     if known is None and not claims:
@@ -28,14 +28,14 @@ def sharpening(setting: Setting) -> str:
 def _caption(known: Discovery) -> str:
     bound = 100 * upper_bound(known.budget)
     return (
-        f'<p class="caption">Problems that a row solves with {known.k} samples, by the success probability p₀ of the '
-        f"initial policy. It is estimated from samples of its own, up to {known.budget} of a problem that none has "
+        f'<p class="caption">Questions that a row solves with {known.k} samples, by the success probability p₀ of the '
+        f"initial policy. It is estimated from samples of its own, up to {known.budget} of a question that none has "
         "solved: already likely, p₀ ≥ 1/2; in support, seen less often; not seen in any of them, as "
-        f"{known.unseen} of {known.problems} problems are, which leaves p₀ up to {bound:.1f} % (95 %). The row "
+        f"{known.unseen} of {known.questions} questions are, which leaves p₀ up to {bound:.1f} % (95 %). The row "
         f"{escape(known.placebo)} is the placebo: the initial policy itself with {known.k} fresh samples also solves "
-        "problems it has not been seen to solve. Discovery is what an agent has beyond it, in points of all questions, "
-        "with 95 % intervals over other questions and other training seeds. 1/p₀ of text: how many samples of the "
-        "initial policy it takes to draw the winning text itself.</p>"
+        "questions it has not been seen to solve. Discovery is what an agent has beyond it, in points of all "
+        "questions, with 95 % intervals over other questions and other training seeds. 1/p₀ of text: how "
+        "many samples of the initial policy it takes to draw the winning text itself.</p>"
     )
 
 
@@ -56,7 +56,7 @@ def _bars(known: Discovery) -> str:
         f'<span><span class="dot" style="--own:var({ORIGIN_COLOURS[origin]})"></span>{origin.value}</span>'
         for origin in Origin
     )
-    head = ("row", "before training", "solved problems, over seeds", "share")
+    head = ("row", "before training", "solved questions, over seeds", "share")
     return f'<div class="bars origins">{"".join(bars)}</div><div class="legend">{legend}</div>{folded(head, numbers)}'
 
 
