@@ -96,7 +96,7 @@ def code_of(run: Run, *tasks: Task) -> Code:
     if sources.folders:
         named = named_modules() - sources.modules.keys()
         others = _Sources()
-        others.add(name for name in sorted(named) if not name.startswith(SHIPPED) and _counts(name))
+        others.add(name for name in sorted(named) if _is_users_module(name))
         sources.add(_loaded_beside(sources, others))
     return Code(sources.files)
 
@@ -152,6 +152,11 @@ def _loaded_beside(sources: _Sources, others: _Sources) -> list[str]:
 def _is_users(module: str, path: Path) -> bool:
     """Whether a file is the user's own: of no installed package, neither this one nor Python."""
     return module.partition(".")[0] not in EXCLUDED and not is_installed(path) and not is_standard(path)
+
+
+def _is_users_module(module: str) -> bool:
+    file = _file(module)
+    return file is not None and _is_users(module, Path(file))
 
 
 def difference(there: Any, here: Mapping[str, Any]) -> str | None:
@@ -238,13 +243,16 @@ def _modules(thing: Any) -> list[str]:
 
 def _defining(thing: Any) -> list[str]:
     """The modules in which a thing itself is defined: of a class, those of its bases too."""
-    if inspect.ismethod(thing) or isinstance(thing, functools.partial):
-        return []  # it is what it holds
+    if isinstance(thing, functools.partial):
+        return _defining(thing.func)
+    if inspect.ismethod(thing):
+        return _defining(thing.__self__)
     if inspect.isfunction(thing):
         # A decorator gives its inner function the name of what it wraps; where it stands is where its globals are.
         standing = str(thing.__globals__.get("__name__"))
         known = getattr(sys.modules.get(standing), "__dict__", None) is thing.__globals__
-        return [thing.__module__, standing] if known else [thing.__module__]
+        stated = str(thing.__module__)
+        return [stated, standing] if known else [stated]
     if inspect.isbuiltin(thing):
         return [thing.__module__] if isinstance(thing.__module__, str) else []
     kind = thing if isinstance(thing, type) else type(thing)
@@ -296,8 +304,7 @@ def _is_users_object(thing: Any) -> bool:
     module = type(thing).__module__
     if module in sys.builtin_module_names:  # most of what a closure holds is texts and numbers
         return False
-    file = _file(module)
-    return file is not None and _is_users(module, Path(file))
+    return _is_users_module(module)
 
 
 def _counts(module: str) -> bool:
