@@ -11,10 +11,9 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from importlib.machinery import SourceFileLoader
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import gymnasium
@@ -22,6 +21,7 @@ import gymnasium
 from reasonenv.annotations import check_type, types_of
 from reasonenv.errors import UnknownArgument, UserError, unknown
 from reasonenv.generators import NAMES
+from reasonenv.sources import PACKAGE, SourceLoader, compile_from_source
 from reasonenv.tasks import Task
 
 GRANULARITIES = ("Token", "Step", "Response")
@@ -66,6 +66,8 @@ _AGENTS: dict[str, str | type] = {
     "reinforce_pp_baseline": "reasonenv.agents.reinforce_pp_baseline:ReinforcePPBaseline",
     "scalerl": "reasonenv.agents.scalerl:ScaleRL",
 }
+
+_NAMED: set[str] = set()  # modules that were loaded for what a name such as `module:name` means
 
 
 def register_task(name: str, entry_point: str | Callable[..., Task]) -> None:
@@ -124,6 +126,11 @@ def _module_name(module: str) -> str:
     return str(Path(module).resolve()) if module.endswith(".py") else module
 
 
+def named_modules() -> frozenset[str]:
+    """The modules, in `sys.modules`, that this process has loaded because the name of an agent or a task names them."""
+    return frozenset(_NAMED & sys.modules.keys())
+
+
 def agent_module(name: str) -> str | None:
     """The module that an agent's name names, in `sys.modules`; None for a class that a program has registered."""
     entry_point = name if ":" in name else _AGENTS.get(name)
@@ -139,6 +146,9 @@ def environment_module(env_id: str) -> str | None:
 def _module(module: str, reference: str) -> ModuleType:
     if not module or module.startswith("."):
         raise UserError(f"{reference!r} names no module; write module:name or file.py:name")
+    if module.partition(".")[0] != PACKAGE:
+        compile_from_source()
+    _NAMED.add(_module_name(module))
     try:
         return _file(Path(_module_name(module))) if module.endswith(".py") else importlib.import_module(module)
     except (ImportError, SyntaxError) as error:
@@ -147,20 +157,6 @@ def _module(module: str, reference: str) -> ModuleType:
         raise
     except Exception as error:  # of the user's own code, which runs when it is imported
         raise UserError(f"cannot import {module!r} of {reference!r}: {type(error).__name__}: {error}") from error
-
-
-class SourceLoader(SourceFileLoader):
-    """Runs the bytes of a file as they are now, and remembers them.
-
-    A compiled copy would be taken for the file's own if time and size agree, as they may after a quick edit.
-    """
-
-    source: bytes = b""
-
-    def get_code(self, fullname: str) -> CodeType:
-        self.source = self.get_data(self.path)
-        code: CodeType = self.source_to_code(self.source, self.path)
-        return code
 
 
 def _file(path: Path) -> ModuleType:

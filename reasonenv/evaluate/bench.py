@@ -30,16 +30,18 @@ from tqdm import tqdm
 
 from reasonenv.core import Problem
 from reasonenv.errors import UserError
-from reasonenv.evaluate.card import hardware, versions
+from reasonenv.evaluate.card import CARD, hardware, stored_data, versions
 from reasonenv.evaluate.cells import BASELINE, REFERENCES, Cell
 from reasonenv.evaluate.choice import choose
-from reasonenv.evaluate.identity import code_of, difference
+from reasonenv.evaluate.claim import RECORD
+from reasonenv.evaluate.identity import code_of, edited
 from reasonenv.evaluate.notices import cell_notice, measured, notice, refuse_without_signal
 from reasonenv.evaluate.questions import PROBLEMS, write_questions
-from reasonenv.evaluate.run import held_out_problems
+from reasonenv.evaluate.run import Run, fingerprints, held_out_problems, processes
 from reasonenv.evaluate.samples import EVALUATION, read_samples
 from reasonenv.evaluate.suite import Suite
 from reasonenv.evaluate.training import train
+from reasonenv.evaluate.weights import check_weights, weights_of
 from reasonenv.storage import owned, read_record, replace
 from reasonenv.terminal import printable
 
@@ -68,14 +70,18 @@ def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
 def working(suite: Suite, out: Path) -> Iterator[list[Problem]]:
     """Within it no other process works in the suite's folder. Gives the problems that the suite asks.
 
-    Raises `UserError` for missing data and bad settings before anything is written.
+    Raises `UserError` for missing data and bad settings, and for cells there that had other data or started from other
+    weights, before anything is written.
     """
-    problems = _problems(suite)
+    data = _data(suite)
+    problems = [problem for cell in suite.cells for problem in data[_data_key(cell.run)][0]]
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write to --out {out}: {error.strerror}") from error
     with owned(out):
+        for cell in suite.cells:
+            _check_inputs(cell, out, data[_data_key(cell.run)][1])
         yield problems
 
 
@@ -227,7 +233,7 @@ def run_cell(cell: Cell, cells: Path) -> None:
         pass
     try:
         _write_cell(out, cell, "running")
-        differing = difference(cell.code, code_of(cell.run).record)
+        differing = edited(cell.code, code_of(cell.run).record)
         if differing is not None:
             raise UserError(f"the code has changed since the suite was read: {differing}; run the suite again")
         (out / "error.txt").unlink(missing_ok=True)
@@ -251,9 +257,39 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _problems(suite: Suite) -> list[Problem]:
-    """What is asked, for the report: samples hold the ids of problems alone."""
-    return [problem for cell in suite.cells for problem in held_out_problems(cell.run)]
+def _data(suite: Suite) -> dict[str, tuple[list[Problem], dict[str, str]]]:
+    """What is asked, for the report, as samples hold the ids of problems alone; and the fingerprints of the data."""
+    data = {}
+    for cell in suite.cells:
+        key = _data_key(cell.run)
+        if key not in data:
+            course, held_out = processes(cell.run)
+            data[key] = held_out_problems(cell.run, held_out), fingerprints(cell.run, course, held_out)
+    return data
+
+
+def _data_key(run: Run) -> str:
+    """All that decides which problems a run has: equal keys, equal problems."""
+    return repr((run.env, sorted(run.env_keys.items()), run.curriculum, run.holdout, run.eval_problems))
+
+
+def _check_inputs(cell: Cell, out: Path, data: Mapping[str, str]) -> None:
+    """Raises `UserError` if what a cell has left was made with other problems or weights than there are now.
+
+    Its name holds its settings and its code, and not what lies in the files that the settings name.
+    """
+    folder = out / "cells" / cell.name
+    if (folder / RECORD).exists():
+        check_weights(folder, read_record(folder / RECORD), cell.run, weights_of(cell.run, cell.needs))
+    if not (folder / CARD).exists():  # nothing was asked yet, or it chooses among the answers of another cell
+        return
+    stored = stored_data(folder)
+    for split, fingerprint in data.items():
+        if stored.get(split) != fingerprint:
+            raise UserError(
+                f"the problems of {cell.run.env}, split {split}, have changed since cell {cell.name} was run; "
+                "choose another --out"
+            )
 
 
 def _write_cell(out: Path, cell: Cell, status: str, error: str | None = None) -> None:

@@ -8,8 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from reasonenv.storage import read_record
 from reasonenv.version import VERSION
 
+CARD = "environment.json"  # in the folder of a run
 PACKAGES = (
     "torch",
     "transformers",
@@ -63,6 +65,13 @@ def reproducibility(*, device: str, sampler: str, address: str | None) -> tuple[
     if not device.startswith("cpu"):
         return "seeded", f"kernels on {device} may add in any order"
     return "bitwise", "on this processor, with these versions and as many threads"
+
+
+def stored_data(out: Path) -> dict[str, Any]:
+    """Split -> fingerprint of the problems, as the card in the folder of a run has them; empty if it has none."""
+    path = out / CARD
+    data = read_record(path).get("data") if path.is_file() else None
+    return data if isinstance(data, dict) else {}
 
 
 def card(*, device: str, data: dict[str, str], level: str) -> dict[str, Any]:

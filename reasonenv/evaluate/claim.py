@@ -3,7 +3,8 @@
 `OUT/run.json` has every setting of the run, defaults included, and beside them
 
     code                the version of the package and the hashes of the files that define the run; see `identity.py`
-    earlier_code        the same of what it began with, if it has gone on with other code on purpose, oldest first
+    weights             the hashes of the folders of weights that its settings name; see `weights.py`
+    earlier_code        what `code` was before it has gone on with other code on purpose, oldest first
 
 and `OUT/code/` has the files; those of earlier code are in `OUT/code-1/`, `OUT/code-2/`, ...
 """
@@ -20,6 +21,7 @@ from typing import Any
 from reasonenv.errors import UserError
 from reasonenv.evaluate.identity import FOLDER, Code, difference
 from reasonenv.evaluate.run import Run, check_writable, resolved
+from reasonenv.evaluate.weights import WEIGHTS, check_weights
 from reasonenv.storage import owned, read_record, replace
 
 RECORD, SUMMARY = "run.json", "summary.json"
@@ -33,17 +35,20 @@ def check_claim(
     *,
     changed_code: bool = False,
     made: Mapping[str, Any] = MappingProxyType({}),
+    weights: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Raises `UserError` if `out` cannot be the folder of `run`: it holds another run, or nothing can be made there.
 
-    A run with other settings is another one; so is one with other code, unless it is unfinished and `changed_code` says
-    that going on is meant. `made` are the values of the settings `MADE`, once they are known.
+    A run with other settings is another one; so is one that starts from other `weights`, and one with other code,
+    unless it is unfinished and `changed_code` says that going on is meant. `made` are the values of the settings
+    `MADE`, once they are known.
     """
     path = out / RECORD
     if path.exists():
         record = read_record(path)
         _check_settings(out, record, {**_flat(resolved(run)), **made})
         _check_code(out, record, code, changed_code)
+        check_weights(out, record, run, weights)
     elif out.is_file():
         raise UserError(f"cannot write to --out {out}: it is a file; give a folder")
     check_writable(out)
@@ -57,12 +62,14 @@ def claim(
     *,
     changed_code: bool = False,
     made: Mapping[str, Any] = MappingProxyType({}),
+    weights: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[None]:
     """Makes `out` the folder of `run`, in which no other process works meanwhile. Raises as `check_claim` does."""
     out.mkdir(parents=True, exist_ok=True)
     with owned(out):
-        check_claim(out, run, code, changed_code=changed_code, made=made)  # another process may have been first
-        _write_record(out, run, code, made)
+        # Another process may have been first.
+        check_claim(out, run, code, changed_code=changed_code, made=made, weights=weights)
+        _write_record(out, run, code, made, weights)
         yield
 
 
@@ -91,7 +98,7 @@ def _check_code(out: Path, record: Mapping[str, Any], code: Code, changed_code: 
         )
 
 
-def _write_record(out: Path, run: Run, code: Code, made: Mapping[str, Any]) -> None:
+def _write_record(out: Path, run: Run, code: Code, made: Mapping[str, Any], weights: Mapping[str, str]) -> None:
     path = out / RECORD
     before = read_record(path) if path.exists() else {}
     earlier = before.get("earlier_code")
@@ -107,7 +114,7 @@ def _write_record(out: Path, run: Run, code: Code, made: Mapping[str, Any]) -> N
     settings = resolved(run)
     for key, value in made.items():
         _place(settings, key.split("."), value)
-    record = {**settings, "code": code.record, **({"earlier_code": earlier} if earlier else {})}
+    record = {**settings, "code": code.record, WEIGHTS: dict(weights), **({"earlier_code": earlier} if earlier else {})}
     replace(path, json.dumps(record, indent=1))
 
 

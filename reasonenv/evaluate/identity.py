@@ -4,8 +4,11 @@ A run that goes on, or is asked for again, with other code is another run. A nam
 tell, so a run stores the hash of every file below and a copy of it in `OUT/code/`.
 
 What counts    files of every class in the method resolution order of agent, `Config` and dynamics; of the task's
-               factory, its verifier and the terms of the reward; the file that a name such as `mine.py:Centred` or
-               `package.module:Name` means; and all that these import, unless it is installed (`site-packages`).
+               factory, its verifier and the terms of the reward, and of what these hold (arguments of a `partial`,
+               closures, what a decorator wraps, attributes of an object); the file that a name such as
+               `mine.py:Centred` or `package.module:Name` means; all that these import, unless it is installed
+               (`site-packages`); the modules beside them or below that their texts name, as in
+               `import_module("rules")`, and those that are loaded, unless another agent or task imports them.
 What does not  the standard library and torch, which `environment.json` names, and this package itself but for its
                `agents` and `envs`: its version stands for the rest, and counts.
 
@@ -22,9 +25,10 @@ import functools
 import hashlib
 import importlib.util
 import inspect
+import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,15 +38,24 @@ from reasonenv.evaluate.run import Run
 from reasonenv.learn.curriculum import read_levels
 from reasonenv.mdp.dynamics import DYNAMICS
 from reasonenv.mdp.rewards import reward_terms
-from reasonenv.registry import SourceLoader, agent_module, environment_module, find_agent, parse_env_id, task_factory
+from reasonenv.registry import (
+    agent_module,
+    environment_module,
+    find_agent,
+    named_modules,
+    parse_env_id,
+    task_factory,
+)
+from reasonenv.sources import PACKAGE, SourceLoader, is_installed, is_standard
 from reasonenv.tasks import Task
 from reasonenv.terminal import printable
 from reasonenv.version import VERSION
 
 FOLDER = "code"  # of a run, for the copies
+CONTAINERS = (dict, list, tuple, set, frozenset)
 SHIPPED = ("reasonenv.agents.", "reasonenv.envs.")
-EXCLUDED = frozenset(sys.stdlib_module_names) | {"torch", "reasonenv"}
-INSTALLED = {"site-packages", "dist-packages"}  # folders whose files are not the user's own
+EXCLUDED = {"torch", PACKAGE}
+PROGRAMS = {"__main__", "__mp_main__"}  # modules that start a run and, unless they define a part of it, are none of it
 
 
 @dataclass(frozen=True)
@@ -69,30 +82,81 @@ class Code:
         partial.rename(final)
 
 
-def code_of(run: Run, task: Task | None = None) -> Code:
-    """The code of a run, with that of the verifier of its `task` if there is one already.
+def code_of(run: Run, *tasks: Task) -> Code:
+    """The code of a run, with that of the verifiers of its `tasks` if there are any already.
 
     Raises `UserError` for what is defined in no file, and for a file that is gone or cannot be read.
     """
-    modules = [name for thing in _things(run) for name in _modules(thing)]
+    modules: list[str] = []
+    for thing in (*_things(run), *(task.verify for task in tasks)):
+        modules += _modules(thing)
     modules += [name for name in (agent_module(run.agent), environment_module(run.env)) if name is not None]
-    if task is not None:
-        modules += _modules(task.verify)
-    paths: dict[str, Path] = {}
-    files: dict[str, bytes] = {}
-    waiting = [name for name in dict.fromkeys(modules) if _counts(name)]
-    seen: set[Path] = set()
-    while waiting:
-        name = waiting.pop(0)
-        path = _path(name)
-        if path.resolve() in seen:
-            continue
-        seen.add(path.resolve())
-        label = _label(name, path, paths)
-        paths[label], files[label] = path, _content(name, path)
-        if path.suffix == ".py" and not _installed(name, path):
-            waiting += _imports(name, path, files[label])
-    return Code(files)
+    sources = _Sources()
+    sources.add(name for name in modules if _counts(name))
+    if sources.folders:
+        named = named_modules() - sources.modules.keys()
+        others = _Sources()
+        others.add(name for name in sorted(named) if _is_users_module(name))
+        sources.add(_loaded_beside(sources, others))
+    return Code(sources.files)
+
+
+class _Sources:
+    """Modules with the files that define them, closed under imports."""
+
+    def __init__(self) -> None:
+        self.modules: dict[str, Path] = {}
+        self.files: dict[str, bytes] = {}  # by label
+        self._paths: dict[str, Path] = {}  # by label
+        self._resolved: set[Path] = set()
+
+    def add(self, modules: Iterable[str]) -> None:
+        """Adds the files of modules, and of the user's modules that these import."""
+        waiting = list(dict.fromkeys(modules))
+        while waiting:
+            name = waiting.pop(0)
+            path = _path(name)
+            if path.resolve() in self._resolved:
+                continue
+            self._resolved.add(path.resolve())
+            label = _label(name, path, self._paths)
+            self.modules[name] = self._paths[label] = path
+            self.files[label] = _content(name, path)
+            if path.suffix == ".py" and not _installed(name, path):
+                waiting += _imports(name, path, self.files[label])
+
+    @property
+    def folders(self) -> set[Path]:
+        """The folders of the user's own files, as they are imported and as they are on the disk."""
+        folders = set()
+        for name, path in self.modules.items():
+            if _is_users(name, path):
+                folders |= {path.parent, path.resolve().parent}
+        return folders
+
+
+def _loaded_beside(sources: _Sources, others: _Sources) -> list[str]:
+    """The user's modules that are loaded from the folders of `sources` or below, but not for `others` alone.
+
+    A name that is put together while a program runs is in no text, so what such an import has loaded is seen only here.
+    """
+    beside = []
+    folders = tuple(f"{folder}{os.sep}" for folder in sources.folders)
+    for name in sorted(sys.modules.keys() - sources.modules.keys() - others.modules.keys() - PROGRAMS):
+        file = getattr(sys.modules[name], "__dict__", {}).get("__file__")  # a lazy module is not to be woken
+        if isinstance(file, str) and file.startswith(folders) and _is_users(name, Path(file)):
+            beside.append(name)
+    return beside
+
+
+def _is_users(module: str, path: Path) -> bool:
+    """Whether a file is the user's own: of no installed package, neither this one nor Python."""
+    return module.partition(".")[0] not in EXCLUDED and not is_installed(path) and not is_standard(path)
+
+
+def _is_users_module(module: str) -> bool:
+    file = _file(module)
+    return file is not None and _is_users(module, Path(file))
 
 
 def difference(there: Any, here: Mapping[str, Any]) -> str | None:
@@ -113,6 +177,17 @@ def difference(there: Any, here: Mapping[str, Any]) -> str | None:
     if there.get("reasonenv") != here["reasonenv"]:
         return f"reasonenv was {there.get('reasonenv')!s:.20} and is {here['reasonenv']}"
     return None
+
+
+def edited(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
+    """As `difference`, of the files that both records have.
+
+    Which modules are loaded beside a run may differ between two processes; a file of both that is equal in both may not
+    import other ones.
+    """
+    common = there["files"].keys() & here["files"].keys()
+    first, second = ({name: record["files"][name] for name in common} for record in (there, here))
+    return difference({**there, "files": first}, {**here, "files": second})
 
 
 def differing_lines(first: Path, second: Path) -> Iterator[str]:
@@ -149,25 +224,109 @@ def _things(run: Run) -> Iterator[Any]:
 
 
 def _modules(thing: Any) -> list[str]:
-    """The modules that define a class, a function or an object: of a class, those of its bases too."""
-    while isinstance(thing, functools.partial):
-        thing = thing.func
-    thing = inspect.unwrap(thing)
+    """The modules that define a class, a function or an object, and the things that it holds; see `_held`."""
+    modules: list[str] = []
+    seen: dict[int, Any] = {}  # kept alive, so that no two things have one id
+    waiting = [thing]
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen[id(part)] = part
+        if part is thing or isinstance(part, type) or inspect.isroutine(part) or _is_users_object(part):
+            modules += _defining(part)
+            waiting += _held(part)
+        elif isinstance(part, (functools.partial, *CONTAINERS)):
+            waiting += _held(part)
+    return modules
+
+
+def _defining(thing: Any) -> list[str]:
+    """The modules in which a thing itself is defined: of a class, those of its bases too."""
+    if isinstance(thing, functools.partial):
+        return _defining(thing.func)
     if inspect.ismethod(thing):
-        owner = thing.__self__
-        thing = owner if isinstance(owner, type) else type(owner)
+        return _defining(thing.__self__)
     if inspect.isfunction(thing):
-        return [thing.__module__]
+        # A decorator gives its inner function the name of what it wraps; where it stands is where its globals are.
+        standing = str(thing.__globals__.get("__name__"))
+        known = getattr(sys.modules.get(standing), "__dict__", None) is thing.__globals__
+        stated = str(thing.__module__)
+        return [stated, standing] if known else [stated]
+    if inspect.isbuiltin(thing):
+        return [thing.__module__] if isinstance(thing.__module__, str) else []
     kind = thing if isinstance(thing, type) else type(thing)
     return [base.__module__ for base in kind.__mro__]
 
 
+def _held(thing: Any) -> list[Any]:
+    """What a thing calls or reads without naming it: arguments, closures, what is wrapped or bound, attributes."""
+    held: list[Any] = []
+    if isinstance(thing, functools.partial):
+        held += [thing.func, *thing.args, *thing.keywords.values()]
+    elif inspect.ismethod(thing):
+        held += [thing.__func__, thing.__self__]
+    elif inspect.isfunction(thing):
+        held += [*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
+        held += [cell.cell_contents for cell in thing.__closure__ or () if _is_filled(cell)]
+    elif inspect.isbuiltin(thing):
+        held.append(thing.__self__)
+    elif isinstance(thing, dict):
+        held += thing.values()
+    elif isinstance(thing, CONTAINERS):
+        held += thing
+    if not isinstance(thing, type):
+        held += getattr(thing, "__dict__", {}).values()  # `__wrapped__` is among them
+        held += _slots(thing)
+    return held
+
+
+def _slots(thing: Any) -> list[Any]:
+    """The attributes that an object has outside its `__dict__`."""
+    held = []
+    for base in type(thing).__mro__:
+        slots = base.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if hasattr(thing, name):
+                held.append(getattr(thing, name))
+    return held
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
+
+
+def _is_users_object(thing: Any) -> bool:
+    module = type(thing).__module__
+    if module in sys.builtin_module_names:  # most of what a closure holds is texts and numbers
+        return False
+    return _is_users_module(module)
+
+
 def _counts(module: str) -> bool:
-    return module.startswith(SHIPPED) or module.partition(".")[0] not in EXCLUDED
+    """Whether what a module defines is a part of the run, rather than of Python, torch or the framework."""
+    if module.startswith(SHIPPED):
+        return True
+    top = module.partition(".")[0]
+    if top in EXCLUDED:
+        return False
+    file = _file(module)
+    if file is None:  # of Python itself: a module that is compiled into it
+        return top not in sys.stdlib_module_names
+    return not is_standard(Path(file))
+
+
+def _file(module: str) -> str | None:
+    """The file that defines a module, loaded or not; None if there is none."""
+    return getattr(sys.modules.get(module), "__file__", None) or _unloaded(module)
 
 
 def _path(module: str) -> Path:
-    file = getattr(sys.modules.get(module), "__file__", None) or _unloaded(module)
+    file = _file(module)
     if file is None:
         raise UserError(f"what a run uses of module {module!r} is defined in no file, so its code cannot be known")
     return Path(file)
@@ -205,7 +364,7 @@ def _content(module: str, path: Path) -> bytes:
 
 
 def _installed(module: str, path: Path) -> bool:
-    return not module.startswith(SHIPPED) and not INSTALLED.isdisjoint(path.parts)
+    return not module.startswith(SHIPPED) and is_installed(path)
 
 
 def _label(module: str, path: Path, taken: Mapping[str, Path]) -> str:
@@ -228,10 +387,24 @@ def _imports(module: str, path: Path, source: bytes) -> Iterator[str]:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UserError(f"the code of the run cannot be known: {path} is not Python ({error})") from error
     for name in dict.fromkeys(_names(tree, module, package=path.stem == "__init__")):
-        loaded = getattr(sys.modules.get(name), "__file__", None)
-        file = loaded or (_unloaded(name) if _counts(name) else None)
-        if _counts(name) and file is not None and not _installed(name, Path(file)):
+        file = _file(name) if _counts(name) else None
+        if file is not None and not _installed(name, Path(file)):
             yield name
+    if not _is_users(module, path):
+        return
+    folder = path.resolve().parent
+    for name in dict.fromkeys(_texts(tree)):
+        file = _file(name)
+        if file is not None and _is_users(name, Path(file)) and folder in Path(file).resolve().parents:
+            yield name
+
+
+def _texts(tree: ast.AST) -> Iterator[str]:
+    """Every text in `tree` that may be the name of a module, as in `import_module("rules")`, and its packages."""
+    for node in ast.walk(tree):
+        text = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(text, str) and all(part.isidentifier() for part in text.split(".")):
+            yield from _prefixes(text)
 
 
 def _names(tree: ast.AST, module: str, *, package: bool) -> Iterator[str]:

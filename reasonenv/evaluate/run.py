@@ -238,7 +238,12 @@ def _course(run: Run, training: TaskName, curriculum: str, tokenizer: Tokenizer 
     return Curriculum(tuple(made[str(level)] for level in settings), tuple(settings))
 
 
-def held_out_problems(run: Run) -> list[Problem]:
-    """The held-out problems of a run. Raises `UserError` as `processes` does."""
-    problems = processes(run)[1].task.problems
+def fingerprints(run: Run, course: Curriculum, held_out: ReasoningMDP) -> dict[str, str]:
+    """Split -> a hash of its problems: what the `processes` of a run ask."""
+    return {"train": course.fingerprint, run.holdout: held_out.task.fingerprint}
+
+
+def held_out_problems(run: Run, held_out: ReasoningMDP) -> list[Problem]:
+    """Those problems of the held-out process that a run is measured on."""
+    problems = held_out.task.problems
     return [problems[i] for i in range(min(run.eval_problems, len(problems)))]

@@ -14,7 +14,7 @@ from typing import Any
 from reasonenv.accuracy import accuracy
 from reasonenv.core import Group
 from reasonenv.errors import UserError
-from reasonenv.evaluate.card import card, reproducibility
+from reasonenv.evaluate.card import CARD, card, reproducibility, stored_data
 from reasonenv.evaluate.claim import SUMMARY, check_claim, claim
 from reasonenv.evaluate.discovery import BASE, Draws
 from reasonenv.evaluate.evaluation import (
@@ -34,9 +34,10 @@ from reasonenv.evaluate.parquet import write_records
 from reasonenv.evaluate.questions import PROBLEMS as ASKED
 from reasonenv.evaluate.questions import write_questions
 from reasonenv.evaluate.rollouts import HELD_OUT, PROBLEMS, SAMPLES, Rollout, Watch, rollouts
-from reasonenv.evaluate.run import Run, processes
+from reasonenv.evaluate.run import Run, fingerprints, processes
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.evaluate.training_set import TRAINING_SET, Solution
+from reasonenv.evaluate.weights import weights_of
 from reasonenv.learn.agent import Agent
 from reasonenv.learn.contrast import missing_signal
 from reasonenv.learn.curriculum import Curriculum
@@ -76,6 +77,7 @@ def train(
 
     `places` says where the policies and reward models are that the run does not call by a name to be found. A run whose
     data have changed since it began is refused, unless `changed_data`; so is one whose code has, unless `changed_code`.
+    A finished run is refused in any case, and so is one that started from other weights.
 
     Leaves `out/run.json` (all settings and the hashes of the code), `out/code` (the files of that),
     `out/environment.json` (what it ran on), `out/policy` (a Hugging Face folder) or `out/scorer` (a reward model),
@@ -84,11 +86,14 @@ def train(
     `base_samples`, what it can solve), `out/training_set.parquet` (of an agent that imitates one), `out/rollouts/`
     (some, token by token), `metrics.jsonl` and `tensorboard/`. An agent that does not learn leaves answers alone.
     """
-    code = code_of(run, processes(run)[1].task)
-    check_claim(out, run, code, changed_code=changed_code)
+    course, held_out = processes(run)
+    code = code_of(run, *(process.task for process in (*course.levels, held_out)))
+    weights = weights_of(run, places)
+    check_claim(out, run, code, changed_code=changed_code, weights=weights)
     check_free(out)
     summary_path = out / SUMMARY
     if summary_path.exists():
+        _check_data(run, out, course, held_out, finished=True)
         return read_record(summary_path)
     kind = find_agent(run.agent)
     check_sampler(run.sampler, run.address)
@@ -111,7 +116,7 @@ def train(
     if orm is not None:
         judge = partial(judged, scorer=load_scorer(orm, policy), falls=falls, tokens_per_microbatch=size)
     made = {"dtype": str(policy.model.dtype).removeprefix("torch."), "env_keys.max_tokens": held_out.max_tokens}
-    folder = claim(out, run, code, changed_code=changed_code, made=made)
+    folder = claim(out, run, code, changed_code=changed_code, made=made, weights=weights)
     with closing(make_sampler(run.sampler, policy, address=run.address)) as sampler, folder:
         _write_card(run, out, course, held_out, changed_data, quiet)
         watch = _watch(run, agent, sampler, held_out, out)
@@ -180,14 +185,13 @@ def _write_card(
     run: Run, out: Path, course: Curriculum, held_out: ReasoningMDP, changed_data: bool, quiet: bool
 ) -> None:
     """Leaves `environment.json`. Raises `UserError` if the problems are not those that an earlier one tells of."""
-    path = out / "environment.json"
-    data = {"train": course.fingerprint, run.holdout: held_out.task.fingerprint}
+    path = out / CARD
+    if path.exists() and not changed_data:
+        _check_data(run, out, course, held_out)
+    data = fingerprints(run, course, held_out)
     level, why = reproducibility(device=run.device, sampler=run.sampler, address=run.address)
     now = card(device=run.device, data=data, level=level)
     earlier = read_record(path) if path.exists() else now
-    for split in data:
-        if earlier.get("data", data).get(split) != data[split] and not changed_data:
-            raise UserError(changed(held_out.task.name, split, out))
     other = [key for key in ("versions", "hardware", "threads") if earlier.get(key) != now[key]]
     if other:
         told = f"{' and '.join(other)} are not those with which {out} was begun"
@@ -195,6 +199,14 @@ def _write_card(
     if not quiet:
         print(f"reproducibility: {level} ({why})")
     replace(path, json.dumps(now, indent=1))
+
+
+def _check_data(run: Run, out: Path, course: Curriculum, held_out: ReasoningMDP, *, finished: bool = False) -> None:
+    """Raises `UserError` if the problems are not those of which `environment.json` has the fingerprints."""
+    stored = stored_data(out)
+    for split, fingerprint in fingerprints(run, course, held_out).items():
+        if stored.get(split) != fingerprint:
+            raise UserError(changed(held_out.task.name, split, out, finished=finished))
 
 
 def _policy(run: Run, places: Mapping[str, Path]) -> Policy:

@@ -248,12 +248,10 @@ def fit(
     return at
 
 
-def changed(task: str, split: str, out: Path) -> str:
+def changed(task: str, split: str, out: Path, *, finished: bool = False) -> str:
     """What is said of a run whose problems are no longer the ones that it began with."""
-    return (
-        f"the problems of {task}, split {split}, have changed since {out} was begun; "
-        "use another --out, or go on with them by --changed-data"
-    )
+    ways = "use another --out" if finished else "use another --out, or go on with them by --changed-data"
+    return f"the problems of {task}, split {split}, have changed since {out} was begun; {ways}"
 
 
 def keep_refused(out: Path, iteration: int, batch: Batch) -> None:

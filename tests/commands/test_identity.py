@@ -59,6 +59,14 @@ def verify(text, problem):
     import helpers.numbers
     return verify_math(text, problem)
 """.lstrip()
+BY_PYTHONS_OWN_LOADER = """
+import importlib.util, sys
+from pathlib import Path
+
+spec = importlib.util.spec_from_file_location("fleeting", Path(__file__).with_name("fleeting.py"))
+sys.modules["fleeting"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules["fleeting"])
+""".lstrip()
 SMALL = (
     *("operands=2", "operators=+", "size=16", "max_tokens=16", "eval_problems=4"),
     *("problems_per_iteration=2", "samples_per_problem=2", "--iterations", "3"),
@@ -212,7 +220,7 @@ def test_a_source_that_is_gone_or_never_was_is_one_line(
 ) -> None:
     monkeypatch.syspath_prepend(here)
     (here / "fleeting.py").write_text("import os\nos.unlink(__file__)\n")
-    (here / "mine.py").write_text(f"import fleeting\n{AGENT}")
+    (here / "mine.py").write_text(f"{BY_PYTHONS_OWN_LOADER}import fleeting\n{AGENT}")
     code, _, err = call(*train("--json"))
     assert (code, err.count("\n")) == (2, 1)
     assert f"{here / 'fleeting.py'} is no file any more; put it back" in err

@@ -28,9 +28,9 @@ def test_no_suite_asks_a_question_twice(
 ) -> None:
     monkeypatch.setenv("REASONENV_DATA", str(data_folder))
     for run in runs(name, scale):
-        course, _ = processes(run)
+        course, held_out = processes(run)
         trained = [problem.question for level in course.levels for problem in level.problems]
-        measured = [problem.question for problem in held_out_problems(run)]
+        measured = [problem.question for problem in held_out_problems(run, held_out)]
         for questions in (trained, measured):
             assert len(set(questions)) == len(questions)
         assert not set(trained) & set(measured)
