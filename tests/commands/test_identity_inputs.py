@@ -253,16 +253,12 @@ def test_a_module_that_is_imported_by_name_when_it_is_called_is_code(here: Path)
 
 
 @pytest.mark.usefixtures("own_registry")
-def test_a_file_named_like_a_standard_module_is_code(here: Path) -> None:
-    Path("trace.py").write_text("from reasonenv.verify.grade import verify_math\n")
-    write_task("trace.verify_math", "import trace, json, os, sys, math")
-    before = sys.modules.pop("trace", None)  # Python's own
-    try:
-        assert user_files(here) == ["task.py", "trace.py"]
-    finally:
-        sys.modules.pop("trace")
-        if before is not None:
-            sys.modules["trace"] = before
+def test_a_file_named_like_a_standard_module_is_code(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It is imported when it is called, so its name alone leads to it; the other modules are Python's.
+    Path("trace.py").write_text("")
+    write_task("verify", "def verify(text, problem):", "    import trace, json, os, sys, math")
+    monkeypatch.delitem(sys.modules, "trace", raising=False)
+    assert user_files(here) == ["task.py", "trace.py"]
 
 
 @pytest.mark.usefixtures("own_registry")
