@@ -16,9 +16,10 @@ import pytest
 
 from reasonenv.cli import main
 from reasonenv.core import Problem
-from reasonenv.evaluate.identity import code_of
+from reasonenv.evaluate.identity import code_of, edited
 from reasonenv.evaluate.run import describe_run, processes
 from reasonenv.tasks import Task
+from reasonenv.version import VERSION
 
 CHAIN = "reasonenv/Chain-Response-v0"
 PLUS = "task.py:reasonenv/Plus-Response-v0"
@@ -272,6 +273,14 @@ def test_what_another_agent_imports_is_not_code_of_a_run(here: Path) -> None:
     for run, name in zip(runs, ("one", "two"), strict=True):
         files = {file for file in code_of(run).files if not file.startswith("reasonenv/")}
         assert files == {f"{name}.py", f"{name}_helper.py"}
+
+
+def test_a_cell_needs_the_same_files_and_not_the_same_neighbours() -> None:
+    # the process that reads a suite has loaded the agents of all cells, that of a cell only its own
+    read: dict[str, Any] = {"reasonenv": VERSION, "files": {"mine.py": "1", "beside.py": "2"}}
+    assert edited(read, {"reasonenv": VERSION, "files": {"mine.py": "1"}}) is None
+    assert edited(read, {"reasonenv": VERSION, "files": {"mine.py": "3"}}) == "mine.py is not what it was"
+    assert edited(read, {"reasonenv": "0", "files": {"mine.py": "1"}}) == f"reasonenv was {VERSION} and is 0"
 
 
 @pytest.mark.parametrize(
