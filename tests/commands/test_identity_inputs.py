@@ -16,9 +16,10 @@ import pytest
 
 from reasonenv.cli import main
 from reasonenv.core import Problem
-from reasonenv.evaluate.identity import code_of
+from reasonenv.evaluate.identity import code_of, edited
 from reasonenv.evaluate.run import describe_run, processes
 from reasonenv.tasks import Task
+from reasonenv.version import VERSION
 
 CHAIN = "reasonenv/Chain-Response-v0"
 PLUS = "task.py:reasonenv/Plus-Response-v0"
@@ -253,16 +254,12 @@ def test_a_module_that_is_imported_by_name_when_it_is_called_is_code(here: Path)
 
 
 @pytest.mark.usefixtures("own_registry")
-def test_a_file_named_like_a_standard_module_is_code(here: Path) -> None:
-    Path("trace.py").write_text("from reasonenv.verify.grade import verify_math\n")
-    write_task("trace.verify_math", "import trace, json, os, sys, math")
-    before = sys.modules.pop("trace", None)  # Python's own
-    try:
-        assert user_files(here) == ["task.py", "trace.py"]
-    finally:
-        sys.modules.pop("trace")
-        if before is not None:
-            sys.modules["trace"] = before
+def test_a_file_named_like_a_standard_module_is_code(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It is imported when it is called, so its name alone leads to it; the other modules are Python's.
+    Path("trace.py").write_text("")
+    write_task("verify", "def verify(text, problem):", "    import trace, json, os, sys, math")
+    monkeypatch.delitem(sys.modules, "trace", raising=False)
+    assert user_files(here) == ["task.py", "trace.py"]
 
 
 @pytest.mark.usefixtures("own_registry")
@@ -276,6 +273,14 @@ def test_what_another_agent_imports_is_not_code_of_a_run(here: Path) -> None:
     for run, name in zip(runs, ("one", "two"), strict=True):
         files = {file for file in code_of(run).files if not file.startswith("reasonenv/")}
         assert files == {f"{name}.py", f"{name}_helper.py"}
+
+
+def test_a_cell_needs_the_same_files_and_not_the_same_neighbours() -> None:
+    # the process that reads a suite has loaded the agents of all cells, that of a cell only its own
+    read: dict[str, Any] = {"reasonenv": VERSION, "files": {"mine.py": "1", "beside.py": "2"}}
+    assert edited(read, {"reasonenv": VERSION, "files": {"mine.py": "1"}}) is None
+    assert edited(read, {"reasonenv": VERSION, "files": {"mine.py": "3"}}) == "mine.py is not what it was"
+    assert edited(read, {"reasonenv": "0", "files": {"mine.py": "1"}}) == f"reasonenv was {VERSION} and is 0"
 
 
 @pytest.mark.parametrize(
