@@ -14,7 +14,7 @@ seeds and each standard deviation of an agent's accuracy between seeds; "erratic
     power      share of experiments in which an agent that is 5 points better is found better than an equal one,
                corrected for all 15 pairs
 
-The last line is one JSON object.
+The last line is one JSON object; but for the last of its figures they are of agents whose seeds vary alike.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ AFFINITY = 0.5  # and of how much a question suits one agent more than another
 SEEDS = (3, 5, 8, 10)
 TYPICAL = 0.02  # the spread for which the power is asked
 # Standard deviation of the accuracy between training seeds, of all agents but the last one and of the last one.
-SPREADS = {"0.01": (0.01, 0.01), "0.02": (TYPICAL, TYPICAL), "0.04": (0.04, 0.04), "erratic": (TYPICAL, 0.08)}
+ERRATIC = "erratic"
+SPREADS = {"0.01": (0.01, 0.01), "0.02": (TYPICAL, TYPICAL), "0.04": (0.04, 0.04), ERRATIC: (TYPICAL, 0.08)}
 
 
 @dataclass(frozen=True)
@@ -144,12 +145,14 @@ def main() -> None:
             table[key] = float(np.mean([getattr(outcome, name) for outcome in outcomes]))
         winner, error, covered, power = (table[key] for table in shares.values())
         print(f"{key[0]:>5} {key[1]:>8} {winner:>7.3f} {error:>6.3f} {covered:>9.3f} {power:>6.3f}")
+    alike = [(seeds, spread) for seeds in SEEDS for spread in SPREADS if spread != ERRATIC]
     figures = {
-        "false_winner_rate": max(shares["winner"].values()),
-        **{f"fwer_{n}": max(shares["error"][n, spread] for spread in SPREADS) for n in SEEDS[:3]},
-        "coverage_low": min(shares["covered"].values()),
-        "coverage_high": max(shares["covered"].values()),
+        "false_winner_rate": max(shares["winner"][key] for key in alike),
+        **{f"fwer_{n}": max(shares["error"][key] for key in alike if key[0] == n) for n in SEEDS[:3]},
+        "coverage_low": min(shares["covered"][key] for key in alike),
+        "coverage_high": max(shares["covered"][key] for key in alike),
         "power_5_points_10_seeds": shares["power"][10, str(TYPICAL)],
+        "fwer_one_erratic_agent": max(shares["error"][seeds, ERRATIC] for seeds in SEEDS),
     }
     print(json.dumps({"figures": figures}))
 

@@ -12,8 +12,9 @@ difference of two rows with both in its interval, corrected for all pairs of its
 MS_seeds is the mean square of the seeds' means. Finitely many questions add MS_residual / N to it; that part is in
 V_questions already and would be counted twice. The degrees of freedom of V are Satterthwaite's (1946). The pooling
 assumes that seeds vary alike in all rows. A test of that has no power at three or five seeds, so none is made: a row
-whose own mean square is `ERRATIC` times the pooled one keeps its own. Of a row with one seed nothing is known. One
-interval decides everything, so nothing can contradict it: see `Contrast.decision`.
+whose own mean square is `ERRATIC` times the pooled one keeps its own, and one that is `APART` does not count for the
+others. Of a row with one seed nothing is known. One interval decides everything, so nothing can contradict it: see
+`Contrast.decision`.
 
 A row of `fixed` is one policy and no agent, such as the initial policy from which all seeds start: no other seed could
 have made another of it, so it adds no variance of seeds.
@@ -40,6 +41,7 @@ SeedScores = Mapping[str, Mapping[int, Mapping[str, float]]]  # row -> training 
 
 POWER = 0.8
 ERRATIC = 2.0  # times the pooled mean square of seeds, above which a row is not taken to vary like the others
+APART = 16.0  # times the others', above which a row is not pooled with them: of equal ones at 3 seeds one in a thousand
 JUDGED = 0.95  # share of the questions that a seed must have answers to, or it is left out
 MOST_SEEDS = 200  # that anybody would be asked to run
 # Degrees of freedom at which critical values are computed, once each; others are rounded down, which widens intervals.
@@ -290,13 +292,19 @@ def _seed_variances(grids: Mapping[str, _Grid]) -> dict[str, SeedVariance]:
     each = {name: _seed_variance(grid.values) for name, grid in grids.items() if min(grid.values.shape) > 1}
     if not each:
         return {}
-    total = sum(v.degrees for v in each.values())
-    pooled = SeedVariance(
-        sum(v.mean_square * v.degrees for v in each.values()) / total,
-        sum(v.noise * v.degrees for v in each.values()) / total,
-        total,
-    )
+    alike = sorted(each.values(), key=lambda variance: variance.mean_square)
+    while len(alike) > 2 and alike[-1].mean_square > APART * _pooled(alike[:-1]).mean_square:
+        alike.pop()
+    pooled = _pooled(alike)
     return {name: own if own.mean_square > ERRATIC * pooled.mean_square else pooled for name, own in each.items()}
+
+
+def _pooled(variances: Sequence[SeedVariance]) -> SeedVariance:
+    """Their mean, weighted by degrees of freedom."""
+    total = sum(each.degrees for each in variances)
+    mean_square = sum(each.mean_square * each.degrees for each in variances) / total
+    noise = sum(each.noise * each.degrees for each in variances) / total
+    return SeedVariance(mean_square, noise, total)
 
 
 def _seed_variance(values: Floats) -> SeedVariance:
