@@ -92,7 +92,7 @@ def seeds_vary(setting: Setting) -> str:
         return ""
     most = max(variances.values(), key=lambda variance: variance.degrees)  # the pooled one
     erratic = {agent: variance for agent, variance in variances.items() if variance != most}
-    said = f"{100 * math.sqrt(most.value):.1f} points, pooled over {len(variances)} agents"
+    said = f"{100 * math.sqrt(most.value):.1f} points, pooled over the agents"
     if erratic:
         named = [f"{agent} {100 * math.sqrt(variance.value):.1f}" for agent, variance in erratic.items()]
         said += f"; more varied than that, each its own: {', '.join(named)}"
