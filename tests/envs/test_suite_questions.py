@@ -29,11 +29,13 @@ def test_no_suite_asks_a_question_twice(
     monkeypatch.setenv("REASONENV_DATA", str(data_folder))
     for run in runs(name, scale):
         course, held_out = processes(run)
-        trained = [problem.question for level in course.levels for problem in level.problems]
+        levels = dict.fromkeys(course.levels)  # one that comes again is the same process
+        trained = [problem.question for level in levels for problem in level.problems]
         measured = [problem.question for problem in held_out_problems(run, held_out)]
         for questions in (trained, measured):
             assert len(set(questions)) == len(questions)
         assert not set(trained) & set(measured)
         if "Chain" in run.env:  # a real data set has as many as it has
-            assert len(trained) == run.env_keys["size"]
             assert len(measured) == run.eval_problems
+        if "size" in run.env_keys:
+            assert len(trained) == run.env_keys["size"]
