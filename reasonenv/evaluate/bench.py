@@ -358,5 +358,8 @@ def _told(cell: Cell, folder: Path) -> str:
     label = f"{cell.agent} on {cell.run.env}, seed {cell.run.seed}"
     if _status(folder) != "done":
         return f"{label}: failed; {printable(read_record(folder / 'cell.json')['error'])}"
-    s = read_record(folder / "summary.json")
-    return f"{label}: greedy accuracy {s['before']:.3f} -> {s['after']:.3f} in {s['seconds']:.0f} s"
+    summary = read_record(folder / "summary.json")
+    if cell.agent in REFERENCES:
+        return f"{label}: reference line, {summary['after']:.3f} of the questions answered right"
+    before, after, seconds = (summary[key] for key in ("before", "after", "seconds"))
+    return f"{label}: greedy accuracy {before:.3f} -> {after:.3f} in {seconds:.0f} s"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace as with_
 from pathlib import Path
+from statistics import fmean
 
 from reasonenv.accuracy import accuracy
 from reasonenv.core import Reason, Verdict
 from reasonenv.evaluate.claim import claim
 from reasonenv.evaluate.identity import code_of
+from reasonenv.evaluate.questions import PROBLEMS, Asked, by_question, read_questions
 from reasonenv.evaluate.run import Run
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.learn.fixed import Fixed
@@ -29,12 +32,18 @@ def choose(run: Run, out: Path, stored: Path) -> None:
     for sample in read_samples(stored / EVALUATION):
         (before if sample.greedy else problems.setdefault(sample.problem_id, [])).append(sample)
     chosen = [drawn[kind.choose(list(map(_verdict, drawn)))] for drawn in problems.values()]
-    shares = {"before": accuracy(before), "after": accuracy(chosen)}
-    summary = {name: share.value for name, share in shares.items()}
-    summary |= {"problems": shares["after"].judged, "seconds": 0.0}
+    asked = read_questions(stored / PROBLEMS)
+    summary = {name: _accuracy(side, asked) for name, side in (("before", before), ("after", chosen))}
+    summary |= {"problems": accuracy(chosen).judged, "seconds": 0.0}
     with claim(out, run, code_of(run)):
         write_samples(out / EVALUATION, [with_(sample, index=0, greedy=True) for sample in chosen])
         replace(out / "summary.json", json.dumps(summary, indent=1))
+
+
+def _accuracy(samples: Sequence[Sample], asked: Mapping[str, Asked]) -> float:
+    """Over questions that could be judged: one answer a problem."""
+    judged = {sample.problem_id: float(sample.correct) for sample in samples if sample.verified}
+    return fmean(by_question(judged, asked).values()) if judged else accuracy(samples).value  # which raises
 
 
 def _verdict(sample: Sample) -> Verdict:

@@ -372,9 +372,14 @@ def _mean_variance(d: Floats, bound: float) -> float:
 
 
 def _satterthwaite(variance: float, parts: Sequence[tuple[float, float]]) -> float:
-    """Degrees of freedom of a sum of (mean square, its degrees of freedom) (Satterthwaite 1946)."""
+    """Degrees of freedom of a sum of (mean square, its degrees of freedom) (Satterthwaite 1946).
+
+    A sum has no fewer than its parts. The rule itself would give fewer where most of a mean square was noise that is
+    not part of `variance`.
+    """
     below = sum(part**2 / max(degrees, 1.0) for part, degrees in parts)
-    return variance**2 / below if below else math.inf
+    fewest = min(degrees for _, degrees in parts)
+    return max(variance**2 / below, fewest) if below else math.inf
 
 
 def _by_seed(

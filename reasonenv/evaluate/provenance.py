@@ -107,6 +107,15 @@ def _has_choice(entry: Mapping[str, Any], keys: list[str]) -> bool:
     return isinstance(chosen, dict) and sorted(chosen) == sorted(keys) and isinstance(tried, list)
 
 
+def _at_an_edge(entry: Mapping[str, Any], keys: list[str]) -> bool:
+    """Whether a number was chosen that is the least or the largest tried, so that better ones may lie beyond."""
+    for key in keys:
+        tried = [trial[key] for trial in entry["tried"] if isinstance(trial.get(key), int | float)]
+        if tried and entry["chosen"][key] in (min(tried), max(tried)):
+            return True
+    return False
+
+
 def provenance_of_settings(suite: Mapping[str, Any]) -> str:
     """One sentence on how the settings of a suite were chosen, from its `suite.json`.
 
@@ -120,7 +129,9 @@ def provenance_of_settings(suite: Mapping[str, Any]) -> str:
     assert isinstance(record, Mapping)
     keys, trials = " and ".join(record["keys"]), record["trials"]
     seeds = "other seeds than those" if len(record["seeds"]) > 1 else "another seed than those"
+    edge = [agent for agent, entry in record["agents"].items() if _at_an_edge(entry, record["keys"])]
+    edges = f" (at an end of the values tried: {', '.join(edge)})" if edge else ""
     return (
         f"Of each agent {keys} {'was' if len(record['keys']) == 1 else 'were'} chosen by greedy accuracy on "
-        f"{record['problems']} validation problems, in {trials} trials an agent with {seeds} reported; {last}."
+        f"{record['problems']} validation problems, in {trials} trials an agent with {seeds} reported{edges}; {last}."
     )

@@ -135,15 +135,13 @@ def _passes(setting: Setting) -> Chart:
     for finding in setting.findings:
         known = {k: finding.summary[f"pass@{k}"] for k in setting.ks if f"pass@{k}" in finding.summary}
         line = [(float(k), e.value) for k, e in known.items()]
-        whole = setting.passes.get(finding.agent)
-        limits = zip(setting.ks, whole.low, whole.high, strict=True) if whole else ()
-        band = [(float(k), max(float(low), 0.0), min(float(high), 1.0)) for k, low, high in limits]
+        band = [(float(k), e.low, e.high) for k, e in known.items()]
         series.append(
             Series(finding.agent, palette[finding.agent], line, band=band, dash=dashes(setting)[finding.agent])
         )
         numbers += [[finding.agent, f"{k}", percent(e)] for k, e in known.items()]
     title = "pass@k on held-out problems"
-    caption = "Chance that one of k samples is correct. The band holds the whole curve 95 times in 100."
+    caption = "Chance that one of k samples is correct. Bands: 95 % at each k, over other questions and other seeds."
     plot = Plot(series, title, "k samples (log₂)", "pass@k", percent=True, log2=True)
     return Chart("pass", caption, {"k": plot}, ("agent", "k", "pass@k in % [95 % interval]"), numbers)
 
@@ -164,12 +162,12 @@ def _distinct(setting: Setting) -> Chart:
             ]
         title = "Different solutions among k samples"
         plots[which] = Plot(series, title, "k samples (log₂)", "different solutions", log2=True)
-    caption = "By their arithmetic; of the correct samples among k or of all k. Bands: 95 % at each k."
+    caption = "By their arithmetic; of the correct samples among k or of all k. Bands as for pass@k."
     return Chart("distinct", caption, plots, ("agent", "samples", "k", "different [95 % interval]"), numbers)
 
 
 def csv_curves(settings: Sequence[Setting]) -> str:
-    """Long form: every point of every chart. `line` is "mean" (of pass@k with its simultaneous band) or a seed."""
+    """Long form: every point of every chart. `line` is "mean" (with its interval, where it has one) or a seed."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("setting", "chart", "axis", "agent", "line", "x", "y", "low", "high"))

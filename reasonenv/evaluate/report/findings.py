@@ -11,7 +11,6 @@ from statistics import fmean
 import numpy as np
 
 from reasonenv.core import Reason
-from reasonenv.evaluate.bands import Band, band
 from reasonenv.evaluate.comparisons import Contrast, SeedScores, complete, contrasts, row_means
 from reasonenv.evaluate.conclusions import SATURATED, Conclusions, conclude
 from reasonenv.evaluate.discovery import Discovery, discovery
@@ -21,7 +20,7 @@ from reasonenv.evaluate.metrics import GREEDY, Scores, Summary, scores
 from reasonenv.evaluate.questions import Asked, by_question
 from reasonenv.evaluate.report.load import Cell, Suite
 from reasonenv.evaluate.samples import EVALUATION, Sample
-from reasonenv.evaluate.stats import Estimate, Floats, mean_interval
+from reasonenv.evaluate.stats import Estimate, mean_interval
 from reasonenv.evaluate.training_set import SetDiversity, Solution, set_diversity
 
 HEADLINE = GREEDY
@@ -58,7 +57,6 @@ class Setting:
     cells: Sequence[Cell]  # all, whatever their state
     findings: Sequence[Finding]  # baseline first
     conclusions: Mapping[str, Conclusions]  # by metric: greedy accuracy, and pass@k at the largest k
-    passes: Mapping[str, Band]  # agent -> its pass@k over `ks`
     discovery: Discovery | None  # what the initial policy knew of what each row solves; None without a base budget
     diversities: Mapping[str, Mapping[str, Contrast]]  # measure -> agent -> agent minus baseline on the same questions
     training_sets: Sequence[SetDiversity]  # of the agents that imitate a set
@@ -114,8 +112,9 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
     summaries = _summaries(tables, fixed)
     diverse = {(cell.agent, cell.seed): _by_question(diversity(cell.samples), asked) for cell in usable}
     diversities = _summaries(diverse, fixed)
-    findings = [_finding(suite, agent, usable, tables, ks, summaries, diversities) for agent in agents]
-    curves = {agent: _curves(tables, agent, ks) for agent in agents}
+    different = {(cell.agent, cell.seed): _by_question(distinct(cell.samples, ks), asked) for cell in usable}
+    distincts = _summaries(different, fixed, high=max(ks, default=1))
+    findings = [_finding(suite, agent, usable, tables, summaries, diversities, distincts) for agent in agents]
     return Setting(
         env=cells[0].env,
         policy=cells[0].policy,
@@ -129,7 +128,6 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
         cells=sorted(cells, key=lambda cell: (cell.agent != suite.baseline, cell.agent, cell.seed)),
         findings=findings,
         conclusions=_conclusions(suite, tables, ks),
-        passes={agent: band(list(curve.values())) for agent, curve in curves.items() if len(curve) > 1},
         discovery=_discovery(suite, usable, ks, asked),
         diversities=_against_baseline(diverse, suite),
         training_sets=set_diversity(_training_sets(cells)),
@@ -170,10 +168,12 @@ def _metric(tables: Mapping[tuple[str, int], Scores], metric: str) -> SeedScores
     return rows
 
 
-def _summaries(tables: Mapping[tuple[str, int], Scores], fixed: Collection[str]) -> dict[str, dict[str, Estimate]]:
-    """Metric -> row -> its mean over questions and seeds."""
+def _summaries(
+    tables: Mapping[tuple[str, int], Scores], fixed: Collection[str], *, high: float = 1.0
+) -> dict[str, dict[str, Estimate]]:
+    """Metric in [0, `high`] -> row -> its mean over questions and seeds."""
     metrics = dict.fromkeys(metric for table in tables.values() for metric in table)
-    return {metric: row_means(_metric(tables, metric), fixed=fixed) for metric in metrics}
+    return {metric: row_means(_metric(tables, metric), fixed=fixed, high=high) for metric in metrics}
 
 
 def _on_the_same_questions(tables: Mapping[tuple[str, int], Scores]) -> dict[tuple[str, int], Scores]:
@@ -254,18 +254,6 @@ def _training_sets(cells: Iterable[Cell]) -> dict[str, dict[int, Sequence[Soluti
     return sets
 
 
-def _curves(tables: Mapping[tuple[str, int], Scores], agent: str, ks: Sequence[int]) -> dict[str, Floats]:
-    """Question -> its pass@k over `ks`, mean over seeds, where every seed has all of them.  # [K]"""
-    seeds = [table for (name, _), table in tables.items() if name == agent]
-    columns = [table.get(f"pass@{k}", {}) for k in ks for table in seeds]  # [K * seeds]
-    shared = sorted(set.intersection(*map(set, columns))) if columns else []
-    curves = {}
-    for question in shared:
-        values = np.array([column[question] for column in columns])
-        curves[question] = values.reshape(len(ks), len(seeds)).mean(axis=1)
-    return curves
-
-
 def _summary(tables: Sequence[Scores], *, low: float = 0.0, high: float = 1.0) -> dict[str, Estimate]:
     """The mean over problems of every metric in [low, high], seeds averaged within each problem."""
     summary = {}
@@ -283,9 +271,9 @@ def _finding(
     agent: str,
     usable: Sequence[Cell],
     tables: Mapping[tuple[str, int], Scores],
-    ks: Sequence[int],
     summaries: Mapping[str, Mapping[str, Estimate]],
     diversities: Mapping[str, Mapping[str, Estimate]],
+    distincts: Mapping[str, Mapping[str, Estimate]],
 ) -> Finding:
     cells = sorted((cell for cell in usable if cell.agent == agent), key=lambda cell: cell.seed)
     samples = [sample for cell in cells for sample in cell.samples]
@@ -301,7 +289,7 @@ def _finding(
         cells=cells,
         summary={metric: rows[agent] for metric, rows in summaries.items() if agent in rows},
         diversity={measure: rows[agent] for measure, rows in diversities.items() if agent in rows},
-        distinct=_summary([distinct(cell.samples, ks) for cell in cells], high=max(ks, default=1)),
+        distinct={metric: rows[agent] for metric, rows in distincts.items() if agent in rows},
         drift=moved,
         by_seed={cell.seed: _means(tables[agent, cell.seed]) for cell in cells},
         reasons={reason: counts[reason] / len(sampled) for reason in order if counts[reason]},

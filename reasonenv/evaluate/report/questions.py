@@ -30,9 +30,9 @@ def pairs(setting: Setting) -> str:
         '<p class="caption">Differences in points. The interval holds for other questions and other training seeds, '
         "for all pairs of a table at once (95 %); the variance of seeds is pooled over the agents. p, corrected for "
         "the number of pairs, is below 0.05 where the interval excludes 0. One interval decides: above 0, below 0, "
-        f"equal where it lies within {margin}, else undecided. MDE: the true difference that four in five such "
-        f"experiments would find. Seeds: how many an agent would need to find {margin[1:]} as often, on the same "
-        "questions.</p>" + "".join(_table(conclusions) for conclusions in shown)
+        f"equal where it lies within {margin}, else undecided; saturated where both rows are too near 1. MDE: the true "
+        "difference that four in five such experiments would find. Seeds: how many an agent would need to find "
+        f"{margin[1:]} as often, on the same questions.</p>" + "".join(_table(conclusions) for conclusions in shown)
     )
 
 
