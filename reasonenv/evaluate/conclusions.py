@@ -128,9 +128,18 @@ def _between(conclusions: Conclusions) -> list[str]:
             f"equal {within}: {', '.join(named)}" if len(equal) <= CROWD else f"{len(equal)} pairs equal {within}"
         )
     if undecided:
-        pairs = "no pair of agents is" if not decided and not equal else f"{len(undecided)} pairs of agents are not"
-        clauses.append(f"{pairs} told apart ({needed(conclusions, undecided)})")
+        clauses.append(f"{_apart(conclusions, undecided)} ({needed(conclusions, undecided)})")
     return clauses
+
+
+def _apart(conclusions: Conclusions, undecided: Sequence[Contrast]) -> str:
+    """Which pairs of agents are open: by name, if they are few."""
+    if len(undecided) == len(conclusions.between):
+        return "no pair of agents is told apart"
+    if len(undecided) > CROWD:
+        return f"{len(undecided)} pairs of agents are not told apart"
+    named = [f"{contrast.first} and {contrast.second}" for contrast in undecided]
+    return f"not told apart: {', '.join(named)}"
 
 
 def _exceeding(decided: Sequence[Contrast]) -> list[str]:
@@ -161,6 +170,8 @@ def needed(conclusions: Conclusions, undecided: Sequence[Contrast]) -> str:
     if None in counts:
         return f"no number of seeds would find {margin} on so few questions"
     most = max(count for count in counts if count is not None)
+    if most <= min(contrast.seeds for contrast in rest):
+        return f"{margin} would most likely have been found; what is open is a smaller difference"
     return f"{most} seeds would find a difference of {margin} four times in five"
 
 

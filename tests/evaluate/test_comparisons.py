@@ -194,6 +194,19 @@ def test_noise_of_finitely_many_questions_is_counted_once() -> None:
     assert np.mean(parts) == pytest.approx(expected, rel=0.15)  # the answers' noise twice would be 29 % more
 
 
+def test_agents_that_answer_alike_have_no_fewer_degrees_of_freedom_than_their_seeds() -> None:
+    # Two agents with the same answers but for a few, in three seeds: their difference hardly varies over questions, and
+    # all of the seeds' mean squares is the noise of common questions. Satterthwaite's rule alone would come to less
+    # than one degree of freedom, and an interval of half of everything; the seeds have 2 (3 - 1) = 4.
+    rng = np.random.default_rng(0)
+    shared = (rng.random((3, 100)) < 0.6).astype(float)
+    other = shared.copy()
+    other[0, :3], other[1, 3:4] = 1 - shared[0, :3], 1 - shared[1, 3:4]
+    c = one(shared, other)
+    assert c.degrees >= 4
+    assert c.high - c.low < 0.35
+
+
 def test_more_comparisons_than_pairs_are_corrected_by_bonferroni() -> None:
     c = contrasts({"a": row([0.1, 0.9, 0.3]), "b": row([0.2, 0.3, 0.4])}, [("a", "b")], fixed=["a", "b"], family=8)[0]
     assert c.family.critical(2.0) == pytest.approx(float(t.ppf(1 - 0.025 / 8, 2)))
