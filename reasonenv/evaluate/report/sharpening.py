@@ -35,7 +35,8 @@ def _caption(known: Discovery) -> str:
         f"{escape(known.placebo)} is the placebo: the initial policy itself with {known.k} fresh samples also solves "
         "questions it has not been seen to solve. Discovery is what an agent has beyond it, in points of all "
         "questions, with 95 % intervals over other questions and other training seeds. 1/p₀ of text: how "
-        "many samples of the initial policy it takes to draw the winning text itself.</p>"
+        "many samples of the initial policy it takes to draw the winning text itself, the median with its quartiles, "
+        "and the share of texts that take more than the base budget; unknown of a policy asked for goals.</p>"
     )
 
 
