@@ -40,7 +40,7 @@ from reasonenv.evaluate.stats import Estimate, Floats, mean_interval
 SeedScores = Mapping[str, Mapping[int, Mapping[str, float]]]  # row -> training seed -> question -> score
 
 POWER = 0.8
-ERRATIC = 2.0  # times the pooled mean square of seeds, above which a row is not taken to vary like the others
+ERRATIC = 2.5  # times the pooled mean square of seeds, above which a row is not taken to vary like the others
 APART = 16.0  # times the others', above which a row is not pooled with them: of equal ones at 3 seeds one in a thousand
 JUDGED = 0.95  # share of the questions that a seed must have answers to, or it is left out
 MOST_SEEDS = 200  # that anybody would be asked to run
