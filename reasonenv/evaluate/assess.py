@@ -15,7 +15,7 @@ from reasonenv.accuracy import accuracy
 from reasonenv.errors import UserError, unknown
 from reasonenv.evaluate.evaluation import contrary, evaluate
 from reasonenv.evaluate.metrics import GREEDY, summarise
-from reasonenv.evaluate.questions import Asked
+from reasonenv.evaluate.questions import asked_by
 from reasonenv.evaluate.run import TaskName, check_writable, environment_keys
 from reasonenv.evaluate.samples import write_samples
 from reasonenv.evaluate.stats import Estimate
@@ -103,7 +103,7 @@ def assess(
                 cut, mdp, chosen, samples=samples, temperature=temperature, seed=seed, scorer=scorer, progress=count
             )
         worse = contrary(policy, partial(ask, samples=1, temperature=0.0))
-    questions = {p.id: Asked(p.question, p.answer) for p in (mdp.task.problems[i] for i in chosen)}
+    questions = asked_by(mdp.task.problems[i] for i in chosen)
     if out is not None:
         write_samples(out, found)
     summary = dict(summarise(found, [samples] if samples else [], questions))

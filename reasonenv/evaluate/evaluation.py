@@ -16,7 +16,7 @@ from reasonenv.errors import UserError
 from reasonenv.evaluate.comparisons import Contrast, contrasts
 from reasonenv.evaluate.discovery import Draws, base_draws
 from reasonenv.evaluate.metrics import auc
-from reasonenv.evaluate.questions import Asked, by_question
+from reasonenv.evaluate.questions import asked_by, by_question
 from reasonenv.evaluate.samples import Sample, read_samples, write_samples
 from reasonenv.evaluate.scoring import token_scores
 from reasonenv.learn.agent import Metrics
@@ -184,7 +184,7 @@ class HeldOut:
         for sample in samples:
             problems.setdefault(sample.problem_id, []).append(sample)
         shares = {name: accuracy(answers, self.hit) for name, answers in problems.items()}
-        asked = {p.id: Asked(p.question, p.answer) for p in map(self._mdp.task.problems.__getitem__, self._problems)}
+        asked = asked_by(self._mdp.task.problems[i] for i in self._problems)
         return by_question({name: share.value for name, share in shares.items() if share.judged}, asked)
 
     def gain(self, first: int, last: int) -> Contrast:

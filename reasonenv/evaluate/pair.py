@@ -13,7 +13,7 @@ from reasonenv.errors import UserError
 from reasonenv.evaluate.comparisons import Contrast, Decision, contrasts
 from reasonenv.evaluate.identity import differing_lines
 from reasonenv.evaluate.metrics import GREEDY, Scores, scores
-from reasonenv.evaluate.questions import PROBLEMS, Asked, by_question, read_questions
+from reasonenv.evaluate.questions import PROBLEMS, Asked, by_question, question_of, read_questions
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples
 from reasonenv.learn.log import MEASURED
 from reasonenv.storage import read_record
@@ -42,33 +42,35 @@ def compare(first: Path, second: Path) -> list[Comparison]:
     what other training seeds would do takes a suite. The greedy accuracy comes first and stands alone; the other
     metrics are one family. Raises `UserError` if a folder is no finished run or the two share no question.
     """
-    samples = [_samples(folder) for folder in (first, second)]
     asked = [read_questions(folder / PROBLEMS) for folder in (first, second)]
-    shared = _shared(samples, asked)
+    answers = [_by_question(_samples(folder), known) for folder, known in zip((first, second), asked, strict=True)]
+    shared = answers[0].keys() & answers[1].keys()
     if not shared:
         raise UserError(f"{first} and {second} answer no question in common; evaluate them on the same ones")
-    kept = [[s for s in each if _question(s, known) in shared] for each, known in zip(samples, asked, strict=True)]
-    counts = [Counter(s.problem_id for s in each if not s.greedy) for each in kept]
-    fewest = min(count[s.problem_id] for count, each in zip(counts, kept, strict=True) for s in each)
+    kept = [[sample for question in sorted(shared) for sample in each[question]] for each in answers]
+    fewest = min(map(_fewest_drawn, kept))
     ks = [2**i for i in range(fewest.bit_length())]
     tables = []
-    for each, known in zip(kept, asked, strict=True):
-        table = scores(each, ks)
+    for samples, known in zip(kept, asked, strict=True):
+        table = scores(samples, ks)
         tables.append({metric: by_question(values, known) for metric, values in table.items()})
     metrics = [metric for metric in tables[0] if metric in tables[1]]
     comparisons = [_comparison(metric, tables, 1 if metric == GREEDY else len(metrics) - 1) for metric in metrics]
     return [comparison for comparison in comparisons if comparison is not None]
 
 
-def _question(sample: Sample, asked: Mapping[str, Asked]) -> str:
-    """What a sample answers; the id of its problem, if nothing else is known."""
-    return asked[sample.problem_id].question if sample.problem_id in asked else sample.problem_id
+def _by_question(samples: Sequence[Sample], asked: Mapping[str, Asked]) -> dict[str, list[Sample]]:
+    """Question -> its answers. Two tasks may give one id to different questions."""
+    answers: dict[str, list[Sample]] = {}
+    for sample in samples:
+        answers.setdefault(question_of(sample.problem_id, asked), []).append(sample)
+    return answers
 
 
-def _shared(samples: Sequence[Sequence[Sample]], asked: Sequence[Mapping[str, Asked]]) -> set[str]:
-    """The questions that both runs answer. Two tasks may give one id to different questions."""
-    first, second = ({_question(sample, known) for sample in each} for each, known in zip(samples, asked, strict=True))
-    return first & second
+def _fewest_drawn(samples: Sequence[Sample]) -> int:
+    """How many sampled answers every problem has at least."""
+    counts = Counter(sample.problem_id for sample in samples if not sample.greedy)
+    return min(counts[sample.problem_id] for sample in samples)
 
 
 def _samples(folder: Path) -> list[Sample]:

@@ -21,6 +21,16 @@ class Asked(NamedTuple):
     answer: str
 
 
+def asked_by(problems: Iterable[Problem]) -> dict[str, Asked]:
+    """Problem id -> what it asks."""
+    return {problem.id: Asked(problem.question, problem.answer) for problem in problems}
+
+
+def question_of(problem_id: str, asked: Mapping[str, Asked]) -> str:
+    """What a problem asks; its id, if nothing else is known of it."""
+    return asked[problem_id].question if problem_id in asked else problem_id
+
+
 def write_questions(path: Path, problems: Iterable[Problem]) -> None:
     """A JSON line a problem, whole or absent."""
     records = {p.id: {"id": p.id, "question": p.question, "answer": p.answer} for p in problems}
@@ -49,6 +59,5 @@ def by_question(values: Mapping[str, float], asked: Mapping[str, Asked]) -> dict
     """Question -> the mean of the problems that ask it, from problem id -> value; an unknown problem is its id."""
     same: dict[str, list[float]] = {}
     for problem, value in values.items():
-        question = asked[problem].question if problem in asked else problem
-        same.setdefault(question, []).append(value)
+        same.setdefault(question_of(problem, asked), []).append(value)
     return {question: sum(each) / len(each) for question, each in same.items()}

@@ -34,10 +34,6 @@ class Estimate:
     high: float
     n: int
 
-    @property
-    def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
-
 
 def mean_interval(values: npt.ArrayLike, *, low: float = 0.0, high: float = 1.0, seed: int = 0) -> Estimate:
     """Mean of `values` [N] that lie in [`low`, `high`]: Wilson for two-valued data at the ends, else a bootstrap.
