@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from reasonenv.accuracy import Accuracy, accuracy, wilson
 from reasonenv.core import FAILURES, Group, Problem, Reason, Verdict
 from reasonenv.errors import UserError
 from reasonenv.evaluate.choice import choose
@@ -25,6 +24,7 @@ from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.sampling import make_sampler
+from reasonenv.stats import Accuracy, accuracy, wilson
 from reasonenv.tasks import Task
 from reasonenv.testing import TabularPolicy, TinyMDP
 from reasonenv.tokenizer import byte_tokenizer

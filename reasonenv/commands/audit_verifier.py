@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _rates(rows: list[Row]) -> dict[str, dict[str, float]]:
     """Share of wrong answers accepted and of right ones rejected, each with its 95 % Wilson interval."""
-    from reasonenv.evaluate.stats import mean_interval
+    from reasonenv.stats import mean_interval
 
     counts = {
         "false accepts": (sum(len(row.accepted) for row in rows), sum(row.wrong for row in rows)),

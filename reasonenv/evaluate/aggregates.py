@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import mannwhitneyu, trim_mean
 
-from reasonenv.accuracy import LEVEL
 from reasonenv.errors import UserError
-from reasonenv.evaluate.stats import Estimate, Floats
 from reasonenv.seeding import generator
+from reasonenv.stats import LEVEL, Estimate, Floats
 
 RESAMPLES = 2_000
 

@@ -11,14 +11,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from reasonenv.accuracy import accuracy
 from reasonenv.errors import UserError, unknown
 from reasonenv.evaluate.evaluation import contrary, evaluate
 from reasonenv.evaluate.metrics import GREEDY, summarise
 from reasonenv.evaluate.questions import asked_by
 from reasonenv.evaluate.run import TaskName, check_writable, environment_keys
 from reasonenv.evaluate.samples import write_samples
-from reasonenv.evaluate.stats import Estimate
 from reasonenv.evaluate.validation import HOLDOUTS, TEST, check_unseen, validation_part
 from reasonenv.mdp.make import held_out_keys, make_mdp
 from reasonenv.policy.pretrained import load_policy
@@ -27,6 +25,7 @@ from reasonenv.registry import parse_env_id
 from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import Sampling
 from reasonenv.sampling.truncated import Truncated
+from reasonenv.stats import Estimate, accuracy
 
 MAX_SAMPLES = 1 << 20  # a problem: more is a slip of the hand
 

@@ -8,7 +8,6 @@ from dataclasses import replace as with_
 from pathlib import Path
 from statistics import fmean
 
-from reasonenv.accuracy import accuracy
 from reasonenv.core import Reason, Verdict
 from reasonenv.evaluate.claim import claim
 from reasonenv.evaluate.identity import code_of
@@ -17,6 +16,7 @@ from reasonenv.evaluate.run import Run
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.learn.fixed import Fixed
 from reasonenv.registry import find_agent
+from reasonenv.stats import accuracy
 from reasonenv.storage import replace
 
 

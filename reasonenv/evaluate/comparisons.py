@@ -33,9 +33,8 @@ import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit
 from scipy.stats import studentized_range
 
-from reasonenv.accuracy import LEVEL
 from reasonenv.errors import UserError
-from reasonenv.evaluate.stats import Estimate, Floats, mean_interval
+from reasonenv.stats import LEVEL, Estimate, Floats, mean_interval
 
 SeedScores = Mapping[str, Mapping[int, Mapping[str, float]]]  # row -> training seed -> question -> score
 

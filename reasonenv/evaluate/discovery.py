@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reasonenv.accuracy import LEVEL
 from reasonenv.evaluate.comparisons import Contrast, contrasts
 from reasonenv.evaluate.samples import Sample
+from reasonenv.stats import LEVEL
 
 if TYPE_CHECKING:
     from reasonenv.evaluate.ledger import Win

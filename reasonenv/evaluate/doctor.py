@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from reasonenv.accuracy import accuracy
 from reasonenv.core import Group
 from reasonenv.errors import UserError
 from reasonenv.evaluate.run import environment_keys
@@ -22,6 +21,7 @@ from reasonenv.policy.pretrained import load_policy
 from reasonenv.registry import parse_env_id
 from reasonenv.sampling import make_sampler
 from reasonenv.sampling.sampler import MAX_GAP
+from reasonenv.stats import accuracy
 from reasonenv.tasks import reference_solution
 
 TEXTS = 64  # problems whose texts and golds are looked at

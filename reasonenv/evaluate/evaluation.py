@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from reasonenv.accuracy import accuracy, wilson
 from reasonenv.core import Group
 from reasonenv.errors import UserError
 from reasonenv.evaluate.comparisons import Contrast, contrasts
@@ -29,6 +28,7 @@ from reasonenv.policy.lm import Policy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.policy.scorer import Scorer
 from reasonenv.sampling.sampler import Sampler
+from reasonenv.stats import accuracy, wilson
 
 INITIAL_SAMPLES = 4  # a problem, which suffice for a mean over many problems
 

@@ -29,13 +29,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from reasonenv.accuracy import accuracy
 from reasonenv.core import ANSWERED
 from reasonenv.errors import UserError
 from reasonenv.evaluate.questions import Asked, by_question
 from reasonenv.evaluate.samples import Sample
-from reasonenv.evaluate.stats import Estimate, mean_interval
 from reasonenv.seeding import generator
+from reasonenv.stats import Estimate, accuracy, mean_interval
 
 GREEDY = "greedy_accuracy"  # the name of this number in every file, table and log
 EXACT_SUBSETS = 20_000  # all C(n, k) subsets are voted on up to here, which covers n = 16

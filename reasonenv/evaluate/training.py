@@ -11,7 +11,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from reasonenv.accuracy import accuracy
 from reasonenv.core import Group
 from reasonenv.errors import UserError
 from reasonenv.evaluate.card import CARD, card, reproducibility, stored_data
@@ -58,6 +57,7 @@ from reasonenv.policy.scorer import load_scorer, scorer_folder
 from reasonenv.registry import find_agent
 from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import Sampler
+from reasonenv.stats import accuracy
 from reasonenv.storage import check_free, read_record, replace
 from reasonenv.tasks import reference_solution
 

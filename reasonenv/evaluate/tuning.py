@@ -17,7 +17,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from reasonenv.accuracy import Accuracy, accuracy
 from reasonenv.errors import UserError
 from reasonenv.evaluate.bench import run_cells, working
 from reasonenv.evaluate.cells import Cell, agent_settings, cells_from
@@ -25,6 +24,7 @@ from reasonenv.evaluate.provenance import Tuning, read_tuning
 from reasonenv.evaluate.samples import EVALUATION, read_samples
 from reasonenv.evaluate.suite import Suite, check_cells
 from reasonenv.evaluate.validation import VALIDATION
+from reasonenv.stats import Accuracy, accuracy
 from reasonenv.storage import read_record
 from reasonenv.storage import replace as write
 

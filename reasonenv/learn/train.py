@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from reasonenv.accuracy import accuracy
 from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
 from reasonenv.learn import checkpoint
@@ -27,6 +26,7 @@ from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.sampling.sampler import MAX_GAP, Sampler
 from reasonenv.sampling.truncated import TRAINING, Truncated
 from reasonenv.seeding import generator
+from reasonenv.stats import accuracy
 
 SAVING_SHARE = 0.05  # of a run's time that saving may take; it is how far back a kill throws a run
 MAX_ERRORS = 0.05  # share of verdicts that failed for our own reasons

@@ -8,8 +8,8 @@ from html import escape
 from reasonenv.evaluate.comparisons import Contrast
 from reasonenv.evaluate.report.findings import Setting
 from reasonenv.evaluate.report.tables import plain
-from reasonenv.evaluate.stats import Estimate
 from reasonenv.evaluate.training_set import REFERENCE
+from reasonenv.stats import Estimate
 
 DIVERSITY = {
     "true_steps": "correct, steps true",

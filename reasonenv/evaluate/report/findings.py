@@ -20,8 +20,8 @@ from reasonenv.evaluate.metrics import GREEDY, Scores, Summary, scores
 from reasonenv.evaluate.questions import Asked, by_question
 from reasonenv.evaluate.report.load import Cell, Suite
 from reasonenv.evaluate.samples import EVALUATION, Sample
-from reasonenv.evaluate.stats import Estimate, mean_interval
 from reasonenv.evaluate.training_set import SetDiversity, Solution, set_diversity
+from reasonenv.stats import Estimate, mean_interval
 
 HEADLINE = GREEDY
 

@@ -25,7 +25,7 @@ from reasonenv.evaluate.report.script import SCRIPT
 from reasonenv.evaluate.report.sharpening import sharpening
 from reasonenv.evaluate.report.table import REFERENCE_LINES, columns, sentences, title
 from reasonenv.evaluate.report.tables import folded, plain
-from reasonenv.evaluate.stats import Estimate
+from reasonenv.stats import Estimate
 
 PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">

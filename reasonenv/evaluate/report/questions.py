@@ -14,7 +14,7 @@ from reasonenv.evaluate.conclusions import Conclusions
 from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting
 from reasonenv.evaluate.report.table import percent, title
 from reasonenv.evaluate.report.tables import folded, plain
-from reasonenv.evaluate.stats import Estimate, Floats
+from reasonenv.stats import Estimate, Floats
 
 MOST_PAIRS = 21  # rows; of more, those between two agents are folded
 

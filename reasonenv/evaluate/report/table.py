@@ -11,7 +11,7 @@ from reasonenv.evaluate.comparisons import Contrast
 from reasonenv.evaluate.conclusions import ceiling, joint, sentence
 from reasonenv.evaluate.discovery import claim
 from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting
-from reasonenv.evaluate.stats import Estimate
+from reasonenv.stats import Estimate
 
 KEY = ("env", "policy", "init", "variant")  # of a setting, in a file
 # The rows of a suite that are no agents, and what they are.

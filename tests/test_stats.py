@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reasonenv import stats
 from reasonenv.errors import UserError
-from reasonenv.evaluate import stats
 from reasonenv.evaluate.comparisons import contrasts
-from reasonenv.evaluate.stats import Estimate, mean_interval
+from reasonenv.stats import Estimate, mean_interval
 
 SIMULATIONS = 1_000
 
