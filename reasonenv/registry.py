@@ -20,7 +20,7 @@ import gymnasium
 
 from reasonenv.annotations import check_type, types_of
 from reasonenv.errors import UnknownArgument, UserError, unknown
-from reasonenv.generators import NAMES
+from reasonenv.reasoning_gym_names import NAMES
 from reasonenv.sources import PACKAGE, SourceLoader, compile_from_source
 from reasonenv.tasks import Task
 

@@ -13,7 +13,7 @@ import pytest
 from reasonenv.checks import check_task
 from reasonenv.core import Problem, Reason
 from reasonenv.errors import UserError
-from reasonenv.generators import NAMES
+from reasonenv.reasoning_gym_names import NAMES
 from reasonenv.registry import make_task, task_keys, tasks
 from reasonenv.tasks import reference_solution
 
