@@ -100,9 +100,9 @@ def latex(data: bytes) -> None:
 
 
 def dataset(data: bytes) -> None:
-    from reasonenv.data import read
+    from reasonenv.data.files import read
+    from reasonenv.data.from_problems import from_problems
     from reasonenv.errors import UserError
-    from reasonenv.problems import from_problems
 
     for name in ("lines.jsonl", "list.json", "table.csv"):
         path = Path(name)

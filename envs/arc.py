@@ -18,7 +18,7 @@ from time import perf_counter
 from typing import Any
 
 from reasonenv.core import Problem, Reason, Verdict
-from reasonenv.data import Record, Source, first, records
+from reasonenv.data.files import Record, Source, first, records
 from reasonenv.errors import UserError, unknown
 from reasonenv.tasks import Task
 from reasonenv.verify.canonical import canonical

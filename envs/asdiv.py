@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.core import Problem
-from reasonenv.data import Record, Source, find, first, read
+from reasonenv.data.files import Record, Source, find, first, read
 from reasonenv.errors import UserError, unknown
 from reasonenv.tasks import Task, in_test
 from reasonenv.verify.extract import step_value

@@ -14,7 +14,7 @@ digits and no leading zero; values on the way may be negative.
 
 Problem i is a pure function of (seed, split, i) and the knobs. Whether a question belongs to `test` is decided by a
 hash of the question alone (one in ten does), so `train` and `test` share no question, whatever their seeds and sizes.
-Within a split no question comes twice: the seed chooses an order of all questions, see `reasonenv.procedural`. With the
+Within a split no question comes twice: the seed chooses an order of all questions, see `reasonenv.data.procedural`. With the
 default knobs there are 9^3 * 3^2 = 6,561 in both splits.
 """
 
@@ -23,8 +23,8 @@ from __future__ import annotations
 from functools import partial
 
 from reasonenv.core import Problem
+from reasonenv.data.procedural import Candidate, Procedural
 from reasonenv.errors import UserError, unknown
-from reasonenv.procedural import Candidate, Procedural
 from reasonenv.seeding import derive_seed, permuted
 from reasonenv.tasks import Task
 from reasonenv.verify.grade import verify_math

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.core import Problem, Verdict
-from reasonenv.data import Record, Source, first, records
+from reasonenv.data.files import Record, Source, first, records
 from reasonenv.errors import UserError, unknown
 from reasonenv.tasks import Task
 from reasonenv.verify.extract import find_answer

@@ -9,7 +9,7 @@ Size: as many as are asked for, up to the number of different questions.
 
 Problem i is a pure function of (seed, split, i) and the knobs. A hash of the question decides which split it is in (one
 in ten is `test`), so the splits share none, whatever their seeds and sizes, and within a split no question comes twice,
-see `reasonenv.procedural`. The numbers have no order, and a question writes them from small to large: the same numbers
+see `reasonenv.data.procedural`. The numbers have no order, and a question writes them from small to large: the same numbers
 with the same target are the same question.
 
 A response is correct if its marked answer is an expression of the given numbers whose exact value is the target. It is
@@ -28,8 +28,8 @@ from random import Random
 from time import perf_counter
 
 from reasonenv.core import Problem, Reason, Verdict
+from reasonenv.data.procedural import Candidate, Procedural
 from reasonenv.errors import UserError, unknown
-from reasonenv.procedural import Candidate, Procedural
 from reasonenv.seeding import derive_seed
 from reasonenv.tasks import Task
 from reasonenv.verify.canonical import canonical

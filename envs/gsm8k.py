@@ -22,7 +22,7 @@ import re
 from pathlib import Path
 
 from reasonenv.core import Problem
-from reasonenv.data import Record, Source, find, first, records
+from reasonenv.data.files import Record, Source, find, first, records
 from reasonenv.errors import UserError, unknown
 from reasonenv.tasks import Task
 from reasonenv.verify.grade import verify_math

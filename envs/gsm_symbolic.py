@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reasonenv.data import Source, first, records
+from reasonenv.data.files import Source, first, records
 from reasonenv.envs.gsm8k import read_problem
 from reasonenv.errors import unknown
 from reasonenv.tasks import Task, in_test

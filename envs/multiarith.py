@@ -17,7 +17,7 @@ import re
 from pathlib import Path
 
 from reasonenv.core import Problem
-from reasonenv.data import Record, Source, first, records
+from reasonenv.data.files import Record, Source, first, records
 from reasonenv.errors import UserError, unknown
 from reasonenv.tasks import Task, in_test
 from reasonenv.verify.grade import verify_math

@@ -16,7 +16,7 @@ MBPP        github.com/google-research/google-research, folder mbpp, licence CC 
     tests      assert solve([3, 8, -2]) == 6                                           (and four more, in `meta`)
 
 Problem i of Code is a pure function of (seed, split, i) and the knobs; a hash of the question decides its split (one in
-ten is `test`), and no question comes twice, see `reasonenv.procedural`. HumanEval was published as a test set: one
+ten is `test`), and no question comes twice, see `reasonenv.data.procedural`. HumanEval was published as a test set: one
 problem in five is `test` here, by a hash of its task_id; to report the published score evaluate `split=all`. MBPP's
 splits are the published ones, by task_id: 1 to 10 for few-shot prompts, 11 to 510 `test`, 511 to 600 `validation`, 601
 to 974 `train`. Problems of your own in one of the two published forms are read with `data=FILE`.
@@ -34,9 +34,9 @@ from random import Random
 from typing import Any
 
 from reasonenv.core import Problem
-from reasonenv.data import Record, Source, first, records
+from reasonenv.data.files import Record, Source, first, records
+from reasonenv.data.procedural import Candidate, Procedural
 from reasonenv.errors import UserError, unknown
-from reasonenv.procedural import Candidate, Procedural
 from reasonenv.seeding import derive_seed, permuted
 from reasonenv.tasks import ANSWER_FORM, Task, in_test
 from reasonenv.verify.programs import UnitTests, verify_code

@@ -8,7 +8,7 @@ task: `RG-leg_counting max_animals=4`.
     answer     18
 
 Problem i is a pure function of (seed, split, i) and the knobs. A hash of the question decides its split (every second
-one is `test`), so the splits share none, and within a split no question comes twice, see `reasonenv.procedural`: a
+one is `test`), so the splits share none, and within a split no question comes twice, see `reasonenv.data.procedural`: a
 generator that has too few says so.
 
 A response is correct if the generator scores its answer with 1: the text behind the last ####, over several lines if
@@ -34,8 +34,8 @@ from typing import Any
 import numpy as np
 
 from reasonenv.core import Problem, Reason, Verdict
+from reasonenv.data.procedural import Candidate, Procedural
 from reasonenv.errors import UserError, unknown
-from reasonenv.procedural import Candidate, Procedural
 from reasonenv.seeding import derive_seed
 from reasonenv.tasks import Task
 from reasonenv.verify.canonical import canonical

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pyarrow import Table, parquet
 
-from reasonenv.data import Source, read, records
+from reasonenv.data.files import Source, read, records
+from reasonenv.data.from_problems import from_problems
 from reasonenv.errors import UserError
-from reasonenv.problems import from_problems
 
 SOURCE = Source("toy/rows.jsonl", "nobody/toy", ("default/train/0000.parquet",))
 

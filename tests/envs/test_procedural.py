@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonenv.core import Problem
+from reasonenv.data.procedural import Candidate, Procedural
 from reasonenv.errors import UserError
-from reasonenv.procedural import Candidate, Procedural
 from reasonenv.registry import make_task, tasks
 from reasonenv.seeding import permuted
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasonenv.core import Problem, Reason, Verdict
+from reasonenv.data.from_problems import from_problems
 from reasonenv.evaluate.comparisons import Contrast
 from reasonenv.evaluate.discovery import (
     Discovery,
@@ -32,7 +33,6 @@ from reasonenv.evaluate.questions import Asked, by_question
 from reasonenv.evaluate.samples import Sample
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.tiny import tiny_policy
-from reasonenv.problems import from_problems
 from reasonenv.sampling import make_sampler
 
 Floats = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.core import Problem, Verdict
-from reasonenv.data import Record, Source, find, first, read
+from reasonenv.data.files import Record, Source, find, first, read
 from reasonenv.errors import UserError, unknown
 from reasonenv.seeding import derive_seed
 from reasonenv.tasks import Task
