@@ -89,9 +89,9 @@ def answers(data: bytes) -> None:
 
 def latex(data: bytes) -> None:
     from reasonenv.core import Reason
-    from reasonenv.verify.expression import Unreadable
-    from reasonenv.verify.parse import parse
-    from reasonenv.verify.symbolic import compare
+    from reasonenv.verify.algebra.compare import compare
+    from reasonenv.verify.algebra.expression import Unreadable
+    from reasonenv.verify.algebra.parse import parse
 
     text = data.decode("utf-8", "surrogateescape")
     with suppress(Unreadable):

@@ -19,9 +19,9 @@ import numpy as np
 from reasonenv.core import Reason
 from reasonenv.errors import UserError, unknown
 from reasonenv.seeding import derive_seed, uniform
-from reasonenv.verify.expression import Unreadable
+from reasonenv.verify.algebra.expression import Unreadable
+from reasonenv.verify.algebra.parse import parse
 from reasonenv.verify.extract import step_value
-from reasonenv.verify.parse import parse
 
 if TYPE_CHECKING:
     from reasonenv.mdp.mdp import ReasoningMDP

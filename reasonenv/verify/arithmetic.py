@@ -13,9 +13,9 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 
-from reasonenv.verify.expression import Unreadable
+from reasonenv.verify.algebra.expression import Unreadable
+from reasonenv.verify.algebra.parse import parse
 from reasonenv.verify.numeric import MAX_LENGTH, parse_number
-from reasonenv.verify.parse import parse
 
 _WRITTEN = "0123456789+-*/(). ,$%"  # what a side of an equation is made of
 _SIDE = re.compile(r"[0-9+\-*/(). ,$%]*")

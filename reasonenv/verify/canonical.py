@@ -11,8 +11,8 @@ from contextlib import suppress
 from functools import lru_cache
 
 from reasonenv.core import FAILURES, Reason
+from reasonenv.verify.algebra.lexer import MAX_TEXT
 from reasonenv.verify.choice import read_choice
-from reasonenv.verify.lexer import MAX_TEXT
 from reasonenv.verify.numeric import MAX_LENGTH, parse_number
 from reasonenv.verify.pool import TIMEOUT, shared
 
@@ -75,7 +75,7 @@ class _Failed(Exception):
 
 @lru_cache(maxsize=16_384)
 def _algebra(text: str, timeout: float) -> str | None:
-    reply = shared().call("reasonenv.verify.normal_form:normal_form", (text,), timeout)
+    reply = shared().call("reasonenv.verify.algebra.normal_form:normal_form", (text,), timeout)
     if isinstance(reply, Reason):
         raise _Failed(reply)
     return _short(reply)

@@ -13,10 +13,10 @@ from time import perf_counter
 
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.errors import UserError, unknown
+from reasonenv.verify.algebra.lexer import MAX_TEXT
 from reasonenv.verify.canonical import canonical
 from reasonenv.verify.choice import compare_choice, find_choice
 from reasonenv.verify.extract import find_answer
-from reasonenv.verify.lexer import MAX_TEXT
 from reasonenv.verify.numeric import MAX_LENGTH, parse_number
 from reasonenv.verify.pool import TIMEOUT, shared
 

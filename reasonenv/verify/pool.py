@@ -41,7 +41,7 @@ class Pool:
 
     def compare(self, answer: str, gold: str, timeout: float = TIMEOUT) -> Reason:
         """`symbolic.compare` in a worker, as `judge` calls it."""
-        return self.judge("reasonenv.verify.symbolic:compare", (answer, gold), timeout)
+        return self.judge("reasonenv.verify.algebra.compare:compare", (answer, gold), timeout)
 
     def judge(self, function: str, arguments: Sequence[str], timeout: float = TIMEOUT) -> Reason:
         """What `function`, a `module:name` that returns a `Reason`, says of texts, as `call` calls it."""

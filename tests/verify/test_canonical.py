@@ -16,10 +16,10 @@ from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.envs.arc import verify_choice
 from reasonenv.envs.countdown import countdown, verify_countdown
 from reasonenv.evaluate.metrics import maj_at_k
+from reasonenv.verify.algebra.normal_form import normal_form
 from reasonenv.verify.audit import attacks, corpus
 from reasonenv.verify.canonical import MAX_FORM, canonical
 from reasonenv.verify.grade import grade, grade_many
-from reasonenv.verify.normal_form import normal_form
 from reasonenv.verify.pool import shared
 from reasonenv.verify.programs import UnitTests, verify_code
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonenv.core import Reason
+from reasonenv.verify.algebra.compare import compare
+from reasonenv.verify.algebra.expression import Node, Unreadable, _whole_root
+from reasonenv.verify.algebra.parse import parse
 from reasonenv.verify.audit import corpus
-from reasonenv.verify.expression import Node, Unreadable, _whole_root
 from reasonenv.verify.grade import grade_many
-from reasonenv.verify.parse import parse
-from reasonenv.verify.symbolic import compare
 
 PATIENCE = 60.0  # seconds; the tests are about verdicts, also on a machine that is busy
 

@@ -14,11 +14,21 @@ import re
 from collections.abc import Iterable, Sequence
 
 from reasonenv.core import Reason
-from reasonenv.verify.approximate import Point, differ, points, sign
-from reasonenv.verify.expression import SCALARS, Node, Unreadable, add, multiply, negate, number, rebuild, variables
+from reasonenv.verify.algebra.approximate import Point, differ, points, sign
+from reasonenv.verify.algebra.expression import (
+    SCALARS,
+    Node,
+    Unreadable,
+    add,
+    multiply,
+    negate,
+    number,
+    rebuild,
+    variables,
+)
+from reasonenv.verify.algebra.parse import parse
+from reasonenv.verify.algebra.prove import is_zero
 from reasonenv.verify.numeric import parse_number
-from reasonenv.verify.parse import parse
-from reasonenv.verify.prove import is_zero
 
 MAX_ITEMS = 50
 _UNORDERED = ("set", "union", "all")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reasonenv.verify.expression import MINUS_ONE, ONE, Node, Unreadable, rebuild, variables, walk
+from reasonenv.verify.algebra.expression import MINUS_ONE, ONE, Node, Unreadable, rebuild, variables, walk
 
 _INFINITY, _MINUS_INFINITY = Node("inf", (ONE,)), Node("inf", (MINUS_ONE,))
 

@@ -27,11 +27,11 @@ from fractions import Fraction
 from functools import cache
 from typing import Any
 
-from reasonenv.verify.approximate import Undefined, evaluate
-from reasonenv.verify.expression import SCALARS, Node, Unreadable, add, call, negate, rebuild, variables, walk
+from reasonenv.verify.algebra.approximate import Undefined, evaluate
+from reasonenv.verify.algebra.compare import MAX_ITEMS, words
+from reasonenv.verify.algebra.expression import SCALARS, Node, Unreadable, add, call, negate, rebuild, variables, walk
+from reasonenv.verify.algebra.parse import parse
 from reasonenv.verify.numeric import parse_number
-from reasonenv.verify.parse import parse
-from reasonenv.verify.symbolic import MAX_ITEMS, words
 
 DIGITS = 60  # significant ones that make two values one
 _COARSE, _FINE = 400, 800  # bits of the two evaluations, which must agree

@@ -13,11 +13,11 @@ from __future__ import annotations
 from fractions import Fraction
 from itertools import takewhile
 
-from reasonenv.verify import expression as ex
-from reasonenv.verify.expression import Node, Unreadable, scalar
-from reasonenv.verify.lexer import Token, tokens
+from reasonenv.verify.algebra import expression as ex
+from reasonenv.verify.algebra.expression import Node, Unreadable, scalar
+from reasonenv.verify.algebra.lexer import Token, tokens
+from reasonenv.verify.algebra.relations import relate, spread, top_level
 from reasonenv.verify.numeric import NOT_UNITS
-from reasonenv.verify.relations import relate, spread, top_level
 
 MAX_DEPTH = 40
 _OPENING = {"(": ")", "[": "]"}

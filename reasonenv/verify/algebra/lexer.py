@@ -10,7 +10,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from reasonenv.verify.expression import Unreadable
+from reasonenv.verify.algebra.expression import Unreadable
 from reasonenv.verify.numeric import MAX_EXPONENT
 
 MAX_TEXT = 1_000  # characters

@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import product
 from typing import Any
 
-from reasonenv.verify.expression import Node, Unreadable, variables, walk
+from reasonenv.verify.algebra.expression import Node, Unreadable, variables, walk
 
 _BITS = ((200, 400),)
 _BITS_OF_CONSTANTS = ((200, 400), (1000, 2000))  # there is only one point, so it is looked at more closely

@@ -11,8 +11,18 @@ from collections.abc import Callable, Iterator
 from math import comb
 from typing import Any
 
-from reasonenv.verify.approximate import sign
-from reasonenv.verify.expression import MINUS_ONE, ONE, Node, Unreadable, multiply, negate, rebuild, variables, walk
+from reasonenv.verify.algebra.approximate import sign
+from reasonenv.verify.algebra.expression import (
+    MINUS_ONE,
+    ONE,
+    Node,
+    Unreadable,
+    multiply,
+    negate,
+    rebuild,
+    variables,
+    walk,
+)
 
 MAX_TERMS = 20_000  # of a difference when all its products are multiplied out
 MAX_SPLIT = 2

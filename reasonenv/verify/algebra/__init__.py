@@ -1,0 +1,1 @@
+"""A small computer algebra for answers: read LaTeX, bring to a normal form, compare."""
