@@ -73,7 +73,7 @@ def answers(data: bytes) -> None:
     from reasonenv.verify.extract import POLICIES, find_answer, step_value
     from reasonenv.verify.grade import grade
     from reasonenv.verify.numeric import parse_number
-    from reasonenv.verify.programs import find_code
+    from reasonenv.verify.sandbox.unit_tests import find_code
 
     text = data.decode("utf-8", "surrogateescape")
     for found in (*(find_answer(text, policy) for policy in POLICIES), find_choice(text), find_code(text)):

@@ -22,7 +22,7 @@ from reasonenv.core import Problem, Verdict
 from reasonenv.verify.audit import attacks
 from reasonenv.verify.grade import grade
 from reasonenv.verify.pool import shared
-from reasonenv.verify.programs import UnitTests, verify_code
+from reasonenv.verify.sandbox.unit_tests import UnitTests, verify_code
 
 THREADS = 8
 TIMEOUT = 5.0  # seconds for one comparison, and for all tests of one program

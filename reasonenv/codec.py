@@ -9,7 +9,7 @@ back as Python's) and dataclasses marked as `storable`. What JSON has no form fo
     (1, 2)               {"!tuple": [1, 2]}
     {3}                  {"!set": [3]}
     {1: "a"}             {"!mapping": [[1, "a"]]}            so is a mapping with a key that begins with "!"
-    UnitTests(...)       {"!reasonenv.verify.programs:UnitTests": {"asserts": ...}}
+    UnitTests(...)       {"!reasonenv.verify.sandbox.unit_tests:UnitTests": {"asserts": ...}}
 
 Every mapping comes back as a `dict`. Anything else is a `UserError` that names the key.
 """

@@ -15,7 +15,7 @@ from reasonenv.errors import UserError
 from reasonenv.mdp.make import make_env
 from reasonenv.registry import make_task
 from reasonenv.tasks import reference_solution
-from reasonenv.verify.programs import UnitTests
+from reasonenv.verify.sandbox.unit_tests import UnitTests
 
 
 def test_a_made_problem_asks_what_its_program_does() -> None:

@@ -21,7 +21,7 @@ from reasonenv.verify.audit import attacks, corpus
 from reasonenv.verify.canonical import MAX_FORM, canonical
 from reasonenv.verify.grade import grade, grade_many
 from reasonenv.verify.pool import shared
-from reasonenv.verify.programs import UnitTests, verify_code
+from reasonenv.verify.sandbox.unit_tests import UnitTests, verify_code
 
 ELSEWHERE = r"\text{neither of the two}"  # a gold that no pair of the corpus is equal to, and that can be compared
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.errors import UserError
-from reasonenv.verify.programs import MAX_OUTPUT, UnitTests, fences, find_code, verify_code
-from reasonenv.verify.sandbox import decode, encode
+from reasonenv.verify.sandbox.child import decode, encode
+from reasonenv.verify.sandbox.unit_tests import MAX_OUTPUT, UnitTests, fences, find_code, verify_code
 
 PATIENCE = 120.0  # seconds
 ADD = ("assert add(1, 2) == 3", "assert add([1], [2]) == [1, 2]")

@@ -10,7 +10,7 @@ from reasonenv.verify.choice import compare_choice, find_choice, read_choice
 from reasonenv.verify.extract import POLICIES, find_answer, step_value
 from reasonenv.verify.grade import grade
 from reasonenv.verify.numeric import NUMBER, parse_number
-from reasonenv.verify.programs import find_code
+from reasonenv.verify.sandbox.unit_tests import find_code
 
 # Plain text, and text out of the pieces that the patterns look for.
 PIECES = (

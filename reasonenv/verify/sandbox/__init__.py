@@ -1,0 +1,1 @@
+"""Programs of answers, run against unit tests in a process that may do nothing else."""
