@@ -18,7 +18,7 @@ from reasonenv.errors import UserError
 from reasonenv.evaluate.metrics import Scores
 from reasonenv.evaluate.samples import Sample
 from reasonenv.learn.filters import operations
-from reasonenv.verify.arithmetic import steps_hold
+from reasonenv.verify.solution_path import steps_hold
 
 T = TypeVar("T", bound=Hashable)
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from reasonenv.evaluate.comparisons import Contrast, contrasts
 from reasonenv.learn.filters import operations
-from reasonenv.verify.arithmetic import equations, steps_hold
+from reasonenv.verify.solution_path import equations, steps_hold
 
 TRAINING_SET = "training_set.parquet"  # in the folder of a run whose agent imitates a set
 REFERENCE = "reference solutions"

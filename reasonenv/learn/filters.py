@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from reasonenv.core import Group, Trajectory
-from reasonenv.verify.arithmetic import equations
+from reasonenv.verify.solution_path import equations
 
 _NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+")
 _NOISE = re.compile(r"[ ,$%]")

@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Any
 
 from reasonenv.core import Reason
-from reasonenv.verify.turns import Turns
+from reasonenv.verify.fair_semaphore import Turns
 
 TIMEOUT = 5.0  # seconds for one judgement
 MEGABYTES = 2048  # of address space, a worker

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasonenv.registry import make_task
-from reasonenv.verify.arithmetic import equations, steps_hold
+from reasonenv.verify.solution_path import equations, steps_hold
 
 
 def test_the_equations_of_a_text_in_their_order() -> None:

@@ -17,9 +17,9 @@ import pytest
 
 from reasonenv.core import Reason
 from reasonenv.errors import UserError
+from reasonenv.verify.fair_semaphore import Turns
 from reasonenv.verify.grade import grade, grade_many
 from reasonenv.verify.pool import Pool
-from reasonenv.verify.turns import Turns
 
 PATIENCE = 60.0  # seconds
 ROOT, HALF_ROOT = r"\frac{1}{\sqrt{3}}", r"\frac{\sqrt{3}}{3}"

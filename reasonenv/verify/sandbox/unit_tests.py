@@ -35,7 +35,7 @@ from reasonenv.codec import storable
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.errors import UserError
 from reasonenv.verify.canonical import canonical
-from reasonenv.verify.turns import Turns
+from reasonenv.verify.fair_semaphore import Turns
 
 SECONDS = 4  # of CPU, for each process; who uses them up is wrong, as before any judge of programs
 MEGABYTES = 1024  # of address space, for each process
