@@ -14,7 +14,7 @@ digits and no leading zero; values on the way may be negative.
 
 Problem i is a pure function of (seed, split, i) and the knobs. Whether a question belongs to `test` is decided by a
 hash of the question alone (one in ten does), so `train` and `test` share no question, whatever their seeds and sizes.
-Within a split no question comes twice: the seed chooses an order of all questions, see `reasonenv.data.procedural`. With the
+Within a split no question comes twice: the seed chooses an order of all questions, see `data.procedural`. With the
 default knobs there are 9^3 * 3^2 = 6,561 in both splits.
 """
 

@@ -9,7 +9,7 @@ Size: as many as are asked for, up to the number of different questions.
 
 Problem i is a pure function of (seed, split, i) and the knobs. A hash of the question decides which split it is in (one
 in ten is `test`), so the splits share none, whatever their seeds and sizes, and within a split no question comes twice,
-see `reasonenv.data.procedural`. The numbers have no order, and a question writes them from small to large: the same numbers
+see `data.procedural`. The numbers have no order, and a question writes them from small to large: the same numbers
 with the same target are the same question.
 
 A response is correct if its marked answer is an expression of the given numbers whose exact value is the target. It is

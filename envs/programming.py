@@ -21,7 +21,7 @@ problem in five is `test` here, by a hash of its task_id; to report the publishe
 splits are the published ones, by task_id: 1 to 10 for few-shot prompts, 11 to 510 `test`, 511 to 600 `validation`, 601
 to 974 `train`. Problems of your own in one of the two published forms are read with `data=FILE`.
 
-The last ```python block of a response is judged by `reasonenv.verify.sandbox.unit_tests`: in processes of its own, without
+The last ```python block of a response is judged by `verify.sandbox.unit_tests`: in processes of its own, without
 network, files or new processes. What cannot be told there (a test about objects of own classes) is `unparsable_gold`.
 """
 

@@ -71,8 +71,8 @@ def main(job: int) -> None:
 
 
 def _fence() -> ModuleType:
-    """`fence.py` beside this file, without a package around it."""
-    spec = spec_from_file_location("fence", os.path.join(os.path.dirname(__file__), "fence.py"))
+    """`restrictions.py` beside this file, without a package around it."""
+    spec = spec_from_file_location("restrictions", os.path.join(os.path.dirname(__file__), "restrictions.py"))
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)

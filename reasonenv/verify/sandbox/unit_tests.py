@@ -92,7 +92,7 @@ def verify_code(text: str, problem: Problem, timeout: float = TIMEOUT) -> Verdic
     start, tests = perf_counter(), problem.meta.get("tests")
     if not isinstance(tests, UnitTests):
         raise UserError(
-            f"problem {problem.id!r}: meta['tests'] must be reasonenv.verify.sandbox.unit_tests.UnitTests, not {tests!r}"
+            f"problem {problem.id!r}: meta['tests'] must be verify.sandbox.unit_tests.UnitTests, not {tests!r}"
         )
     if not timeout > 0:
         raise UserError(f"timeout={timeout} must be above 0 seconds")
