@@ -63,7 +63,7 @@ def arm(point: str) -> None:
     from reasonenv.evaluate.evaluation import HeldOut
     from reasonenv.learn import train
     from reasonenv.mdp.mdp import ReasoningMDP
-    from reasonenv.sampling import torch_sampler
+    from reasonenv.sampling.torch import torch_sampler
 
     phase, number, delay, who = point.split(",")
     count = Counter[str]()

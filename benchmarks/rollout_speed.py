@@ -36,7 +36,7 @@ from reasonenv.mdp.make import make_mdp
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.pretrained import load_policy, quiet
 from reasonenv.sampling.sampler import Sampling
-from reasonenv.sampling.torch_sampler import TorchSampler
+from reasonenv.sampling.torch.torch_sampler import TorchSampler
 from reasonenv.seeding import derive_seed
 
 PROMPTS, SAMPLES, TOKENS = 8, 8, 128
@@ -125,7 +125,7 @@ def main() -> None:
             elif name != "vllm":
                 parser.error(f"--only names {name!r}; the contenders are {', '.join(CONTENDERS)}")
             elif importlib.util.find_spec("vllm"):
-                from reasonenv.sampling.vllm_sampler import VLLMSampler
+                from reasonenv.sampling.vllm.vllm_sampler import VLLMSampler
 
                 served = stack.enter_context(contextlib.closing(VLLMSampler(policy, head_dtype="model")))
                 runs[name] = partial(vllm_rollouts, served.engine.llm, prompts)

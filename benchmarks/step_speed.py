@@ -85,7 +85,7 @@ def ours(told: Told) -> None:
     from reasonenv.learn.agent import Budget
     from reasonenv.policy.pretrained import load_policy
     from reasonenv.sampling.sampler import Sampling
-    from reasonenv.sampling.torch_sampler import TorchSampler
+    from reasonenv.sampling.torch.torch_sampler import TorchSampler
     from reasonenv.seeding import derive_seed
 
     policy = load_policy(told["policy"], dtype=told["dtype"], device=told["device"])

@@ -50,7 +50,7 @@ ORPHAN = 60.0  # seconds for a process to end after its parent has
 # nothing itself, so there are no threads that a fork could copy half-way.
 PRELOADED = (
     "reasonenv.evaluate.training",
-    "reasonenv.sampling.torch_sampler",
+    "reasonenv.sampling.torch.torch_sampler",
     "transformers.models.llama.modeling_llama",
     "torch.utils.tensorboard",
     "scipy.stats",

@@ -20,7 +20,7 @@ def check_sampler(name: str, address: str | None = None) -> None:
     if address is not None and name != "vllm":
         raise UserError(f"address is {address!r} and sampler is {name}; only sampler=vllm can be at an address")
     if name == "vllm" and address is None:
-        from reasonenv.sampling.vllm_engine import check_installed
+        from reasonenv.sampling.vllm.engine import check_installed
 
         check_installed()
 
@@ -35,13 +35,13 @@ def make_sampler(name: str, policy: Policy, *, address: str | None = None) -> Sa
 
     check_sampler(name, address)
     if name == "vllm":
-        from reasonenv.sampling.vllm_sampler import VLLMSampler
+        from reasonenv.sampling.vllm.vllm_sampler import VLLMSampler
 
         return GoalSampler(VLLMSampler(policy, address=address), policy)
     if name == "hf":
         from reasonenv.sampling.hf_sampler import HFSampler
 
         return GoalSampler(HFSampler(policy), policy)
-    from reasonenv.sampling.torch_sampler import TorchSampler
+    from reasonenv.sampling.torch.torch_sampler import TorchSampler
 
     return GoalSampler(TorchSampler(policy), policy)

@@ -36,7 +36,7 @@ PROCESSES.set_forkserver_preload(
     [
         "reasonenv.cli",
         "reasonenv.evaluate.evaluation",
-        "reasonenv.sampling.torch_sampler",
+        "reasonenv.sampling.torch.torch_sampler",
         "scipy.stats",
         "torch.utils.tensorboard",
         "transformers.models.auto.modeling_auto",

@@ -21,7 +21,7 @@ from reasonenv.mdp.make import make_mdp
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.registry import find_agent
-from reasonenv.sampling.torch_sampler import TorchSampler
+from reasonenv.sampling.torch.torch_sampler import TorchSampler
 
 
 def told(agent: Agent, right: int, contrasts: int) -> str:

@@ -22,7 +22,7 @@ from reasonenv.learn.train import Progress, describe, experience, fit
 from reasonenv.mdp.make import make_mdp
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.sampling.sampler import MAX_GAP
-from reasonenv.sampling.torch_sampler import TorchSampler
+from reasonenv.sampling.torch.torch_sampler import TorchSampler
 from reasonenv.sampling.truncated import Truncated
 from reasonenv.seeding import derive_seed
 from reasonenv.tokenizer import Tokenizer

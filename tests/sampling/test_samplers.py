@@ -17,7 +17,7 @@ from reasonenv.policy.tiny import tiny_policy
 from reasonenv.sampling import make_sampler
 from reasonenv.sampling.hf_sampler import HFSampler
 from reasonenv.sampling.sampler import Sampling
-from reasonenv.sampling.torch_sampler import TorchSampler, _rows
+from reasonenv.sampling.torch.torch_sampler import TorchSampler, _rows
 from reasonenv.sampling.truncated import Truncated
 
 SEEDS = [[10 * n + g for g in range(4)] for n in range(4)]

@@ -18,7 +18,7 @@ from reasonenv.policy.lora import add_adapter
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.sampling import check_sampler, make_sampler, vllm_engine
 from reasonenv.sampling.sampler import Sampler, Sampling
-from reasonenv.sampling.vllm_sampler import VLLMSampler
+from reasonenv.sampling.vllm.vllm_sampler import VLLMSampler
 
 if importlib.util.find_spec("vllm") is None:
     pytest.skip("vLLM is not installed; make install-vllm adds it", allow_module_level=True)

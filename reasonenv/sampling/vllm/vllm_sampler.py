@@ -19,9 +19,9 @@ from reasonenv.errors import UserError
 from reasonenv.policy.lm import Policy
 from reasonenv.policy.pretrained import quiet
 from reasonenv.sampling.limits import check_prompts
-from reasonenv.sampling.replica import merged
 from reasonenv.sampling.sampler import MAX_GAP, Sampling
-from reasonenv.sampling.vllm_engine import Engine, EngineDied, Local, Served
+from reasonenv.sampling.torch.packed import merged
+from reasonenv.sampling.vllm.engine import Engine, EngineDied, Local, Served
 from reasonenv.seeding import derive_seed
 
 DEATHS = 3  # of the engine during one `generate`, after which something is wrong that a restart will not mend

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from reasonenv.errors import UserError
 from reasonenv.policy.lora import merge_adapters
-from reasonenv.sampling.slots import ATTENTION, slot_attention
+from reasonenv.sampling.torch.slots import ATTENTION, slot_attention
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -14,9 +14,9 @@ from reasonenv.policy.lm import Policy
 from reasonenv.policy.logprobs import head_logits
 from reasonenv.sampling.choose import choose, truncate
 from reasonenv.sampling.limits import check_prompts
-from reasonenv.sampling.replica import PackedLinear, replica
 from reasonenv.sampling.sampler import Sampling
-from reasonenv.sampling.slots import Slots
+from reasonenv.sampling.torch.packed import PackedLinear, replica
+from reasonenv.sampling.torch.slots import Slots
 from reasonenv.seeding import uniforms
 
 PREFILL_TOKENS = 4096  # read at once, padding included

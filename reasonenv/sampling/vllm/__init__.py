@@ -1,0 +1,1 @@
+"""Drawing with vLLM: `engine` is the only file that knows it."""
