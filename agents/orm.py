@@ -24,7 +24,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from reasonenv.core import Batch, Group
 from reasonenv.learn.agent import Agent, Budget, Config, Metrics, Plan, cosine, knob, under
 from reasonenv.learn.weights import token_mean
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.scorer import Scorer
 from reasonenv.seeding import generator
 

@@ -30,7 +30,7 @@ from reasonenv.learn.surrogates import clip_fractions, clipped
 from reasonenv.learn.value_loss import clipped_value, value_clipped
 from reasonenv.learn.weights import token_mean
 from reasonenv.policy.critic import Critic
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.states import States
 
 

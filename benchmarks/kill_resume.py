@@ -61,7 +61,7 @@ def arm(point: str) -> None:
     import torch
 
     from reasonenv.evaluate.evaluation import HeldOut
-    from reasonenv.learn import train
+    from reasonenv.learn import loop as train
     from reasonenv.mdp.mdp import ReasoningMDP
     from reasonenv.sampling.torch import torch_sampler
 

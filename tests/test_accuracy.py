@@ -18,7 +18,7 @@ from reasonenv.evaluate.evaluation import HeldOut, area_under_curve
 from reasonenv.evaluate.metrics import GREEDY, summarise
 from reasonenv.evaluate.run import describe_run
 from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
-from reasonenv.learn.train import describe
+from reasonenv.learn.loop import describe
 from reasonenv.mdp.config import EnvConfig
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP

@@ -21,12 +21,12 @@ from reasonenv.evaluate.scoring import token_scores
 from reasonenv.learn.agent import Metrics
 from reasonenv.learn.fixed import Fixed
 from reasonenv.learn.judge import score_steps
-from reasonenv.learn.rollout import sample_groups
-from reasonenv.learn.train import Evaluation
+from reasonenv.learn.loop import Evaluation
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.policy.scorer import Scorer
+from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling.sampler import Sampler
 from reasonenv.stats import accuracy, wilson
 

@@ -17,7 +17,7 @@ from reasonenv.core import Group, Trajectory
 from reasonenv.errors import UserError
 from reasonenv.evaluate.scoring import token_scores
 from reasonenv.learn.filters import correct
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.storage import replace
 

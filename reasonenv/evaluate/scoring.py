@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from reasonenv.core import Group
-from reasonenv.learn.rollout import collate
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
+from reasonenv.rollout.groups import collate
 
 
 def token_scores(

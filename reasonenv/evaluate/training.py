@@ -43,18 +43,18 @@ from reasonenv.learn.curriculum import Curriculum
 from reasonenv.learn.fixed import Fixed
 from reasonenv.learn.judge import judged
 from reasonenv.learn.log import board_curve
+from reasonenv.learn.loop import Progress, changed, fit
 from reasonenv.learn.memory import peak_memory
-from reasonenv.learn.rollout import sample_groups
 from reasonenv.learn.rounds import Rounds
-from reasonenv.learn.train import Progress, changed, fit
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.lora import add_adapter
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.recompute import recompute
 from reasonenv.policy.scorer import load_scorer, scorer_folder
 from reasonenv.registry import find_agent
+from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import Sampler
 from reasonenv.stats import accuracy

@@ -19,14 +19,14 @@ from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
 from reasonenv.learn.filters import sound
 from reasonenv.learn.optimizer import Optimizer
-from reasonenv.learn.rollout import collate
 from reasonenv.learn.surrogates import likelihood
 from reasonenv.learn.tally import Tally
 from reasonenv.learn.weights import token_mean
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH, microbatches, passed
 from reasonenv.policy.scorer import Scorer
 from reasonenv.policy.states import States
+from reasonenv.rollout.groups import collate
 from reasonenv.seeding import generator
 
 Metrics = dict[str, float]

@@ -14,7 +14,7 @@ from reasonenv.core import Batch
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Agent
 from reasonenv.learn.optimizer import out_of_memory
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.logprobs import KEPT_ELEMENTS, chunk_elements
 from reasonenv.policy.microbatch import passed
 

@@ -10,7 +10,7 @@ from reasonenv.core import Batch
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import PolicyGradient, PolicyGradientConfig, knob
 from reasonenv.learn.kl import k1
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from reasonenv.core import Group, Trajectory
 from reasonenv.learn.agent import Budget, Config, Imitation, Metrics, Plan, cosine, knob
 from reasonenv.learn.dataset import pack, unpack
 from reasonenv.learn.filters import operations
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.seeding import generator
 
 

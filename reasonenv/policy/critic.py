@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from reasonenv.core import Batch
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import microbatches
 from reasonenv.policy.states import States
 

@@ -21,7 +21,7 @@ from reasonenv.seeding import derive_seed
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from reasonenv.policy.lm import Policy
+    from reasonenv.policy.hf_policy import Policy
 
 ALPHA = 32  # constant, so that the best learning rate hardly depends on the rank
 CONFIG = "adapter_config.json"  # what marks a folder as an adapter

@@ -18,7 +18,7 @@ import torch
 
 from reasonenv.errors import UserError, unknown
 from reasonenv.policy.goals import load_goals
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.lora import CONFIG, attach, base_of
 from reasonenv.storage import SUMS, Damaged, check, seal
 from reasonenv.tokenizer import Tokenizer

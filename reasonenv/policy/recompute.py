@@ -10,7 +10,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from reasonenv.errors import UserError
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 
 
 @dataclass

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH, microbatches
 
 HEAD = "head.safetensors"

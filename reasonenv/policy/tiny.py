@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.seeding import derive_seed
 from reasonenv.tokenizer import byte_tokenizer
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from reasonenv.core import Batch
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.logprobs import chunk_elements, head_logits
 from reasonenv.policy.microbatch import microbatches
 from reasonenv.policy.states import States

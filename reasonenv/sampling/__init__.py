@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reasonenv.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from reasonenv.policy.lm import Policy
+    from reasonenv.policy.hf_policy import Policy
     from reasonenv.sampling.sampler import Sampler
 
 SAMPLERS = ("hf", "torch", "vllm")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from reasonenv.core import Completion, IntArray
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.pretrained import quiet
 from reasonenv.sampling.choose import choose, truncate
 from reasonenv.sampling.limits import check_prompts

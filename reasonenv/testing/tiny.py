@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from reasonenv.core import Batch, Group, Problem, Reason, Role, Trajectory, Verdict
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Agent
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.states import States
 from reasonenv.seeding import generator
 from reasonenv.testing.gradients import gradients, scored

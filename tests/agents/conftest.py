@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from reasonenv.learn.agent import Budget
-from reasonenv.learn.rollout import demonstrate
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.registry import find_agent
+from reasonenv.rollout.groups import demonstrate
 from reasonenv.seeding import derive_seed
 from reasonenv.tokenizer import byte_tokenizer
 

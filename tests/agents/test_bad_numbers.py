@@ -17,10 +17,10 @@ from reasonenv.core import Batch, Group
 from reasonenv.learn.agent import Agent, Budget
 from reasonenv.learn.filters import mixed
 from reasonenv.learn.fixed import Fixed
-from reasonenv.learn.rollout import demonstrate, sample_groups
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.registry import agents, find_agent
+from reasonenv.rollout.groups import demonstrate, sample_groups
 from reasonenv.sampling import make_sampler
 
 LEARNING = [name for name in agents() if not issubclass(find_agent(name), Fixed)]

@@ -11,11 +11,11 @@ from torch import Tensor
 from reasonenv.agents.dppo import DPPO, DPPOConfig
 from reasonenv.core import Batch
 from reasonenv.learn.agent import Budget
-from reasonenv.learn.rollout import sample_groups
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy import top
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.top import likeliest, logprobs_of
+from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import make_sampler
 from reasonenv.testing import TabularPolicy, TinyMDP
 

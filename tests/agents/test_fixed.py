@@ -21,7 +21,7 @@ from reasonenv.evaluate.training import train
 from reasonenv.learn.fixed import Fixed, FixedConfig
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.sampling import make_sampler
 from reasonenv.sampling.sampler import Sampling

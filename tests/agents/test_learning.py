@@ -14,12 +14,12 @@ from torch import Tensor
 from reasonenv.agents.scalerl import ScaleRL, ScaleRLConfig
 from reasonenv.core import Group
 from reasonenv.learn.agent import Budget, PolicyGradient
-from reasonenv.learn.rollout import sample_groups
-from reasonenv.learn.train import Evaluation, draw, fit
+from reasonenv.learn.loop import Evaluation, draw, fit
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.registry import agents, find_agent
+from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import make_sampler
 from reasonenv.tokenizer import byte_tokenizer
 

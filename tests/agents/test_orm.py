@@ -17,7 +17,7 @@ from reasonenv.learn.agent import Budget
 from reasonenv.learn.judge import judged, score_steps
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.scorer import Scorer, load_scorer
 from reasonenv.policy.tiny import tiny_policy
 

@@ -14,12 +14,12 @@ from reasonenv.core import Completion, Group, Reason, Role, Trajectory, Verdict
 from reasonenv.errors import UserError
 from reasonenv.evaluate.evaluation import contrary, evaluate
 from reasonenv.learn.agent import Budget
-from reasonenv.learn.rollout import collate
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.goals import Goals
 from reasonenv.policy.scorer import Scorer
 from reasonenv.policy.tiny import tiny_policy
+from reasonenv.rollout.groups import collate
 from reasonenv.sampling import make_sampler
 
 

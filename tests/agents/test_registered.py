@@ -14,12 +14,12 @@ import torch
 from reasonenv.core import Completion, Group, Trajectory
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Budget, PolicyGradient
-from reasonenv.learn.rollout import sample_groups
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.registry import agents, find_agent
+from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import make_sampler
 from reasonenv.testing import TabularPolicy, TinyMDP, scored
 

@@ -17,7 +17,7 @@ from reasonenv.cli import main
 from reasonenv.core import Reason
 from reasonenv.evaluate.samples import read_samples
 from reasonenv.learn import checkpoint
-from reasonenv.learn.train import MAX_BATCHES, MAX_REFUSED
+from reasonenv.learn.loop import MAX_BATCHES, MAX_REFUSED
 from reasonenv.mdp.rewards import REWARDS
 
 ENV = "reasonenv/Chain-Response-v0"

@@ -15,7 +15,7 @@ import pytest
 
 from reasonenv.cli import main
 from reasonenv.learn import checkpoint
-from reasonenv.learn import train as loop
+from reasonenv.learn import loop as train as loop
 from reasonenv.storage import owned
 
 Train = Callable[[str, Path], list[str]]

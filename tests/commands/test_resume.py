@@ -22,7 +22,7 @@ from reasonenv.learn.log import RunLog
 DYING = """
 import fnmatch, itertools, os, signal, sys
 from reasonenv.cli import main
-from reasonenv.learn import train
+from reasonenv.learn import loop as train
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
 train.SAVING_SHARE = 1e-9  # a process saves after its first iteration and at the end, however fast the machine is

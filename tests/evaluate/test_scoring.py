@@ -12,7 +12,7 @@ from reasonenv.evaluate.rollouts import rollouts
 from reasonenv.evaluate.scoring import token_scores
 from reasonenv.learn.judge import judged, score_steps
 from reasonenv.mdp.make import make_mdp
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import passed
 from reasonenv.policy.scorer import Scorer
 from reasonenv.policy.tiny import tiny_policy

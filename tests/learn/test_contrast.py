@@ -16,9 +16,9 @@ from reasonenv.cli import main
 from reasonenv.core import Group
 from reasonenv.learn.agent import Agent
 from reasonenv.learn.contrast import contrasting, missing_signal
-from reasonenv.learn.train import fit
+from reasonenv.learn.loop import fit
 from reasonenv.mdp.make import make_mdp
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.registry import find_agent
 from reasonenv.sampling.torch.torch_sampler import TorchSampler

@@ -14,9 +14,9 @@ from reasonenv.errors import UserError
 from reasonenv.learn.agent import Budget
 from reasonenv.learn.checkpoint import load, save
 from reasonenv.learn.history import PassRates
-from reasonenv.learn.train import draw
+from reasonenv.learn.loop import draw
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 
 
 def test_rates_are_of_all_attempts_so_far(groups: list[Group]) -> None:

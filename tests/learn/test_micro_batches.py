@@ -9,7 +9,7 @@ from reasonenv.agents.grpo import GRPO, GRPOConfig
 from reasonenv.agents.ppo import PPO, PPOConfig
 from reasonenv.core import Group
 from reasonenv.learn.agent import Agent
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.lora import add_adapter
 from reasonenv.policy.recompute import recompute
 from reasonenv.testing import gradients

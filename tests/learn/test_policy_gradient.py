@@ -13,7 +13,7 @@ from reasonenv.agents.grpo import GRPO, GRPOConfig
 from reasonenv.agents.ppo import PPO, PPOConfig
 from reasonenv.core import FAILURES, Batch, Group, Reason, Role
 from reasonenv.learn.agent import Budget, PolicyGradient
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import passed
 from reasonenv.registry import agents, find_agent
 from reasonenv.testing import gradients, scored

@@ -17,10 +17,10 @@ from reasonenv.core import Completion, Group, Reason
 from reasonenv.errors import UserError
 from reasonenv.learn import checkpoint
 from reasonenv.learn.agent import Budget
-from reasonenv.learn.rollout import draw_seeds
-from reasonenv.learn.train import Progress, describe, experience, fit
+from reasonenv.learn.loop import Progress, describe, experience, fit
 from reasonenv.mdp.make import make_mdp
 from reasonenv.policy.tiny import tiny_policy
+from reasonenv.rollout.groups import draw_seeds
 from reasonenv.sampling.sampler import MAX_GAP
 from reasonenv.sampling.torch.torch_sampler import TorchSampler
 from reasonenv.sampling.truncated import Truncated

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 import reasonenv
 from reasonenv.agents.grpo import GRPO, GRPOConfig
 from reasonenv.core import Batch, Completion, Group, Problem, Reason, Role, Trajectory, Verdict
-from reasonenv.learn.rollout import sample_groups
-from reasonenv.learn.train import fit
+from reasonenv.learn.loop import fit
 from reasonenv.mdp.env import ReasoningEnv
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.tiny import tiny_policy
+from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import make_sampler
 from reasonenv.testing import gradients, scored
 

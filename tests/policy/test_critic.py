@@ -7,7 +7,7 @@ import torch
 
 from reasonenv.core import Batch
 from reasonenv.policy.critic import Critic
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.tiny import tiny_policy
 
 # Three samples of one prompt, long enough to be shared; one of another, which ends in EOS.

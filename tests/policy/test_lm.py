@@ -7,7 +7,7 @@ import torch
 
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.tiny import tiny_policy
 

@@ -13,7 +13,7 @@ import torch
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
 from reasonenv.policy.critic import Critic
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.lora import CONFIG, add_adapter
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.recompute import recompute

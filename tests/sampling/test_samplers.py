@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 
 from reasonenv.core import Batch, Completion, IntArray
 from reasonenv.errors import UserError
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.sampling import make_sampler

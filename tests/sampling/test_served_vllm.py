@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.lora import add_adapter
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.sampling import make_sampler

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from reasonenv.core import IntArray
 from reasonenv.errors import UserError
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.sampling.sampler import Sampling
 
 WINDOW = ("0.32", "0.34")  # versions of vLLM from the first up to, not including, the second

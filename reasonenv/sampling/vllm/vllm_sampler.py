@@ -16,7 +16,7 @@ import torch
 
 from reasonenv.core import Batch, Completion, IntArray
 from reasonenv.errors import UserError
-from reasonenv.policy.lm import Policy
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.pretrained import quiet
 from reasonenv.sampling.limits import check_prompts
 from reasonenv.sampling.sampler import MAX_GAP, Sampling

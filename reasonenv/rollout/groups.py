@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from reasonenv.core import Batch, Group, Trajectory
-from reasonenv.learn.turns import converse
 from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.rollout.multi_turn import converse
 from reasonenv.sampling.sampler import Sampler, Sampling
 from reasonenv.seeding import derive_seed
 

@@ -20,9 +20,9 @@ from reasonenv.learn.curriculum import Curriculum
 from reasonenv.learn.filters import correct, mixed, rewarded, sound
 from reasonenv.learn.log import RunLog
 from reasonenv.learn.memory import enough_memory
-from reasonenv.learn.rollout import demonstrate, sample_groups
 from reasonenv.learn.stop import Stop
 from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.rollout.groups import demonstrate, sample_groups
 from reasonenv.sampling.sampler import MAX_GAP, Sampler
 from reasonenv.sampling.truncated import TRAINING, Truncated
 from reasonenv.seeding import generator
