@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from reasonenv.cli import main
-from reasonenv.learn import checkpoint
-from reasonenv.learn import loop as train as loop
+from reasonenv.learn import checkpoint, loop
 from reasonenv.storage import owned
 
 Train = Callable[[str, Path], list[str]]

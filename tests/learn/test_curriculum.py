@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reasonenv.errors import UserError
 from reasonenv.evaluate.run import Run, describe_run, processes
 from reasonenv.evaluate.training import train
-from reasonenv.learn import loop as train as loop
+from reasonenv.learn import loop
 from reasonenv.learn.curriculum import Curriculum, read_levels
 from reasonenv.learn.log import MEASURED, RunLog
 from reasonenv.mdp.make import make_mdp

@@ -44,7 +44,7 @@ MAX_CODE = 100_000  # characters
 MAX_OUTPUT = 1 << 20  # bytes that a program may print
 
 _BLOCK = re.compile(r"```[ \t]*(?:python3?|py)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
-_PROGRAM = Path(__file__).with_name("sandbox.py")
+_PROGRAM = Path(__file__).with_name("child.py")
 _turns = Turns(os.cpu_count() or 1)  # solutions at once; each may have two processes
 
 
