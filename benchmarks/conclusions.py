@@ -31,8 +31,8 @@ from scipy.optimize import brentq
 from scipy.special import expit, roots_hermitenorm
 from tqdm import tqdm
 
-from reasonenv.evaluate.comparisons import Decision, Family, SeedScores, contrasts
-from reasonenv.evaluate.conclusions import conclude, sentence
+from reasonenv.measures.comparisons import Decision, Family, SeedScores, contrasts
+from reasonenv.measures.conclusions import conclude, sentence
 
 AGENTS, QUESTIONS = 6, 400
 MARGIN = 0.05

@@ -15,13 +15,13 @@ from reasonenv.core import FAILURES, Group, Problem, Reason, Verdict
 from reasonenv.errors import UserError
 from reasonenv.evaluate.choice import choose
 from reasonenv.evaluate.evaluation import HeldOut, area_under_curve
-from reasonenv.evaluate.metrics import GREEDY, summarise
 from reasonenv.evaluate.run import describe_run
-from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.learn.loop import describe
 from reasonenv.mdp.config import EnvConfig
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.measures.metrics import GREEDY, summarise
+from reasonenv.measures.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.sampling import make_sampler
 from reasonenv.stats import Accuracy, accuracy, wilson

@@ -8,7 +8,7 @@ import pytest
 
 from reasonenv import stats
 from reasonenv.errors import UserError
-from reasonenv.evaluate.comparisons import contrasts
+from reasonenv.measures.comparisons import contrasts
 from reasonenv.stats import Estimate, mean_interval
 
 SIMULATIONS = 1_000

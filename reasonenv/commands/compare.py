@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reasonenv.evaluate.pair import Comparison
+    from reasonenv.measures.pair import Comparison
 
 HELP = "Compare two runs, paired by question: B minus A, with intervals, and whether they count as equal."
 EXAMPLE = "reasonenv compare runs/grpo runs/ei"
@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from reasonenv.evaluate.pair import compare
+    from reasonenv.measures.pair import compare
 
     rows = [_row(comparison, arguments.margin) for comparison in compare(arguments.first, arguments.second)]
     if arguments.json:

@@ -15,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from reasonenv.evaluate.pair import differences
+    from reasonenv.measures.pair import differences
 
     found = list(differences(arguments.first, arguments.second))
     print("\n".join(found or ["no difference but the time they took"]))

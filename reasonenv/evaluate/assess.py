@@ -13,12 +13,12 @@ from tqdm import tqdm
 
 from reasonenv.errors import UserError, unknown
 from reasonenv.evaluate.evaluation import contrary, evaluate
-from reasonenv.evaluate.metrics import GREEDY, summarise
-from reasonenv.evaluate.questions import asked_by
 from reasonenv.evaluate.run import TaskName, check_writable, environment_keys
-from reasonenv.evaluate.samples import write_samples
 from reasonenv.evaluate.validation import HOLDOUTS, TEST, check_unseen, validation_part
 from reasonenv.mdp.make import held_out_keys, make_mdp
+from reasonenv.measures.metrics import GREEDY, summarise
+from reasonenv.measures.questions import asked_by
+from reasonenv.measures.samples import write_samples
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.scorer import load_scorer, scorer_folder
 from reasonenv.registry import parse_env_id

@@ -36,12 +36,12 @@ from reasonenv.evaluate.choice import choose
 from reasonenv.evaluate.claim import RECORD
 from reasonenv.evaluate.identity import code_of, edited
 from reasonenv.evaluate.notices import cell_notice, measured, notice, refuse_without_signal
-from reasonenv.evaluate.questions import PROBLEMS, write_questions
 from reasonenv.evaluate.run import Run, fingerprints, held_out_problems, processes
-from reasonenv.evaluate.samples import EVALUATION, read_samples
 from reasonenv.evaluate.suite import Suite
 from reasonenv.evaluate.training import train
 from reasonenv.evaluate.weights import check_weights, weights_of
+from reasonenv.measures.questions import PROBLEMS, write_questions
+from reasonenv.measures.samples import EVALUATION, read_samples
 from reasonenv.storage import owned, read_record, replace
 from reasonenv.terminal import printable
 

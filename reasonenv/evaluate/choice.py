@@ -11,10 +11,10 @@ from statistics import fmean
 from reasonenv.core import Reason, Verdict
 from reasonenv.evaluate.claim import claim
 from reasonenv.evaluate.identity import code_of
-from reasonenv.evaluate.questions import PROBLEMS, Asked, by_question, read_questions
 from reasonenv.evaluate.run import Run
-from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.learn.fixed import Fixed
+from reasonenv.measures.questions import PROBLEMS, Asked, by_question, read_questions
+from reasonenv.measures.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.registry import find_agent
 from reasonenv.stats import accuracy
 from reasonenv.storage import replace

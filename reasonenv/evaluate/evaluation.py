@@ -12,17 +12,17 @@ import torch
 
 from reasonenv.core import Group
 from reasonenv.errors import UserError
-from reasonenv.evaluate.comparisons import Contrast, contrasts
-from reasonenv.evaluate.discovery import Draws, base_draws
-from reasonenv.evaluate.metrics import auc
-from reasonenv.evaluate.questions import asked_by, by_question
-from reasonenv.evaluate.samples import Sample, read_samples, write_samples
 from reasonenv.evaluate.scoring import token_scores
 from reasonenv.learn.agent import Metrics
 from reasonenv.learn.fixed import Fixed
 from reasonenv.learn.judge import score_steps
 from reasonenv.learn.loop import Evaluation
 from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.measures.comparisons import Contrast, contrasts
+from reasonenv.measures.discovery import Draws, base_draws
+from reasonenv.measures.metrics import auc
+from reasonenv.measures.questions import asked_by, by_question
+from reasonenv.measures.samples import Sample, read_samples, write_samples
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.policy.scorer import Scorer

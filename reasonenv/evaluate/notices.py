@@ -11,9 +11,9 @@ from pathlib import Path
 
 from reasonenv.errors import UserError
 from reasonenv.evaluate.cells import BASELINE, Cell
-from reasonenv.evaluate.metrics import summarise
-from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples
 from reasonenv.evaluate.suite import ANYWAY, Suite
+from reasonenv.measures.metrics import summarise
+from reasonenv.measures.samples import EVALUATION, Sample, read_samples
 from reasonenv.registry import find_agent
 
 SATURATED = 0.97  # pass@k above which hardly anything is left to gain

@@ -16,10 +16,10 @@ from pathlib import Path
 from torch import Tensor
 
 from reasonenv.core import Group, Role, Trajectory
-from reasonenv.evaluate.parquet import read_records, write_records
 from reasonenv.evaluate.scoring import token_scores
 from reasonenv.learn.agent import Budget
 from reasonenv.learn.filters import mixed
+from reasonenv.measures.parquet import read_records, write_records
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.tokenizer import Tokenizer

@@ -15,7 +15,6 @@ from reasonenv.core import Group
 from reasonenv.errors import UserError
 from reasonenv.evaluate.card import CARD, card, reproducibility, stored_data
 from reasonenv.evaluate.claim import SUMMARY, check_claim, claim
-from reasonenv.evaluate.discovery import BASE, Draws
 from reasonenv.evaluate.evaluation import (
     HeldOut,
     HeldOutChoice,
@@ -27,15 +26,8 @@ from reasonenv.evaluate.evaluation import (
     records,
 )
 from reasonenv.evaluate.identity import code_of
-from reasonenv.evaluate.ledger import wins, write_wins
-from reasonenv.evaluate.metrics import summarise
-from reasonenv.evaluate.parquet import write_records
-from reasonenv.evaluate.questions import PROBLEMS as ASKED
-from reasonenv.evaluate.questions import write_questions
 from reasonenv.evaluate.rollouts import HELD_OUT, PROBLEMS, SAMPLES, Rollout, Watch, rollouts
 from reasonenv.evaluate.run import Run, fingerprints, processes
-from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples, write_samples
-from reasonenv.evaluate.training_set import TRAINING_SET, Solution
 from reasonenv.evaluate.weights import weights_of
 from reasonenv.learn.agent import Agent
 from reasonenv.learn.contrast import missing_signal
@@ -47,6 +39,14 @@ from reasonenv.learn.loop import Progress, changed, fit
 from reasonenv.learn.memory import peak_memory
 from reasonenv.learn.rounds import Rounds
 from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.measures.discovery import BASE, Draws
+from reasonenv.measures.metrics import summarise
+from reasonenv.measures.parquet import write_records
+from reasonenv.measures.provenance import wins, write_wins
+from reasonenv.measures.questions import PROBLEMS as ASKED
+from reasonenv.measures.questions import write_questions
+from reasonenv.measures.samples import EVALUATION, Sample, read_samples, write_samples
+from reasonenv.measures.training_set import TRAINING_SET, Solution
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.lora import add_adapter
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH

@@ -21,9 +21,9 @@ from reasonenv.errors import UserError
 from reasonenv.evaluate.bench import run_cells, working
 from reasonenv.evaluate.cells import Cell, agent_settings, cells_from
 from reasonenv.evaluate.provenance import Tuning, read_tuning
-from reasonenv.evaluate.samples import EVALUATION, read_samples
 from reasonenv.evaluate.suite import Suite, check_cells
 from reasonenv.evaluate.validation import VALIDATION
+from reasonenv.measures.samples import EVALUATION, read_samples
 from reasonenv.stats import Accuracy, accuracy
 from reasonenv.storage import read_record
 from reasonenv.storage import replace as write

@@ -14,13 +14,13 @@ from reasonenv.agents.majority import Majority
 from reasonenv.agents.random_tokens import RandomTokens
 from reasonenv.core import Completion, Verdict
 from reasonenv.errors import UserError
-from reasonenv.evaluate.metrics import summarise
 from reasonenv.evaluate.run import describe_run
-from reasonenv.evaluate.samples import read_samples
 from reasonenv.evaluate.training import train
 from reasonenv.learn.fixed import Fixed, FixedConfig
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.measures.metrics import summarise
+from reasonenv.measures.samples import read_samples
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.sampling import make_sampler

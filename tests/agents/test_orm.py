@@ -12,11 +12,11 @@ import torch
 from reasonenv.agents.orm import ORMConfig, OutcomeRewardModel
 from reasonenv.core import Completion, Group, Trajectory
 from reasonenv.errors import UserError
-from reasonenv.evaluate.metrics import auc
 from reasonenv.learn.agent import Budget
 from reasonenv.learn.judge import judged, score_steps
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.measures.metrics import auc
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.scorer import Scorer, load_scorer
 from reasonenv.policy.tiny import tiny_policy

@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from reasonenv.cli import main
 from reasonenv.core import Reason
-from reasonenv.evaluate.samples import read_samples
 from reasonenv.learn import checkpoint
 from reasonenv.learn.loop import MAX_BATCHES, MAX_REFUSED
 from reasonenv.mdp.rewards import REWARDS
+from reasonenv.measures.samples import read_samples
 
 ENV = "reasonenv/Chain-Response-v0"
 SMALL = "operands=2 operators=+ size=16 max_tokens=16 eval_problems=2 problems_per_iteration=2 samples_per_problem=2"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import TENSORS, EventAccumulator
 
-from reasonenv.evaluate.metrics import summarise
-from reasonenv.evaluate.samples import EVALUATION, read_samples
+from reasonenv.measures.metrics import summarise
+from reasonenv.measures.samples import EVALUATION, read_samples
 
 
 @pytest.fixture(scope="module")

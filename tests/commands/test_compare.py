@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reasonenv.cli import main
-from reasonenv.evaluate.samples import read_samples, write_samples
+from reasonenv.measures.samples import read_samples, write_samples
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 from reasonenv.agents.grpo import GRPOConfig
 from reasonenv.cli import COMMANDS, main
-from reasonenv.evaluate.samples import read_samples
+from reasonenv.measures.samples import read_samples
 
 SUITES = ("bench run", "bench resume", "bench report")
 

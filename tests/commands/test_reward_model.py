@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reasonenv.cli import main
-from reasonenv.evaluate.samples import read_samples
+from reasonenv.measures.samples import read_samples
 
 ENV = "reasonenv/Chain-Response-v0"
 TASK = ("operands=2", "operators=+", "size=16", "max_tokens=16")

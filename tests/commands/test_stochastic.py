@@ -9,7 +9,7 @@ import pytest
 
 from reasonenv.cli import main
 from reasonenv.core import Reason
-from reasonenv.evaluate.samples import read_samples
+from reasonenv.measures.samples import read_samples
 
 ENV = "reasonenv/Chain-Response-v0"
 EASY = ("operands=2", "operators=+", "size=16", "eval_problems=8", "eval_every=2")

@@ -19,8 +19,8 @@ import pytest
 
 from reasonenv.cli import main
 from reasonenv.evaluate.cells import REFERENCES
-from reasonenv.evaluate.metrics import summarise
-from reasonenv.evaluate.samples import EVALUATION, read_samples
+from reasonenv.measures.metrics import summarise
+from reasonenv.measures.samples import EVALUATION, read_samples
 
 SUITE = """
 envs = ["reasonenv/Chain-Response-v0"]

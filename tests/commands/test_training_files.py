@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from reasonenv.cli import main
-from reasonenv.evaluate.discovery import BASE, Draws
-from reasonenv.evaluate.parquet import read_records
-from reasonenv.evaluate.samples import EVALUATION, read_samples
-from reasonenv.evaluate.training_set import TRAINING_SET, Solution
+from reasonenv.measures.discovery import BASE, Draws
+from reasonenv.measures.parquet import read_records
+from reasonenv.measures.samples import EVALUATION, read_samples
+from reasonenv.measures.training_set import TRAINING_SET, Solution
 from reasonenv.registry import make_task
 from reasonenv.tasks import reference_solution
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.aggregates import improvement, interquartile_mean
+from reasonenv.measures.aggregates import improvement, interquartile_mean
 
 
 def test_interquartile_mean_leaves_out_a_quarter_at_each_end() -> None:

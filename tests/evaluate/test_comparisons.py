@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import t, ttest_1samp, tukey_hsd
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.comparisons import Contrast, Decision, Family, SeedScores, complete, contrasts, row_means
+from reasonenv.measures.comparisons import Contrast, Decision, Family, SeedScores, complete, contrasts, row_means
 
 SIMULATIONS = 250
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reasonenv.evaluate.comparisons import SeedScores
-from reasonenv.evaluate.conclusions import SATURATED, Conclusions, ceiling, conclude, joint, sentence
+from reasonenv.measures.comparisons import SeedScores
+from reasonenv.measures.conclusions import SATURATED, Conclusions, ceiling, conclude, joint, sentence
 
 QUESTIONS, SEEDS = 500, 6
 

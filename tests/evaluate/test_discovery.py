@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.data.from_problems import from_problems
-from reasonenv.evaluate.comparisons import Contrast
-from reasonenv.evaluate.discovery import (
+from reasonenv.evaluate.evaluation import base, evaluate
+from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.measures.comparisons import Contrast
+from reasonenv.measures.discovery import (
     Discovery,
     Draws,
     Origin,
@@ -27,11 +29,9 @@ from reasonenv.evaluate.discovery import (
     surprise,
     upper_bound,
 )
-from reasonenv.evaluate.evaluation import base, evaluate
-from reasonenv.evaluate.ledger import Win
-from reasonenv.evaluate.questions import Asked, by_question
-from reasonenv.evaluate.samples import Sample
-from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.measures.provenance import Win
+from reasonenv.measures.questions import Asked, by_question
+from reasonenv.measures.samples import Sample
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.sampling import make_sampler
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.diversity import (
+from reasonenv.measures.diversity import (
     answer_entropy,
     distinct,
     distinct_n,
@@ -20,7 +20,7 @@ from reasonenv.evaluate.diversity import (
     levenshtein,
     solution_paths,
 )
-from reasonenv.evaluate.samples import Sample
+from reasonenv.measures.samples import Sample
 
 ITEMS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=8)
 TEXT = st.text(alphabet="ab1 é", max_size=12)

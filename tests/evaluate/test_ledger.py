@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.ledger import Win, read_wins, wins, write_wins
+from reasonenv.measures.provenance import Win, read_wins, wins, write_wins
 from reasonenv.testing import TabularPolicy, TinyMDP
 
 

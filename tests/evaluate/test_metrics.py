@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate import metrics
-from reasonenv.evaluate.metrics import (
+from reasonenv.measures import metrics
+from reasonenv.measures.metrics import (
     all_at_k,
     auc,
     maj_at_k,
@@ -22,7 +22,7 @@ from reasonenv.evaluate.metrics import (
     summarise,
     weighted_at_k,
 )
-from reasonenv.evaluate.samples import Sample
+from reasonenv.measures.samples import Sample
 from reasonenv.testing import TabularPolicy, TinyMDP
 from reasonenv.verify.grade import grade
 

@@ -9,8 +9,8 @@ import pytest
 
 from reasonenv.cli import main
 from reasonenv.evaluate.notices import notice, refuse_without_signal
-from reasonenv.evaluate.samples import Sample
 from reasonenv.evaluate.suite import Suite, read_suite
+from reasonenv.measures.samples import Sample
 
 FILE = """
 envs = ["reasonenv/Chain-Response-v0"]

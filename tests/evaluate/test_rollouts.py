@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from reasonenv.core import Group, Role
 from reasonenv.evaluate.evaluation import INITIAL_SAMPLES, records
-from reasonenv.evaluate.parquet import write_records
 from reasonenv.evaluate.rollouts import HELD_OUT, TRAINING, Rollout, Watch, pieces, read_rollouts, rollouts
 from reasonenv.learn.agent import Budget
 from reasonenv.mdp.make import make_mdp
+from reasonenv.measures.parquet import write_records
 from reasonenv.testing import TabularPolicy, TinyMDP
 from reasonenv.tokenizer import byte_tokenizer, char_tokenizer
 

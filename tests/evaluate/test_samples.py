@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.samples import Sample, read_samples, write_samples
+from reasonenv.measures.samples import Sample, read_samples, write_samples
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)  # line separators, NUL, directions of writing
 SAMPLES = st.builds(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasonenv.evaluate.training_set import Form, Solution, form, form_scores, set_diversity
+from reasonenv.measures.training_set import Form, Solution, form, form_scores, set_diversity
 
 FORMS = st.sampled_from([("n+n=n",), ("n-n=n",), ("n*n=n", "n+n=n")])
 

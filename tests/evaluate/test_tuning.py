@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from reasonenv.cli import main
 from reasonenv.errors import UserError
 from reasonenv.evaluate.provenance import provenance_of_settings
-from reasonenv.evaluate.samples import EVALUATION, read_samples
 from reasonenv.evaluate.suite import Suite, read_suite, suite_path, suites
 from reasonenv.evaluate.tuning import to_toml, trials_of
+from reasonenv.measures.samples import EVALUATION, read_samples
 
 FILE = """
 envs = ["reasonenv/Chain-Response-v0"]

@@ -14,10 +14,10 @@ from reasonenv.core import Problem
 from reasonenv.errors import UserError
 from reasonenv.evaluate import validation
 from reasonenv.evaluate.run import describe_run, processes
-from reasonenv.evaluate.samples import read_samples
 from reasonenv.evaluate.suite import read_suite
 from reasonenv.evaluate.tuning import trials_of
 from reasonenv.evaluate.validation import held_back, training_part, validation_part
+from reasonenv.measures.samples import read_samples
 from reasonenv.registry import make_task
 from reasonenv.tasks import Task
 from reasonenv.verify.grade import verify_math

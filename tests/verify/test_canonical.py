@@ -15,7 +15,7 @@ from reasonenv.agents.majority import Majority
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.envs.arc import verify_choice
 from reasonenv.envs.countdown import countdown, verify_countdown
-from reasonenv.evaluate.metrics import maj_at_k
+from reasonenv.measures.metrics import maj_at_k
 from reasonenv.verify.algebra.normal_form import normal_form
 from reasonenv.verify.audit import attacks, corpus
 from reasonenv.verify.canonical import MAX_FORM, canonical

@@ -14,7 +14,7 @@ from html import escape
 from reasonenv.evaluate.report.findings import Finding, Setting
 from reasonenv.evaluate.rollouts import PROBLEMS as KEPT
 from reasonenv.evaluate.rollouts import SAMPLES, TRAINING_GROUPS, TRAINING_SAMPLES, Rollout
-from reasonenv.evaluate.samples import Sample
+from reasonenv.measures.samples import Sample
 
 PROBLEMS = 12
 LONGEST = 2_000  # characters of an answer that are shown

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from html import escape
 
-from reasonenv.evaluate.comparisons import Contrast
 from reasonenv.evaluate.report.findings import Setting
 from reasonenv.evaluate.report.tables import plain
-from reasonenv.evaluate.training_set import REFERENCE
+from reasonenv.measures.comparisons import Contrast
+from reasonenv.measures.training_set import REFERENCE
 from reasonenv.stats import Estimate
 
 DIVERSITY = {

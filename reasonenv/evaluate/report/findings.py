@@ -11,16 +11,16 @@ from statistics import fmean
 import numpy as np
 
 from reasonenv.core import Reason
-from reasonenv.evaluate.comparisons import Contrast, SeedScores, complete, contrasts, row_means
-from reasonenv.evaluate.conclusions import SATURATED, Conclusions, conclude
-from reasonenv.evaluate.discovery import Discovery, discovery
-from reasonenv.evaluate.diversity import distinct, diversity, drift
-from reasonenv.evaluate.ledger import Win
-from reasonenv.evaluate.metrics import GREEDY, Scores, Summary, scores
-from reasonenv.evaluate.questions import Asked, by_question
 from reasonenv.evaluate.report.load import Cell, Suite
-from reasonenv.evaluate.samples import EVALUATION, Sample
-from reasonenv.evaluate.training_set import SetDiversity, Solution, set_diversity
+from reasonenv.measures.comparisons import Contrast, SeedScores, complete, contrasts, row_means
+from reasonenv.measures.conclusions import SATURATED, Conclusions, conclude
+from reasonenv.measures.discovery import Discovery, discovery
+from reasonenv.measures.diversity import distinct, diversity, drift
+from reasonenv.measures.metrics import GREEDY, Scores, Summary, scores
+from reasonenv.measures.provenance import Win
+from reasonenv.measures.questions import Asked, by_question
+from reasonenv.measures.samples import EVALUATION, Sample
+from reasonenv.measures.training_set import SetDiversity, Solution, set_diversity
 from reasonenv.stats import Estimate, mean_interval
 
 HEADLINE = GREEDY

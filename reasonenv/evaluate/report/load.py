@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.discovery import BASE, Draws
-from reasonenv.evaluate.ledger import Win, read_wins
-from reasonenv.evaluate.parquet import Record, read_records
 from reasonenv.evaluate.provenance import provenance_of_settings
-from reasonenv.evaluate.questions import PROBLEMS, Asked, read_questions
 from reasonenv.evaluate.rollouts import Rollout, read_rollouts
-from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples
-from reasonenv.evaluate.training_set import TRAINING_SET, Solution
+from reasonenv.measures.discovery import BASE, Draws
+from reasonenv.measures.parquet import Record, read_records
+from reasonenv.measures.provenance import Win, read_wins
+from reasonenv.measures.questions import PROBLEMS, Asked, read_questions
+from reasonenv.measures.samples import EVALUATION, Sample, read_samples
+from reasonenv.measures.training_set import TRAINING_SET, Solution
 
 Row = Mapping[str, float]
 

@@ -11,8 +11,6 @@ from html import escape
 from string import Template
 
 from reasonenv.core import Reason
-from reasonenv.evaluate.comparisons import Decision
-from reasonenv.evaluate.conclusions import points
 from reasonenv.evaluate.report.answers import browser, caption
 from reasonenv.evaluate.report.charts import crowded, line_chart
 from reasonenv.evaluate.report.curves import Chart, charts, colours
@@ -25,6 +23,8 @@ from reasonenv.evaluate.report.script import SCRIPT
 from reasonenv.evaluate.report.sharpening import sharpening
 from reasonenv.evaluate.report.table import REFERENCE_LINES, columns, sentences, title
 from reasonenv.evaluate.report.tables import folded, plain
+from reasonenv.measures.comparisons import Decision
+from reasonenv.measures.conclusions import points
 from reasonenv.stats import Estimate
 
 PAGE = Template("""<!doctype html>

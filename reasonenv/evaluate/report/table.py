@@ -7,10 +7,10 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 
-from reasonenv.evaluate.comparisons import Contrast
-from reasonenv.evaluate.conclusions import ceiling, joint, sentence
-from reasonenv.evaluate.discovery import claim
 from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting
+from reasonenv.measures.comparisons import Contrast
+from reasonenv.measures.conclusions import ceiling, joint, sentence
+from reasonenv.measures.discovery import claim
 from reasonenv.stats import Estimate
 
 KEY = ("env", "policy", "init", "variant")  # of a setting, in a file

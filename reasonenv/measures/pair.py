@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.comparisons import Contrast, Decision, contrasts
 from reasonenv.evaluate.identity import differing_lines
-from reasonenv.evaluate.metrics import GREEDY, Scores, scores
-from reasonenv.evaluate.questions import PROBLEMS, Asked, by_question, question_of, read_questions
-from reasonenv.evaluate.samples import EVALUATION, Sample, read_samples
 from reasonenv.learn.log import MEASURED
+from reasonenv.measures.comparisons import Contrast, Decision, contrasts
+from reasonenv.measures.metrics import GREEDY, Scores, scores
+from reasonenv.measures.questions import PROBLEMS, Asked, by_question, question_of, read_questions
+from reasonenv.measures.samples import EVALUATION, Sample, read_samples
 from reasonenv.storage import read_record
 
 

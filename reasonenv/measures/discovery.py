@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reasonenv.evaluate.comparisons import Contrast, contrasts
-from reasonenv.evaluate.samples import Sample
+from reasonenv.measures.comparisons import Contrast, contrasts
+from reasonenv.measures.samples import Sample
 from reasonenv.stats import LEVEL
 
 if TYPE_CHECKING:
-    from reasonenv.evaluate.ledger import Win
+    from reasonenv.measures.provenance import Win
 
 ByQuestion = Callable[[Mapping[str, float]], Mapping[str, float]]  # question -> mean of its problems, by problem
 BASE = "base.parquet"  # in the folder of the run whose policy all others start from: its `Draws`

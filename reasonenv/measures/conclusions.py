@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from reasonenv.evaluate.comparisons import Contrast, Decision, SeedScores, SeedVariance, contrasts, seed_variances
+from reasonenv.measures.comparisons import Contrast, Decision, SeedScores, SeedVariance, contrasts, seed_variances
 
 SATURATED = 0.97  # above it a pass@k leaves no room in which two rows could differ
 CROWD = 6  # of more agents than this, a sentence has the names alone

@@ -31,8 +31,8 @@ import numpy.typing as npt
 
 from reasonenv.core import ANSWERED
 from reasonenv.errors import UserError
-from reasonenv.evaluate.questions import Asked, by_question
-from reasonenv.evaluate.samples import Sample
+from reasonenv.measures.questions import Asked, by_question
+from reasonenv.measures.samples import Sample
 from reasonenv.seeding import generator
 from reasonenv.stats import Estimate, accuracy, mean_interval
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasonenv.core import FAILURES
-from reasonenv.evaluate.parquet import read_records, write_records
+from reasonenv.measures.parquet import read_records, write_records
 
 EVALUATION = "evaluation.parquet"  # in the folder of a run: its answers after the last iteration
 

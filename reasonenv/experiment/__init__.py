@@ -1,0 +1,1 @@
+"""From settings to a run in a folder, and from many runs to a suite."""

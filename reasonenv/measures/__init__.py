@@ -1,0 +1,1 @@
+"""What is measured of stored answers: no model, no torch."""
