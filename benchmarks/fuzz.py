@@ -124,7 +124,7 @@ def dataset(data: bytes) -> None:
 
 def suite(data: bytes) -> None:
     from reasonenv.errors import UserError
-    from reasonenv.evaluate.suite import read_suite
+    from reasonenv.experiment.suite import read_suite
 
     Path("fuzz.toml").write_bytes(data)
     with suppress(UserError):

@@ -52,7 +52,7 @@ iterations = 4
 """
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
-    ["reasonenv.cli", "reasonenv.evaluate.bench", "reasonenv.evaluate.training", "torch.utils.tensorboard"]
+    ["reasonenv.cli", "reasonenv.experiment.scheduler", "reasonenv.experiment.train", "torch.utils.tensorboard"]
 )
 
 
@@ -60,7 +60,7 @@ def arm(point: str) -> None:
     """From now on this process counts the events of its phases and dies at the point, or kills its suite."""
     import torch
 
-    from reasonenv.evaluate.evaluation import HeldOut
+    from reasonenv.experiment.held_out import HeldOut
     from reasonenv.learn import loop as train
     from reasonenv.mdp.mdp import ReasoningMDP
     from reasonenv.sampling.torch import torch_sampler
@@ -101,7 +101,7 @@ def arm(point: str) -> None:
 def command(arguments: list[str], point: str | None) -> None:
     """In a process of its own. Cells are forked from it, not spawned, which saves each the seconds of its imports."""
     from reasonenv.cli import main
-    from reasonenv.evaluate import bench
+    from reasonenv.experiment import scheduler as bench
 
     forked = SimpleNamespace(get_context=lambda _: multiprocessing.get_context("fork"))
     bench.multiprocessing = SimpleNamespace(**{**vars(multiprocessing), **vars(forked)})  # type: ignore[assignment]

@@ -13,9 +13,9 @@ from scipy.stats import binomtest
 
 from reasonenv.core import FAILURES, Group, Problem, Reason, Verdict
 from reasonenv.errors import UserError
-from reasonenv.evaluate.choice import choose
-from reasonenv.evaluate.evaluation import HeldOut, area_under_curve
-from reasonenv.evaluate.run import describe_run
+from reasonenv.experiment.config import describe_run
+from reasonenv.experiment.held_out import HeldOut, area_under_curve
+from reasonenv.experiment.stored_baselines import choose
 from reasonenv.learn.loop import describe
 from reasonenv.mdp.config import EnvConfig
 from reasonenv.mdp.make import make_mdp

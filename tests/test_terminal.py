@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasonenv.cli import main
-from reasonenv.evaluate.bench import _told
-from reasonenv.evaluate.cells import Cell
-from reasonenv.evaluate.run import Run
+from reasonenv.experiment.cells import Cell
+from reasonenv.experiment.config import Run
+from reasonenv.experiment.scheduler import _told
 from reasonenv.learn.log import RunLog
 from reasonenv.mdp.make import make_env
 from reasonenv.terminal import printable

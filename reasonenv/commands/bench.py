@@ -13,8 +13,8 @@ from reasonenv.errors import UserError
 from reasonenv.storage import read_record
 
 if TYPE_CHECKING:
-    from reasonenv.evaluate.cells import Cell
-    from reasonenv.evaluate.suite import Suite
+    from reasonenv.experiment.cells import Cell
+    from reasonenv.experiment.suite import Suite
 
 HELP = "Run a suite of agents x environments x seeds, go on with one, or report on one."
 EXAMPLE = "reasonenv bench run quickstart --out runs/quickstart"
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from reasonenv.evaluate.suite import read_suite, suite_path
+    from reasonenv.experiment.suite import read_suite, suite_path
 
     suite = read_suite(suite_path(arguments.suite), arguments.scale)
     if arguments.dry_run:
@@ -83,9 +83,9 @@ def _plan(suite: Suite) -> Iterator[str]:
 
 
 def _tune(arguments: argparse.Namespace) -> None:
-    from reasonenv.evaluate.provenance import provenance_of_settings
-    from reasonenv.evaluate.suite import read_suite, suite_path
-    from reasonenv.evaluate.tuning import tune
+    from reasonenv.experiment.suite import read_suite, suite_path
+    from reasonenv.experiment.tune import tune
+    from reasonenv.experiment.tuning_table import provenance_of_settings
 
     _check_jobs(arguments.jobs)
     suite = read_suite(suite_path(arguments.suite), arguments.scale)
@@ -102,7 +102,7 @@ def _tune(arguments: argparse.Namespace) -> None:
 
 
 def _resume(arguments: argparse.Namespace) -> None:
-    from reasonenv.evaluate.suite import read_suite
+    from reasonenv.experiment.suite import read_suite
 
     told, file = arguments.folder / "suite.json", arguments.folder / "suite.toml"
     if not (told.is_file() and file.is_file()):
@@ -114,8 +114,8 @@ def _resume(arguments: argparse.Namespace) -> None:
 
 
 def _finish(suite: Suite, folder: Path, jobs: int, command: str) -> None:
-    from reasonenv.evaluate.bench import run_suite
     from reasonenv.evaluate.report import told
+    from reasonenv.experiment.scheduler import run_suite
 
     _check_jobs(jobs)
     print(told(run_suite(suite, folder, jobs=jobs, command=command)))

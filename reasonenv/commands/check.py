@@ -28,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """0 if everything holds, 1 if something does not."""
     from reasonenv.checks import check_task, table
-    from reasonenv.evaluate.run import environment_keys
+    from reasonenv.experiment.config import environment_keys
 
     task = arguments.task
     if re.search(r"-v[0-9]+$", task):

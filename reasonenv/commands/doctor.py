@@ -24,7 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0 if nothing is wrong, 1 if something is."""
-    from reasonenv.evaluate.doctor import examine
+    from reasonenv.experiment.doctor import examine
 
     found = examine(
         arguments.policy,

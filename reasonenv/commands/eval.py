@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from reasonenv.evaluate.assess import assess
+    from reasonenv.experiment.assess import assess
 
     summary = assess(
         arguments.policy,

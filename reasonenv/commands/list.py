@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from reasonenv.evaluate.suite import suites
+    from reasonenv.experiment.suite import suites
     from reasonenv.policy.pretrained import KNOWN
 
     ids = [f"reasonenv/{t}-{g}-v0" for t in registry.tasks() for g in registry.GRANULARITIES]

@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from reasonenv.evaluate.run import environment_keys
+    from reasonenv.experiment.config import environment_keys
     from reasonenv.mdp.make import make_env
 
     task, granularity = registry.parse_env_id(arguments.env)

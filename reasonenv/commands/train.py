@@ -44,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def _explain(agent: str, env: str | None) -> None:
     """Prints what KEY=VALUE may be, with symbol, default and source."""
     from reasonenv.annotations import as_text
-    from reasonenv.evaluate.run import explain_keys
+    from reasonenv.experiment.config import explain_keys
     from reasonenv.registry import find_agent
 
     print(f"\n{agent}: {(find_agent(agent).__doc__ or '').strip().partition(chr(10))[0]}")
@@ -57,8 +57,8 @@ def _explain(agent: str, env: str | None) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from reasonenv.evaluate.run import describe_run
-    from reasonenv.evaluate.training import train
+    from reasonenv.experiment.config import describe_run
+    from reasonenv.experiment.train import train
 
     run = describe_run(
         arguments.agent,

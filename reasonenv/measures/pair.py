@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.identity import differing_lines
+from reasonenv.experiment.identity import differing_lines
 from reasonenv.learn.log import MEASURED
 from reasonenv.measures.comparisons import Contrast, Decision, contrasts
 from reasonenv.measures.metrics import GREEDY, Scores, scores

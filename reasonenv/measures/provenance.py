@@ -15,7 +15,7 @@ import numpy as np
 
 from reasonenv.core import Group, Trajectory
 from reasonenv.errors import UserError
-from reasonenv.evaluate.scoring import token_scores
+from reasonenv.experiment.scoring import token_scores
 from reasonenv.learn.filters import correct
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH

@@ -14,8 +14,8 @@ from reasonenv.agents.majority import Majority
 from reasonenv.agents.random_tokens import RandomTokens
 from reasonenv.core import Completion, Verdict
 from reasonenv.errors import UserError
-from reasonenv.evaluate.run import describe_run
-from reasonenv.evaluate.training import train
+from reasonenv.experiment.config import describe_run
+from reasonenv.experiment.train import train
 from reasonenv.learn.fixed import Fixed, FixedConfig
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP

@@ -35,7 +35,7 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
     [
         "reasonenv.cli",
-        "reasonenv.evaluate.evaluation",
+        "reasonenv.experiment.held_out",
         "reasonenv.sampling.torch.torch_sampler",
         "scipy.stats",
         "torch.utils.tensorboard",

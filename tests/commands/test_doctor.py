@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from reasonenv.cli import main
-from reasonenv.evaluate import doctor
+from reasonenv.experiment import doctor
 
 ENV = "reasonenv/Chain-Response-v0"
 EASY = ("operands=2", "operators=+", "size=16")

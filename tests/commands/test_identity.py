@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from reasonenv import registry
 from reasonenv.cli import main
 from reasonenv.errors import UserError
-from reasonenv.evaluate.bench import run_cell
-from reasonenv.evaluate.identity import _label, code_of
-from reasonenv.evaluate.run import describe_run
-from reasonenv.evaluate.suite import read_suite
+from reasonenv.experiment.config import describe_run
+from reasonenv.experiment.identity import _label, code_of
+from reasonenv.experiment.scheduler import run_cell
+from reasonenv.experiment.suite import read_suite
 
 CHAIN = "reasonenv/Chain-Response-v0"
 AGENT = '''

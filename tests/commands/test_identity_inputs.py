@@ -16,8 +16,8 @@ import pytest
 
 from reasonenv.cli import main
 from reasonenv.core import Problem
-from reasonenv.evaluate.identity import code_of, edited
-from reasonenv.evaluate.run import describe_run, processes
+from reasonenv.experiment.config import describe_run, processes
+from reasonenv.experiment.identity import code_of, edited
 from reasonenv.tasks import Task
 from reasonenv.version import VERSION
 

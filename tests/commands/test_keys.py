@@ -9,7 +9,7 @@ import pytest
 
 from reasonenv import registry
 from reasonenv.cli import main
-from reasonenv.evaluate.run import SETTINGS, Run, describe_run
+from reasonenv.experiment.config import SETTINGS, Run, describe_run
 from reasonenv.mdp.config import EnvConfig
 from reasonenv.mdp.make import make_mdp
 from reasonenv.registry import find_agent

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from reasonenv.cli import main
-from reasonenv.evaluate.card import reproducibility
+from reasonenv.experiment.manifest import reproducibility
 from reasonenv.learn import checkpoint
 from reasonenv.learn.log import RunLog
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from reasonenv.cli import main
-from reasonenv.evaluate.cells import REFERENCES
+from reasonenv.experiment.cells import REFERENCES
 from reasonenv.measures.metrics import summarise
 from reasonenv.measures.samples import EVALUATION, read_samples
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reasonenv.evaluate.run import Run, held_out_problems, processes
-from reasonenv.evaluate.suite import read_suite, suite_path, suites
+from reasonenv.experiment.config import Run, held_out_problems, processes
+from reasonenv.experiment.suite import read_suite, suite_path, suites
 
 SCALES = [(name, scale) for name in suites() for scale in tomllib.loads(suite_path(name).read_text())["scales"]]
 

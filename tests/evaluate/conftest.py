@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from reasonenv.evaluate.report import write_report
-from reasonenv.evaluate.rollouts import HELD_OUT, TRAINING, Rollout
+from reasonenv.experiment.token_records import HELD_OUT, TRAINING, Rollout
 from reasonenv.measures.discovery import BASE, Draws
 from reasonenv.measures.parquet import write_records
 from reasonenv.measures.provenance import Win, write_wins

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.data.from_problems import from_problems
-from reasonenv.evaluate.evaluation import base, evaluate
+from reasonenv.experiment.held_out import base, evaluate
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.measures.comparisons import Contrast
 from reasonenv.measures.discovery import (

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from reasonenv.cli import main
-from reasonenv.evaluate.notices import notice, refuse_without_signal
-from reasonenv.evaluate.suite import Suite, read_suite
+from reasonenv.experiment.notices import notice, refuse_without_signal
+from reasonenv.experiment.suite import Suite, read_suite
 from reasonenv.measures.samples import Sample
 
 FILE = """

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonenv.core import Group, Role
-from reasonenv.evaluate.evaluation import INITIAL_SAMPLES, records
-from reasonenv.evaluate.rollouts import HELD_OUT, TRAINING, Rollout, Watch, pieces, read_rollouts, rollouts
+from reasonenv.experiment.held_out import INITIAL_SAMPLES, records
+from reasonenv.experiment.token_records import HELD_OUT, TRAINING, Rollout, Watch, pieces, read_rollouts, rollouts
 from reasonenv.learn.agent import Budget
 from reasonenv.mdp.make import make_mdp
 from reasonenv.measures.parquet import write_records

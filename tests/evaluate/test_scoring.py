@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from reasonenv.core import Batch, Completion, Group
-from reasonenv.evaluate.rollouts import rollouts
-from reasonenv.evaluate.scoring import token_scores
+from reasonenv.experiment.scoring import token_scores
+from reasonenv.experiment.token_records import rollouts
 from reasonenv.learn.judge import judged, score_steps
 from reasonenv.mdp.make import make_mdp
 from reasonenv.measures.provenance import wins

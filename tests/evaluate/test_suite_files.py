@@ -10,9 +10,9 @@ import pytest
 
 from reasonenv.cli import main
 from reasonenv.errors import UserError
-from reasonenv.evaluate.bench import in_order
-from reasonenv.evaluate.cells import BASE_SAMPLES, BASELINE, ORM, REFERENCES, Cell
-from reasonenv.evaluate.suite import Suite, read_suite, suite_path, suites
+from reasonenv.experiment.cells import BASE_SAMPLES, BASELINE, ORM, REFERENCES, Cell
+from reasonenv.experiment.scheduler import in_order
+from reasonenv.experiment.suite import Suite, read_suite, suite_path, suites
 from reasonenv.registry import find_agent
 
 PACKAGED = [

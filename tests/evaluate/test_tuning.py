@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from reasonenv.cli import main
 from reasonenv.errors import UserError
-from reasonenv.evaluate.provenance import provenance_of_settings
-from reasonenv.evaluate.suite import Suite, read_suite, suite_path, suites
-from reasonenv.evaluate.tuning import to_toml, trials_of
+from reasonenv.experiment.suite import Suite, read_suite, suite_path, suites
+from reasonenv.experiment.tune import to_toml, trials_of
+from reasonenv.experiment.tuning_table import provenance_of_settings
 from reasonenv.measures.samples import EVALUATION, read_samples
 
 FILE = """

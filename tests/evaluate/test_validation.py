@@ -12,11 +12,11 @@ import pytest
 from reasonenv.cli import main
 from reasonenv.core import Problem
 from reasonenv.errors import UserError
-from reasonenv.evaluate import validation
-from reasonenv.evaluate.run import describe_run, processes
-from reasonenv.evaluate.suite import read_suite
-from reasonenv.evaluate.tuning import trials_of
-from reasonenv.evaluate.validation import held_back, training_part, validation_part
+from reasonenv.experiment import validation
+from reasonenv.experiment.config import describe_run, processes
+from reasonenv.experiment.suite import read_suite
+from reasonenv.experiment.tune import trials_of
+from reasonenv.experiment.validation import held_back, training_part, validation_part
 from reasonenv.measures.samples import read_samples
 from reasonenv.registry import make_task
 from reasonenv.tasks import Task

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.run import Run, describe_run, processes
-from reasonenv.evaluate.training import train
+from reasonenv.experiment.config import Run, describe_run, processes
+from reasonenv.experiment.train import train
 from reasonenv.learn import loop
 from reasonenv.learn.curriculum import Curriculum, read_levels
 from reasonenv.learn.log import MEASURED, RunLog

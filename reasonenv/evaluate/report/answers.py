@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from html import escape
 
 from reasonenv.evaluate.report.findings import Finding, Setting
-from reasonenv.evaluate.rollouts import PROBLEMS as KEPT
-from reasonenv.evaluate.rollouts import SAMPLES, TRAINING_GROUPS, TRAINING_SAMPLES, Rollout
+from reasonenv.experiment.token_records import PROBLEMS as KEPT
+from reasonenv.experiment.token_records import SAMPLES, TRAINING_GROUPS, TRAINING_SAMPLES, Rollout
 from reasonenv.measures.samples import Sample
 
 PROBLEMS = 12

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.provenance import provenance_of_settings
-from reasonenv.evaluate.rollouts import Rollout, read_rollouts
+from reasonenv.experiment.token_records import Rollout, read_rollouts
+from reasonenv.experiment.tuning_table import provenance_of_settings
 from reasonenv.measures.discovery import BASE, Draws
 from reasonenv.measures.parquet import Record, read_records
 from reasonenv.measures.provenance import Win, read_wins

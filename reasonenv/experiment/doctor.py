@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from reasonenv.core import Group
 from reasonenv.errors import UserError
-from reasonenv.evaluate.run import environment_keys
+from reasonenv.experiment.config import environment_keys
 from reasonenv.learn.filters import mixed, sound
 from reasonenv.learn.memory import activation_bytes, available, forecast
 from reasonenv.mdp.make import make_mdp

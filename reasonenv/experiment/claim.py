@@ -19,9 +19,9 @@ from types import MappingProxyType
 from typing import Any
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.identity import FOLDER, Code, difference
-from reasonenv.evaluate.run import Run, check_writable, resolved
-from reasonenv.evaluate.weights import WEIGHTS, check_weights
+from reasonenv.experiment.config import Run, check_writable, resolved
+from reasonenv.experiment.identity import FOLDER, Code, difference
+from reasonenv.experiment.weights import WEIGHTS, check_weights
 from reasonenv.storage import owned, read_record, replace
 
 RECORD, SUMMARY = "run.json", "summary.json"

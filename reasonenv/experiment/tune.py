@@ -18,11 +18,11 @@ from statistics import fmean
 from typing import Any
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.bench import run_cells, working
-from reasonenv.evaluate.cells import Cell, agent_settings, cells_from
-from reasonenv.evaluate.provenance import Tuning, read_tuning
-from reasonenv.evaluate.suite import Suite, check_cells
-from reasonenv.evaluate.validation import VALIDATION
+from reasonenv.experiment.cells import Cell, agent_settings, cells_from
+from reasonenv.experiment.scheduler import run_cells, working
+from reasonenv.experiment.suite import Suite, check_cells
+from reasonenv.experiment.tuning_table import Tuning, read_tuning
+from reasonenv.experiment.validation import VALIDATION
 from reasonenv.measures.samples import EVALUATION, read_samples
 from reasonenv.stats import Accuracy, accuracy
 from reasonenv.storage import read_record

@@ -12,7 +12,7 @@ import torch
 
 from reasonenv.core import Group
 from reasonenv.errors import UserError
-from reasonenv.evaluate.scoring import token_scores
+from reasonenv.experiment.scoring import token_scores
 from reasonenv.learn.agent import Metrics
 from reasonenv.learn.fixed import Fixed
 from reasonenv.learn.judge import score_steps

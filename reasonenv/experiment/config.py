@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reasonenv.annotations import has_text_form, typed, types_of
 from reasonenv.core import Problem
 from reasonenv.errors import UserError, unknown
-from reasonenv.evaluate.validation import HOLDOUTS, TEST, VALIDATION, check_unseen, training_part, validation_part
+from reasonenv.experiment.validation import HOLDOUTS, TEST, VALIDATION, check_unseen, training_part, validation_part
 from reasonenv.mdp.config import ENV_TYPES, EnvConfig, divided
 from reasonenv.registry import find_agent, make_task, parse_env_id, task_defaults, task_keys, task_types
 from reasonenv.sampling import SAMPLERS

@@ -12,9 +12,9 @@ from typing import Any
 from tqdm import tqdm
 
 from reasonenv.errors import UserError, unknown
-from reasonenv.evaluate.evaluation import contrary, evaluate
-from reasonenv.evaluate.run import TaskName, check_writable, environment_keys
-from reasonenv.evaluate.validation import HOLDOUTS, TEST, check_unseen, validation_part
+from reasonenv.experiment.config import TaskName, check_writable, environment_keys
+from reasonenv.experiment.held_out import contrary, evaluate
+from reasonenv.experiment.validation import HOLDOUTS, TEST, check_unseen, validation_part
 from reasonenv.mdp.make import held_out_keys, make_mdp
 from reasonenv.measures.metrics import GREEDY, summarise
 from reasonenv.measures.questions import asked_by

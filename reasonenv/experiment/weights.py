@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.run import Run
+from reasonenv.experiment.config import Run
 from reasonenv.policy.lora import CONFIG, base_of
 from reasonenv.policy.pretrained import KNOWN
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from torch import Tensor
 
 from reasonenv.core import Group, Role, Trajectory
-from reasonenv.evaluate.scoring import token_scores
+from reasonenv.experiment.scoring import token_scores
 from reasonenv.learn.agent import Budget
 from reasonenv.learn.filters import mixed
 from reasonenv.measures.parquet import read_records, write_records

@@ -19,8 +19,8 @@ from functools import cached_property
 from typing import Any
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.identity import code_of
-from reasonenv.evaluate.run import Run, describe_run, resolved
+from reasonenv.experiment.config import Run, describe_run, resolved
+from reasonenv.experiment.identity import code_of
 from reasonenv.registry import find_agent
 
 BASELINE = "initial"

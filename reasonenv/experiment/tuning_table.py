@@ -20,8 +20,8 @@ from itertools import product
 from typing import Any
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.cells import agent_settings
-from reasonenv.evaluate.validation import VALIDATION
+from reasonenv.experiment.cells import agent_settings
+from reasonenv.experiment.validation import VALIDATION
 
 Values = Mapping[str, Any]  # of settings by their keys
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import fmean
 
 from reasonenv.core import Reason, Verdict
-from reasonenv.evaluate.claim import claim
-from reasonenv.evaluate.identity import code_of
-from reasonenv.evaluate.run import Run
+from reasonenv.experiment.claim import claim
+from reasonenv.experiment.config import Run
+from reasonenv.experiment.identity import code_of
 from reasonenv.learn.fixed import Fixed
 from reasonenv.measures.questions import PROBLEMS, Asked, by_question, read_questions
 from reasonenv.measures.samples import EVALUATION, Sample, read_samples, write_samples

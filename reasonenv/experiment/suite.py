@@ -32,8 +32,8 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.errors import UserError, unknown
-from reasonenv.evaluate.cells import BASELINE, ORM, REFERENCES, Cell, cells_from
-from reasonenv.evaluate.provenance import check_tuning
+from reasonenv.experiment.cells import BASELINE, ORM, REFERENCES, Cell, cells_from
+from reasonenv.experiment.tuning_table import check_tuning
 
 MARGIN = 0.02
 ANYWAY = "without_signal"

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.run import Run
+from reasonenv.experiment.config import Run
 from reasonenv.learn.curriculum import read_levels
 from reasonenv.mdp.dynamics import DYNAMICS
 from reasonenv.mdp.rewards import reward_terms

@@ -13,9 +13,9 @@ from typing import Any
 
 from reasonenv.core import Group
 from reasonenv.errors import UserError
-from reasonenv.evaluate.card import CARD, card, reproducibility, stored_data
-from reasonenv.evaluate.claim import SUMMARY, check_claim, claim
-from reasonenv.evaluate.evaluation import (
+from reasonenv.experiment.claim import SUMMARY, check_claim, claim
+from reasonenv.experiment.config import Run, fingerprints, processes
+from reasonenv.experiment.held_out import (
     HeldOut,
     HeldOutChoice,
     HeldOutScores,
@@ -25,10 +25,10 @@ from reasonenv.evaluate.evaluation import (
     evaluate,
     records,
 )
-from reasonenv.evaluate.identity import code_of
-from reasonenv.evaluate.rollouts import HELD_OUT, PROBLEMS, SAMPLES, Rollout, Watch, rollouts
-from reasonenv.evaluate.run import Run, fingerprints, processes
-from reasonenv.evaluate.weights import weights_of
+from reasonenv.experiment.identity import code_of
+from reasonenv.experiment.manifest import CARD, card, reproducibility, stored_data
+from reasonenv.experiment.token_records import HELD_OUT, PROBLEMS, SAMPLES, Rollout, Watch, rollouts
+from reasonenv.experiment.weights import weights_of
 from reasonenv.learn.agent import Agent
 from reasonenv.learn.contrast import missing_signal
 from reasonenv.learn.curriculum import Curriculum

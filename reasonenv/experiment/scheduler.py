@@ -30,16 +30,16 @@ from tqdm import tqdm
 
 from reasonenv.core import Problem
 from reasonenv.errors import UserError
-from reasonenv.evaluate.card import CARD, hardware, stored_data, versions
-from reasonenv.evaluate.cells import BASELINE, REFERENCES, Cell
-from reasonenv.evaluate.choice import choose
-from reasonenv.evaluate.claim import RECORD
-from reasonenv.evaluate.identity import code_of, edited
-from reasonenv.evaluate.notices import cell_notice, measured, notice, refuse_without_signal
-from reasonenv.evaluate.run import Run, fingerprints, held_out_problems, processes
-from reasonenv.evaluate.suite import Suite
-from reasonenv.evaluate.training import train
-from reasonenv.evaluate.weights import check_weights, weights_of
+from reasonenv.experiment.cells import BASELINE, REFERENCES, Cell
+from reasonenv.experiment.claim import RECORD
+from reasonenv.experiment.config import Run, fingerprints, held_out_problems, processes
+from reasonenv.experiment.identity import code_of, edited
+from reasonenv.experiment.manifest import CARD, hardware, stored_data, versions
+from reasonenv.experiment.notices import cell_notice, measured, notice, refuse_without_signal
+from reasonenv.experiment.stored_baselines import choose
+from reasonenv.experiment.suite import Suite
+from reasonenv.experiment.train import train
+from reasonenv.experiment.weights import check_weights, weights_of
 from reasonenv.measures.questions import PROBLEMS, write_questions
 from reasonenv.measures.samples import EVALUATION, read_samples
 from reasonenv.storage import owned, read_record, replace
@@ -49,7 +49,7 @@ ORPHAN = 60.0  # seconds for a process to end after its parent has
 # Imported once for all cells, by the server that they are forked from: 3 s of processor time a cell. It computes
 # nothing itself, so there are no threads that a fork could copy half-way.
 PRELOADED = (
-    "reasonenv.evaluate.training",
+    "reasonenv.experiment.train",
     "reasonenv.sampling.torch.torch_sampler",
     "transformers.models.llama.modeling_llama",
     "torch.utils.tensorboard",

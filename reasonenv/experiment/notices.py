@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.cells import BASELINE, Cell
-from reasonenv.evaluate.suite import ANYWAY, Suite
+from reasonenv.experiment.cells import BASELINE, Cell
+from reasonenv.experiment.suite import ANYWAY, Suite
 from reasonenv.measures.metrics import summarise
 from reasonenv.measures.samples import EVALUATION, Sample, read_samples
 from reasonenv.registry import find_agent
