@@ -114,8 +114,8 @@ def _resume(arguments: argparse.Namespace) -> None:
 
 
 def _finish(suite: Suite, folder: Path, jobs: int, command: str) -> None:
-    from reasonenv.evaluate.report import told
     from reasonenv.experiment.scheduler import run_suite
+    from reasonenv.report import told
 
     _check_jobs(jobs)
     print(told(run_suite(suite, folder, jobs=jobs, command=command)))

@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from reasonenv.evaluate.report import told, write_report
+    from reasonenv.report import told, write_report
 
     if not (arguments.folder / "suite.json").is_file():
         raise UserError(f"{arguments.folder} is not the folder of a suite: it has no suite.json")

@@ -59,7 +59,7 @@ PRELOADED = (
 
 def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
     """Runs the cells that are not done, `jobs` at a time, then writes the report. Returns the report's path."""
-    from reasonenv.evaluate.report import write_report
+    from reasonenv.report import write_report
 
     with working(suite, out) as problems:
         run_cells(suite, out, problems, jobs=jobs, command=command)

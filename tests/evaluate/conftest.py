@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reasonenv.evaluate.report import write_report
 from reasonenv.experiment.token_records import HELD_OUT, TRAINING, Rollout
 from reasonenv.measures.discovery import BASE, Draws
 from reasonenv.measures.parquet import write_records
 from reasonenv.measures.provenance import Win, write_wins
 from reasonenv.measures.samples import Sample, write_samples
 from reasonenv.measures.training_set import TRAINING_SET, Solution
+from reasonenv.report import write_report
 
 SKILL = {"prior": 0.0, "ei": 0.55, "grpo": 1.1}  # logits above the prior at the end of training
 ITERATIONS, ROLLOUTS = 30, 512

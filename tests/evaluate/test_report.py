@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.report import told, write_report
-from reasonenv.evaluate.report.findings import settings
-from reasonenv.evaluate.report.load import load_suite
 from reasonenv.measures.comparisons import contrasts, row_means
 from reasonenv.measures.discovery import Draws
 from reasonenv.measures.diversity import diversity
 from reasonenv.measures.metrics import scores
 from reasonenv.measures.parquet import read_records
 from reasonenv.measures.samples import Sample, read_samples, write_samples
+from reasonenv.report import told, write_report
+from reasonenv.report.findings import settings
+from reasonenv.report.load import load_suite
 
 SEEDS = (0, 1, 2, 3)  # of the suite that `conftest.write_suite` makes
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

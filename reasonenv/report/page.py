@@ -11,20 +11,20 @@ from html import escape
 from string import Template
 
 from reasonenv.core import Reason
-from reasonenv.evaluate.report.answers import browser, caption
-from reasonenv.evaluate.report.charts import crowded, line_chart
-from reasonenv.evaluate.report.curves import Chart, charts, colours
-from reasonenv.evaluate.report.diversity_section import diversity
-from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting
-from reasonenv.evaluate.report.load import BUDGET, Suite
-from reasonenv.evaluate.report.look import STYLE
-from reasonenv.evaluate.report.questions import across, pairs
-from reasonenv.evaluate.report.script import SCRIPT
-from reasonenv.evaluate.report.sharpening import sharpening
-from reasonenv.evaluate.report.table import REFERENCE_LINES, columns, sentences, title
-from reasonenv.evaluate.report.tables import folded, plain
 from reasonenv.measures.comparisons import Decision
 from reasonenv.measures.conclusions import points
+from reasonenv.report.answers import browser, caption
+from reasonenv.report.charts import crowded, line_chart
+from reasonenv.report.curves import Chart, charts, colours
+from reasonenv.report.diversity_section import diversity
+from reasonenv.report.findings import HEADLINE, Finding, Setting
+from reasonenv.report.load import BUDGET, Suite
+from reasonenv.report.look import STYLE
+from reasonenv.report.questions import across, pairs
+from reasonenv.report.script import SCRIPT
+from reasonenv.report.sharpening import sharpening
+from reasonenv.report.table import REFERENCE_LINES, columns, sentences, title
+from reasonenv.report.tables import folded, plain
 from reasonenv.stats import Estimate
 
 PAGE = Template("""<!doctype html>

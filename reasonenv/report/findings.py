@@ -11,7 +11,6 @@ from statistics import fmean
 import numpy as np
 
 from reasonenv.core import Reason
-from reasonenv.evaluate.report.load import Cell, Suite
 from reasonenv.measures.comparisons import Contrast, SeedScores, complete, contrasts, row_means
 from reasonenv.measures.conclusions import SATURATED, Conclusions, conclude
 from reasonenv.measures.discovery import Discovery, discovery
@@ -21,6 +20,7 @@ from reasonenv.measures.provenance import Win
 from reasonenv.measures.questions import Asked, by_question
 from reasonenv.measures.samples import EVALUATION, Sample
 from reasonenv.measures.training_set import SetDiversity, Solution, set_diversity
+from reasonenv.report.load import Cell, Suite
 from reasonenv.stats import Estimate, mean_interval
 
 HEADLINE = GREEDY

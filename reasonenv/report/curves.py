@@ -8,10 +8,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from reasonenv.evaluate.report.charts import Plot, Series
-from reasonenv.evaluate.report.findings import HEADLINE, Setting
-from reasonenv.evaluate.report.load import Cell
-from reasonenv.evaluate.report.table import percent
+from reasonenv.report.charts import Plot, Series
+from reasonenv.report.findings import HEADLINE, Setting
+from reasonenv.report.load import Cell
+from reasonenv.report.table import percent
 
 AXES = ("rollouts", "tokens", "updates", "seconds")  # what equal budgets may be counted in
 

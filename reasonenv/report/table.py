@@ -7,10 +7,10 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 
-from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting
 from reasonenv.measures.comparisons import Contrast
 from reasonenv.measures.conclusions import ceiling, joint, sentence
 from reasonenv.measures.discovery import claim
+from reasonenv.report.findings import HEADLINE, Finding, Setting
 from reasonenv.stats import Estimate
 
 KEY = ("env", "policy", "init", "variant")  # of a setting, in a file

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from html import escape
 
-from reasonenv.evaluate.report.findings import Setting
-from reasonenv.evaluate.report.tables import plain
 from reasonenv.measures.comparisons import Contrast
 from reasonenv.measures.training_set import REFERENCE
+from reasonenv.report.findings import Setting
+from reasonenv.report.tables import plain
 from reasonenv.stats import Estimate
 
 DIVERSITY = {

@@ -8,12 +8,12 @@ from html import escape
 
 import numpy as np
 
-from reasonenv.evaluate.report.findings import HEADLINE, Finding, Setting
-from reasonenv.evaluate.report.table import percent, title
-from reasonenv.evaluate.report.tables import folded, plain
 from reasonenv.measures.aggregates import improvement, interquartile_mean
 from reasonenv.measures.comparisons import Contrast
 from reasonenv.measures.conclusions import Conclusions
+from reasonenv.report.findings import HEADLINE, Finding, Setting
+from reasonenv.report.table import percent, title
+from reasonenv.report.tables import folded, plain
 from reasonenv.stats import Estimate, Floats
 
 MOST_PAIRS = 21  # rows; of more, those between two agents are folded

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from html import escape
 
-from reasonenv.evaluate.report.findings import Setting
-from reasonenv.evaluate.report.table import claims_at_k, discoveries
-from reasonenv.evaluate.report.tables import folded, plain
 from reasonenv.measures.comparisons import Contrast
 from reasonenv.measures.discovery import Discovery, Origin, Surprise, upper_bound
+from reasonenv.report.findings import Setting
+from reasonenv.report.table import claims_at_k, discoveries
+from reasonenv.report.tables import folded, plain
 
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 ORIGIN_COLOURS = {Origin.LIKELY: "--base", Origin.SUPPORT: "--c1", Origin.UNSEEN: "--c2"}

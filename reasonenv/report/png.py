@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reasonenv.errors import UserError
-from reasonenv.evaluate.report.charts import Plot, crowded
-from reasonenv.evaluate.report.curves import charts
-from reasonenv.evaluate.report.findings import Setting
-from reasonenv.evaluate.report.look import LIGHT
-from reasonenv.evaluate.report.sharpening import ORIGIN_COLOURS
 from reasonenv.measures.discovery import Origin
+from reasonenv.report.charts import Plot, crowded
+from reasonenv.report.curves import charts
+from reasonenv.report.findings import Setting
+from reasonenv.report.look import LIGHT
+from reasonenv.report.sharpening import ORIGIN_COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reasonenv.evaluate.report.curves import csv_curves
-from reasonenv.evaluate.report.findings import settings
-from reasonenv.evaluate.report.load import load_suite
-from reasonenv.evaluate.report.page import render
-from reasonenv.evaluate.report.table import csv_table, text_table
+from reasonenv.report.curves import csv_curves
+from reasonenv.report.findings import settings
+from reasonenv.report.load import load_suite
+from reasonenv.report.page import render
+from reasonenv.report.table import csv_table, text_table
 from reasonenv.storage import replace
 
 __all__ = ["told", "write_report"]
@@ -34,7 +34,7 @@ def write_report(folder: Path, *, png: bool = False) -> Path:
     ):
         replace(path, text.encode(errors="replace"))  # a title or a question may hold half a surrogate pair
     if png:
-        from reasonenv.evaluate.report.png import write_png
+        from reasonenv.report.png import write_png
 
         write_png(folder / "charts", found)
     return page

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from reasonenv.evaluate.report.findings import Finding, Setting
 from reasonenv.experiment.token_records import PROBLEMS as KEPT
 from reasonenv.experiment.token_records import SAMPLES, TRAINING_GROUPS, TRAINING_SAMPLES, Rollout
 from reasonenv.measures.samples import Sample
+from reasonenv.report.findings import Finding, Setting
 
 PROBLEMS = 12
 LONGEST = 2_000  # characters of an answer that are shown
