@@ -85,7 +85,7 @@ def _plan(suite: Suite) -> Iterator[str]:
 def _tune(arguments: argparse.Namespace) -> None:
     from reasonenv.experiment.suite import read_suite, suite_path
     from reasonenv.experiment.tune import tune
-    from reasonenv.experiment.tuning_table import provenance_of_settings
+    from reasonenv.measures.tuning_record import provenance_of_settings
 
     _check_jobs(arguments.jobs)
     suite = read_suite(suite_path(arguments.suite), arguments.scale)
@@ -115,10 +115,11 @@ def _resume(arguments: argparse.Namespace) -> None:
 
 def _finish(suite: Suite, folder: Path, jobs: int, command: str) -> None:
     from reasonenv.experiment.scheduler import run_suite
-    from reasonenv.report import told
+    from reasonenv.report import told, write_report
 
     _check_jobs(jobs)
-    print(told(run_suite(suite, folder, jobs=jobs, command=command)))
+    run_suite(suite, folder, jobs=jobs, command=command)
+    print(told(write_report(folder)))
 
 
 def _check_jobs(jobs: int) -> None:

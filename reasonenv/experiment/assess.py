@@ -14,7 +14,7 @@ from tqdm import tqdm
 from reasonenv.errors import UserError, unknown
 from reasonenv.experiment.config import TaskName, check_writable, environment_keys
 from reasonenv.experiment.held_out import contrary, evaluate
-from reasonenv.experiment.validation import HOLDOUTS, TEST, check_unseen, validation_part
+from reasonenv.experiment.validation import check_unseen, validation_part
 from reasonenv.mdp.make import held_out_keys, make_mdp
 from reasonenv.measures.metrics import GREEDY, summarise
 from reasonenv.measures.questions import asked_by
@@ -26,6 +26,7 @@ from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import Sampling
 from reasonenv.sampling.truncated import Truncated
 from reasonenv.stats import Estimate, accuracy
+from reasonenv.tasks import HOLDOUTS, TEST
 
 MAX_SAMPLES = 1 << 20  # a problem: more is a slip of the hand
 

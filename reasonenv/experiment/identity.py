@@ -48,7 +48,6 @@ from reasonenv.registry import (
 )
 from reasonenv.sources import PACKAGE, SourceLoader, is_installed, is_standard
 from reasonenv.tasks import Task
-from reasonenv.terminal import printable
 from reasonenv.version import VERSION
 
 FOLDER = "code"  # of a run, for the copies
@@ -188,27 +187,6 @@ def edited(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
     common = there["files"].keys() & here["files"].keys()
     first, second = ({name: record["files"][name] for name in common} for record in (there, here))
     return difference({**there, "files": first}, {**here, "files": second})
-
-
-def differing_lines(first: Path, second: Path) -> Iterator[str]:
-    """The files in the `code` of two runs that are not equal, each with its first line that is not."""
-    one, other = (_copies(folder / FOLDER) for folder in (first, second))
-    for name in sorted({*one, *other}):
-        if name not in one or name not in other:
-            yield f"code: {printable(name)} is a part of {first if name in one else second} alone"
-        elif (a := one[name].read_bytes()) != (b := other[name].read_bytes()):
-            lines, others = (text.decode(errors="replace").split("\n") for text in (a, b))
-            same = [x == y for x, y in zip(lines, others, strict=False)]
-            at = same.index(False) if False in same else len(same)
-            yield f"code: {printable(name)} differs from line {at + 1} on"
-            for side in (lines, others):
-                yield f"  {side[at]!r}" if at < len(side) else "  (its end)"
-
-
-def _copies(folder: Path) -> dict[str, Path]:
-    """The files in a folder by name. Links lead out of it, so they are none."""
-    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    return {path.relative_to(folder).as_posix(): path for path in files}
 
 
 def _things(run: Run) -> Iterator[Any]:

@@ -57,13 +57,10 @@ PRELOADED = (
 )
 
 
-def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
-    """Runs the cells that are not done, `jobs` at a time, then writes the report. Returns the report's path."""
-    from reasonenv.report import write_report
-
+def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> None:
+    """Runs the cells that are not done, `jobs` at a time."""
     with working(suite, out) as problems:
         run_cells(suite, out, problems, jobs=jobs, command=command)
-        return write_report(out)
 
 
 @contextmanager

@@ -1,16 +1,9 @@
-"""A few rollouts of a run, token by token, for a person to look at.
-
-RUN/rollouts/held_out.parquet    of the first held-out problems after training: the greedy answer and some sampled ones
-RUN/rollouts/training.parquet    of an iteration before an evaluation, the last one at the end, with their advantages
-
-Log-probabilities and entropies are those of the policy that wrote them, at temperature 1.
-"""
+"""Some rollouts of a run, token by token, for a person to look at: see `measures.rollouts`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -19,35 +12,11 @@ from reasonenv.core import Group, Role, Trajectory
 from reasonenv.experiment.scoring import token_scores
 from reasonenv.learn.agent import Budget
 from reasonenv.learn.filters import mixed
-from reasonenv.measures.parquet import read_records, write_records
+from reasonenv.measures.parquet import write_records
+from reasonenv.measures.rollouts import TRAINING, TRAINING_GROUPS, TRAINING_SAMPLES, Rollout
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.tokenizer import Tokenizer
-
-HELD_OUT, TRAINING = "rollouts/held_out.parquet", "rollouts/training.parquet"
-PROBLEMS = 24  # held-out ones, the first of the test split
-SAMPLES = 2  # sampled answers to each of them
-TRAINING_GROUPS, TRAINING_SAMPLES = 4, 4
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """One response; its tuples have an entry for each of its T tokens, nan where the environment wrote it."""
-
-    source: str  # greedy, sampled or training
-    problem_id: str
-    question: str
-    gold: str
-    index: int  # among the samples of its problem
-    correct: bool
-    reason: str
-    extracted: str | None
-    truncated: bool
-    tokens: tuple[str, ...]
-    rewards: tuple[float, ...]
-    logps: tuple[float, ...]
-    entropies: tuple[float, ...] | None  # none behind goals, which stand between the tokens
-    advantages: tuple[float, ...] | None  # of training alone
 
 
 def rollouts(
@@ -115,11 +84,6 @@ class Watch:
         given = advantage[rows].expand(-1, width if advantage.shape[1] == 1 else -1).tolist()
         kept = rollouts(some, self._policy, source="training", advantages=given, tokens_per_microbatch=self._tokens)
         write_records(self._path, Rollout, kept)
-
-
-def read_rollouts(run: Path) -> list[Rollout]:
-    """What a run keeps of them. Raises `UserError` naming a file that is damaged."""
-    return [r for name in (HELD_OUT, TRAINING) if (run / name).is_file() for r in read_records(run / name, Rollout)]
 
 
 def pieces(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[str, ...]:

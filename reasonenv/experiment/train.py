@@ -27,7 +27,8 @@ from reasonenv.experiment.held_out import (
 )
 from reasonenv.experiment.identity import code_of
 from reasonenv.experiment.manifest import CARD, card, reproducibility, stored_data
-from reasonenv.experiment.token_records import HELD_OUT, PROBLEMS, SAMPLES, Rollout, Watch, rollouts
+from reasonenv.experiment.scoring import wins
+from reasonenv.experiment.token_records import Watch, rollouts
 from reasonenv.experiment.weights import weights_of
 from reasonenv.learn.agent import Agent
 from reasonenv.learn.contrast import missing_signal
@@ -42,9 +43,10 @@ from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.measures.discovery import BASE, Draws
 from reasonenv.measures.metrics import summarise
 from reasonenv.measures.parquet import write_records
-from reasonenv.measures.provenance import wins, write_wins
+from reasonenv.measures.provenance import write_wins
 from reasonenv.measures.questions import PROBLEMS as ASKED
 from reasonenv.measures.questions import write_questions
+from reasonenv.measures.rollouts import HELD_OUT, PROBLEMS, SAMPLES, Rollout
 from reasonenv.measures.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.measures.training_set import TRAINING_SET, Solution
 from reasonenv.policy.hf_policy import Policy

@@ -22,11 +22,11 @@ from reasonenv.experiment.cells import Cell, agent_settings, cells_from
 from reasonenv.experiment.scheduler import run_cells, working
 from reasonenv.experiment.suite import Suite, check_cells
 from reasonenv.experiment.tuning_table import Tuning, read_tuning
-from reasonenv.experiment.validation import VALIDATION
 from reasonenv.measures.samples import EVALUATION, read_samples
 from reasonenv.stats import Accuracy, accuracy
 from reasonenv.storage import read_record
 from reasonenv.storage import replace as write
+from reasonenv.tasks import VALIDATION
 
 NEVER = 10**9  # iterations between evaluations: trials are measured at their ends
 COMMENT = "# Written by `reasonenv bench tune`: the settings that it chose, and in [tuned] the record of how it did.\n"

@@ -21,7 +21,7 @@ from typing import Any
 
 from reasonenv.errors import UserError
 from reasonenv.experiment.cells import agent_settings
-from reasonenv.experiment.validation import VALIDATION
+from reasonenv.measures.tuning_record import is_record
 
 Values = Mapping[str, Any]  # of settings by their keys
 
@@ -66,7 +66,7 @@ def check_tuning(spec: Mapping[str, Any]) -> None:
     if "tuned" not in spec:
         return
     record = spec["tuned"]
-    if not _is_record(record):
+    if not is_record(record):
         raise UserError("tuned is no record of `reasonenv bench tune`; remove it, or tune again")
     _check_seeds(spec, record["seeds"], "tuned.seeds")
     for label in spec["agents"]:
@@ -85,53 +85,3 @@ def _check_seeds(spec: Mapping[str, Any], seeds: list[int], name: str) -> None:
     both = sorted(set(seeds) & set(spec["seeds"]))
     if both:
         raise UserError(f"{name} has {both[0]}, which is among seeds too; settings are chosen on seeds not reported")
-
-
-def _is_record(record: Any) -> bool:
-    """Whether `record` has the form in which `bench tune` writes it."""
-    if not isinstance(record, Mapping):
-        return False
-    kinds = {"split": str, "problems": int, "trials": int, "keys": list, "seeds": list, "agents": dict}
-    if any(type(record.get(key)) is not kind for key, kind in kinds.items()):
-        return False
-    if record["split"] != VALIDATION or not record["keys"]:
-        return False
-    if any(type(key) is not str for key in record["keys"]) or any(type(seed) is not int for seed in record["seeds"]):
-        return False
-    entries = record["agents"].values()
-    return all(isinstance(entry, dict) and _has_choice(entry, record["keys"]) for entry in entries)
-
-
-def _has_choice(entry: Mapping[str, Any], keys: list[str]) -> bool:
-    chosen, tried = entry.get("chosen"), entry.get("tried")
-    return isinstance(chosen, dict) and sorted(chosen) == sorted(keys) and isinstance(tried, list)
-
-
-def _at_an_edge(entry: Mapping[str, Any], keys: list[str]) -> bool:
-    """Whether a number was chosen that is the least or the largest tried, so that better ones may lie beyond."""
-    for key in keys:
-        tried = [trial[key] for trial in entry["tried"] if isinstance(trial.get(key), int | float)]
-        if tried and entry["chosen"][key] in (min(tried), max(tried)):
-            return True
-    return False
-
-
-def provenance_of_settings(suite: Mapping[str, Any]) -> str:
-    """One sentence on how the settings of a suite were chosen, from its `suite.json`.
-
-    No checkpoint is ever chosen: an agent is reported as it is after its last iteration, and what is measured along the
-    way on the test split decides nothing.
-    """
-    last = "of every agent the last iterate is reported, no checkpoint is chosen"
-    record = suite.get("tuned")
-    if not _is_record(record):
-        return f"Settings are those of the suite file, without a record of tuning; {last}."
-    assert isinstance(record, Mapping)
-    keys, trials = " and ".join(record["keys"]), record["trials"]
-    seeds = "other seeds than those" if len(record["seeds"]) > 1 else "another seed than those"
-    edge = [agent for agent, entry in record["agents"].items() if _at_an_edge(entry, record["keys"])]
-    edges = f" (at an end of the values tried: {', '.join(edge)})" if edge else ""
-    return (
-        f"Of each agent {keys} {'was' if len(record['keys']) == 1 else 'were'} chosen by greedy accuracy on "
-        f"{record['problems']} validation problems, in {trials} trials an agent with {seeds} reported{edges}; {last}."
-    )

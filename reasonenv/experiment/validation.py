@@ -19,10 +19,8 @@ from reasonenv.errors import UserError
 from reasonenv.registry import parse_env_id, task_factory
 from reasonenv.seeding import derive_seed
 from reasonenv.storage import read_record
-from reasonenv.tasks import Task
+from reasonenv.tasks import TEST, VALIDATION, Task
 
-TEST, VALIDATION = "test", "validation"
-HOLDOUTS = (TEST, VALIDATION)
 ONE_IN = 10
 RECORD = "run.json"  # in the folder of a run, as `claim.py` leaves it
 

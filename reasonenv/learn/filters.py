@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 
 from reasonenv.core import Group, Trajectory
-from reasonenv.verify.solution_path import equations
-
-_NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+")
-_NOISE = re.compile(r"[ ,$%]")
-
-
-@lru_cache(maxsize=20_000)  # a policy repeats itself
-def operations(text: str) -> tuple[str, ...]:
-    """The arithmetic of a solution: its equations in their order, numbers in one way of writing.
-
-    Two solutions with the same sequence are the same solution (2403.04642; RFT, 2308.01825). A text without any
-    equation is its own words, lower-cased and evenly spaced. Takes time linear in the text.
-    """
-    steps = [f"{equation.left}={equation.result}" for equation in equations(text)]
-    plain = [_NUMBER.sub(_plain, _NOISE.sub("", step)) for step in steps]
-    return tuple(plain) or (" ".join(text.lower().split()),)
-
-
-def _plain(number: re.Match[str]) -> str:
-    """007.50 -> 7.5"""
-    whole, _, fraction = number[0].partition(".")
-    return ".".join(filter(None, (whole.lstrip("0") or "0", fraction.rstrip("0"))))
 
 
 def correct(trajectories: Iterable[Trajectory]) -> list[Trajectory]:

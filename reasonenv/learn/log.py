@@ -25,7 +25,6 @@ TABLE = {
     "tokens_per_second": "tokens/s",
     "gap/mean": "sampler gap",
 }
-MEASURED = ("seconds", "tokens_per_second", "memory")  # of the machine: all that may differ between two equal runs
 
 
 class RunLog:

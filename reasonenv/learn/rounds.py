@@ -17,9 +17,9 @@ from torch import Tensor
 from reasonenv.core import Group, Trajectory
 from reasonenv.learn.agent import Budget, Config, Imitation, Metrics, Plan, cosine, knob
 from reasonenv.learn.dataset import pack, unpack
-from reasonenv.learn.filters import operations
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.seeding import generator
+from reasonenv.verify.solution_path import operations
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,9 @@ from itertools import combinations
 from typing import TypeVar
 
 from reasonenv.errors import UserError
-from reasonenv.learn.filters import operations
 from reasonenv.measures.metrics import Scores
 from reasonenv.measures.samples import Sample
-from reasonenv.verify.solution_path import steps_hold
+from reasonenv.verify.solution_path import operations, steps_hold
 
 T = TypeVar("T", bound=Hashable)
 

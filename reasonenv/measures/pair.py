@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.errors import UserError
-from reasonenv.experiment.identity import differing_lines
-from reasonenv.learn.log import MEASURED
 from reasonenv.measures.comparisons import Contrast, Decision, contrasts
 from reasonenv.measures.metrics import GREEDY, Scores, scores
 from reasonenv.measures.questions import PROBLEMS, Asked, by_question, question_of, read_questions
 from reasonenv.measures.samples import EVALUATION, Sample, read_samples
 from reasonenv.storage import read_record
+from reasonenv.terminal import printable
+
+CODE = "code"  # folder in a run: the files of the code that it ran
+MEASURED = ("seconds", "tokens_per_second", "memory")  # of the machine: all that may differ between two equal runs
 
 
 @dataclass(frozen=True)
@@ -144,3 +146,24 @@ def _first_answer(first: Path, second: Path) -> Iterator[str]:
                 yield f"  {a.text!r}"
                 yield f"  {b.text!r}"
                 return
+
+
+def differing_lines(first: Path, second: Path) -> Iterator[str]:
+    """The files in the `code` of two runs that are not equal, each with its first line that is not."""
+    one, other = (_copies(folder / CODE) for folder in (first, second))
+    for name in sorted({*one, *other}):
+        if name not in one or name not in other:
+            yield f"code: {printable(name)} is a part of {first if name in one else second} alone"
+        elif (a := one[name].read_bytes()) != (b := other[name].read_bytes()):
+            lines, others = (text.decode(errors="replace").split("\n") for text in (a, b))
+            same = [x == y for x, y in zip(lines, others, strict=False)]
+            at = same.index(False) if False in same else len(same)
+            yield f"code: {printable(name)} differs from line {at + 1} on"
+            for side in (lines, others):
+                yield f"  {side[at]!r}" if at < len(side) else "  (its end)"
+
+
+def _copies(folder: Path) -> dict[str, Path]:
+    """The files in a folder by name. Links lead out of it, so they are none."""
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return {path.relative_to(folder).as_posix(): path for path in files}

@@ -7,18 +7,11 @@ under the initial policy: exp(-initial_logp) is how many samples it would have t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
-from reasonenv.core import Group, Trajectory
 from reasonenv.errors import UserError
-from reasonenv.experiment.scoring import token_scores
-from reasonenv.learn.filters import correct
-from reasonenv.policy.hf_policy import Policy
-from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.storage import replace
 
 
@@ -30,21 +23,6 @@ class Win:
     tokens: int
     logp: float
     initial_logp: float
-
-
-def wins(groups: Sequence[Group], initial: Policy, *, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH) -> list[Win]:
-    """One `Win` for each group with a correct trajectory; the samples were drawn at temperature 1."""
-    best = [max(right, key=_likelihood) for g in groups if (right := correct(g.trajectories))]
-    if not best:
-        return []
-    alone = [Group(t.problem, (t,)) for t in best]
-    logp, _ = token_scores(alone, initial, tokens_per_microbatch=tokens_per_microbatch)
-    before = logp.sum(dim=1).tolist()
-    return [Win(t.problem.id, len(t.tokens), _likelihood(t), known) for t, known in zip(best, before, strict=True)]
-
-
-def _likelihood(t: Trajectory) -> float:
-    return float(t.logprobs.sum(dtype=np.float64))
 
 
 def write_wins(path: Path, found: Iterable[Win]) -> None:

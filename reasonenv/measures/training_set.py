@@ -17,9 +17,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reasonenv.learn.filters import operations
 from reasonenv.measures.comparisons import Contrast, contrasts
-from reasonenv.verify.solution_path import equations, steps_hold
+from reasonenv.verify.solution_path import equations, operations, steps_hold
 
 TRAINING_SET = "training_set.parquet"  # in the folder of a run whose agent imitates a set
 REFERENCE = "reference solutions"

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from reasonenv.experiment.token_records import PROBLEMS as KEPT
-from reasonenv.experiment.token_records import SAMPLES, TRAINING_GROUPS, TRAINING_SAMPLES, Rollout
+from reasonenv.measures.rollouts import PROBLEMS as KEPT
+from reasonenv.measures.rollouts import SAMPLES, TRAINING_GROUPS, TRAINING_SAMPLES, Rollout
 from reasonenv.measures.samples import Sample
 from reasonenv.report.findings import Finding, Setting
 

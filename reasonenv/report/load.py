@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.errors import UserError
-from reasonenv.experiment.token_records import Rollout, read_rollouts
-from reasonenv.experiment.tuning_table import provenance_of_settings
 from reasonenv.measures.discovery import BASE, Draws
 from reasonenv.measures.parquet import Record, read_records
 from reasonenv.measures.provenance import Win, read_wins
 from reasonenv.measures.questions import PROBLEMS, Asked, read_questions
+from reasonenv.measures.rollouts import Rollout, read_rollouts
 from reasonenv.measures.samples import EVALUATION, Sample, read_samples
 from reasonenv.measures.training_set import TRAINING_SET, Solution
+from reasonenv.measures.tuning_record import provenance_of_settings
 
 Row = Mapping[str, float]
 

@@ -1,4 +1,4 @@
-"""The equations that a text writes out, and whether their arithmetic is right.
+"""The path of a solution: the equations that a text writes out, whether they hold, and which solutions are the same.
 
 An equation is an arithmetic expression in front of a `=` and a number behind it, wherever in the text: a line `7+5=12`,
 GSM8K's `<<48/2=24>>`, "so 7 + 5 = 12 apples". In `2+3=5+4=9`, as people write it, there are two: 2+3=5 and 5+4=9.
@@ -31,6 +31,8 @@ _GOES_ON = re.compile(r"(?:\b(?:of|by|times|plus|minus|half|twice|double|triple|
 _CONTINUES = re.compile(r"(?![aI]\b)[A-Za-z](?![A-Za-z])|cents?\b|rem|[¢×·÷^\\]")
 _OPERAND = re.compile(r"[\w)\]}] *\Z")
 _FRACTION = re.compile(r"\d+ */")  # of a mixed number, behind a whole one
+_DECIMAL = re.compile(r"\d+(?:\.\d*)?|\.\d+")
+_MARKS = re.compile(r"[ ,$%]")
 _LEAD, _TAIL = 16, 8  # characters in front of an equation and behind it that are looked at
 
 
@@ -56,6 +58,24 @@ def equations(text: str) -> Iterator[Equation]:
             start = len(before) - len(left)
             lead, tail = before[max(0, start - _LEAD) : start], after[right.end() : right.end() + _TAIL]
             yield Equation(lead, left, result[1], right[0], tail)
+
+
+@lru_cache(maxsize=20_000)  # a policy repeats itself
+def operations(text: str) -> tuple[str, ...]:
+    """The arithmetic of a solution: its equations in their order, numbers in one way of writing.
+
+    Two solutions with the same sequence are the same solution (2403.04642; RFT, 2308.01825). A text without any
+    equation is its own words, lower-cased and evenly spaced. Takes time linear in the text.
+    """
+    steps = [f"{equation.left}={equation.result}" for equation in equations(text)]
+    plain = [_DECIMAL.sub(_plain, _MARKS.sub("", step)) for step in steps]
+    return tuple(plain) or (" ".join(text.lower().split()),)
+
+
+def _plain(number: re.Match[str]) -> str:
+    """007.50 -> 7.5"""
+    whole, _, fraction = number[0].partition(".")
+    return ".".join(filter(None, (whole.lstrip("0") or "0", fraction.rstrip("0"))))
 
 
 def steps_hold(text: str) -> bool | None:

@@ -12,12 +12,12 @@ from reasonenv.agents.ei import ExpertIteration
 from reasonenv.agents.sft import SFT, SFTConfig
 from reasonenv.core import Completion, Group, Trajectory
 from reasonenv.learn.agent import Budget, cosine
-from reasonenv.learn.filters import operations
 from reasonenv.learn.rounds import RoundsConfig
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.rollout.groups import demonstrate
+from reasonenv.verify.solution_path import operations
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import torch
 from reasonenv import registry
 from reasonenv.cli import main
 from reasonenv.learn.checkpoint import TENSORS, saved
-from reasonenv.learn.log import MEASURED
+from reasonenv.measures.pair import MEASURED
 
 ENV = "reasonenv/Chain-Response-v0"
 EASY = ("operands=2", "operators=+", "size=16", "max_tokens=16", "eval_problems=8", "eval_every=2")

@@ -15,8 +15,9 @@ from reasonenv.experiment.config import Run, describe_run, processes
 from reasonenv.experiment.train import train
 from reasonenv.learn import loop
 from reasonenv.learn.curriculum import Curriculum, read_levels
-from reasonenv.learn.log import MEASURED, RunLog
+from reasonenv.learn.log import RunLog
 from reasonenv.mdp.make import make_mdp
+from reasonenv.measures.pair import MEASURED
 
 KEYS = {"operators": "+", "size": 8, "eval_problems": 1, "eval_every": 100, "lr": 1e-3}
 

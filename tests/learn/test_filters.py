@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from reasonenv.learn.filters import correct, mixed, operations
+from reasonenv.learn.filters import correct, mixed
+from reasonenv.verify.solution_path import operations
 
 
 @pytest.mark.parametrize(

@@ -14,26 +14,29 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # The house from the ground up. A room imports itself and the lines before it; rooms of one line do not see each other.
 ORDER = (
-    {"errors", "generators", "seeding", "sources", "terminal", "version"},
+    {"errors", "reasoning_gym_names", "seeding", "sources", "terminal", "version"},
     {"annotations", "storage"},
     {"core"},
-    {"accuracy", "codec", "tokenizer"},
+    {"codec", "stats", "tokenizer"},
     {"tasks"},
-    {"procedural", "verify"},
-    {"data", "registry"},
-    {"problems", "repeats"},
-    {"mdp"},
-    {"policy"},
+    {"verify"},
+    {"measures", "registry"},
+    {"data"},
+    {"mdp", "policy"},
     {"sampling"},
+    {"rollout"},
     {"learn"},
-    {"evaluate"},
-    {"checks", "testing"},
+    {"experiment"},
+    {"checks", "report", "testing"},
     {"__init__"},  # the names that `import reasonenv` offers; the rooms above it name each other directly
     {"commands"},
     {"cli"},
     {"__main__"},
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
+# What the report may know: it reads stored files, and neither runs nor trains.
+MEASURES = {"core", "errors", "measures", "seeding", "stats", "storage", "tasks", "terminal", "verify"}
+REPORT = MEASURES | {"report"}
 SHIPPED = {"agents", "envs", "suites"}  # reached by links in a checkout; strings may name them, imports may not
 
 
@@ -84,6 +87,24 @@ def test_rooms_import_only_from_below(file: Path) -> None:
     own = room(file)
     allowed = {own, *(other for other in LEVEL if LEVEL[other] < LEVEL[own])}
     assert rooms_imported(file) - allowed == set()
+
+
+@pytest.mark.parametrize(("folder", "allowed"), [("report", REPORT), ("measures", MEASURES)])
+def test_reports_are_made_from_stored_files_alone(folder: str, allowed: set[str]) -> None:
+    for file in (ROOT / "reasonenv" / folder).rglob("*.py"):
+        assert rooms_imported(file) - allowed == set(), file
+
+
+def test_reports_are_made_without_torch() -> None:
+    program = (
+        "import importlib, pkgutil, sys, reasonenv.measures as measures, reasonenv.report as report\n"
+        "for room in (measures, report):\n"
+        "    for module in pkgutil.iter_modules(room.__path__):\n"
+        "        importlib.import_module(f'{room.__name__}.{module.name}')\n"
+        "print('torch' in sys.modules, len(sys.modules) > 100)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("False True\n", "")
 
 
 def test_agents_import_no_env_and_envs_no_agent() -> None:

@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from reasonenv.core import Batch, Completion, Group
-from reasonenv.experiment.scoring import token_scores
+from reasonenv.experiment.scoring import token_scores, wins
 from reasonenv.experiment.token_records import rollouts
 from reasonenv.learn.judge import judged, score_steps
 from reasonenv.mdp.make import make_mdp
-from reasonenv.measures.provenance import wins
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import passed
 from reasonenv.policy.scorer import Scorer

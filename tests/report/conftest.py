@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reasonenv.experiment.token_records import HELD_OUT, TRAINING, Rollout
 from reasonenv.measures.discovery import BASE, Draws
 from reasonenv.measures.parquet import write_records
 from reasonenv.measures.provenance import Win, write_wins
+from reasonenv.measures.rollouts import HELD_OUT, TRAINING, Rollout
 from reasonenv.measures.samples import Sample, write_samples
 from reasonenv.measures.training_set import TRAINING_SET, Solution
 from reasonenv.report import write_report

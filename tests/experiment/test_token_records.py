@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from reasonenv.core import Group, Role
 from reasonenv.experiment.held_out import INITIAL_SAMPLES, records
-from reasonenv.experiment.token_records import HELD_OUT, TRAINING, Rollout, Watch, pieces, read_rollouts, rollouts
+from reasonenv.experiment.token_records import Watch, pieces, rollouts
 from reasonenv.learn.agent import Budget
 from reasonenv.mdp.make import make_mdp
 from reasonenv.measures.parquet import write_records
+from reasonenv.measures.rollouts import HELD_OUT, TRAINING, Rollout, read_rollouts
 from reasonenv.testing import TabularPolicy, TinyMDP
 from reasonenv.tokenizer import byte_tokenizer, char_tokenizer
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from reasonenv.errors import UserError
-from reasonenv.measures.provenance import Win, read_wins, wins, write_wins
+from reasonenv.experiment.scoring import wins
+from reasonenv.measures.provenance import Win, read_wins, write_wins
 from reasonenv.testing import TabularPolicy, TinyMDP
 
 

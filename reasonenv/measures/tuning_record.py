@@ -1,0 +1,58 @@
+"""The record of how the settings of a suite were chosen, as `bench tune` writes it, in one sentence for a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reasonenv.tasks import VALIDATION
+
+
+def is_record(record: Any) -> bool:
+    """Whether `record` has the form in which `bench tune` writes it."""
+    if not isinstance(record, Mapping):
+        return False
+    kinds = {"split": str, "problems": int, "trials": int, "keys": list, "seeds": list, "agents": dict}
+    if any(type(record.get(key)) is not kind for key, kind in kinds.items()):
+        return False
+    if record["split"] != VALIDATION or not record["keys"]:
+        return False
+    if any(type(key) is not str for key in record["keys"]) or any(type(seed) is not int for seed in record["seeds"]):
+        return False
+    entries = record["agents"].values()
+    return all(isinstance(entry, dict) and _has_choice(entry, record["keys"]) for entry in entries)
+
+
+def _has_choice(entry: Mapping[str, Any], keys: list[str]) -> bool:
+    chosen, tried = entry.get("chosen"), entry.get("tried")
+    return isinstance(chosen, dict) and sorted(chosen) == sorted(keys) and isinstance(tried, list)
+
+
+def _at_an_edge(entry: Mapping[str, Any], keys: list[str]) -> bool:
+    """Whether a number was chosen that is the least or the largest tried, so that better ones may lie beyond."""
+    for key in keys:
+        tried = [trial[key] for trial in entry["tried"] if isinstance(trial.get(key), int | float)]
+        if tried and entry["chosen"][key] in (min(tried), max(tried)):
+            return True
+    return False
+
+
+def provenance_of_settings(suite: Mapping[str, Any]) -> str:
+    """One sentence on how the settings of a suite were chosen, from its `suite.json`.
+
+    No checkpoint is ever chosen: an agent is reported as it is after its last iteration, and what is measured along the
+    way on the test split decides nothing.
+    """
+    last = "of every agent the last iterate is reported, no checkpoint is chosen"
+    record = suite.get("tuned")
+    if not is_record(record):
+        return f"Settings are those of the suite file, without a record of tuning; {last}."
+    assert isinstance(record, Mapping)
+    keys, trials = " and ".join(record["keys"]), record["trials"]
+    seeds = "other seeds than those" if len(record["seeds"]) > 1 else "another seed than those"
+    edge = [agent for agent, entry in record["agents"].items() if _at_an_edge(entry, record["keys"])]
+    edges = f" (at an end of the values tried: {', '.join(edge)})" if edge else ""
+    return (
+        f"Of each agent {keys} {'was' if len(record['keys']) == 1 else 'were'} chosen by greedy accuracy on "
+        f"{record['problems']} validation problems, in {trials} trials an agent with {seeds} reported{edges}; {last}."
+    )
