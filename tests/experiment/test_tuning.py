@@ -16,8 +16,8 @@ from reasonenv.cli import main
 from reasonenv.errors import UserError
 from reasonenv.experiment.suite import Suite, read_suite, suite_path, suites
 from reasonenv.experiment.tune import to_toml, trials_of
-from reasonenv.experiment.tuning_table import provenance_of_settings
 from reasonenv.measures.samples import EVALUATION, read_samples
+from reasonenv.measures.tuning_record import provenance_of_settings
 
 FILE = """
 envs = ["reasonenv/Chain-Response-v0"]
