@@ -20,7 +20,8 @@ from torch import Tensor
 from reasonenv.core import Batch
 from reasonenv.errors import UserError, unknown
 from reasonenv.learn.advantages import centered
-from reasonenv.learn.agent import PolicyGradient, PolicyGradientConfig, knob
+from reasonenv.learn.agent import knob
+from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
 from reasonenv.learn.surrogates import binary_kl, binary_tv, divergence_mask, divergence_masked, top_kl, top_tv
 from reasonenv.learn.weights import constant
 from reasonenv.policy.states import States

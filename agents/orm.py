@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from reasonenv.core import Batch, Group
-from reasonenv.learn.agent import Agent, Budget, Config, Metrics, Plan, cosine, knob, under
+from reasonenv.learn.agent import Agent, Budget, Config, Metrics, Plan, knob, under
+from reasonenv.learn.imitation import cosine
 from reasonenv.learn.weights import token_mean
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.scorer import Scorer

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.learn import surrogates
-from reasonenv.learn.agent import PolicyGradient, PolicyGradientConfig
+from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
 from reasonenv.learn.weights import sequence_sum
 
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reasonenv.core import Group
-from reasonenv.learn.agent import Budget, Config, Imitation, Metrics, Plan, cosine, knob
+from reasonenv.learn.agent import Budget, Config, Metrics, Plan, knob
+from reasonenv.learn.imitation import Imitation, cosine
 
 
 @dataclass(frozen=True)

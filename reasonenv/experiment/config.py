@@ -109,8 +109,8 @@ def describe_run(agent: str, env: str, keys: Mapping[str, Any], **named: Any) ->
 
 def _check_judged(run: Run) -> None:
     """Raises `UserError` if no reward model can reward this run."""
-    from reasonenv.learn.agent import PolicyGradient
     from reasonenv.learn.judge import FALLS
+    from reasonenv.learn.policy_gradient import PolicyGradient
 
     falls = run.env_keys.get("reward", "sparse")
     if falls not in FALLS:

@@ -13,12 +13,13 @@ from reasonenv.learn.filters import mixed, sound
 from reasonenv.learn.memory import activation_bytes, available, forecast
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.policy.collate import collate
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.lora import add_adapter
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH, microbatches
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.registry import parse_env_id
-from reasonenv.rollout.groups import collate, sample_groups
+from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import make_sampler
 from reasonenv.sampling.sampler import MAX_GAP
 from reasonenv.stats import accuracy

@@ -13,7 +13,7 @@ from typing import Any
 
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import Run
-from reasonenv.policy.lora import CONFIG, base_of
+from reasonenv.policy.adapter_files import CONFIG, base_of
 from reasonenv.policy.pretrained import KNOWN
 
 WEIGHTS = "weights"  # in a run's record

@@ -1,33 +1,25 @@
-"""What an agent is, and the two families: those that follow a policy gradient and those that imitate chosen samples.
+"""What an agent is. It sees trajectories, never the environment.
 
-An agent sees trajectories, never the environment. A policy-gradient agent is its advantage, its surrogate, its
-weights and its KL term; an imitating agent is its choice of what to imitate.
+The two families are in `policy_gradient.py` and `imitation.py`.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
 from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
-from reasonenv.learn.filters import sound
 from reasonenv.learn.optimizer import Optimizer
-from reasonenv.learn.surrogates import likelihood
-from reasonenv.learn.tally import Tally
-from reasonenv.learn.weights import token_mean
+from reasonenv.policy.collate import collate
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH, microbatches, passed
 from reasonenv.policy.scorer import Scorer
-from reasonenv.policy.states import States
-from reasonenv.rollout.groups import collate
-from reasonenv.seeding import generator
 
 Metrics = dict[str, float]
 Heartbeat = Callable[[str], None]  # told what a long `learn` is doing
@@ -165,214 +157,6 @@ class Agent(ABC):
         if not math.isfinite(norm):
             self.refused(batch)
         return norm
-
-
-@dataclass(frozen=True)
-class PolicyGradientConfig(Config):
-    """Adds what controls off-policyness and exploration."""
-
-    temperature: float = knob(1.0, "of the rollouts; log-probs are taken at the same temperature")
-    epochs: int = knob(1, "passes over the samples of an iteration")
-    minibatches: int = knob(1, "optimiser steps a pass; 1 with 1 epoch is on-policy")
-    warmup: int = knob(0, "optimiser steps in which the learning rate rises linearly to lr")
-
-    positive: ClassVar[tuple[str, ...]] = (*Config.positive, "temperature", "epochs", "minibatches")
-    least_samples: ClassVar[int] = 1  # 2 where the baseline comes from the siblings
-    on_policy: ClassVar[bool] = False  # whether the algorithm has no correction for samples of an older policy
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.samples_per_problem < self.least_samples:
-            raise UserError(f"samples_per_problem is {self.samples_per_problem}; a group baseline needs at least 2")
-        if self.warmup < 0:
-            raise UserError(f"warmup is {self.warmup}; it must be at least 0")
-        for name in ("epochs", "minibatches"):
-            if self.on_policy and getattr(self, name) > 1:
-                raise UserError(f"{name} is {getattr(self, name)}; this algorithm is on-policy, it must be 1")
-
-
-class PolicyGradient(Agent):
-    """Slots: which groups to `keep`, `advantage` of the whole batch, `surrogate` of a micro-batch, `weights`.
-
-    A row of advantage 0 passes without a gradient if the agent declares `loss_scales_with_advantage`. What a class
-    declares is said of the loss that it has: a subclass with another `surrogate` or `auxiliary`, of its own or from
-    another parent, declares it again, or has none of its rows skipped.
-
-    Samples of which nothing is known are left out (`sound`). Stale samples, of an older version of the policy than
-    today's, are taken as they come; `staleness` is the mean age of their tokens in versions. A surrogate anchored on
-    the sampler's `sampled_logp` corrects for it by its ratio; one anchored on the trainer's `old_logp` does not.
-    """
-
-    Config = PolicyGradientConfig
-    config: PolicyGradientConfig
-
-    def __init__(self, policy: Policy, config: Any = None, *, seed: int = 0) -> None:
-        super().__init__(policy, config, seed=seed)
-        self.logged: dict[str, Tensor] = {}  # by `log`, of the micro-batch that is passing
-
-    @property
-    def loss_scales_with_advantage(self) -> bool:
-        """Whether the loss of a token is its advantage times something, so that of a row of advantage 0 it is 0."""
-        return False
-
-    @abstractmethod
-    def advantage(self, batch: Batch) -> Tensor:
-        """[B, T] or [B, 1], from the rewards of the whole batch."""
-
-    @abstractmethod
-    def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
-        """The loss of each token [b, T], to be minimised. `micro.entropy` is that of the choice, differentiable."""
-
-    @abstractmethod
-    def weights(self, batch: Batch) -> Tensor:
-        """The weight of each token in the loss [b, T], from the mask and the groups of one optimiser batch."""
-
-    def keep(self, groups: Sequence[Group]) -> Sequence[Group]:
-        """The groups worth learning from: all."""
-        return groups
-
-    def plan(self, budget: Budget) -> Plan:
-        c = self.config
-        return Plan(c.problems_per_iteration, c.samples_per_problem, c.temperature)
-
-    def prepare(self, batch: Batch) -> Batch:
-        """Adds the log-probs that stay fixed during the update: the trainer's own, if there is more than one step."""
-        if self.config.epochs * self.config.minibatches == 1:
-            return batch  # the first forward pass of the only step yields them
-        logp, _ = self.policy.score(
-            batch, tokens_per_microbatch=self.config.tokens_per_microbatch, temperature=self.config.temperature
-        )
-        return replace(batch, old_logp=logp)
-
-    def measure(self, states: States, micro: Batch) -> Batch:
-        """Adds what the surrogate wants to know of the current policy beside `logp`: nothing."""
-        return micro
-
-    def auxiliary(self, states: States, micro: Batch) -> Tensor | None:
-        """A loss of each token [b, T] beside the surrogate, such as a critic's or - c `micro.entropy`: none."""
-        return None
-
-    def log(self, numbers: Mapping[str, Tensor]) -> None:
-        """For `surrogate` and `auxiliary`: the means of these [b, T] over all tokens will be among the metrics."""
-        self.logged.update(numbers)
-
-    def describe(self, batch: Batch, advantage: Tensor) -> Metrics:
-        """What can be said of the whole batch before the update."""
-        return {"advantage/zero": float((advantage == 0).all(dim=1).float().mean())}
-
-    def learning_rate(self) -> float:
-        """Of the next step: `lr`, but for the warm-up."""
-        return self.config.lr * min(1.0, (self.optimizer.taken + 1) / max(1, self.config.warmup))
-
-    def passes(self, batch: Batch, advantage: Tensor) -> list[tuple[Tensor, bool]]:
-        """The rows of each micro-batch, and whether they teach: of others, only the metrics are wanted."""
-        idle = (advantage == 0).all(dim=1) & self._declared()
-        found: list[tuple[Tensor, bool]] = []
-        # Those that teach are cut last and come first: it is their shape that memory has to hold.
-        for rows, teaches in ((idle.nonzero()[:, 0], False), ((~idle).nonzero()[:, 0], True)):
-            if len(rows):
-                found = [(rows[micro], teaches) for micro in self.micro(batch.select(rows))] + found
-        return found
-
-    def _declared(self) -> bool:
-        """Whether `loss_scales_with_advantage` was said of the loss as it is.
-
-        A class says it of the loss that it has. Where a class that is none of its bases, or a wrapper put on an agent
-        alone, changes a slot of that loss, or a method that the class or a base of it has beside the slots and may call
-        in its loss, nobody has said it of what comes of both.
-        """
-        if not self.loss_scales_with_advantage or "loss_scales_with_advantage" in vars(self):
-            return self.loss_scales_with_advantage
-        kinds = type(self).__mro__
-        bases = next(kind for kind in kinds if "loss_scales_with_advantage" in vars(kind)).__mro__
-        loss = {"surrogate", "auxiliary"}
-        for base in bases:
-            if issubclass(base, PolicyGradient):
-                loss.update(name for name in vars(base) if not hasattr(PolicyGradient, name))
-        others = [self, *(kind for kind in kinds if kind not in bases)]
-        return all(loss.isdisjoint(vars(other)) for other in others)
-
-    def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
-        c = self.config
-        kept = self.keep(sound(groups))
-        share = {"groups/kept": len(kept) / len(groups)}
-        if not kept:
-            return share | {"updates": 0.0}  # nothing to learn from: the policy stays as it is
-        batch = self.prepare(self.batch(kept))
-        advantage = self.advantage(batch)
-        self.observed(budget, kept, advantage)
-        on_policy = c.epochs * c.minibatches == 1
-        tally = Tally()
-        for epoch in range(c.epochs):
-            order = torch.from_numpy(
-                generator(self.seed, "minibatch", budget.iteration, epoch).permutation(len(batch.group))
-            )
-            for rows in order.tensor_split(min(c.minibatches, len(order))):
-                part, part_advantage = batch.select(rows), advantage[rows]
-                part_weights = self.weights(part)
-                for micro_rows, teaches in self.passes(part, part_advantage):
-                    micro = part.select(micro_rows)
-                    device = self.policy.device
-                    self.logged = {}
-                    with torch.set_grad_enabled(teaches):
-                        states = self.policy.states(micro)
-                        logp, entropy = self.policy.logprobs(micro, temperature=c.temperature, states=states)
-                        micro = replace(micro.to(device), entropy=entropy)
-                        if on_policy:
-                            micro = replace(micro, old_logp=logp.detach())
-                        micro = self.measure(states, micro)
-                        a = part_advantage[micro_rows][:, : micro.width].to(device)
-                        w = part_weights[micro_rows][:, : micro.width].to(device)
-                        token_loss = self.surrogate(logp, micro, a)
-                        if (beside := self.auxiliary(states, micro)) is not None:
-                            token_loss = token_loss + beside
-                        loss = (w * token_loss).sum()
-                    if teaches:
-                        self.optimizer.backward(loss)
-                    tally.add(logp.detach(), entropy.detach(), micro, float(loss.detach()), self.logged)
-                    tally.sums["passed"] += passed(part.select(micro_rows), shared=self.policy.shared)
-                lr = self.learning_rate()
-                tally.step(self.step(part, lr, tally.loss))
-        found = {
-            "staleness": float(((budget.iteration - batch.versions) * batch.mask).sum() / batch.mask.sum()),
-            "epochs": float(c.epochs),
-            "minibatches": float(c.minibatches),
-            "lr": lr,
-        }
-        return tally.metrics() | share | self.describe(batch, advantage) | found
-
-
-class Imitation(Agent):
-    """Slot: what to imitate. One step is cross-entropy on the policy's tokens, averaged over the optimiser batch."""
-
-    def imitate(self, groups: Sequence[Group], lr: float) -> Metrics:
-        """One optimiser step on all the trajectories given."""
-        batch = self.batch(groups)
-        weights = token_mean(batch.mask)
-        total = 0.0
-        for rows in self.micro(batch):
-            micro = batch.select(rows)
-            logp, _ = self.policy.logprobs(micro)
-            loss = (weights[rows][:, : micro.width].to(logp.device) * likelihood(logp)).sum()
-            self.optimizer.backward(loss)
-            total += float(loss.detach())
-        norm = self.step(batch, lr, total)
-        taken = math.isfinite(norm)
-        return {
-            "loss": total,
-            "grad_norm": norm,
-            "lr": lr,
-            "updates": float(taken),
-            "updates/refused": float(not taken),
-        }
-
-
-def cosine(lr: float, step: int, steps: int) -> float:
-    """From a tenth of the steps of warm-up to `lr`, then along a cosine to a tenth of it."""
-    warmup = max(1, steps // 10)
-    if step < warmup:
-        return lr * (step + 1) / warmup
-    return lr * (0.1 + 0.45 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup))))
 
 
 def under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:

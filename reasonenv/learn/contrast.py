@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from reasonenv.core import Group
 from reasonenv.learn.advantages import EQUAL
-from reasonenv.learn.agent import Agent, PolicyGradient
+from reasonenv.learn.agent import Agent
+from reasonenv.learn.policy_gradient import PolicyGradient
 
 ENOUGH = 256  # rollouts from the beginning of a run, after which it is told that none of them teaches
 

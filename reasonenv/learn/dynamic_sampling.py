@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from reasonenv.core import Group
-from reasonenv.learn.agent import PolicyGradient
 from reasonenv.learn.filters import mixed, sound
+from reasonenv.learn.policy_gradient import PolicyGradient
 
 
 class DynamicSampling(PolicyGradient):

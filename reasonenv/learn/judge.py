@@ -9,9 +9,9 @@ import numpy as np
 
 from reasonenv.core import FloatArray, Group, Trajectory
 from reasonenv.errors import unknown
+from reasonenv.policy.collate import collate
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.policy.scorer import Scorer
-from reasonenv.rollout.groups import collate
 
 FALLS = ("sparse", "dense")  # where a learned reward falls
 

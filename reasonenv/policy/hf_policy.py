@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
+from reasonenv.policy.adapter_files import MARK, write_seed
 from reasonenv.policy.attention import arguments, share_prompts
 from reasonenv.policy.goals import Goals
 from reasonenv.policy.logprobs import token_logprobs
-from reasonenv.policy.lora import MARK, write_seed
 from reasonenv.policy.microbatch import Layout, layout, microbatches
+from reasonenv.policy.silence import quiet
 from reasonenv.policy.states import States
 from reasonenv.tokenizer import Tokenizer
 
@@ -155,8 +156,6 @@ class Policy:
 
         Of a policy with an adapter, the adapter in peft's format, which names the model that it rests on.
         """
-        from reasonenv.policy.pretrained import quiet
-
         target = Path(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         fresh, stale = (target.parent / f".{target.name}.{kind}" for kind in ("new", "old"))

@@ -7,8 +7,6 @@ A and B are float32 whatever the model is.
 from __future__ import annotations
 
 import copy
-import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ import torch
 from torch import nn
 
 from reasonenv.errors import UserError
+from reasonenv.policy.adapter_files import MARK
 from reasonenv.seeding import derive_seed
 
 if TYPE_CHECKING:
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from reasonenv.policy.hf_policy import Policy
 
 ALPHA = 32  # constant, so that the best learning rate hardly depends on the rank
-CONFIG = "adapter_config.json"  # what marks a folder as an adapter
-SEED = "reasonenv.json"  # beside it, where the model below is made from scratch: peft has no field for its seed
-MARK = ".lora_"  # in the names of an adapter's tensors
 
 
 def add_adapter(policy: Policy, rank: int, *, seed: int) -> None:
@@ -52,42 +48,6 @@ def add_adapter(policy: Policy, rank: int, *, seed: int) -> None:
             if ".lora_A." in name:  # [r, in], uniform of variance 1 / (3 in) as in peft
                 limit = tensor.shape[1] ** -0.5
                 tensor.copy_(torch.empty(tensor.shape).uniform_(-limit, limit, generator=draw))
-
-
-@dataclass(frozen=True)
-class Base:
-    """The policy that an adapter rests on."""
-
-    name: str
-    revision: str | None  # of a model on the hub
-    seed: int  # of a model made from scratch
-
-
-def write_seed(folder: Path, seed: int | None) -> None:
-    """Leaves the seed of a model made from scratch beside its adapter."""
-    if seed is not None:
-        (folder / SEED).write_text(json.dumps({"seed": seed}) + "\n")
-
-
-def base_of(folder: Path) -> Base:
-    """The policy that the adapter in a folder rests on. Raises `UserError` if it does not say which."""
-    try:
-        stated = json.loads((folder / CONFIG).read_text())
-        name, revision = stated["base_model_name_or_path"], stated.get("revision")
-        if not isinstance(name, str) or not isinstance(revision, str | None):
-            raise TypeError(f"it is {name!r} at revision {revision!r}")
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / CONFIG} names no base model ({error}); save the adapter again") from error
-    return Base(name, revision or None, _seed(folder / SEED))
-
-
-def _seed(path: Path) -> int:
-    if not path.is_file():
-        return 0
-    try:
-        return int(json.loads(path.read_text())["seed"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} holds no seed ({error}); save the adapter again") from error
 
 
 def attach(policy: Policy, folder: Path) -> None:

@@ -10,16 +10,16 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from reasonenv.errors import UserError, unknown
+from reasonenv.policy.adapter_files import CONFIG, base_of
 from reasonenv.policy.goals import load_goals
 from reasonenv.policy.hf_policy import Policy
-from reasonenv.policy.lora import CONFIG, attach, base_of
+from reasonenv.policy.lora import attach
 from reasonenv.storage import SUMS, Damaged, check, seal
 from reasonenv.tokenizer import Tokenizer
 
@@ -27,22 +27,6 @@ SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 KNOWN = ("tiny", "smollm2-135m")
 DTYPES = ("float32", "bfloat16", "float16")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Within it transformers shows neither progress bars nor warnings; afterwards it is as it was."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def load_policy(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reasonenv.core import Completion, IntArray
 from reasonenv.policy.hf_policy import Policy
-from reasonenv.policy.pretrained import quiet
+from reasonenv.policy.silence import quiet
 from reasonenv.sampling.choose import choose, truncate
 from reasonenv.sampling.limits import check_prompts
 from reasonenv.sampling.sampler import Sampling

@@ -11,9 +11,9 @@ from torch import Tensor
 from reasonenv.core import Group
 from reasonenv.learn.agent import Agent, Budget
 from reasonenv.learn.optimizer import Optimizer
+from reasonenv.policy.collate import collate
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
-from reasonenv.rollout.groups import collate
 
 
 class _Still(Optimizer):

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from reasonenv.core import Group, Role, Trajectory
 from reasonenv.errors import UserError, unknown
-from reasonenv.learn.agent import Agent, Budget, PolicyGradient
+from reasonenv.learn.agent import Agent, Budget
+from reasonenv.learn.policy_gradient import PolicyGradient
 from reasonenv.testing.gradients import gradients
 from reasonenv.testing.report import Finding, LawBroken, Report
 from reasonenv.testing.tiny import TabularPolicy, TinyMDP, expected_update

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from reasonenv.core import Batch
-from reasonenv.learn.agent import PolicyGradient
+from reasonenv.learn.policy_gradient import PolicyGradient
 from reasonenv.registry import agents, find_agent
 from reasonenv.testing import TabularPolicy, TinyMDP
 

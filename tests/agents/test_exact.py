@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from reasonenv.errors import UserError
-from reasonenv.learn.agent import Budget, PolicyGradient
+from reasonenv.learn.agent import Budget
+from reasonenv.learn.policy_gradient import PolicyGradient
 from reasonenv.registry import agents, find_agent
 from reasonenv.testing import TabularPolicy, TinyMDP, expected_update
 

@@ -11,7 +11,8 @@ import torch
 from reasonenv.agents.ei import ExpertIteration
 from reasonenv.agents.sft import SFT, SFTConfig
 from reasonenv.core import Completion, Group, Trajectory
-from reasonenv.learn.agent import Budget, cosine
+from reasonenv.learn.agent import Budget
+from reasonenv.learn.imitation import cosine
 from reasonenv.learn.rounds import RoundsConfig
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP

@@ -19,13 +19,14 @@ from reasonenv.agents.ppo import PPO
 from reasonenv.agents.reinforce import Reinforce
 from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
-from reasonenv.learn.agent import Budget, Metrics, PolicyGradient
+from reasonenv.learn.agent import Budget, Metrics
 from reasonenv.learn.kl import k3
+from reasonenv.learn.policy_gradient import PolicyGradient
 from reasonenv.learn.surrogates import likelihood
 from reasonenv.learn.weights import sequence_mean, token_mean
+from reasonenv.policy.collate import collate
 from reasonenv.policy.states import States
 from reasonenv.registry import agents, find_agent
-from reasonenv.rollout.groups import collate
 from reasonenv.testing import LawBroken, TabularPolicy, TinyMDP, check_agent, gradients
 from reasonenv.testing.laws import LAWS, SHORT
 

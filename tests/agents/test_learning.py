@@ -13,8 +13,9 @@ from torch import Tensor
 
 from reasonenv.agents.scalerl import ScaleRL, ScaleRLConfig
 from reasonenv.core import Group
-from reasonenv.learn.agent import Budget, PolicyGradient
+from reasonenv.learn.agent import Budget
 from reasonenv.learn.loop import Evaluation, draw, fit
+from reasonenv.learn.policy_gradient import PolicyGradient
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.hf_policy import Policy

@@ -16,10 +16,10 @@ from reasonenv.experiment.held_out import contrary, evaluate
 from reasonenv.learn.agent import Budget
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.policy.collate import collate
 from reasonenv.policy.goals import Goals
 from reasonenv.policy.scorer import Scorer
 from reasonenv.policy.tiny import tiny_policy
-from reasonenv.rollout.groups import collate
 from reasonenv.sampling import make_sampler
 
 

@@ -13,7 +13,8 @@ import torch
 
 from reasonenv.core import Completion, Group, Trajectory
 from reasonenv.errors import UserError
-from reasonenv.learn.agent import Budget, PolicyGradient
+from reasonenv.learn.agent import Budget
+from reasonenv.learn.policy_gradient import PolicyGradient
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.hf_policy import Policy

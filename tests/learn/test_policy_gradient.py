@@ -12,7 +12,8 @@ from torch import Tensor
 from reasonenv.agents.grpo import GRPO, GRPOConfig
 from reasonenv.agents.ppo import PPO, PPOConfig
 from reasonenv.core import FAILURES, Batch, Group, Reason, Role
-from reasonenv.learn.agent import Budget, PolicyGradient
+from reasonenv.learn.agent import Budget
+from reasonenv.learn.policy_gradient import PolicyGradient
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import passed
 from reasonenv.registry import agents, find_agent

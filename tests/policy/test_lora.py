@@ -12,9 +12,10 @@ import torch
 
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
+from reasonenv.policy.adapter_files import CONFIG
 from reasonenv.policy.critic import Critic
 from reasonenv.policy.hf_policy import Policy
-from reasonenv.policy.lora import CONFIG, add_adapter
+from reasonenv.policy.lora import add_adapter
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.recompute import recompute
 from reasonenv.policy.tiny import tiny_policy

@@ -14,11 +14,11 @@ from reasonenv.core import Completion, Group
 from reasonenv.errors import UserError
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.policy.collate import collate
 from reasonenv.policy.goals import FILE, Goals
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.tiny import tiny_policy
-from reasonenv.rollout.groups import collate
 from reasonenv.sampling import make_sampler
 from reasonenv.sampling.sampler import Sampling
 

@@ -17,7 +17,7 @@ import torch
 from reasonenv.core import Batch, Completion, IntArray
 from reasonenv.errors import UserError
 from reasonenv.policy.hf_policy import Policy
-from reasonenv.policy.pretrained import quiet
+from reasonenv.policy.silence import quiet
 from reasonenv.sampling.limits import check_prompts
 from reasonenv.sampling.sampler import MAX_GAP, Sampling
 from reasonenv.sampling.torch.packed import merged

@@ -1,0 +1,44 @@
+"""Agents that imitate chosen samples, which is all that sets them apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from reasonenv.core import Group
+from reasonenv.learn.agent import Agent, Metrics
+from reasonenv.learn.surrogates import likelihood
+from reasonenv.learn.weights import token_mean
+
+
+class Imitation(Agent):
+    """Slot: what to imitate. One step is cross-entropy on the policy's tokens, averaged over the optimiser batch."""
+
+    def imitate(self, groups: Sequence[Group], lr: float) -> Metrics:
+        """One optimiser step on all the trajectories given."""
+        batch = self.batch(groups)
+        weights = token_mean(batch.mask)
+        total = 0.0
+        for rows in self.micro(batch):
+            micro = batch.select(rows)
+            logp, _ = self.policy.logprobs(micro)
+            loss = (weights[rows][:, : micro.width].to(logp.device) * likelihood(logp)).sum()
+            self.optimizer.backward(loss)
+            total += float(loss.detach())
+        norm = self.step(batch, lr, total)
+        taken = math.isfinite(norm)
+        return {
+            "loss": total,
+            "grad_norm": norm,
+            "lr": lr,
+            "updates": float(taken),
+            "updates/refused": float(not taken),
+        }
+
+
+def cosine(lr: float, step: int, steps: int) -> float:
+    """From a tenth of the steps of warm-up to `lr`, then along a cosine to a tenth of it."""
+    warmup = max(1, steps // 10)
+    if step < warmup:
+        return lr * (step + 1) / warmup
+    return lr * (0.1 + 0.45 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup))))
