@@ -20,6 +20,7 @@ from reasonenv.policy.adapter_files import CONFIG, base_of
 from reasonenv.policy.goals import load_goals
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.lora import attach
+from reasonenv.policy.silence import quiet
 from reasonenv.storage import SUMS, Damaged, check, seal
 from reasonenv.tokenizer import Tokenizer
 
