@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reasonenv.catalog import register_agent, register_all, register_task
 from reasonenv.core import Batch, Completion, Group, Problem, Reason, Role, Trajectory, Verdict
 from reasonenv.data.from_problems import from_problems
 from reasonenv.errors import UserError
-from reasonenv.registry import register_agent, register_all, register_task
 from reasonenv.tasks import Task
 from reasonenv.verify.grade import grade, grade_many
 from reasonenv.version import VERSION

@@ -17,6 +17,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 
+from reasonenv.catalog import check_keys, make_task
 from reasonenv.core import Completion, Problem, Reason, Trajectory
 from reasonenv.data.repeats import alike, contradicted, repeated, shown
 from reasonenv.errors import UserError
@@ -24,7 +25,6 @@ from reasonenv.mdp.config import ENV_TYPES, EnvConfig, divided
 from reasonenv.mdp.env import GRANULARITIES, ReasoningEnv, replay
 from reasonenv.mdp.make import held_out_keys, resolve_tokenizer
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.registry import check_keys, make_task
 from reasonenv.tasks import Task, reference_solution, render_prompt
 from reasonenv.tokenizer import Tokenizer
 from reasonenv.verify.numeric import parse_number

@@ -12,7 +12,7 @@ own = from_problems([("1+1?", "2"), ("2+2?", "4")])
 """
 PROGRAM = """
 import sys, gymnasium, reasonenv
-print("plugged" in sys.modules, "Plugged" in reasonenv.registry.tasks())
+print("plugged" in sys.modules, "Plugged" in reasonenv.catalog.TASKS)
 print(gymnasium.make("reasonenv/Plugged-Token-v0").unwrapped.mdp.task.name)
 """
 

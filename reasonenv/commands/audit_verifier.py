@@ -32,7 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    from reasonenv.registry import make_task
+    from reasonenv.catalog import make_task
     from reasonenv.verify import audit
 
     if arguments.problems < 1:

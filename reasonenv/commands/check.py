@@ -7,7 +7,7 @@ import json
 import re
 from dataclasses import asdict
 
-from reasonenv import registry
+from reasonenv import catalog
 from reasonenv.commands.arguments import settings
 
 HELP = "Check a task: golds, splits, seeds, prompts, Gymnasium's checker, granularity and replay."
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     task = arguments.task
     if re.search(r"-v[0-9]+$", task):
-        task, _ = registry.parse_env_id(task)
+        task, _ = catalog.parse_env_id(task)
     checks = check_task(task, sample=arguments.sample, **environment_keys(task, settings(arguments.keys)))
     print(json.dumps([asdict(check) for check in checks], indent=1) if arguments.json else table(checks))
     failed = sum(not check.holds for check in checks)

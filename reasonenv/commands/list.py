@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from reasonenv import registry
+from reasonenv import catalog
 
 HELP = "Show what there is."
 EXAMPLE = "reasonenv list agents"
@@ -20,11 +20,11 @@ def run(arguments: argparse.Namespace) -> None:
     from reasonenv.experiment.suite import suites
     from reasonenv.policy.pretrained import KNOWN
 
-    ids = [f"reasonenv/{t}-{g}-v0" for t in registry.tasks() for g in registry.GRANULARITIES]
+    ids = [f"reasonenv/{t}-{g}-v0" for t in catalog.TASKS for g in catalog.GRANULARITIES]
     told: dict[str, dict[str, str]] = {
         "envs": dict.fromkeys(ids, ""),
         "agents": {
-            name: (registry.find_agent(name).__doc__ or "").strip().partition("\n")[0] for name in registry.agents()
+            name: (catalog.find_agent(name).__doc__ or "").strip().partition("\n")[0] for name in catalog.AGENTS
         },
         "policies": dict.fromkeys(KNOWN, ""),
         "suites": suites(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from reasonenv import registry
+from reasonenv import catalog
 from reasonenv.commands.arguments import environment, settings
 from reasonenv.terminal import printable
 
@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> None:
     from reasonenv.experiment.config import environment_keys
     from reasonenv.mdp.make import make_env
 
-    task, granularity = registry.parse_env_id(arguments.env)
+    task, granularity = catalog.parse_env_id(arguments.env)
     env = make_env(task, granularity, **environment_keys(task, settings(arguments.keys)))
     _, info = env.reset(options={"problem": arguments.problem})
     unit = {"token": "characters, each of their tokens is an action", "step": "a step", "response": "the response"}

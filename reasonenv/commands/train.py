@@ -44,8 +44,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def _explain(agent: str, env: str | None) -> None:
     """Prints what KEY=VALUE may be, with symbol, default and source."""
     from reasonenv.annotations import as_text
+    from reasonenv.catalog import find_agent
     from reasonenv.experiment.config import explain_keys
-    from reasonenv.registry import find_agent
 
     print(f"\n{agent}: {(find_agent(agent).__doc__ or '').strip().partition(chr(10))[0]}")
     for title, keys in explain_keys(agent, env):

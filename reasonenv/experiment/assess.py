@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from reasonenv.catalog import parse_env_id
 from reasonenv.errors import UserError, unknown
 from reasonenv.experiment.config import TaskName, check_writable, environment_keys
 from reasonenv.experiment.held_out import contrary, evaluate
@@ -21,7 +22,6 @@ from reasonenv.measures.questions import asked_by
 from reasonenv.measures.samples import write_samples
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.scorer import load_scorer, scorer_folder
-from reasonenv.registry import parse_env_id
 from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import Sampling
 from reasonenv.sampling.truncated import Truncated

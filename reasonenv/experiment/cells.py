@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from reasonenv.catalog import find_agent
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import Run, describe_run, resolved
 from reasonenv.experiment.identity import code_of
-from reasonenv.registry import find_agent
 
 BASELINE = "initial"
 ORM = "orm"  # stands for the reward model of the suite

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reasonenv.annotations import has_text_form, typed, types_of
+from reasonenv.catalog import find_agent, make_task, parse_env_id, task_defaults, task_keys, task_types
 from reasonenv.core import Problem
 from reasonenv.errors import UserError, unknown
 from reasonenv.experiment.validation import check_unseen, training_part, validation_part
 from reasonenv.mdp.config import ENV_TYPES, EnvConfig, divided
-from reasonenv.registry import find_agent, make_task, parse_env_id, task_defaults, task_keys, task_types
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sampling.truncated import KEYS, TRAINING
 from reasonenv.tasks import HOLDOUTS, TEST, VALIDATION, Task

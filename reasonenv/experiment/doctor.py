@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from reasonenv.catalog import parse_env_id
 from reasonenv.core import Group
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import environment_keys
@@ -18,7 +19,6 @@ from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.lora import add_adapter
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH, microbatches
 from reasonenv.policy.pretrained import load_policy
-from reasonenv.registry import parse_env_id
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import make_sampler
 from reasonenv.sampling.sampler import MAX_GAP

@@ -33,19 +33,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reasonenv.catalog import AGENTS, environment_module, find_agent, parse_env_id, task_factory
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import Run
 from reasonenv.learn.curriculum import read_levels
 from reasonenv.mdp.dynamics import DYNAMICS
 from reasonenv.mdp.rewards import reward_terms
-from reasonenv.registry import (
-    agent_module,
-    environment_module,
-    find_agent,
-    named_modules,
-    parse_env_id,
-    task_factory,
-)
+from reasonenv.registry import named_modules
 from reasonenv.sources import PACKAGE, SourceLoader, is_installed, is_standard
 from reasonenv.tasks import Task
 from reasonenv.version import VERSION
@@ -89,7 +83,7 @@ def code_of(run: Run, *tasks: Task) -> Code:
     modules: list[str] = []
     for thing in (*_things(run), *(task.verify for task in tasks)):
         modules += _modules(thing)
-    modules += [name for name in (agent_module(run.agent), environment_module(run.env)) if name is not None]
+    modules += [name for name in (AGENTS.module(run.agent), environment_module(run.env)) if name is not None]
     sources = _Sources()
     sources.add(name for name in modules if _counts(name))
     if sources.folders:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from reasonenv.catalog import find_agent
 from reasonenv.errors import UserError
 from reasonenv.experiment.cells import BASELINE, Cell
 from reasonenv.experiment.suite import ANYWAY, Suite
 from reasonenv.measures.metrics import summarise
 from reasonenv.measures.samples import EVALUATION, Sample, read_samples
-from reasonenv.registry import find_agent
 
 SATURATED = 0.97  # pass@k above which hardly anything is left to gain
 

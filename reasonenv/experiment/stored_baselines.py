@@ -8,6 +8,7 @@ from dataclasses import replace as with_
 from pathlib import Path
 from statistics import fmean
 
+from reasonenv.catalog import find_agent
 from reasonenv.core import Reason, Verdict
 from reasonenv.experiment.claim import claim
 from reasonenv.experiment.config import Run
@@ -15,7 +16,6 @@ from reasonenv.experiment.identity import code_of
 from reasonenv.learn.fixed import Fixed
 from reasonenv.measures.questions import PROBLEMS, Asked, by_question, read_questions
 from reasonenv.measures.samples import EVALUATION, Sample, read_samples, write_samples
-from reasonenv.registry import find_agent
 from reasonenv.stats import accuracy
 from reasonenv.storage import replace
 

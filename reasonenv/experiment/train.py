@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from reasonenv.catalog import find_agent
 from reasonenv.core import Group
 from reasonenv.errors import UserError
 from reasonenv.experiment.claim import SUMMARY, check_claim, claim
@@ -55,7 +56,6 @@ from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.recompute import recompute
 from reasonenv.policy.scorer import load_scorer, scorer_folder
-from reasonenv.registry import find_agent
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import Sampler

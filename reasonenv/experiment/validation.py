@@ -15,8 +15,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from reasonenv.catalog import parse_env_id, task_factory
 from reasonenv.errors import UserError
-from reasonenv.registry import parse_env_id, task_factory
 from reasonenv.seeding import derive_seed
 from reasonenv.storage import read_record
 from reasonenv.tasks import TEST, VALIDATION, Task

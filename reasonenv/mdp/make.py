@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from reasonenv.catalog import check_keys, make_task
 from reasonenv.data.procedural import TooFewQuestions
 from reasonenv.errors import UserError
 from reasonenv.mdp.config import ENV_TYPES, divided
 from reasonenv.mdp.env import ReasoningEnv
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.mdp.vector import BatchedReasoningEnv
-from reasonenv.registry import check_keys, make_task
 from reasonenv.tasks import Task
 from reasonenv.tokenizer import Tokenizer, byte_tokenizer
 

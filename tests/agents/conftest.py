@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from reasonenv.catalog import find_agent
 from reasonenv.learn.agent import Budget
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.hf_policy import Policy
-from reasonenv.registry import find_agent
 from reasonenv.rollout.groups import demonstrate
 from reasonenv.seeding import derive_seed
 from reasonenv.tokenizer import byte_tokenizer

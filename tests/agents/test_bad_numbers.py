@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 
 from reasonenv.agents.ppo import PPO
+from reasonenv.catalog import AGENTS, find_agent
 from reasonenv.core import Batch, Group
 from reasonenv.learn.agent import Agent, Budget
 from reasonenv.learn.filters import mixed
 from reasonenv.learn.fixed import Fixed
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.hf_policy import Policy
-from reasonenv.registry import agents, find_agent
 from reasonenv.rollout.groups import demonstrate, sample_groups
 from reasonenv.sampling import make_sampler
 
-LEARNING = [name for name in agents() if not issubclass(find_agent(name), Fixed)]
+LEARNING = [name for name in AGENTS if not issubclass(find_agent(name), Fixed)]
 
 
 def made(name: str, policy: Policy) -> Agent:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from reasonenv.catalog import AGENTS, find_agent
 from reasonenv.core import Batch
 from reasonenv.learn.policy_gradient import PolicyGradient
-from reasonenv.registry import agents, find_agent
 from reasonenv.testing import TabularPolicy, TinyMDP
 
 LENGTHS = [3, 2, 4, 1, 2, 4, 3, 2]  # 21 tokens, 10 of them in the first group
@@ -76,6 +76,6 @@ def test_the_conventions_of_each_agent_on_the_worked_example(name: str, batch: B
 
 def test_every_group_relative_agent_has_its_row() -> None:
     relative = {
-        n for n in agents() if issubclass(find_agent(n), PolicyGradient) and find_agent(n).Config.least_samples > 1
+        n for n in AGENTS if issubclass(find_agent(n), PolicyGradient) and find_agent(n).Config.least_samples > 1
     }
     assert relative <= ADVANTAGES.keys() == DENOMINATORS.keys()

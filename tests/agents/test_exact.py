@@ -19,13 +19,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from reasonenv.catalog import AGENTS, find_agent
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Budget
 from reasonenv.learn.policy_gradient import PolicyGradient
-from reasonenv.registry import agents, find_agent
 from reasonenv.testing import TabularPolicy, TinyMDP, expected_update
 
-GRADIENT = [name for name in agents() if issubclass(find_agent(name), PolicyGradient)]
+GRADIENT = [name for name in AGENTS if issubclass(find_agent(name), PolicyGradient)]
 
 
 def grades(response: tuple[int, ...]) -> float:

@@ -17,6 +17,7 @@ from reasonenv.agents.dr_grpo import DrGRPO
 from reasonenv.agents.grpo import GRPO
 from reasonenv.agents.ppo import PPO
 from reasonenv.agents.reinforce import Reinforce
+from reasonenv.catalog import AGENTS, find_agent
 from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Budget, Metrics
@@ -26,12 +27,11 @@ from reasonenv.learn.surrogates import likelihood
 from reasonenv.learn.weights import sequence_mean, token_mean
 from reasonenv.policy.collate import collate
 from reasonenv.policy.states import States
-from reasonenv.registry import agents, find_agent
 from reasonenv.testing import LawBroken, TabularPolicy, TinyMDP, check_agent, gradients
 from reasonenv.testing.laws import LAWS, SHORT
 
 # A reward model trains no policy, fixed agents train nothing, and goals are texts, which symbols have not.
-TRAINED = sorted({*agents()} - {"orm", "rcrl", "random_tokens", "majority", "best_of_k"})
+TRAINED = sorted({*AGENTS} - {"orm", "rcrl", "random_tokens", "majority", "best_of_k"})
 BOTH = {"shift", "scale"}
 INVARIANT = {
     "grpo": BOTH, "grpo_process": BOTH, "dapo": BOTH, "cispo": BOTH, "gspo": BOTH, "scalerl": BOTH,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from reasonenv.agents.scalerl import ScaleRL, ScaleRLConfig
+from reasonenv.catalog import AGENTS, find_agent
 from reasonenv.core import Group
 from reasonenv.learn.agent import Budget
 from reasonenv.learn.loop import Evaluation, draw, fit
@@ -19,13 +20,12 @@ from reasonenv.learn.policy_gradient import PolicyGradient
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.hf_policy import Policy
-from reasonenv.registry import agents, find_agent
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import make_sampler
 from reasonenv.tokenizer import byte_tokenizer
 
 ITERATIONS, PROBLEMS, SAMPLES = 16, 8, 8
-LEARNS = [name for name in agents() if issubclass(find_agent(name), PolicyGradient)]
+LEARNS = [name for name in AGENTS if issubclass(find_agent(name), PolicyGradient)]
 MEASURED = 24 * 32  # answers, from seeds that no agent learns from
 CERTAIN = 4.0  # standard errors: a policy that is no better gets there three times in 100,000
 

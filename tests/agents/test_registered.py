@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from reasonenv.catalog import AGENTS, find_agent
 from reasonenv.core import Completion, Group, Trajectory
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Budget
@@ -19,12 +20,11 @@ from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.tiny import tiny_policy
-from reasonenv.registry import agents, find_agent
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import make_sampler
 from reasonenv.testing import TabularPolicy, TinyMDP, scored
 
-GRADIENT = [name for name in agents() if issubclass(find_agent(name), PolicyGradient)]
+GRADIENT = [name for name in AGENTS if issubclass(find_agent(name), PolicyGradient)]
 GROUP_BASELINE = sorted(set(GRADIENT) - {"reinforce", "reinforce_pp", "ppo"})
 
 
@@ -110,14 +110,14 @@ def test_bad_numbers_are_named(name: str, numbers: dict[str, float], message: st
         find_agent(name).Config(**numbers)
 
 
-@pytest.mark.parametrize("name", agents())
+@pytest.mark.parametrize("name", AGENTS)
 def test_a_config_is_short_and_explains_itself(name: str) -> None:
     numbers = fields(find_agent(name).Config)
     assert len(numbers) <= 16
     assert all(f.metadata["meaning"] and f.default is not MISSING for f in numbers)
 
 
-@pytest.mark.parametrize("name", agents())
+@pytest.mark.parametrize("name", AGENTS)
 def test_an_agent_says_in_one_line_what_it_is(name: str) -> None:
     kind = find_agent(name)
     assert len((kind.__doc__ or "").strip().splitlines()) == 1

@@ -14,7 +14,7 @@ import gymnasium
 import pytest
 import torch
 
-from reasonenv import registry
+from reasonenv import catalog
 from reasonenv.cli import main
 from reasonenv.learn.checkpoint import TENSORS, saved
 from reasonenv.measures.pair import MEASURED
@@ -133,8 +133,8 @@ def apart() -> Callable[..., int]:
 @pytest.fixture
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test registers is gone after it."""
-    monkeypatch.setattr(registry, "_TASKS", dict(registry._TASKS))
-    monkeypatch.setattr(registry, "_AGENTS", dict(registry._AGENTS))
+    for registry in (catalog.TASKS, catalog.AGENTS):
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     before = set(gymnasium.registry)
     yield
     for name in set(gymnasium.registry) - before:

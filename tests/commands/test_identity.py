@@ -16,13 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasonenv import registry
 from reasonenv.cli import main
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import describe_run
 from reasonenv.experiment.identity import _label, code_of
 from reasonenv.experiment.scheduler import run_cell
 from reasonenv.experiment.suite import read_suite
+from reasonenv.registry import load
 
 CHAIN = "reasonenv/Chain-Response-v0"
 AGENT = '''
@@ -235,7 +235,7 @@ def test_a_file_edited_within_a_moment_is_read_anew(here: Path, call: Callable[.
         (here / "quick.py").write_text(text)
         os.utime(here / "quick.py", (1, 1))
         sys.modules.pop(str(here / "quick.py"), None)
-        assert registry.load("quick.py:ANSWER") == int(text[-2])
+        assert load("quick.py:ANSWER") == int(text[-2])
 
 
 @given(st.lists(st.sampled_from(["a.b", "a", "__main__", "..", "/x/mine.py", "/y/mine.py", "c./../d"]), max_size=7))

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from reasonenv import registry
+from reasonenv import catalog
+from reasonenv.catalog import find_agent
 from reasonenv.cli import main
 from reasonenv.experiment.config import SETTINGS, Run, describe_run
 from reasonenv.mdp.config import EnvConfig
 from reasonenv.mdp.make import make_mdp
-from reasonenv.registry import find_agent
 
 CHAIN = "reasonenv/Chain-Response-v0"
 
@@ -26,7 +26,7 @@ def printed(agent: str, env: str, capsys: pytest.CaptureFixture[str]) -> dict[st
     return {line.split()[0]: line.split()[1] for line in lines}
 
 
-@pytest.mark.parametrize("agent", sorted(registry._AGENTS))
+@pytest.mark.parametrize("agent", catalog.AGENTS)
 def test_every_key_of_every_agent_is_taken_as_printed(agent: str, capsys: pytest.CaptureFixture[str]) -> None:
     keys = printed(agent, CHAIN, capsys)
     config = find_agent(agent).Config
@@ -41,10 +41,10 @@ TASKS = ["Chain", "Countdown", "Code", "GSM8K", "GSMSymbolic", "MATH", "SVAMP", 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_key_of_a_task_is_taken_as_printed(task: str, capsys: pytest.CaptureFixture[str]) -> None:
-    if task not in registry.tasks():
+    if task not in catalog.TASKS:
         pytest.skip("reasoning-gym is optional")
     keys = printed("grpo", f"reasonenv/{task}-Response-v0", capsys)
-    defaults: dict[str, Any] = {f.name: f.default for f in fields(EnvConfig)} | registry.task_defaults(task)
+    defaults: dict[str, Any] = {f.name: f.default for f in fields(EnvConfig)} | catalog.task_defaults(task)
     taken = describe_run("grpo", f"reasonenv/{task}-Response-v0", keys).env_keys
     assert taken == {key: defaults[key] for key in taken}
     assert set(taken) == set(defaults) - {"split"}

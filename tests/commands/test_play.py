@@ -6,8 +6,8 @@ import io
 
 import pytest
 
+from reasonenv.catalog import make_task
 from reasonenv.cli import main
-from reasonenv.registry import make_task
 
 
 def play(

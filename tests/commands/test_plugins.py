@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import reasonenv
-from reasonenv import registry
+from reasonenv import catalog
 from reasonenv.cli import main
+from reasonenv.registry import load
 
 TASK = """
 from reasonenv import Problem, Task, register_task
@@ -70,7 +71,7 @@ def test_a_task_and_an_agent_in_files_train(capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.usefixtures("own_registry", "own_files")
 def test_what_a_program_registers_trains_and_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    reasonenv.register_task("Doubled", registry.load("doubling.py:doubling"))
+    reasonenv.register_task("Doubled", load("doubling.py:doubling"))
     reasonenv.register_agent("centred", "math.py:Centred")
     assert main(["list", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -81,7 +82,7 @@ def test_what_a_program_registers_trains_and_is_listed(capsys: pytest.CaptureFix
 
 @pytest.mark.usefixtures("own_registry", "own_files")
 def test_types_of_keys_come_from_annotations_and_defaults() -> None:
-    assert registry.task_keys("doubling.py:doubling") == {"split": "str", "size": "int", "factor": "int | None"}
+    assert catalog.task_keys("doubling.py:doubling") == {"split": "str", "size": "int", "factor": "int | None"}
 
 
 def test_the_agent_of_the_readme_changes_the_advantage_alone_and_trains(
@@ -103,4 +104,4 @@ def test_the_agent_of_the_readme_changes_the_advantage_alone_and_trains(
 @pytest.mark.usefixtures("own_files")
 def test_a_file_is_read_once() -> None:
     # else the class that was checked is not the class that trains
-    assert registry.find_agent("math.py:Centred") is registry.find_agent("math.py:Centred")
+    assert catalog.find_agent("math.py:Centred") is catalog.find_agent("math.py:Centred")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from reasonenv.catalog import make_task
 from reasonenv.cli import main
 from reasonenv.measures.discovery import BASE, Draws
 from reasonenv.measures.parquet import read_records
 from reasonenv.measures.samples import EVALUATION, read_samples
 from reasonenv.measures.training_set import TRAINING_SET, Solution
-from reasonenv.registry import make_task
 from reasonenv.tasks import reference_solution
 
 ENV = "reasonenv/Chain-Response-v0"

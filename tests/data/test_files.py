@@ -88,7 +88,7 @@ def test_a_data_set_of_the_hub_is_read_from_its_cache(tmp_path: Path) -> None:
     cached("openai/gsm8k", "main/train/0000.parquet", solved)
     cached("somebody/sums", "easy/dev/0000.parquet", [{"ask": f"{n} + 1?", "gold": n + 1} for n in range(8)])
     code = (
-        "from reasonenv import from_problems\nfrom reasonenv.registry import make_task\n"
+        "from reasonenv import from_problems\nfrom reasonenv.catalog import make_task\n"
         "task = make_task('GSM8K')\nprint(len(task.problems), task.problems[2].steps, task.problems[2].answer)\n"
         "make = from_problems('hub:somebody/sums/easy/dev', question='ask', answer='gold', test=0.25)\n"
         "print(*sorted(p.answer for split in ('train', 'test') for p in make(split=split).problems))"

@@ -20,9 +20,9 @@ def test_three_lines_make_an_environment() -> None:
     env = gymnasium.make("reasonenv/Plus-Response-v0")
     _, info = env.reset(seed=0)
     assert info["question"] in dict(PAIRS)
-    for granularity in reasonenv.registry.GRANULARITIES:
+    for granularity in reasonenv.catalog.GRANULARITIES:
         del gymnasium.registry[f"reasonenv/Plus-{granularity}-v0"]
-    del reasonenv.registry._TASKS["Plus"]
+    del reasonenv.catalog.TASKS._entries["Plus"]
 
 
 def test_a_factory_needs_no_name() -> None:

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reasonenv.catalog import TASKS, make_task
 from reasonenv.core import Problem
 from reasonenv.data.procedural import Candidate, Procedural
 from reasonenv.errors import UserError
-from reasonenv.registry import make_task, tasks
 from reasonenv.seeding import permuted
 
 CHAIN = st.fixed_dictionaries(
@@ -50,7 +50,7 @@ def questions(name: str, **knobs: Any) -> list[str]:
 
 @pytest.fixture(params=KNOBS, scope="module")
 def name(request: pytest.FixtureRequest) -> str:
-    if request.param not in tasks():
+    if request.param not in TASKS:
         pytest.skip("reasoning-gym is optional")
     return str(request.param)
 

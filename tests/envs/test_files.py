@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from reasonenv.catalog import make_task
 from reasonenv.checks import check_task
 from reasonenv.core import Problem
 from reasonenv.envs.gsm8k import gsm8k
 from reasonenv.errors import UserError
-from reasonenv.registry import make_task
 
 TASKS = ("MATH", "MATH500", "AIME", "ASDiv", "MultiArith", "GSMSymbolic", "ARC", "HumanEval", "MBPP")
 

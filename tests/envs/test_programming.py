@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from reasonenv.catalog import make_task
 from reasonenv.core import Problem, Reason
 from reasonenv.errors import UserError
 from reasonenv.mdp.make import make_env
-from reasonenv.registry import make_task
 from reasonenv.tasks import reference_solution
 from reasonenv.verify.sandbox.unit_tests import UnitTests
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from reasonenv.catalog import TASKS, make_task, task_keys
 from reasonenv.checks import check_task
 from reasonenv.core import Problem, Reason
 from reasonenv.errors import UserError
 from reasonenv.reasoning_gym_names import NAMES
-from reasonenv.registry import make_task, task_keys, tasks
 from reasonenv.tasks import reference_solution
 
 pytest.importorskip("reasoning_gym", reason="reasoning-gym is optional")
@@ -29,7 +29,7 @@ LENIENT = {
 
 def test_the_list_of_names_is_that_of_the_package() -> None:
     assert set(NAMES) == set(DATASETS) - {"composite"}
-    assert {f"RG-{name}" for name in NAMES} <= set(tasks())
+    assert {f"RG-{name}" for name in NAMES} <= set(TASKS)
 
 
 def test_listing_them_imports_nothing() -> None:

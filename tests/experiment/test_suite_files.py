@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from reasonenv.catalog import find_agent
 from reasonenv.cli import main
 from reasonenv.errors import UserError
 from reasonenv.experiment.cells import BASE_SAMPLES, BASELINE, ORM, REFERENCES, Cell
 from reasonenv.experiment.scheduler import in_order
 from reasonenv.experiment.suite import Suite, read_suite, suite_path, suites
-from reasonenv.registry import find_agent
 
 PACKAGED = [
     (name, scale)

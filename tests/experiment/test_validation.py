@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from reasonenv.catalog import make_task
 from reasonenv.cli import main
 from reasonenv.core import Problem
 from reasonenv.errors import UserError
@@ -18,7 +19,6 @@ from reasonenv.experiment.suite import read_suite
 from reasonenv.experiment.tune import trials_of
 from reasonenv.experiment.validation import held_back, training_part, validation_part
 from reasonenv.measures.samples import read_samples
-from reasonenv.registry import make_task
 from reasonenv.tasks import Task
 from reasonenv.verify.grade import verify_math
 

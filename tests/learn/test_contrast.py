@@ -12,6 +12,7 @@ import pytest
 
 from reasonenv.agents.grpo import GRPO, GRPOConfig
 from reasonenv.agents.ppo import PPO
+from reasonenv.catalog import find_agent
 from reasonenv.cli import main
 from reasonenv.core import Group
 from reasonenv.learn.agent import Agent
@@ -20,7 +21,6 @@ from reasonenv.learn.loop import fit
 from reasonenv.mdp.make import make_mdp
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.tiny import tiny_policy
-from reasonenv.registry import find_agent
 from reasonenv.sampling.torch.torch_sampler import TorchSampler
 
 

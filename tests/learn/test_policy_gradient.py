@@ -11,15 +11,15 @@ from torch import Tensor
 
 from reasonenv.agents.grpo import GRPO, GRPOConfig
 from reasonenv.agents.ppo import PPO, PPOConfig
+from reasonenv.catalog import AGENTS, find_agent
 from reasonenv.core import FAILURES, Batch, Group, Reason, Role
 from reasonenv.learn.agent import Budget
 from reasonenv.learn.policy_gradient import PolicyGradient
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import passed
-from reasonenv.registry import agents, find_agent
 from reasonenv.testing import gradients, scored
 
-GRADIENT = [name for name in agents() if issubclass(find_agent(name), PolicyGradient)]
+GRADIENT = [name for name in AGENTS if issubclass(find_agent(name), PolicyGradient)]
 
 
 def step(policy: Policy, groups: list[Group], **numbers) -> Tensor:

@@ -15,12 +15,12 @@ import pytest
 from gymnasium.utils.env_checker import data_equivalence
 
 import reasonenv
+from reasonenv.catalog import make_task
 from reasonenv.core import Problem
 from reasonenv.envs.chain import chain
 from reasonenv.mdp.env import ReasoningEnv
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.wrappers import OneHotView, TextView
-from reasonenv.registry import make_task
 
 
 def pickled(value: Any) -> Any:

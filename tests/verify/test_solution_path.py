@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasonenv.registry import make_task
+from reasonenv.catalog import make_task
 from reasonenv.verify.solution_path import equations, steps_hold
 
 

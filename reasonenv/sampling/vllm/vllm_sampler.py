@@ -1,4 +1,4 @@
-"""vLLM as a sampler. See `vllm_engine` for the engine itself.
+"""vLLM as a sampler. See `engine` for the engine itself.
 
 A sample depends on its own prompt and seed, and on its neighbours only by float rounding. The folders of weights that
 the engine takes over after each update also start a new one when it has died.

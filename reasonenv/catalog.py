@@ -1,0 +1,192 @@
+"""The tasks and agents that there are, and the ids of their environments."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import gymnasium
+
+from reasonenv.annotations import check_type, types_of
+from reasonenv.errors import UnknownArgument, UserError, unknown
+from reasonenv.reasoning_gym_names import NAMES
+from reasonenv.registry import Registry, import_named, module_name
+from reasonenv.tasks import Task
+
+GRANULARITIES = ("Token", "Step", "Response")
+
+
+def _check_agent(name: str, agent: Any) -> None:
+    if not hasattr(agent, "Config"):
+        raise UserError(f"agent {name!r} is {agent!r}; it must be a class derived from reasonenv.learn.agent.Agent")
+
+
+TASKS = Registry[Callable[..., Task]](
+    "task",
+    "reasonenv.envs",
+    {
+        "AIME": "reasonenv.envs.competition:aime",
+        "ARC": "reasonenv.envs.arc:arc",
+        "ASDiv": "reasonenv.envs.asdiv:asdiv",
+        "Chain": "reasonenv.envs.chain:chain",
+        "Code": "reasonenv.envs.programming:code",
+        "Countdown": "reasonenv.envs.countdown:countdown",
+        "GSM8K": "reasonenv.envs.gsm8k:gsm8k",
+        "GSMSymbolic": "reasonenv.envs.gsm_symbolic:gsm_symbolic",
+        "HumanEval": "reasonenv.envs.programming:humaneval",
+        "MATH": "reasonenv.envs.competition:math",
+        "MATH500": "reasonenv.envs.competition:math500",
+        "MBPP": "reasonenv.envs.programming:mbpp",
+        "MultiArith": "reasonenv.envs.multiarith:multiarith",
+        "SVAMP": "reasonenv.envs.svamp:svamp",
+    },
+)
+AGENTS = Registry[Any](
+    "agent",
+    "reasonenv.agents",
+    {
+        "sft": "reasonenv.agents.sft:SFT",
+        "ei": "reasonenv.agents.ei:ExpertIteration",
+        "ppo": "reasonenv.agents.ppo:PPO",
+        "rcrl": "reasonenv.agents.rcrl:ReturnConditioned",
+        "orm": "reasonenv.agents.orm:OutcomeRewardModel",
+        "random_tokens": "reasonenv.agents.random_tokens:RandomTokens",
+        "majority": "reasonenv.agents.majority:Majority",
+        "best_of_k": "reasonenv.agents.best_of_k:BestOfK",
+        "grpo": "reasonenv.agents.grpo:GRPO",
+        "grpo_process": "reasonenv.agents.grpo_process:GRPOProcess",
+        "dr_grpo": "reasonenv.agents.dr_grpo:DrGRPO",
+        "dapo": "reasonenv.agents.dapo:DAPO",
+        "cispo": "reasonenv.agents.cispo:CISPO",
+        "dppo": "reasonenv.agents.dppo:DPPO",
+        "gspo": "reasonenv.agents.gspo:GSPO",
+        "maxrl": "reasonenv.agents.maxrl:MaxRL",
+        "tailrl": "reasonenv.agents.tailrl:TailRL",
+        "reinforce": "reasonenv.agents.reinforce:Reinforce",
+        "rloo": "reasonenv.agents.rloo:RLOO",
+        "reinforce_pp": "reasonenv.agents.reinforce_pp:ReinforcePP",
+        "reinforce_pp_baseline": "reasonenv.agents.reinforce_pp_baseline:ReinforcePPBaseline",
+        "scalerl": "reasonenv.agents.scalerl:ScaleRL",
+    },
+    _check_agent,
+)
+
+
+def register_task(name: str, entry_point: str | Callable[..., Task]) -> None:
+    """Makes `reasonenv/<name>-Token-v0`, `-Step-v0` and `-Response-v0` of a factory of tasks, or of its `module:name`.
+
+    The factory takes keyword arguments (`split=` among them) and returns a `Task`.
+    """
+    TASKS.register(name, entry_point)
+    _register_environments(name)
+
+
+def _register_environments(name: str) -> None:
+    for granularity in GRANULARITIES:
+        gymnasium.register(
+            id=f"reasonenv/{name}-{granularity}-v0",
+            entry_point="reasonenv.mdp.make:make_env",
+            vector_entry_point="reasonenv.mdp.make:make_vector_env",
+            kwargs={"task": name, "granularity": granularity.lower()},
+        )
+
+
+def register_agent(name: str, entry_point: str | type) -> None:
+    """Makes `reasonenv train <name>` of a class derived from `reasonenv.learn.agent.Agent`, or of its `module:name`."""
+    AGENTS.register(name, entry_point)
+
+
+def register_all() -> None:
+    """Registers the built-in tasks, and those of installed plug-ins, with Gymnasium. Imports none."""
+    if importlib.util.find_spec("reasoning_gym"):
+        for name in NAMES:
+            TASKS.register(f"RG-{name}", f"reasonenv.envs.rg:{name}")
+    for name in TASKS:
+        _register_environments(name)
+
+
+def environment_module(env_id: str) -> str | None:
+    """The module that an id such as `file.py:reasonenv/Own-Step-v0` names, in `sys.modules`; None if it names none."""
+    module, colon, _ = env_id.rpartition(":")
+    return module_name(module) if colon else None
+
+
+def find_agent(name: str) -> Any:
+    """The agent class called `name`, or at `module:name`."""
+    return AGENTS.find(name)
+
+
+def task_factory(name: str | Callable[..., Task]) -> Callable[..., Task]:
+    """The factory of the task called `name`, or at `module:name`, or `name` itself."""
+    return TASKS.find(name) if isinstance(name, str) else name
+
+
+def task_keys(name: str | Callable[..., Task]) -> dict[str, str]:
+    """The keyword arguments that a task takes, with their types; one without annotation has that of its default."""
+    return {
+        p.name: annotation_text(type(p.default) if p.annotation is p.empty else p.annotation) for p in _parameters(name)
+    }
+
+
+def task_types(name: str | Callable[..., Task]) -> dict[str, Any]:
+    """As `task_keys`, with the types themselves where they can be told."""
+    types = types_of(task_factory(name))
+    return {key: types.get(key, text) for key, text in task_keys(name).items()}
+
+
+def task_defaults(name: str) -> dict[str, Any]:
+    """The keyword arguments that a task can do without, with what it then takes."""
+    return {p.name: p.default for p in _parameters(name) if p.default is not p.empty}
+
+
+def _parameters(name: str | Callable[..., Task]) -> list[inspect.Parameter]:
+    return [p for p in inspect.signature(task_factory(name)).parameters.values() if p.kind is not p.VAR_KEYWORD]
+
+
+def annotation_text(annotation: Any) -> str:
+    """`int | None` of the type, or of the text that `from __future__ import annotations` makes of it."""
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+
+
+def make_task(name: str | Callable[..., Task], **knobs: Any) -> Task:
+    """The task called `name`, or at `module:name`, or of a factory, made with `knobs`.
+
+    Raises `UserError` for an unknown knob, with the nearest, and for a value of another type.
+    """
+    check_keys(name, knobs)
+    task = task_factory(name)(**knobs)
+    if isinstance(task, Task):
+        object.__setattr__(task, "remake", partial(make_task, name, **knobs))
+    return task
+
+
+def check_keys(name: str | Callable[..., Task], knobs: Mapping[str, Any], others: Iterable[str] = ()) -> None:
+    """Raises `UserError` for a knob that the task does not take, or whose value is of another type.
+
+    `others` are the names that the caller knows beside the task's.
+    """
+    types = task_types(name)
+    for knob, value in knobs.items():
+        if knob not in types:
+            error = unknown(f"key of {name}", knob, (*types, *others))
+            raise UnknownArgument(f"unexpected keyword argument {knob!r}: {error}")  # TorchRL looks for these words
+        check_type(knob, value, types[knob])
+
+
+def parse_env_id(env_id: str) -> tuple[str, str]:
+    """(task, granularity) of an id such as `reasonenv/Chain-Step-v0`; the prefix may be left out.
+
+    `module:id` and `file.py:id` import first what registers the task, as `gymnasium.make` does. Raises `UserError` with
+    the nearest ids for an unknown one.
+    """
+    module, colon, own = env_id.rpartition(":")
+    if colon:
+        import_named(module, env_id)
+    ids = {f"{t}-{g}-v0": (t, g.lower()) for t in TASKS for g in GRANULARITIES}
+    short = own.removeprefix("reasonenv/")
+    if short not in ids:
+        raise unknown("environment", env_id, (f"reasonenv/{i}" for i in ids))
+    return ids[short]
