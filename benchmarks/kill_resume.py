@@ -123,7 +123,7 @@ def run(arguments: list[str], point: str | None = None) -> int | None:
 
 def left(out: Path) -> dict[str, Any]:
     """What a run or a suite leaves that must not depend on when it was killed: name -> content."""
-    from reasonenv.learn.log import MEASURED
+    from reasonenv.measures.pair import MEASURED
 
     def timeless(text: str) -> str:
         record = json.loads(text)

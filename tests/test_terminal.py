@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reasonenv.cli import main
 from reasonenv.experiment.cells import Cell
 from reasonenv.experiment.config import Run
-from reasonenv.experiment.scheduler import _told
+from reasonenv.experiment.scheduler import outcome
 from reasonenv.learn.log import RunLog
 from reasonenv.mdp.make import make_env
 from reasonenv.terminal import printable
@@ -48,7 +48,7 @@ def test_sample_answers_on_the_console_and_errors_are_shown_so(
 def test_what_a_failed_cell_says_is_shown_so(tmp_path: Path) -> None:
     cell = Cell(Run("grpo", "reasonenv/Chain-Response-v0"), "grpo", "tiny", "sft", code={})
     (tmp_path / "cell.json").write_text(json.dumps({"status": "failed", "error": HOSTILE}))
-    assert _told(cell, tmp_path).isprintable()
+    assert outcome(cell, tmp_path).isprintable()
 
 
 def test_a_rendered_episode_is_one_line_a_step(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,9 +20,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +44,7 @@ from reasonenv.measures.samples import EVALUATION, read_samples
 from reasonenv.storage import owned, read_record, replace
 from reasonenv.terminal import printable
 
+POLL = 0.2  # seconds between two looks at the processes
 ORPHAN = 60.0  # seconds for a process to end after its parent has
 # Imported once for all cells, by the server that they are forked from: 3 s of processor time a cell. It computes
 # nothing itself, so there are no threads that a fork could copy half-way.
@@ -85,102 +85,134 @@ def working(suite: Suite, out: Path) -> Iterator[list[Problem]]:
 def run_cells(suite: Suite, out: Path, problems: Sequence[Problem], *, jobs: int, command: str) -> None:
     """Runs the cells that are not done, and leaves what a report needs to know of the suite."""
     started = time.monotonic()
-    folders = {cell.name: out / "cells" / cell.name for cell in suite.cells}
-    todo = [cell for cell in suite.cells if _status(folders[cell.name]) != "done"]
-    if not todo:
+    missing = [cell for cell in suite.cells if _status(_folder(out, cell)) != "done"]
+    if not missing:
         print(f"all {len(suite.cells)} cells of {suite.name} are done; nothing to run")
     earlier = _seconds(out)
     _write_suite(suite, out, command, earlier)
     replace(out / "suite.toml", suite.source)
     write_questions(out / PROBLEMS, problems)
-    with tqdm(
-        total=sum(c.run.iterations for c in todo), unit=" iterations", dynamic_ncols=True, disable=not todo
-    ) as bar:
-        look = partial(_look, suite, folders, bar)
-        look()
-        _run_cells(todo, folders, jobs, bar, look)
+    total = sum(cell.run.iterations for cell in missing)
+    with tqdm(total=total, unit=" iterations", dynamic_ncols=True, disable=not missing) as bar:
+        Scheduler(suite, out, jobs=jobs, bar=bar).run(missing)
     _write_suite(suite, out, command, earlier + time.monotonic() - started)
 
 
-def _look(suite: Suite, folders: Mapping[str, Path], bar: tqdm[Any], cell: Cell | None = None) -> None:
-    """Says what the initial policy of a `cell` leaves to learn, or what all of them do that are done already.
+class Scheduler:
+    """Runs cells in processes of their own, at most `jobs` at a time, each after the cells that it starts from."""
 
-    Raises `UserError` as soon as it is known that no agent can learn anything.
-    """
-    policies = [other for other in suite.cells if measured(other)]
-    done = [other for other in policies if _status(folders[other.name]) == "done"]
-    for each in done:
-        if cell in (None, each) and (told := cell_notice(each, folders[each.name], suite.ks)):
-            bar.write(told)
-    if len(done) == len(policies):
-        answers = {each.name: read_samples(folders[each.name] / EVALUATION) for each in done}
-        refuse_without_signal(suite, answers)
+    def __init__(self, suite: Suite, out: Path, *, jobs: int, bar: tqdm[Any]) -> None:
+        self.suite, self.out, self.jobs, self.bar = suite, out, jobs, bar
+        self.running: dict[str, tuple[Cell, Any]] = {}  # name -> the cell and its process
+        self.progress: dict[str, RowCounter] = {}
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(list(PRELOADED))
 
+    def run(self, cells: Sequence[Cell]) -> None:
+        """Returns when all cells have ended. Ctrl-C lets each of them save; a second one leaves at once.
 
-def _run_cells(
-    cells: Sequence[Cell], folders: Mapping[str, Path], jobs: int, bar: tqdm[Any], look: Callable[[Cell], None]
-) -> None:
-    """Runs cells in processes of their own. Ctrl-C lets each of them save; a second one leaves at once.
+        Raises `UserError` as soon as it is known that no agent can learn anything.
+        """
+        self._report_initial_policies()
+        waiting = in_order(cells)
+        for cell in cells:
+            self.progress[cell.name] = RowCounter(_folder(self.out, cell) / "metrics.jsonl")
+        self._update_bar(cells)
+        try:
+            while waiting or self.running:
+                self._start_ready(waiting)
+                time.sleep(POLL)
+                self._update_bar([cell for cell, _ in self.running.values()])
+                self._collect_ended()
+        except (KeyboardInterrupt, UserError):
+            self._stop()
+            raise
 
-    Every initial policy that has been measured is shown to `look`, before agents start from it.
-    """
-    running: dict[str, tuple[Cell, Any]] = {}
-    try:
-        _follow_cells(cells, folders, jobs, bar, look, running)
-    except (KeyboardInterrupt, UserError):
-        if running:
-            bar.write(f"stopping: {len(running)} cells save what they have; Ctrl-C again does not wait")
-        for _, child in running.values():
-            child.terminate()
-        for _, child in running.values():
-            child.join()
-        raise
+    def _start_ready(self, waiting: list[Cell]) -> None:
+        """Starts as many as there is room for of those whose predecessors have ended, and takes them from `waiting`."""
+        unfinished = {cell.name for cell in waiting} | self.running.keys()
+        for cell in list(waiting):
+            if len(self.running) == self.jobs:
+                return
+            if unfinished.isdisjoint((*cell.needs, *cell.after)):
+                waiting.remove(cell)
+                self._start(cell)
 
+    def _start(self, cell: Cell) -> None:
+        """Starts the process of a cell. One that cannot start, or takes a moment, has ended when this returns."""
+        cells = self.out / "cells"
+        failed = [name for name in cell.needs if _status(cells / name) != "done"]
+        if failed:
+            _write_cell(cells / cell.name, cell, "failed", f"what it starts from has failed: {failed[0]}")
+            self.bar.write(outcome(cell, cells / cell.name))
+            return
+        if cell.answers is not None:  # it chooses among stored answers
+            run_cell(cell, cells)
+            self.bar.write(outcome(cell, cells / cell.name))
+            return
+        process = self.context.Process(target=run_cell, args=(cell, cells), daemon=True)
+        with _threads(1), _interrupts_ignored():
+            process.start()
+        self.running[cell.name] = (cell, process)
 
-def _follow_cells(
-    cells: Sequence[Cell],
-    folders: Mapping[str, Path],
-    jobs: int,
-    bar: tqdm[Any],
-    look: Callable[[Cell], None],
-    running: dict[str, tuple[Cell, Any]],
-) -> None:
-    """Starts each cell after the one it starts from, keeps in `running` those that are, and moves the bar."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOADED))
-    waiting = in_order(cells)
-    seen = {cell.name: _rows(folders[cell.name]) for cell in cells}
-    bar.update(sum(seen.values()))
-    while waiting or running:
-        undone = {cell.name for cell in waiting} | running.keys()
-        for cell in [cell for cell in waiting if undone.isdisjoint((*cell.needs, *cell.after))]:
-            if len(running) == jobs:
-                break
-            waiting.remove(cell)
-            failed = [name for name in cell.needs if _status(folders[name]) != "done"]
-            if failed:
-                _write_cell(folders[cell.name], cell, "failed", f"what it starts from has failed: {failed[0]}")
-            elif cell.answers is not None:  # a moment's work
-                run_cell(cell, folders[cell.name].parent)
-            if failed or cell.answers is not None:
-                bar.write(_told(cell, folders[cell.name]))
+    def _collect_ended(self) -> None:
+        """Says how the cells went whose processes have ended."""
+        for name, (cell, process) in list(self.running.items()):
+            if process.is_alive():
                 continue
-            child = context.Process(target=run_cell, args=(cell, folders[cell.name].parent), daemon=True)
-            with _threads(1), _deaf():
-                child.start()
-            running[cell.name] = (cell, child)
-        time.sleep(0.2)
-        for name, (cell, child) in list(running.items()):
-            rows = _rows(folders[name])
-            bar.update(max(0, rows - seen[name]))
-            seen[name] = max(rows, seen[name])
-            if not child.is_alive():
-                del running[name]
-                if child.exitcode:  # it died without a word
-                    _write_cell(folders[name], cell, "failed", f"the process ended with exit code {child.exitcode}")
-                bar.write(_told(cell, folders[name]))
-                if measured(cell) and _status(folders[name]) == "done":
-                    look(cell)
+            del self.running[name]
+            folder = _folder(self.out, cell)
+            if process.exitcode:  # it was killed, and could not write its own end
+                _write_cell(folder, cell, "failed", f"the process ended with exit code {process.exitcode}")
+            self._update_bar([cell])
+            self.bar.write(outcome(cell, folder))
+            if measured(cell) and _status(folder) == "done":
+                self._report_initial_policies(cell)
+
+    def _report_initial_policies(self, cell: Cell | None = None) -> None:
+        """Says what the initial policy of a `cell` leaves to learn, or what all of them do that are done already."""
+        policies = [other for other in self.suite.cells if measured(other)]
+        done = [other for other in policies if _status(_folder(self.out, other)) == "done"]
+        for policy in done:
+            notice_text = cell_notice(policy, _folder(self.out, policy), self.suite.ks)
+            if cell in (None, policy) and notice_text:
+                self.bar.write(notice_text)
+        if len(done) == len(policies):
+            answers = {policy.name: read_samples(_folder(self.out, policy) / EVALUATION) for policy in done}
+            refuse_without_signal(self.suite, answers)
+
+    def _update_bar(self, cells: Sequence[Cell]) -> None:
+        for cell in cells:
+            self.bar.update(self.progress[cell.name].new_rows())
+
+    def _stop(self) -> None:
+        if self.running:
+            self.bar.write(f"stopping: {len(self.running)} cells save what they have; Ctrl-C again does not wait")
+        for _, process in self.running.values():
+            process.terminate()
+        for _, process in self.running.values():
+            process.join()
+
+
+class RowCounter:
+    """Counts the iterations in a growing `metrics.jsonl`, reading only what has been added."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.position = 0  # bytes that have been read
+        self.rows = -1  # the first row is from before the first iteration
+
+    def new_rows(self) -> int:
+        """How many iterations were added since the last call; of a file that was cut, none."""
+        if not self.path.exists() or self.path.stat().st_size < self.position:
+            return 0
+        before = max(0, self.rows)
+        with self.path.open("rb") as file:
+            file.seek(self.position)
+            added = file.read()
+        self.position += len(added)
+        self.rows += added.count(b"\n")
+        return max(0, self.rows) - before
 
 
 def in_order(cells: Sequence[Cell]) -> list[Cell]:
@@ -209,8 +241,8 @@ def _threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Children that start inside do not hear Ctrl-C, which a terminal sends to all: the suite asks them to end."""
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started inside ignore Ctrl-C, which a terminal sends to all of them: the scheduler asks them to end."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -260,8 +292,8 @@ def _data(suite: Suite) -> dict[str, tuple[list[Problem], dict[str, str]]]:
     for cell in suite.cells:
         key = _data_key(cell.run)
         if key not in data:
-            course, held_out = processes(cell.run)
-            data[key] = held_out_problems(cell.run, held_out), fingerprints(cell.run, course, held_out)
+            training, held_out = processes(cell.run)
+            data[key] = held_out_problems(cell.run, held_out), fingerprints(cell.run, training, held_out)
     return data
 
 
@@ -275,7 +307,7 @@ def _check_inputs(cell: Cell, out: Path, data: Mapping[str, str]) -> None:
 
     Its name holds its settings and its code, and not what lies in the files that the settings name.
     """
-    folder = out / "cells" / cell.name
+    folder = _folder(out, cell)
     if (folder / RECORD).exists():
         check_weights(folder, read_record(folder / RECORD), cell.run, weights_of(cell.run, cell.needs))
     if not (folder / CARD).exists():  # nothing was asked yet, or it chooses among the answers of another cell
@@ -336,14 +368,13 @@ def _write_suite(suite: Suite, out: Path, command: str, seconds: float) -> None:
     replace(out / "suite.json", json.dumps(told, indent=1))
 
 
+def _folder(out: Path, cell: Cell) -> Path:
+    return out / "cells" / cell.name
+
+
 def _status(folder: Path) -> str | None:
     path = folder / "cell.json"
     return str(read_record(path).get("status")) if path.exists() else None
-
-
-def _rows(folder: Path) -> int:
-    path = folder / "metrics.jsonl"
-    return max(0, path.read_bytes().count(b"\n") - 1) if path.exists() else 0
 
 
 def _seconds(out: Path) -> float:
@@ -351,7 +382,8 @@ def _seconds(out: Path) -> float:
     return float(read_record(path).get("seconds", 0.0)) if path.exists() else 0.0
 
 
-def _told(cell: Cell, folder: Path) -> str:
+def outcome(cell: Cell, folder: Path) -> str:
+    """How a cell went, in one line."""
     label = f"{cell.agent} on {cell.run.env}, seed {cell.run.seed}"
     if _status(folder) != "done":
         return f"{label}: failed; {printable(read_record(folder / 'cell.json')['error'])}"

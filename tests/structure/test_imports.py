@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -120,3 +121,12 @@ def test_import_reasonenv_loads_nothing_heavy() -> None:
     program = f"import sys, reasonenv; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "examples"])
+def test_what_is_imported_where_no_test_runs_exists(folder: str) -> None:
+    for file in (ROOT / folder).rglob("*.py"):
+        for name in imports(file.read_text()):
+            module, _, last = name.rpartition(".")
+            if module.startswith("reasonenv"):
+                assert hasattr(importlib.import_module(module), last) or importlib.util.find_spec(name), (file, name)
