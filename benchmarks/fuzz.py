@@ -31,8 +31,8 @@ TARGETS = ("answers", "latex", "dataset", "suite")
 ROOM = {
     "answers": "reasonenv.verify",
     "latex": "reasonenv.verify",
-    "dataset": "reasonenv",
-    "suite": "reasonenv.evaluate",
+    "dataset": "reasonenv.data",
+    "suite": "reasonenv.experiment",
 }
 WORDS = {  # one a space: what the fuzzer puts in now and then
     "answers": r"\boxed{ #### the_answer_is_ ```python ``` << >> (B) option 1,234 % \frac{1}{2}",

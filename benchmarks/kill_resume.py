@@ -61,50 +61,50 @@ def arm(point: str) -> None:
     import torch
 
     from reasonenv.experiment.held_out import HeldOut
-    from reasonenv.learn import loop as train
+    from reasonenv.learn import loop
     from reasonenv.mdp.mdp import ReasoningMDP
     from reasonenv.sampling.torch import torch_sampler
 
     phase, number, delay, who = point.split(",")
     count = Counter[str]()
-    train.SAVING_SHARE = 1.0  # more often than a run would, so that there are more points
+    loop.SAVING_SHARE = 1.0  # more often than a run would, so that there are more points
 
     def die() -> None:
         time.sleep(float(delay))
         os.kill(os.getppid() if who == "suite" else os.getpid(), signal.SIGKILL)  # events come in cells
 
-    def came(here: str) -> None:
-        count[here] += 1
-        if here == phase and count[here] == int(number):
+    def event(name: str) -> None:
+        count[name] += 1
+        if name == phase and count[name] == int(number):
             threading.Thread(target=die, daemon=True).start()
-        if phase == "count" and here == "saving":  # the last of them comes after all others
+        if phase == "count" and name == "saving":  # the last of them comes after all others
             Path(who).write_text(json.dumps(count))
 
-    def told(here: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            came(here)
+            event(name)
             return function(*args, **kwargs)
 
         return wrapped
 
-    def heard(event: str, arguments: tuple[object, ...]) -> None:
-        if event in ("open", "os.rename", "shutil.rmtree") and "/checkpoints/" in str(arguments[0]):
-            came("saving")
+    def audit(audited: str, arguments: tuple[object, ...]) -> None:
+        if audited in ("open", "os.rename", "shutil.rmtree") and "/checkpoints/" in str(arguments[0]):
+            event("saving")
 
-    torch_sampler.choose = told("sampling", torch_sampler.choose)
-    ReasoningMDP.trajectory = told("verifying", ReasoningMDP.trajectory)  # type: ignore[method-assign]
-    torch.Tensor.backward = told("backward", torch.Tensor.backward)  # type: ignore[method-assign]
-    HeldOut.answers = told("evaluating", HeldOut.answers)  # type: ignore[method-assign]
-    sys.addaudithook(heard)
+    torch_sampler.choose = counted("sampling", torch_sampler.choose)
+    ReasoningMDP.trajectory = counted("verifying", ReasoningMDP.trajectory)  # type: ignore[method-assign]
+    torch.Tensor.backward = counted("backward", torch.Tensor.backward)  # type: ignore[method-assign]
+    HeldOut.answers = counted("evaluating", HeldOut.answers)  # type: ignore[method-assign]
+    sys.addaudithook(audit)
 
 
 def command(arguments: list[str], point: str | None) -> None:
     """In a process of its own. Cells are forked from it, not spawned, which saves each the seconds of its imports."""
     from reasonenv.cli import main
-    from reasonenv.experiment import scheduler as bench
+    from reasonenv.experiment import scheduler
 
     forked = SimpleNamespace(get_context=lambda _: multiprocessing.get_context("fork"))
-    bench.multiprocessing = SimpleNamespace(**{**vars(multiprocessing), **vars(forked)})  # type: ignore[assignment]
+    scheduler.multiprocessing = SimpleNamespace(**{**vars(multiprocessing), **vars(forked)})  # type: ignore[assignment]
     if point:
         arm(point)
     null = os.open(os.devnull, os.O_WRONLY)
@@ -129,7 +129,7 @@ def left(out: Path) -> dict[str, Any]:
         record = json.loads(text)
         return repr({k: v for k, v in record.items() if k not in MEASURED})  # nan equals nan
 
-    found: dict[str, Any] = {}
+    contents: dict[str, Any] = {}
     for path in sorted(out.rglob("*")):
         name, parts = str(path.relative_to(out)), path.relative_to(out).parts
         if not path.is_file() or {"tensorboard", "checkpoints"} & set(parts) or path.name in (".lock", "suite.json"):
@@ -137,15 +137,15 @@ def left(out: Path) -> dict[str, Any]:
         if len(parts) == 1 and path.name.startswith(("curves", "report", "table")):  # of a suite, with its times
             continue
         if path.name == "metrics.jsonl":
-            found[name] = [timeless(line) for line in path.read_text().splitlines()]
+            contents[name] = [timeless(line) for line in path.read_text().splitlines()]
         elif path.suffix == ".json":
-            found[name] = timeless(path.read_text())
+            contents[name] = timeless(path.read_text())
         else:
-            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            contents[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     for folder in sorted(out.rglob("checkpoints")):
         last = max(folder.iterdir())
-        found[str(last.relative_to(out))] = hashlib.sha256((last / "state.safetensors").read_bytes()).hexdigest()
-    return found
+        contents[str(last.relative_to(out))] = hashlib.sha256((last / "state.safetensors").read_bytes()).hexdigest()
+    return contents
 
 
 def side_by_side(line: Callable[[Path], list[str]], folder: Path) -> bool:
@@ -180,8 +180,8 @@ def trials(kind: str, line: Callable[[Path], list[str]], count: int, seed: int, 
         well = again == 0 and not wrong
         result[phase][0] += well
         result[phase][1] += 1
-        told = "survived" if well else f"NOT SURVIVED: exit code {again}, differing {wrong[:3]}"
-        print(f"{kind} {trial + 1}: {point} ended {ended}, {before} paths were there: {told}", flush=True)
+        result_text = "survived" if well else f"NOT SURVIVED: exit code {again}, differing {wrong[:3]}"
+        print(f"{kind} {trial + 1}: {point} ended {ended}, {before} paths were there: {result_text}", flush=True)
     return result
 
 
@@ -212,19 +212,20 @@ def main() -> int:
         assert run(made) == 0
         for kind, line in (("train", train), ("bench", bench)):
             if chosen.only in (None, kind):
-                own = folder / kind
-                own.mkdir()
-                figures[kind] = trials(kind, line, chosen.trials, chosen.seed, own)
+                trial_folder = folder / kind
+                trial_folder.mkdir()
+                figures[kind] = trials(kind, line, chosen.trials, chosen.seed, trial_folder)
                 if kind == "bench":
-                    together = side_by_side(line, own)
+                    together = side_by_side(line, trial_folder)
                     print(f"two suites at once end as one alone: {together}")
-    survived = {
-        kind: [sum(column) for column in zip(*phases.values(), strict=True)] for kind, phases in figures.items()
-    }
-    for kind, (well, tried) in survived.items():
+    survived: dict[str, tuple[int, int]] = {}
+    for kind, phases in figures.items():
+        well = sum(count for count, _ in phases.values())
+        tried = sum(count for _, count in phases.values())
+        survived[kind] = well, tried
         print(f"{kind}: {well} of {tried} kills survived")
-    told = {"survived_of_tried": survived, "by_phase": figures, "two_suites_at_once": together}
-    print(json.dumps({"figures": told, "ratios": {}}))
+    results = {"survived_of_tried": survived, "by_phase": figures, "two_suites_at_once": together}
+    print(json.dumps({"figures": results, "ratios": {}}))
     return int(together is False or any(well != tried for well, tried in survived.values()))
 
 
