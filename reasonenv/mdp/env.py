@@ -141,7 +141,7 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
             problem = int(self.np_random.integers(len(self.mdp.problems)))
         noise = options.get("noise")
         if noise is None:
-            noise = 0 if self.mdp.dynamics is None else int(self.np_random.integers(2**62))
+            noise = 0 if not self.mdp.stochastic else int(self.np_random.integers(2**62))
         self._state = self.mdp.initial(problem, options.get("prefix", ()), noise)
         prompt = self.mdp.prompt(self._state)
         self._sequence[:] = 0
@@ -161,7 +161,7 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
         self._over = terminated or truncated
         self._earned.append((len(self._state.tokens), reward))
         info = {**self._info(), "reward_terms": outcome.terms}
-        if self.mdp.dynamics is not None:
+        if self.mdp.stochastic:
             info["taken"] = outcome.taken
         if outcome.verdict is not None:
             info |= {"verdict": outcome.verdict, "is_success": outcome.verdict.correct}
@@ -201,7 +201,7 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
     def _info(self) -> dict[str, Any]:
         problem = self.mdp.problem(self._state)
         info = {"problem_id": problem.id, "question": problem.question, "response": self.mdp.text(self._state)}
-        return info if self.mdp.dynamics is None else {**info, "noise": self._state.noise}
+        return info if not self.mdp.stochastic else {**info, "noise": self._state.noise}
 
 
 def replay(trajectory: Trajectory, env: gymnasium.Env[Any, Any]) -> None:

@@ -94,8 +94,8 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         self._episode = [0] * num_envs
         self._over = np.ones(num_envs, dtype=bool)
         self._some_over = True
-        self._plain = granularity == "token" and mdp.dynamics is None
-        self._at_end = mdp.dynamics is None and not mdp.pays_steps  # nothing but the end of an episode earns
+        self._plain = granularity == "token" and not mdp.stochastic
+        self._at_end = not mdp.stochastic and not mdp.pays_steps  # nothing but the end of an episode earns
         self._seeds = [0] * (num_envs // group_size)
         self._states: dict[int, State] = {}  # of each row, where the environment itself may write
 
@@ -188,7 +188,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         """Takes the actions, fills in what they earned and ended, and returns the infos of such rows."""
         if len(restarted) == self.num_envs:
             return {}
-        if self.mdp.dynamics is not None:
+        if self.mdp.stochastic:
             states = {row: self._states[row] for row in np.delete(self._rows, restarted).tolist()}
             moves = [
                 (row, state, completed_action(self.mdp, self.granularity, state, actions[row]))
@@ -206,7 +206,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
             terminated[row] = self.mdp.terminated(outcome.state)
             truncated[row] = self.mdp.truncated(outcome.state)
             told[row] = {"reward_terms": outcome.terms}
-            if self.mdp.dynamics is not None:
+            if self.mdp.stochastic:
                 told[row]["taken"] = outcome.taken
                 self._write(row, outcome.state)
             if outcome.verdict is not None:
@@ -233,9 +233,9 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         told: dict[int, dict[str, Any]] = {}
         for (row, size, closed), text in zip(over, mdp.tokenizer.decode_all(spans), strict=True):
             problem = mdp.problems[self._index[row]]
-            verdict = mdp.judged(text, problem, closed=closed)
+            verdict = mdp.verify(text, problem, terminated=closed)
             end = Progress(text.__str__, size, mdp.max_tokens, verdict, over=True)
-            terms = mdp.paid(problem, end, end)
+            terms = mdp.event_reward(problem, end, end)
             rewards[row] = sum(terms.values())
             told[row] = {
                 "reward_terms": terms,
@@ -318,8 +318,8 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         else:
             indexes = [problems[row // size] for row in rows]
         states = dict[int, State]()
-        if len(prefix) or mdp.dynamics is not None:
-            if noises is None and mdp.dynamics is not None:
+        if len(prefix) or mdp.stochastic:
+            if noises is None and mdp.stochastic:
                 noises = [
                     derive_seed(seeds[row // size], "noise", row % size, self._episode[row])
                     for row in range(self.num_envs)
@@ -349,7 +349,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         for row, state in states.items():
             self._write(row, state)
             self._room = min(self._room, mdp.max_tokens - len(state.tokens))
-            if mdp.dynamics is not None:
+            if mdp.stochastic:
                 told[row]["noise"] = state.noise
         return told
 
