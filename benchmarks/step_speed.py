@@ -102,7 +102,7 @@ def ours(told: Told) -> None:
     def trajectory(n: int, ids: np.ndarray, logprobs: np.ndarray) -> Trajectory:
         earned = np.zeros(len(ids), dtype=np.float32)
         earned[-1] = reward(ids.tolist())
-        known = Verdict(bool(earned[-1]), Reason.CORRECT if earned[-1] else Reason.WRONG, None, "")
+        known = Verdict(Reason.of(bool(earned[-1])), None, "")
         roles, ends = np.ones(len(ids), dtype=np.int8), np.array([len(ids) - 1])
         versions = np.zeros(len(ids), dtype=np.int64)
         return Trajectory(problems[n], prompts[n], ids, roles, logprobs, versions, earned, ends, False, True, known)

@@ -17,11 +17,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from reasonenv.core import Problem, Reason, Verdict
+from reasonenv.core import Problem, Verdict
 from reasonenv.data.files import Record, Source, first, records
 from reasonenv.errors import UserError, unknown
 from reasonenv.tasks import Task
-from reasonenv.verify.canonical import canonical
+from reasonenv.verify.canonical import verdict
 from reasonenv.verify.choice import compare_choice, find_choice
 
 SPLITS = ("test", "train", "validation")
@@ -53,8 +53,7 @@ def verify_choice(text: str, problem: Problem) -> Verdict:
     start = perf_counter()
     choice = find_choice(text)
     reason = compare_choice(choice, problem.answer, problem.meta["choices"])
-    form = canonical(reason, choice, problem.answer, "choice", choices=problem.meta["choices"])
-    return Verdict(reason is Reason.CORRECT, reason, choice, problem.answer, (perf_counter() - start) * 1e3, form)
+    return verdict(reason, choice, problem.answer, "choice", since=start, choices=problem.meta["choices"])
 
 
 def _problem(record: Record) -> Problem:

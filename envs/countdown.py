@@ -32,7 +32,7 @@ from reasonenv.data.procedural import Candidate, Procedural
 from reasonenv.errors import UserError, unknown
 from reasonenv.seeding import derive_seed
 from reasonenv.tasks import Task
-from reasonenv.verify.canonical import canonical
+from reasonenv.verify.canonical import verdict
 from reasonenv.verify.extract import find_answer
 
 SIZES = {"train": 10_000, "test": 1_000}
@@ -131,8 +131,7 @@ def verify_countdown(text: str, problem: Problem) -> Verdict:
     answer = find_answer(text, "marked")
     reason = Reason.NO_ANSWER if answer is None else _judge(answer, problem)
     written = None if answer is None else "".join(_plain(answer).split())
-    form = canonical(reason, written, problem.answer, "text")
-    return Verdict(reason is Reason.CORRECT, reason, answer, problem.answer, (perf_counter() - start) * 1e3, form)
+    return verdict(reason, answer, problem.answer, since=start, written=written)
 
 
 def _judge(answer: str, problem: Problem) -> Reason:
@@ -142,7 +141,7 @@ def _judge(answer: str, problem: Problem) -> Reason:
     value, used = found
     left, extra = Counter(problem.meta["numbers"]), Counter(used)
     allowed = extra == left if problem.meta["use_all"] else extra <= left
-    return Reason.CORRECT if allowed and value == problem.meta["target"] else Reason.WRONG
+    return Reason.of(allowed and value == problem.meta["target"])
 
 
 def _plain(answer: str) -> str:

@@ -38,7 +38,7 @@ from reasonenv.data.procedural import Candidate, Procedural
 from reasonenv.errors import UserError, unknown
 from reasonenv.seeding import derive_seed
 from reasonenv.tasks import Task
-from reasonenv.verify.canonical import canonical
+from reasonenv.verify.canonical import verdict
 from reasonenv.verify.extract import find_answer
 from reasonenv.verify.pool import shared
 
@@ -154,8 +154,7 @@ class _Generator:
         start = perf_counter()
         answer = _answer(text)
         reason = Reason.NO_ANSWER if answer is None else self._score(answer, problem)
-        form = canonical(reason, answer, problem.answer, "lines")
-        return Verdict(reason is Reason.CORRECT, reason, answer, problem.answer, (perf_counter() - start) * 1e3, form)
+        return verdict(reason, answer, problem.answer, "lines", since=start)
 
     def _score(self, answer: str, problem: Problem) -> Reason:
         if not _harmless(self.name, answer):

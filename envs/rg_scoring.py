@@ -18,12 +18,12 @@ DATASETS = import_module("reasoning_gym.factory").DATASETS
 def score(name: str, config: str, entry: str, answer: str) -> Reason:
     """What the generator `name` says of an answer to one of its entries; `config` and `entry` are `rg.packed`."""
     try:
-        found = _scorer(name, config).score_answer(answer, unpacked(entry))
+        marks = _scorer(name, config).score_answer(answer, unpacked(entry))
     except MemoryError:
         raise
     except Exception:  # a hundred scorers, none of which says what it raises for text that it cannot read
         return Reason.UNPARSABLE_ANSWER
-    return Reason.CORRECT if found >= 1 else Reason.WRONG
+    return Reason.of(marks >= 1)
 
 
 @lru_cache(maxsize=16)

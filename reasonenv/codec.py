@@ -77,8 +77,9 @@ def decode_problem(data: Mapping[str, Any]) -> Problem:
 
 
 def decode_verdict(data: Mapping[str, Any]) -> Verdict:
-    """The verdict of a JSON object that `encode` wrote."""
-    return Verdict(**{**data, "reason": Reason(data["reason"])})
+    """The verdict of a JSON object that `encode` wrote. What follows from its other fields is not read."""
+    values = {f.name: data[f.name] for f in fields(Verdict) if f.name in data}
+    return Verdict(**{**values, "reason": Reason(data["reason"])})
 
 
 def _fields(record: Problem | Verdict) -> Data:

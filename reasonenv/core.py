@@ -48,6 +48,11 @@ class Reason(StrEnum):
     TIMEOUT = "timeout"
     ERROR = "error"
 
+    @classmethod
+    def of(cls, equal: bool) -> Reason:
+        """The reason where answer and gold were compared."""
+        return cls.CORRECT if equal else cls.WRONG
+
 
 ANSWERED = (Reason.CORRECT, Reason.WRONG)  # an answer was given and compared: it has a vote
 # A verdict for one of these reasons says that we failed to check, not that the answer was wrong.
@@ -72,15 +77,19 @@ class Problem:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What verification found. `correct` is true only for `Reason.CORRECT`."""
+    """The result of verification."""
 
-    correct: bool
     reason: Reason
-    extracted: str | None  # the answer as found in the text
+    extracted: str | None  # the answer as it stands in the text
     gold: str
     millis: float = field(default=0.0, compare=False)  # wall clock; two runs agree on a verdict, not on its time
     # The answer in the verifier's normal form: two answers are the same if these are equal. None if none was given.
     canonical: str | None = None
+
+    @property
+    def correct(self) -> bool:
+        """Whether the answer is right."""
+        return self.reason is Reason.CORRECT
 
     @property
     def checked(self) -> bool:

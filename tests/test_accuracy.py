@@ -52,7 +52,7 @@ def watch(tmp_path: Path) -> HeldOut:
 def trajectories(reasons: list[Reason]) -> Group:
     mdp = TinyMDP(actions=2, horizon=1, reward=lambda response: 0.0)
     group = mdp.group(TabularPolicy(mdp), [0] * len(reasons))
-    verdicts = [Verdict(reason is Reason.CORRECT, reason, "1", "1") for reason in reasons]
+    verdicts = [Verdict(reason, "1", "1") for reason in reasons]
     rows = [replace(t, verdict=verdict) for t, verdict in zip(group.trajectories, verdicts, strict=True)]
     return replace(group, trajectories=tuple(rows))
 

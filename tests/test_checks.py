@@ -47,7 +47,7 @@ def test_a_size_that_the_test_split_does_not_have_is_no_reason_not_to_check() ->
 
 
 def generous(text: str, problem: Problem) -> Verdict:
-    return Verdict(True, Reason.CORRECT, text, problem.answer)
+    return Verdict(Reason.CORRECT, text, problem.answer)
 
 
 def broken(text: str, problem: Problem) -> Verdict:
@@ -55,7 +55,7 @@ def broken(text: str, problem: Problem) -> Verdict:
 
 
 def strict(text: str, problem: Problem) -> Verdict:
-    return Verdict(False, Reason.WRONG, text, problem.answer)
+    return Verdict(Reason.WRONG, text, problem.answer)
 
 
 @pytest.mark.parametrize(

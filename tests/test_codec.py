@@ -102,6 +102,6 @@ def test_a_verdict_is_written_by_its_fields_but_for_the_clock() -> None:
     data = json.loads(json.dumps(encode(trajectory)))["verdict"]
     assert data.keys() == {f.name for f in fields(Verdict)} - {"millis"}
     assert decode_verdict(data) == trajectory.verdict
-    timed = Verdict(False, Reason.TIMEOUT, None, "1", millis=9.0)
+    timed = Verdict(Reason.TIMEOUT, None, "1", millis=9.0)
     kept = {name: value for name, value in vars(timed).items() if name != "millis"}
     assert decode_verdict(kept) == timed

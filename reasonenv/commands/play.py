@@ -55,7 +55,7 @@ def _act(env: ReasoningEnv, typed: str) -> bool:
         _, reward, terminated, truncated, info = env.step(action)
         if reward or terminated or truncated or env.granularity != "token":
             print(f"  reward {reward:+.3f} {info['reward_terms']}  terminated={terminated} truncated={truncated}")
-        if env.mdp.dynamics is not None:
+        if env.mdp.stochastic:
             print(f"  so far {info['response']!r}")
         if terminated or truncated:
             verdict = info["verdict"]

@@ -11,7 +11,7 @@ from reasonenv.data.files import Record, Source, find, first, read
 from reasonenv.errors import UserError, unknown
 from reasonenv.seeding import derive_seed
 from reasonenv.tasks import Task
-from reasonenv.verify.grade import KINDS, grade
+from reasonenv.verify.grade import VERIFIERS
 
 Problems = str | Path | Sequence[Problem | tuple[str, str] | Mapping[str, Any]]
 Verify = Callable[[str, Problem], Verdict]
@@ -33,15 +33,14 @@ def from_problems(
 
     `source` is a list of `Problem`, of (question, answer) or of mappings; or a `.jsonl`, `.json`, `.csv` or `.parquet`
     file; or `hub:owner/name/config/split`, the first shard of a data set on the Hugging Face hub. `question`, `answer`
-    and `steps` (reference steps: a list, or a text of one a line) say which columns are meant. `verifier` is a kind of
-    `reasonenv.grade` or a function (text, problem) -> Verdict. `test` is the share of the questions that is held out,
-    chosen by their hashes, or a source of its own, which may share no question with the first.
+    and `steps` (reference steps: a list, or a text of one a line) say which columns are meant. `verifier` is a name of
+    `VERIFIERS` (a kind of `reasonenv.grade`, or `code`), a function (text, problem) -> Verdict, or its `module:name`.
+    `test` is the share of the questions that is held out, chosen by their hashes, or a source of its own, which may
+    share no question with the first.
     The factory takes `split`, `train` or `test`, and `limit`. Everything is read at once: raises `UserError` for a
     source that is not there, a broken record, an unknown verifier, or splits that are empty or overlap.
     """
-    if isinstance(verifier, str) and verifier not in KINDS:
-        raise unknown("verifier", verifier, KINDS)
-    verify = _graded(verifier) if isinstance(verifier, str) else verifier
+    verify = VERIFIERS.find(verifier) if isinstance(verifier, str) else verifier
 
     def problems(of: Problems, prefix: str) -> list[Problem]:
         return [_problem(f"{prefix}/{i}", record, question, answer, steps) for i, record in enumerate(_records(of))]
@@ -61,10 +60,6 @@ def from_problems(
         return Task(name, split, first(splits[split], limit), verify, instruction, max_tokens)
 
     return factory
-
-
-def _graded(kind: str) -> Verify:
-    return lambda text, problem: grade(text, problem.answer, kind)
 
 
 def _hashed(problems: list[Problem], share: float) -> dict[str, list[Problem]]:

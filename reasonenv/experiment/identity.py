@@ -37,7 +37,7 @@ from reasonenv.catalog import AGENTS, environment_module, find_agent, parse_env_
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import Run
 from reasonenv.learn.curriculum import read_levels
-from reasonenv.mdp.dynamics import DYNAMICS
+from reasonenv.mdp.dynamics import named_variant
 from reasonenv.mdp.rewards import reward_terms
 from reasonenv.registry import named_modules
 from reasonenv.sources import PACKAGE, SourceLoader, is_installed, is_standard
@@ -190,9 +190,9 @@ def _things(run: Run) -> Iterator[Any]:
     levels = [] if run.curriculum is None else read_levels(run.curriculum)
     for keys in (run.env_keys, *levels):
         yield from reward_terms(keys.get("reward", "sparse")).values()
-        dynamics = str(keys.get("stochastic")).partition(":")[0]
-        if dynamics in DYNAMICS:
-            yield DYNAMICS[dynamics]
+        stochastic = str(keys.get("stochastic"))
+        if stochastic.lower() != "none":
+            yield named_variant(stochastic)[0]
 
 
 def _modules(thing: Any) -> list[str]:

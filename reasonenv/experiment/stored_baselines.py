@@ -48,4 +48,4 @@ def _accuracy(samples: Sequence[Sample], asked: Mapping[str, Asked]) -> float:
 
 def _verdict(sample: Sample) -> Verdict:
     """As it was given; the gold answer is not stored with each sample."""
-    return Verdict(sample.correct, Reason(sample.reason), sample.extracted, gold="", canonical=sample.canonical)
+    return Verdict(Reason(sample.reason), sample.extracted, gold="", canonical=sample.canonical)

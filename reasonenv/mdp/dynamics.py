@@ -1,9 +1,9 @@
-"""What the environment does of its own accord: stochastic and multi-turn variants of every task, as one knob.
+"""What is random in the environment: stochastic and multi-turn variants of every task, as one setting.
 
-`stochastic="calculator:0.2"` names a member of `DYNAMICS` and its strength. Each is a function of the state alone: at
-every state before the end the environment may write tokens, or leave the turn to the policy. So the policy is never
-overruled: where the environment writes, no action is taken, and what it wrote has `Role.ENVIRONMENT` and no gradient.
-The draws of an episode are a pure function of (its `noise` seed, purpose, problem, position).
+`stochastic="calculator:0.2"` names a member of `DYNAMICS` and its strength. `Dynamics` write: at every state before the
+end they may add tokens, or leave the turn to the policy. So the policy is never overruled: where the environment
+writes, no action is taken, and what it wrote has `Role.ENVIRONMENT` and no gradient. `Rewording` changes the prompt and
+writes nothing. The draws of an episode are a pure function of (its `noise` seed, purpose, problem, position).
 """
 
 from __future__ import annotations
@@ -11,58 +11,85 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
-from reasonenv.core import Reason
-from reasonenv.errors import UserError, unknown
+from reasonenv.core import Problem, Reason, Verdict
+from reasonenv.errors import UserError
+from reasonenv.mdp.state import State
+from reasonenv.registry import Registry
 from reasonenv.seeding import derive_seed, uniform
+from reasonenv.tokenizer import Tokenizer
 from reasonenv.verify.algebra.expression import Unreadable
 from reasonenv.verify.algebra.parse import parse
 from reasonenv.verify.extract import step_value
 
-if TYPE_CHECKING:
-    from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.mdp.state import State
+
+@dataclass  # not frozen, which would make it slower to make: there is one at every token
+class View:
+    """What dynamics may see of a state: they read it and change nothing."""
+
+    state: State
+    problem: Problem
+    terminated: bool  # the last token is the policy's EOS
+    answer: Callable[[], str]  # the text of the last turn so far, without its EOS
+    verdict: Callable[[], Verdict | None]  # None until the episode would be over
 
 
-class Dynamics(ABC):
-    """Slots: what the environment writes at a state (`reply`), and whether it asks in other words (`rewords`).
-
-    A reply is a turn of its own if `own_turn`: the answer that is verified begins after it. Else it is a part of the
-    text that the policy is writing. `stop` and `patience` only tell a sampler when to look; they decide nothing.
-    """
+class Variant:
+    """What the number behind a name of `DYNAMICS` means and in which range it lies, and the draws of an episode."""
 
     meaning: ClassVar[str]  # of the strength, the number behind the name
     low: ClassVar[float] = 0.0
     high: ClassVar[float] = 1.0
     whole: ClassVar[bool] = False  # whether the strength counts something
+
+    def __init__(self, tokenizer: Tokenizer, prompt_style: str, strength: float) -> None:
+        self.tokenizer = tokenizer
+        self.prompt_style = prompt_style
+        self.strength = strength
+
+    def budget(self, tokens: int) -> int:
+        """The response budget that suits a task whose default is `tokens`."""
+        return tokens
+
+
+class Rewording(Variant):
+    """With this probability the question is asked in words: `7+5` as "seven plus five"."""
+
+    meaning = "the probability that the question is asked in words"
+
+    def applies(self, state: State) -> bool:
+        """Whether this episode's question is asked in other words."""
+        return uniform(state.noise, "Reword", state.index) < self.strength
+
+    def rephrase(self, question: str) -> str:
+        """The question in other words."""
+        return in_words(question)
+
+
+class Dynamics(Variant, ABC):
+    """One slot: what the environment writes at a state.
+
+    A reply is a turn of its own if `own_turn`: the answer that is verified begins after it. Else it is a part of the
+    text that the policy is writing. `stop` and `patience` only tell a sampler when to look; they decide nothing.
+    """
+
     own_turn: ClassVar[bool] = False
     stop: tuple[int, ...] = ()  # tokens of the policy after which the environment may write
     patience: int | None = None  # it writes about so often, wherever it likes
 
-    def __init__(self, mdp: ReasoningMDP, strength: float) -> None:
-        self.mdp = mdp
-        self.value = strength
-
     @abstractmethod
-    def reply(self, state: State) -> Sequence[int]:
-        """What the environment writes at an unfinished `state` or behind an EOS; nothing leaves it as it is."""
-
-    def rewords(self, state: State) -> bool:
-        """Whether this episode's question is asked in other words."""
-        return False
-
-    def budget(self, tokens: int) -> int:
-        """The response budget that suits a task whose own is `tokens`."""
-        return tokens
+    def reply(self, view: View) -> Sequence[int]:
+        """What the environment writes at an unfinished state or behind an EOS; nothing leaves it as it is."""
 
     def happens(self, state: State) -> bool:
-        """A draw that is true with probability `value`, the same one at every visit of `state`."""
+        """A draw that is true with probability `strength`, the same one at every visit of `state`."""
         name = type(self).__name__
-        return uniform(state.noise, name, state.index, len(state.tokens)) < self.value
+        return uniform(state.noise, name, state.index, len(state.tokens)) < self.strength
 
 
 class Sticky(Dynamics):
@@ -71,16 +98,18 @@ class Sticky(Dynamics):
     meaning = "the probability that a token is repeated"
     high = 0.9
 
-    def __init__(self, mdp: ReasoningMDP, strength: float) -> None:
-        super().__init__(mdp, strength)
-        self.patience = math.ceil(1 / strength) if strength else None
+    def __init__(self, tokenizer: Tokenizer, prompt_style: str, strength: float) -> None:
+        super().__init__(tokenizer, prompt_style, strength)
+        if strength:
+            self.patience = math.ceil(1 / strength)
 
-    def reply(self, state: State) -> Sequence[int]:
-        begun = bool(state.tokens) and not self.mdp.terminated(state)
-        return state.tokens[-1:] if begun and self.happens(state) else ()
+    def reply(self, view: View) -> Sequence[int]:
+        if view.terminated or not view.state.tokens or not self.happens(view.state):
+            return ()
+        return view.state.tokens[-1:]
 
     def budget(self, tokens: int) -> int:
-        return math.ceil(tokens / (1 - self.value))
+        return math.ceil(tokens / (1 - self.strength))
 
 
 class Calculator(Dynamics):
@@ -88,19 +117,21 @@ class Calculator(Dynamics):
 
     meaning = "the probability that the calculator fails"
 
-    def __init__(self, mdp: ReasoningMDP, strength: float) -> None:
-        super().__init__(mdp, strength)
-        pieces = mdp.tokenizer.pieces
-        self.stop = tuple(np.flatnonzero([piece.endswith("=") for piece in pieces]).tolist())
+    def __init__(self, tokenizer: Tokenizer, prompt_style: str, strength: float) -> None:
+        super().__init__(tokenizer, prompt_style, strength)
+        self.stop = tuple(np.flatnonzero([piece.endswith("=") for piece in tokenizer.pieces]).tolist())
         self._calls = frozenset(self.stop)
 
-    def reply(self, state: State) -> Sequence[int]:
-        if not state.tokens or state.tokens[-1] not in self._calls:
+    def reply(self, view: View) -> Sequence[int]:
+        tokens = view.state.tokens
+        if not tokens or tokens[-1] not in self._calls:
             return ()
-        value = calculated(self.mdp.answer(state).rpartition("\n")[2])
+        value = calculated(view.answer().rpartition("\n")[2])
         if value is None:
             return ()
-        return self.mdp.tokenizer.encode("error" if self.happens(state) else value)
+        if self.happens(view.state):
+            value = "error"
+        return self.tokenizer.encode(value)
 
     def budget(self, tokens: int) -> int:
         return 2 * tokens  # a line whose calculation failed can be written again
@@ -112,18 +143,22 @@ class Hint(Dynamics):
     meaning = "the probability that the hint is wrong"
     own_turn = True
 
-    def reply(self, state: State) -> Sequence[int]:
-        steps = self.mdp.problem(state).steps
-        value = step_value(steps[0]) if steps and not state.tokens else None
+    def reply(self, view: View) -> Sequence[int]:
+        state, steps = view.state, view.problem.steps
+        if state.tokens or not steps:
+            return ()
+        value = step_value(steps[0])
         if value is None:
             return ()
         if self.happens(state):
             distance = 1 + derive_seed(state.noise, "distance", state.index) % 9
-            value += distance if uniform(state.noise, "sign", state.index) < 0.5 else -distance
-        return self.mdp.tokenizer.encode(f"Hint: the first step gives {value}\n")
+            if uniform(state.noise, "sign", state.index) >= 0.5:
+                distance = -distance
+            value += distance
+        return self.tokenizer.encode(f"Hint: the first step gives {value}\n")
 
     def budget(self, tokens: int) -> int:
-        return tokens + len(self.mdp.tokenizer.encode("Hint: the first step gives -1234567\n"))
+        return tokens + len(self.tokenizer.encode("Hint: the first step gives -1234567\n"))
 
 
 class Retry(Dynamics):
@@ -137,29 +172,30 @@ class Retry(Dynamics):
     whole = True
     own_turn = True
 
-    def __init__(self, mdp: ReasoningMDP, strength: float) -> None:
-        super().__init__(mdp, strength)
-        self._feedback = self._in_turns("That is wrong. Try again.")
+    def __init__(self, tokenizer: Tokenizer, prompt_style: str, strength: float) -> None:
+        super().__init__(tokenizer, prompt_style, strength)
+        self._feedback = self._user_turn("That is wrong. Try again.")
 
-    def reply(self, state: State) -> Sequence[int]:
+    def reply(self, view: View) -> Sequence[int]:
         # The environment's own text may hold an EOS (a chat template's), so only the policy's are tries.
-        if not self.mdp.terminated(state) or self._tries(state) >= self.value:
+        if not view.terminated or self._tries(view.state) >= self.strength:
             return ()
-        verdict = self.mdp.verdict(state)
-        told = (Reason.WRONG, Reason.NO_ANSWER, Reason.UNPARSABLE_ANSWER)
-        return self._feedback if verdict is not None and verdict.reason in told else ()
+        verdict = view.verdict()
+        if verdict is None or verdict.reason not in (Reason.WRONG, Reason.NO_ANSWER, Reason.UNPARSABLE_ANSWER):
+            return ()
+        return self._feedback
 
     def budget(self, tokens: int) -> int:
-        return int(self.value) * (tokens + len(self._feedback)) - len(self._feedback)
+        return int(self.strength) * (tokens + len(self._feedback)) - len(self._feedback)
 
     def _tries(self, state: State) -> int:
-        eos, written = self.mdp.tokenizer.eos_id, set(state.written)
+        eos, written = self.tokenizer.eos_id, set(state.written)
         return sum(token == eos and at not in written for at, token in enumerate(state.tokens))
 
-    def _in_turns(self, text: str) -> list[int]:
+    def _user_turn(self, text: str) -> list[int]:
         """`text` as what follows the EOS of an answer: a user's turn in the model's template, or a line."""
-        tokenizer = self.mdp.tokenizer
-        if self.mdp.prompt_style == "plain" or not tokenizer.has_chat_template:
+        tokenizer = self.tokenizer
+        if self.prompt_style == "plain" or not tokenizer.has_chat_template:
             return tokenizer.encode(f"\n{text}\n")
         eos, mark = tokenizer.decode([tokenizer.eos_id]), "an answer"
         behind = tokenizer.chat(["a question", mark, text]).rpartition(mark)[2]
@@ -168,18 +204,6 @@ class Retry(Dynamics):
                 f"the chat template does not close an answer with EOS ({eos!r}); use prompt=plain for retry"
             )
         return tokenizer.encode(behind.removeprefix(eos))
-
-
-class Reword(Dynamics):
-    """With this probability the question is asked in words: `7+5` as "seven plus five"."""
-
-    meaning = "the probability that the question is asked in words"
-
-    def reply(self, state: State) -> Sequence[int]:
-        return ()
-
-    def rewords(self, state: State) -> bool:
-        return uniform(state.noise, "Reword", state.index) < self.value
 
 
 class Interrupt(Dynamics):
@@ -193,51 +217,68 @@ class Interrupt(Dynamics):
     low, high = 1, 10**6
     whole = True
 
-    def __init__(self, mdp: ReasoningMDP, strength: float) -> None:
-        super().__init__(mdp, strength)
+    def __init__(self, tokenizer: Tokenizer, prompt_style: str, strength: float) -> None:
+        super().__init__(tokenizer, prompt_style, strength)
         self.patience = int(strength)
-        closing = mdp.tokenizer.encode("</think>")
-        self._closed = closing if len(closing) == 1 else []
+        closing = tokenizer.encode("</think>")
+        self._close = closing if len(closing) == 1 else []
         text = "\nOkay, time is up. Let me stop thinking and formulate a final answer now.\n"
-        self._told = [*mdp.tokenizer.encode(text), *self._closed]
+        self._message = [*tokenizer.encode(text), *self._close]
 
-    def reply(self, state: State) -> Sequence[int]:
-        late = derive_seed(state.noise, "Interrupt", state.index) % (int(self.value) // 5 + 1)
-        if len(state.tokens) < self.value + late or state.written or self.mdp.terminated(state):
+    def reply(self, view: View) -> Sequence[int]:
+        state = view.state
+        delay = derive_seed(state.noise, "Interrupt", state.index) % (int(self.strength) // 5 + 1)
+        early = len(state.tokens) < self.strength + delay
+        if early or state.written or view.terminated or set(self._close) & set(state.tokens):
             return ()
-        return () if self._closed and self._closed[0] in state.tokens else self._told
+        return self._message
 
     def budget(self, tokens: int) -> int:
-        return tokens + len(self._told)
+        return tokens + len(self._message)
 
 
-DYNAMICS: dict[str, type[Dynamics]] = {
-    "sticky": Sticky,
-    "calculator": Calculator,
-    "hint": Hint,
-    "retry": Retry,
-    "reword": Reword,
-    "interrupt": Interrupt,
-}
+def _check_variant(name: str, kind: Any) -> None:
+    if not isinstance(kind, type) or not issubclass(kind, Variant):
+        raise UserError(
+            f"dynamics {name!r} is {kind!r}; it must be a class derived from reasonenv.mdp.dynamics.Dynamics"
+        )
 
 
-def make_dynamics(mdp: ReasoningMDP, spec: str) -> Dynamics:
-    """The dynamics that `spec`, such as "sticky:0.1", names. Raises `UserError` for an unknown name or strength."""
-    name, _, text = spec.partition(":")
-    if name not in DYNAMICS:
-        raise unknown("stochastic", name, DYNAMICS)
-    kind = DYNAMICS[name]
+DYNAMICS = Registry[type[Variant]](
+    "dynamics",
+    "reasonenv.dynamics",
+    {
+        "sticky": Sticky,
+        "calculator": Calculator,
+        "hint": Hint,
+        "retry": Retry,
+        "reword": Rewording,
+        "interrupt": Interrupt,
+    },
+    _check_variant,
+)
+
+
+def named_variant(spec: str) -> tuple[type[Variant], float]:
+    """The class and the strength that `spec`, such as "sticky:0.1" or "mine.py:Slip:0.1", names.
+
+    Raises `UserError` for an unknown name and for a strength out of its range.
+    """
+    name, _, text = spec.rpartition(":")
     try:
-        value = float(text)
+        strength = float(text)
     except ValueError:
-        value = math.nan
-    if not kind.low <= value <= kind.high:
+        strength = math.nan
+        if name not in DYNAMICS:
+            name = spec  # a name alone
+    kind = DYNAMICS.find(name)
+    if not kind.low <= strength <= kind.high:
         raise UserError(
             f"stochastic is {spec!r}; write {name}:NUMBER, {kind.meaning}, from {kind.low:g} to {kind.high:g}"
         )
-    if kind.whole and value != int(value):
-        raise UserError(f"stochastic is {spec!r}; {kind.meaning} is counted, write {name}:{math.ceil(value)}")
-    return kind(mdp, value)
+    if kind.whole and strength != int(strength):
+        raise UserError(f"stochastic is {spec!r}; {kind.meaning} is counted, write {name}:{math.ceil(strength)}")
+    return kind, strength
 
 
 def calculated(line: str) -> str | None:
@@ -257,8 +298,12 @@ def calculated(line: str) -> str | None:
     try:
         value = parse(expression).value
     except Unreadable as reason:
-        return "error" if "zero" in str(reason) else None
-    return None if value is None else str(value)
+        if "zero" in str(reason):
+            return "error"
+        return None
+    if value is None:
+        return None
+    return str(value)
 
 
 _OPERATION = re.compile(r"(?<=[0-9)])\s*([-+*/])\s*(?=[0-9(])")
@@ -275,9 +320,10 @@ def in_words(question: str) -> str:
     """The same question with its operations and its whole numbers below 100 in words."""
 
     def word(match: re.Match[str]) -> str:
-        tens, ones = divmod(int(match[0]), 10)
-        if tens < 2:
-            return _ONES[10 * tens + ones]
-        return _TENS[tens - 2] + (f"-{_ONES[ones]}" if ones else "")
+        number = int(match[0])
+        if number < 20:
+            return _ONES[number]
+        tens, ones = _TENS[number // 10 - 2], _ONES[number % 10]
+        return f"{tens}-{ones}".removesuffix("-zero")
 
     return _SMALL.sub(word, _OPERATION.sub(lambda match: _OPERATIONS[match[1]], question))

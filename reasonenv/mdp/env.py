@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from reasonenv.core import BoolArray, IntArray, Role, Trajectory
+from reasonenv.core import IntArray, Role, Trajectory
 from reasonenv.errors import UserError, unknown
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.mdp.state import State
@@ -61,24 +61,10 @@ def check_ids(mdp: ReasoningMDP, ids: IntArray) -> IntArray:
     return ids
 
 
-def no_token(mdp: ReasoningMDP, found: int) -> gymnasium.error.InvalidAction:
+def no_token(mdp: ReasoningMDP, token: int) -> gymnasium.error.InvalidAction:
     """The error for an id that is no token."""
     last = mdp.tokenizer.vocab_size - 1
-    return gymnasium.error.InvalidAction(f"an action holds token id {found}; ids go from 0 to {last}")
-
-
-def flagged(mdp: ReasoningMDP, table: BoolArray, ids: IntArray, ignored: Sequence[int]) -> BoolArray:
-    """What `table` [2 V] says of `ids` [k]. Raises as `check_ids`, but for places `ignored`, and for ids below -V."""
-    try:
-        found = table.take(ids)
-    except IndexError:  # no token, or what nobody looks at
-        check_ids(mdp, np.delete(ids, ignored))
-        found = table.take(ids, mode="clip")
-    found[ignored] = False
-    for token in ids[found].tolist():
-        if not 0 <= token < mdp.tokenizer.vocab_size:
-            raise no_token(mdp, token)
-    return found
+    return gymnasium.error.InvalidAction(f"an action holds token id {token}; ids go from 0 to {last}")
 
 
 def completed_action(mdp: ReasoningMDP, granularity: str, state: State, action: Action) -> list[int]:
@@ -141,7 +127,7 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
             problem = int(self.np_random.integers(len(self.mdp.problems)))
         noise = options.get("noise")
         if noise is None:
-            noise = 0 if self.mdp.dynamics is None else int(self.np_random.integers(2**62))
+            noise = 0 if not self.mdp.stochastic else int(self.np_random.integers(2**62))
         self._state = self.mdp.initial(problem, options.get("prefix", ()), noise)
         prompt = self.mdp.prompt(self._state)
         self._sequence[:] = 0
@@ -161,7 +147,7 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
         self._over = terminated or truncated
         self._earned.append((len(self._state.tokens), reward))
         info = {**self._info(), "reward_terms": outcome.terms}
-        if self.mdp.dynamics is not None:
+        if self.mdp.stochastic:
             info["taken"] = outcome.taken
         if outcome.verdict is not None:
             info |= {"verdict": outcome.verdict, "is_success": outcome.verdict.correct}
@@ -201,7 +187,7 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
     def _info(self) -> dict[str, Any]:
         problem = self.mdp.problem(self._state)
         info = {"problem_id": problem.id, "question": problem.question, "response": self.mdp.text(self._state)}
-        return info if self.mdp.dynamics is None else {**info, "noise": self._state.noise}
+        return info if not self.mdp.stochastic else {**info, "noise": self._state.noise}
 
 
 def replay(trajectory: Trajectory, env: gymnasium.Env[Any, Any]) -> None:

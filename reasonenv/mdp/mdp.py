@@ -17,15 +17,15 @@ import copy
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
 from reasonenv.core import Completion, IntArray, Problem, Reason, Role, Trajectory, Verdict
 from reasonenv.errors import UserError
 from reasonenv.mdp.config import EnvConfig
-from reasonenv.mdp.dynamics import Reword, in_words, make_dynamics
-from reasonenv.mdp.rewards import AT_END, Progress, reward_terms
+from reasonenv.mdp.dynamics import Dynamics, Rewording, View, named_variant
+from reasonenv.mdp.rewards import Progress, paid_at_end, reward_terms
 from reasonenv.mdp.state import Outcome, State
 from reasonenv.tasks import Task, reference_solution, render_prompt
 from reasonenv.tokenizer import Tokenizer
@@ -38,9 +38,12 @@ class ReasoningMDP:
     """A task seen through a tokenizer, with a reward and a token budget.
 
     Of its settings `reward` is as in `rewards.py`; `max_tokens` counts the response with its EOS and is at least 2,
-    because an episode whose first token is its last leaves nothing to decide. `stochastic` names the environment's own
-    dynamics and their strength, as in "sticky:0.1"; see `DYNAMICS`. Raises `UserError` for a bad setting.
+    because an episode whose first token is its last leaves nothing to decide. `stochastic` names what is random in the
+    environment and its strength, as in "sticky:0.1"; see `DYNAMICS`. Raises `UserError` for a bad setting.
     """
+
+    dynamics: Dynamics | None = None
+    rewording: Rewording | None = None
 
     def __init__(self, task: Task, tokenizer: Tokenizer, config: EnvConfig = EnvConfig()) -> None:  # noqa: B008
         self.task = task
@@ -48,16 +51,29 @@ class ReasoningMDP:
         self.prompt_style = config.prompt
         self._last_read = State(0), 0, ""
         self._terms = reward_terms(config.reward)
-        self.pays_steps = any(term not in AT_END for term in self._terms.values())
-        self.dynamics = None if config.stochastic is None else make_dynamics(self, config.stochastic)
-        own = task.max_tokens if self.dynamics is None else self.dynamics.budget(task.max_tokens)
-        self.max_tokens = own if config.max_tokens is None else config.max_tokens
+        self.pays_steps = not all(map(paid_at_end, self._terms.values()))
+        self.max_tokens = task.max_tokens
+        if config.stochastic is not None:
+            kind, strength = named_variant(config.stochastic)
+            variant = kind(tokenizer, config.prompt, strength)
+            self.max_tokens = variant.budget(task.max_tokens)
+            if isinstance(variant, Dynamics):
+                self.dynamics = variant
+            elif isinstance(variant, Rewording):
+                self.rewording = variant
+        if config.max_tokens is not None:
+            self.max_tokens = config.max_tokens
         if self.max_tokens < 2:
             raise UserError(f"max_tokens is {self.max_tokens}; a response needs at least 2 (one token and EOS)")
         if self.max_tokens > MAX_TOKENS:
             raise UserError(
                 f"max_tokens is {self.max_tokens}; it must be at most {MAX_TOKENS}, which no model can read"
             )
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether anything in an episode depends on its `noise`."""
+        return self.dynamics is not None or self.rewording is not None
 
     @cached_property
     def problems(self) -> list[Problem]:
@@ -67,35 +83,34 @@ class ReasoningMDP:
     @cached_property
     def prompts(self) -> list[IntArray]:
         """The prompt of every problem, in ids.  # N arrays [P]"""
-        return self._asked(self.problems)
+        return self._rendered(self.problems)
 
     @cached_property
     def _reworded(self) -> list[IntArray]:
-        """The prompt of every problem, asked in words.  # N arrays [P]"""
-        return self._asked([replace(p, question=in_words(p.question)) for p in self.problems])
+        """The prompt of every problem in other words; none without a rewording.  # N arrays [P]"""
+        if self.rewording is None:
+            return []
+        return self._rendered([replace(p, question=self.rewording.rephrase(p.question)) for p in self.problems])
 
-    def _asked(self, problems: Sequence[Problem]) -> list[IntArray]:
+    def _rendered(self, problems: Sequence[Problem]) -> list[IntArray]:
         texts = [render_prompt(self.task, p, self.tokenizer, self.prompt_style) for p in problems]
         return [np.array(ids, dtype=np.int64) for ids in self.tokenizer.encode_all(texts)]
 
     @cached_property
     def context(self) -> int:
         """L: the longest prompt and the whole budget."""
-        every = [*self.prompts, *(self._reworded if isinstance(self.dynamics, Reword) else ())]
-        return max(len(p) for p in every) + self.max_tokens
+        return max(map(len, [*self.prompts, *self._reworded])) + self.max_tokens
 
     def fits(self, context: int, *, name: str) -> None:
         """Raises `UserError` if some prompt and the budget exceed the `context` of the model called `name`."""
         if self.context > context:
             longest = self.context - self.max_tokens
+            remedy = "use a longer context"
+            if longest + 2 <= context:
+                remedy = f"set max_tokens to at most {context - longest}"
             raise UserError(
                 f"the longest prompt of {self.task.name} has {longest} tokens and max_tokens is {self.max_tokens}: "
-                f"together {self.context}, over the context of {name}, {context}; "
-                + (
-                    f"set max_tokens to at most {context - longest}"
-                    if longest + 2 <= context
-                    else "use a longer context"
-                )
+                f"together {self.context}, over the context of {name}, {context}; {remedy}"
             )
 
     # The process itself -----------------------------------------------------------------------------------------
@@ -107,50 +122,59 @@ class ReasoningMDP:
         """
         if not 0 <= index < len(self.problems):
             raise UserError(f"problem is {index}; {self.task.name} {self.task.split} has 0 to {len(self.problems) - 1}")
+        state = State(index, noise=noise)
         if self.dynamics is None and not len(prefix):
-            return State(index, noise=noise)
-        state, own = State(index, noise=noise), tuple(int(t) for t in prefix)
-        legal = all(0 <= t < self.tokenizer.vocab_size and t != self.tokenizer.eos_id for t in own)
+            return state
+        tokens = tuple(int(t) for t in prefix)
+        legal = all(0 <= t < self.tokenizer.vocab_size and t != self.tokenizer.eos_id for t in tokens)
         if legal and self.dynamics is None:
-            state = State(index, own, noise)
+            state = State(index, tokens, noise)
         elif legal:
-            state = self._answered(state)
-            for token in own:
+            state = self._reply(state)
+            for token in tokens:
                 state = self.transition(state, token)
         if not legal or self.truncated(state):
             raise UserError(
-                f"prefix of {len(own)} tokens is no start: it must be shorter than max_tokens "
+                f"prefix of {len(tokens)} tokens is no start: it must be shorter than max_tokens "
                 f"({self.max_tokens}), hold no EOS, and its ids must lie in 0 to {self.tokenizer.vocab_size - 1}"
             )
         return state
 
     def prefix(self, index: int, sequence: IntArray, noise: int = 0) -> list[int]:
         """The policy's tokens in a `sequence` [L'] of prompt and response: `initial` takes them as its prefix."""
-        state, own = self.initial(index, noise=noise), list[int]()
-        written: list[int] = sequence[len(self.prompt(state)) :].tolist()
+        state, chosen = self.initial(index, noise=noise), list[int]()
+        response: list[int] = sequence[len(self.prompt(state)) :].tolist()
         if self.dynamics is None:
-            return written
-        while len(state.tokens) < len(written):
-            own.append(written[len(state.tokens)])
-            state = self.transition(state, own[-1])
-        return own
+            return response
+        while len(state.tokens) < len(response):
+            chosen.append(response[len(state.tokens)])
+            state = self.transition(state, chosen[-1])
+        return chosen
 
     def transition(self, state: State, token: int) -> State:
         """The next state in which it is the policy's turn, or the last one."""
         after = State(state.index, (*state.tokens, int(token)), state.noise, state.written, state.turn)
-        return after if self.dynamics is None else self._answered(after)
+        if self.dynamics is None:
+            return after
+        return self._reply(after)
 
-    def _answered(self, state: State) -> State:
-        """`state` after all that the environment writes there. A reply that would fill the budget is not given."""
+    def _reply(self, state: State) -> State:
+        """`state` after all that the environment writes there. A reply that would fill the budget is left out."""
         assert self.dynamics is not None
-        while reply := self.dynamics.reply(state):
+        while reply := self.dynamics.reply(self._view(state)):
             start, end = len(state.tokens), len(state.tokens) + len(reply)
             if end >= self.max_tokens:
                 break
-            turn = end if self.dynamics.own_turn else state.turn
+            turn = state.turn
+            if self.dynamics.own_turn:
+                turn = end
             written = (*state.written, *range(start, end))
             state = State(state.index, (*state.tokens, *reply), state.noise, written, turn)
         return state
+
+    def _view(self, state: State) -> View:
+        answer, verdict = partial(self.answer, state), partial(self.verdict, state)
+        return View(state, self.problem(state), self.terminated(state), answer, verdict)
 
     def path(self, state: State, tokens: Sequence[int]) -> Iterator[State]:
         """The states that an action leads through, one a token.
@@ -159,10 +183,10 @@ class ReasoningMDP:
         what follows in `tokens` is not taken.
         """
         for token in tokens:
-            own = len(state.tokens) + 1
+            length = len(state.tokens) + 1
             state = self.transition(state, token)
             yield state
-            if len(state.tokens) > own or self.over(state):
+            if len(state.tokens) > length or self.over(state):
                 return
 
     def terminated(self, state: State) -> bool:
@@ -186,16 +210,17 @@ class ReasoningMDP:
         return self._read(state, state.turn)
 
     def _read(self, state: State, start: int) -> str:
-        known, begin, text = self._last_read  # verifiers, rewards and infos ask for the same text
-        if known is not state or begin != start:
+        last, begin, text = self._last_read  # verifiers, rewards and infos ask for the same text
+        if last is not state or begin != start:
             text = self.tokenizer.decode(state.tokens[start : len(state.tokens) - self.terminated(state)])
             self._last_read = state, start, text
         return text
 
     def prompt(self, state: State) -> IntArray:
         """The prompt of this episode.  # [P]"""
-        reworded = self.dynamics is not None and self.dynamics.rewords(state)
-        return (self._reworded if reworded else self.prompts)[state.index]
+        if self.rewording is not None and self.rewording.applies(state):
+            return self._reworded[state.index]
+        return self.prompts[state.index]
 
     def problem(self, state: State) -> Problem:
         """The problem that is being solved."""
@@ -203,33 +228,34 @@ class ReasoningMDP:
 
     def verdict(self, state: State) -> Verdict | None:
         """None until the episode is over. A truncated response is `no_answer`; a terminated one is verified."""
-        closed = self.terminated(state)
-        return self.judged(self.answer(state), self.problem(state), closed=closed) if self.over(state) else None
+        if not self.over(state):
+            return None
+        return self.verify(self.answer(state), self.problem(state), terminated=self.terminated(state))
 
-    def judged(self, answer: str, problem: Problem, *, closed: bool) -> Verdict:
-        """The verdict on the `answer` of an episode that is over, `closed` by EOS or cut.
+    def verify(self, answer: str, problem: Problem, *, terminated: bool) -> Verdict:
+        """The verdict on the `answer` of an episode that is over, `terminated` by EOS or truncated.
 
-        A verifier that raises has not judged: the verdict is `error`, and a warning tells the cause.
+        A verifier that raises gives no verdict on the answer: the reason is `error`, and a warning tells the cause.
         """
-        if not closed:
-            return Verdict(False, Reason.NO_ANSWER, None, problem.answer)
+        if not terminated:
+            return Verdict(Reason.NO_ANSWER, None, problem.answer)
         try:
             verdict = self.task.verify(answer, problem)
         except UserError:
             raise
         except Exception as error:
-            told = f"{type(error).__name__}: {error}"
-            warnings.warn(f"the verifier of {self.task.name} failed on {problem.id}: {told}", stacklevel=2)
-            return Verdict(False, Reason.ERROR, None, problem.answer)
+            cause = f"{type(error).__name__}: {error}"
+            warnings.warn(f"the verifier of {self.task.name} failed on {problem.id}: {cause}", stacklevel=2)
+            return Verdict(Reason.ERROR, None, problem.answer)
         if verdict.canonical is not None:
             return verdict
-        # A verifier that gives no form of its own: equal answers are equal texts.
+        # The verifier has no canonical form: equal answers are equal texts.
         return replace(verdict, canonical=canonical(verdict.reason, verdict.extracted, verdict.gold, "text"))
 
     def is_event(self, before: State, after: State) -> bool:
         """Whether what was written since `before` ended a step or the episode. Rewards fall on events alone."""
-        fresh = after.tokens[len(before.tokens) :]
-        return any(map(self.tokenizer.ends_step.__getitem__, fresh)) or self.over(after)
+        appended = after.tokens[len(before.tokens) :]
+        return any(map(self.tokenizer.ends_step.__getitem__, appended)) or self.over(after)
 
     def reward(self, before: State, after: State, verdict: Verdict | None) -> dict[str, float]:
         """The named terms of R(before, after); their sum is the reward. `verdict` is `self.verdict(after)`.
@@ -239,16 +265,16 @@ class ReasoningMDP:
         """
         if not self.is_event(before, after):
             return {}
-        return self.paid(self.problem(after), self._progress(before, None), self._progress(after, verdict))
+        return self.event_reward(self.problem(after), self._progress(before, None), self._progress(after, verdict))
 
-    def paid(self, problem: Problem, before: Progress, after: Progress) -> dict[str, float]:
+    def event_reward(self, problem: Problem, before: Progress, after: Progress) -> dict[str, float]:
         """The terms of the reward at an event, from what they may see of the two states."""
         try:
             return {name: float(term(problem, before, after)) for name, term in self._terms.items()}
         except Exception as error:
-            told = f"{type(error).__name__}: {error}"
+            cause = f"{type(error).__name__}: {error}"
             raise UserError(
-                f"a term of the reward ({', '.join(self._terms)}) failed on {problem.id}: {told}"
+                f"a term of the reward ({', '.join(self._terms)}) failed on {problem.id}: {cause}"
             ) from error
 
     def _progress(self, state: State, verdict: Verdict | None) -> Progress:
@@ -268,16 +294,18 @@ class ReasoningMDP:
 
     def _moves(self, state: State, tokens: Sequence[int]) -> Iterator[tuple[State, State]]:
         """(before, after) of each of the policy's `tokens` that may earn something, and of the last one."""
-        if self.dynamics is None:  # every state is a slice of the tokens, so only those that may earn are made
-            whole, start = (*state.tokens, *tokens), len(state.tokens)
-            inner = np.flatnonzero(self.tokenizer.ends_step[list(tokens[:-1])]).tolist() if self.pays_steps else []
-            for end in [*inner, len(tokens) - 1] if len(tokens) else []:
-                cut = start + end
+        if self.dynamics is not None:
+            for token in tokens:
+                before, state = state, self.transition(state, token)
+                yield before, state
+        elif len(tokens):  # every state is a slice of the tokens, so only those that may earn are made
+            whole = (*state.tokens, *tokens)
+            inner: list[int] = []
+            if self.pays_steps:
+                inner = np.flatnonzero(self.tokenizer.ends_step[list(tokens[:-1])]).tolist()
+            for end in (*inner, len(tokens) - 1):
+                cut = len(state.tokens) + end
                 yield State(state.index, whole[:cut], state.noise), State(state.index, whole[: cut + 1], state.noise)
-            return
-        for token in tokens:
-            before, state = state, self.transition(state, token)
-            yield before, state
 
     # Whole episodes ---------------------------------------------------------------------------------------------
 
@@ -297,20 +325,20 @@ class ReasoningMDP:
         tokens = np.array(state.tokens, dtype=np.int64)  # [T]
         roles = np.full(len(tokens), Role.POLICY, dtype=np.int8)
         roles[list(state.written)] = Role.ENVIRONMENT
-        own = roles == Role.POLICY
+        by_policy = roles == Role.POLICY
         rewards, logprobs = np.zeros((2, len(tokens)), dtype=np.float32)
         rewards[list(earned)] = list(earned.values())
-        logprobs[own] = completion.logprobs
-        answered = np.append(~own[1:], True)  # [T], the environment writes behind it, or nobody does
+        logprobs[by_policy] = completion.logprobs
+        last_of_turn = np.append(~by_policy[1:], True)  # [T], the environment writes behind it, or nobody does
         return Trajectory(
             problem=self.problem(state),
             prompt=self.prompt(state),
             tokens=tokens,
             roles=roles,
             logprobs=logprobs,
-            versions=completion.versions[np.maximum(np.cumsum(own) - 1, 0)],
+            versions=completion.versions[np.maximum(np.cumsum(by_policy) - 1, 0)],
             rewards=rewards,
-            ends=np.flatnonzero(own & (self.tokenizer.ends_step[tokens] | answered)),
+            ends=np.flatnonzero(by_policy & (self.tokenizer.ends_step[tokens] | last_of_turn)),
             terminated=self.terminated(state),
             truncated=self.truncated(state),
             verdict=verdict,
@@ -330,8 +358,6 @@ class ReasoningMDP:
                 f"(it is {self.max_tokens})"
             )
         tokens = np.array(ids, dtype=np.int64)
-        alone = self
-        if self.dynamics is not None:
-            alone = copy.copy(self)
-            alone.dynamics = None
-        return alone.trajectory(index, Completion.unsampled(tokens, "eos"))
+        certain = copy.copy(self)
+        certain.dynamics = certain.rewording = None
+        return certain.trajectory(index, Completion.unsampled(tokens, "eos"))

@@ -1,9 +1,11 @@
 """Rewards as functions of (state, next state), so that environments and trainers pay the same.
 
-A reward is one or more named terms, whose values are told apart in `info["reward_terms"]`. Names are joined by `+`
-("dense+format"), callables stand in a list (`["sparse", my_process_reward]`), and a term named twice is paid once.
-All terms fall on events alone: the token that ends a step, and the one that ends the episode. What depends on the
-policy too, such as a KL penalty, is no function of the states: see `wrappers.KLPenalty`.
+A reward is one or more named terms, whose values are listed in `info["reward_terms"]`. Names are joined by `+`
+("dense+format"), callables stand in a list (`["sparse", my_process_reward]`), and a term named twice is paid once. A
+function of your own is named by `module:name` or `file.py:name` ("sparse+bonus.py:bonus"); mark it with `at_end` if it
+can be, and it costs nothing before the end. All terms fall on events alone: the token that ends a step, and the one
+that ends the episode. What depends on the policy too, such as a KL penalty, is no function of the states: see
+`wrappers.KLPenalty`.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
+from typing import Any, TypeVar
 
 from reasonenv.core import Problem, Reason, Verdict
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UserError
+from reasonenv.registry import Registry
 from reasonenv.verify.extract import find_answer, step_value
 
 STEP_SHARE = 0.5  # alpha: what all reference steps together are worth; the terminal reward is 1
@@ -39,8 +43,21 @@ class Progress:
 
 
 Term = Callable[[Problem, Progress, Progress], float]
+AnyTerm = TypeVar("AnyTerm", bound=Term)
 
 
+def at_end(term: AnyTerm) -> AnyTerm:
+    """Marks a term that no unfinished step earns, and that reads the last state alone."""
+    term.at_end = True  # type: ignore[attr-defined]
+    return term
+
+
+def paid_at_end(term: Term) -> bool:
+    """Whether a term is marked with `at_end`, so that only finished episodes need be looked at."""
+    return getattr(term, "at_end", False)
+
+
+@at_end
 def correct(problem: Problem, before: Progress, after: Progress) -> float:
     """1 for a response that ends with the correct answer, else 0 (2403.04642, sparse)."""
     return float(after.verdict is not None and after.verdict.correct)
@@ -48,10 +65,14 @@ def correct(problem: Problem, before: Progress, after: Progress) -> float:
 
 def _values(problem: Problem, state: Progress) -> tuple[list[Fraction], list[Fraction]]:
     """The values of the reference steps, and those at the ends of the completed steps of the response."""
-    lines = state.text.split("\n")
-    completed = lines if state.over else lines[:-1]
-    reference, given = ([v for v in map(step_value, s) if v is not None] for s in (problem.steps, completed))
-    return reference, given
+    completed = state.text.split("\n")
+    if not state.over:
+        completed.pop()
+    return _step_values(problem.steps), _step_values(completed)
+
+
+def _step_values(steps: Sequence[str]) -> list[Fraction]:
+    return [value for value in map(step_value, steps) if value is not None]
 
 
 def matched_share(problem: Problem, state: Progress) -> float:
@@ -60,19 +81,21 @@ def matched_share(problem: Problem, state: Progress) -> float:
     Values are matched as a multiset and in any order: a value repeated is not matched twice. Without reference steps it
     is 0.
     """
-    reference, given = _values(problem, state)
-    return (Counter(reference) & Counter(given)).total() / len(reference) if reference else 0.0
+    reference, reached = _values(problem, state)
+    return (Counter(reference) & Counter(reached)).total() / max(1, len(reference))
 
 
 def matched_in_order(problem: Problem, state: Progress) -> float:
     """As `matched_share`, but only for values in the order of the reference: their longest common subsequence."""
-    reference, given = _values(problem, state)
+    reference, reached = _values(problem, state)
     longest = [0] * (len(reference) + 1)  # [i]: with the first i reference values
-    for value in given:
+    for value in reached:
         shorter = longest.copy()
-        for i, wanted in enumerate(reference, start=1):
-            longest[i] = shorter[i - 1] + 1 if value == wanted else max(shorter[i], longest[i - 1])
-    return longest[-1] / len(reference) if reference else 0.0
+        for i, reference_value in enumerate(reference, start=1):
+            longest[i] = max(shorter[i], longest[i - 1])
+            if value == reference_value:
+                longest[i] = shorter[i - 1] + 1
+    return longest[-1] / max(1, len(reference))
 
 
 def steps(problem: Problem, before: Progress, after: Progress) -> float:
@@ -94,10 +117,13 @@ def shaping(problem: Problem, before: Progress, after: Progress) -> float:
     Phi is `STEP_SHARE` times the matched share and 0 where the episode is over, so shaping changes every return from
     one start by the same constant and no optimal policy.
     """
-    phi = 0.0 if after.over else STEP_SHARE * matched_share(problem, after)
+    phi = 0.0
+    if not after.over:
+        phi = STEP_SHARE * matched_share(problem, after)
     return phi - STEP_SHARE * matched_share(problem, before)
 
 
+@at_end
 def marked(problem: Problem, before: Progress, after: Progress) -> float:
     """`FORMAT_SHARE` for a finished response that marks an answer (boxed, `####`, "the answer is"), right or wrong."""
     if after.verdict is None or after.verdict.reason is Reason.NO_ANSWER:
@@ -114,21 +140,32 @@ def overlong_cost(length: int, *, limit: int) -> float:
     return max(-1.0, min(0.0, (limit - cache - length) / cache))
 
 
+@at_end
 def overlong(problem: Problem, before: Progress, after: Progress) -> float:
     """`overlong_cost` of a finished response within its budget."""
-    return overlong_cost(after.length, limit=after.budget) if after.over else 0.0
+    if not after.over:
+        return 0.0
+    return overlong_cost(after.length, limit=after.budget)
 
 
-REWARDS: dict[str, Mapping[str, Term]] = {
-    "sparse": {"correct": correct},
-    "dense": {"correct": correct, "steps": steps},
-    "ordered": {"correct": correct, "steps": ordered_steps},
-    "potential": {"correct": correct, "shaping": shaping},
-    "format": {"format": marked},
-    "overlong": {"overlong": overlong},
-}
-# The terms that no unfinished step earns, and that look at the last state alone.
-AT_END: tuple[Term, ...] = (correct, marked, overlong)
+def _check_reward(name: str, reward: Any) -> None:
+    if not callable(reward) and not isinstance(reward, Mapping):
+        raise UserError(f"reward {name!r} is {reward!r}; it must be a function (problem, before, after) -> float")
+
+
+REWARDS = Registry[Term | Mapping[str, Term]](
+    "reward",
+    "reasonenv.rewards",
+    {
+        "sparse": correct,
+        "dense": {"correct": correct, "steps": steps},
+        "ordered": {"correct": correct, "steps": ordered_steps},
+        "potential": {"correct": correct, "shaping": shaping},
+        "format": {"format": marked},
+        "overlong": overlong,
+    },
+    _check_reward,
+)
 
 Reward = str | Term | Sequence[str | Term]
 
@@ -138,18 +175,25 @@ def reward_terms(reward: Reward) -> dict[str, Term]:
 
     Raises `UserError` for an unknown name, for what is neither name nor callable, and for two terms of one name.
     """
-    parts: Sequence[str | Term]
-    parts = reward.split("+") if isinstance(reward, str) else [reward] if callable(reward) else reward
+    parts: Sequence[str | Term] = [reward] if callable(reward) else reward
+    if isinstance(reward, str):
+        parts = reward.split("+")
     terms: dict[str, Term] = {}
     for part in parts:
-        if isinstance(part, str) and part not in REWARDS:
-            raise unknown("reward", part, REWARDS)
-        if not isinstance(part, str) and not callable(part):
-            raise UserError(f"reward holds {part!r}; it must be a name, a callable or a list of them")
-        new = REWARDS[part] if isinstance(part, str) else {getattr(part, "__name__", type(part).__name__): part}
-        for name, term in new.items():
+        for name, term in _named_terms(part).items():
             if terms.setdefault(name, term) is not term:
                 raise UserError(f"reward has two different terms called {name!r}; leave one out or rename it")
     if not terms:
         raise UserError(f"reward is {reward!r}; it must name at least one of {', '.join(REWARDS)}")
     return terms
+
+
+def _named_terms(part: str | Term) -> Mapping[str, Term]:
+    if isinstance(part, str):
+        named = REWARDS.find(part)
+        if isinstance(named, Mapping):
+            return named
+        part = named
+    if not callable(part):
+        raise UserError(f"reward holds {part!r}; it must be a name, a callable or a list of them")
+    return {getattr(part, "__name__", type(part).__name__): part}

@@ -1,8 +1,8 @@
 """`BatchedReasoningEnv`: many episodes as one array, a real Gymnasium vector environment.
 
 Most tokens neither end a step nor an episode and earn nothing, so a step is an array assignment; only rows at such an
-event go through `ReasoningMDP`, which therefore defines every reward, flag and verdict here too. Where the environment
-itself may write (`stochastic`), every row does.
+event go through `ReasoningMDP`, which therefore defines every reward, flag and verdict here too. In a `stochastic`
+process every row does.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from reasonenv.mdp.env import (
     check_ids,
     completed_action,
     completed_actions,
-    flagged,
     observation_space,
 )
 from reasonenv.mdp.mdp import ReasoningMDP
@@ -36,9 +35,12 @@ from reasonenv.seeding import derive_seed
 Rewards = npt.NDArray[np.float64]
 
 
-def _one_each(given: Any, count: int) -> list[int] | None:
-    """An option that is given once for all, or one by one."""
-    return None if given is None else np.broadcast_to(np.asarray(given, dtype=np.int64), (count,)).tolist()
+def _broadcast(option: Any, count: int) -> list[int] | None:
+    """An option of `reset` that holds one value for all, or one for each."""
+    if option is None:
+        return None
+    values: list[int] = np.broadcast_to(np.asarray(option, dtype=np.int64), (count,)).tolist()
+    return values
 
 
 class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
@@ -77,11 +79,10 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         self.action_space = batch_space(self.single_action_space, num_envs)
 
         self._rows = np.arange(num_envs)
-        self._event_token = mdp.tokenizer.ends_step & mdp.pays_steps  # [V]
-        self._event_token[mdp.tokenizer.eos_id] = True
-        # [2 V]: ids that are no tokens lead behind the vocabulary, or nowhere; those below -V are found when a row has
-        # an event, because a look at all ids would take every step a fifth longer.
-        self._event_token = np.append(self._event_token, np.ones_like(self._event_token))
+        # Whether something may happen at token id i - 1; whatever is no token id is clipped to the two ends.
+        self._event_token = np.ones(mdp.tokenizer.vocab_size + 2, dtype=bool)  # [V + 2]
+        self._event_token[1:-1] = mdp.tokenizer.ends_step & mdp.pays_steps
+        self._event_token[1 + mdp.tokenizer.eos_id] = True
         self._tokens = np.zeros((num_envs, mdp.context), dtype=np.int64)  # [num_envs, L]
         self._offset = self._rows * mdp.context  # [num_envs], where each row begins in it
         self._room = 0  # no row runs out of budget before so many steps
@@ -94,8 +95,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         self._episode = [0] * num_envs
         self._over = np.ones(num_envs, dtype=bool)
         self._some_over = True
-        self._plain = granularity == "token" and mdp.dynamics is None
-        self._at_end = mdp.dynamics is None and not mdp.pays_steps  # nothing but the end of an episode earns
+        self._at_end = not mdp.stochastic and not mdp.pays_steps  # nothing but the end of an episode earns
         self._seeds = [0] * (num_envs // group_size)
         self._states: dict[int, State] = {}  # of each row, where the environment itself may write
 
@@ -119,68 +119,58 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         mask = np.asarray(options.get("reset_mask", np.ones(self.num_envs)), dtype=bool)
         if seed is not None or not any(self._episode):
             self._reseed(seed)
-        told = self._start(
+        infos = self._start(
             np.flatnonzero(mask).tolist(),
-            _one_each(options.get("problem"), len(self._seeds)),
+            _broadcast(options.get("problem"), len(self._seeds)),
             options.get("prefix", ()),
-            _one_each(options.get("noise"), self.num_envs),
+            _broadcast(options.get("noise"), self.num_envs),
         )
         self._some_over = bool(self._over.any())
-        return self._observation(), self._gathered(told)
+        return self._observation(), self._gathered(infos)
 
     def step(self, actions: Any) -> tuple[Observation, Rewards, BoolArray, BoolArray, dict[str, Any]]:
-        if self._plain and not self._some_over and self._room > 1:  # all that most steps of tokens are
-            chosen = np.asarray(actions, dtype=np.int64)
-            try:
-                uneventful = not np.count_nonzero(self._event_token.take(chosen))
-            except IndexError:  # no token, which `_append` will tell
-                uneventful = False
-            if uneventful:
-                self._flat[self._at] = chosen
-                self._cursors += self._one_each
-                self._room -= 1
-                n = self.num_envs
-                return self._observation(), np.zeros(n), np.zeros(n, dtype=bool), np.zeros(n, dtype=bool), {}
         rewards = np.zeros(self.num_envs)
         terminated, truncated = np.zeros(self.num_envs, dtype=bool), np.zeros(self.num_envs, dtype=bool)
-        restarted = np.flatnonzero(self._over).tolist() if self._some_over else []
-        if restarted and self.autoreset_mode != AutoresetMode.NEXT_STEP:
-            raise gymnasium.error.ResetNeeded(
-                f"rows {restarted} are over: reset(options={{'reset_mask': ...}}) them first"
-            )
-        told = self._start(restarted)  # the info of each row that has something to say
-        told |= self._take(actions, restarted, rewards, terminated, truncated)
-        if not told:  # nobody is over, and nothing was earned
+        restarted: list[int] = []
+        if self._some_over:
+            restarted = np.flatnonzero(self._over).tolist()
+            if self.autoreset_mode != AutoresetMode.NEXT_STEP:
+                raise gymnasium.error.ResetNeeded(
+                    f"rows {restarted} are over: reset(options={{'reset_mask': ...}}) them first"
+                )
+        infos = self._start(restarted)  # by row
+        infos |= self._take(actions, restarted, rewards, terminated, truncated)
+        if not infos:  # no row is over, and nothing was earned
             return self._observation(), rewards, terminated, truncated, {}
         self._over = terminated | truncated
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
             rows = np.flatnonzero(self._over).tolist()
             for row in rows:
                 last = {"tokens": self._tokens[row].copy(), "length": self._length[row].copy()}
-                told[row] = {"final_obs": last, "final_info": told[row]}
+                infos[row] = {"final_obs": last, "final_info": infos[row]}
             for row, info in self._start(rows).items():
-                told[row] |= info
+                infos[row] |= info
         self._some_over = bool(self._over.any())
-        return self._observation(), rewards, terminated, truncated, self._gathered(told)
+        return self._observation(), rewards, terminated, truncated, self._gathered(infos)
 
-    def _gathered(self, told: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    def _gathered(self, infos: dict[int, dict[str, Any]]) -> dict[str, Any]:
         """The infos of all rows by key, put together as `VectorEnv._add_info` does."""
-        infos: dict[str, Any] = {}
+        gathered: dict[str, Any] = {}
         inner: dict[str, dict[int, dict[str, Any]]] = {}
-        for row, info in told.items():
+        for row, info in infos.items():
             for key, value in info.items():
                 mask = f"_{key}"
-                if mask not in infos:
-                    infos[mask] = np.zeros(self.num_envs, dtype=bool)
-                infos[mask][row] = True
+                if mask not in gathered:
+                    gathered[mask] = np.zeros(self.num_envs, dtype=bool)
+                gathered[mask][row] = True
                 if isinstance(value, dict) and key != "final_obs":
                     inner.setdefault(key, {})[row] = value
                     continue
-                if key not in infos:  # an empty object array holds None
+                if key not in gathered:  # an empty object array holds None
                     numeric = isinstance(value, int | float)
-                    infos[key] = np.zeros(self.num_envs, type(value)) if numeric else np.empty(self.num_envs, object)
-                infos[key][row] = value
-        return infos | {key: self._gathered(values) for key, values in inner.items()}
+                    gathered[key] = np.zeros(self.num_envs, type(value)) if numeric else np.empty(self.num_envs, object)
+                gathered[key][row] = value
+        return gathered | {key: self._gathered(values) for key, values in inner.items()}
 
     def _take(
         self, actions: Any, restarted: list[int], rewards: Rewards, terminated: BoolArray, truncated: BoolArray
@@ -188,31 +178,34 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         """Takes the actions, fills in what they earned and ended, and returns the infos of such rows."""
         if len(restarted) == self.num_envs:
             return {}
-        if self.mdp.dynamics is not None:
+        if self.mdp.stochastic:
             states = {row: self._states[row] for row in np.delete(self._rows, restarted).tolist()}
             moves = [
                 (row, state, completed_action(self.mdp, self.granularity, state, actions[row]))
                 for row, state in states.items()
             ]
         else:
-            sizes = self._append(actions, restarted)
+            append = self._append_tokens if self.granularity == "token" else self._append_actions
+            sizes = append(actions, restarted)
+            if not sizes:
+                return {}
             if self._at_end:
                 return self._ended(list(sizes), rewards, terminated, truncated)
             moves = [(row, *self._split(row, size)) for row, size in sizes.items()]
-        told: dict[int, dict[str, Any]] = {}
+        infos: dict[int, dict[str, Any]] = {}
         for row, before, tokens in moves:
             outcome = self.mdp.take(before, tokens)
             rewards[row] = sum(outcome.terms.values())
             terminated[row] = self.mdp.terminated(outcome.state)
             truncated[row] = self.mdp.truncated(outcome.state)
-            told[row] = {"reward_terms": outcome.terms}
-            if self.mdp.dynamics is not None:
-                told[row]["taken"] = outcome.taken
+            infos[row] = {"reward_terms": outcome.terms}
+            if self.mdp.stochastic:
+                infos[row]["taken"] = outcome.taken
                 self._write(row, outcome.state)
             if outcome.verdict is not None:
                 verdict, text = outcome.verdict, self.mdp.text(outcome.state)
-                told[row] |= {"verdict": verdict, "is_success": verdict.correct, "response": text}
-        return told
+                infos[row] |= {"verdict": verdict, "is_success": verdict.correct, "response": text}
+        return infos
 
     def _ended(
         self, rows: list[int], rewards: Rewards, terminated: BoolArray, truncated: BoolArray
@@ -228,26 +221,24 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
                 terminated[row], truncated[row] = closed, not closed
                 over.append((row, size, closed))
                 spans.append(self._tokens[row, begins[row] : ends[row] - closed])
-                if self.granularity == "token" and size > closed and min(spans[-1].tolist()) < 0:
-                    check_ids(mdp, spans[-1])
-        told: dict[int, dict[str, Any]] = {}
+        infos: dict[int, dict[str, Any]] = {}
         for (row, size, closed), text in zip(over, mdp.tokenizer.decode_all(spans), strict=True):
             problem = mdp.problems[self._index[row]]
-            verdict = mdp.judged(text, problem, closed=closed)
+            verdict = mdp.verify(text, problem, terminated=closed)
             end = Progress(text.__str__, size, mdp.max_tokens, verdict, over=True)
-            terms = mdp.paid(problem, end, end)
+            terms = mdp.event_reward(problem, end, end)
             rewards[row] = sum(terms.values())
-            told[row] = {
+            infos[row] = {
                 "reward_terms": terms,
                 "verdict": verdict,
                 "is_success": verdict.correct,
                 "response": text,
             }
-        return told
+        return infos
 
     def _split(self, row: int, fresh: int) -> tuple[State, list[int]]:
         """The state of a row before its last `fresh` tokens, and these."""
-        response = check_ids(self.mdp, self._tokens[row, self._begin[row] : self._length[row]]).tolist()
+        response = self._tokens[row, self._begin[row] : self._length[row]].tolist()
         cut = len(response) - fresh
         return State(self._index[row], tuple(response[:cut])), response[cut:]
 
@@ -259,33 +250,39 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         self._at[row] = self._offset[row] + end
         self._states[row] = state
 
-    def _append(self, actions: Any, restarted: list[int]) -> dict[int, int]:
-        """Writes the actions down. Returns how many tokens each row got, of those where something may happen."""
-        if self.granularity != "token":
-            rows = np.delete(self._rows, restarted) if restarted else self._rows
-            rooms = self._begin[rows] + self.mdp.max_tokens - self._length[rows]
-            flat, starts, sizes = completed_actions(
-                self.mdp, self.granularity, rooms, [actions[row] for row in rows.tolist()]
-            )
-            spans = zip(self._at[rows].tolist(), starts.tolist(), sizes.tolist(), strict=True)
-            for at, start, size in spans:
-                self._flat[at : at + size] = flat[start : start + size]
-            self._cursors[:, rows] += sizes
-            return dict(zip(rows.tolist(), sizes.tolist(), strict=True))
-        chosen = np.asarray(actions, dtype=np.int64)
-        events = flagged(self.mdp, self._event_token, chosen, restarted)
-        if restarted:
-            rows = np.delete(self._rows, restarted)
-            self._flat[self._at[rows]] = chosen[rows]
-            self._cursors[:, rows] += 1
-        else:
-            self._flat[self._at] = chosen
-            self._cursors += self._one_each
+    def _append_actions(self, actions: Any, restarted: list[int]) -> dict[int, int]:
+        """Writes the steps or responses of all rows but those `restarted`. Returns how many tokens each of them got."""
+        rows = np.delete(self._rows, restarted) if restarted else self._rows
+        rooms = self._begin[rows] + self.mdp.max_tokens - self._length[rows]
+        flat, starts, sizes = completed_actions(
+            self.mdp, self.granularity, rooms, [actions[row] for row in rows.tolist()]
+        )
+        spans = zip(self._at[rows].tolist(), starts.tolist(), sizes.tolist(), strict=True)
+        for at, start, size in spans:
+            self._flat[at : at + size] = flat[start : start + size]
+        self._cursors[:, rows] += sizes
+        return dict(zip(rows.tolist(), sizes.tolist(), strict=True))
+
+    def _append_tokens(self, actions: Any, restarted: list[int]) -> dict[int, int]:
+        """Writes the tokens of all rows but those `restarted`. Returns 1 for each row at which something may happen."""
+        chosen, moved = np.asarray(actions, dtype=np.int64), self._one_each
+        if restarted:  # a zero is written where there is one
+            chosen, moved = chosen.copy(), moved.copy()
+            chosen[restarted] = moved[:, restarted] = 0
+        events = self._event_token.take(chosen + 1, mode="clip")
+        eventful = bool(np.count_nonzero(events))
+        if eventful:
+            check_ids(self.mdp, chosen)
+        self._flat[self._at] = chosen
+        self._cursors += moved
         self._room -= 1
         if self._room <= 0:
             room = self._begin + self.mdp.max_tokens - self._length
             events |= room <= 0
             self._room = int(room[room > 0].min(initial=self.mdp.max_tokens))
+            eventful = True
+        if not eventful:
+            return {}
         events[restarted] = False
         return dict.fromkeys(np.flatnonzero(events).tolist(), 1)
 
@@ -318,8 +315,8 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         else:
             indexes = [problems[row // size] for row in rows]
         states = dict[int, State]()
-        if len(prefix) or mdp.dynamics is not None:
-            if noises is None and mdp.dynamics is not None:
+        if len(prefix) or mdp.stochastic:
+            if noises is None and mdp.stochastic:
                 noises = [
                     derive_seed(seeds[row // size], "noise", row % size, self._episode[row])
                     for row in range(self.num_envs)
@@ -333,7 +330,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
             prompts = [mdp.prompts[index] for index in indexes]
 
         widths = list(map(len, prompts))
-        told: dict[int, dict[str, Any]] = {}
+        infos: dict[int, dict[str, Any]] = {}
         lives = zip(rows, indexes, prompts, widths, self._length[rows].tolist(), strict=True)
         for row, index, prompt, width, used in lives:
             self._tokens[row, :width] = prompt
@@ -341,7 +338,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
             self._index[row] = index
             self._episode[row] += 1
             problem = mdp.problems[index]
-            told[row] = {"problem_id": problem.id, "question": problem.question}
+            infos[row] = {"problem_id": problem.id, "question": problem.question}
         self._length[rows] = self._begin[rows] = widths
         self._at[rows] = self._offset[rows] + self._length[rows]
         self._over[rows] = False
@@ -349,9 +346,9 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         for row, state in states.items():
             self._write(row, state)
             self._room = min(self._room, mdp.max_tokens - len(state.tokens))
-            if mdp.dynamics is not None:
-                told[row]["noise"] = state.noise
-        return told
+            if mdp.stochastic:
+                infos[row]["noise"] = state.noise
+        return infos
 
     def _observation(self) -> Observation:
         if self.copy:

@@ -223,7 +223,7 @@ class RecordTrajectories(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructo
             ends=last,
             terminated=bool(terminated),
             truncated=bool(truncated and not terminated),
-            verdict=verdict or Verdict(False, Reason.NO_ANSWER, None, problem.answer),  # cut by another wrapper
+            verdict=verdict or Verdict(Reason.NO_ANSWER, None, problem.answer),  # cut by another wrapper
             noise=state.noise,
         )
 

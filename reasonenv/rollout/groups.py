@@ -25,10 +25,10 @@ def sample_groups(
     """`samples` verified trajectories of each problem. Sample j of problem i draws from (seed, i, j) alone.
 
     Where a problem stands in `problems` again, its k-th repetition draws from (seed, i, j, "again", k). So does the
-    environment, where it has dynamics: siblings share the problem and not its noise.
+    environment, where it is stochastic: siblings share the problem and not its noise.
     """
     seeds = draw_seeds(problems, samples, seed)
-    if mdp.dynamics is not None:
+    if mdp.stochastic:
         episodes = converse(sampler, mdp, problems, seeds, temperature=temperature, progress=progress)
         return [Group(mdp.task.problems[i], tuple(own)) for i, own in zip(problems, episodes, strict=True)]
     sampling = Sampling(max_tokens=mdp.max_tokens, temperature=temperature)

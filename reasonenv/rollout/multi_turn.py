@@ -39,13 +39,15 @@ def converse(
     temperature: float,
     progress: Callable[[int], None] = lambda finished: None,
 ) -> list[list[Trajectory]]:
-    """One trajectory for each seed of each problem, in a process with dynamics.
+    """One trajectory for each seed of each problem, in a stochastic process.
 
     All rows are drawn together, round by round, each from its own history. What a row drew behind a stop token, or
     behind one that the environment answered, is dropped: so a sampler that does not stop there draws the same.
     """
-    assert mdp.dynamics is not None
     rows = []
+    stop, patience = tuple[int, ...](), None
+    if mdp.dynamics is not None:
+        stop, patience = mdp.dynamics.stop, mdp.dynamics.patience
     for index, own in zip(problems, seeds, strict=True):
         for seed in own:
             noise = derive_seed(seed, "noise")
@@ -56,15 +58,15 @@ def converse(
         for row in active:
             alike.setdefault((*mdp.prompt(row.state).tolist(), *row.state.tokens), []).append(row)
         room = max(mdp.max_tokens - len(row.state.tokens) for row in active)
-        count = min(room, mdp.context - max(map(len, alike)), mdp.dynamics.patience or room)
+        count = min(room, mdp.context - max(map(len, alike)), patience or room)
         drawn = sampler.generate(
             [np.array(history, dtype=np.int64) for history in alike],
             [[row.turn_seed() for row in same] for same in alike.values()],
-            Sampling(count, temperature, mdp.dynamics.stop),
+            Sampling(count, temperature, stop),
         )
         for same, completions in zip(alike.values(), drawn, strict=True):
             for row, completion in zip(same, completions, strict=True):
-                _follow(mdp, row, completion)
+                _follow(mdp, row, completion, stop)
         going = [row for row in active if not mdp.over(row.state)]
         progress(len(active) - len(going))
         active = going
@@ -72,14 +74,13 @@ def converse(
     return [[next(done) for _ in own] for own in seeds]
 
 
-def _follow(mdp: ReasoningMDP, row: _Row, completion: Completion) -> None:
+def _follow(mdp: ReasoningMDP, row: _Row, completion: Completion, stop: Sequence[int]) -> None:
     """Takes as much of a completion as the environment lets stand."""
-    assert mdp.dynamics is not None
     before, drawn = len(row.tokens), completion.tokens.tolist()
     for token, state in zip(drawn, mdp.path(row.state, drawn), strict=False):
         row.tokens.append(token)
         row.state = state
-        if token in mdp.dynamics.stop:
+        if token in stop:
             break
     count = len(row.tokens) - before
     row.logprobs += completion.logprobs[:count].tolist()

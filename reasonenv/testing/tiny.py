@@ -100,7 +100,7 @@ class TinyMDP:
             ends=np.array([length - 1]),
             terminated=ended,
             truncated=not ended,
-            verdict=Verdict(reward == 1, Reason.CORRECT if reward == 1 else Reason.WRONG, None, "!"),
+            verdict=Verdict(Reason.of(reward == 1), None, "!"),
         )
 
 

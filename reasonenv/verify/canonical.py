@@ -9,8 +9,9 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
+from time import perf_counter
 
-from reasonenv.core import FAILURES, Reason
+from reasonenv.core import FAILURES, Reason, Verdict
 from reasonenv.verify.algebra.lexer import MAX_TEXT
 from reasonenv.verify.choice import read_choice
 from reasonenv.verify.numeric import MAX_LENGTH, parse_number
@@ -41,13 +42,35 @@ def canonical(
     if answer is None:
         return None
     if kind not in _ONE_RIGHT:
-        return _short(_lines(answer) if kind == "lines" else _even(answer))
+        spaced = _lines if kind == "lines" else _even
+        return _short(spaced(answer))
     if reason is Reason.CORRECT:
         return _form(gold, kind, choices, timeout)
     if reason in FAILURES:  # what could not be compared is not worth another process
         return _form(answer, "numeric", choices, timeout)
     form = _form(answer, kind, choices, timeout)
     return f"not {form}" if form == _form(gold, kind, choices, timeout) else form
+
+
+def verdict(
+    reason: Reason,
+    extracted: str | None,
+    gold: str,
+    kind: str = "text",
+    *,
+    since: float,
+    written: str | None = None,
+    choices: Sequence[str] = (),
+    timeout: float = TIMEOUT,
+) -> Verdict:
+    """The verdict on an answer with its canonical form, timed from the `perf_counter` value `since`.
+
+    `written` is the answer in the notation in which answers are compared, where it is not compared as it was extracted.
+    """
+    if written is None:
+        written = extracted
+    form = canonical(reason, written, gold, kind, choices=choices, timeout=timeout)
+    return Verdict(reason, extracted, gold, (perf_counter() - since) * 1e3, form)
 
 
 def _form(text: str, kind: str, choices: Sequence[str], timeout: float) -> str | None:
@@ -66,7 +89,9 @@ def _form(text: str, kind: str, choices: Sequence[str], timeout: float) -> str |
 @lru_cache(maxsize=16_384)  # a gold is asked for at every sample of its problem, and a policy repeats itself
 def _number(text: str) -> str | None:
     value = parse_number(text)
-    return None if value is None else _short(str(value))
+    if value is None:
+        return None
+    return _short(str(value))
 
 
 class _Failed(Exception):
@@ -82,8 +107,10 @@ def _algebra(text: str, timeout: float) -> str | None:
 
 
 def _even(text: str) -> str:
-    words = " ".join(text.split())
-    return f"text:{words}" if words else ""
+    words = text.split()
+    if not words:
+        return ""
+    return f"text:{' '.join(words)}"
 
 
 def _lines(text: str) -> str:

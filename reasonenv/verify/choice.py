@@ -79,7 +79,7 @@ def compare_choice(answer: str | None, gold: str, choices: Sequence[str] = ()) -
     given = read_choice(answer, choices)
     if given is None:
         return Reason.UNPARSABLE_ANSWER
-    return Reason.CORRECT if given == letter else Reason.WRONG
+    return Reason.of(given == letter)
 
 
 def _plain(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A counted gate that serves in the order of arrival.
+"""A semaphore that serves in the order of arrival.
 
 `threading.Semaphore` lets a thread that comes back at once pass those that wait: with 8 threads before 2 workers one
 verdict was seen to wait for 100 seconds.
@@ -10,8 +10,8 @@ import threading
 from collections import deque
 
 
-class Turns:
-    """At most `count` threads inside a `with` block of it; the others wait their turn."""
+class FairSemaphore:
+    """At most `count` threads inside a `with` block of it; the others wait in a queue."""
 
     def __init__(self, count: int) -> None:
         self._free = count
@@ -23,17 +23,17 @@ class Turns:
             if self._free:
                 self._free -= 1
                 return
-            turn = threading.Lock()
-            turn.acquire()
-            self._waiting.append(turn)
+            released = threading.Lock()
+            released.acquire()
+            self._waiting.append(released)
         try:
-            turn.acquire()  # released by the thread that leaves
-        except BaseException:  # Ctrl-C while waiting: the place in the queue, or the turn itself, is given back
+            released.acquire()  # by the thread that leaves
+        except BaseException:  # Ctrl-C while waiting: the place in the queue, or the permit itself, is handed back
             with self._lock:
-                given = turn not in self._waiting
-                if not given:
-                    self._waiting.remove(turn)
-            if given:
+                has_permit = released not in self._waiting
+                if not has_permit:
+                    self._waiting.remove(released)
+            if has_permit:
                 self.__exit__()
             raise
 

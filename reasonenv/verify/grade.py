@@ -5,16 +5,17 @@ Numbers and choices are compared on the spot. What needs algebra goes to the pro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from time import perf_counter
 
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.errors import UserError, unknown
+from reasonenv.registry import Registry
 from reasonenv.verify.algebra.lexer import MAX_TEXT
-from reasonenv.verify.canonical import canonical
+from reasonenv.verify.canonical import verdict
 from reasonenv.verify.choice import compare_choice, find_choice
 from reasonenv.verify.extract import find_answer
 from reasonenv.verify.numeric import MAX_LENGTH, parse_number
@@ -38,7 +39,7 @@ def grade(text: str, gold: str, kind: str = "math", extract: str = "last_number"
     extracted, reason = _at_once(text, gold, kind, extract)
     if reason is None:
         reason = _in_the_pool(extracted, gold, timeout)
-    return _verdict(start, reason, extracted, gold, kind, timeout)
+    return verdict(reason, extracted, gold, kind, since=start, timeout=timeout)
 
 
 def grade_many(
@@ -68,18 +69,18 @@ def grade_many(
             waiting.append((index, extracted))
             verdicts.append(None)
         else:
-            verdicts.append(_verdict(start, reason, extracted, gold, kind, timeout))
+            verdicts.append(verdict(reason, extracted, gold, kind, since=start, timeout=timeout))
 
     def finish(job: tuple[int, str | None]) -> None:
         start, (index, extracted) = perf_counter(), job
         reason = _in_the_pool(extracted, golds[index], timeout)
-        verdicts[index] = _verdict(start, reason, extracted, golds[index], kind, timeout)
+        verdicts[index] = verdict(reason, extracted, golds[index], kind, since=start, timeout=timeout)
 
     if waiting:
         threads = min(workers or shared().workers, shared().workers, len(waiting))
         with ThreadPoolExecutor(threads) as executor:
             list(executor.map(finish, waiting))
-    return [verdict for verdict in verdicts if verdict is not None]
+    return [each for each in verdicts if each is not None]
 
 
 def verify_math(text: str, problem: Problem) -> Verdict:
@@ -87,17 +88,25 @@ def verify_math(text: str, problem: Problem) -> Verdict:
     return grade(text, problem.answer, kind="numeric")
 
 
+def _graded(kind: str, text: str, problem: Problem) -> Verdict:
+    return grade(text, problem.answer, kind)
+
+
+VERIFIERS = Registry[Callable[[str, Problem], Verdict]](
+    "verifier",
+    "reasonenv.verifiers",
+    {
+        **{kind: partial(_graded, kind) for kind in KINDS},
+        "code": "reasonenv.verify.sandbox.unit_tests:verify_code",
+    },
+)
+
+
 def _check(kind: str, timeout: float) -> None:
     if kind not in KINDS:
         raise unknown("kind", kind, KINDS)
     if not timeout > 0:
         raise UserError(f"timeout={timeout} must be above 0 seconds")
-
-
-def _verdict(start: float, reason: Reason, extracted: str | None, gold: str, kind: str, timeout: float) -> Verdict:
-    form = canonical(reason, extracted, gold, kind, timeout=timeout)
-    millis = (perf_counter() - start) * 1e3
-    return Verdict(reason is Reason.CORRECT, reason, extracted, gold, millis, form)
 
 
 def _at_once(text: str, gold: str, kind: str, extract: str) -> tuple[str | None, Reason | None]:
@@ -109,10 +118,10 @@ def _at_once(text: str, gold: str, kind: str, extract: str) -> tuple[str | None,
     expected = _number(gold)
     if extracted == gold and expected is not None:
         return extracted, Reason.CORRECT
-    value = None if extracted is None else _number(extracted)
+    value = _number(extracted or "")
     if expected is not None and value is not None:
-        return extracted, Reason.CORRECT if value == expected else Reason.WRONG
-    if (expected is None and kind == "numeric") or (expected is None and not 0 < len(gold) <= MAX_TEXT):
+        return extracted, Reason.of(value == expected)
+    if expected is None and (kind == "numeric" or not 0 < len(gold) <= MAX_TEXT):
         return extracted, Reason.UNPARSABLE_GOLD
     if extracted is None and expected is not None:
         return extracted, Reason.NO_ANSWER
@@ -122,7 +131,9 @@ def _at_once(text: str, gold: str, kind: str, extract: str) -> tuple[str | None,
 
 
 def _number(text: str) -> Fraction | None:
-    return _read_number(text) if len(text) <= MAX_LENGTH else None
+    if len(text) > MAX_LENGTH:
+        return None
+    return _read_number(text)
 
 
 # A gold is asked for at every sample of its problem, and a policy repeats itself.
@@ -131,4 +142,6 @@ _read_number = lru_cache(maxsize=16_384)(parse_number)
 
 def _in_the_pool(extracted: str | None, gold: str, timeout: float) -> Reason:
     reason = shared().compare(extracted or "", gold, timeout)
-    return Reason.NO_ANSWER if extracted is None and reason is not Reason.UNPARSABLE_GOLD else reason
+    if extracted is None and reason is not Reason.UNPARSABLE_GOLD:
+        return Reason.NO_ANSWER
+    return reason

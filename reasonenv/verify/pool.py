@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Any
 
 from reasonenv.core import Reason
-from reasonenv.verify.fair_semaphore import Turns
+from reasonenv.verify.fair_semaphore import FairSemaphore
 
 TIMEOUT = 5.0  # seconds for one judgement
 MEGABYTES = 2048  # of address space, a worker
@@ -34,13 +34,13 @@ class Pool:
     def __init__(self, workers: int | None = None, megabytes: int = MEGABYTES) -> None:
         self.workers = workers or os.cpu_count() or 1
         self.megabytes = megabytes
-        self._turns = Turns(self.workers)
+        self._free = FairSemaphore(self.workers)
         self._lock = threading.Lock()
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
 
     def compare(self, answer: str, gold: str, timeout: float = TIMEOUT) -> Reason:
-        """`symbolic.compare` in a worker, as `judge` calls it."""
+        """`algebra.compare.compare` in a worker, as `judge` calls it."""
         return self.judge("reasonenv.verify.algebra.compare:compare", (answer, gold), timeout)
 
     def judge(self, function: str, arguments: Sequence[str], timeout: float = TIMEOUT) -> Reason:
@@ -53,7 +53,7 @@ class Pool:
         `Reason.TIMEOUT` after `timeout` seconds of work, `Reason.ERROR` if it raises or the worker dies. Waits for a
         free worker first, and until that has imported the module; the clock starts when the work does.
         """
-        with self._turns:
+        with self._free:
             worker = self._living()
             if worker is None:
                 worker = _Worker(self.megabytes)

@@ -73,7 +73,7 @@ def test_all_samples_are_used_and_the_bad_ones_are_drawn_anew_each_epoch(mdp: Re
 
 def test_what_could_not_be_checked_is_neither_good_nor_bad(mdp: ReasoningMDP) -> None:
     t = answers(mdp, 0).trajectories[0]
-    lost = Trajectory(**{**vars(t), "verdict": Verdict(False, Reason.TIMEOUT, None, "1")})
+    lost = Trajectory(**{**vars(t), "verdict": Verdict(Reason.TIMEOUT, None, "1")})
     agent = ReturnConditioned(tiny_policy(0))
     assert [agent.keeps(one) for one in (t, lost)] == [True, False]
 

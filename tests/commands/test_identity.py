@@ -300,3 +300,38 @@ def test_what_an_agent_inherits_is_its_code_and_the_framework_is_not() -> None:
     assert set(code_of(run).files) == names
     with pytest.raises(UserError, match="unknown reward"):
         code_of(replace(run, env_keys={"reward": "nothing"}))
+
+
+REWARD = """
+from reasonenv.mdp.rewards import at_end
+
+@at_end
+def brevity(problem, before, after):
+    return float(after.over and after.length < 9)
+""".lstrip()
+DYNAMICS = """
+from reasonenv.mdp.dynamics import Dynamics
+
+class Space(Dynamics):
+    meaning = "the probability of a space before the first token"
+
+    def reply(self, view):
+        return [] if view.state.tokens or not self.happens(view.state) else self.tokenizer.encode(" ")
+""".lstrip()
+
+
+def test_a_reward_and_dynamics_of_a_user_are_named_by_their_files_and_are_code_of_the_run(
+    call: Callable[..., Any],
+) -> None:
+    Path("reward.py").write_text(REWARD)
+    Path("dynamics.py").write_text(DYNAMICS)
+    words = train("--json", "reward=sparse+reward.py:brevity", "stochastic=dynamics.py:Space:1")
+    assert call(*words)[0] == 0
+    assert {"mine.py", "reward.py", "dynamics.py"} <= record()["code"]["files"].keys()
+    assert record()["env_keys"]["stochastic"] == "dynamics.py:Space:1"
+    assert Path("run/code/reward.py").read_text() == REWARD
+    Path("dynamics.py").write_text(DYNAMICS.replace('" ")', '"  ")'))
+    assert "dynamics.py is not what it was" in call(*words)[2]
+    code, _, err = call(*train("--json", "stochastic=dynamics.py:Space", out="other"))
+    assert code == 2
+    assert "write dynamics.py:Space:NUMBER, the probability of a space before the first token, from 0 to 1" in err

@@ -67,15 +67,18 @@ def test_the_verifier_is_a_kind_or_a_function() -> None:
     assert task.verify(f"\\boxed{{{task.problems[0].answer}}}", task.problems[0]).correct
 
     def long(text: str, problem: Problem) -> Verdict:
-        return Verdict(len(text) > 3, Reason.CORRECT if len(text) > 3 else Reason.WRONG, text, problem.answer)
+        return Verdict(Reason.of(len(text) > 3), text, problem.answer)
 
     own = from_problems(PAIRS, verifier=long)()
     assert own.verify("long enough", own.problems[0]).correct
+    code = from_problems(PAIRS, verifier="code")()
+    named = from_problems(PAIRS, verifier="reasonenv.verify.sandbox.unit_tests:verify_code")()
+    assert code.verify is named.verify
 
     # a verifier that gives no canonical form: answers are the same if their texts are
     mdp = make_env(from_problems(PAIRS, verifier=long), "response").mdp
     one, other, third = (
-        mdp.judged(text, mdp.task.problems[0], closed=True).canonical for text in ("no  way ", "no way", "No way")
+        mdp.verify(text, mdp.task.problems[0], terminated=True).canonical for text in ("no  way ", "no way", "No way")
     )
     assert one == other != third
 

@@ -31,7 +31,7 @@ def test_rates_are_of_all_attempts_so_far(groups: list[Group]) -> None:
 
 def test_an_answer_that_could_not_be_judged_is_no_attempt(groups: list[Group]) -> None:
     def lost(t: Trajectory) -> Trajectory:
-        return replace(t, verdict=replace(t.verdict, correct=False, reason=Reason.TIMEOUT))
+        return replace(t, verdict=replace(t.verdict, reason=Reason.TIMEOUT))
 
     rows, history = groups[2].trajectories, PassRates()
     history.add([replace(groups[2], trajectories=tuple(map(lost, rows)))])

@@ -121,7 +121,7 @@ def test_events_happen_as_often_as_stated() -> None:
 
     def happened(mdp: ReasoningMDP, noise: int, prefix: str) -> bool:
         state = mdp.initial(index, mdp.tokenizer.encode(prefix), noise)
-        if mdp.dynamics.rewords(state):  # type: ignore[union-attr]
+        if mdp.rewording is not None and mdp.rewording.applies(state):
             return mdp.tokenizer.decode(mdp.prompt(state).tolist()) != mdp.tokenizer.decode(mdp.prompts[index].tolist())
         written = mdp.tokenizer.decode([state.tokens[i] for i in state.written])
         right = {"7": "", "7+5=": "12", "": f"Hint: the first step gives {first}\n"}[prefix]
@@ -169,7 +169,7 @@ def test_the_last_of_several_tries_counts(mdps: dict[str, ReasoningMDP]) -> None
 
 def test_a_failure_to_verify_is_not_called_wrong() -> None:
     mdp = make_mdp("Chain", size=5, stochastic="retry:3")
-    lost = Verdict(False, Reason.TIMEOUT, None, "0")
+    lost = Verdict(Reason.TIMEOUT, None, "0")
     mdp.task = replace(mdp.task, verify=lambda text, problem: lost)
     assert said(mdp, 0, "#### 777").verdict == lost
 

@@ -215,7 +215,7 @@ def follow(mdp: ReasoningMDP, granularity: str, mode: AutoresetMode, steps: int)
     def begin(row: int, infos: dict[str, Any]) -> None:
         """Starts the single environment on the problem that the batch chose, and a new script for both."""
         index = ids.index(infos["problem_id"][row])
-        singles[row].reset(options={"problem": index, "noise": int(infos["noise"][row]) if mdp.dynamics else 0})
+        singles[row].reset(options={"problem": index, "noise": int(infos["noise"][row]) if mdp.stochastic else 0})
         kind = str(rng.choice(["gold", "cut", "noise", "endless"]))
         scripts[row] = list(actions(mdp, granularity, response(mdp, index, kind, rng.random(), "7=\n#### 7")))
 

@@ -1,6 +1,7 @@
 """Rewards: what each term pays, to the digit, and how terms are put together."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def test_a_further_step_takes_nothing_away_and_order_never_helps(values: str) ->
 def test_overlong_goes_down_in_a_line_over_the_last_fifth() -> None:
     # budget 100, cache 20: 0 up to 80, (80 - 90) / 20 = -1/2 at 90, -1 at 100; DAPO eq. 13
     def pays(length: int, over: bool = True) -> float:
-        verdict = Verdict(False, Reason.WRONG, "1", "2")
+        verdict = Verdict(Reason.WRONG, "1", "2")
         return overlong(TWO, said(""), Progress(lambda: "", length, 100, verdict, over))
 
     assert [pays(n) for n in (1, 80, 90, 100)] == pytest.approx([0, 0, -0.5, -1])
@@ -125,5 +126,15 @@ def test_a_bad_reward_is_named(reward: Any, message: str) -> None:
 def test_only_terms_that_say_so_pay_before_the_end() -> None:
     # what BatchedReasoningEnv relies on when it passes over the ends of steps
     ends = {name: not make_mdp("Chain", size=1, reward=name).pays_steps for name in REWARDS}
-    assert [name for name, at_end in ends.items() if at_end] == ["sparse", "format", "overlong"]
+    assert {name for name, at_end in ends.items() if at_end} == {"sparse", "format", "overlong"}
     assert correct(TWO, said(""), said("9\n")) == 0
+
+
+def test_a_function_named_by_its_file_is_that_function(tmp_path: Path) -> None:
+    path = tmp_path / "lines.py"
+    path.write_text("def lines(problem, before, after):\n    return float(after.text.count('\\n'))\n\nname = 'lines'\n")
+    assert [*reward_terms(f"sparse+{path}:lines")] == ["correct", "lines"]
+    mdp = make_mdp("Chain", size=1, reward=f"{path}:lines")
+    assert episode(mdp, "a\nb\n").rewards[[1, 3]].tolist() == [1, 2]
+    with pytest.raises(UserError, match=r"lines.py:name' is 'lines'; it must be a function"):
+        reward_terms(f"{path}:name")

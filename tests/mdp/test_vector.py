@@ -106,13 +106,15 @@ def test_an_id_that_is_no_token_is_refused_by_name(mdp: ReasoningMDP, granularit
 
 
 @pytest.mark.parametrize("reward", ["sparse", "dense"])
-def test_an_id_far_below_the_vocabulary_is_never_judged(reward: str) -> None:
+def test_an_id_outside_the_vocabulary_is_refused_and_nothing_moves(reward: str) -> None:
     env = BatchedReasoningEnv(make_mdp("Chain", size=30, reward=reward), "token", 2)
     env.reset(seed=0)
-    for token in (env.mdp.tokenizer.encode("1")[0], -400):  # in the first step all is looked at
-        env.step([token] * 2)
-    with pytest.raises(gymnasium.error.InvalidAction, match="token id -400; ids go from 0 to 256"):
-        env.step([env.mdp.tokenizer.eos_id] * 2)
+    before, *_ = env.step(env.mdp.tokenizer.encode("12"))
+    for token in (-(10**18), -400, -1, 257, 10**18):
+        with pytest.raises(gymnasium.error.InvalidAction, match=f"token id {token}; ids go from 0 to 256"):
+            env.step([env.mdp.tokenizer.eos_id, token])
+    after, *_ = env.step(env.mdp.tokenizer.encode("34"))
+    assert (after["length"] == before["length"] + 1).all()
 
 
 def test_nobody_looks_at_the_action_of_a_row_that_starts_again(mdp: ReasoningMDP) -> None:

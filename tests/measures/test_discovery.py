@@ -180,7 +180,7 @@ def test_how_many_samples_the_winning_texts_would_have_taken() -> None:
 
 def chance(text: str, problem: Problem) -> Verdict:
     right = sum(text.encode()) % 3 == 0
-    return Verdict(right, Reason.CORRECT if right else Reason.WRONG, text, problem.answer, 0.0)
+    return Verdict(Reason.of(right), text, problem.answer, 0.0)
 
 
 def test_base_draws_of_a_policy_are_counted_and_share_no_seed_with_its_evaluation() -> None:

@@ -130,7 +130,7 @@ def test_what_the_environment_wrote_has_no_gradient(policy: Policy) -> None:
 def even(text: str, problem: Problem) -> Verdict:
     """A task that a beginner solves half of the time: to write an even number of characters."""
     right = len(text) % 2 == 0
-    return Verdict(right, Reason.CORRECT if right else Reason.WRONG, text, problem.answer)
+    return Verdict(Reason.of(right), text, problem.answer)
 
 
 def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:

@@ -130,3 +130,54 @@ def test_what_is_imported_where_no_test_runs_exists(folder: str) -> None:
             module, _, last = name.rpartition(".")
             if module.startswith("reasonenv"):
                 assert hasattr(importlib.import_module(module), last) or importlib.util.find_spec(name), (file, name)
+
+
+def modules_imported(file: Path, modules: set[str]) -> set[str]:
+    """Those of `modules` that a file imports anywhere; `from a import b` of a module `a.b` imports `a.b`."""
+    module = module_of(file)
+    package = module if file.stem == "__init__" else module.rpartition(".")[0]
+    imported = set()
+    for name in imports(file.read_text(), package):
+        while name and name not in modules:  # of `a.b.c`, where c is no module, `a.b`
+            name = name.rpartition(".")[0]
+        imported.add(name)
+    return imported & modules - {module}
+
+
+def module_of(file: Path) -> str:
+    dotted = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    return dotted.removesuffix(".__init__")
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Nodes of which each leads to the next and the last to the first; empty if there are none (depth first)."""
+    finished: set[str] = set()
+    path: list[str] = []
+
+    def visit(node: str) -> list[str]:
+        if node in path:
+            return path[path.index(node) :]
+        if node in finished:
+            return []
+        path.append(node)
+        for other in sorted(graph[node]):
+            if nodes := visit(other):
+                return nodes
+        finished.add(path.pop())
+        return []
+
+    for node in sorted(graph):
+        if nodes := visit(node):
+            return nodes
+    return []
+
+
+def test_circles_are_found() -> None:
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"d", "b"}, "d": set()}) == ["b", "c"]
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    files = house()
+    modules = {module_of(file) for file in files}
+    assert circle({module_of(file): modules_imported(file, modules) for file in files}) == []

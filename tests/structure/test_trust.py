@@ -12,7 +12,7 @@ FILES = sorted(f for folder in ("reasonenv", "agents", "envs") for f in (ROOT / 
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml"}
 CALLS = {"eval", "exec", "compile", "torch.load", "torch.save", "torch.jit.load", "np.load", "numpy.load", "os.system"}
 EXCEPT = {
-    "reasonenv/verify/sandbox/child.py",  # runs the code of answers, behind fences; see SECURITY.md
+    "reasonenv/verify/sandbox/child.py",  # runs the code of answers, under restrictions; see SECURITY.md
     "envs/programming.py",  # programs that stand in the file itself
 }
 

@@ -37,8 +37,8 @@ def test_no_attack_is_accepted() -> None:
 def test_what_is_misjudged_is_counted_and_told() -> None:
     a, b = Trial("c", "#### 1", "2", False), Trial("c", "#### 3", "3", True)
     accept, reject = (
-        Verdict(True, Reason.CORRECT, "1", "2"),
-        Verdict(False, Reason.ERROR, "3", "3"),
+        Verdict(Reason.CORRECT, "1", "2"),
+        Verdict(Reason.ERROR, "3", "3"),
     )
     (row,) = tally([(a, accept), (b, reject), (b, accept), (a, reject)])
     assert (row.right, row.wrong, row.failed) == (2, 2, 2)

@@ -35,7 +35,7 @@ from reasonenv.verify.grade import grade, verify_math
 )
 def test_the_reason_says_what_happened(text: str, gold: str, reason: Reason, extracted: str | None) -> None:
     verdict = grade(text, gold)
-    assert replace(verdict, canonical=None) == Verdict(reason is Reason.CORRECT, reason, extracted, gold)
+    assert replace(verdict, canonical=None) == Verdict(reason, extracted, gold)
     assert verdict.millis > 0
 
 

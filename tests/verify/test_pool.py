@@ -17,7 +17,7 @@ import pytest
 
 from reasonenv.core import Reason
 from reasonenv.errors import UserError
-from reasonenv.verify.fair_semaphore import Turns
+from reasonenv.verify.fair_semaphore import FairSemaphore
 from reasonenv.verify.grade import grade, grade_many
 from reasonenv.verify.pool import Pool
 
@@ -75,21 +75,21 @@ def test_workers_killed_from_outside_cost_at_most_what_they_work_on() -> None:
 
 
 def test_nobody_overtakes_at_the_gate() -> None:
-    turns, served = Turns(1), list[int]()
+    semaphore, served = FairSemaphore(1), list[int]()
 
     def come(number: int) -> None:
-        with turns:
+        with semaphore:
             served.append(number)
 
     threads = [threading.Thread(target=come, args=(number,)) for number in range(8)]
-    with turns:
+    with semaphore:
         for number, thread in enumerate(threads):
             thread.start()
-            while len(turns._waiting) <= number:
+            while len(semaphore._waiting) <= number:
                 time.sleep(0.001)
-    with turns:  # who comes back at once finds all the others before it
+    with semaphore:  # who comes back at once finds all the others before it
         assert served == list(range(8))
-    assert turns._free == 1
+    assert semaphore._free == 1
 
 
 def _ask_pool(queue: Any) -> None:

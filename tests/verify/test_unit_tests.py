@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.errors import UserError
 from reasonenv.verify.sandbox.child import decode, encode
-from reasonenv.verify.sandbox.unit_tests import MAX_OUTPUT, UnitTests, fences, find_code, verify_code
+from reasonenv.verify.sandbox.unit_tests import MAX_OUTPUT, UnitTests, find_code, restrictions, verify_code
 
 PATIENCE = 120.0  # seconds
 ADD = ("assert add(1, 2) == 3", "assert add([1], [2]) == [1, 2]")
@@ -29,7 +29,7 @@ def judge(code: str, tests: UnitTests | None = None, timeout: float = PATIENCE) 
     problem = Problem("p", "", "", meta={"tests": tests or UnitTests(ADD, seconds=2, megabytes=256)})
     verdict = verify_code(f"So:\n```python\n{code}\n```", problem, timeout)
     told = replace(verdict, canonical=None)
-    assert told == Verdict(verdict.reason is Reason.CORRECT, verdict.reason, f"{code}\n", "")
+    assert told == Verdict(verdict.reason, f"{code}\n", "")
     return verdict.reason
 
 
@@ -130,7 +130,9 @@ def test_a_verdict_cannot_be_forged(code: str) -> None:
     assert judge(code) is Reason.WRONG
 
 
-KERNEL = pytest.mark.skipif(not {"landlock", "seccomp"} <= set(fences()), reason="no such fences on this platform")
+KERNEL = pytest.mark.skipif(
+    not {"landlock", "seccomp"} <= set(restrictions()), reason="no such restrictions on this platform"
+)
 # Programs in Python that do one thing and end well if it was refused.
 REFUSED = "try:\n    {0}\nexcept (PermissionError, MemoryError, RuntimeError): print('refused')\nelse: print('done')"
 # The same by the C library, past every hook of Python: nothing but the kernel stands in the way.

@@ -47,7 +47,7 @@ def compare(answer: str, gold: str) -> Reason:
     except Unreadable:
         return Reason.UNPARSABLE_GOLD
     if wanted.op == "text":
-        return Reason.CORRECT if words(answer) == words(gold) else Reason.WRONG
+        return Reason.of(words(answer) == words(gold))
     try:
         given = _read(answer)
         if _is_constant(wanted) and given.op not in SCALARS and given.op != "assign":
@@ -57,7 +57,9 @@ def compare(answer: str, gold: str) -> Reason:
         return Reason.UNPARSABLE_ANSWER
     if equal is False and _is_constant(wanted) and not _is_constant(given):
         return Reason.UNPARSABLE_ANSWER
-    return Reason.ERROR if equal is None else Reason.CORRECT if equal else Reason.WRONG
+    if equal is None:
+        return Reason.ERROR
+    return Reason.of(equal)
 
 
 def same(a: Node, b: Node) -> bool | None:

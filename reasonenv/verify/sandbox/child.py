@@ -1,4 +1,4 @@
-"""The program of a child process of `code`: puts up the fences, then runs a solution, or the tests that call one.
+"""The program of a child process of `code`: restricts itself, then runs a solution, or the tests that call one.
 
 The tests never share a process with the solution. What crosses between the two is plain data in JSON (`encode`), so a
 solution can answer calls and nothing else: it cannot print, raise, patch or exit its way to a pass. Roles, by the job:
@@ -7,7 +7,7 @@ solution can answer calls and nothing else: it cannot print, raise, patch or exi
     functions  runs the solution, then answers calls: a line [name, args, kwargs] in, ["value" | "raised", ..] out
     tests      runs the tests; every name that they use and nobody else has is a function of the solution
 
-The parent reads standard error: `ready` once the fences stand (and which), then what `main` says, in lines.
+The parent reads standard error: `ready` and the restrictions that are in force, then what `main` says, in lines.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import islice
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 MAX_LINE = 1 << 22  # characters of one call or one reply
 MAX_ITEMS = 100_000  # of an iterator that a function returns
@@ -37,40 +37,40 @@ class _NotPlain(TypeError):
     """A value that cannot cross."""
 
 
-def main(job: int) -> None:
-    """Reads the job from a file, closes it, and plays its part."""
-    with os.fdopen(job) as file:
-        told = json.load(file)
+def main(descriptor: int) -> None:
+    """Reads the job from a file, closes it, and does it."""
+    with os.fdopen(descriptor) as file:
+        job = json.load(file)
     report = os.fdopen(os.dup(2), "w", buffering=1)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 2)
     calls = replies = -1
-    if told["role"] != "program":
+    if job["role"] != "program":
         calls, replies = os.dup(0), os.dup(1)
         os.dup2(null, 0)
         os.dup2(null, 1)
     os.close(null)
-    standing = _fence().close(told["seconds"], told["megabytes"])
+    in_force = _restrictions().enforce(job["seconds"], job["megabytes"])
     sys.set_int_max_str_digits(0)
-    print("ready", *standing, file=report)
-    if told["role"] == "tests":
+    print("ready", *in_force, file=report)
+    if job["role"] == "tests":
         link = _Link(os.fdopen(calls, encoding="utf-8"), os.fdopen(replies, "w", encoding="utf-8"))
-        print(_test(told["tests"], told["entry_point"], link), file=report)
+        print(_test(job["tests"], job["entry_point"], link), file=report)
         return
     try:
-        code = compile(told["code"], "solution.py", "exec")
+        code = compile(job["code"], "solution.py", "exec")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         print("syntax", file=report)
         return
     report.close()  # nothing that the solution does can be heard there
-    module = ModuleType("__main__" if told["role"] == "program" else "solution")
+    module = ModuleType({"program": "__main__", "functions": "solution"}[job["role"]])
     sys.modules[module.__name__] = module
     exec(code, module.__dict__)
-    if told["role"] == "functions":
+    if job["role"] == "functions":
         _serve(module.__dict__, os.fdopen(calls, encoding="utf-8"), os.fdopen(replies, "w", encoding="utf-8"))
 
 
-def _fence() -> ModuleType:
+def _restrictions() -> ModuleType:
     """`restrictions.py` beside this file, without a package around it."""
     spec = spec_from_file_location("restrictions", os.path.join(os.path.dirname(__file__), "restrictions.py"))
     assert spec is not None
@@ -136,8 +136,11 @@ def _test(tests: list[str], entry_point: str, link: _Link) -> str:
         trees = [ast.parse(test, "tests.py") for test in tests]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return _BAD_TESTS
-    used = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    names = {used_name for used_name in used if not hasattr(builtins, used_name)} | ({entry_point} - {""})
+    names = {entry_point} - {""}
+    for tree in trees:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name) and not hasattr(builtins, node.id):
+                names.add(node.id)
     module = ModuleType("tests")
     sys.modules["tests"] = module
     module.__dict__.update({name: link.function(name) for name in names})
@@ -150,7 +153,9 @@ def _test(tests: list[str], entry_point: str, link: _Link) -> str:
         return _BAD_TESTS
     except Exception:
         return _FAILED
-    return "passed" if link.count else _BAD_TESTS  # tests that call nothing say nothing
+    if not link.count:
+        return _BAD_TESTS  # tests that call nothing say nothing
+    return "passed"
 
 
 # What crosses: None, numbers, text, and lists, tuples, sets, dictionaries and iterators of what crosses.
@@ -188,7 +193,9 @@ def encode(value: Any) -> Any:
 def decode(data: Any) -> Any:
     """The value; `TypeError`, `ValueError`, `LookupError` or `RecursionError` for what `encode` never made."""
     if not isinstance(data, list):
-        return data if not isinstance(data, dict) else _refuse(data)
+        if isinstance(data, dict):
+            raise TypeError("a dict is no plain data")
+        return data
     kind, body = data
     match kind:
         case "complex":
@@ -198,10 +205,6 @@ def decode(data: Any) -> Any:
         case "dict":
             return {decode(key): decode(item) for key, item in body}
     return _MANY[kind](map(decode, body))
-
-
-def _refuse(data: Any) -> NoReturn:
-    raise TypeError(f"{type(data).__name__} is no plain data")
 
 
 if __name__ == "__main__":

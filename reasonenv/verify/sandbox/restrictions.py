@@ -1,13 +1,13 @@
-"""What a child process takes from itself before it runs code that nobody has read.
+"""The restrictions that a child process puts on itself before it runs code that nobody has read.
 
-Three fences, from the kernel outwards. Only the first two hold against code that means harm:
+Three kinds, from the kernel outwards. Only the first two hold against code that means harm:
 
 1. Limits (any Unix): CPU seconds, address space, open files, core files, and no byte may be written to any file.
 2. Linux on x86-64 and AArch64: Landlock leaves the standard library and the shared libraries readable and nothing else;
    seccomp refuses new processes, sockets, signals, other programs, shared memory, and raising a limit again; all
    capabilities are given up. Threads stay allowed, and so is `socketpair`, which asyncio needs.
 3. An audit hook, everywhere: the same as errors of Python. It is no security boundary (ctypes and the interpreter's own
-   bugs go round it), and where the kernel has no fence of the second kind it is all that guards files and network.
+   bugs go round it), and where the kernel offers nothing of the second kind it is all that guards files and network.
 
 `stat` tells whether a file exists and how large it is: Landlock does not hide that. On AArch64 the numbers of the calls
 are those of the kernel's headers and have not been run. This file imports the standard library alone: it is the program
@@ -61,28 +61,28 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _READ_FILE, _READ_DIR, _WRITE_FILE = 1 << 2, 1 << 3, 1 << 1
 
 
-def close(seconds: int, megabytes: int) -> list[str]:
-    """Puts up every fence that this platform has, for good. The names of those that stand."""
-    standing = [*_limits(seconds, megabytes)]
+def enforce(seconds: int, megabytes: int) -> list[str]:
+    """Enforces every restriction that this platform offers, for good. Returns the names of those in force."""
+    in_force = [*_limits(seconds, megabytes)]
     machine = platform.machine()
     if sys.platform == "linux" and machine in _REFUSED:
         with contextlib.suppress(OSError):
             _drop_capabilities(machine)
-        for name, fence in (("landlock", _landlock), ("seccomp", _seccomp)):
+        for name, restrict in (("landlock", _landlock), ("seccomp", _seccomp)):
             with contextlib.suppress(OSError):
-                fence(machine)
-                standing.append(name)
-    if "seccomp" not in standing:
+                restrict(machine)
+                in_force.append(name)
+    if "seccomp" not in in_force:
         _no_processes()
     sys.addaudithook(_guard())
-    return [*standing, "audit"]
+    return [*in_force, "audit"]
 
 
 def _limits(seconds: int, megabytes: int) -> Iterator[str]:
     import resource
 
-    wanted = {"CPU": seconds, "AS": megabytes << 20, "FSIZE": 0, "CORE": 0, "NOFILE": 64}
-    for name, value in wanted.items():
+    limits = {"CPU": seconds, "AS": megabytes << 20, "FSIZE": 0, "CORE": 0, "NOFILE": 64}
+    for name, value in limits.items():
         with contextlib.suppress(OSError, ValueError, AttributeError):
             resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
             yield name.lower()
@@ -120,8 +120,8 @@ def _landlock(machine: str) -> None:
     """Files: read what imports need. TCP, abstract sockets, signals: as far as this kernel knows them."""
     version = _call(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
     files = (1 << 13) - 1 | (version >= 2) << 13 | (version >= 3) << 14 | (version >= 5) << 15
-    attributes = struct.pack("=QQQ", files, 3 if version >= 4 else 0, 3 if version >= 6 else 0)
-    size = 24 if version >= 6 else 16 if version >= 4 else 8
+    attributes = struct.pack("=QQQ", files, 3 * (version >= 4), 3 * (version >= 6))
+    size = 8 + 8 * (version >= 4) + 8 * (version >= 6)
     rules = _call(_CREATE_RULESET, attributes, ctypes.c_size_t(size), ctypes.c_uint32(0))
     for path, rights in {**dict.fromkeys(_readable(), _READ_FILE | _READ_DIR), **_DEVICES}.items():
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -185,7 +185,7 @@ _FORBIDDEN = (
 
 
 def _guard() -> Callable[[str, tuple[object, ...]], None]:
-    """The audit hook: raises `PermissionError` for what the fences of the kernel would refuse."""
+    """The audit hook: raises `PermissionError` for what the kernel would refuse."""
     readable = tuple(os.path.realpath(path) for path in (*_readable(), *_DEVICES))
     below = tuple(path + os.sep for path in readable)
 

@@ -1,9 +1,10 @@
 """Programs by their tests: the last code block of a response, run where it can do no harm, as far as can be.
 
-A solution runs in a process of its own, in an empty folder, without our environment and open files, behind the fences
-of `fence` (read there what holds where; `fences()` says what holds here). The parent owns the clock and kills the whole
-process group. Tests run in a second process, or here (`UnitTests.examples`), and only plain data crosses between them
-(`sandbox`): an expected value is never where the solution could read it, and no verdict is ever taken from its word.
+A solution runs in a process of its own, in an empty folder, without our environment and open files, under the
+restrictions of `restrictions.py` (which says what holds where; `restrictions()` tells what holds here). The parent owns
+the clock and kills the whole process group. Tests run in a second process, or here (`UnitTests.examples`), and only
+plain data crosses between them (`child.py`): an expected value is never where the solution could read it, and no
+verdict is ever taken from its word.
 
     problem = Problem("1", "Write add(a, b).", gold, meta={"tests": UnitTests(asserts=("assert add(1, 2) == 3",))})
     verify_code("```python\ndef add(a, b): return a + b\n```", problem).correct
@@ -34,8 +35,8 @@ from typing import IO, Any
 from reasonenv.codec import storable
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.errors import UserError
-from reasonenv.verify.canonical import canonical
-from reasonenv.verify.fair_semaphore import Turns
+from reasonenv.verify.canonical import verdict
+from reasonenv.verify.fair_semaphore import FairSemaphore
 
 SECONDS = 4  # of CPU, for each process; who uses them up is wrong, as before any judge of programs
 MEGABYTES = 1024  # of address space, for each process
@@ -45,7 +46,7 @@ MAX_OUTPUT = 1 << 20  # bytes that a program may print
 
 _BLOCK = re.compile(r"```[ \t]*(?:python3?|py)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 _PROGRAM = Path(__file__).with_name("child.py")
-_turns = Turns(os.cpu_count() or 1)  # solutions at once; each may have two processes
+_permits = FairSemaphore(os.cpu_count() or 1)  # solutions at once; each may have two processes
 
 
 @storable
@@ -74,10 +75,10 @@ class UnitTests:
 
 def find_code(text: str) -> str | None:
     """The last closed code block (``` or ```python) of a response; None without one. Prose is never taken for code."""
-    found = None
-    for match in _BLOCK.finditer(text):
-        found = match[1]
-    return found if found and found.strip() else None
+    blocks: list[str] = _BLOCK.findall(text)
+    if not blocks or not blocks[-1].strip():
+        return None
+    return blocks[-1]
 
 
 def verify_code(text: str, problem: Problem, timeout: float = TIMEOUT) -> Verdict:
@@ -97,34 +98,39 @@ def verify_code(text: str, problem: Problem, timeout: float = TIMEOUT) -> Verdic
     if not timeout > 0:
         raise UserError(f"timeout={timeout} must be above 0 seconds")
     code = find_code(text)
-    if code is None or len(code) > MAX_CODE:
-        reason = Reason.NO_ANSWER if code is None else Reason.UNPARSABLE_ANSWER
+    if code is None:
+        reason = Reason.NO_ANSWER
+    elif len(code) > MAX_CODE:
+        reason = Reason.UNPARSABLE_ANSWER
     else:
         _warn()
         reason = _judge(code, tests, timeout)
-    form = canonical(reason, code, problem.answer, "lines")
-    return Verdict(reason is Reason.CORRECT, reason, code, problem.answer, (perf_counter() - start) * 1e3, form)
+    return verdict(reason, code, problem.answer, "lines", since=start)
 
 
 @cache
-def fences() -> tuple[str, ...]:
-    """The fences that stand on this platform: limits by name, `landlock`, `seccomp`, `audit`; empty if nothing runs."""
+def restrictions() -> tuple[str, ...]:
+    """The restrictions in force here: limits by name, `landlock`, `seccomp`, `audit`; empty if nothing runs."""
     with _sandbox() as sandbox:
         child = sandbox.start({"role": "program", "code": "", "seconds": SECONDS, "megabytes": MEGABYTES})
         report = child.report(monotonic() + TIMEOUT)
-    return tuple(report[0].split()[1:]) if report else ()
+    if not report:
+        return ()
+    return tuple(report[0].split()[1:])
 
 
 @cache
 def _warn() -> None:
-    missing = {"as", "cpu", "fsize", "landlock", "seccomp"}.difference(fences())
+    missing = {"as", "cpu", "fsize", "landlock", "seccomp"}.difference(restrictions())
     if missing:
-        warnings.warn(f"code of a model runs without these fences here: {', '.join(sorted(missing))}", stacklevel=3)
+        warnings.warn(
+            f"code of a model runs without these restrictions here: {', '.join(sorted(missing))}", stacklevel=3
+        )
 
 
 def _judge(code: str, tests: UnitTests, timeout: float) -> Reason:
     limits = {"seconds": tests.seconds, "megabytes": tests.megabytes}
-    with _turns:
+    with _permits:
         deadline = monotonic() + timeout
         try:
             with _sandbox() as sandbox:
@@ -156,12 +162,12 @@ def _by_asserts(sandbox: _Sandbox, code: str, tests: UnitTests, limits: dict[str
         return Reason.ERROR
     if "syntax" in of_solution:
         return Reason.UNPARSABLE_ANSWER
-    return Reason.CORRECT if "passed" in of_tests else Reason.WRONG
+    return Reason.of("passed" in of_tests)
 
 
 def _by_examples(sandbox: _Sandbox, code: str, tests: UnitTests, limits: dict[str, int], deadline: float) -> Reason:
-    for given, expected in tests.examples:
-        child = sandbox.start({"role": "program", "code": code, **limits}, text=given)
+    for text, expected in tests.examples:
+        child = sandbox.start({"role": "program", "code": code, **limits}, text=text)
         output = child.output(deadline)
         if output is None:
             return Reason.TIMEOUT
@@ -177,9 +183,9 @@ def _by_examples(sandbox: _Sandbox, code: str, tests: UnitTests, limits: dict[st
 
 
 def _forget() -> None:
-    """A forked child has its own run: the threads that wait at the copied gate exist in its parent only."""
-    global _turns
-    _turns = Turns(os.cpu_count() or 1)
+    """A forked child has its own run: the threads that wait at the copied semaphore exist in its parent only."""
+    global _permits
+    _permits = FairSemaphore(os.cpu_count() or 1)
 
 
 os.register_at_fork(after_in_child=_forget)
@@ -241,20 +247,20 @@ class _Sandbox:
 
 
 class _Child:
-    """A process, and what it says to us."""
+    """A process, and its output."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
-        self._told = b""
+        self._report = b""
 
-    def report(self, deadline: float = float("inf")) -> list[str] | None:
+    def report(self, deadline: float | None = None) -> list[str] | None:
         """The lines of its report, once it is whole; None if the deadline came first."""
         assert self.process.stderr is not None
-        told = _read(self.process.stderr, MAX_OUTPUT, deadline)
-        if told is None:
+        rest = _read(self.process.stderr, MAX_OUTPUT, deadline)
+        if rest is None:
             return None
-        self._told += told
-        return self._told.decode(errors="replace").splitlines()
+        self._report += rest
+        return self._report.decode(errors="replace").splitlines()
 
     def output(self, deadline: float) -> bytes | None:
         """What it printed until it ended, or a little more than `MAX_OUTPUT` of it; None if the deadline came first."""
@@ -268,20 +274,22 @@ class _Child:
         return None
 
 
-def _read(pipe: IO[bytes], limit: int, deadline: float) -> bytes | None:
+def _read(pipe: IO[bytes], limit: int, deadline: float | None) -> bytes | None:
     """All to the end of a pipe, or the first bytes that go beyond `limit`; None if the deadline came first."""
-    found = bytearray()
+    content = bytearray()
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
-        while len(found) <= limit:
-            wait = None if deadline == float("inf") else max(0.0, deadline - monotonic())
+        while len(content) <= limit:
+            wait = None
+            if deadline is not None:
+                wait = max(0.0, deadline - monotonic())
             if not selector.select(wait):
                 return None
             piece = os.read(pipe.fileno(), 1 << 16)
             if not piece:
                 break
-            found += piece
-    return bytes(found)
+            content += piece
+    return bytes(content)
 
 
 @contextlib.contextmanager
