@@ -21,7 +21,7 @@ from reasonenv.measures.metrics import GREEDY, summarise
 from reasonenv.measures.questions import asked_by
 from reasonenv.measures.samples import write_samples
 from reasonenv.policy.pretrained import load_policy
-from reasonenv.policy.scorer import load_scorer, scorer_folder
+from reasonenv.policy.value_head import load_scorer, scorer_folder
 from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import Sampling
 from reasonenv.sampling.truncated import Truncated

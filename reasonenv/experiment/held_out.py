@@ -23,9 +23,9 @@ from reasonenv.measures.discovery import Draws, base_draws
 from reasonenv.measures.metrics import auc
 from reasonenv.measures.questions import asked_by, by_question
 from reasonenv.measures.samples import Sample, read_samples, write_samples
-from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
-from reasonenv.policy.scorer import Scorer
+from reasonenv.policy.policy import Policy
+from reasonenv.policy.value_head import Scorer
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling.sampler import Sampler
 from reasonenv.stats import accuracy, wilson

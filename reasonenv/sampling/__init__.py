@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from reasonenv.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from reasonenv.policy.hf_policy import Policy
+    from reasonenv.policy.hf_policy import HFPolicy
     from reasonenv.sampling.sampler import Sampler
 
 SAMPLERS = ("hf", "torch", "vllm")
@@ -25,7 +25,7 @@ def check_sampler(name: str, address: str | None = None) -> None:
         check_installed()
 
 
-def make_sampler(name: str, policy: Policy, *, address: str | None = None) -> Sampler:
+def make_sampler(name: str, policy: HFPolicy, *, address: str | None = None) -> Sampler:
     """The sampler called `name` over `policy`: `torch` (ours), `vllm`, or `hf` (`model.generate`, the slow reference).
 
     It sets the goals of a policy that is conditioned on them. `address` is that of a served vLLM; without it `vllm`

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from reasonenv.core import Completion, IntArray
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.silence import quiet
 from reasonenv.sampling.choose import choose, truncate
 from reasonenv.sampling.limits import check_prompts
@@ -23,7 +23,7 @@ class HFSampler:
     It always reads the live weights; `sync` only sets the version.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: HFPolicy) -> None:
         self.policy = policy
         self.version = 0
 

@@ -11,10 +11,10 @@ from reasonenv.experiment.scoring import token_scores, wins
 from reasonenv.experiment.token_records import rollouts
 from reasonenv.learn.judge import judged, score_steps
 from reasonenv.mdp.make import make_mdp
-from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import passed
-from reasonenv.policy.scorer import Scorer
+from reasonenv.policy.policy import Policy
 from reasonenv.policy.tiny import tiny_policy
+from reasonenv.policy.value_head import Scorer
 
 LIMIT = 64  # tokens; a problem with its solution has fewer, two of them more
 

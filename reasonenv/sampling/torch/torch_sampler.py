@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from reasonenv.core import Completion, IntArray
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.logprobs import head_logits
 from reasonenv.sampling.choose import choose, truncate
 from reasonenv.sampling.limits import check_prompts
@@ -31,7 +31,7 @@ class TorchSampler:
     of `ROWS` as `CACHE` holds.
     """
 
-    def __init__(self, policy: Policy, *, rows: int | None = None) -> None:
+    def __init__(self, policy: HFPolicy, *, rows: int | None = None) -> None:
         self.policy = policy
         self.rows = rows
         self.sync(0)

@@ -16,7 +16,7 @@ import torch
 
 from reasonenv.core import Batch, Completion, IntArray
 from reasonenv.errors import UserError
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.silence import quiet
 from reasonenv.sampling.limits import check_prompts
 from reasonenv.sampling.sampler import MAX_GAP, Sampling
@@ -36,7 +36,7 @@ class VLLMSampler:
     Raises `UserError` if vLLM is missing, of a version outside `WINDOW`, or disagrees with the trainer.
     """
 
-    def __init__(self, policy: Policy, *, address: str | None = None, head_dtype: str = "float32") -> None:
+    def __init__(self, policy: HFPolicy, *, address: str | None = None, head_dtype: str = "float32") -> None:
         self.policy = policy
         self.engine: Engine = Served(address) if address else Local(policy, head_dtype)
         memory = Path("/dev/shm")
