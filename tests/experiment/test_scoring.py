@@ -11,8 +11,8 @@ from reasonenv.experiment.scoring import token_scores, wins
 from reasonenv.experiment.token_records import rollouts
 from reasonenv.learn.judge import judged, score_steps
 from reasonenv.mdp.make import make_mdp
-from reasonenv.policy.microbatch import passed
 from reasonenv.policy.hf_policy import HFPolicy
+from reasonenv.policy.microbatch import passed
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.policy.value_head import Scorer
 

@@ -1,6 +1,7 @@
 """Samplers: the fast one equals the slow one; a sample depends on nothing but weights, prompt, seed and settings."""
 
 from itertools import chain, pairwise
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,11 +15,10 @@ from reasonenv.errors import UserError
 from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.tiny import tiny_policy
-from reasonenv.sampling import make_sampler
+from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.hf_sampler import HFSampler
 from reasonenv.sampling.sampler import Sampling
 from reasonenv.sampling.torch.torch_sampler import TorchSampler, _rows
-from reasonenv.sampling.truncated import Truncated
 
 SEEDS = [[10 * n + g for g in range(4)] for n in range(4)]
 
@@ -118,8 +118,6 @@ def test_truncated_samples_are_the_same_in_both(policy: HFPolicy) -> None:
     prompts, sampling = prompts_of(policy), Sampling(12, 0.9, top_k=7, top_p=0.8)
     drawn = [make_sampler(name, policy).generate(prompts, SEEDS, sampling) for name in ("torch", "hf")]
     assert_same(*drawn)
-    plain = TorchSampler(policy)
-    assert_same(Truncated(plain, top_k=7, top_p=0.8).generate(prompts, SEEDS, Sampling(12, 0.9)), drawn[0])
 
 
 def gap(policy: HFPolicy, temperature: float) -> float:
@@ -268,6 +266,30 @@ def test_bad_settings_are_told_in_one_line(numbers: dict[str, Any], told: str) -
 def test_an_unknown_sampler_suggests_the_nearest(policy: HFPolicy) -> None:
     with pytest.raises(UserError, match=r"unknown sampler 'torhc'; did you mean torch\?"):
         make_sampler("torhc", policy)
+
+
+def test_a_backend_is_one_class_and_one_line(policy: HFPolicy, tmp_path: Path) -> None:
+    # of one method: version, sync, release and close come with the base class
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import numpy as np\n"
+        "from reasonenv.core import Completion\n"
+        "from reasonenv.sampling.sampler import Sampler\n"
+        "class Zeros(Sampler):\n"
+        "    def __init__(self, policy): pass\n"
+        "    def stream(self, prompts, seeds, sampling):\n"
+        "        for n, row in enumerate(seeds):\n"
+        "            for g, seed in reversed(list(enumerate(row))):  # in whatever order they are finished\n"
+        "                yield n, g, Completion.unsampled(np.zeros(seed, dtype=np.int64), 'length')\n"
+    )
+    sampler = make_sampler(f"{file}:Zeros", policy)
+    finished: list[int] = []
+    drawn = sampler.generate(prompts_of(policy)[:2], [[1, 2, 3], [4]], Sampling(4), finished.append)
+    assert [[len(c.tokens) for c in row] for row in drawn] == [[1, 2, 3], [4]]
+    assert finished == [1] * 4
+    assert sampler.sync(3) == {}
+    with pytest.raises(UserError, match=r"Zeros; only sampler=vllm can be at an address"):
+        check_sampler(f"{file}:Zeros", "http://localhost:8000")
 
 
 def test_a_small_model_draws_more_rows_at_once_and_a_large_one_the_least() -> None:
