@@ -24,7 +24,7 @@ from reasonenv.learn.agent import knob
 from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
 from reasonenv.learn.surrogates import binary_kl, binary_tv, divergence_mask, divergence_masked, top_kl, top_tv
 from reasonenv.learn.weights import constant
-from reasonenv.policy.states import States
+from reasonenv.policy.policy import ResponseStates
 from reasonenv.policy.top import likeliest, logprobs_of
 
 BINARY = {"tv": binary_tv, "kl": binary_kl}
@@ -71,7 +71,7 @@ class DPPO(PolicyGradient):
         logp[..., 0] = batch.sampled_logp
         return replace(batch, top=tokens, top_logp=logp)
 
-    def measure(self, states: States, micro: Batch) -> Batch:
+    def measure(self, states: ResponseStates, micro: Batch) -> Batch:
         if micro.top is None or micro.top_logp is None:
             return micro
         now = logprobs_of(self.policy, states, micro.top, temperature=self.config.temperature)

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from reasonenv.core import Batch, Group
-from reasonenv.learn.agent import Agent, Budget, Config, Metrics, Plan, knob, under
+from reasonenv.learn.agent import Agent, Budget, Config, Metrics, Plan, knob
 from reasonenv.learn.imitation import cosine
 from reasonenv.learn.weights import token_mean
-from reasonenv.policy.hf_policy import Policy
-from reasonenv.policy.scorer import Scorer
+from reasonenv.policy.policy import Policy, prefixed, under
+from reasonenv.policy.value_head import Scorer
 from reasonenv.seeding import generator
 
 
@@ -99,8 +99,8 @@ class OutcomeRewardModel(Agent):
         return total
 
     def state_dict(self) -> dict[str, Tensor]:
-        scorer = {f"scorer.{k}": v for k, v in self.scorer.state_dict().items()}
-        return scorer | {f"optimizer.{k}": v for k, v in self.optimizer.state_dict().items()}
+        optimizer = prefixed("optimizer.", self.optimizer.state_dict())
+        return prefixed("scorer.", self.scorer.state_dict()) | optimizer
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.scorer.load_state_dict(under("scorer.", state))

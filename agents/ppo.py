@@ -24,14 +24,13 @@ from torch import Tensor, nn
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
 from reasonenv.learn.advantages import gae, whiten
-from reasonenv.learn.agent import Metrics, knob, under
+from reasonenv.learn.agent import Metrics, knob
 from reasonenv.learn.reference import ReferenceConfig, Referenced
 from reasonenv.learn.surrogates import clip_fractions, clipped
 from reasonenv.learn.value_loss import clipped_value, value_clipped
 from reasonenv.learn.weights import token_mean
-from reasonenv.policy.critic import Critic
-from reasonenv.policy.hf_policy import Policy
-from reasonenv.policy.states import States
+from reasonenv.policy.policy import Policy, ResponseStates, prefixed, under
+from reasonenv.policy.value_head import Critic
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class PPO(Referenced):
         self.log(clip_fractions((logp - micro.old_logp).exp(), advantage=advantage, low=eps, high=eps))
         return clipped(logp, anchor=micro.old_logp, advantage=advantage, low=eps, high=eps)
 
-    def auxiliary(self, states: States, micro: Batch) -> Tensor:
+    def auxiliary(self, states: ResponseStates, micro: Batch) -> Tensor:
         old, returns = critique(micro)
         values, _ = self.critic.values(micro, states)
         clip = self.config.clip
@@ -112,7 +111,7 @@ class PPO(Referenced):
         return super().describe(batch, advantage) | found
 
     def state_dict(self) -> dict[str, Tensor]:
-        return super().state_dict() | {f"critic.{k}": v for k, v in self.critic.state_dict().items()}
+        return super().state_dict() | prefixed("critic.", self.critic.state_dict())
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.critic.load_state_dict(under("critic.", state))

@@ -9,7 +9,7 @@ its tokenizer says what there is to choose from.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -42,33 +42,18 @@ class RandomTokens(Fixed):
         return UniformSampler(self.policy.tokenizer)
 
 
-class UniformSampler:
-    """Every token with the same chance, whatever the temperature, as a `Sampler`."""
+class UniformSampler(Sampler):
+    """Every token with the same chance, whatever the temperature."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokenizer, self.version = tokenizer, 0
+        self.tokenizer = tokenizer
 
-    def sync(self, version: int) -> dict[str, float]:
-        """There are no weights to take over."""
-        self.version = version
-        return {}
-
-    def rest(self) -> None:
-        """Nothing is held."""
-
-    def close(self) -> None:
-        """Nothing runs beside this process."""
-
-    def generate(
-        self,
-        prompts: Sequence[IntArray],
-        seeds: Sequence[Sequence[int]],
-        sampling: Sampling,
-        progress: Callable[[int], None] = lambda finished: None,
-    ) -> list[list[Completion]]:
-        """See `Sampler.generate`."""
-        progress(sum(map(len, seeds)))
-        return [[self._completion(seed, sampling) for seed in own] for own in seeds]
+    def stream(
+        self, prompts: Sequence[IntArray], seeds: Sequence[Sequence[int]], sampling: Sampling
+    ) -> Iterator[tuple[int, int, Completion]]:
+        for n, row in enumerate(seeds):
+            for g, seed in enumerate(row):
+                yield n, g, self._completion(seed, sampling)
 
     def _completion(self, seed: int, sampling: Sampling) -> Completion:
         size, eos = self.tokenizer.vocab_size, self.tokenizer.eos_id

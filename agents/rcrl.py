@@ -26,8 +26,8 @@ from reasonenv.learn.agent import Budget, Metrics, knob
 from reasonenv.learn.judge import score_steps
 from reasonenv.learn.rounds import Rounds, RoundsConfig
 from reasonenv.policy.goals import Goals
-from reasonenv.policy.hf_policy import Policy
-from reasonenv.policy.scorer import load_scorer
+from reasonenv.policy.policy import Policy
+from reasonenv.policy.value_head import load_scorer
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from reasonenv.learn.advantages import batch_scaled
 from reasonenv.learn.agent import Budget, Metrics, Plan, knob
 from reasonenv.learn.history import PassRates
 from reasonenv.learn.weights import prompt_mean
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.policy import Policy
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ import torch
 
 from reasonenv.core import IntArray
 from reasonenv.mdp.make import make_mdp
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.policy import Policy
 from reasonenv.policy.pretrained import load_policy, quiet
 from reasonenv.sampling.sampler import Sampling
 from reasonenv.sampling.torch.torch_sampler import TorchSampler

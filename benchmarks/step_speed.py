@@ -120,7 +120,7 @@ def ours(told: Told) -> None:
             seeds = [[derive_seed(repeat, n, g) for g in range(told["samples"])] for n in range(len(prompts))]
             sampler.sync(repeat)
             found = sampler.generate(prompts, seeds, Sampling(told["tokens"]))
-            sampler.rest()
+            sampler.release()
             rows = [[(c.tokens, c.logprobs) for c in row] for row in found]
         groups = [Group(problems[n], tuple(trajectory(n, *drawn) for drawn in row)) for n, row in enumerate(rows)]
         middle = clock(told["device"])

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+
+from filelock import FileLock, Timeout
 
 from reasonenv.errors import UserError
 
 SUMS = "SHA256SUMS"  # as `sha256sum -c` reads it
 LOCK = ".lock"
+OWNER = ".owner"  # beside it: the pid, which Windows lets nobody read in a locked file
 
 
 class Damaged(UserError):
@@ -82,43 +83,35 @@ def owned(folder: Path, wait: float = 0.0) -> Iterator[None]:
     The lock is the kernel's: it ends with its owner, however that ends, and the file that stays behind means nothing.
     A parent's end takes its children along a moment later: `wait` is how many seconds to give them.
     """
-    with (folder / LOCK).open("a+") as file:
-        deadline = time.monotonic() + wait
-        while not _lock(file):
-            if time.monotonic() >= deadline:
-                raise _taken(folder, file)
-            time.sleep(0.05)
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
+    owner = folder / OWNER
+    with _locked(folder, wait):
+        owner.write_text(f"{os.getpid()}\n")
+        try:
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
 
 
 def check_free(folder: Path) -> None:
     """Raises `UserError` as `owned` does, and writes nothing."""
     if (folder / LOCK).is_file():
-        with (folder / LOCK).open() as file:
-            if not _lock(file):
-                raise _taken(folder, file)
+        with _locked(folder, wait=0.0):
+            pass
 
 
-def _taken(folder: Path, file: IO[str]) -> UserError:
-    file.seek(0)
-    owner = file.read().strip()
-    who = f"process {owner}" if owner else "another process"
-    return UserError(f"{who} is at work in {folder}; wait until it has ended, or choose another folder")
-
-
-def _lock(file: IO[str]) -> bool:
-    """Whether the file's lock is ours now, until it is closed."""
+@contextmanager
+def _locked(folder: Path, wait: float) -> Iterator[None]:
+    lock = FileLock(folder / LOCK)
     try:
-        import fcntl
-    except ImportError:  # Windows: nobody is kept out
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        lock.acquire(timeout=wait)
+    except Timeout:
+        who = "another process"
+        with suppress(OSError):  # it may be gone by now
+            who = f"process {(folder / OWNER).read_text().strip()}"
+        raise UserError(f"{who} is at work in {folder}; wait until it has ended, or choose another folder") from None
     except OSError as error:
-        print(f"reasonenv: {file.name} cannot be locked ({error.strerror}): nobody is kept out", file=sys.stderr)
-    return True
+        raise UserError(f"{folder} cannot be locked ({error.strerror}); choose a folder on a local disk") from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -21,10 +21,9 @@ from reasonenv.measures.metrics import GREEDY, summarise
 from reasonenv.measures.questions import asked_by
 from reasonenv.measures.samples import write_samples
 from reasonenv.policy.pretrained import load_policy
-from reasonenv.policy.scorer import load_scorer, scorer_folder
+from reasonenv.policy.value_head import load_scorer, scorer_folder
 from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import Sampling
-from reasonenv.sampling.truncated import Truncated
 from reasonenv.stats import Estimate, accuracy
 from reasonenv.tasks import HOLDOUTS, TEST
 
@@ -98,10 +97,7 @@ def assess(
         ask = partial(evaluate, source, mdp, chosen, seed=seed, progress=count)
         found = ask(samples=1, temperature=0.0)
         if samples:
-            cut = Truncated(source, top_k=top_k, top_p=top_p)
-            found += evaluate(
-                cut, mdp, chosen, samples=samples, temperature=temperature, seed=seed, scorer=scorer, progress=count
-            )
+            found += ask(samples=samples, temperature=temperature, top_k=top_k, top_p=top_p, scorer=scorer)
         worse = contrary(policy, partial(ask, samples=1, temperature=0.0))
     questions = asked_by(mdp.task.problems[i] for i in chosen)
     if out is not None:

@@ -15,7 +15,7 @@ from reasonenv.errors import UserError, unknown
 from reasonenv.experiment.validation import check_unseen, training_part, validation_part
 from reasonenv.mdp.config import ENV_TYPES, EnvConfig, divided
 from reasonenv.sampling import SAMPLERS
-from reasonenv.sampling.truncated import KEYS, TRAINING
+from reasonenv.sampling.sampler import KEYS, TRAINING
 from reasonenv.tasks import HOLDOUTS, TEST, VALIDATION, Task
 
 TaskName = str | Callable[..., Task]  # of a registered task, or its factory

@@ -15,7 +15,7 @@ from reasonenv.learn.memory import activation_bytes, available, forecast
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.collate import collate
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.lora import add_adapter
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH, microbatches
 from reasonenv.policy.pretrained import load_policy
@@ -105,7 +105,7 @@ def _verifier(mdp: ReasoningMDP) -> Finding:
     return Finding("verifier", "fine", f"{len(problems)} gold answers are accepted")
 
 
-def _context(mdp: ReasoningMDP, policy: Policy) -> Finding:
+def _context(mdp: ReasoningMDP, policy: HFPolicy) -> Finding:
     try:
         mdp.fits(policy.context, name=policy.name)
     except UserError as error:
@@ -140,7 +140,7 @@ def _signal(groups: list[Group]) -> Finding:
     return Finding("signal", "wrong" if share == 0 else "note", seen, change)
 
 
-def _gap(policy: Policy, groups: list[Group]) -> Finding:
+def _gap(policy: HFPolicy, groups: list[Group]) -> Finding:
     """|log-prob of the sampler - of the trainer|, a token."""
     batch = collate(groups, pad=policy.tokenizer.eos_id)
     logp, _ = policy.score(batch, tokens_per_microbatch=TOKENS_PER_MICROBATCH)
@@ -151,7 +151,7 @@ def _gap(policy: Policy, groups: list[Group]) -> Finding:
     return Finding("gap", "fine", seen)
 
 
-def _memory(policy: Policy, mdp: ReasoningMDP, groups: list[Group]) -> Finding:
+def _memory(policy: HFPolicy, mdp: ReasoningMDP, groups: list[Group]) -> Finding:
     """A forecast for default micro-batches, activations as measured on the largest one of few samples."""
     batch = collate(groups, pad=policy.tokenizer.eos_id)
     rows = microbatches(batch, TOKENS_PER_MICROBATCH // 8, shared=policy.shared)[0]

@@ -23,9 +23,9 @@ from reasonenv.measures.discovery import Draws, base_draws
 from reasonenv.measures.metrics import auc
 from reasonenv.measures.questions import asked_by, by_question
 from reasonenv.measures.samples import Sample, read_samples, write_samples
-from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
-from reasonenv.policy.scorer import Scorer
+from reasonenv.policy.policy import Policy
+from reasonenv.policy.value_head import Scorer
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling.sampler import Sampler
 from reasonenv.stats import accuracy, wilson
@@ -41,15 +41,26 @@ def evaluate(
     samples: int,
     temperature: float,
     seed: int,
+    top_k: int = 0,
+    top_p: float = 1.0,
     scorer: Scorer | None = None,
     progress: Callable[[int], None] = lambda finished: None,
 ) -> list[Sample]:
-    """`samples` answers to each problem at `temperature`, scored if there is a `scorer`.
+    """`samples` answers to each problem, drawn as `Sampling` says, scored if there is a `scorer`.
 
     Temperature 0 and one sample give the greedy accuracy.
     """
-    path = (seed, "evaluation")
-    groups = sample_groups(sampler, mdp, problems, samples, temperature=temperature, seed=path, progress=progress)
+    groups = sample_groups(
+        sampler,
+        mdp,
+        problems,
+        samples,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=(seed, "evaluation"),
+        progress=progress,
+    )
     return records(groups, mdp, greedy=temperature == 0, scorer=scorer)
 
 

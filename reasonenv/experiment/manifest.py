@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from reasonenv.sampling import SAMPLERS
 from reasonenv.storage import read_record
 from reasonenv.version import VERSION
 
@@ -60,8 +61,8 @@ def reproducibility(*, device: str, sampler: str, address: str | None) -> tuple[
     """
     if address is not None:
         return "fast", f"the server at {address} may change and serves others too"
-    if sampler == "vllm":
-        return "seeded", "vLLM cuts its batches by the moment"
+    if (known := SAMPLERS.find(sampler).reproducibility) is not None:
+        return known
     if not device.startswith("cpu"):
         return "seeded", f"kernels on {device} may add in any order"
     return "bitwise", "on this processor, with these versions and as many threads"

@@ -11,8 +11,8 @@ from reasonenv.core import Group, Trajectory
 from reasonenv.learn.filters import correct
 from reasonenv.measures.provenance import Win
 from reasonenv.policy.collate import collate
-from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
+from reasonenv.policy.policy import Policy
 
 
 def token_scores(

@@ -14,8 +14,8 @@ from reasonenv.learn.agent import Budget
 from reasonenv.learn.filters import mixed
 from reasonenv.measures.parquet import write_records
 from reasonenv.measures.rollouts import TRAINING, TRAINING_GROUPS, TRAINING_SAMPLES, Rollout
-from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
+from reasonenv.policy.policy import Policy
 from reasonenv.tokenizer import Tokenizer
 
 

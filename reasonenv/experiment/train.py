@@ -50,12 +50,12 @@ from reasonenv.measures.questions import write_questions
 from reasonenv.measures.rollouts import HELD_OUT, PROBLEMS, SAMPLES, Rollout
 from reasonenv.measures.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.measures.training_set import TRAINING_SET, Solution
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.checkpointing import checkpoint_layers
+from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.lora import add_adapter
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.policy.pretrained import load_policy
-from reasonenv.policy.recompute import recompute
-from reasonenv.policy.scorer import load_scorer, scorer_folder
+from reasonenv.policy.value_head import load_scorer, scorer_folder
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import Sampler
@@ -109,7 +109,7 @@ def train(
     if run.lora is not None:
         add_adapter(policy, run.lora, seed=run.seed)
     if run.checkpointing:
-        recompute(policy)
+        checkpoint_layers(policy)
     keys = {key: str(places[value]) if value in places else value for key, value in run.agent_keys.items()}
     agent = kind(policy, kind.Config(**keys), seed=run.seed)
     falls = str(run.env_keys.get("reward", "sparse"))
@@ -211,7 +211,7 @@ def _check_data(run: Run, out: Path, course: Curriculum, held_out: ReasoningMDP,
             raise UserError(changed(held_out.task.name, split, out, finished=finished))
 
 
-def _policy(run: Run, places: Mapping[str, Path]) -> Policy:
+def _policy(run: Run, places: Mapping[str, Path]) -> HFPolicy:
     """Where the run begins."""
     return load_policy(str(places.get(run.policy, run.policy)), seed=run.seed, device=run.device, dtype=run.dtype)
 
@@ -273,7 +273,7 @@ def _passes(found: Sequence[Sample], samples: int) -> dict[int, float]:
 
 def _keep_rollouts(
     run: Run,
-    policy: Policy,
+    policy: HFPolicy,
     sampler: Sampler,
     held_out: ReasoningMDP,
     drawn: Sequence[Group],
@@ -291,7 +291,7 @@ def _keep_rollouts(
     write_records(out / HELD_OUT, Rollout, kept)
 
 
-def _contrary(run: Run, policy: Policy, sampler: Sampler, held_out: ReasoningMDP, out: Path) -> dict[str, float]:
+def _contrary(run: Run, policy: HFPolicy, sampler: Sampler, held_out: ReasoningMDP, out: Path) -> dict[str, float]:
     """How a policy behind goals answers when it is asked for the contrary."""
     ask = partial(evaluate, sampler, held_out, _problems(run, held_out), samples=1, temperature=0.0, seed=run.seed)
     found = contrary(policy, ask)

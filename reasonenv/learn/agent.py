@@ -17,9 +17,9 @@ from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
 from reasonenv.learn.optimizer import Optimizer
 from reasonenv.policy.collate import collate
-from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH, microbatches, passed
-from reasonenv.policy.scorer import Scorer
+from reasonenv.policy.policy import Policy, prefixed, under
+from reasonenv.policy.value_head import Scorer
 
 Metrics = dict[str, float]
 Heartbeat = Callable[[str], None]  # told what a long `learn` is doing
@@ -129,8 +129,8 @@ class Agent(ABC):
 
     def state_dict(self) -> dict[str, Tensor]:
         """All that the next iteration depends on, as flat named tensors."""
-        policy = {f"policy.{k}": v for k, v in self.policy.state_dict().items()}
-        return policy | {f"optimizer.{k}": v for k, v in self.optimizer.state_dict().items()}
+        optimizer = prefixed("optimizer.", self.optimizer.state_dict())
+        return prefixed("policy.", self.policy.state_dict()) | optimizer
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """The inverse of `state_dict`."""
@@ -157,8 +157,3 @@ class Agent(ABC):
         if not math.isfinite(norm):
             self.refused(batch)
         return norm
-
-
-def under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin with `prefix`, without it."""
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

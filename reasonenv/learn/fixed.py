@@ -12,7 +12,7 @@ from torch import Tensor
 from reasonenv.core import Group, Verdict
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Agent, Budget, Metrics, Plan, knob
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.policy import Policy
 from reasonenv.sampling.sampler import Sampler
 
 

@@ -11,7 +11,7 @@ from reasonenv.core import FloatArray, Group, Trajectory
 from reasonenv.errors import unknown
 from reasonenv.policy.collate import collate
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
-from reasonenv.policy.scorer import Scorer
+from reasonenv.policy.value_head import Scorer
 
 FALLS = ("sparse", "dense")  # where a learned reward falls
 

@@ -24,7 +24,6 @@ from reasonenv.learn.stop import Stop
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.rollout.groups import demonstrate, sample_groups
 from reasonenv.sampling.sampler import MAX_GAP, Sampler
-from reasonenv.sampling.truncated import TRAINING, Truncated
 from reasonenv.seeding import generator
 from reasonenv.stats import accuracy
 
@@ -154,8 +153,6 @@ def fit(
     called before the first iteration, every `eval_every`, and after the last. `judge`, if given, puts its own rewards
     in place of the environment's. `changed_data`: going on with other problems than those of the checkpoint is meant.
     """
-    if isinstance(sampler, Truncated):
-        raise UserError(f"the sampler is cut to top_k={sampler.top_k}, top_p={sampler.top_p}; {TRAINING}")
     course = course if isinstance(course, Curriculum) else Curriculum((course,))
     data, checkpoints = course.fingerprint, out / "checkpoints"
     at = Progress()
@@ -200,7 +197,7 @@ def fit(
                 log.say(f"iteration {at.iteration}: sampled {len(groups)} problems and still wanted {short} more")
             stop.hold()
             log.doing("learning")
-            sampler.rest()
+            sampler.release()
             with enough_memory(agent):
                 learned = agent.learn(groups, budget)
             at.iteration += 1

@@ -14,7 +14,7 @@ from reasonenv.core import Batch
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Agent
 from reasonenv.learn.optimizer import out_of_memory
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.logprobs import KEPT_ELEMENTS, chunk_elements
 from reasonenv.policy.microbatch import passed
 
@@ -79,7 +79,7 @@ class Forecast:
         return self.sampler + self.optimizer + max(self.cache, self.gradients + self.activations)
 
 
-def activation_bytes(policy: Policy, batch: Batch) -> float:
+def activation_bytes(policy: HFPolicy, batch: Batch) -> float:
     """Bytes that the forward pass of one micro-batch keeps for its backward pass, a token: as measured."""
     weights = {tensor.untyped_storage().data_ptr() for tensor in policy.model.parameters()}
     held: dict[int, int] = {}
@@ -96,7 +96,7 @@ def activation_bytes(policy: Policy, batch: Batch) -> float:
     return sum(held.values()) / passed(batch, shared=policy.shared)
 
 
-def forecast(policy: Policy, *, per_token: float, tokens: int, rows: int, length: int) -> Forecast:
+def forecast(policy: HFPolicy, *, per_token: float, tokens: int, rows: int, length: int) -> Forecast:
     """For micro-batches of `tokens` at `per_token` bytes, and `rows` sequences of `length` drawn at once."""
     config = policy.model.config.get_text_config()
     trained = [(p.numel(), p.element_size()) for p in policy.parameters()]

@@ -15,9 +15,8 @@ from reasonenv.errors import UserError
 from reasonenv.learn.agent import Agent, Budget, Config, Metrics, Plan, knob
 from reasonenv.learn.filters import sound
 from reasonenv.learn.tally import Tally
-from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import passed
-from reasonenv.policy.states import States
+from reasonenv.policy.policy import Policy, ResponseStates
 from reasonenv.seeding import generator
 
 
@@ -98,11 +97,11 @@ class PolicyGradient(Agent):
         )
         return replace(batch, old_logp=logp)
 
-    def measure(self, states: States, micro: Batch) -> Batch:
+    def measure(self, states: ResponseStates, micro: Batch) -> Batch:
         """Adds what the surrogate wants to know of the current policy beside `logp`: nothing."""
         return micro
 
-    def auxiliary(self, states: States, micro: Batch) -> Tensor | None:
+    def auxiliary(self, states: ResponseStates, micro: Batch) -> Tensor | None:
         """A loss of each token [b, T] beside the surrogate, such as a critic's or - c `micro.entropy`: none."""
         return None
 

@@ -11,7 +11,7 @@ from reasonenv.errors import UserError
 from reasonenv.learn.agent import knob
 from reasonenv.learn.kl import k1
 from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.policy import Policy
 
 
 @dataclass(frozen=True)

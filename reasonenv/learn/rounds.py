@@ -18,7 +18,7 @@ from reasonenv.core import Group, Trajectory
 from reasonenv.learn.agent import Budget, Config, Metrics, Plan, knob
 from reasonenv.learn.dataset import pack, unpack
 from reasonenv.learn.imitation import Imitation, cosine
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.policy import Policy
 from reasonenv.seeding import generator
 from reasonenv.verify.solution_path import operations
 

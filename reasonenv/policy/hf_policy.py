@@ -1,24 +1,21 @@
-"""A policy is a causal language model and its tokenizer: it scores tokens, and it can be saved, copied and restored."""
+"""A policy that is a causal language model of transformers: it can be saved, copied, restored, and have an adapter."""
 
 from __future__ import annotations
 
 import copy
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-import torch
 from torch import Tensor, nn
 
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
 from reasonenv.policy.adapter_files import MARK, write_seed
-from reasonenv.policy.attention import arguments, share_prompts
-from reasonenv.policy.goals import Goals
-from reasonenv.policy.logprobs import token_logprobs
-from reasonenv.policy.microbatch import Layout, layout, microbatches
+from reasonenv.policy.attention import segment_arguments, share_prompts
+from reasonenv.policy.microbatch import layout
+from reasonenv.policy.policy import Policy, ResponseStates
 from reasonenv.policy.silence import quiet
-from reasonenv.policy.states import States
 from reasonenv.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -28,14 +25,12 @@ if TYPE_CHECKING:
 LOGIT_FIELDS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
 
 
-class Policy:
+class HFPolicy(Policy):
     """A Hugging Face causal LM, trained in its own dtype, always in eval mode: dropout would part trainer from sampler.
 
     Raises `UserError` for a model whose vocabulary is smaller than the tokenizer's, or which rescales its logits.
     """
 
-    goals: Goals | None = None  # what a return-conditioned policy is asked for before every step
-    shared: bool = True  # whether rows with one prompt share its computation
     adapter: Any = None  # the `peft.PeftModel` around `model`, if only an adapter is trained
     seed: int | None = None  # of a model made from scratch
     revision: str | None = None  # of a model on the hub: a branch, a tag or a commit
@@ -64,69 +59,31 @@ class Policy:
         self.context = int(getattr(config, "max_position_embeddings", None) or 2**31 - 1)
 
     @property
-    def device(self) -> torch.device:
-        return self.head.weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.head.weight.dtype
-
-    @property
     def head(self) -> nn.Linear:
-        """The layer from hidden states [H] to logits [V]."""
         head: nn.Linear = self.model.get_output_embeddings()
         return head
 
-    @property
-    def width(self) -> int:
-        """H, the size of a hidden state."""
-        return int(self.head.weight.shape[1])
-
-    def trunk(self, batch: Batch) -> tuple[Tensor, Layout]:
-        """Hidden states of one micro-batch [n * W, H], differentiable, and where what stands in them."""
-        at = layout(batch, self.device, shared=self.shared)
-        families = {} if at.families is None else arguments(at.families, self.device)
-        output = self.model.get_decoder()(input_ids=at.tokens, position_ids=at.positions, use_cache=False, **families)
-        return output.last_hidden_state.flatten(0, 1), at
-
-    def states(self, batch: Batch) -> States:
-        """The hidden states that heads read, differentiable. Give it one micro-batch."""
+    def states(self, batch: Batch) -> ResponseStates:
         assert int(batch.prompt_length.min()) >= 1, "the first response token needs a prompt token before it"
-        found, at = self.trunk(batch)
+        at = layout(batch, self.device, shared=self.shared)
+        segments = segment_arguments(at.segments, self.device) if at.segments else {}
+        output = self.model.get_decoder()(input_ids=at.tokens, position_ids=at.positions, use_cache=False, **segments)
+        hidden = output.last_hidden_state.flatten(0, 1)  # [n * W, H]
         last = at.place[batch.length.to(self.device).cumsum(0) - 1]  # [B]
-        return States(
-            before=found.index_select(0, at.before),
-            after=found.index_select(0, last),
+        return ResponseStates(
+            before=hidden.index_select(0, at.before),
+            after=hidden.index_select(0, last),
             targets=at.tokens.flatten()[at.place],
             row=at.row,
             step=at.step,
             shape=(len(batch.mask), batch.width),
         )
 
-    def logprobs(
-        self, batch: Batch, *, temperature: float = 1.0, states: States | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """(logp [B, T], entropy [B, T]) of the response tokens at `temperature`, float32, 0 at padding.
-
-        Both are differentiable. Give it one micro-batch, and its `states` if they are at hand.
-        """
-        at = states or self.states(batch)
-        logp, entropy = token_logprobs(at.before, self.head.weight, self.head.bias, at.targets, temperature=temperature)
-        return at.spread(logp), at.spread(entropy)
-
-    @torch.no_grad()
-    def score(self, batch: Batch, *, tokens_per_microbatch: int, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-        """`logprobs` of a whole batch without gradient, by micro-batches: (logp [B, T], entropy [B, T]) on the CPU."""
-        logp, entropy = torch.zeros(2, *batch.mask.shape)
-        for rows in microbatches(batch, tokens_per_microbatch, shared=self.shared):
-            part = self.logprobs(batch.select(rows), temperature=temperature)
-            width = part[0].shape[1]
-            logp[rows, :width], entropy[rows, :width] = (x.cpu() for x in part)
-        return logp, entropy
-
     def parameters(self) -> list[nn.Parameter]:
-        """What training may change; a tied parameter comes once."""
         return [p for p in self.model.parameters() if p.requires_grad]
+
+    def trunk_parameters(self) -> list[nn.Parameter]:
+        return [p for p in self.model.get_decoder().parameters() if p.requires_grad]
 
     def state_dict(self) -> dict[str, Tensor]:
         """Every weight once (of tied ones the first name), sharing memory; with an adapter, its weights alone."""
@@ -140,27 +97,16 @@ class Policy:
                 state[name] = tensor
         return state
 
-    @torch.no_grad()
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Copy `state` into the model. Raises `UserError` if it is of another model."""
-        own = self.state_dict()
-        if own.keys() != state.keys() or any(own[name].shape != state[name].shape for name in own):
-            raise UserError(
-                f"these weights are not of policy {self.name!r}: names or shapes differ; load the policy that made them"
-            )
-        for name, tensor in own.items():
-            tensor.copy_(state[name])
-
     def save(self, folder: Path | str) -> None:
-        """Write the model and tokenizer in Hugging Face format; `folder` is replaced as a whole or not at all.
+        """Writes the model and tokenizer in Hugging Face format; `folder` is replaced as a whole or not at all.
 
         Of a policy with an adapter, the adapter in peft's format, which names the model that it rests on.
         """
         target = Path(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
-        fresh, stale = (target.parent / f".{target.name}.{kind}" for kind in ("new", "old"))
-        for left in (fresh, stale):  # by a save that was killed
-            shutil.rmtree(left, ignore_errors=True)
+        fresh, stale = target.parent / f".{target.name}.new", target.parent / f".{target.name}.old"
+        for remains in (fresh, stale):  # of a save that was killed
+            shutil.rmtree(remains, ignore_errors=True)
         with quiet():
             if self.adapter is None:
                 self.model.save_pretrained(fresh)
@@ -176,21 +122,23 @@ class Policy:
         fresh.rename(target)
         shutil.rmtree(stale, ignore_errors=True)
 
-    def clone(self) -> Policy:
+    def clone(self) -> Self:
         """A frozen copy, for a reference policy: with a fresh adapter the model itself, the adapter switched off."""
         twin = self.trainable_copy()
         twin.model.requires_grad_(False)
-        if twin.adapter is not None and not any(t.any() for name, t in twin.state_dict().items() if ".lora_B." in name):
-            twin.adapter.base_model.disable_adapter_layers()
+        if twin.adapter is not None:
+            fresh = not any(tensor.any() for name, tensor in twin.state_dict().items() if ".lora_B." in name)
+            if fresh:
+                twin.adapter.base_model.disable_adapter_layers()
         return twin
 
-    def trainable_copy(self) -> Policy:
-        """A copy of which training may change what it may change here, for a critic of its own.
+    def trainable_copy(self) -> Self:
+        """A copy of which training may change what it may change here, for a critic with a trunk that is not shared.
 
         What may not be changed, such as all that an adapter rests on, is shared.
         """
         shared: dict[int, Any] = {id(p): p for p in self.model.parameters() if not p.requires_grad}
         model, adapter = copy.deepcopy((self.model, self.adapter), shared)
-        twin = Policy(model, self.tokenizer, name=self.name)
+        twin = type(self)(model, self.tokenizer, name=self.name)
         twin.adapter, twin.source, twin.seed, twin.revision = adapter, self.source, self.seed, self.revision
         return twin

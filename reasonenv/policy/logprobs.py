@@ -8,9 +8,9 @@ here and in the sampler: where the two must agree, `head_logits` is the one defi
 multiplied in the dtype of the states and the head, as in every layer below, and summed in float32.
 
 All that the backward pass needs of a token is one row of p - onehot(y), in that dtype: the loss only scales it, and the
-scale can as well be put on the states. Of the first tokens the rows are kept, as far as a fixed room goes, and of all
-others computed anew: without any kept, there would be four products with the head in place of three. The rows of the
-entropy are made when a loss holds it, and cost nothing where none does.
+scale can as well be put on the states. Of the first tokens the rows are kept, as far as a fixed budget goes, and of
+all others computed anew: without any kept, there would be four products with the head in place of three. The rows of
+the entropy are made when a loss holds it, and cost nothing where none does.
 """
 
 from __future__ import annotations
@@ -117,14 +117,16 @@ class _Head:
     def __init__(self, weight: Tensor, bias: Tensor | None, temperature: float, chunk: int) -> None:
         self.weight, self.temperature = weight, temperature
         self.shift = None if bias is None else bias.float() / temperature
-        self.room = [weight.new_empty(chunk, len(weight), dtype=torch.float32) for _ in range(2)]
+        # Apart, because on a CPU each is of the last size that malloc keeps; see `chunk_elements`.
+        self.logits = weight.new_empty(chunk, len(weight), dtype=torch.float32)
+        self.powers = torch.empty_like(self.logits)
 
     def __call__(self, hidden: Tensor, targets: Tensor, into: Tensor | None) -> tuple[Tensor, Tensor]:
         """(logp [n], entropy [n]) of hidden states [n, H]; `into` [n, V] takes p - onehot(y)."""
-        z, p = self._logits(hidden), self.room[1][: len(hidden)]
-        own = z.gather(1, targets[:, None])[:, 0]
+        z, p = self._logits(hidden), self.powers[: len(hidden)]
+        chosen = z.gather(1, targets[:, None])[:, 0]
         total = torch.exp(z, out=p).sum(-1)
-        logp, entropy = own - total.log(), total.log() - z.mul_(p).sum(-1) / total
+        logp, entropy = chosen - total.log(), total.log() - z.mul_(p).sum(-1) / total
         if into is not None:
             p /= total[:, None]
             into.copy_(p.scatter_(1, targets[:, None], torch.expm1(logp)[:, None]))  # p - 1, without its cancellation
@@ -132,7 +134,7 @@ class _Head:
 
     def entropy_rows(self, hidden: Tensor, into: Tensor) -> None:
         """`into` [n, V] takes p (z - p . z), minus the gradient of the entropy, of hidden states [n, H]."""
-        z, p = self._logits(hidden), self.room[1][: len(hidden)]
+        z, p = self._logits(hidden), self.powers[: len(hidden)]
         total = torch.exp(z, out=p).sum(-1, keepdim=True)
         p /= total
         z -= torch.einsum("nv,nv->n", z, p)[:, None]
@@ -140,7 +142,7 @@ class _Head:
 
     def _logits(self, hidden: Tensor) -> Tensor:
         """Scaled logits less the largest of each token.  # [n, V]"""
-        z = self.room[0][: len(hidden)]
+        z = self.logits[: len(hidden)]
         hidden = hidden.float() / self.temperature
         for first in range(0, len(self.weight), HEAD_ROWS):
             rows = slice(first, first + HEAD_ROWS)
@@ -170,7 +172,7 @@ def token_logprobs(
     assert (hidden.dim(), targets.shape) == (2, hidden.shape[:1]), "hidden [M, H] and targets [M]"
     assert temperature > 0, "a temperature of 0 has no distribution"
     chunk = min(chunk or max(1, chunk_elements(weight.device) // weight.shape[0]), max(1, len(hidden)))
-    keep = max(1, KEPT_ELEMENTS // weight.shape[0] if keep is None else keep)  # backward needs room for one
+    keep = max(1, KEPT_ELEMENTS // weight.shape[0] if keep is None else keep)  # backward holds at least one
     if not (torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (hidden, weight, bias))):
         keep = 0
     logp, entropy = _TokenLogprobs.apply(hidden, weight, bias, targets, temperature, chunk, keep)  # type: ignore[no-untyped-call]

@@ -20,12 +20,12 @@ from reasonenv.seeding import derive_seed
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from reasonenv.policy.hf_policy import Policy
+    from reasonenv.policy.hf_policy import HFPolicy
 
 ALPHA = 32  # constant, so that the best learning rate hardly depends on the rank
 
 
-def add_adapter(policy: Policy, rank: int, *, seed: int) -> None:
+def add_adapter(policy: HFPolicy, rank: int, *, seed: int) -> None:
     """Freezes the policy and gives it an adapter of this rank, a pure function of `seed`.
 
     Raises `UserError` if it has one already, or no layer that could take one.
@@ -50,7 +50,7 @@ def add_adapter(policy: Policy, rank: int, *, seed: int) -> None:
                 tensor.copy_(torch.empty(tensor.shape).uniform_(-limit, limit, generator=draw))
 
 
-def attach(policy: Policy, folder: Path) -> None:
+def attach(policy: HFPolicy, folder: Path) -> None:
     """Puts the adapter of a folder on the policy that it rests on. Raises `UserError` if it is not plain LoRA."""
     from safetensors import SafetensorError
 

@@ -1,42 +1,44 @@
 """How a batch passes the model: rows with one prompt share it, and all follow one another without padding.
 
-A group of G responses is one stretch [prompt, response 1, ..., response G] of a sequence, in which every response sees
-the prompt and itself, at the positions it would have alone; alike stretches make a `Family`. Of a model that cannot
-take families every row is a sequence of its own, padded on the right.
+A group of G responses is one segment [prompt, response 1, ..., response G] of a sequence, in which every response sees
+the prompt and itself, at the positions it would have alone; segments of equal sizes make a `SegmentBatch`. Of a model
+that cannot take segments every row is a sequence of its own, padded on the right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from reasonenv.core import Batch
-from reasonenv.policy.attention import Family, family
+from reasonenv.policy.attention import SegmentBatch, segment_batch
 
-SCORES = 2**17  # of queries with keys, a head, that a family may have at most: what a cache holds
+SCORES = 2**17  # of queries with keys, a head, that a batch of segments may have at most: what a cache holds
 TOKENS_PER_MICROBATCH = 8192  # that pass a model at once, unless the user says otherwise
 
 
-def stretches(batch: Batch, *, shared: bool, limit: int | None = None) -> list[list[int]]:
+def segments(batch: Batch, *, shared: bool, limit: int | None = None) -> list[list[int]]:
     """Rows that share a prompt, longest first; together at most `limit` tokens, save where one row alone is longer."""
     left = batch.tokens.shape[1] - batch.width  # P
     prompts, lengths = batch.prompt_length.tolist(), batch.length.tolist()
-    same: dict[tuple[int, ...], list[int]] = {}
+    by_prompt: dict[tuple[int, ...], list[int]] = {}
     for row, ids in enumerate(batch.tokens[:, :left].tolist()):
-        same.setdefault(tuple(ids[left - prompts[row] :]) if shared else (row,), []).append(row)
-    found: list[list[int]] = []
-    for rows in same.values():
+        key = tuple(ids[left - prompts[row] :]) if shared else (row,)
+        by_prompt.setdefault(key, []).append(row)
+    cuts: list[list[int]] = []
+    for rows in by_prompt.values():
         width = None
         for row in sorted(rows, key=lambda r: -lengths[r]):
             if width is None or (limit is not None and width + lengths[row] > limit):
-                found.append([])
+                cuts.append([])
                 width = prompts[row]
-            found[-1].append(row)
+            cuts[-1].append(row)
             width += lengths[row]
-    return sorted(found, key=lambda rows: -_width(batch, rows))
+    return sorted(cuts, key=lambda rows: -_width(batch, rows))
 
 
 def microbatches(batch: Batch, tokens: int, *, shared: bool = True) -> list[Tensor]:
@@ -46,22 +48,50 @@ def microbatches(batch: Batch, tokens: int, *, shared: bool = True) -> list[Tens
     first, so the first micro-batch shows whether memory suffices.
     """
     cuts: list[list[int]] = []
-    held = count = widest = 0
-    for rows in stretches(batch, shared=shared, limit=tokens):
+    total = count = widest = 0
+    for rows in segments(batch, shared=shared, limit=tokens):
         width = _width(batch, rows)
-        held += width
-        if cuts and (held if shared else (count + 1) * widest) <= tokens:
+        total += width
+        passing = total if shared else (count + 1) * widest
+        if cuts and passing <= tokens:
             cuts[-1] += rows
             count += 1
         else:
             cuts.append(list(rows))
-            held, count, widest = width, 1, width
+            total, count, widest = width, 1, width
     return [torch.tensor(cut) for cut in cuts]
+
+
+@torch.no_grad()
+def by_microbatch(
+    score: Callable[[Batch], tuple[Tensor, ...]], batch: Batch, tokens: int, *, shared: bool
+) -> tuple[Tensor, ...]:
+    """`score` of a whole batch without gradient, on the CPU, though at most `tokens` pass the model at once.
+
+    Of a micro-batch of b rows and t columns it returns tensors [b] or [b, t, ...]; here they are [B] or [B, T, ...],
+    0 at the columns that its micro-batch does not have.
+    """
+    whole: list[Tensor] = []
+    for rows in microbatches(batch, tokens, shared=shared):
+        parts = score(batch.select(rows))
+        if not whole:
+            whole = [_blank(part, batch) for part in parts]
+        for out, part in zip(whole, parts, strict=True):
+            if part.dim() == 1:
+                out[rows] = part.cpu()
+            else:
+                out[rows, : part.shape[1]] = part.cpu()
+    return tuple(whole)
+
+
+def _blank(part: Tensor, batch: Batch) -> Tensor:
+    shape = (len(batch.mask), batch.width)[: part.dim()]
+    return torch.zeros((*shape, *part.shape[2:]), dtype=part.dtype)
 
 
 def passed(batch: Batch, *, shared: bool = True) -> int:
     """Tokens that pass the model for this micro-batch, padding included."""
-    widths = [_width(batch, rows) for rows in stretches(batch, shared=shared)]
+    widths = [_width(batch, rows) for rows in segments(batch, shared=shared)]
     return sum(widths) if shared else len(widths) * widths[0]
 
 
@@ -69,9 +99,9 @@ def passed(batch: Batch, *, shared: bool = True) -> int:
 class Layout:
     """A micro-batch as the model reads it, and where its M response tokens stand."""
 
-    tokens: Tensor  # [n, W]; n = 1 with families
+    tokens: Tensor  # [n, W]; n = 1 with segments
     positions: Tensor  # [n, W]
-    families: list[Family] | None  # along W
+    segments: list[SegmentBatch]  # along W; none of a model that cannot take them
     row: Tensor  # [M], row of the batch
     step: Tensor  # [M], step of the response
     place: Tensor  # [M], of the token in the flattened [n * W]
@@ -82,16 +112,16 @@ def layout(batch: Batch, device: torch.device, *, shared: bool = True) -> Layout
     """Lays out the whole batch, response tokens in the order of its rows."""
     left = batch.tokens.shape[1] - batch.width  # P
     prompts, lengths = batch.prompt_length.tolist(), batch.length.tolist()
-    found = stretches(batch, shared=shared)
-    alike = _alike(found, prompts, lengths) if shared else []
+    cuts = segments(batch, shared=shared)
+    alike = _alike(cuts, prompts, lengths) if shared else []
     if shared:
-        found = [rows for cut in alike for rows in cut]
-    widths = [_width(batch, rows) for rows in found]
-    shape = (1, sum(widths)) if shared else (len(found), widths[0])
+        cuts = list(itertools.chain.from_iterable(alike))
+    widths = [_width(batch, rows) for rows in cuts]
+    shape = (1, sum(widths)) if shared else (len(cuts), widths[0])
     tokens, positions = torch.zeros(2, shape[0] * shape[1], dtype=torch.int64)
-    where: dict[int, tuple[Tensor, Tensor]] = {}
+    places: dict[int, tuple[Tensor, Tensor]] = {}  # of the tokens of a row, and of those that predict them
     start = 0
-    for rows, width in zip(found, widths, strict=True):
+    for rows, width in zip(cuts, widths, strict=True):
         prompt = prompts[rows[0]]
         at = start + prompt
         tokens[start:at] = batch.tokens[rows[0], left - prompt : left]
@@ -103,36 +133,39 @@ def layout(batch: Batch, device: torch.device, *, shared: bool = True) -> Layout
             place = torch.arange(at, end)
             before = place - 1
             before[0] = start + prompt - 1
-            where[row] = place, before
+            places[row] = place, before
             at = end
         start += width if shared else shape[1]
-    order = range(len(lengths))
+    ordered = [places[row] for row in range(len(lengths))]
     return Layout(
         tokens=tokens.view(shape).to(device),
         positions=positions.view(shape).to(device),
-        families=[_family(cut, prompts, lengths, device) for cut in alike] if shared else None,
+        segments=[_segment_batch(rows, prompts, lengths, device) for rows in alike],
         row=torch.repeat_interleave(torch.tensor(lengths)).to(device),
-        step=torch.cat([torch.arange(lengths[row]) for row in order]).to(device),
-        place=torch.cat([where[row][0] for row in order]).to(device),
-        before=torch.cat([where[row][1] for row in order]).to(device),
+        step=torch.cat([torch.arange(length) for length in lengths]).to(device),
+        place=torch.cat([place for place, _ in ordered]).to(device),
+        before=torch.cat([before for _, before in ordered]).to(device),
     )
 
 
-def _alike(found: Sequence[list[int]], prompts: Sequence[int], lengths: Sequence[int]) -> list[list[list[int]]]:
-    """The stretches by the sizes of prompt and group, in lists of up to `SCORES` products of two tokens each."""
-    same: dict[tuple[int, int], list[list[int]]] = {}
-    for rows in found:
-        same.setdefault((prompts[rows[0]], len(rows)), []).append(rows)
-    cuts = []
-    for (prompt, count), members in same.items():
-        widest = max(lengths[row] for rows in members for row in rows)
+def _alike(cuts: Sequence[list[int]], prompts: Sequence[int], lengths: Sequence[int]) -> list[list[list[int]]]:
+    """The segments by the sizes of prompt and group, in lists of up to `SCORES` products of two tokens each."""
+    by_size: dict[tuple[int, int], list[list[int]]] = {}
+    for rows in cuts:
+        by_size.setdefault((prompts[rows[0]], len(rows)), []).append(rows)
+    alike = []
+    for (prompt, count), members in by_size.items():
+        widest = max(lengths[row] for row in itertools.chain.from_iterable(members))
         each = max(1, SCORES // (count * (prompt + widest) ** 2))
-        cuts += [members[start : start + each] for start in range(0, len(members), each)]
-    return cuts
+        alike += [members[start : start + each] for start in range(0, len(members), each)]
+    return alike
 
 
-def _family(cut: Sequence[list[int]], prompts: Sequence[int], lengths: Sequence[int], device: torch.device) -> Family:
-    return family(prompts[cut[0][0]], [[lengths[row] for row in rows] for rows in cut], device)
+def _segment_batch(
+    alike: Sequence[list[int]], prompts: Sequence[int], lengths: Sequence[int], device: torch.device
+) -> SegmentBatch:
+    sizes = torch.tensor(lengths)[torch.tensor(alike)]  # [n, G]
+    return segment_batch(prompts[alike[0][0]], sizes, device)
 
 
 def _width(batch: Batch, rows: list[int]) -> int:

@@ -18,7 +18,7 @@ import torch
 from reasonenv.errors import UserError, unknown
 from reasonenv.policy.adapter_files import CONFIG, base_of
 from reasonenv.policy.goals import load_goals
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.lora import attach
 from reasonenv.policy.silence import quiet
 from reasonenv.storage import SUMS, Damaged, check, seal
@@ -32,7 +32,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt
 
 def load_policy(
     name: str, *, seed: int = 0, device: str = "cpu", dtype: str | None = None, revision: str | None = None
-) -> Policy:
+) -> HFPolicy:
     """The policy called `name`: one of `KNOWN`, a Hugging Face folder, a run folder (its `policy/`), or a hub id.
 
     A folder may hold a whole model, or an adapter in peft's format, which is put on the model that it names.
@@ -93,7 +93,7 @@ def native_dtype(device: str) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
-def _load(source: str, name: str, device: str, dtype: str | None, revision: str | None = None) -> Policy:
+def _load(source: str, name: str, device: str, dtype: str | None, revision: str | None = None) -> HFPolicy:
     """The checkpoint at `source`, a folder or a hub id; a folder has no revisions."""
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -120,13 +120,13 @@ def _load(source: str, name: str, device: str, dtype: str | None, revision: str 
                 f"policy {name!r} is neither here nor on the Hugging Face hub as {source} (or that is out of reach); "
                 f"{ways}, or give a local folder"
             ) from error
-    policy = Policy(model.to(device), tokenizer, name=name)
+    policy = HFPolicy(model.to(device), tokenizer, name=name)
     policy.goals = load_goals(Path(source))
     policy.revision = revision
     return policy
 
 
-def _load_adapter(folder: Path, name: str, device: str, dtype: str | None) -> Policy:
+def _load_adapter(folder: Path, name: str, device: str, dtype: str | None) -> HFPolicy:
     """The adapter in a folder on the model that it names."""
     base = base_of(folder)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.seeding import derive_seed
 from reasonenv.tokenizer import byte_tokenizer
 
@@ -12,7 +12,7 @@ CONTEXT = 512
 HIDDEN = 128
 
 
-def tiny_policy(seed: int) -> Policy:
+def tiny_policy(seed: int) -> HFPolicy:
     """A Llama of 2 layers, hidden 128 and 0.47 M float32 parameters, a pure function of `seed`."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -34,7 +34,7 @@ def tiny_policy(seed: int) -> Policy:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed("tiny policy", seed))
         model = LlamaForCausalLM(config)
-    policy = Policy(model, tokenizer, name="tiny")
+    policy = HFPolicy(model, tokenizer, name="tiny")
     policy.seed = seed
     policy.source = "tiny"
     return policy

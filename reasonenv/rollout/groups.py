@@ -20,23 +20,26 @@ def sample_groups(
     *,
     temperature: float,
     seed: tuple[int | str, ...],
+    top_k: int = 0,
+    top_p: float = 1.0,
     progress: Callable[[int], None] = lambda finished: None,
 ) -> list[Group]:
     """`samples` verified trajectories of each problem. Sample j of problem i draws from (seed, i, j) alone.
 
     Where a problem stands in `problems` again, its k-th repetition draws from (seed, i, j, "again", k). So does the
     environment, where it is stochastic: siblings share the problem and not its noise.
+    `top_k` and `top_p` are those of `Sampling`, for evaluation.
     """
     seeds = draw_seeds(problems, samples, seed)
+    sampling = Sampling(mdp.max_tokens, temperature, top_k=top_k, top_p=top_p)
     if mdp.stochastic:
-        episodes = converse(sampler, mdp, problems, seeds, temperature=temperature, progress=progress)
-        return [Group(mdp.task.problems[i], tuple(own)) for i, own in zip(problems, episodes, strict=True)]
-    sampling = Sampling(max_tokens=mdp.max_tokens, temperature=temperature)
-    rows = sampler.generate([mdp.prompts[i] for i in problems], seeds, sampling, progress)
-    return [
-        Group(mdp.task.problems[i], tuple(mdp.trajectory(i, completion) for completion in row))
-        for i, row in zip(problems, rows, strict=True)
-    ]
+        rows = converse(sampler, mdp, problems, seeds, sampling, progress)
+    else:
+        rows = []
+        drawn = sampler.generate([mdp.prompts[i] for i in problems], seeds, sampling, progress)
+        for i, completions in zip(problems, drawn, strict=True):
+            rows.append([mdp.trajectory(i, completion) for completion in completions])
+    return [Group(mdp.task.problems[i], tuple(row)) for i, row in zip(problems, rows, strict=True)]
 
 
 def draw_seeds(problems: Sequence[int], samples: int, path: tuple[int | str, ...]) -> list[list[int]]:

@@ -1,9 +1,11 @@
-"""Rollouts in which the environment writes too: draw until it may have its say, let it, go on from there."""
+"""Rollouts in which the environment writes too: draw until it may answer, let it, go on from there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Literal
 
 import numpy as np
 
@@ -15,8 +17,8 @@ from reasonenv.seeding import derive_seed
 
 
 @dataclass
-class _Row:
-    """An episode under way: where it stands, and what the policy chose so far."""
+class _Episode:
+    """Where an episode stands, and what the policy chose in it so far."""
 
     seed: int
     noise: int
@@ -35,61 +37,72 @@ def converse(
     mdp: ReasoningMDP,
     problems: Sequence[int],
     seeds: Sequence[Sequence[int]],
-    *,
-    temperature: float,
+    sampling: Sampling,
     progress: Callable[[int], None] = lambda finished: None,
 ) -> list[list[Trajectory]]:
     """One trajectory for each seed of each problem, in a stochastic process.
 
-    All rows are drawn together, round by round, each from its own history. What a row drew behind a stop token, or
-    behind one that the environment answered, is dropped: so a sampler that does not stop there draws the same.
+    All episodes go on together, turn by turn, each from its history. What one drew behind a stop token, or behind one
+    that the environment answered, is dropped: so a sampler that does not stop there draws the same.
     """
-    rows = []
+    groups = []
+    for index, row in zip(problems, seeds, strict=True):
+        groups.append([_begin(mdp, index, seed) for seed in row])
+    active = list(chain.from_iterable(groups))
+    while active:
+        _draw_turn(sampler, mdp, active, sampling)
+        remaining = [episode for episode in active if not mdp.over(episode.state)]
+        progress(len(active) - len(remaining))
+        active = remaining
+    trajectories = []
+    for group in groups:
+        trajectories.append([_trajectory(mdp, episode) for episode in group])
+    return trajectories
+
+
+def _begin(mdp: ReasoningMDP, index: int, seed: int) -> _Episode:
+    noise = derive_seed(seed, "noise")
+    return _Episode(seed, noise, mdp.initial(index, noise=noise))
+
+
+def _draw_turn(sampler: Sampler, mdp: ReasoningMDP, episodes: Sequence[_Episode], sampling: Sampling) -> None:
+    """One more turn of every episode. Those with one history are samples of one prompt, which is read once."""
     stop, patience = tuple[int, ...](), None
     if mdp.dynamics is not None:
         stop, patience = mdp.dynamics.stop, mdp.dynamics.patience
-    for index, own in zip(problems, seeds, strict=True):
-        for seed in own:
-            noise = derive_seed(seed, "noise")
-            rows.append(_Row(seed, noise, mdp.initial(index, noise=noise)))
-    active = rows
-    while active:
-        alike: dict[tuple[int, ...], list[_Row]] = {}  # rows with one history are read once
-        for row in active:
-            alike.setdefault((*mdp.prompt(row.state).tolist(), *row.state.tokens), []).append(row)
-        room = max(mdp.max_tokens - len(row.state.tokens) for row in active)
-        count = min(room, mdp.context - max(map(len, alike)), patience or room)
-        drawn = sampler.generate(
-            [np.array(history, dtype=np.int64) for history in alike],
-            [[row.turn_seed() for row in same] for same in alike.values()],
-            Sampling(count, temperature, stop),
-        )
-        for same, completions in zip(alike.values(), drawn, strict=True):
-            for row, completion in zip(same, completions, strict=True):
-                _follow(mdp, row, completion, stop)
-        going = [row for row in active if not mdp.over(row.state)]
-        progress(len(active) - len(going))
-        active = going
-    done = iter([_trajectory(mdp, row) for row in rows])
-    return [[next(done) for _ in own] for own in seeds]
+    by_history: dict[tuple[int, ...], list[_Episode]] = {}
+    for episode in episodes:
+        history = (*mdp.prompt(episode.state).tolist(), *episode.state.tokens)
+        by_history.setdefault(history, []).append(episode)
+    budget = mdp.max_tokens - min(len(episode.state.tokens) for episode in episodes)
+    count = min(budget, mdp.context - max(map(len, by_history)), patience or budget)
+    prompts, seeds = [], []
+    for history, group in by_history.items():
+        prompts.append(np.array(history, dtype=np.int64))
+        seeds.append([episode.turn_seed() for episode in group])
+    drawn = sampler.generate(prompts, seeds, replace(sampling, max_tokens=count, stop=stop))
+    for group, completions in zip(by_history.values(), drawn, strict=True):
+        for episode, completion in zip(group, completions, strict=True):
+            _follow(mdp, episode, completion, stop)
 
 
-def _follow(mdp: ReasoningMDP, row: _Row, completion: Completion, stop: Sequence[int]) -> None:
+def _follow(mdp: ReasoningMDP, episode: _Episode, completion: Completion, stop: Sequence[int]) -> None:
     """Takes as much of a completion as the environment lets stand."""
-    before, drawn = len(row.tokens), completion.tokens.tolist()
-    for token, state in zip(drawn, mdp.path(row.state, drawn), strict=False):
-        row.tokens.append(token)
-        row.state = state
+    before, drawn = len(episode.tokens), completion.tokens.tolist()
+    for token, state in zip(drawn, mdp.path(episode.state, drawn), strict=False):
+        episode.tokens.append(token)
+        episode.state = state
         if token in stop:
             break
-    count = len(row.tokens) - before
-    row.logprobs += completion.logprobs[:count].tolist()
-    row.versions += completion.versions[:count].tolist()
+    count = len(episode.tokens) - before
+    episode.logprobs += completion.logprobs[:count].tolist()
+    episode.versions += completion.versions[:count].tolist()
 
 
-def _trajectory(mdp: ReasoningMDP, row: _Row) -> Trajectory:
-    tokens: IntArray = np.array(row.tokens, dtype=np.int64)
-    logprobs = np.array(row.logprobs, dtype=np.float32)
-    versions: IntArray = np.array(row.versions, dtype=np.int64)
-    chosen = Completion(tokens, logprobs, "eos" if mdp.terminated(row.state) else "length", versions, row.seed)
-    return mdp.trajectory(row.state.index, chosen, row.noise)
+def _trajectory(mdp: ReasoningMDP, episode: _Episode) -> Trajectory:
+    tokens: IntArray = np.array(episode.tokens, dtype=np.int64)
+    logprobs = np.array(episode.logprobs, dtype=np.float32)
+    versions: IntArray = np.array(episode.versions, dtype=np.int64)
+    stop: Literal["eos", "length"] = "eos" if mdp.terminated(episode.state) else "length"
+    chosen = Completion(tokens, logprobs, stop, versions, episode.seed)
+    return mdp.trajectory(episode.state.index, chosen, episode.noise)

@@ -1,47 +1,44 @@
-"""Drawing responses of a policy. `make_sampler` is the one door; the backends are imported only when asked for."""
+"""Drawing responses of a policy. `make_sampler` is the one door; a backend is imported when it is used."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UserError
+from reasonenv.registry import Registry
 
 if TYPE_CHECKING:
-    from reasonenv.policy.hf_policy import Policy
+    from reasonenv.policy.hf_policy import HFPolicy
     from reasonenv.sampling.sampler import Sampler
 
-SAMPLERS = ("hf", "torch", "vllm")
+SAMPLERS: Registry[type[Sampler]] = Registry(
+    "sampler",
+    "reasonenv.samplers",
+    {
+        "hf": "reasonenv.sampling.hf_sampler:HFSampler",  # `model.generate`, the slow reference
+        "torch": "reasonenv.sampling.torch.torch_sampler:TorchSampler",  # ours
+        "vllm": "reasonenv.sampling.vllm.vllm_sampler:VLLMSampler",
+    },
+)
 
 
 def check_sampler(name: str, address: str | None = None) -> None:
-    """Raises `UserError` for a sampler that does not exist or cannot run here; asked before a policy is loaded."""
-    if name not in SAMPLERS:
-        raise unknown("sampler", name, SAMPLERS)
-    if address is not None and name != "vllm":
+    """Raises `UserError` for a sampler that does not exist or cannot run here, before a policy is loaded for it."""
+    backend = SAMPLERS.find(name)
+    if address is None:
+        backend.check_installed()
+    elif not backend.served:
         raise UserError(f"address is {address!r} and sampler is {name}; only sampler=vllm can be at an address")
-    if name == "vllm" and address is None:
-        from reasonenv.sampling.vllm.engine import check_installed
-
-        check_installed()
 
 
-def make_sampler(name: str, policy: Policy, *, address: str | None = None) -> Sampler:
-    """The sampler called `name` over `policy`: `torch` (ours), `vllm`, or `hf` (`model.generate`, the slow reference).
+def make_sampler(name: str, policy: HFPolicy, *, address: str | None = None) -> Sampler:
+    """The sampler called `name` over `policy`; it sets the goals of a policy that is conditioned on them.
 
-    It sets the goals of a policy that is conditioned on them. `address` is that of a served vLLM; without it `vllm`
-    starts an engine of its own.
+    `address` is that of a served engine; without it `vllm` starts an engine of its own.
     """
     from reasonenv.sampling.goal_sampler import GoalSampler
 
     check_sampler(name, address)
-    if name == "vllm":
-        from reasonenv.sampling.vllm.vllm_sampler import VLLMSampler
-
-        return GoalSampler(VLLMSampler(policy, address=address), policy)
-    if name == "hf":
-        from reasonenv.sampling.hf_sampler import HFSampler
-
-        return GoalSampler(HFSampler(policy), policy)
-    from reasonenv.sampling.torch.torch_sampler import TorchSampler
-
-    return GoalSampler(TorchSampler(policy), policy)
+    backend: Any = SAMPLERS.find(name)
+    sampler = backend(policy) if address is None else backend(policy, address=address)
+    return GoalSampler(sampler, policy)

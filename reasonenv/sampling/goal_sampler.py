@@ -15,9 +15,8 @@ import numpy as np
 
 from reasonenv.core import Completion, IntArray
 from reasonenv.errors import UserError
-from reasonenv.policy.hf_policy import Policy
-from reasonenv.sampling.limits import check_prompts
-from reasonenv.sampling.sampler import Sampler, Sampling, Wrapper
+from reasonenv.policy.policy import Policy
+from reasonenv.sampling.sampler import Sampler, Sampling, Wrapper, check_prompts
 from reasonenv.seeding import derive_seed
 
 

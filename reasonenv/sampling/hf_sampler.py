@@ -2,64 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from reasonenv.core import Completion, IntArray
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.silence import quiet
 from reasonenv.sampling.choose import choose, truncate
-from reasonenv.sampling.limits import check_prompts
-from reasonenv.sampling.sampler import Sampling
+from reasonenv.sampling.sampler import Sampler, Sampling, check_prompts
 from reasonenv.seeding import uniforms
 
 
-class HFSampler:
-    """Samples of `policy` with `model.generate`, all rows in one left-padded batch, as a `Sampler`.
+class HFSampler(Sampler):
+    """Samples of `policy` with `model.generate`, all rows in one left-padded batch.
 
     It always reads the live weights; `sync` only sets the version.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: HFPolicy) -> None:
         self.policy = policy
-        self.version = 0
 
-    def sync(self, version: int) -> dict[str, float]:
-        """The weights that are used are the policy's own; from now on they are called `version`."""
-        self.version = version
-        return {}
-
-    def rest(self) -> None:
-        """It holds nothing of its own."""
-
-    def close(self) -> None:
-        """Nothing runs beside this process."""
-
-    def generate(
-        self,
-        prompts: Sequence[IntArray],
-        seeds: Sequence[Sequence[int]],
-        sampling: Sampling,
-        progress: Callable[[int], None] = lambda finished: None,
-    ) -> list[list[Completion]]:
-        """See `Sampler.generate`."""
+    def stream(
+        self, prompts: Sequence[IntArray], seeds: Sequence[Sequence[int]], sampling: Sampling
+    ) -> Iterator[tuple[int, int, Completion]]:
         from transformers import GenerationConfig, LogitsProcessorList
 
         check_prompts(prompts, seeds, sampling, self.policy.context)
-        jobs = [(prompt, seed) for prompt, row in zip(prompts, seeds, strict=True) for seed in row]
+        jobs = [(n, g) for n, row in enumerate(seeds) for g in range(len(row))]
         if not jobs:
-            return [[] for _ in prompts]
+            return
         eos = self.policy.tokenizer.eos_id
-        width = max(len(prompt) for prompt, _ in jobs)
+        width = max(len(prompts[n]) for n, _ in jobs)
         tokens = torch.full((len(jobs), width), eos, dtype=torch.int64)
         mask = torch.zeros_like(tokens)
-        for row, (prompt, _) in enumerate(jobs):
-            tokens[row, width - len(prompt) :] = torch.from_numpy(np.asarray(prompt, dtype=np.int64))
-            mask[row, width - len(prompt) :] = 1
-        draw = _Draw(np.stack([uniforms(seed, sampling.max_tokens) for _, seed in jobs]), sampling)
+        for row, (n, _) in enumerate(jobs):
+            start = width - len(prompts[n])
+            tokens[row, start:] = torch.from_numpy(np.asarray(prompts[n], dtype=np.int64))
+            mask[row, start:] = 1
+        draw = _Draw(np.stack([uniforms(seeds[n][g], sampling.max_tokens) for n, g in jobs]), sampling)
         # What a model's own generation config might add (penalties, beams) is switched off by name.
         config = GenerationConfig(
             max_new_tokens=sampling.max_tokens,
@@ -78,9 +61,8 @@ class HFSampler:
                 logits_processor=LogitsProcessorList([draw]),
             )
         drawn, logps = out[:, width:].cpu().numpy(), torch.stack(draw.logps, 1).cpu().numpy()  # [B, T]
-        completions = iter([self._completion(drawn[i], logps[i], seed, sampling) for i, (_, seed) in enumerate(jobs)])
-        progress(len(jobs))
-        return [[next(completions) for _ in row] for row in seeds]
+        for row, (n, g) in enumerate(jobs):
+            yield n, g, self._completion(drawn[row], logps[row], seeds[n][g], sampling)
 
     def _completion(self, tokens: IntArray, logps: np.ndarray, seed: int, sampling: Sampling) -> Completion:
         """One row of the padded result, cut at its end."""

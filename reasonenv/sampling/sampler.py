@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
 from reasonenv.core import Completion, IntArray
 from reasonenv.errors import UserError
 from reasonenv.tokenizer import Tokenizer
 
 MAX_GAP = 0.2  # mean |log-prob of sampler - of trainer| in nats; far above bfloat16 noise, so something is broken
+KEYS = ("top_k", "top_p", "min_p")  # by which other programs cut a distribution
+TRAINING = (
+    "training draws from the whole distribution, because what is cut away has no ratio of trainer to sampler; "
+    "use temperature alone, and --top-k or --top-p of reasonenv eval"
+)
 
 
 @dataclass(frozen=True)
@@ -18,14 +24,14 @@ class Sampling:
     """How to draw. Log-probabilities are always those of the distribution really sampled.
 
     Training rollouts are of a pure temperature: what `top_k` or `top_p` cut away has probability 0 for the sampler and
-    not for the trainer. So they are for evaluation; see `Truncated`.
+    not for the trainer. So they are for evaluation.
     """
 
     max_tokens: int
     temperature: float = 1.0  # 0 is greedy; its log-probs are those of the model at temperature 1
     stop: tuple[int, ...] = ()  # tokens after which a completion may end; a sampler may write on
     stop_strings: tuple[str, ...] = ()  # a completion ends with the token by which its text holds one of them
-    top_k: int = 0  # only the so many likeliest tokens, and equals of the last; 0 for all
+    top_k: int = 0  # only so many of the likeliest tokens, and equals of the last; 0 for all
     top_p: float = 1.0  # of those, the fewest whose mass reaches it, and equals of the last (1904.09751)
 
     def __post_init__(self) -> None:
@@ -54,8 +60,31 @@ class Sampling:
         return len(tokens)
 
 
-class Sampler(Protocol):
-    """Draws responses of a policy. Its arguments are ids and numbers, so it survives a process boundary."""
+class Sampler(ABC):
+    """Draws responses of a policy. Its arguments are ids and numbers, so it survives a process boundary.
+
+    A backend is made from the policy alone, and also from an `address=` if it is `served`.
+    """
+
+    served: ClassVar[bool] = False  # whether it can be in another process, at an address
+    # The level, and why, where a second run has less in common with the first than its device allows;
+    # see `experiment.manifest.reproducibility`.
+    reproducibility: ClassVar[tuple[str, str] | None] = None
+    version: int = 0  # of the weights that it draws from
+
+    @classmethod
+    def check_installed(cls) -> None:
+        """Raises `UserError` if something that the backend needs on this machine is missing."""
+        return
+
+    @abstractmethod
+    def stream(
+        self, prompts: Sequence[IntArray], seeds: Sequence[Sequence[int]], sampling: Sampling
+    ) -> Iterator[tuple[int, int, Completion]]:
+        """(n, g, completion) of seed g of prompt n, each when it is finished.
+
+        A sample is a function of (weights, prompt, seed, sampling) alone. Raises `UserError` as `check_prompts` does.
+        """
 
     def generate(
         self,
@@ -66,38 +95,62 @@ class Sampler(Protocol):
     ) -> list[list[Completion]]:
         """One completion for each seed of each prompt: N prompts, G seeds each, `[N][G]` completions in that order.
 
-        A sample is a function of (weights, prompt, seed, sampling) alone. `progress` is called with the number of rows
-        that have just finished.
+        `progress` is called with the number of rows that have just finished.
         """
-        ...
+        done = {}
+        for n, g, completion in self.stream(prompts, seeds, sampling):
+            done[n, g] = completion
+            progress(1)
+        rows = []
+        for n, row in enumerate(seeds):
+            rows.append([done[n, g] for g in range(len(row))])
+        return rows
 
     def sync(self, version: int) -> dict[str, float]:
-        """Take over the policy's weights as they are now, under this version number. Returns figures for the log."""
-        ...
+        """Takes over the policy's weights as they are now, under this version number. Returns figures for the log."""
+        self.version = version
+        return {}
 
-    def rest(self) -> None:
-        """Give back the memory that only drawing needs. The next thing to come is a `sync`."""
-        ...
+    def release(self) -> None:
+        """Gives back the memory that only drawing needs. The next thing to come is a `sync`."""
+        return
 
     def close(self) -> None:
-        """Stop whatever runs beside this process. Nothing can be drawn any more."""
-        ...
+        """Stops whatever runs beside this process. Nothing can be drawn any more."""
+        return
 
 
-class Wrapper:
+class Wrapper(Sampler):
     """What a sampler in front of another one leaves to it."""
 
     def __init__(self, sampler: Sampler) -> None:
         self.sampler = sampler
 
+    def stream(
+        self, prompts: Sequence[IntArray], seeds: Sequence[Sequence[int]], sampling: Sampling
+    ) -> Iterator[tuple[int, int, Completion]]:
+        return self.sampler.stream(prompts, seeds, sampling)
+
     def sync(self, version: int) -> dict[str, float]:
-        """See `Sampler.sync`."""
         return self.sampler.sync(version)
 
-    def rest(self) -> None:
-        """See `Sampler.rest`."""
-        self.sampler.rest()
+    def release(self) -> None:
+        self.sampler.release()
 
     def close(self) -> None:
-        """See `Sampler.close`."""
         self.sampler.close()
+
+
+def check_prompts(
+    prompts: Sequence[IntArray], seeds: Sequence[Sequence[int]], sampling: Sampling, context: int
+) -> None:
+    """Raises `UserError` where a prompt is empty or leaves too little of `context` tokens for `max_tokens`."""
+    assert len(prompts) == len(seeds), "one sequence of seeds for each prompt"
+    for n, prompt in enumerate(prompts):
+        if len(prompt) == 0:
+            raise UserError(f"prompt {n} has no tokens; give at least one (a BOS or the question)")
+        if len(prompt) + sampling.max_tokens > context:
+            raise UserError(
+                f"prompt {n} has {len(prompt)} tokens and max_tokens is {sampling.max_tokens}, together more than the "
+                f"model's context of {context}; shorten the prompt or lower max_tokens"
+            )

@@ -12,8 +12,8 @@ from reasonenv.core import Group
 from reasonenv.learn.agent import Agent, Budget
 from reasonenv.learn.optimizer import Optimizer
 from reasonenv.policy.collate import collate
-from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
+from reasonenv.policy.policy import Policy
 
 
 class _Still(Optimizer):

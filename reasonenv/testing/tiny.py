@@ -23,8 +23,7 @@ from torch import Tensor, nn
 from reasonenv.core import Batch, Group, Problem, Reason, Role, Trajectory, Verdict
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Agent
-from reasonenv.policy.hf_policy import Policy
-from reasonenv.policy.states import States
+from reasonenv.policy.policy import Policy, ResponseStates
 from reasonenv.seeding import generator
 from reasonenv.testing.gradients import gradients, scored
 from reasonenv.tokenizer import Tokenizer
@@ -152,14 +151,14 @@ class TabularPolicy(Policy):
     def width(self) -> int:
         return len(self.mdp.states) + len(self.mdp.responses)
 
-    def states(self, batch: Batch) -> States:
+    def states(self, batch: Batch) -> ResponseStates:
         """Each state as a unit vector, unfinished responses first, then the complete ones: a critic is a table too."""
         tokens = [tuple(row) for row in batch.tokens[:, batch.tokens.shape[1] - batch.width :].tolist()]
         rows = [row[:length] for row, length in zip(tokens, batch.length.tolist(), strict=True)]
         before = [self.mdp.states[row[:t]] for row in rows for t in range(len(row))]
         after = [len(self.mdp.states) + self.mdp.responses.index(row) for row in rows]
         units = torch.eye(self.width)
-        return States(
+        return ResponseStates(
             before=units[before],
             after=units[after],
             targets=torch.tensor([token for row in rows for token in row]),

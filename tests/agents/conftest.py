@@ -11,7 +11,7 @@ from reasonenv.catalog import find_agent
 from reasonenv.learn.agent import Budget
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.rollout.groups import demonstrate
 from reasonenv.seeding import derive_seed
 from reasonenv.tokenizer import byte_tokenizer
@@ -19,7 +19,7 @@ from reasonenv.tokenizer import byte_tokenizer
 HIDDEN = 64
 
 
-def fresh() -> Policy:
+def fresh() -> HFPolicy:
     """A Llama of 2 layers and 0.1 M parameters: `tiny` at an eighth of its cost."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -39,7 +39,7 @@ def fresh() -> Policy:
     )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive_seed("small policy"))
-        return Policy(LlamaForCausalLM(config), tokenizer, name="small")
+        return HFPolicy(LlamaForCausalLM(config), tokenizer, name="small")
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +49,7 @@ def sums() -> ReasoningMDP:
 
 
 @pytest.fixture(scope="session")
-def prior(sums: ReasoningMDP) -> Callable[[], Policy]:
+def prior(sums: ReasoningMDP) -> Callable[[], HFPolicy]:
     """New copies of a policy that has seen each sum 15 times, and is right about one time in three."""
     policy, kind = fresh(), find_agent("sft")
     agent = kind(policy, kind.Config(lr=1e-2))
@@ -57,7 +57,7 @@ def prior(sums: ReasoningMDP) -> Callable[[], Policy]:
         agent.learn(demonstrate(sums, range(24)), Budget(i, 60))
     state = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
 
-    def copy() -> Policy:
+    def copy() -> HFPolicy:
         twin = fresh()
         twin.load_state_dict(state)
         return twin

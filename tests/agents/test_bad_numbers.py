@@ -19,7 +19,7 @@ from reasonenv.learn.agent import Agent, Budget
 from reasonenv.learn.filters import mixed
 from reasonenv.learn.fixed import Fixed
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.policy import Policy
 from reasonenv.rollout.groups import demonstrate, sample_groups
 from reasonenv.sampling import make_sampler
 

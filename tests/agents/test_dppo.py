@@ -13,7 +13,7 @@ from reasonenv.core import Batch
 from reasonenv.learn.agent import Budget
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy import top
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.policy import Policy
 from reasonenv.policy.top import likeliest, logprobs_of
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import make_sampler

@@ -21,7 +21,7 @@ from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.measures.metrics import summarise
 from reasonenv.measures.samples import read_samples
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.policy import Policy
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.sampling import make_sampler
 from reasonenv.sampling.sampler import Sampling

@@ -26,7 +26,7 @@ from reasonenv.learn.policy_gradient import PolicyGradient
 from reasonenv.learn.surrogates import likelihood
 from reasonenv.learn.weights import sequence_mean, token_mean
 from reasonenv.policy.collate import collate
-from reasonenv.policy.states import States
+from reasonenv.policy.policy import ResponseStates
 from reasonenv.testing import LawBroken, TabularPolicy, TinyMDP, check_agent, gradients
 from reasonenv.testing.laws import LAWS, SHORT
 
@@ -125,7 +125,7 @@ class TrainsOnAll(GRPO):  # whoever wrote the token
 class FalseDeclaration(DrGRPO):  # says that its loss is proportional to the advantage, and it is not
     loss_scales_with_advantage = True
 
-    def auxiliary(self, states: States, micro: Batch) -> Tensor:
+    def auxiliary(self, states: ResponseStates, micro: Batch) -> Tensor:
         assert micro.entropy is not None
         return -0.1 * micro.entropy
 
@@ -160,13 +160,13 @@ class Crash(GRPO):
 
 
 class EntropyBonus(PPO):  # the exploration bonus of 1707.06347, equation 9
-    def auxiliary(self, states: States, micro: Batch) -> Tensor:
+    def auxiliary(self, states: ResponseStates, micro: Batch) -> Tensor:
         assert micro.entropy is not None
         return super().auxiliary(states, micro) - 0.01 * micro.entropy
 
 
 class Entropic(DrGRPO):
-    def auxiliary(self, states: States, micro: Batch) -> Tensor:
+    def auxiliary(self, states: ResponseStates, micro: Batch) -> Tensor:
         assert micro.entropy is not None
         return -0.1 * micro.entropy
 
@@ -178,18 +178,18 @@ class EntropicSurrogate(DrGRPO):
 
 
 class Imitating(GRPO):  # a supervised loss beside the reward's
-    def auxiliary(self, states: States, micro: Batch) -> Tensor:
+    def auxiliary(self, states: ResponseStates, micro: Batch) -> Tensor:
         return 0.1 * likelihood(self.policy.logprobs(micro, states=states)[0])
 
 
 class HeldToUniform(DrGRPO):  # a KL to something else than the reference
-    def auxiliary(self, states: States, micro: Batch) -> Tensor:
+    def auxiliary(self, states: ResponseStates, micro: Batch) -> Tensor:
         logp, _ = self.policy.logprobs(micro, states=states)
         return 0.1 * k3(logp, torch.full_like(logp, -math.log(3)))
 
 
 class Bonus(PolicyGradient):
-    def auxiliary(self, states: States, micro: Batch) -> Tensor:
+    def auxiliary(self, states: ResponseStates, micro: Batch) -> Tensor:
         assert micro.entropy is not None
         return -0.1 * micro.entropy
 

@@ -19,7 +19,7 @@ from reasonenv.learn.loop import Evaluation, draw, fit
 from reasonenv.learn.policy_gradient import PolicyGradient
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.policy import Policy
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import make_sampler
 from reasonenv.tokenizer import byte_tokenizer

@@ -17,9 +17,9 @@ from reasonenv.learn.judge import judged, score_steps
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.measures.metrics import auc
-from reasonenv.policy.hf_policy import Policy
-from reasonenv.policy.scorer import Scorer, load_scorer
+from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.tiny import tiny_policy
+from reasonenv.policy.value_head import Scorer, load_scorer
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_a_folder_without_a_reward_model_and_one_of_other_tokens_are_refused(tmp
     with pytest.raises(UserError, match="holds no reward model; give the folder of a run"):
         load_scorer(str(tmp_path), policy)
     Scorer(tiny_policy(0)).save(tmp_path / "scorer")
-    stranger = Policy(policy.model, policy.tokenizer, name="stranger")
+    stranger = HFPolicy(policy.model, policy.tokenizer, name="stranger")
     stranger.tokenizer = type(policy.tokenizer)(policy.tokenizer.hf.__class__.from_pretrained(tmp_path / "scorer"))
     stranger.tokenizer.hf.add_tokens(["##"])
     with pytest.raises(UserError, match="reads other tokens than 'stranger' writes"):

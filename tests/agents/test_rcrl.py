@@ -18,8 +18,8 @@ from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.collate import collate
 from reasonenv.policy.goals import Goals
-from reasonenv.policy.scorer import Scorer
 from reasonenv.policy.tiny import tiny_policy
+from reasonenv.policy.value_head import Scorer
 from reasonenv.sampling import make_sampler
 
 

@@ -18,7 +18,7 @@ from reasonenv.learn.agent import Budget
 from reasonenv.learn.policy_gradient import PolicyGradient
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.policy import Policy
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import make_sampler

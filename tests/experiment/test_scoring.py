@@ -11,22 +11,22 @@ from reasonenv.experiment.scoring import token_scores, wins
 from reasonenv.experiment.token_records import rollouts
 from reasonenv.learn.judge import judged, score_steps
 from reasonenv.mdp.make import make_mdp
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.microbatch import passed
-from reasonenv.policy.scorer import Scorer
 from reasonenv.policy.tiny import tiny_policy
+from reasonenv.policy.value_head import Scorer
 
 LIMIT = 64  # tokens; a problem with its solution has fewer, two of them more
 
 
-class Counting(Policy):
+class Counting(HFPolicy):
     """Keeps how many tokens passed at once."""
 
     largest = 0
 
-    def trunk(self, batch: Batch):
+    def states(self, batch: Batch):
         self.largest = max(self.largest, passed(batch, shared=self.shared))
-        return super().trunk(batch)
+        return super().states(batch)
 
 
 @pytest.fixture

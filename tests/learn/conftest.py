@@ -12,7 +12,7 @@ from torch import Tensor
 from reasonenv.core import Completion, Group, IntArray, Trajectory
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.policy import Policy
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.testing import scored
 

@@ -19,7 +19,7 @@ from reasonenv.learn.agent import Agent
 from reasonenv.learn.contrast import contrasting, missing_signal
 from reasonenv.learn.loop import fit
 from reasonenv.mdp.make import make_mdp
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.policy import Policy
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.sampling.torch.torch_sampler import TorchSampler
 

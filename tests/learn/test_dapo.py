@@ -8,7 +8,7 @@ from reasonenv.agents.dapo import DAPO, DAPOConfig
 from reasonenv.core import Group
 from reasonenv.learn.filters import mixed
 from reasonenv.mdp.rewards import overlong_cost
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.policy import Policy
 
 
 def test_overlong_is_the_line_of_the_paper() -> None:

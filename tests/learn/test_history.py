@@ -16,7 +16,7 @@ from reasonenv.learn.checkpoint import load, save
 from reasonenv.learn.history import PassRates
 from reasonenv.learn.loop import draw
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.policy import Policy
 
 
 def test_rates_are_of_all_attempts_so_far(groups: list[Group]) -> None:

@@ -21,9 +21,8 @@ from reasonenv.learn.loop import Progress, describe, experience, fit
 from reasonenv.mdp.make import make_mdp
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.rollout.groups import draw_seeds
-from reasonenv.sampling.sampler import MAX_GAP
+from reasonenv.sampling.sampler import MAX_GAP, Sampling
 from reasonenv.sampling.torch.torch_sampler import TorchSampler
-from reasonenv.sampling.truncated import Truncated
 from reasonenv.seeding import derive_seed
 from reasonenv.tokenizer import Tokenizer
 
@@ -107,11 +106,19 @@ def test_a_sampler_that_is_not_the_trainers_policy_stops_the_run_and_saves_nothi
     assert not checkpoint.saved(tmp_path / "checkpoints")
 
 
-def test_training_refuses_a_truncated_sampler(tmp_path: Path) -> None:
+class Settings(TorchSampler):
+    """Notes how it is to draw."""
+
+    def stream(self, prompts: Any, seeds: Any, sampling: Sampling) -> Any:
+        self.settings = [*getattr(self, "settings", []), sampling]
+        return super().stream(prompts, seeds, sampling)
+
+
+def test_training_draws_from_the_whole_distribution(tmp_path: Path) -> None:
     agent, mdp = small()
-    cut = Truncated(TorchSampler(agent.policy), top_p=0.9)
-    with pytest.raises(UserError, match=r"cut to top_k=0, top_p=0.9; training draws from the whole distribution"):
-        fit(agent, cut, mdp, iterations=1, seed=0, out=tmp_path, quiet=True)
+    sampler = Settings(agent.policy)
+    fit(agent, sampler, mdp, iterations=1, seed=0, out=tmp_path, quiet=True)
+    assert {(s.temperature, s.top_k, s.top_p) for s in sampler.settings} == {(1.0, 0, 1.0)}
 
 
 class Counting(TorchSampler):

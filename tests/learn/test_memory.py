@@ -12,7 +12,7 @@ from reasonenv.core import Group
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Budget
 from reasonenv.learn.memory import activation_bytes, enough_memory, forecast
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.policy import Policy
 
 
 def told(error: Exception, largest: tuple[int, int]) -> str:

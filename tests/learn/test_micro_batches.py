@@ -9,9 +9,9 @@ from reasonenv.agents.grpo import GRPO, GRPOConfig
 from reasonenv.agents.ppo import PPO, PPOConfig
 from reasonenv.core import Group
 from reasonenv.learn.agent import Agent
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.checkpointing import checkpoint_layers
 from reasonenv.policy.lora import add_adapter
-from reasonenv.policy.recompute import recompute
+from reasonenv.policy.policy import Policy
 from reasonenv.testing import gradients
 
 
@@ -41,7 +41,7 @@ def test_the_gradient_is_the_same_for_every_cut(
                 if ".lora_B." in name:
                     tensor.normal_(std=0.02, generator=draw)
     if checkpointing:
-        recompute(policy)
+        checkpoint_layers(policy)
     (whole,) = gradients(agent_of(policy, critic, 10**6), groups)
     assert whole.norm() > 0
     cut = [gradients(agent_of(policy, critic, tokens), groups)[0] for tokens in (1, 150)]  # 1: every row alone

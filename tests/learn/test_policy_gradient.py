@@ -15,8 +15,8 @@ from reasonenv.catalog import AGENTS, find_agent
 from reasonenv.core import FAILURES, Batch, Group, Reason, Role
 from reasonenv.learn.agent import Budget
 from reasonenv.learn.policy_gradient import PolicyGradient
-from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import passed
+from reasonenv.policy.policy import Policy
 from reasonenv.testing import gradients, scored
 
 GRADIENT = [name for name in AGENTS if issubclass(find_agent(name), PolicyGradient)]

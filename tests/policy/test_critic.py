@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from reasonenv.core import Batch
-from reasonenv.policy.critic import Critic
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.policy import Policy
 from reasonenv.policy.tiny import tiny_policy
+from reasonenv.policy.value_head import Critic
 
 # Three samples of one prompt, long enough to be shared; one of another, which ends in EOS.
 ROWS = [([4, 7, 7, 7], [2, 3, 5]), ([4, 7, 7, 7], [9]), ([4, 7, 7, 7], [2, 8]), ([20, 21], [22, 256])]

@@ -7,7 +7,7 @@ import torch
 
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.tiny import tiny_policy
 
@@ -44,12 +44,12 @@ def batch_of(rows: list[tuple[list[int], list[int]]], fill: int = 0, spare: int 
 
 
 @pytest.fixture(scope="module")
-def policy() -> Policy:
+def policy() -> HFPolicy:
     return tiny_policy(3)
 
 
 def plain(
-    policy: Policy, prompt: list[int], response: list[int], temperature: float
+    policy: HFPolicy, prompt: list[int], response: list[int], temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The definition: one row, no padding, the whole softmax."""
     logits = policy.model(torch.tensor([prompt + response])).logits[0, len(prompt) - 1 : -1].double() / temperature
@@ -58,7 +58,7 @@ def plain(
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
-def test_log_probs_are_those_of_each_row_alone(policy: Policy, temperature: float) -> None:
+def test_log_probs_are_those_of_each_row_alone(policy: HFPolicy, temperature: float) -> None:
     logp, entropy = policy.logprobs(batch_of(ROWS), temperature=temperature)
     for i, (prompt, response) in enumerate(ROWS):
         want, want_entropy = plain(policy, prompt, response, temperature)
@@ -69,7 +69,7 @@ def test_log_probs_are_those_of_each_row_alone(policy: Policy, temperature: floa
 
 
 @pytest.mark.parametrize("tokens", [1, 14, 10**6])
-def test_score_does_not_depend_on_micro_batches_nor_padding(policy: Policy, tokens: int) -> None:
+def test_score_does_not_depend_on_micro_batches_nor_padding(policy: HFPolicy, tokens: int) -> None:
     want, want_entropy = policy.logprobs(batch_of(ROWS))
     padded = batch_of(ROWS, fill=policy.tokenizer.eos_id, spare=3)
     logp, entropy = policy.score(padded, tokens_per_microbatch=tokens)
@@ -78,7 +78,7 @@ def test_score_does_not_depend_on_micro_batches_nor_padding(policy: Policy, toke
     assert not logp.requires_grad
 
 
-def test_gradients_are_the_naive_ones_and_the_eos_row_has_its_own(policy: Policy) -> None:
+def test_gradients_are_the_naive_ones_and_the_eos_row_has_its_own(policy: HFPolicy) -> None:
     eos = policy.tokenizer.eos_id
     loss = policy.logprobs(batch_of(ROWS))[0].sum()
     ours = torch.autograd.grad(loss, policy.parameters())
@@ -109,7 +109,7 @@ def test_log_probs_of_other_models_are_those_of_each_row_alone(name: str) -> Non
     config = AutoConfig.for_model(name, vocab_size=257, **sizes)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        policy = Policy(AutoModelForCausalLM.from_config(config), tiny_policy(0).tokenizer, name=name)
+        policy = HFPolicy(AutoModelForCausalLM.from_config(config), tiny_policy(0).tokenizer, name=name)
     assert policy.shared == shares
     logp, _ = policy.logprobs(batch_of(ROWS))
     for i, (prompt, response) in enumerate(ROWS):
@@ -132,7 +132,7 @@ def test_a_tied_head_gets_the_gradient_of_both_its_uses_and_is_kept_once() -> No
     config = AutoConfig.for_model("llama", vocab_size=257, tie_word_embeddings=True, **SMALL)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        policy = Policy(AutoModelForCausalLM.from_config(config), tiny_policy(0).tokenizer, name="tied")
+        policy = HFPolicy(AutoModelForCausalLM.from_config(config), tiny_policy(0).tokenizer, name="tied")
     assert policy.head.weight is policy.model.get_input_embeddings().weight
     ours = torch.autograd.grad(policy.logprobs(batch_of(ROWS))[0].sum(), policy.head.weight)[0]
     theirs = torch.autograd.grad(sum(plain(policy, p, r, 1.0)[0].sum() for p, r in ROWS), policy.head.weight)[0]
@@ -143,7 +143,7 @@ def test_a_tied_head_gets_the_gradient_of_both_its_uses_and_is_kept_once() -> No
 def test_padding_idx_of_a_checkpoint_is_unset() -> None:
     model = tiny_policy(0).model
     model.get_input_embeddings().padding_idx = 256
-    assert Policy(model, tiny_policy(0).tokenizer, name="x").model.get_input_embeddings().padding_idx is None
+    assert HFPolicy(model, tiny_policy(0).tokenizer, name="x").model.get_input_embeddings().padding_idx is None
 
 
 def test_tiny_is_a_pure_function_of_its_seed_and_moves_no_global_stream() -> None:
@@ -189,4 +189,4 @@ def test_models_that_rescale_logits_are_refused_by_the_name_of_the_field() -> No
     policy = tiny_policy(0)
     policy.model.config.final_logit_softcapping = 30.0
     with pytest.raises(UserError, match="final_logit_softcapping"):
-        Policy(policy.model, policy.tokenizer, name="capped")
+        HFPolicy(policy.model, policy.tokenizer, name="capped")

@@ -13,12 +13,12 @@ import torch
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
 from reasonenv.policy.adapter_files import CONFIG
-from reasonenv.policy.critic import Critic
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.checkpointing import checkpoint_layers
 from reasonenv.policy.lora import add_adapter
+from reasonenv.policy.policy import Policy
 from reasonenv.policy.pretrained import load_policy
-from reasonenv.policy.recompute import recompute
 from reasonenv.policy.tiny import tiny_policy
+from reasonenv.policy.value_head import Critic
 from reasonenv.sampling import make_sampler
 from reasonenv.sampling.sampler import Sampling
 
@@ -184,7 +184,7 @@ def test_recomputed_layers_give_the_same_gradients_for_less_memory(lora: bool) -
     for checkpointing in (False, True):
         policy = adapted() if lora else tiny_policy(3)
         if checkpointing:
-            recompute(policy)
+            checkpoint_layers(policy)
         held = [0]
 
         def count(tensor: torch.Tensor, held: list[int] = held) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Micro-batches: every row once, a prompt once a family, none larger than asked."""
+"""Micro-batches: every row once, a prompt once a segment, none larger than the budget."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasonenv.core import Batch
-from reasonenv.policy.microbatch import layout, microbatches, passed, stretches
+from reasonenv.policy.microbatch import layout, microbatches, passed, segments
 
 CPU = torch.device("cpu")
 
@@ -46,14 +46,13 @@ def test_every_row_comes_once_and_padding_stays_in_the_budget(
 @given(rows_of)
 def test_all_rows_of_a_prompt_share_it_and_nothing_is_padding(rows: list[tuple[list[int], int]]) -> None:
     prompts = {tuple(prompt) for prompt, _ in rows}
-    assert len(stretches(batch_of(rows), shared=True)) == len(prompts)
+    assert len(segments(batch_of(rows), shared=True)) == len(prompts)
     at = layout(batch_of(rows), CPU)
     assert at.tokens.shape == (1, sum(map(len, prompts)) + sum(n for _, n in rows))
-    assert at.families is not None
-    assert sum(of.size for of in at.families) == at.tokens.shape[1]
+    assert sum(part.size for part in at.segments) == at.tokens.shape[1]
 
 
-def test_a_family_larger_than_a_micro_batch_is_cut_and_reads_its_prompt_again() -> None:
+def test_a_segment_larger_than_a_micro_batch_is_cut_and_reads_its_prompt_again() -> None:
     batch = batch_of([([1] * 100, 20)] * 16)
     assert passed(batch) == 100 + 16 * 20
     assert [len(cut) for cut in microbatches(batch, 200)] == [5, 5, 5, 1]  # 100 + 5 * 20
@@ -78,22 +77,19 @@ def test_the_longest_come_first(shared: bool) -> None:
     assert [cut.tolist() for cut in cuts] == [[1, 2], [0, 3]]
 
 
-def test_groups_alike_in_size_are_one_family_as_far_as_the_room_for_their_scores_goes() -> None:
+def test_segments_alike_in_size_are_one_batch_up_to_a_number_of_scores() -> None:
     # three groups of 2 behind prompts of 3, and a row alone
     rows = [([prompt] * 3, length) for prompt in (1, 2, 3) for length in (4, 2)] + [([9], 5)]
     at = layout(batch_of(rows), CPU)
-    assert at.families is not None
-    assert sorted(len(of.prompts) for of in at.families) == [1, 3]
+    assert sorted(len(part.prompts) for part in at.segments) == [1, 3]
     # 256 tokens have 2^16 scores, so there is room for two such rows
     crowd = layout(batch_of([([prompt] * 200, 56) for prompt in range(5)]), CPU)
-    assert crowd.families is not None
-    assert [len(of.responses) for of in crowd.families] == [2, 2, 1]
+    assert [len(part.responses) for part in crowd.segments] == [2, 2, 1]
 
 
 @given(rows_of)
-def test_families_say_where_each_token_is(rows: list[tuple[list[int], int]]) -> None:
+def test_segments_say_where_each_token_is(rows: list[tuple[list[int], int]]) -> None:
     at = layout(batch_of(rows), CPU)
-    assert at.families is not None
-    for of in at.families:
-        places = torch.cat([of.prompts.flatten(), of.responses.flatten()])
-        assert places[of.real].tolist() == list(range(of.size))
+    for part in at.segments:
+        places = torch.cat([part.prompts.flatten(), part.responses.flatten()])
+        assert places[part.unpad].tolist() == list(range(part.size))

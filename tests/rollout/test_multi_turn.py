@@ -19,7 +19,7 @@ from reasonenv.learn.loop import fit
 from reasonenv.mdp.env import ReasoningEnv
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.policy import Policy
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import make_sampler

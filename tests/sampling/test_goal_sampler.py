@@ -16,7 +16,7 @@ from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.collate import collate
 from reasonenv.policy.goals import FILE, Goals
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.policy import Policy
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.sampling import make_sampler

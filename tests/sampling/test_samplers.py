@@ -1,6 +1,7 @@
 """Samplers: the fast one equals the slow one; a sample depends on nothing but weights, prompt, seed and settings."""
 
 from itertools import chain, pairwise
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,24 +12,23 @@ from numpy.testing import assert_allclose
 
 from reasonenv.core import Batch, Completion, IntArray
 from reasonenv.errors import UserError
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.tiny import tiny_policy
-from reasonenv.sampling import make_sampler
+from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.hf_sampler import HFSampler
 from reasonenv.sampling.sampler import Sampling
 from reasonenv.sampling.torch.torch_sampler import TorchSampler, _rows
-from reasonenv.sampling.truncated import Truncated
 
 SEEDS = [[10 * n + g for g in range(4)] for n in range(4)]
 
 
-def prompts_of(policy: Policy) -> list[IntArray]:
+def prompts_of(policy: HFPolicy) -> list[IntArray]:
     rng = np.random.default_rng(0)
     return [rng.integers(0, policy.tokenizer.vocab_size, size=k) for k in (5, 1, 17, 9)]
 
 
-def eager_to_stop(seed: int = 0) -> Policy:
+def eager_to_stop(seed: int = 0) -> HFPolicy:
     """A tiny policy whose head has a bias, so that it ends after very different numbers of tokens."""
     policy = tiny_policy(seed)
     head = torch.nn.Linear(128, policy.tokenizer.vocab_size)
@@ -41,7 +41,7 @@ def eager_to_stop(seed: int = 0) -> Policy:
 
 
 @pytest.fixture(scope="module")
-def policy() -> Policy:
+def policy() -> HFPolicy:
     return eager_to_stop()
 
 
@@ -57,7 +57,7 @@ def assert_same(left: list[list[Completion]], right: list[list[Completion]]) -> 
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
-def test_torch_and_hf_draw_the_same_tokens(policy: Policy, temperature: float) -> None:
+def test_torch_and_hf_draw_the_same_tokens(policy: HFPolicy, temperature: float) -> None:
     drawn = [
         make_sampler(name, policy).generate(prompts_of(policy), SEEDS, Sampling(24, temperature))
         for name in ("torch", "hf")
@@ -68,7 +68,7 @@ def test_torch_and_hf_draw_the_same_tokens(policy: Policy, temperature: float) -
 
 
 @pytest.mark.parametrize("rows", [2, 5])
-def test_a_sample_does_not_depend_on_neighbours_rows_or_order(policy: Policy, rows: int) -> None:
+def test_a_sample_does_not_depend_on_neighbours_rows_or_order(policy: HFPolicy, rows: int) -> None:
     prompts, sampling = prompts_of(policy), Sampling(24)
     want = TorchSampler(policy).generate(prompts, SEEDS, sampling)
     sampler = TorchSampler(policy, rows=rows)
@@ -77,7 +77,7 @@ def test_a_sample_does_not_depend_on_neighbours_rows_or_order(policy: Policy, ro
     assert_same([[want[2][1]]], sampler.generate([prompts[2]], [[SEEDS[2][1]]], sampling))
 
 
-def test_a_sample_is_alone_in_any_company(policy: Policy) -> None:
+def test_a_sample_is_alone_in_any_company(policy: HFPolicy) -> None:
     """One sample of each of many prompts, many of one prompt, and more rows than slots, all at once."""
     prompts = prompts_of(policy)
     crowd = [[*range(100, 109)], SEEDS[1][:1], [], [*SEEDS[3], *range(200, 213)]]
@@ -87,7 +87,7 @@ def test_a_sample_is_alone_in_any_company(policy: Policy) -> None:
             assert_same([[completion]], TorchSampler(policy).generate([prompts[n]], [[seed]], Sampling(24)))
 
 
-def test_rows_are_streamed_as_they_finish(policy: Policy) -> None:
+def test_rows_are_streamed_as_they_finish(policy: HFPolicy) -> None:
     prompts, sampler = prompts_of(policy), TorchSampler(policy)
     streamed = list(sampler.stream(prompts, SEEDS, Sampling(24)))
     sizes = [len(c.tokens) for _, _, c in streamed]
@@ -98,7 +98,7 @@ def test_rows_are_streamed_as_they_finish(policy: Policy) -> None:
 
 
 @pytest.mark.parametrize("name", ["torch", "hf"])
-def test_a_completion_ends_with_the_token_that_completes_a_stop_string(policy: Policy, name: str) -> None:
+def test_a_completion_ends_with_the_token_that_completes_a_stop_string(policy: HFPolicy, name: str) -> None:
     # one token a byte here: a string of two characters stands across two tokens
     prompts, sampler, decode = prompts_of(policy), make_sampler(name, policy), policy.tokenizer.decode
     free = flat(sampler.generate(prompts, SEEDS, Sampling(24)))
@@ -114,15 +114,13 @@ def test_a_completion_ends_with_the_token_that_completes_a_stop_string(policy: P
     assert any(len(two.tokens) < len(one.tokens) for one, two in zip(free, stopped, strict=True))
 
 
-def test_truncated_samples_are_the_same_in_both(policy: Policy) -> None:
+def test_truncated_samples_are_the_same_in_both(policy: HFPolicy) -> None:
     prompts, sampling = prompts_of(policy), Sampling(12, 0.9, top_k=7, top_p=0.8)
     drawn = [make_sampler(name, policy).generate(prompts, SEEDS, sampling) for name in ("torch", "hf")]
     assert_same(*drawn)
-    plain = TorchSampler(policy)
-    assert_same(Truncated(plain, top_k=7, top_p=0.8).generate(prompts, SEEDS, Sampling(12, 0.9)), drawn[0])
 
 
-def gap(policy: Policy, temperature: float) -> float:
+def gap(policy: HFPolicy, temperature: float) -> float:
     """The largest difference between the sampler's log-probs and the trainer's of the same tokens."""
     prompts = prompts_of(policy)
     drawn = TorchSampler(policy).generate(prompts, SEEDS, Sampling(30, temperature))
@@ -150,7 +148,7 @@ def gap(policy: Policy, temperature: float) -> float:
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
-def test_sampler_log_probs_are_the_trainers(policy: Policy, temperature: float) -> None:
+def test_sampler_log_probs_are_the_trainers(policy: HFPolicy, temperature: float) -> None:
     assert gap(policy, temperature) < 1e-4
 
 
@@ -161,7 +159,7 @@ def test_in_bfloat16_they_are_as_near_as_hidden_states_of_eight_bits_allow() -> 
     assert gap(policy, 1.0) < 0.05
 
 
-def test_eos_is_the_last_token_and_counts(policy: Policy) -> None:
+def test_eos_is_the_last_token_and_counts(policy: HFPolicy) -> None:
     eos = policy.tokenizer.eos_id
     finished: list[int] = []
     drawn = flat(TorchSampler(policy, rows=3).generate(prompts_of(policy), SEEDS, Sampling(24), finished.append))
@@ -221,7 +219,7 @@ def test_models_of_another_make_decode_the_same() -> None:
             )
         )
     for model in (gpt, qwen):
-        policy = Policy(model, tokenizer, name="small")
+        policy = HFPolicy(model, tokenizer, name="small")
         prompts = prompts_of(policy)
         assert_same(
             TorchSampler(policy, rows=5).generate(prompts, SEEDS, Sampling(12)),
@@ -240,7 +238,7 @@ def test_a_real_model_decodes_greedily_the_same_in_both() -> None:
 
 
 @pytest.mark.parametrize("name", ["torch", "hf"])
-def test_bad_requests_are_told_in_one_line(policy: Policy, name: str) -> None:
+def test_bad_requests_are_told_in_one_line(policy: HFPolicy, name: str) -> None:
     sampler = make_sampler(name, policy)
     with pytest.raises(
         UserError, match="500 tokens and max_tokens is 13, together more than the model's context of 512"
@@ -265,9 +263,33 @@ def test_bad_settings_are_told_in_one_line(numbers: dict[str, Any], told: str) -
         Sampling(4, **numbers)
 
 
-def test_an_unknown_sampler_suggests_the_nearest(policy: Policy) -> None:
+def test_an_unknown_sampler_suggests_the_nearest(policy: HFPolicy) -> None:
     with pytest.raises(UserError, match=r"unknown sampler 'torhc'; did you mean torch\?"):
         make_sampler("torhc", policy)
+
+
+def test_a_backend_is_one_class_and_one_line(policy: HFPolicy, tmp_path: Path) -> None:
+    # of one method: version, sync, release and close come with the base class
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import numpy as np\n"
+        "from reasonenv.core import Completion\n"
+        "from reasonenv.sampling.sampler import Sampler\n"
+        "class Zeros(Sampler):\n"
+        "    def __init__(self, policy): pass\n"
+        "    def stream(self, prompts, seeds, sampling):\n"
+        "        for n, row in enumerate(seeds):\n"
+        "            for g, seed in reversed(list(enumerate(row))):  # in whatever order they are finished\n"
+        "                yield n, g, Completion.unsampled(np.zeros(seed, dtype=np.int64), 'length')\n"
+    )
+    sampler = make_sampler(f"{file}:Zeros", policy)
+    finished: list[int] = []
+    drawn = sampler.generate(prompts_of(policy)[:2], [[1, 2, 3], [4]], Sampling(4), finished.append)
+    assert [[len(c.tokens) for c in row] for row in drawn] == [[1, 2, 3], [4]]
+    assert finished == [1] * 4
+    assert sampler.sync(3) == {}
+    with pytest.raises(UserError, match=r"Zeros; only sampler=vllm can be at an address"):
+        check_sampler(f"{file}:Zeros", "http://localhost:8000")
 
 
 def test_a_small_model_draws_more_rows_at_once_and_a_large_one_the_least() -> None:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.lora import add_adapter
+from reasonenv.policy.policy import Policy
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.sampling import make_sampler
 from reasonenv.sampling.sampler import Sampling

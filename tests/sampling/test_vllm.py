@@ -13,8 +13,8 @@ import torch
 
 from reasonenv.core import Completion, IntArray
 from reasonenv.errors import UserError
-from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.lora import add_adapter
+from reasonenv.policy.policy import Policy
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import Sampler, Sampling

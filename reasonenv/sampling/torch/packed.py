@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from reasonenv.errors import UserError
+from reasonenv.policy.attention import use_attention
 from reasonenv.policy.lora import merge_adapters
 from reasonenv.sampling.torch.slots import ATTENTION, slot_attention
 
@@ -69,8 +70,7 @@ def replica(model: PreTrainedModel) -> PreTrainedModel:
         raise UserError(f"{type(model).__name__} brings its own attention; use sampler=hf for it")
     AttentionInterface.register(ATTENTION, slot_attention)
     twin = merged(model)
-    for config in {id(m.config): m.config for m in twin.modules() if hasattr(m, "config")}.values():
-        config._attn_implementation = ATTENTION
+    use_attention(twin, ATTENTION)
     if model.device.type == "cpu":
         _pack(twin)
     return twin

@@ -49,20 +49,22 @@ def slot_attention(
     if slots is None:
         if attention_mask is not None:
             raise UserError(f"{type(module).__name__} gets no arguments of its decoder; use sampler=hf")
-        key, value = (x.repeat_interleave(heads // shared, dim=1) for x in (key, value))
+        key, value = key.repeat_interleave(heads // shared, dim=1), value.repeat_interleave(heads // shared, dim=1)
         out = nn.functional.scaled_dot_product_attention(query, key, value, scale=scale, is_causal=queries > 1)
         return out.transpose(1, 2).contiguous(), None
     assert attention_mask is not None
     index: Any = module.layer_idx
-    prompt_key, prompt_value = (x.flatten(0, 1) for x in slots.prompts[index])
+    prompt_key, prompt_value = slots.prompts[index]
+    prompt_key, prompt_value = prompt_key.flatten(0, 1), prompt_value.flatten(0, 1)
     # Batched products with the query heads of one key head as rows, and over a prompt those of all its samples: its
     # keys are read once for the group. Many times faster on a CPU than the general kernel.
     folded = query.reshape(rows, shared, heads // shared, width)
-    before = slots.apart(torch.bmm(slots.together(folded), prompt_key.transpose(1, 2)))  # [R, Hkv, Hq / Hkv, P]
+    before = torch.bmm(slots.group_by_prompt(folded), prompt_key.transpose(1, 2))
+    before = slots.ungroup(before)  # [R, Hkv, Hq / Hkv, P]
     after = torch.bmm(folded.flatten(0, 1), key.flatten(0, 1).transpose(1, 2)).view(*folded.shape[:3], -1)
     scores = torch.cat([before, after], dim=-1).float().mul_(scale).add_(attention_mask)  # [R, Hkv, Hq / Hkv, P + W]
     weights, size = scores.softmax(-1).to(value.dtype), before.shape[-1]
-    out = slots.apart(torch.bmm(slots.together(weights[..., :size]), prompt_value))  # [R, Hkv, Hq / Hkv, D]
+    out = slots.ungroup(torch.bmm(slots.group_by_prompt(weights[..., :size]), prompt_value))  # [R, Hkv, Hq / Hkv, D]
     out = out + torch.bmm(weights[..., size:].flatten(0, 1), value.flatten(0, 1)).view_as(out)
     return out.view(rows, 1, heads, -1), None
 
@@ -73,6 +75,15 @@ class Slots:
     Token t of a response stands in column t of its slot, whatever its neighbours do. There are `width` columns, a few
     more than are in use: attention reads them all, because the matrix kernel would copy a cache of which it is shown a
     part. It gets the slots as the keyword argument `slots` of the decoder.
+
+    To attend a prompt once for all its responses, slots are put into a table of cells: a line for each prompt held, as
+    wide as the most slots that follow one. With five slots, three prompts held and up to three slots for each:
+
+        slot            0  1  2  3  4          cell            0  1  2 | 3  4  5 | 6  7  8
+        its prompt      1  0  1  1  2          its prompt      0       | 1       | 2
+        slot_to_cell    3  0  4  5  6          cell_to_slot    1  0  0 | 0  2  3 | 4  0  0
+
+    A cell without a slot names slot 0; what is computed for it is not read.
     """
 
     STEP = 64  # columns are added so many at a time
@@ -87,13 +98,12 @@ class Slots:
 
             def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
                 # Zeros, because a masked column still takes part as 0 * value.
-                self.keys, self.values = (
-                    x.new_zeros(rows, x.shape[1], slots.width, x.shape[3]) for x in (key_states, value_states)
-                )
+                self.keys = key_states.new_zeros(rows, key_states.shape[1], slots.width, key_states.shape[3])
+                self.values = value_states.new_zeros(rows, value_states.shape[1], slots.width, value_states.shape[3])
                 self.is_initialized = True
 
             def widen(self) -> None:
-                self.keys, self.values = (_wide(x, slots.width) for x in (self.keys, self.values))
+                self.keys, self.values = _wide(self.keys, slots.width), _wide(self.values, slots.width)
 
             def update(
                 self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
@@ -121,70 +131,68 @@ class Slots:
         empty = torch.empty(0, dtype=torch.int64, device=device)
         self.lengths = empty  # of each prompt held
         self.prompts: list[tuple[Tensor, Tensor]] = []  # keys and values by layer, [held, Hkv, P, D]
-        self.row = self.column = self.prompt = self.chair = self.sitter = empty  # see `aim` and `seat`
-        self.table = (0, 0)
+        self.row = self.column = empty  # [n], where the next forward writes
+        self.prompt = self.slot_to_cell = empty  # [n]
+        self.cell_to_slot = empty  # [held * cells of each]
+        self.table = (0, 0)  # prompts held, cells of each
 
     def add(self, cache: Cache, lengths: Tensor) -> None:
-        """Hold the prompts in the rows of `cache` too, behind those that are held; `lengths` are theirs."""
+        """Holds the prompts in the rows of `cache` too, behind those that are held; `lengths` are theirs."""
         self.lengths = torch.cat([self.lengths, lengths])
-        wide = int(self.lengths.max())
-        fresh = [(_wide(layer.keys, wide), _wide(layer.values, wide)) for layer in cache.layers]
-        if self.prompts:
-            held = [(_wide(k, wide), _wide(v, wide)) for k, v in self.prompts]
-            fresh = [(torch.cat([k, x]), torch.cat([v, y])) for (k, v), (x, y) in zip(held, fresh, strict=True)]
-        self.prompts = fresh
+        columns = int(self.lengths.max())
+        prompts = [(_wide(layer.keys, columns), _wide(layer.values, columns)) for layer in cache.layers]
+        for index, (keys, values) in enumerate(self.prompts):
+            more_keys, more_values = prompts[index]
+            all_keys = torch.cat([_wide(keys, columns), more_keys])
+            prompts[index] = all_keys, torch.cat([_wide(values, columns), more_values])
+        self.prompts = prompts
 
-    def keep(self, kept: Tensor) -> None:
-        """Of the prompts held, forget all but those numbered in `kept`."""
-        if len(kept) < len(self.lengths):
-            self.lengths = self.lengths[kept]
-            self.prompts = [(k[kept], v[kept]) for k, v in self.prompts]
+    def keep(self, places: Tensor) -> None:
+        """Of the prompts held, forgets all but those at `places`."""
+        if len(places) < len(self.lengths):
+            self.lengths = self.lengths[places]
+            self.prompts = [(keys[places], values[places]) for keys, values in self.prompts]
 
-    def seat(self, prompt: Tensor) -> None:
-        """Say which of the prompts held the response in each used slot follows [n]: those of one sit side by side."""
+    def assign_prompts(self, prompt: Tensor) -> None:
+        """Sets which of the prompts held the response in each slot in use follows: `prompt` [n]."""
         count = torch.bincount(prompt, minlength=len(self.lengths))
-        self.prompt, self.table = prompt, (len(count), int(count.max()))  # held, seats each
+        self.prompt, self.table = prompt, (len(count), int(count.max()))
         order = prompt.argsort(stable=True)
         rank = torch.arange(len(prompt), device=prompt.device) - (count.cumsum(0) - count)[prompt[order]]
-        self.chair = torch.empty_like(prompt)  # of each slot
-        self.chair[order] = prompt[order] * self.table[1] + rank
-        # A chair that stays empty takes slot 0, and nobody looks at it.
-        self.sitter = prompt.new_zeros(self.table[0] * self.table[1])
-        self.sitter[self.chair] = torch.arange(len(prompt), device=prompt.device)
+        self.slot_to_cell = torch.empty_like(prompt)
+        self.slot_to_cell[order] = prompt[order] * self.table[1] + rank
+        self.cell_to_slot = prompt.new_zeros(self.table[0] * self.table[1])
+        self.cell_to_slot[self.slot_to_cell] = torch.arange(len(prompt), device=prompt.device)
 
-    def together(self, x: Tensor) -> Tensor:
-        """From one row a slot to one a prompt and head: [n, Hkv, K, C] -> [held * Hkv, seats * K, C]."""
-        held, seats = self.table
+    def group_by_prompt(self, x: Tensor) -> Tensor:
+        """From one row a slot to one a prompt and head: [n, Hkv, K, C] -> [held * Hkv, cells * K, C]."""
+        held, cells = self.table
         _, heads, size, width = x.shape
-        seated = x[self.sitter].view(held, seats, heads, size, width).transpose(1, 2)
-        return seated.reshape(held * heads, seats * size, width)
+        grouped = x[self.cell_to_slot].view(held, cells, heads, size, width).transpose(1, 2)
+        return grouped.reshape(held * heads, cells * size, width)
 
-    def apart(self, x: Tensor) -> Tensor:
-        """The way back from `together`."""
-        held, seats = self.table
-        seated = x.view(held, x.shape[0] // held, seats, x.shape[1] // seats, x.shape[2]).transpose(1, 2)
-        return seated.flatten(0, 1)[self.chair]
+    def ungroup(self, x: Tensor) -> Tensor:
+        """The inverse of `group_by_prompt`."""
+        held, cells = self.table
+        grouped = x.view(held, x.shape[0] // held, cells, x.shape[1] // cells, x.shape[2]).transpose(1, 2)
+        return grouped.flatten(0, 1)[self.slot_to_cell]
 
-    def aim(self, column: Tensor) -> Tensor:
-        """Let the next forward write slot i's token to column `column[i]`; returns its mask [n, 1, 1, P + W]."""
+    def set_columns(self, column: Tensor) -> Tensor:
+        """Lets the next forward write slot i's token to column `column[i]`; returns its mask [n, 1, 1, P + W]."""
         self.row, self.column = torch.arange(len(column), device=column.device), column
         if int(column.max()) >= self.width:
             self.width = min(self.width + self.STEP, self.length)
             for layer in self.cache.layers:
                 if layer.is_initialized:
                     layer.widen()
-        size = self.prompts[0][0].shape[2]
-        hidden = torch.cat(
-            [
-                torch.arange(size, device=column.device) >= self.lengths[self.prompt][:, None],
-                torch.arange(self.width, device=column.device) > column[:, None],
-            ],
-            dim=1,
-        )
+        prompt_size = self.prompts[0][0].shape[2]
+        beyond_prompt = torch.arange(prompt_size, device=column.device) >= self.lengths[self.prompt][:, None]
+        not_yet_written = torch.arange(self.width, device=column.device) > column[:, None]
+        hidden = torch.cat([beyond_prompt, not_yet_written], dim=1)
         return torch.zeros(hidden.shape, device=column.device).masked_fill_(hidden, -torch.inf)[:, None, None]
 
     def move(self, source: Tensor, target: Tensor, columns: int) -> None:
-        """Copy the first `columns` columns of slots `source` over slots `target`."""
+        """Copies the first `columns` columns of slots `source` over slots `target`."""
         for layer in self.cache.layers:
             if layer.is_initialized:
                 layer.keys[target, :, :columns] = layer.keys[source, :, :columns]

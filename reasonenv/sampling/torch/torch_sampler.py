@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from reasonenv.core import Completion, IntArray
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.logprobs import head_logits
 from reasonenv.sampling.choose import choose, truncate
-from reasonenv.sampling.limits import check_prompts
-from reasonenv.sampling.sampler import Sampling
+from reasonenv.sampling.sampler import Sampler, Sampling, check_prompts
 from reasonenv.sampling.torch.packed import PackedLinear, replica
 from reasonenv.sampling.torch.slots import Slots
 from reasonenv.seeding import uniforms
@@ -24,51 +23,31 @@ ROWS = 128, 512  # drawn at a time, at least and at most: a step of a small mode
 CACHE = 2**27  # bytes of keys and values that more rows than the least may take
 
 
-class TorchSampler:
-    """Samples of `policy` with plain torch, at most `rows` at a time, as a `Sampler`.
+class TorchSampler(Sampler):
+    """Samples of `policy` with plain torch, at most `rows` at a time.
 
     `rows` bounds the memory of the key-value cache and changes results only by float rounding. By default it is as many
     of `ROWS` as `CACHE` holds.
     """
 
-    def __init__(self, policy: Policy, *, rows: int | None = None) -> None:
+    def __init__(self, policy: HFPolicy, *, rows: int | None = None) -> None:
         self.policy = policy
         self.rows = rows
         self.sync(0)
 
     def sync(self, version: int) -> dict[str, float]:
-        """See `Sampler.sync`."""
         self.version = version
         self.model: Any = replica(self.policy.model)
         return {}
 
-    def rest(self) -> None:
-        """See `Sampler.rest`: the packed weights go."""
-        self.model = None
-
-    def close(self) -> None:
-        """Nothing runs beside this process."""
-
-    def generate(
-        self,
-        prompts: Sequence[IntArray],
-        seeds: Sequence[Sequence[int]],
-        sampling: Sampling,
-        progress: Callable[[int], None] = lambda finished: None,
-    ) -> list[list[Completion]]:
-        """See `Sampler.generate`."""
-        done = {}
-        for n, g, completion in self.stream(prompts, seeds, sampling):
-            done[n, g] = completion
-            progress(1)
-        return [[done[n, g] for g in range(len(row))] for n, row in enumerate(seeds)]
+    def release(self) -> None:
+        self.model = None  # the packed weights go
 
     @torch.inference_mode()
     def stream(
         self, prompts: Sequence[IntArray], seeds: Sequence[Sequence[int]], sampling: Sampling
     ) -> Iterator[tuple[int, int, Completion]]:
-        """As `generate`, each completion when it is finished, with the numbers of its prompt and of its seed."""
-        assert self.model is not None, "a sampler at rest draws after the next sync"
+        assert self.model is not None, "a sampler that was released draws after the next sync"
         check_prompts(prompts, seeds, sampling, self.policy.context)
         places = [(n, g) for n, row in enumerate(seeds) for g in range(len(row))]
         if places:
@@ -103,14 +82,14 @@ class _Decoder:
         self.logps = torch.zeros(len(jobs), sampling.max_tokens, dtype=torch.float32)
         self.made = torch.zeros(len(jobs), dtype=torch.int64)  # tokens of each job so far
         self.prompt = torch.tensor([n for n, _ in jobs])  # of each job
-        self.active = torch.empty(0, dtype=torch.int64)  # the job in each used slot
-        self.seated = self.active  # those whose seats the slots know
+        self.active = torch.empty(0, dtype=torch.int64)  # the job in each slot in use
+        self.assigned = self.active  # the jobs whose prompts the slots know
         self.waiting = 0  # the next job to be given a slot
         self.held: list[int] = []  # the prompts that the slots hold, in their order
-        self.read: dict[int, Tensor] = {}  # last hidden state [1, H] of the prompts of which jobs still wait
+        self.hidden: dict[int, Tensor] = {}  # last hidden state [1, H] of the prompts of which jobs still wait
 
     def run(self) -> Iterator[int]:
-        """Draw a token for every used slot until no job is left; the jobs as they end."""
+        """Draws a token for every slot in use until no job is left; the jobs as they end."""
         s = self.sampling
         hidden = torch.empty(0)
         ends = torch.tensor([self.sampler.policy.tokenizer.eos_id, *s.stop])
@@ -137,23 +116,23 @@ class _Decoder:
         return self.sampling.stopped(self.sampler.policy.tokenizer.decode(ids))
 
     def admit(self, hidden: Tensor) -> Tensor:
-        """Give free slots to waiting jobs; `hidden` [n, H] of the used slots grows by theirs."""
+        """Gives free slots to waiting jobs; `hidden` [n, H] of the slots in use grows by theirs."""
         while self.waiting < len(self.jobs) and len(self.active) < self.rows:
             prompt = self.jobs[self.waiting][0]
-            if prompt not in self.read:
+            if prompt not in self.hidden:
                 self.prefill()
             first, free = self.waiting, self.rows - len(self.active)
             while self.waiting < min(first + free, len(self.jobs)) and self.jobs[self.waiting][0] == prompt:
                 self.waiting += 1
             self.active = torch.cat([self.active, torch.arange(first, self.waiting)])
-            state = self.read[prompt]
+            state = self.hidden[prompt]
             hidden = torch.cat([hidden.to(state), state.expand(self.waiting - first, -1)])
             if self.waiting == len(self.jobs) or self.jobs[self.waiting][0] != prompt:
-                del self.read[prompt]
+                del self.hidden[prompt]
         return hidden
 
     def prefill(self) -> None:
-        """Read the prompts that the free slots will need, in one causal pass padded on the right."""
+        """Reads the prompts that the free slots will need, in one causal pass padded on the right."""
         from transformers import DynamicCache
 
         free = self.rows - len(self.active)
@@ -166,7 +145,7 @@ class _Decoder:
                     break
                 chosen.append(prompt)
         lengths = self.lengths[chosen]
-        padded = torch.zeros(len(chosen), int(lengths.max()), dtype=torch.int64)  # no token looks at what follows it
+        padded = torch.zeros(len(chosen), int(lengths.max()), dtype=torch.int64)  # no token attends what follows it
         for row, n in enumerate(chosen):
             padded[row, : lengths[row]] = torch.from_numpy(np.asarray(self.prompts[n], dtype=np.int64))
         cache = DynamicCache()
@@ -174,10 +153,10 @@ class _Decoder:
         self.slots.add(cache, lengths.to(self.device))
         self.held += chosen
         for row, n in enumerate(chosen):
-            self.read[n] = states[row, lengths[row] - 1][None].clone()  # not the whole of `states`
+            self.hidden[n] = states[row, lengths[row] - 1][None].clone()  # not the whole of `states`
 
     def drop(self, ended: Tensor) -> Tensor:
-        """Free the slots that `ended` [n]: the last slots move into the holes. Returns which slot each kept one was."""
+        """Frees the slots that `ended` [n]: the last slots move into the holes. Returns where each slot was before."""
         count = len(ended)
         left = count - int(ended.sum())
         order = torch.arange(count)
@@ -191,27 +170,31 @@ class _Decoder:
         return order
 
     def decode(self, token: Tensor) -> Tensor:
-        """One forward of the last `token` [n] of each used slot: hidden states [n, H]."""
+        """One forward of the last `token` [n] of each slot in use: hidden states [n, H]."""
         prompt = self.prompt[self.active]
-        if self.seated is not self.active:
-            self.seated = self.active
-            needed = {*prompt.tolist(), *self.read}
-            kept = [place for place, n in enumerate(self.held) if n in needed]
-            self.slots.keep(torch.tensor(kept, device=self.device))
-            self.held = [self.held[place] for place in kept]
-            place = {n: place for place, n in enumerate(self.held)}
-            self.slots.seat(torch.tensor([place[n] for n in prompt.tolist()], device=self.device))
+        if self.assigned is not self.active:
+            self.assigned = self.active
+            self.assign_prompts(prompt.tolist())
         made = self.made[self.active]
         out = self.decoder(
             input_ids=token[:, None].to(self.device),
             position_ids=(self.lengths[prompt] + made - 1)[:, None].to(self.device),
-            attention_mask=self.slots.aim((made - 1).to(self.device)),
+            attention_mask=self.slots.set_columns((made - 1).to(self.device)),
             past_key_values=self.slots.cache,
             use_cache=True,
             slots=self.slots,
         )
         hidden: Tensor = out.last_hidden_state[:, 0]
         return hidden
+
+    def assign_prompts(self, prompts: list[int]) -> None:
+        """Tells the slots which prompt each of those in use follows; prompts that nobody needs any more go."""
+        needed = {*prompts, *self.hidden}
+        places = [place for place, n in enumerate(self.held) if n in needed]
+        self.slots.keep(torch.tensor(places, device=self.device))
+        self.held = [self.held[place] for place in places]
+        place_of = {n: place for place, n in enumerate(self.held)}
+        self.slots.assign_prompts(torch.tensor([place_of[n] for n in prompts], device=self.device))
 
     def completion(self, job: int) -> Completion:
         """What job number `job` has drawn."""

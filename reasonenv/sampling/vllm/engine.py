@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from reasonenv.core import IntArray
 from reasonenv.errors import UserError
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.sampling.sampler import Sampling
 
 WINDOW = ("0.32", "0.34")  # versions of vLLM from the first up to, not including, the second
@@ -65,7 +65,7 @@ class Engine(Protocol):
 class Local:
     """An engine in a child of this process, on the policy's device. On a GPU it sleeps while the trainer works."""
 
-    def __init__(self, policy: Policy, head_dtype: str) -> None:
+    def __init__(self, policy: HFPolicy, head_dtype: str) -> None:
         check_installed()
         self.head_dtype = head_dtype
         self.name, self.dtype, self.context = policy.name, str(policy.dtype).removeprefix("torch."), policy.context

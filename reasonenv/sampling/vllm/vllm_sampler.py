@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,27 +16,33 @@ import torch
 
 from reasonenv.core import Batch, Completion, IntArray
 from reasonenv.errors import UserError
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.silence import quiet
-from reasonenv.sampling.limits import check_prompts
-from reasonenv.sampling.sampler import MAX_GAP, Sampling
+from reasonenv.sampling.sampler import MAX_GAP, Sampler, Sampling, check_prompts
 from reasonenv.sampling.torch.packed import merged
-from reasonenv.sampling.vllm.engine import Engine, EngineDied, Local, Served
+from reasonenv.sampling.vllm.engine import Engine, EngineDied, Local, Served, check_installed
 from reasonenv.seeding import derive_seed
 
 DEATHS = 3  # of the engine during one `generate`, after which something is wrong that a restart will not mend
 CANARY_TEMPERATURE = 0.8  # not 1, where raw log-probs and those of the distribution sampled are the same
 
 
-class VLLMSampler:
-    """Samples of `policy` with vLLM, as a `Sampler`; `address` is that of a served engine, else one is started here.
+class VLLMSampler(Sampler):
+    """Samples of `policy` with vLLM; `address` is that of a served engine, else one is started here.
 
     A dead engine is started again with the weights of the last `sync`, and only what it had not answered is drawn
     again. `head_dtype` "model" takes the head of an own engine in the policy's dtype: faster, further from the trainer.
     Raises `UserError` if vLLM is missing, of a version outside `WINDOW`, or disagrees with the trainer.
     """
 
-    def __init__(self, policy: Policy, *, address: str | None = None, head_dtype: str = "float32") -> None:
+    served = True
+    reproducibility = ("seeded", "vLLM cuts its batches by the moment")
+
+    @classmethod
+    def check_installed(cls) -> None:
+        check_installed()
+
+    def __init__(self, policy: HFPolicy, *, address: str | None = None, head_dtype: str = "float32") -> None:
         self.policy = policy
         self.engine: Engine = Served(address) if address else Local(policy, head_dtype)
         memory = Path("/dev/shm")
@@ -49,7 +55,6 @@ class VLLMSampler:
                 merged(policy.model).save_pretrained(self.folder)
         else:
             policy.save(self.folder)
-        self.version = 0
         self.engine.start(self.folder, self.rank)
         if self.rank:
             self._send()
@@ -63,41 +68,24 @@ class VLLMSampler:
             self._restart()
         return self._canary()
 
-    def rest(self) -> None:
-        """An engine that shares a GPU with the trainer sleeps whenever it is not asked."""
-
     def close(self) -> None:
-        """See `Sampler.close`."""
         self.engine.close()
         self._root.cleanup()
 
-    def generate(
-        self,
-        prompts: Sequence[IntArray],
-        seeds: Sequence[Sequence[int]],
-        sampling: Sampling,
-        progress: Callable[[int], None] = lambda finished: None,
-    ) -> list[list[Completion]]:
-        """See `Sampler.generate`."""
+    def stream(
+        self, prompts: Sequence[IntArray], seeds: Sequence[Sequence[int]], sampling: Sampling
+    ) -> Iterator[tuple[int, int, Completion]]:
         check_prompts(prompts, seeds, sampling, self.policy.context)
         if 0 < sampling.temperature < 0.01:
             raise UserError(f"temperature is {sampling.temperature}; vLLM takes 0 (greedy) or at least 0.01")
-        eos = self.policy.tokenizer.eos_id
-        jobs = dict(enumerate((prompt, seed) for prompt, row in zip(prompts, seeds, strict=True) for seed in row))
-        done: dict[int, Completion] = {}
+        places = [(n, g) for n, row in enumerate(seeds) for g in range(len(row))]
+        missing = {job: (prompts[n], seeds[n][g]) for job, (n, g) in enumerate(places)}
         deaths = 0
-        while missing := {n: job for n, job in jobs.items() if n not in done}:
+        while missing:
             try:
-                for n, tokens, logps in self.engine.sample(missing, sampling, eos):
-                    count = sampling.size(tokens, self.policy.tokenizer)  # the engine knows ids, and no strings
-                    done[n] = Completion(
-                        tokens=np.array(tokens[:count], dtype=np.int64),
-                        logprobs=np.array(logps[:count], dtype=np.float32),
-                        stop="eos" if tokens[count - 1] == eos else "length",
-                        versions=np.full(count, self.version),
-                        seed=jobs[n][1],
-                    )
-                    progress(1)
+                for job, tokens, logps in self.engine.sample(dict(missing), sampling, self.policy.tokenizer.eos_id):
+                    _, seed = missing.pop(job)
+                    yield *places[job], self._completion(tokens, logps, seed, sampling)
             except EngineDied as error:
                 deaths += 1
                 if deaths == DEATHS:
@@ -106,8 +94,16 @@ class VLLMSampler:
                         "messages above; use fewer samples an iteration, a smaller max_tokens or sampler=torch"
                     ) from error
                 self._restart()
-        completions = iter([done[n] for n in jobs])
-        return [[next(completions) for _ in row] for row in seeds]
+
+    def _completion(self, tokens: list[int], logps: list[float], seed: int, sampling: Sampling) -> Completion:
+        count = sampling.size(tokens, self.policy.tokenizer)  # the engine knows ids, and no strings
+        return Completion(
+            tokens=np.array(tokens[:count], dtype=np.int64),
+            logprobs=np.array(logps[:count], dtype=np.float32),
+            stop="eos" if tokens[count - 1] == self.policy.tokenizer.eos_id else "length",
+            versions=np.full(count, self.version),
+            seed=seed,
+        )
 
     def _send(self) -> None:
         """The weights as they are now to the engine: those of the adapter, if there is one, else all.

@@ -10,11 +10,11 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from reasonenv.errors import UserError
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.hf_policy import HFPolicy
 
 
 @dataclass
-class _Recomputed:
+class _Checkpointed:
     """`forward` of a layer. transformers' own switch asks for train mode, and that for dropout."""
 
     forward: Callable[..., Any]
@@ -25,8 +25,8 @@ class _Recomputed:
         return checkpoint(self.forward, *args, use_reentrant=False, **kwargs)
 
 
-def recompute(policy: Policy) -> None:
-    """Lets the layers of `policy` be recomputed: the same gradients for less memory and about a third more time.
+def checkpoint_layers(policy: HFPolicy) -> None:
+    """Turns gradient checkpointing on: the same gradients for less memory and about a third more time.
 
     Raises `UserError` for a model that does not mark its layers as transformers does.
     """
@@ -36,4 +36,4 @@ def recompute(policy: Policy) -> None:
     if not layers:
         raise UserError(f"policy {policy.name!r} has no layers that can be recomputed; leave checkpointing out")
     for layer in layers:
-        layer.forward = _Recomputed(layer.forward)
+        layer.forward = _Checkpointed(layer.forward)
