@@ -43,15 +43,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def _explain(agent: str, env: str | None) -> None:
     """Prints what KEY=VALUE may be, with symbol, default and source."""
-    from reasonenv.annotations import as_text
     from reasonenv.catalog import find_agent
-    from reasonenv.experiment.config import explain_keys
+    from reasonenv.experiment.config import RunConfig, explained
+    from reasonenv.settings import as_text
 
     print(f"\n{agent}: {(find_agent(agent).__doc__ or '').strip().partition(chr(10))[0]}")
-    for title, keys in explain_keys(agent, env):
+    for title, section in explained(RunConfig, agent, env).items():
         print(f"\n{title}, as KEY=VALUE:")
-        for key, default, meaning in keys:
-            print(f"  {key:<24} {as_text(default):<8} {meaning}".rstrip())
+        for each in section:
+            print(f"  {each.key:<24} {as_text(each.default):<8} {each.meaning}".rstrip())
     if env is None:
         print(f"\nreasonenv train {agent} ENV_ID --help shows those of the environment too")
 

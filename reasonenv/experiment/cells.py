@@ -20,7 +20,7 @@ from typing import Any
 
 from reasonenv.catalog import find_agent
 from reasonenv.errors import UserError
-from reasonenv.experiment.config import Run, describe_run, resolved
+from reasonenv.experiment.config import RunConfig, describe_run, resolved
 from reasonenv.experiment.identity import code_of
 
 BASELINE = "initial"
@@ -34,7 +34,7 @@ BASE_SAMPLES = 256  # of a problem that none of them has solved; `base_samples` 
 class Cell:
     """One run of a suite."""
 
-    run: Run
+    run: RunConfig
     agent: str  # as the report calls it
     policy: str  # what the suite began with
     init: str
@@ -139,7 +139,7 @@ def _references(begin: Cell, initial: Cell, samples: int) -> Iterator[Cell]:
         yield _of(begin, own, agent=name, needs=(initial.name,), answers=initial.name)
 
 
-def _of(cell: Cell, run: Run, **changes: Any) -> Cell:
+def _of(cell: Cell, run: RunConfig, **changes: Any) -> Cell:
     """A cell like another one, of another run."""
     return replace(cell, run=run, code=code_of(run).record, **changes)
 
@@ -160,7 +160,7 @@ def _named(keys: Mapping[str, Any], needs: tuple[str, ...]) -> dict[str, Any]:
     return {**keys, **dict.fromkeys(asked, needs[-1])}
 
 
-def _run(agent: str, env: str, seed: int, keys: Mapping[str, Any], policy: str) -> Run:
+def _run(agent: str, env: str, seed: int, keys: Mapping[str, Any], policy: str) -> RunConfig:
     own = dict(keys)
     iterations, rollouts = own.pop("iterations", None), own.pop("rollouts", None)
     try:
@@ -174,7 +174,7 @@ def _run(agent: str, env: str, seed: int, keys: Mapping[str, Any], policy: str) 
         raise UserError(f"{agent}: {error}") from error
 
 
-def _iterations(run: Run, rollouts: Any) -> int:
+def _iterations(run: RunConfig, rollouts: Any) -> int:
     config = find_agent(run.agent).Config(**run.agent_keys)
     if config.problems_per_iteration is None:
         raise UserError("rollouts says how many iterations there are only together with problems_per_iteration")

@@ -114,7 +114,7 @@ def test_bad_numbers_are_named(name: str, numbers: dict[str, float], message: st
 def test_a_config_is_short_and_explains_itself(name: str) -> None:
     numbers = fields(find_agent(name).Config)
     assert len(numbers) <= 16
-    assert all(f.metadata["meaning"] and f.default is not MISSING for f in numbers)
+    assert all(f.metadata["description"] and f.default is not MISSING for f in numbers)
 
 
 @pytest.mark.parametrize("name", AGENTS)

@@ -10,7 +10,7 @@ import pytest
 from reasonenv import catalog
 from reasonenv.catalog import find_agent
 from reasonenv.cli import main
-from reasonenv.experiment.config import SETTINGS, Run, describe_run
+from reasonenv.experiment.config import RunConfig, describe_run, environment_settings
 from reasonenv.mdp.config import EnvConfig
 from reasonenv.mdp.make import make_mdp
 
@@ -30,10 +30,11 @@ def printed(agent: str, env: str, capsys: pytest.CaptureFixture[str]) -> dict[st
 def test_every_key_of_every_agent_is_taken_as_printed(agent: str, capsys: pytest.CaptureFixture[str]) -> None:
     keys = printed(agent, CHAIN, capsys)
     config = find_agent(agent).Config
-    assert {*SETTINGS, *(f.name for f in fields(config)), *(f.name for f in fields(EnvConfig))} <= set(keys)
+    settings = {f.name for f in fields(RunConfig)} - {"agent", "env", "agent_keys", "env_keys"}
+    assert {*settings, *(f.name for f in fields(config)), *(f.name for f in fields(EnvConfig))} <= set(keys)
     run = describe_run(agent, CHAIN, keys)
     assert config(**run.agent_keys) == config()
-    assert all(getattr(run, f.name) == f.default for f in fields(Run) if f.name in SETTINGS)
+    assert all(getattr(run, f.name) == f.default for f in fields(RunConfig) if f.name in settings)
 
 
 TASKS = ["Chain", "Countdown", "Code", "GSM8K", "GSMSymbolic", "MATH", "SVAMP", "RG-leg_counting", "RG-chain_sum"]
@@ -44,7 +45,7 @@ def test_every_key_of_a_task_is_taken_as_printed(task: str, capsys: pytest.Captu
     if task not in catalog.TASKS:
         pytest.skip("reasoning-gym is optional")
     keys = printed("grpo", f"reasonenv/{task}-Response-v0", capsys)
-    defaults: dict[str, Any] = {f.name: f.default for f in fields(EnvConfig)} | catalog.task_defaults(task)
+    defaults: dict[str, Any] = {key: known.default for key, known in environment_settings(task).items()}
     taken = describe_run("grpo", f"reasonenv/{task}-Response-v0", keys).env_keys
     assert taken == {key: defaults[key] for key in taken}
     assert set(taken) == set(defaults) - {"split"}
