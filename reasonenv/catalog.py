@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -111,6 +112,11 @@ def environment_module(env_id: str) -> str | None:
     """The module that an id such as `file.py:reasonenv/Own-Step-v0` names, in `sys.modules`; None if it names none."""
     module, colon, _ = env_id.rpartition(":")
     return module_name(module) if colon else None
+
+
+def task_name(text: str) -> str:
+    """The name of a task, from that or from the id of one of its environments."""
+    return parse_env_id(text)[0] if re.search(r"-v[0-9]+$", text) else text
 
 
 def find_agent(name: str) -> Any:

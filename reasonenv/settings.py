@@ -11,7 +11,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from dataclasses import Field as DataclassField
-from functools import wraps
+from functools import cache, wraps
 from numbers import Integral, Real
 from pathlib import Path
 from types import MappingProxyType, NoneType, SimpleNamespace, UnionType
@@ -74,12 +74,15 @@ def record(kind: type[T]) -> type[T]:
 
 
 def build(kind: type[T], values: Mapping[str, Any]) -> T:
-    """A record, or a plain dataclass whose `values` are checked as those of a record are."""
-    if not is_pydantic_dataclass(kind):
-        settings = settings_of(kind)
-        for key, value in values.items():
+    """A record of values such as TOML has, whose lists may be tuples; those of a plain dataclass are checked here."""
+    settings = settings_of(kind)
+    exact = dict(values)
+    for key, value in values.items():
+        if isinstance(value, list) and key in settings and get_origin(settings[key].annotation) is tuple:
+            exact[key] = tuple(value)
+        if not is_pydantic_dataclass(kind):
             settings[key].check(value)
-    return kind(**values)
+    return kind(**exact)
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,11 @@ class Setting:
         return any(option in (*PLAIN, Path) or _is_literal(option) or _is_row(option) for option in self.options)
 
     @property
+    def default_text(self) -> str:
+        """The default as `read` takes it."""
+        return "needed" if self.default is MISSING else as_text(self.default)
+
+    @property
     def options(self) -> tuple[Any, ...]:
         """The members of a union, or the annotation alone."""
         return options_of(self.annotation)
@@ -107,7 +115,7 @@ class Setting:
 
         `none` is None, and `1,2` is a sequence. Raises `UserError` that names the key and the types.
         """
-        return _read(self.key, value, self.annotation)
+        return read_value(self.key, value, self.annotation)
 
     def check(self, value: Any) -> None:
         """Raises `UserError` if a `value` from Python is of another type or beyond the limits.
@@ -116,10 +124,8 @@ class Setting:
         """
         if not all(option in PLAIN or _is_literal(option) for option in self.options):
             return
-        limited: Any = Annotated[self.annotation, Field(**self.limits)]
-        adapter = TypeAdapter(limited, config=NUMBERS)
         try:
-            adapter.validate_python(_number(value), strict=True)
+            _adapter(self.annotation, tuple(self.limits.items())).validate_python(_number(value), strict=True)
         except ValidationError as error:
             raise _refusal(self, self.key, error.errors(include_url=False)[0]) from None
 
@@ -185,6 +191,12 @@ def as_text(value: Any) -> str:
     return ",".join(map(as_text, value)) if isinstance(value, (tuple, list)) else str(value)
 
 
+@cache
+def _adapter(annotation: Any, limits: tuple[tuple[str, Any], ...] = ()) -> TypeAdapter[Any]:
+    limited: Any = Annotated[annotation, Field(**dict(limits))] if limits else annotation
+    return TypeAdapter(limited, config=NUMBERS)
+
+
 def _types_of(described: Any) -> dict[str, Any]:
     """The annotations of a class or a function as types, or as they stand where one names what only checkers see."""
     try:
@@ -227,13 +239,19 @@ def _number(value: Any) -> Any:
     return float(value) if isinstance(value, Real) else value
 
 
-def _read(key: str, value: Any, annotation: Any) -> Any:
-    for option in sorted(options_of(annotation), key=lambda option: option in (str, Path)):  # any text is one of these
+def read_value(key: str, value: Any, annotation: Any) -> Any:
+    """See `Setting.read`."""
+    for option in sorted(options_of(annotation), key=_read_late):
         try:
             return _read_option(key, value, option)
         except ValidationError:
             continue
     raise _wrong(key, value, annotation)
+
+
+def _read_late(option: Any) -> int:
+    """`none` is None before all, and any text is a `str`."""
+    return 0 if option is NoneType else 1 + (option in (str, Path))
 
 
 def _read_option(key: str, value: Any, option: Any) -> Any:
@@ -248,7 +266,7 @@ def _read_option(key: str, value: Any, option: Any) -> Any:
         return _read_row(key, value, option)
     if isinstance(option, str):  # names nothing known
         raise _wrong(key, value, option)
-    adapter = TypeAdapter[Any](option, config=NUMBERS)
+    adapter = _adapter(option)
     if not isinstance(value, str):
         return adapter.validate_python(_number(value), strict=True)
     if option is int:  # 1e4 is a whole number too
@@ -270,7 +288,7 @@ def _read_row(key: str, value: Any, option: Any) -> tuple[Any, ...] | list[Any]:
     parts = list(value)
     if isinstance(value, str):
         parts = value.split(",") if value else []
-    elements = [_read(key, part, kinds[min(i, len(kinds) - 1)]) for i, part in enumerate(parts)]
+    elements = [read_value(key, part, kinds[min(i, len(kinds) - 1)]) for i, part in enumerate(parts)]
     return elements if get_origin(option) is list else tuple(elements)
 
 
@@ -281,7 +299,7 @@ def _complaint(detail: Mapping[str, Any], kind: type) -> UserError:
         return cause
     settings, (name, *path) = settings_of(kind), detail["loc"]
     if detail["type"] == "unexpected_keyword_argument":
-        return UnknownArgument(str(unknown(f"setting of {kind.__name__}", str(name), settings)))
+        return UnknownArgument(str(unknown("setting", str(name), settings)))
     if detail["type"].startswith("missing"):
         return UserError(f"{name} is missing")
     place = str(name) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
@@ -296,7 +314,7 @@ def _refusal(known: Setting, place: str, detail: Mapping[str, Any]) -> UserError
         return _wrong(known.key, value, annotation)
     words = detail["msg"].replace("Input should", "it must").replace("Tuple should", "it must")
     words = words.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
-    words = words.partition(" after validation")[0]
+    words = words.partition(" after validation")[0].replace("a valid dictionary", "a table")
     also = ", or none" if NoneType in known.options else ""
     return UserError(f"{place} is {value!r}; {words}{also}")
 

@@ -12,7 +12,7 @@ from dataclasses import MISSING, asdict, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from reasonenv.catalog import find_agent, make_task, parse_env_id, task_settings
+from reasonenv.catalog import find_agent, make_task, parse_env_id, task_name, task_settings
 from reasonenv.core import Problem
 from reasonenv.errors import UserError, unknown
 from reasonenv.experiment.validation import RECORD, check_unseen, training_part, validation_part
@@ -119,7 +119,7 @@ def describe_run(agent: str, env: str, keys: Mapping[str, Any], **fixed: Any) ->
     sections = {
         "run": _settable(RunConfig, fixed),
         "agent": settings_of(config),
-        "env": environment_settings(parse_env_id(env)[0], training=True),
+        "env": environment_settings(task_name(env), training=True),
     }
     for key in KEYS:
         if key in keys and not any(key in settings for settings in sections.values()):
@@ -159,19 +159,19 @@ def _describe(kind: type[Measured], policy: str, env: str, keys: Mapping[str, An
     return kind(policy=policy, env=env, env_keys=values["env"], **values["run"])
 
 
-def explained(kind: type[PolicyConfig], agent: str | None, env: str | None) -> dict[str, list[Setting]]:
-    """What may be set in a run of `agent` on `env`, or in another record of settings: sections by their titles."""
-    own = _settable(kind, ())
-    sections = {"settings": list(own.values())}
+def explained(kind: type[PolicyConfig] | None, agent: str | None, env: str | None) -> dict[str, list[Setting]]:
+    """What may be set in a record, of an agent and of an environment or a task: sections by their titles."""
+    sections: dict[str, list[Setting]] = {}
+    common = {} if kind is None else _settable(kind, ())
+    sections["settings"] = list(common.values())
     if agent is not None:
         sections[f"settings of {agent}"] = list(settings_of(find_agent(agent).Config).values())
     if env is not None:
-        keywords = environment_settings(parse_env_id(env)[0], training=kind is RunConfig).values()
-        readable = [known for known in keywords if known.has_text_form]
-        sections[f"settings of {env}"] = [
-            replace(known, key=f"env.{known.key}") if known.key in own else known for known in readable
-        ]
-    return sections
+        section = sections[f"settings of {env}"] = []
+        for known in environment_settings(task_name(env), training=kind is RunConfig).values():
+            if known.has_text_form:
+                section.append(replace(known, key=f"env.{known.key}") if known.key in common else known)
+    return {title: section for title, section in sections.items() if section}
 
 
 def _settable(kind: type[PolicyConfig], fixed: Iterable[str]) -> dict[str, Setting]:
