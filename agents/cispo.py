@@ -8,28 +8,26 @@ and 8 equally good); dynamic sampling is that of `dapo`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import zscore
-from reasonenv.learn.agent import knob
 from reasonenv.learn.dynamic_sampling import DynamicSampling
 from reasonenv.learn.policy_gradient import PolicyGradientConfig
 from reasonenv.learn.surrogates import capped_importance
 from reasonenv.learn.weights import token_mean
+from reasonenv.settings import record, setting
 
 
-@dataclass(frozen=True)
+@record
 class CISPOConfig(PolicyGradientConfig):
     """There is no trust region: watch `gap/mean` and `ratio/moved`."""
 
-    samples_per_problem: int = knob(16, "G: samples a problem (paper: 16)")
-    cap: float = knob(5.0, "the largest weight, absolute (verl's 0.2 would be 1.2 here)")
+    samples_per_problem: int = setting(16, "G: samples a problem (paper: 16)")
+    cap: float = setting(5.0, "the largest weight, absolute (verl's 0.2 would be 1.2 here)", gt=0)
 
-    positive: ClassVar[tuple[str, ...]] = (*PolicyGradientConfig.positive, "cap")
     least_samples: ClassVar[int] = 2
 
 

@@ -11,31 +11,33 @@ rewards are -1 and 1; with 0 and 1 the punishment counts half, so that it keeps 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import zscore
-from reasonenv.learn.agent import knob
 from reasonenv.learn.dynamic_sampling import DynamicSampling
 from reasonenv.learn.lengths import overlong
 from reasonenv.learn.policy_gradient import PolicyGradientConfig
 from reasonenv.learn.surrogates import clip_fractions, clipped
 from reasonenv.learn.weights import token_mean
+from reasonenv.settings import record, setting
 
 
-@dataclass(frozen=True)
+@record
 class DAPOConfig(PolicyGradientConfig):
     """The paper's numbers, but for the learning rate (1e-6) and the 512 problems."""
 
-    samples_per_problem: int = knob(16, "G: samples a problem (paper: 16)")
-    clip_low: float = knob(0.2, "eps_low: the ratio is clipped to 1 - eps_low (paper: 0.2)")
-    clip_high: float = knob(0.28, "eps_high: and to 1 + eps_high, which leaves room for rare tokens (paper: 0.28)")
-    longest: int = knob(256, "Lmax: the length punished in full, from 4/5 of it on; choose max_tokens (paper: 20480)")
+    samples_per_problem: int = setting(16, "G: samples a problem (paper: 16)")
+    clip_low: float = setting(0.2, "eps_low: the ratio is clipped to 1 - eps_low (paper: 0.2)", gt=0)
+    clip_high: float = setting(
+        0.28, "eps_high: and to 1 + eps_high, which leaves room for rare tokens (paper: 0.28)", gt=0
+    )
+    longest: int = setting(
+        256, "Lmax: the length punished in full, from 4/5 of it on; choose max_tokens (paper: 20480)", gt=0
+    )
 
-    positive: ClassVar[tuple[str, ...]] = (*PolicyGradientConfig.positive, "clip_low", "clip_high", "longest")
     least_samples: ClassVar[int] = 2
 
 

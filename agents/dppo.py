@@ -12,44 +12,37 @@ the K others mu is the trainer's own at the start of the update.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from reasonenv.core import Batch
-from reasonenv.errors import UserError, unknown
 from reasonenv.learn.advantages import centered
-from reasonenv.learn.agent import knob
 from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
 from reasonenv.learn.surrogates import binary_kl, binary_tv, divergence_mask, divergence_masked, top_kl, top_tv
 from reasonenv.learn.weights import constant
 from reasonenv.policy.policy import ResponseStates
 from reasonenv.policy.top import likeliest, logprobs_of
+from reasonenv.settings import record, setting
 
 BINARY = {"tv": binary_tv, "kl": binary_kl}
 TOP = {"top_tv": top_tv, "top_kl": top_kl}
 DELTA = {"tv": 0.2, "kl": 0.05, "top_tv": 0.2, "top_kl": 0.05}  # of the main runs (appendix F.3)
 
 
-@dataclass(frozen=True)
+@record
 class DPPOConfig(PolicyGradientConfig):
     """The paper's numbers, but for the learning rate (1e-6) and G (16)."""
 
-    divergence: str = knob("tv", "D: tv, kl, top_tv or top_kl")
-    limit: float | None = knob(None, "delta (none: the paper's, 0.2 for tv and 0.05 for kl)")
-    top: int = knob(20, "K: likeliest tokens that top_tv and top_kl look at beside the sampled one (paper: 20)")
-    divisor: int = knob(256, "Lmax: the constant that divides a sequence's sum; choose about max_tokens")
+    divergence: Literal["tv", "kl", "top_tv", "top_kl"] = setting("tv", "D: tv, kl, top_tv or top_kl")
+    limit: float | None = setting(None, "delta (none: the paper's, 0.2 for tv and 0.05 for kl)", gt=0)
+    divisor: int = setting(256, "Lmax: the constant that divides a sequence's sum; choose about max_tokens", gt=0)
+    top: int = setting(
+        20, "K: likeliest tokens that top_tv and top_kl look at beside the sampled one (paper: 20)", gt=0
+    )
 
-    positive: ClassVar[tuple[str, ...]] = (*PolicyGradientConfig.positive, "divisor", "top")
     least_samples: ClassVar[int] = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.divergence not in DELTA:
-            raise unknown("divergence", self.divergence, DELTA)
-        if self.limit is not None and not self.limit > 0:
-            raise UserError(f"limit is {self.limit}; it must be greater than 0, or none for the paper's")
 
 
 class DPPO(PolicyGradient):

@@ -8,27 +8,25 @@ The mean holds the sample itself, so the expected gradient is (G - 1) / G of tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import centered
-from reasonenv.learn.agent import knob
 from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
 from reasonenv.learn.surrogates import clip_fractions, clipped
 from reasonenv.learn.weights import constant
+from reasonenv.settings import record, setting
 
 
-@dataclass(frozen=True)
+@record
 class DrGRPOConfig(PolicyGradientConfig):
     """The paper's numbers, but for the learning rate (1e-6) and Lmax (3000)."""
 
-    clip: float = knob(0.2, "eps: the ratio is clipped to 1 - eps and 1 + eps (paper: 0.2)")
-    divisor: int = knob(256, "Lmax: the constant that divides a sequence's sum; choose about max_tokens")
+    clip: float = setting(0.2, "eps: the ratio is clipped to 1 - eps and 1 + eps (paper: 0.2)", gt=0)
+    divisor: int = setting(256, "Lmax: the constant that divides a sequence's sum; choose about max_tokens", gt=0)
 
-    positive: ClassVar[tuple[str, ...]] = (*PolicyGradientConfig.positive, "clip", "divisor")
     least_samples: ClassVar[int] = 2
 
 

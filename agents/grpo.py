@@ -8,29 +8,29 @@ neither the ddof of std nor what is added to it (1 and 1e-6 here, as in verl), a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import zscore
-from reasonenv.learn.agent import knob
 from reasonenv.learn.kl import k3
 from reasonenv.learn.reference import ReferenceConfig, Referenced
 from reasonenv.learn.surrogates import clip_fractions, clipped
 from reasonenv.learn.weights import sequence_mean
+from reasonenv.settings import record, setting
 
 
-@dataclass(frozen=True)
+@record
 class GRPOConfig(ReferenceConfig):
     """The paper's numbers, but for the learning rate (1e-6 for 7B) and G (64)."""
 
-    samples_per_problem: int = knob(16, "G: samples a problem (paper: 64)")
-    clip: float = knob(0.2, "eps: the ratio is clipped to 1 - eps and 1 + eps (PPO: 0.2)")
-    beta: float = knob(0.04, "beta: weight of the KL to the initial policy (paper: 0.04); 0 needs no reference model")
+    samples_per_problem: int = setting(16, "G: samples a problem (paper: 64)")
+    clip: float = setting(0.2, "eps: the ratio is clipped to 1 - eps and 1 + eps (PPO: 0.2)", gt=0)
+    beta: float = setting(
+        0.04, "beta: weight of the KL to the initial policy (paper: 0.04); 0 needs no reference model"
+    )
 
-    positive: ClassVar[tuple[str, ...]] = (*ReferenceConfig.positive, "clip")
     least_samples: ClassVar[int] = 2
 
 

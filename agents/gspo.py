@@ -7,28 +7,26 @@ Source: 2507.18071, equations 5 and 7. Differences: as in `grpo`, ddof 1 and 1e-
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import zscore
-from reasonenv.learn.agent import knob
 from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
 from reasonenv.learn.surrogates import clip_fractions, sequence_clipped, sequence_ratio
 from reasonenv.learn.weights import sequence_mean
+from reasonenv.settings import record, setting
 
 
-@dataclass(frozen=True)
+@record
 class GSPOConfig(PolicyGradientConfig):
     """The paper's numbers. Its edges are a thousandth of PPO's, as the ratio is a mean over tokens."""
 
-    samples_per_problem: int = knob(16, "G: samples a problem")
-    clip_low: float = knob(3e-4, "the sequence ratio is clipped to 1 - this (paper: 3e-4)")
-    clip_high: float = knob(4e-4, "and to 1 + this (paper: 4e-4; ScaleRL needed 4e-3)")
+    samples_per_problem: int = setting(16, "G: samples a problem")
+    clip_low: float = setting(3e-4, "the sequence ratio is clipped to 1 - this (paper: 3e-4)", gt=0)
+    clip_high: float = setting(4e-4, "and to 1 + this (paper: 4e-4; ScaleRL needed 4e-3)", gt=0)
 
-    positive: ClassVar[tuple[str, ...]] = (*PolicyGradientConfig.positive, "clip_low", "clip_high")
     least_samples: ClassVar[int] = 2
 
 

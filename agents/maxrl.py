@@ -11,27 +11,25 @@ averaged and not summed by sequence, so the gradient is exact only up to the len
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.learn import advantages
-from reasonenv.learn.agent import knob
 from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
 from reasonenv.learn.surrogates import clip_fractions, clipped
 from reasonenv.learn.weights import token_mean
+from reasonenv.settings import record, setting
 
 
-@dataclass(frozen=True)
+@record
 class MaxRLConfig(PolicyGradientConfig):
     """More samples, more terms of the series. Rare successes weigh up to G - 1, so keep `max_grad_norm`."""
 
-    samples_per_problem: int = knob(16, "G: samples a problem (paper: 16 to 128)")
-    clip: float = knob(0.2, "eps: the ratio is clipped to 1 - eps and 1 + eps (code: 0.2)")
+    samples_per_problem: int = setting(16, "G: samples a problem (paper: 16 to 128)")
+    clip: float = setting(0.2, "eps: the ratio is clipped to 1 - eps and 1 + eps (code: 0.2)", gt=0)
 
-    positive: ClassVar[tuple[str, ...]] = (*PolicyGradientConfig.positive, "clip")
     least_samples: ClassVar[int] = 2
 
 

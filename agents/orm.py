@@ -14,33 +14,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from reasonenv.core import Batch, Group
-from reasonenv.learn.agent import Agent, Budget, Config, Metrics, Plan, knob
+from reasonenv.learn.agent import Agent, Budget, Config, Metrics, Plan
 from reasonenv.learn.imitation import cosine
 from reasonenv.learn.weights import token_mean
 from reasonenv.policy.policy import Policy, prefixed, under
 from reasonenv.policy.value_head import Scorer
 from reasonenv.seeding import generator
+from reasonenv.settings import record, setting
 
 
-@dataclass(frozen=True)
+@record
 class ORMConfig(Config):
     """An iteration samples, then passes over the samples; the learning rate falls over the whole run."""
 
-    lr: float = knob(3e-4, "peak learning rate of AdamW; warm-up, then cosine over the iterations")
-    problems_per_iteration: int | None = knob(64, "N: problems an iteration (none: the whole training set)")
-    temperature: float = knob(1.0, "of the samples that are judged")
-    epochs: int = knob(2, "passes over the samples of an iteration")
-    solutions_per_step: int = knob(64, "solutions in one optimiser step")
-
-    positive: ClassVar[tuple[str, ...]] = (*Config.positive, "temperature", "epochs", "solutions_per_step")
+    lr: float = setting(3e-4, "peak learning rate of AdamW; warm-up, then cosine over the iterations")
+    problems_per_iteration: int | None = setting(64, "N: problems an iteration (none: the whole training set)")
+    temperature: float = setting(1.0, "of the samples that are judged", gt=0)
+    epochs: int = setting(2, "passes over the samples of an iteration", gt=0)
+    solutions_per_step: int = setting(64, "solutions in one optimiser step", gt=0)
 
 
 class OutcomeRewardModel(Agent):

@@ -15,44 +15,40 @@ clipped as in the authors' code, with the eps of the ratio; no entropy bonus.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from reasonenv.core import Batch
-from reasonenv.errors import UserError
 from reasonenv.learn.advantages import gae, whiten
-from reasonenv.learn.agent import Metrics, knob
+from reasonenv.learn.agent import Metrics
 from reasonenv.learn.reference import ReferenceConfig, Referenced
 from reasonenv.learn.surrogates import clip_fractions, clipped
 from reasonenv.learn.value_loss import clipped_value, value_clipped
 from reasonenv.learn.weights import token_mean
 from reasonenv.policy.policy import Policy, ResponseStates, prefixed, under
 from reasonenv.policy.value_head import Critic
+from reasonenv.settings import record, setting
 
 
-@dataclass(frozen=True)
+@record
 class PPOConfig(ReferenceConfig):
     """What is usual for language models, where the paper was about robots and games."""
 
-    samples_per_problem: int = knob(4, "G: samples a problem; the critic needs no siblings")
-    epochs: int = knob(4, "passes over the samples of an iteration (paper: 3 to 15)")
-    minibatches: int = knob(4, "optimiser steps a pass")
-    beta: float = knob(0.05, "beta: weight of the KL to the initial policy in the reward; 0 needs no reference model")
-    clip: float = knob(0.2, "eps: how far the ratio leaves 1, and the value its old one (paper: 0.2)")
-    lam: float = knob(0.95, "lambda of GAE: 1 trusts the rewards, 0 the critic (paper: 0.95)")
-    value_weight: float = knob(0.1, "c: weight of the critic's loss, which shapes a shared trunk too (paper: 1)")
-    separate_critic: bool = knob(False, "the critic has a copy of the trunk for itself")
-    bootstrap_truncated: bool = knob(False, "a cut answer is worth V of its last state, not 0 (verl, TRL: 0)")
-
-    positive: ClassVar[tuple[str, ...]] = (*ReferenceConfig.positive, "clip", "value_weight")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.lam <= 1:
-            raise UserError(f"lam is {self.lam}; it must be 0 to 1")
+    samples_per_problem: int = setting(4, "G: samples a problem; the critic needs no siblings")
+    epochs: int = setting(4, "passes over the samples of an iteration (paper: 3 to 15)")
+    minibatches: int = setting(4, "optimiser steps a pass")
+    beta: float = setting(
+        0.05, "beta: weight of the KL to the initial policy in the reward; 0 needs no reference model"
+    )
+    clip: float = setting(0.2, "eps: how far the ratio leaves 1, and the value its old one (paper: 0.2)", gt=0)
+    lam: float = setting(0.95, "lambda of GAE: 1 trusts the rewards, 0 the critic (paper: 0.95)", ge=0, le=1)
+    value_weight: float = setting(
+        0.1, "c: weight of the critic's loss, which shapes a shared trunk too (paper: 1)", gt=0
+    )
+    separate_critic: bool = setting(False, "the critic has a copy of the trunk for itself")
+    bootstrap_truncated: bool = setting(False, "a cut answer is worth V of its last state, not 0 (verl, TRL: 0)")
 
 
 class PPO(Referenced):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -19,10 +18,11 @@ from reasonenv.core import Completion, IntArray, Verdict
 from reasonenv.learn.fixed import Fixed
 from reasonenv.sampling.sampler import Sampler, Sampling
 from reasonenv.seeding import uniforms
+from reasonenv.settings import record
 from reasonenv.tokenizer import Tokenizer
 
 
-@dataclass(frozen=True)
+@record
 class RandomConfig:
     """One sample is the answer, so there is nothing to choose."""
 

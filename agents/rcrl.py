@@ -14,7 +14,7 @@ own; the first round, before any goal has been learned, samples without.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,27 +22,30 @@ from torch import Tensor
 
 from reasonenv.core import BoolArray, Group, Role, Trajectory
 from reasonenv.errors import UserError
-from reasonenv.learn.agent import Budget, Metrics, knob
+from reasonenv.learn.agent import Budget, Metrics
 from reasonenv.learn.judge import score_steps
 from reasonenv.learn.rounds import Rounds, RoundsConfig
 from reasonenv.policy.goals import Goals
 from reasonenv.policy.policy import Policy
 from reasonenv.policy.value_head import load_scorer
+from reasonenv.settings import record, setting
 
 
-@dataclass(frozen=True)
+@record
 class RCRLConfig(RoundsConfig):
     """The hyper-parameters of SFT, and what is said of the samples."""
 
-    labels: str = knob("outcome", "what a step is labelled by: outcome, or the folder of a trained orm")
-    bad_per_good: float | None = knob(1.0, "bad solutions for each good one in an epoch, drawn anew (none: all)")
-    good: str = knob("[GOOD]", "the goal of a good step; a model without pretraining wants one token (paper: [GOOD])")
-    bad: str = knob("[BAD]", "the goal of a bad step (paper: [BAD])")
+    labels: str = setting("outcome", "what a step is labelled by: outcome, or the folder of a trained orm")
+    bad_per_good: float | None = setting(
+        1.0, "bad solutions for each good one in an epoch, drawn anew (none: all)", ge=0
+    )
+    good: str = setting(
+        "[GOOD]", "the goal of a good step; a model without pretraining wants one token (paper: [GOOD])"
+    )
+    bad: str = setting("[BAD]", "the goal of a bad step (paper: [BAD])")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.bad_per_good is not None and not self.bad_per_good >= 0:
-            raise UserError(f"bad_per_good is {self.bad_per_good}; it must be at least 0, or none")
         if not self.good or not self.bad or self.good == self.bad:
             raise UserError(f"good is {self.good!r} and bad is {self.bad!r}; they must be two different texts")
 

@@ -8,7 +8,6 @@ same with one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -17,9 +16,10 @@ from reasonenv.core import Batch
 from reasonenv.learn import surrogates
 from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
 from reasonenv.learn.weights import sequence_sum
+from reasonenv.settings import record
 
 
-@dataclass(frozen=True)
+@record
 class ReinforceConfig(PolicyGradientConfig):
     """Nothing is clipped and nothing corrected, so one step an iteration."""
 

@@ -9,27 +9,24 @@ Source: 2501.03262, equations 1 and 8 to 10; gamma = 1. Differences: ddof 1 and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import reward_to_go, whiten
-from reasonenv.learn.agent import knob
 from reasonenv.learn.reference import ReferenceConfig, Referenced
 from reasonenv.learn.surrogates import clip_fractions, clipped
 from reasonenv.learn.weights import sequence_mean
+from reasonenv.settings import record, setting
 
 
-@dataclass(frozen=True)
+@record
 class ReinforcePPConfig(ReferenceConfig):
     """The paper's numbers (section 4.2.3)."""
 
-    clip: float = knob(0.2, "eps: the ratio is clipped to 1 - eps and 1 + eps (paper: 0.2)")
-    beta: float = knob(0.001, "beta: weight of the KL to the initial policy (paper: 0.001); 0 needs no reference model")
-
-    positive: ClassVar[tuple[str, ...]] = (*ReferenceConfig.positive, "clip")
+    clip: float = setting(0.2, "eps: the ratio is clipped to 1 - eps and 1 + eps (paper: 0.2)", gt=0)
+    beta: float = setting(
+        0.001, "beta: weight of the KL to the initial policy (paper: 0.001); 0 needs no reference model"
+    )
 
 
 class ReinforcePP(Referenced):

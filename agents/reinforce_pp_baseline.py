@@ -8,7 +8,6 @@ of one group need not add up to 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -18,9 +17,10 @@ from reasonenv.agents.reinforce_pp import ReinforcePP, ReinforcePPConfig
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import centered, whiten
 from reasonenv.learn.kl import k2
+from reasonenv.settings import record
 
 
-@dataclass(frozen=True)
+@record
 class ReinforcePPBaselineConfig(ReinforcePPConfig):
     """As REINFORCE++, with at least two siblings."""
 

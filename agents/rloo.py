@@ -8,7 +8,6 @@ whole sequence, verl's that of the token, where the paper argues for plain REINF
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -16,16 +15,16 @@ from torch import Tensor
 from reasonenv.agents.reinforce import Reinforce, ReinforceConfig
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import leave_one_out
-from reasonenv.learn.agent import knob
 from reasonenv.learn.reference import ReferenceConfig, Referenced
+from reasonenv.settings import record, setting
 
 
-@dataclass(frozen=True)
+@record
 class RLOOConfig(ReferenceConfig, ReinforceConfig):
     """The paper's beta for TL;DR; it used 0.10 for HH, and G = 2 or 4."""
 
-    samples_per_problem: int = knob(4, "G: samples a problem (paper: 2 and 4)")
-    beta: float = knob(0.03, "beta: weight of the KL in the reward (paper: 0.03); 0 needs no reference model")
+    samples_per_problem: int = setting(4, "G: samples a problem (paper: 2 and 4)")
+    beta: float = setting(0.03, "beta: weight of the KL in the reward (paper: 0.03); 0 needs no reference model")
 
     least_samples: ClassVar[int] = 2
 

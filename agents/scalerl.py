@@ -13,30 +13,27 @@ stated (0 here). The paper's learning rate, 5e-7 after 100 warm-up steps, is for
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from torch import Tensor
 
 from reasonenv.agents.cispo import CISPO, CISPOConfig
 from reasonenv.core import Batch, Group
-from reasonenv.errors import UserError
 from reasonenv.learn.advantages import batch_scaled
-from reasonenv.learn.agent import Budget, Metrics, Plan, knob
+from reasonenv.learn.agent import Budget, Metrics, Plan
 from reasonenv.learn.history import PassRates
 from reasonenv.learn.weights import prompt_mean
 from reasonenv.policy.policy import Policy
+from reasonenv.settings import record, setting
 
 
-@dataclass(frozen=True)
+@record
 class ScaleRLConfig(CISPOConfig):
     """The paper's cap (4, 5 and 8 were equally good) and G; it took 48 problems an iteration."""
 
-    solved: float = knob(0.9, "problems solved in this share of their attempts are not asked again (paper: 0.9)")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.solved <= 1:
-            raise UserError(f"solved is {self.solved}; it must be above 0 and at most 1")
+    solved: float = setting(
+        0.9, "problems solved in this share of their attempts are not asked again (paper: 0.9)", gt=0, le=1
+    )
 
 
 class ScaleRL(CISPO):

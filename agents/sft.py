@@ -9,20 +9,20 @@ small models; the paper's Llama-2 run used 2e-5.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from reasonenv.core import Group
-from reasonenv.learn.agent import Budget, Config, Metrics, Plan, knob
+from reasonenv.learn.agent import Budget, Config, Metrics, Plan
 from reasonenv.learn.imitation import Imitation, cosine
+from reasonenv.settings import record, setting
 
 
-@dataclass(frozen=True)
+@record
 class SFTConfig(Config):
     """One iteration is one optimiser step."""
 
-    lr: float = knob(1e-3, "peak learning rate of AdamW; warm-up, then cosine")
-    problems_per_iteration: int | None = knob(64, "N: demonstrations an optimiser step")
-    samples_per_problem: int = knob(1, "a problem has one reference solution")
+    lr: float = setting(1e-3, "peak learning rate of AdamW; warm-up, then cosine")
+    problems_per_iteration: int | None = setting(64, "N: demonstrations an optimiser step")
+    samples_per_problem: int = setting(1, "a problem has one reference solution")
 
 
 class SFT(Imitation):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
 import gymnasium
 
-from reasonenv.annotations import check_type, types_of
 from reasonenv.errors import UnknownArgument, UserError, unknown
 from reasonenv.reasoning_gym_names import NAMES
 from reasonenv.registry import Registry, import_named, module_name
+from reasonenv.settings import Setting, settings_of
 from reasonenv.tasks import Task
 
 GRANULARITIES = ("Token", "Step", "Response")
@@ -114,6 +114,11 @@ def environment_module(env_id: str) -> str | None:
     return module_name(module) if colon else None
 
 
+def task_name(text: str) -> str:
+    """The name of a task, from that or from the id of one of its environments."""
+    return parse_env_id(text)[0] if re.search(r"-v[0-9]+$", text) else text
+
+
 def find_agent(name: str) -> Any:
     """The agent class called `name`, or at `module:name`."""
     return AGENTS.find(name)
@@ -124,56 +129,34 @@ def task_factory(name: str | Callable[..., Task]) -> Callable[..., Task]:
     return TASKS.find(name) if isinstance(name, str) else name
 
 
-def task_keys(name: str | Callable[..., Task]) -> dict[str, str]:
-    """The keyword arguments that a task takes, with their types; one without annotation has that of its default."""
-    return {
-        p.name: annotation_text(type(p.default) if p.annotation is p.empty else p.annotation) for p in _parameters(name)
-    }
+def task_settings(name: str | Callable[..., Task]) -> dict[str, Setting]:
+    """The keyword arguments that a task takes."""
+    return settings_of(task_factory(name))
 
 
-def task_types(name: str | Callable[..., Task]) -> dict[str, Any]:
-    """As `task_keys`, with the types themselves where they can be told."""
-    types = types_of(task_factory(name))
-    return {key: types.get(key, text) for key, text in task_keys(name).items()}
+def make_task(name: str | Callable[..., Task], **keys: Any) -> Task:
+    """The task called `name`, or at `module:name`, or of a factory, made with `keys`.
 
-
-def task_defaults(name: str) -> dict[str, Any]:
-    """The keyword arguments that a task can do without, with what it then takes."""
-    return {p.name: p.default for p in _parameters(name) if p.default is not p.empty}
-
-
-def _parameters(name: str | Callable[..., Task]) -> list[inspect.Parameter]:
-    return [p for p in inspect.signature(task_factory(name)).parameters.values() if p.kind is not p.VAR_KEYWORD]
-
-
-def annotation_text(annotation: Any) -> str:
-    """`int | None` of the type, or of the text that `from __future__ import annotations` makes of it."""
-    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-
-
-def make_task(name: str | Callable[..., Task], **knobs: Any) -> Task:
-    """The task called `name`, or at `module:name`, or of a factory, made with `knobs`.
-
-    Raises `UserError` for an unknown knob, with the nearest, and for a value of another type.
+    Raises `UserError` for an unknown key, with the nearest, and for a value of another type.
     """
-    check_keys(name, knobs)
-    task = task_factory(name)(**knobs)
+    check_keys(name, keys)
+    task = task_factory(name)(**keys)
     if isinstance(task, Task):
-        object.__setattr__(task, "remake", partial(make_task, name, **knobs))
+        object.__setattr__(task, "remake", partial(make_task, name, **keys))
     return task
 
 
-def check_keys(name: str | Callable[..., Task], knobs: Mapping[str, Any], others: Iterable[str] = ()) -> None:
-    """Raises `UserError` for a knob that the task does not take, or whose value is of another type.
+def check_keys(name: str | Callable[..., Task], keys: Mapping[str, Any], others: Iterable[str] = ()) -> None:
+    """Raises `UserError` for a key that the task does not take, or whose value is of another type.
 
     `others` are the names that the caller knows beside the task's.
     """
-    types = task_types(name)
-    for knob, value in knobs.items():
-        if knob not in types:
-            error = unknown(f"key of {name}", knob, (*types, *others))
-            raise UnknownArgument(f"unexpected keyword argument {knob!r}: {error}")  # TorchRL looks for these words
-        check_type(knob, value, types[knob])
+    settings = task_settings(name)
+    for key, value in keys.items():
+        if key not in settings:
+            error = unknown(f"key of {name}", key, (*settings, *others))
+            raise UnknownArgument(f"unexpected keyword argument {key!r}: {error}")  # TorchRL looks for these words
+        settings[key].check(value)
 
 
 def parse_env_id(env_id: str) -> tuple[str, str]:
@@ -182,11 +165,11 @@ def parse_env_id(env_id: str) -> tuple[str, str]:
     `module:id` and `file.py:id` import first what registers the task, as `gymnasium.make` does. Raises `UserError` with
     the nearest ids for an unknown one.
     """
-    module, colon, own = env_id.rpartition(":")
+    module, colon, name = env_id.rpartition(":")
     if colon:
         import_named(module, env_id)
     ids = {f"{t}-{g}-v0": (t, g.lower()) for t in TASKS for g in GRANULARITIES}
-    short = own.removeprefix("reasonenv/")
+    short = name.removeprefix("reasonenv/")
     if short not in ids:
         raise unknown("environment", env_id, (f"reasonenv/{i}" for i in ids))
     return ids[short]

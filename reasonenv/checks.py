@@ -21,7 +21,7 @@ from reasonenv.catalog import check_keys, make_task
 from reasonenv.core import Completion, Problem, Reason, Trajectory
 from reasonenv.data.repeats import alike, contradicted, repeated, shown
 from reasonenv.errors import UserError
-from reasonenv.mdp.config import ENV_TYPES, EnvConfig, divided
+from reasonenv.mdp.config import ENV_KEYS, EnvConfig, divided
 from reasonenv.mdp.env import GRANULARITIES, ReasoningEnv, replay
 from reasonenv.mdp.make import held_out_keys, resolve_tokenizer
 from reasonenv.mdp.mdp import ReasoningMDP
@@ -54,19 +54,19 @@ class Check:
 
 
 def check_task(
-    task: str | Callable[..., Task], *, sample: int = SAMPLE, tokenizer: Any = None, **knobs: Any
+    task: str | Callable[..., Task], *, sample: int = SAMPLE, tokenizer: Any = None, **keys: Any
 ) -> list[Check]:
     """Every claim about a task: a registered name, `module:factory`, `file.py:factory`, or a factory itself.
 
-    `knobs` are the task's own and those of the environment, see `EnvConfig`. At most `sample` problems of a split are
+    `keys` are the task's own and those of the environment, see `EnvConfig`. At most `sample` problems of a split are
     verified; questions are compared over the whole splits, up to `MOST` problems. Raises `UserError` for an unknown
-    task or knob, missing data, or a sample below 1.
+    task or key, missing data, or a sample below 1.
     """
     if sample < 1:
         raise UserError(f"sample is {sample}; it must be at least 1")
-    knobs.pop("split", None)
-    config, keys = divided(knobs)
-    check_keys(task, keys, others=("tokenizer", *ENV_TYPES))
+    keys.pop("split", None)
+    config, keys = divided(keys)
+    check_keys(task, keys, others=("tokenizer", *ENV_KEYS))
     subject = _Subject(task, sample, resolve_tokenizer(tokenizer), config, keys)
     try:
         subject.mdp  # noqa: B018  # both splits and the process: without them there is nothing to check
@@ -85,10 +85,10 @@ class _Subject:
     sample: int
     tokenizer: Tokenizer
     config: EnvConfig
-    knobs: dict[str, Any]
+    keys: dict[str, Any]
 
     def make(self, split: str) -> Task:
-        keys = {**self.knobs, "split": split}
+        keys = {**self.keys, "split": split}
         return make_task(self.task, **(held_out_keys(self.task, keys) if split == "test" else keys))
 
     @cached_property

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reasonenv.cli import main
 from reasonenv.experiment.cells import Cell
-from reasonenv.experiment.config import Run
+from reasonenv.experiment.config import RunConfig
 from reasonenv.experiment.scheduler import outcome
 from reasonenv.learn.log import RunLog
 from reasonenv.mdp.make import make_env
@@ -46,7 +46,7 @@ def test_sample_answers_on_the_console_and_errors_are_shown_so(
 
 
 def test_what_a_failed_cell_says_is_shown_so(tmp_path: Path) -> None:
-    cell = Cell(Run("grpo", "reasonenv/Chain-Response-v0"), "grpo", "tiny", "sft", code={})
+    cell = Cell(RunConfig(agent="grpo", env="reasonenv/Chain-Response-v0"), "grpo", "tiny", "sft", code={})
     (tmp_path / "cell.json").write_text(json.dumps({"status": "failed", "error": HOSTILE}))
     assert outcome(cell, tmp_path).isprintable()
 

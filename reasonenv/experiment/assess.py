@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
@@ -12,8 +11,8 @@ from typing import Any
 from tqdm import tqdm
 
 from reasonenv.catalog import parse_env_id
-from reasonenv.errors import UserError, unknown
-from reasonenv.experiment.config import TaskName, check_writable, environment_keys
+from reasonenv.errors import UserError
+from reasonenv.experiment.config import EvalConfig, TaskName, check_writable
 from reasonenv.experiment.held_out import contrary, evaluate
 from reasonenv.experiment.validation import check_unseen, validation_part
 from reasonenv.mdp.make import held_out_keys, make_mdp
@@ -23,32 +22,11 @@ from reasonenv.measures.samples import write_samples
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.value_head import load_scorer, scorer_folder
 from reasonenv.sampling import check_sampler, make_sampler
-from reasonenv.sampling.sampler import Sampling
 from reasonenv.stats import Estimate, accuracy
-from reasonenv.tasks import HOLDOUTS, TEST
-
-MAX_SAMPLES = 1 << 20  # a problem: more is a slip of the hand
+from reasonenv.tasks import TEST
 
 
-def assess(
-    policy_name: str,
-    env: str,
-    keys: Mapping[str, Any],
-    *,
-    samples: int,
-    problems: int,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    seed: int = 0,
-    sampler: str = "torch",
-    device: str = "cpu",
-    dtype: str | None = None,
-    orm: str | None = None,
-    holdout: str = TEST,
-    out: Path | None = None,
-    quiet: bool = False,
-) -> Mapping[str, Estimate]:
+def assess(config: EvalConfig, *, out: Path | None = None, quiet: bool = False) -> Mapping[str, Estimate]:
     """Greedy accuracy and, with `samples` answers a problem, avg@k, maj@k and pass@k on `problems` of the test split.
 
     With `holdout` validation on those of the training split that runs with this setting do not train on; a policy that
@@ -58,36 +36,27 @@ def assess(
     With the folder of a reward model also rerank@k and weighted@k; for a policy that is asked for a goal, the
     greedy accuracy when it is asked for the contrary.
     """
-    for name, value, least in (("samples", samples, 0), ("problems", problems, 1)):
-        if value < least:
-            raise UserError(f"--{name} is {value}; it must be at least {least}")
-    if samples > MAX_SAMPLES:
-        raise UserError(f"--samples is {samples}; it must be at most {MAX_SAMPLES}")
-    if not 0 <= temperature < math.inf:
-        raise UserError(f"--temperature is {temperature}; it must be 0 (greedy) or more, and finite")
-    if orm is not None:
-        if samples < 2:
-            raise UserError(f"--samples is {samples}; --orm ranks sampled answers, give at least 2")
-        scorer_folder(orm)
+    samples, problems, seed = config.samples, config.problems, config.seed
+    if config.orm is not None:
+        scorer_folder(config.orm)
     if out is not None:
         check_writable(out)
         if out.suffix != ".parquet":
             raise UserError(f"--out is {out}; answers are stored as Parquet, give a name that ends in .parquet")
-    Sampling(1, temperature, top_k=top_k, top_p=top_p)  # refuses bad numbers now
-    check_sampler(sampler)
-    task, settings = _asked(env, keys, holdout)
-    if holdout != TEST:
-        for name in filter(None, (policy_name, orm)):
-            check_unseen(name, env)
+    check_sampler(config.sampler, config.address)
+    task, settings = _asked(config)
+    if config.holdout != TEST:
+        for name in filter(None, (config.policy, config.orm)):
+            check_unseen(name, config.env)
     make_mdp(task, **settings)  # refuses bad settings and missing data before the policy is loaded
-    policy = load_policy(policy_name, seed=seed, device=device, dtype=dtype)
-    scorer = None if orm is None else load_scorer(orm, policy)
+    policy = load_policy(config.policy, seed=seed, device=config.device, dtype=config.dtype)
+    scorer = None if config.orm is None else load_scorer(config.orm, policy)
     mdp = make_mdp(task, tokenizer=policy.tokenizer, **settings)
-    mdp.fits(policy.context, name=policy_name)
+    mdp.fits(policy.context, name=config.policy)
     chosen = range(min(problems, len(mdp.task.problems)))
     asked = 1 + samples + (policy.goals is not None)
     with (
-        closing(make_sampler(sampler, policy)) as source,
+        closing(make_sampler(config.sampler, policy, address=config.address)) as source,
         tqdm(total=len(chosen) * asked, unit=" answers", dynamic_ncols=True, disable=quiet) as bar,
     ):
 
@@ -97,7 +66,13 @@ def assess(
         ask = partial(evaluate, source, mdp, chosen, seed=seed, progress=count)
         found = ask(samples=1, temperature=0.0)
         if samples:
-            found += ask(samples=samples, temperature=temperature, top_k=top_k, top_p=top_p, scorer=scorer)
+            found += ask(
+                samples=config.samples,
+                temperature=config.temperature,
+                top_k=config.top_k,
+                top_p=config.top_p,
+                scorer=scorer,
+            )
         worse = contrary(policy, partial(ask, samples=1, temperature=0.0))
     questions = asked_by(mdp.task.problems[i] for i in chosen)
     if out is not None:
@@ -109,14 +84,12 @@ def assess(
     return summary
 
 
-def _asked(env: str, keys: Mapping[str, Any], holdout: str) -> tuple[TaskName, dict[str, Any]]:
+def _asked(config: EvalConfig) -> tuple[TaskName, dict[str, Any]]:
     """The task whose problems are asked, and the settings of the environment."""
-    if holdout not in HOLDOUTS:
-        raise unknown("holdout", holdout, HOLDOUTS)
-    task, _ = parse_env_id(env)
-    settings = environment_keys(task, keys)
-    if holdout == TEST:
+    task, _ = parse_env_id(config.env)
+    settings = dict(config.env_keys)
+    if config.holdout == TEST:
         return task, settings if "split" in settings else held_out_keys(task, settings)
     if "split" in settings:
-        raise UserError(f"split is {settings['split']!r}; with --holdout {holdout} leave it out")
+        raise UserError(f"split is {settings['split']!r}; with holdout={config.holdout} leave it out")
     return validation_part(task), settings

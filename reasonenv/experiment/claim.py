@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from reasonenv.errors import UserError
-from reasonenv.experiment.config import Run, check_writable, resolved
+from reasonenv.experiment.config import RunConfig, check_writable, resolved
 from reasonenv.experiment.identity import FOLDER, Code, difference
 from reasonenv.experiment.weights import WEIGHTS, check_weights
 from reasonenv.storage import owned, read_record, replace
@@ -30,7 +30,7 @@ MADE = ("dtype", "env_keys.max_tokens")  # settings that the policy or the task 
 
 def check_claim(
     out: Path,
-    run: Run,
+    run: RunConfig,
     code: Code,
     *,
     changed_code: bool = False,
@@ -57,7 +57,7 @@ def check_claim(
 @contextmanager
 def claim(
     out: Path,
-    run: Run,
+    run: RunConfig,
     code: Code,
     *,
     changed_code: bool = False,
@@ -98,7 +98,7 @@ def _check_code(out: Path, record: Mapping[str, Any], code: Code, changed_code: 
         )
 
 
-def _write_record(out: Path, run: Run, code: Code, made: Mapping[str, Any], weights: Mapping[str, str]) -> None:
+def _write_record(out: Path, run: RunConfig, code: Code, made: Mapping[str, Any], weights: Mapping[str, str]) -> None:
     path = out / RECORD
     before = read_record(path) if path.exists() else {}
     earlier = before.get("earlier_code")

@@ -1,141 +1,231 @@
-"""One run: its description, every setting that it has, and the processes that it trains and is measured on."""
+"""The settings of a run, an evaluation and an examination, and the processes that a run trains and is measured on.
+
+Every field of a record is a setting of the command line, `key=value`, and of a suite. Those of the agent and of the
+environment stand beside them: `agent_keys` are fields of the agent's `Config`, `env_keys` keywords of the environment.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, asdict, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from reasonenv.annotations import has_text_form, typed, types_of
-from reasonenv.catalog import find_agent, make_task, parse_env_id, task_defaults, task_keys, task_types
+from reasonenv.catalog import find_agent, make_task, parse_env_id, task_name, task_settings
 from reasonenv.core import Problem
 from reasonenv.errors import UserError, unknown
-from reasonenv.experiment.validation import check_unseen, training_part, validation_part
-from reasonenv.mdp.config import ENV_TYPES, EnvConfig, divided
+from reasonenv.experiment.validation import RECORD, check_unseen, training_part, validation_part
+from reasonenv.mdp.config import EnvConfig, divided
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sampling.sampler import KEYS, TRAINING
-from reasonenv.tasks import HOLDOUTS, TEST, VALIDATION, Task
+from reasonenv.settings import Setting, build, record, setting, settings_of
+from reasonenv.storage import read_record
+from reasonenv.tasks import TEST, VALIDATION, Task
 
 TaskName = str | Callable[..., Task]  # of a registered task, or its factory
+Holdout = Literal["test", "validation"]
+DType = Literal["float32", "bfloat16", "float16"]
 
 if TYPE_CHECKING:
     from reasonenv.learn.curriculum import Curriculum
     from reasonenv.mdp.mdp import ReasoningMDP
     from reasonenv.tokenizer import Tokenizer
 
+MAX_SAMPLES = 1 << 20  # a problem: more is a slip of the hand
+WITHIN = f"what is held out: {TEST}, or {VALIDATION}, one in ten training questions"
 
-def _setting(default: Any, meaning: str) -> Any:
-    return field(default=default, metadata={"meaning": meaning})
 
+@record
+class PolicyConfig:
+    """A policy, the device that it is on, and what draws its responses."""
 
-@dataclass(frozen=True)
-class Run:
-    """Everything that decides a run's result. Two equal descriptions give the same weights, bit for bit, on one CPU."""
-
-    agent: str
-    env: str
-    policy: str = "tiny"
-    seed: int = 0
-    iterations: int = 100
-    agent_keys: Mapping[str, Any] = field(default_factory=dict)  # fields of the agent's Config
-    env_keys: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of the environment
-    eval_problems: int = _setting(200, "held-out problems: the first ones")
-    holdout: str = _setting(TEST, f"what is held out: {TEST}, or {VALIDATION}, one in ten training questions")
-    eval_samples: int = _setting(0, "sampled answers a held-out problem after the last iteration, for pass@k")
-    base_samples: int = _setting(0, "samples a held-out problem, at most, that tell what the policy can solve")
-    eval_every: int = _setting(10, "iterations between evaluations")
-    curriculum: str | None = _setting(None, "KEY:VALUE,VALUE*COUNT,.. of the environment, in equal parts of the run")
-    orm: str | None = _setting(None, "folder of a reward model; its score is the reward in place of the verdict")
-    rank: str | None = _setting(None, "folder of a reward model that scores the sampled answers, for rerank@k")
-    sampler: str = _setting("torch", f"who draws the responses: {' or '.join(SAMPLERS)}")
-    address: str | None = _setting(None, "of a served vLLM (none: sampler=vllm starts an engine of its own)")
-    lora: int | None = _setting(None, "rank of an adapter that is trained in place of the whole policy (needs peft)")
-    checkpointing: bool = _setting(False, "layers are computed again in the backward pass: less memory, more time")
-    device: str = _setting("cpu", "of the policy: cpu, cuda, ...")
-    dtype: str | None = _setting(None, "of the policy (none: float32 for small ones, bfloat16 for pretrained ones)")
+    policy: str = setting("tiny", "tiny, smollm2-135m, a run's folder, a path or a hub id")
+    seed: int = setting(0, "of everything that is drawn")
+    device: str = setting("cpu", "of the policy: cpu, cuda, ...")
+    dtype: DType | None = setting(None, "of the policy (none: float32 if small, bfloat16 if pretrained)")
+    sampler: str = setting("torch", f"what draws the responses: {' or '.join(SAMPLERS)}")
+    address: str | None = setting(None, "of a served vLLM (none: sampler=vllm starts an engine of its own)")
+    lora: int | None = setting(
+        None, "rank of an adapter that is trained in place of the whole policy (needs peft)", ge=1
+    )
+    checkpointing: bool = setting(False, "layers are computed again in the backward pass: less memory, more time")
 
     def __post_init__(self) -> None:
-        for name, least in {
-            "iterations": 0,
-            "eval_problems": 1,
-            "eval_samples": 0,
-            "base_samples": 0,
-            "eval_every": 1,
-            "lora": 1,
-        }.items():
-            if getattr(self, name) is not None and getattr(self, name) < least:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        if self.holdout not in HOLDOUTS:
-            raise unknown("holdout", self.holdout, HOLDOUTS)
         if self.sampler not in SAMPLERS:
             raise unknown("sampler", self.sampler, SAMPLERS)
 
 
-SETTINGS = (
-    *("eval_problems", "holdout", "eval_samples", "base_samples", "eval_every", "curriculum", "orm", "rank"),
-    *("sampler", "address", "lora", "checkpointing", "device", "dtype"),
-)
+@record
+class RunConfig(PolicyConfig):
+    """Everything that decides a run's result. Two equal records give the same weights, bit for bit, on one CPU."""
+
+    agent: str
+    env: str
+    iterations: int = setting(100, "how often to sample and learn", ge=0)
+    agent_keys: Mapping[str, Any] = field(default_factory=dict)
+    env_keys: Mapping[str, Any] = field(default_factory=dict)
+    eval_problems: int = setting(200, "held-out problems: the first ones", ge=1)
+    holdout: Holdout = setting("test", WITHIN)
+    eval_samples: int = setting(0, "sampled answers a held-out problem after the last iteration, for pass@k", ge=0)
+    base_samples: int = setting(0, "samples a held-out problem, at most, that tell what the policy can solve", ge=0)
+    eval_every: int = setting(10, "iterations between evaluations", ge=1)
+    curriculum: str | None = setting(None, "KEY:VALUE,VALUE*COUNT,.. of the environment, in equal parts of the run")
+    orm: str | None = setting(None, "folder of a reward model; its score is the reward in place of the verdict")
+    rank: str | None = setting(None, "folder of a reward model that scores the sampled answers, for rerank@k")
 
 
-def describe_run(agent: str, env: str, keys: Mapping[str, Any], **named: Any) -> Run:
-    """Sorts `keys` into settings of the run, fields of the agent's Config and arguments of the environment.
+@record
+class EvalConfig(PolicyConfig):
+    """A policy that is measured on held-out problems of an environment."""
 
-    Values are strings or already typed. Raises `UserError` for an unknown key (with the nearest ones) or a bad value.
+    env: str
+    env_keys: Mapping[str, Any] = field(default_factory=dict)
+    samples: int = setting(0, "sampled answers a problem, beside the greedy one", ge=0, le=MAX_SAMPLES)
+    problems: int = setting(200, "held-out problems: the first ones", ge=1)
+    temperature: float = setting(1.0, "of the sampled answers", ge=0)
+    top_k: int = setting(0, "the sampled answers are of the K likeliest tokens alone (0: all)", ge=0)
+    top_p: float = setting(1.0, "and of the fewest tokens whose mass reaches P (1: all)", gt=0, le=1)
+    orm: str | None = setting(None, "folder of a reward model: rerank@k and weighted@k by its scores")
+    holdout: Holdout = setting("test", WITHIN)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.orm is not None and self.samples < 2:
+            raise UserError(f"samples is {self.samples}; orm ranks sampled answers, give at least 2")
+
+
+@record
+class DoctorConfig(PolicyConfig):
+    """A policy that is examined on training problems of an environment."""
+
+    env: str
+    env_keys: Mapping[str, Any] = field(default_factory=dict)
+    problems: int = setting(8, "training problems to sample: the first ones", ge=1)
+    samples: int = setting(4, "answers a problem", ge=2)
+
+
+Measured = TypeVar("Measured", EvalConfig, DoctorConfig)
+SPELLED = ("agent", "env", "agent_keys", "env_keys")  # fields that are no `key=value`
+
+
+def describe_run(agent: str, env: str, keys: Mapping[str, Any], **fixed: Any) -> RunConfig:
+    """Sorts `keys` into settings of the run, fields of the agent's `Config` and keywords of the environment.
+
+    Values are texts or what TOML knows. `fixed` are settings of the run that `keys` cannot change. Raises `UserError`
+    for an unknown key, with the nearest ones, or a bad value.
     """
     config = find_agent(agent).Config
-    types = {key: annotation for key, annotation in types_of(Run).items() if key in SETTINGS}
-    hints = types_of(config)
-    agent_types = {f.name: hints.get(f.name, f.type) for f in fields(config)}
-    env_types = _environment_types(parse_env_id(env)[0])
-    env_types.pop("split", None)  # training takes train, evaluation takes test
-    found: dict[str, dict[str, Any]] = {"run": {}, "agent": {}, "env": {}}
-    for key, value in keys.items():
-        for room, known in (("run", types), ("agent", agent_types), ("env", env_types)):
-            if key in known:
-                found[room][key] = typed(key, value, known[key])
-                break
-        else:
-            if key in KEYS:
-                raise UserError(f"{key} is {value}; {TRAINING}")
-            raise unknown("key", key, {*types, *agent_types, *env_types})
-    config(**found["agent"])  # refuses bad values now rather than after the policy is loaded
-    run = Run(agent, env, agent_keys=found["agent"], env_keys=found["env"], **found["run"], **named)
+    sections = {
+        "run": _settable(RunConfig, fixed),
+        "agent": settings_of(config),
+        "env": environment_settings(task_name(env), training=True),
+    }
+    for key in KEYS:
+        if key in keys and not any(key in settings for settings in sections.values()):
+            raise UserError(f"{key} is {keys[key]}; {TRAINING}")
+    values = _read(keys, sections)
+    build(config, values["agent"])  # refuses bad values now rather than after the policy is loaded
+    run = RunConfig(agent=agent, env=env, agent_keys=values["agent"], env_keys=values["env"], **values["run"], **fixed)
     if run.orm is not None:
-        _check_judged(run)
+        _check_rewarded(run)
     return run
 
 
-def _check_judged(run: Run) -> None:
+def describe_eval(policy: str, env: str | None, keys: Mapping[str, Any]) -> EvalConfig:
+    """As `describe_run`. Without `env`, `policy` is the folder of a run, whose environment and its keys are meant."""
+    if env is not None:
+        return _describe(EvalConfig, policy, env, keys)
+    path = Path(policy) / RECORD
+    if not path.is_file():
+        raise UserError(
+            f"{policy!r} is no folder of a run with an environment of its own; say on which ENV_ID to measure it"
+        )
+    stored = read_record(path)
+    env = str(stored["env"])
+    described = _describe(EvalConfig, policy, env, keys)
+    trained = _read(stored["env_keys"], {"env": environment_settings(parse_env_id(env)[0])})["env"]
+    return replace(described, env_keys={**trained, **described.env_keys})
+
+
+def describe_doctor(policy: str, env: str, keys: Mapping[str, Any]) -> DoctorConfig:
+    """As `describe_run`."""
+    return _describe(DoctorConfig, policy, env, keys)
+
+
+def _describe(kind: type[Measured], policy: str, env: str, keys: Mapping[str, Any]) -> Measured:
+    sections = {"run": _settable(kind, ("policy",)), "env": environment_settings(parse_env_id(env)[0])}
+    values = _read(keys, sections)
+    return kind(policy=policy, env=env, env_keys=values["env"], **values["run"])
+
+
+def explained(kind: type[PolicyConfig] | None, agent: str | None, env: str | None) -> dict[str, list[Setting]]:
+    """What may be set in a record, of an agent and of an environment or a task: sections by their titles."""
+    sections: dict[str, list[Setting]] = {}
+    common = {} if kind is None else _settable(kind, ())
+    sections["settings"] = list(common.values())
+    if agent is not None:
+        sections[f"settings of {agent}"] = list(settings_of(find_agent(agent).Config).values())
+    if env is not None:
+        section = sections[f"settings of {env}"] = []
+        for known in environment_settings(task_name(env), training=kind is RunConfig).values():
+            if known.has_text_form:
+                section.append(replace(known, key=f"env.{known.key}") if known.key in common else known)
+    return {title: section for title, section in sections.items() if section}
+
+
+def _settable(kind: type[PolicyConfig], fixed: Iterable[str]) -> dict[str, Setting]:
+    settings = settings_of(kind)
+    for key in (*SPELLED, *fixed):
+        settings.pop(key, None)
+    return settings
+
+
+def _read(keys: Mapping[str, Any], sections: Mapping[str, Mapping[str, Setting]]) -> dict[str, dict[str, Any]]:
+    """The values of each section. A key means the first section that has it, and `env.seed` that of the environment."""
+    values: dict[str, dict[str, Any]] = {section: {} for section in sections}
+    for key, value in keys.items():
+        prefix, _, name = key.rpartition(".")
+        for section, settings in sections.items():
+            if name in settings and prefix in ("", section):
+                values[section][name] = settings[name].read(value)
+                break
+        else:
+            known = [name for settings in sections.values() for name in settings]
+            raise unknown("key", key, dict.fromkeys(known))
+    return values
+
+
+def _check_rewarded(run: RunConfig) -> None:
     """Raises `UserError` if no reward model can reward this run."""
     from reasonenv.learn.judge import FALLS
     from reasonenv.learn.policy_gradient import PolicyGradient
 
-    falls = run.env_keys.get("reward", "sparse")
-    if falls not in FALLS:
-        raise UserError(f"reward is {falls!r}; with orm= it must be one of {', '.join(FALLS)}")
+    reward = run.env_keys.get("reward", "sparse")
+    if reward not in FALLS:
+        raise UserError(f"reward is {reward!r}; with orm= it must be one of {', '.join(FALLS)}")
     if not issubclass(find_agent(run.agent), PolicyGradient):
         raise UserError(f"{run.agent} does not learn from rewards, so orm= would change nothing; leave it out")
 
 
-def explain_keys(agent: str, env: str | None) -> list[tuple[str, list[tuple[str, Any, str]]]]:
-    """What may be set in a run of `agent` on `env`: sections of (key, default, meaning)."""
-    numbers = [_explained(f) for f in fields(find_agent(agent).Config)]
-    settings = [_explained(f) for f in fields(Run) if f.name in SETTINGS]
-    sections = [(f"settings of {agent}", numbers), ("settings of the run", settings)]
-    if env is not None:
-        task, _ = parse_env_id(env)
-        types, defaults = task_types(task), task_defaults(task)
-        keys = [_explained(f) for f in fields(EnvConfig)]
-        for key, text in task_keys(task).items():
-            if key != "split" and has_text_form(types[key]):
-                keys.append((key, defaults.get(key), text))
-        sections.append((f"settings of {env}", keys))
-    return sections
+def environment_settings(task: str, *, training: bool = False) -> dict[str, Setting]:
+    """What an environment of `task` takes; `training` is on the split train, and measured on test."""
+    settings = {**settings_of(EnvConfig), **task_settings(task)}
+    if training:
+        settings.pop("split", None)
+    return settings
 
 
-def resolved(run: Run) -> dict[str, Any]:
+def environment_keys(task: str, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """`keys` as keyword arguments of the environment. Raises `UserError` for an unknown key or a bad value."""
+    settings = environment_settings(task)
+    for key in keys:
+        if key not in settings:
+            raise unknown(f"key of {task}", key, settings)
+    return {key: settings[key].read(value) for key, value in keys.items()}
+
+
+def resolved(run: RunConfig) -> dict[str, Any]:
     """Every setting of a run with its value, defaults included, as JSON has it: equal settings are the same run.
 
     So a default that another version has changed is seen. None stands where the policy or the task decides: `dtype`,
@@ -143,8 +233,13 @@ def resolved(run: Run) -> dict[str, Any]:
     """
     config = find_agent(run.agent).Config(**run.agent_keys)
     agent_keys = {f.name: getattr(config, f.name) for f in fields(config)}
-    env_keys = {**_environment_defaults(parse_env_id(run.env)[0]), **run.env_keys}
-    settings: dict[str, Any] = _plain({**asdict(run), "agent_keys": agent_keys, "env_keys": env_keys})
+    env_keys: dict[str, Any] = {}
+    for key, known in environment_settings(parse_env_id(run.env)[0], training=True).items():
+        if known.default is not MISSING:
+            env_keys[key] = known.default
+    settings: dict[str, Any] = _plain(
+        {**asdict(run), "agent_keys": agent_keys, "env_keys": {**env_keys, **run.env_keys}}
+    )
     return settings
 
 
@@ -159,43 +254,18 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else type(value).__qualname__
 
 
-def _environment_defaults(task: str) -> dict[str, Any]:
-    """What an environment takes for keys that are not given; `split` is none of them."""
-    defaults = {**vars(EnvConfig()), **task_defaults(task)}
-    return {key: value for key, value in defaults.items() if key != "split"}
-
-
-def _explained(setting: Field[Any]) -> tuple[str, Any, str]:
-    """A field as (key, default, meaning)."""
-    default = setting.default if setting.default_factory is MISSING else setting.default_factory()
-    return setting.name, default, setting.metadata.get("meaning", "")
-
-
-def _environment_types(task: str) -> dict[str, Any]:
-    return {**ENV_TYPES, **task_types(task)}
-
-
-def environment_keys(task: str, keys: Mapping[str, Any]) -> dict[str, Any]:
-    """`keys` as keyword arguments of the environment. Raises `UserError` for an unknown key or a bad value."""
-    types = _environment_types(task)
-    for key in keys:
-        if key not in types:
-            raise unknown(f"key of {task}", key, types)
-    return {key: typed(key, value, types[key]) for key, value in keys.items()}
-
-
 def check_writable(out: Path) -> None:
     """Raises `UserError` if nothing can be made at `out`. Writes nothing."""
-    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
-    if there.is_file() and there == out.absolute():
-        there = there.parent  # a file is replaced
-    if not there.is_dir():
-        raise UserError(f"cannot write to --out {out}: {there} is not a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"cannot write to --out {out}: no permission to write in {there}")
+    nearest = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if nearest.is_file() and nearest == out.absolute():
+        nearest = nearest.parent  # a file is replaced
+    if not nearest.is_dir():
+        raise UserError(f"cannot write to --out {out}: {nearest} is not a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write to --out {out}: no permission to write in {nearest}")
 
 
-def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[Curriculum, ReasoningMDP]:
+def processes(run: RunConfig, tokenizer: Tokenizer | None = None) -> tuple[Curriculum, ReasoningMDP]:
     """What a run trains on and what it is measured on. Raises `UserError` for missing data or a bad setting.
 
     With `holdout` validation both are parts of the training split that share no question, on every level of a
@@ -220,7 +290,7 @@ def processes(run: Run, tokenizer: Tokenizer | None = None) -> tuple[Curriculum,
     return course, make_mdp(task, tokenizer=tokenizer, **held_out_keys(task, run.env_keys))
 
 
-def _course(run: Run, training: TaskName, curriculum: str, tokenizer: Tokenizer | None) -> Curriculum:
+def _course(run: RunConfig, training: TaskName, curriculum: str, tokenizer: Tokenizer | None) -> Curriculum:
     from reasonenv.learn.curriculum import Curriculum, at_level, read_levels
     from reasonenv.mdp.make import resolve_tokenizer
     from reasonenv.mdp.mdp import ReasoningMDP
@@ -238,12 +308,12 @@ def _course(run: Run, training: TaskName, curriculum: str, tokenizer: Tokenizer 
     return Curriculum(tuple(made[str(level)] for level in settings), tuple(settings))
 
 
-def fingerprints(run: Run, course: Curriculum, held_out: ReasoningMDP) -> dict[str, str]:
+def fingerprints(run: RunConfig, course: Curriculum, held_out: ReasoningMDP) -> dict[str, str]:
     """Split -> a hash of its problems: what the `processes` of a run ask."""
     return {"train": course.fingerprint, run.holdout: held_out.task.fingerprint}
 
 
-def held_out_problems(run: Run, held_out: ReasoningMDP) -> list[Problem]:
+def held_out_problems(run: RunConfig, held_out: ReasoningMDP) -> list[Problem]:
     """Those problems of the held-out process that a run is measured on."""
     problems = held_out.task.problems
     return [problems[i] for i in range(min(run.eval_problems, len(problems)))]

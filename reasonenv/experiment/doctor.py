@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from reasonenv.catalog import parse_env_id
 from reasonenv.core import Group
 from reasonenv.errors import UserError
-from reasonenv.experiment.config import environment_keys
+from reasonenv.experiment.config import DoctorConfig
 from reasonenv.learn.filters import mixed, sound
 from reasonenv.learn.memory import activation_bytes, available, forecast
 from reasonenv.mdp.make import make_mdp
@@ -41,37 +40,23 @@ class Finding:
     change: str = ""
 
 
-def examine(
-    policy_name: str,
-    env: str,
-    keys: Mapping[str, Any],
-    *,
-    problems: int = 8,
-    samples: int = 4,
-    seed: int = 0,
-    device: str = "cpu",
-    dtype: str | None = None,
-    lora: int | None = None,
-) -> list[Finding]:
+def examine(config: DoctorConfig) -> list[Finding]:
     """Every finding on a policy and an environment. Raises `UserError` where there is nothing to look at."""
-    for name, value, least in (("problems", problems, 1), ("samples", samples, 2), ("lora", lora or 1, 1)):
-        if value < least:
-            raise UserError(f"--{name} is {value}; it must be at least {least}")
-    task, _ = parse_env_id(env)
-    settings = environment_keys(task, keys)
+    task, _ = parse_env_id(config.env)
+    settings = config.env_keys
     make_mdp(task, **settings)  # refuses bad settings and missing data before the policy is loaded
-    policy = load_policy(policy_name, seed=seed, device=device, dtype=dtype)
+    policy = load_policy(config.policy, seed=config.seed, device=config.device, dtype=config.dtype)
     if policy.goals is not None:
-        raise UserError(f"policy {policy_name!r} writes behind goals; examine the policy that it was trained from")
+        raise UserError(f"policy {config.policy!r} writes behind goals; examine the policy that it was trained from")
     mdp = make_mdp(task, tokenizer=policy.tokenizer, **settings)
-    if lora is not None:
-        add_adapter(policy, lora, seed=seed)
+    if config.lora is not None:
+        add_adapter(policy, config.lora, seed=config.seed)
     found = [_tokenizer(mdp), _template(mdp), _verifier(mdp), _context(mdp, policy)]
     if found[-1].state == "wrong":
         return found  # nothing can be sampled
-    chosen = range(min(problems, len(mdp.task.problems)))
-    sampler = make_sampler("torch", policy)
-    groups = sample_groups(sampler, mdp, chosen, samples, temperature=1.0, seed=(seed, "doctor"))
+    chosen = range(min(config.problems, len(mdp.task.problems)))
+    sampler = make_sampler(config.sampler, policy, address=config.address)
+    groups = sample_groups(sampler, mdp, chosen, config.samples, temperature=1.0, seed=(config.seed, "doctor"))
     return [*found, _ending(mdp, groups), _signal(groups), _gap(policy, groups), _memory(policy, mdp, groups)]
 
 

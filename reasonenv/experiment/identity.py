@@ -35,7 +35,7 @@ from typing import Any
 
 from reasonenv.catalog import AGENTS, environment_module, find_agent, parse_env_id, task_factory
 from reasonenv.errors import UserError
-from reasonenv.experiment.config import Run
+from reasonenv.experiment.config import RunConfig
 from reasonenv.learn.curriculum import read_levels
 from reasonenv.mdp.dynamics import named_variant
 from reasonenv.mdp.rewards import reward_terms
@@ -75,7 +75,7 @@ class Code:
         partial.rename(final)
 
 
-def code_of(run: Run, *tasks: Task) -> Code:
+def code_of(run: RunConfig, *tasks: Task) -> Code:
     """The code of a run, with that of the verifiers of its `tasks` if there are any already.
 
     Raises `UserError` for what is defined in no file, and for a file that is gone or cannot be read.
@@ -183,7 +183,7 @@ def edited(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
     return difference({**there, "files": first}, {**here, "files": second})
 
 
-def _things(run: Run) -> Iterator[Any]:
+def _things(run: RunConfig) -> Iterator[Any]:
     """Classes and functions that a run names."""
     agent = find_agent(run.agent)
     yield from (agent, agent.Config, task_factory(parse_env_id(run.env)[0]))

@@ -31,7 +31,7 @@ from reasonenv.core import Problem
 from reasonenv.errors import UserError
 from reasonenv.experiment.cells import BASELINE, REFERENCES, Cell
 from reasonenv.experiment.claim import RECORD
-from reasonenv.experiment.config import Run, fingerprints, held_out_problems, processes
+from reasonenv.experiment.config import RunConfig, fingerprints, held_out_problems, processes
 from reasonenv.experiment.identity import code_of, edited
 from reasonenv.experiment.manifest import CARD, hardware, stored_data, versions
 from reasonenv.experiment.notices import cell_notice, measured, notice, refuse_without_signal
@@ -297,7 +297,7 @@ def _data(suite: Suite) -> dict[str, tuple[list[Problem], dict[str, str]]]:
     return data
 
 
-def _data_key(run: Run) -> str:
+def _data_key(run: RunConfig) -> str:
     """All that decides which problems a run has: equal keys, equal problems."""
     return repr((run.env, sorted(run.env_keys.items()), run.curriculum, run.holdout, run.eval_problems))
 
@@ -362,7 +362,7 @@ def _write_suite(suite: Suite, out: Path, command: str, seconds: float) -> None:
         "hardware": hardware(),
         "seconds": seconds,
         "notices": _notices(suite, out),
-        "tuned": suite.spec.get("tuned"),
+        "tuned": suite.config.tuned,
         "cells": [cell.name for cell in suite.cells if cell.shown],
     }
     replace(out / "suite.json", json.dumps(told, indent=1))

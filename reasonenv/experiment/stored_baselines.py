@@ -11,7 +11,7 @@ from statistics import fmean
 from reasonenv.catalog import find_agent
 from reasonenv.core import Reason, Verdict
 from reasonenv.experiment.claim import claim
-from reasonenv.experiment.config import Run
+from reasonenv.experiment.config import RunConfig
 from reasonenv.experiment.identity import code_of
 from reasonenv.learn.fixed import Fixed
 from reasonenv.measures.questions import PROBLEMS, Asked, by_question, read_questions
@@ -20,7 +20,7 @@ from reasonenv.stats import accuracy
 from reasonenv.storage import replace
 
 
-def choose(run: Run, out: Path, stored: Path) -> None:
+def choose(run: RunConfig, out: Path, stored: Path) -> None:
     """Leaves in `out` what `train` leaves of such an agent, from the samples in the folder `stored`.
 
     The chosen answer counts where the greedy one would, so it is stored as one; the summary compares the two.

@@ -15,7 +15,7 @@ from reasonenv.catalog import find_agent
 from reasonenv.core import Group
 from reasonenv.errors import UserError
 from reasonenv.experiment.claim import SUMMARY, check_claim, claim
-from reasonenv.experiment.config import Run, fingerprints, processes
+from reasonenv.experiment.config import RunConfig, fingerprints, processes
 from reasonenv.experiment.held_out import (
     HeldOut,
     HeldOutChoice,
@@ -67,7 +67,7 @@ HELD_OUT_SAMPLES = 4  # a problem, on which a reward model is measured
 
 
 def train(
-    run: Run,
+    run: RunConfig,
     out: Path,
     *,
     places: Mapping[str, Path] = MappingProxyType({}),
@@ -184,7 +184,7 @@ def train(
 
 
 def _write_card(
-    run: Run, out: Path, course: Curriculum, held_out: ReasoningMDP, changed_data: bool, quiet: bool
+    run: RunConfig, out: Path, course: Curriculum, held_out: ReasoningMDP, changed_data: bool, quiet: bool
 ) -> None:
     """Leaves `environment.json`. Raises `UserError` if the problems are not those that an earlier one tells of."""
     path = out / CARD
@@ -203,7 +203,9 @@ def _write_card(
     replace(path, json.dumps(now, indent=1))
 
 
-def _check_data(run: Run, out: Path, course: Curriculum, held_out: ReasoningMDP, *, finished: bool = False) -> None:
+def _check_data(
+    run: RunConfig, out: Path, course: Curriculum, held_out: ReasoningMDP, *, finished: bool = False
+) -> None:
     """Raises `UserError` if the problems are not those of which `environment.json` has the fingerprints."""
     stored = stored_data(out)
     for split, fingerprint in fingerprints(run, course, held_out).items():
@@ -211,12 +213,12 @@ def _check_data(run: Run, out: Path, course: Curriculum, held_out: ReasoningMDP,
             raise UserError(changed(held_out.task.name, split, out, finished=finished))
 
 
-def _policy(run: Run, places: Mapping[str, Path]) -> HFPolicy:
+def _policy(run: RunConfig, places: Mapping[str, Path]) -> HFPolicy:
     """Where the run begins."""
     return load_policy(str(places.get(run.policy, run.policy)), seed=run.seed, device=run.device, dtype=run.dtype)
 
 
-def _watch(run: Run, agent: Agent, sampler: Sampler, held_out: ReasoningMDP, out: Path) -> HeldOut:
+def _watch(run: RunConfig, agent: Agent, sampler: Sampler, held_out: ReasoningMDP, out: Path) -> HeldOut:
     """What is measured along the way."""
     where = (sampler, held_out, out / "evaluations")
     named: dict[str, Any] = {"problems": run.eval_problems, "seed": run.seed}
@@ -233,17 +235,17 @@ def _tokens_per_microbatch(agent: Agent) -> int:
     return int(getattr(agent.config, "tokens_per_microbatch", TOKENS_PER_MICROBATCH))
 
 
-def _problems(run: Run, held_out: ReasoningMDP) -> range:
+def _problems(run: RunConfig, held_out: ReasoningMDP) -> range:
     return range(min(run.eval_problems, len(held_out.task.problems)))
 
 
-def _sampled(run: Run, sampler: Sampler, held_out: ReasoningMDP) -> list[Group]:
+def _sampled(run: RunConfig, sampler: Sampler, held_out: ReasoningMDP) -> list[Group]:
     """The sampled answers of the end, at temperature 1."""
     path, problems = (run.seed, "evaluation"), _problems(run, held_out)
     return sample_groups(sampler, held_out, problems, run.eval_samples, temperature=1.0, seed=path)
 
 
-def _base(run: Run, sampler: Sampler, held_out: ReasoningMDP) -> list[Draws]:
+def _base(run: RunConfig, sampler: Sampler, held_out: ReasoningMDP) -> list[Draws]:
     """What the trained policy solves in a base budget, against which others that start from it are held."""
     most, first = run.base_samples, min(run.eval_samples or run.base_samples, run.base_samples)
     return base(sampler, held_out, _problems(run, held_out), first=first, most=most, seed=run.seed)
@@ -272,7 +274,7 @@ def _passes(found: Sequence[Sample], samples: int) -> dict[int, float]:
 
 
 def _keep_rollouts(
-    run: Run,
+    run: RunConfig,
     policy: HFPolicy,
     sampler: Sampler,
     held_out: ReasoningMDP,
@@ -291,7 +293,9 @@ def _keep_rollouts(
     write_records(out / HELD_OUT, Rollout, kept)
 
 
-def _contrary(run: Run, policy: HFPolicy, sampler: Sampler, held_out: ReasoningMDP, out: Path) -> dict[str, float]:
+def _contrary(
+    run: RunConfig, policy: HFPolicy, sampler: Sampler, held_out: ReasoningMDP, out: Path
+) -> dict[str, float]:
     """How a policy behind goals answers when it is asked for the contrary."""
     ask = partial(evaluate, sampler, held_out, _problems(run, held_out), samples=1, temperature=0.0, seed=run.seed)
     found = contrary(policy, ask)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.errors import UserError
-from reasonenv.experiment.config import Run
+from reasonenv.experiment.config import RunConfig
 from reasonenv.policy.adapter_files import CONFIG, base_of
 from reasonenv.policy.pretrained import KNOWN
 
@@ -22,7 +22,7 @@ NAMES = {"policy": ("policy",), "orm": ("scorer",), "rank": ("scorer",)}  # wher
 ANY = ("scorer", "policy")
 
 
-def weights_of(run: Run, places: Collection[str] = ()) -> dict[str, str]:
+def weights_of(run: RunConfig, places: Collection[str] = ()) -> dict[str, str]:
     """Setting -> the hash of the folder that it names. Settings that name one of `places` are left out.
 
     A place is the folder of a run of the same suite, whose name holds all that decides its weights.
@@ -35,7 +35,7 @@ def weights_of(run: Run, places: Collection[str] = ()) -> dict[str, str]:
     return hashes
 
 
-def check_weights(out: Path, record: Mapping[str, Any], run: Run, here: Mapping[str, str]) -> None:
+def check_weights(out: Path, record: Mapping[str, Any], run: RunConfig, here: Mapping[str, str]) -> None:
     """Raises `UserError` if the run whose `record` lies in `out` had other weights than those of `run` are `here`."""
     there = record.get(WEIGHTS, {})
     there = there if isinstance(there, Mapping) else {}
@@ -47,7 +47,7 @@ def check_weights(out: Path, record: Mapping[str, Any], run: Run, here: Mapping[
             )
 
 
-def _named(run: Run) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+def _named(run: RunConfig) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """(setting, its value, where in the folder of a run the weights lie) of all that may name a folder."""
     for setting, parts in NAMES.items():
         name = getattr(run, setting)

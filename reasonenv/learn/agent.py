@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
@@ -20,17 +20,13 @@ from reasonenv.policy.collate import collate
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH, microbatches, passed
 from reasonenv.policy.policy import Policy, prefixed, under
 from reasonenv.policy.value_head import Scorer
+from reasonenv.settings import record, setting
 
 Metrics = dict[str, float]
 Heartbeat = Callable[[str], None]  # told what a long `learn` is doing
 Refused = Callable[[Batch], None]  # shown the batch of a step that was not taken, its loss or gradient not being finite
 
 MAX_ROWS = 1 << 24  # samples of an iteration: more is a slip of the hand
-
-
-def knob(default: Any, meaning: str) -> Any:
-    """A field of a `Config`: its default, and its symbol, meaning and source as `--help` shows them."""
-    return field(default=default, metadata={"meaning": meaning})
 
 
 @dataclass(frozen=True)
@@ -56,28 +52,20 @@ class Plan:
     exclude: frozenset[str] = frozenset()  # ids of problems not to be drawn, as long as there are others
 
 
-@dataclass(frozen=True)
+@record
 class Config:
     """The numbers every agent has. Three of them size a batch; the rest is derived."""
 
-    lr: float = knob(1e-4, "learning rate of AdamW")
-    max_grad_norm: float = knob(1.0, "gradients are clipped to this norm")
-    weight_decay: float = knob(0.0, "decoupled weight decay of AdamW")
-    problems_per_iteration: int | None = knob(32, "N: problems an iteration (none: the whole training set)")
-    samples_per_problem: int = knob(8, "G: samples a problem")
-    tokens_per_microbatch: int = knob(TOKENS_PER_MICROBATCH, "tokens in one forward and backward pass")
-
-    positive: ClassVar[tuple[str, ...]] = ("lr", "max_grad_norm", "samples_per_problem", "tokens_per_microbatch")
+    lr: float = setting(1e-4, "learning rate of AdamW", gt=0)
+    max_grad_norm: float = setting(1.0, "gradients are clipped to this norm", gt=0)
+    weight_decay: float = setting(0.0, "decoupled weight decay of AdamW", ge=0)
+    problems_per_iteration: int | None = setting(32, "N: problems an iteration (none: the whole training set)", ge=1)
+    samples_per_problem: int = setting(8, "G: samples a problem", gt=0)
+    tokens_per_microbatch: int = setting(TOKENS_PER_MICROBATCH, "tokens in one forward and backward pass", gt=0)
 
     def __post_init__(self) -> None:
-        for name in self.positive:
-            if not getattr(self, name) > 0:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be greater than 0")
-        if self.weight_decay < 0:
-            raise UserError(f"weight_decay is {self.weight_decay}; it must be at least 0")
-        if self.problems_per_iteration is not None and self.problems_per_iteration < 1:
-            raise UserError(f"problems_per_iteration is {self.problems_per_iteration}; it must be at least 1, or none")
-        if (rows := (self.problems_per_iteration or 1) * self.samples_per_problem) > MAX_ROWS:
+        rows = (self.problems_per_iteration or 1) * self.samples_per_problem
+        if rows > MAX_ROWS:
             raise UserError(
                 f"problems_per_iteration times samples_per_problem is {rows}; it must be at most {MAX_ROWS}"
             )

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from reasonenv.core import Group, Verdict
-from reasonenv.errors import UserError
-from reasonenv.learn.agent import Agent, Budget, Metrics, Plan, knob
+from reasonenv.learn.agent import Agent, Budget, Metrics, Plan
 from reasonenv.policy.policy import Policy
 from reasonenv.sampling.sampler import Sampler
+from reasonenv.settings import record, setting
 
 
-@dataclass(frozen=True)
+@record
 class FixedConfig:
     """How much an answer may cost."""
 
-    samples_per_problem: int = knob(8, "k: samples from which one answer is made")
-
-    def __post_init__(self) -> None:
-        if self.samples_per_problem < 1:
-            raise UserError(f"samples_per_problem is {self.samples_per_problem}; it must be at least 1")
+    samples_per_problem: int = setting(8, "k: samples from which one answer is made", ge=1)
 
 
 class Fixed(Agent):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -12,24 +12,24 @@ from torch import Tensor
 
 from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
-from reasonenv.learn.agent import Agent, Budget, Config, Metrics, Plan, knob
+from reasonenv.learn.agent import Agent, Budget, Config, Metrics, Plan
 from reasonenv.learn.filters import sound
 from reasonenv.learn.tally import Tally
 from reasonenv.policy.microbatch import passed
 from reasonenv.policy.policy import Policy, ResponseStates
 from reasonenv.seeding import generator
+from reasonenv.settings import record, setting
 
 
-@dataclass(frozen=True)
+@record
 class PolicyGradientConfig(Config):
     """Adds what controls off-policyness and exploration."""
 
-    temperature: float = knob(1.0, "of the rollouts; log-probs are taken at the same temperature")
-    epochs: int = knob(1, "passes over the samples of an iteration")
-    minibatches: int = knob(1, "optimiser steps a pass; 1 with 1 epoch is on-policy")
-    warmup: int = knob(0, "optimiser steps in which the learning rate rises linearly to lr")
+    temperature: float = setting(1.0, "of the rollouts; log-probs are taken at the same temperature", gt=0)
+    epochs: int = setting(1, "passes over the samples of an iteration", gt=0)
+    minibatches: int = setting(1, "optimiser steps a pass; 1 with 1 epoch is on-policy", gt=0)
+    warmup: int = setting(0, "optimiser steps in which the learning rate rises linearly to lr", ge=0)
 
-    positive: ClassVar[tuple[str, ...]] = (*Config.positive, "temperature", "epochs", "minibatches")
     least_samples: ClassVar[int] = 1  # 2 where the baseline comes from the siblings
     on_policy: ClassVar[bool] = False  # whether the algorithm has no correction for samples of an older policy
 
@@ -37,8 +37,6 @@ class PolicyGradientConfig(Config):
         super().__post_init__()
         if self.samples_per_problem < self.least_samples:
             raise UserError(f"samples_per_problem is {self.samples_per_problem}; a group baseline needs at least 2")
-        if self.warmup < 0:
-            raise UserError(f"warmup is {self.warmup}; it must be at least 0")
         for name in ("epochs", "minibatches"):
             if self.on_policy and getattr(self, name) > 1:
                 raise UserError(f"{name} is {getattr(self, name)}; this algorithm is on-policy, it must be 1")

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from torch import Tensor
 
 from reasonenv.core import Batch
-from reasonenv.errors import UserError
-from reasonenv.learn.agent import knob
 from reasonenv.learn.kl import k1
 from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
 from reasonenv.policy.policy import Policy
+from reasonenv.settings import record, setting
 
 
-@dataclass(frozen=True)
+@record
 class ReferenceConfig(PolicyGradientConfig):
     """Adds the strength of the hold."""
 
-    beta: float = knob(0.0, "beta: weight of the KL to the initial policy; 0 needs no reference model")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.beta >= 0:
-            raise UserError(f"beta is {self.beta}; it must be at least 0")
+    beta: float = setting(0.0, "beta: weight of the KL to the initial policy; 0 needs no reference model", ge=0)
 
 
 class Referenced(PolicyGradient):

@@ -8,43 +8,34 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
 
 from reasonenv.core import Group, Trajectory
-from reasonenv.learn.agent import Budget, Config, Metrics, Plan, knob
+from reasonenv.learn.agent import Budget, Config, Metrics, Plan
 from reasonenv.learn.dataset import pack, unpack
 from reasonenv.learn.imitation import Imitation, cosine
 from reasonenv.policy.policy import Policy
 from reasonenv.seeding import generator
+from reasonenv.settings import record, setting
 from reasonenv.verify.solution_path import operations
 
 
-@dataclass(frozen=True)
+@record
 class RoundsConfig(Config):
     """An iteration is a round. 2403.04642: K = 96, 4 to 5 rounds, the hyper-parameters of SFT."""
 
-    lr: float = knob(1e-3, "peak learning rate of each round's SFT; warm-up, then cosine")
-    problems_per_iteration: int | None = knob(
+    lr: float = setting(1e-3, "peak learning rate of each round's SFT; warm-up, then cosine")
+    problems_per_iteration: int | None = setting(
         None, "N: problems a round (none: the whole training set, as in the paper)"
     )
-    samples_per_problem: int = knob(8, "K: samples a problem and round (paper: 96; 4 works too)")
-    temperature: float = knob(1.0, "of the rollouts (paper: 1.0)")
-    epochs: int = knob(4, "passes of each round's SFT over D")
-    solutions_per_step: int = knob(64, "solutions in one optimiser step")
-    solutions_per_problem: int = knob(
-        8, "distinct solutions of a problem kept in D, of the right and of the wrong ones"
-    )
-
-    positive: ClassVar[tuple[str, ...]] = (
-        *Config.positive,
-        "temperature",
-        "epochs",
-        "solutions_per_step",
-        "solutions_per_problem",
+    samples_per_problem: int = setting(8, "K: samples a problem and round (paper: 96; 4 works too)")
+    temperature: float = setting(1.0, "of the rollouts (paper: 1.0)", gt=0)
+    epochs: int = setting(4, "passes of each round's SFT over D", gt=0)
+    solutions_per_step: int = setting(64, "solutions in one optimiser step", gt=0)
+    solutions_per_problem: int = setting(
+        8, "distinct solutions of a problem kept in D, of the right and of the wrong ones", gt=0
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from reasonenv.catalog import check_keys, make_task
 from reasonenv.data.procedural import TooFewQuestions
 from reasonenv.errors import UserError
-from reasonenv.mdp.config import ENV_TYPES, divided
+from reasonenv.mdp.config import ENV_KEYS, divided
 from reasonenv.mdp.env import ReasoningEnv
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.mdp.vector import BatchedReasoningEnv
@@ -50,15 +50,15 @@ def make_mdp(
     task: str | Callable[..., Task],
     *,
     tokenizer: Tokenizer | PreTrainedTokenizerBase | str | None = None,
-    **knobs: Any,
+    **keys: Any,
 ) -> ReasoningMDP:
     """The process of a registered task, or of a factory of tasks.
 
-    `knobs` are the fields of `EnvConfig`, and the keys of the task (`split`, `data`, `operands`, ...). Raises
+    `keys` are the fields of `EnvConfig`, and the keys of the task (`split`, `data`, `operands`, ...). Raises
     `UserError` for an unknown one, and for a value that cannot be.
     """
-    config, keys = divided(knobs)
-    check_keys(task, keys, others=("tokenizer", *ENV_TYPES))
+    config, keys = divided(keys)
+    check_keys(task, keys, others=("tokenizer", *ENV_KEYS))
     return ReasoningMDP(make_task(task, **keys), resolve_tokenizer(tokenizer), config)
 
 
@@ -75,10 +75,10 @@ def held_out_keys(task: str | Callable[..., Task], keys: Mapping[str, Any]) -> d
 
 
 def make_env(
-    task: str | Callable[..., Task], granularity: str, *, render_mode: str | None = None, **knobs: Any
+    task: str | Callable[..., Task], granularity: str, *, render_mode: str | None = None, **keys: Any
 ) -> ReasoningEnv:
     """Entry point of `gymnasium.make`."""
-    return ReasoningEnv(make_mdp(task, **knobs), granularity, render_mode=render_mode)
+    return ReasoningEnv(make_mdp(task, **keys), granularity, render_mode=render_mode)
 
 
 def make_vector_env(
@@ -89,10 +89,10 @@ def make_vector_env(
     group_size: int = 1,
     autoreset_mode: Any = None,
     copy: bool = True,
-    **knobs: Any,
+    **keys: Any,
 ) -> BatchedReasoningEnv:
     """Entry point of `gymnasium.make_vec(..., vectorization_mode="vector_entry_point")`."""
-    mdp = make_mdp(task, **knobs)
+    mdp = make_mdp(task, **keys)
     return BatchedReasoningEnv(
         mdp, granularity, num_envs, group_size=group_size, autoreset_mode=autoreset_mode, copy=copy
     )

@@ -110,14 +110,14 @@ def test_bad_numbers_are_named(name: str, numbers: dict[str, float], message: st
         find_agent(name).Config(**numbers)
 
 
-@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("name", list(AGENTS))
 def test_a_config_is_short_and_explains_itself(name: str) -> None:
     numbers = fields(find_agent(name).Config)
     assert len(numbers) <= 16
-    assert all(f.metadata["meaning"] and f.default is not MISSING for f in numbers)
+    assert all(f.metadata["description"] and f.default is not MISSING for f in numbers)
 
 
-@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("name", list(AGENTS))
 def test_an_agent_says_in_one_line_what_it_is(name: str) -> None:
     kind = find_agent(name)
     assert len((kind.__doc__ or "").strip().splitlines()) == 1

@@ -82,7 +82,8 @@ def test_what_a_program_registers_trains_and_is_listed(capsys: pytest.CaptureFix
 
 @pytest.mark.usefixtures("own_registry", "own_files")
 def test_types_of_keys_come_from_annotations_and_defaults() -> None:
-    assert catalog.task_keys("doubling.py:doubling") == {"split": "str", "size": "int", "factor": "int | None"}
+    settings = catalog.task_settings("doubling.py:doubling")
+    assert {key: s.meaning for key, s in settings.items()} == {"split": "str", "size": "int", "factor": "int or None"}
 
 
 def test_the_agent_of_the_readme_changes_the_advantage_alone_and_trains(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reasonenv.catalog import TASKS, make_task, task_keys
+from reasonenv.catalog import TASKS, make_task, task_settings
 from reasonenv.checks import check_task
 from reasonenv.core import Problem, Reason
 from reasonenv.errors import UserError
@@ -60,7 +60,7 @@ def test_a_problem_is_a_function_of_seed_split_and_index(name: str) -> None:
 
 
 def test_fields_of_the_configuration_are_knobs() -> None:
-    assert task_keys("RG-leg_counting")["max_animals"] == "int"
+    assert task_settings("RG-leg_counting")["max_animals"].annotation is int
     few = make_task("RG-leg_counting", size=3, min_animals=2, max_animals=2)
     assert all(len(problem.meta["entry"]["metadata"]["animals"]) == 2 for problem in few.problems)
     with pytest.raises(UserError, match="RG-leg_counting refuses"):

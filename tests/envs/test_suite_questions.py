@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from reasonenv.experiment.config import Run, held_out_problems, processes
+from reasonenv.experiment.config import RunConfig, held_out_problems, processes
 from reasonenv.experiment.suite import read_suite, suite_path, suites
 
 SCALES = [(name, scale) for name in suites() for scale in tomllib.loads(suite_path(name).read_text())["scales"]]
 
 
-def runs(name: str, scale: str) -> list[Run]:
+def runs(name: str, scale: str) -> list[RunConfig]:
     """One run for each set of problems that the suite asks for."""
     different = {}
     for cell in read_suite(suite_path(name), scale).cells:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasonenv.errors import UserError
-from reasonenv.experiment.config import Run, describe_run, processes
+from reasonenv.experiment.config import RunConfig, describe_run, processes
 from reasonenv.experiment.train import train
 from reasonenv.learn import loop
 from reasonenv.learn.curriculum import Curriculum, read_levels
@@ -22,7 +22,7 @@ from reasonenv.measures.pair import MEASURED
 KEYS = {"operators": "+", "size": 8, "eval_problems": 1, "eval_every": 100, "lr": 1e-3}
 
 
-def described(curriculum: str, **named: Any) -> Run:
+def described(curriculum: str, **named: Any) -> RunConfig:
     keys = {**KEYS, "curriculum": curriculum, "problems_per_iteration": 2}
     return describe_run("sft", "reasonenv/Chain-Response-v0", keys, iterations=4, **named)
 

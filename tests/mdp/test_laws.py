@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import reasonenv
-from reasonenv.catalog import make_task, task_keys
+from reasonenv.catalog import make_task, task_settings
 from reasonenv.core import Completion, Trajectory
 from reasonenv.mdp.env import GRANULARITIES, ReasoningEnv
 from reasonenv.mdp.make import make_mdp
@@ -38,7 +38,7 @@ SIZE = 24
 
 def knobs(task: str) -> dict[str, int]:
     """What keeps a task small."""
-    return {key: SIZE for key in ("size", "limit") if key in task_keys(task)}
+    return {key: SIZE for key in ("size", "limit") if key in task_settings(task)}
 
 
 @cache

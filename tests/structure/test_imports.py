@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # The house from the ground up. A room imports itself and the lines before it; rooms of one line do not see each other.
 ORDER = (
     {"errors", "reasoning_gym_names", "seeding", "sources", "terminal", "version"},
-    {"annotations", "registry", "storage"},
+    {"registry", "settings", "storage"},
     {"core"},
     {"codec", "stats", "tokenizer"},
     {"tasks"},
