@@ -37,6 +37,14 @@ def parse(text: str) -> Node:
     return _Parser(read).answer()
 
 
+def arithmetic(text: str) -> Fraction | None:
+    """The exact rational number that an expression is worth; None if it is worth none, as a division by 0."""
+    try:
+        return parse(text).value
+    except Unreadable:
+        return None
+
+
 class _Parser:
     """A position in the tokens; each method reads one rule of the grammar and leaves the position behind it."""
 
