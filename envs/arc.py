@@ -19,7 +19,7 @@ from typing import Any
 
 from reasonenv.core import Problem, Verdict
 from reasonenv.data.files import Record, Source, first, records
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UserError, check_known
 from reasonenv.tasks import Task
 from reasonenv.verify.canonical import verdict
 from reasonenv.verify.choice import compare_choice, find_choice
@@ -37,10 +37,8 @@ def arc(
     `limit` keeps the first problems only. Raises `UserError` for an unknown split or level, missing data, a broken
     record or a limit below 1.
     """
-    if split not in SPLITS:
-        raise unknown("arc split", split, SPLITS)
-    if level not in LEVELS:
-        raise unknown("arc level", level, LEVELS)
+    check_known("arc split", split, SPLITS)
+    check_known("arc level", level, LEVELS)
     part = {"validation": "Dev"}.get(split, split.title())
     name = f"ARC-{level.title()}"
     source = Source(f"arc/{name}-{part}.jsonl", "allenai/ai2_arc", (f"{name}/{split}/0000.parquet",))

@@ -21,7 +21,7 @@ from typing import Any
 
 from reasonenv.core import Problem
 from reasonenv.data.files import Record, Source, find, first, read
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UserError, check_known
 from reasonenv.tasks import Task, in_test
 from reasonenv.verify.extract import step_value
 from reasonenv.verify.grade import verify_math
@@ -39,8 +39,7 @@ def asdiv(*, split: str = "train", data: str | Path | None = None, limit: int | 
 
     Raises `UserError` for an unknown split, missing data, a broken record or a limit below 1.
     """
-    if split not in SPLITS:
-        raise unknown("asdiv split", split, SPLITS)
+    check_known("asdiv split", split, SPLITS)
     found = [r for path in find(SOURCE, data) for r in (_xml(path) if path.suffix == ".xml" else read(path))]
     problems = []
     for i, record in enumerate(found):

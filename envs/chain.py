@@ -24,7 +24,7 @@ from functools import partial
 
 from reasonenv.core import Problem
 from reasonenv.data.procedural import Candidate, Procedural
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UserError, check_known
 from reasonenv.seeding import derive_seed, permuted
 from reasonenv.tasks import Task
 from reasonenv.verify.grade import verify_math
@@ -49,8 +49,7 @@ def chain(
     `size` problems: by default as many as there are, up to 10,000 in `train` and 1,000 in `test`. Raises `UserError`
     for a knob out of its range, and for a size above the number of questions.
     """
-    if split not in SIZES:
-        raise unknown("chain split", split, SIZES)
+    check_known("chain split", split, SIZES)
     for name, value, low, high in (("operands", operands, 2, 12), ("digits", digits, 1, 6)):
         if not low <= value <= high:
             raise UserError(f"{name} is {value}; it must be {low} to {high}")
@@ -58,21 +57,19 @@ def chain(
         raise UserError(f"operators is {operators!r}; it must name one or more of {OPERATORS!r}, each once")
     used = "".join(operator for operator in OPERATORS if operator in operators)  # their order means nothing
 
-    def problems(split: str, size: int | None, default: int) -> Procedural:
-        return Procedural(
-            name="Chain",
-            ids=f"chain/{split}/{seed}",
-            split=split,
-            draw=partial(_draw, derive_seed(seed, "chain", split), operands, digits, used),
-            draws=_questions(operands, digits, used),
-            size=size,
-            default=default,
-            remedy="raise operands or digits, or add operators",
-        )
-
+    problems = Procedural(
+        name="Chain",
+        prefix="chain",
+        seed=seed,
+        split=split,
+        draw=partial(_draw, seed, operands, digits, used),
+        draws=_questions(operands, digits, used),
+        size=size,
+        default=SIZES[split],
+        remedy="raise operands or digits, or add operators",
+    )
     budget = _longest_solution(operands, digits, used) + 1
-    shown = tuple(problems("train", None, EXAMPLES))
-    return Task("Chain", split, problems(split, size, SIZES[split]), verify_math, INSTRUCTION, budget, shown)
+    return Task("Chain", split, problems, verify_math, INSTRUCTION, budget, problems.examples(EXAMPLES))
 
 
 def _questions(operands: int, digits: int, operators: str) -> int:
@@ -80,10 +77,10 @@ def _questions(operands: int, digits: int, operators: str) -> int:
     return int((9 * 10 ** (digits - 1)) ** operands * len(operators) ** (operands - 1))
 
 
-def _draw(key: int, operands: int, digits: int, operators: str, index: int) -> Candidate:
-    """Question `index` in an order of all questions that `key` chooses."""
+def _draw(seed: int, operands: int, digits: int, operators: str, split: str, index: int) -> Candidate:
+    """Question `index` in an order of all questions that the seed and the split choose."""
     least, choices = 10 ** (digits - 1), 9 * 10 ** (digits - 1)
-    rest = permuted(index, _questions(operands, digits, operators), key)
+    rest = permuted(index, _questions(operands, digits, operators), derive_seed(seed, "chain", split))
     numbers, signs = [], []
     for _ in range(operands):
         rest, number = divmod(rest, choices)
@@ -100,9 +97,9 @@ def _work(numbers: list[int], operators: list[str]) -> tuple[str, tuple[str, ...
     expression, value, steps = str(numbers[0]), numbers[0], []
     weak = False  # the last operation of the expression binds less than *
     for operator, number in zip(operators, numbers[1:], strict=True):
-        expression = (
-            f"({expression}){operator}{number}" if weak and operator == "*" else f"{expression}{operator}{number}"
-        )
+        if weak and operator == "*":
+            expression = f"({expression})"
+        expression += f"{operator}{number}"
         weak = operator != "*"
         result = {"+": value + number, "-": value - number, "*": value * number}[operator]
         steps.append(f"{value}{operator}{number}={result}")

@@ -24,7 +24,7 @@ from typing import Any
 
 from reasonenv.core import Problem, Verdict
 from reasonenv.data.files import Record, Source, first, records
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UserError, check_known
 from reasonenv.tasks import Task
 from reasonenv.verify.extract import find_answer
 from reasonenv.verify.grade import grade
@@ -82,8 +82,7 @@ def verify_latex(text: str, problem: Problem) -> Verdict:
 
 
 def _check(split: str) -> None:
-    if split not in SPLITS:
-        raise unknown("split", split, SPLITS)
+    check_known("split", split, SPLITS)
 
 
 def _year(record: Record) -> int:

@@ -13,7 +13,7 @@ see `data.procedural`. The numbers have no order, and a question writes them fro
 with the same target are the same question.
 
 A response is correct if its marked answer is an expression of the given numbers whose exact value is the target. It is
-read by this grammar and nothing else, in rational arithmetic, and no text is ever executed:
+read by this part of the verifier's grammar, in rational arithmetic, and no text is ever executed:
 
     sum = term (("+" | "-") term)*    term = atom (("*" | "/") atom)*    atom = digits | "(" sum ")"
 """
@@ -29,9 +29,10 @@ from time import perf_counter
 
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.data.procedural import Candidate, Procedural
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UserError, check_known
 from reasonenv.seeding import derive_seed
 from reasonenv.tasks import Task
+from reasonenv.verify.algebra.parse import arithmetic
 from reasonenv.verify.canonical import verdict
 from reasonenv.verify.extract import find_answer
 
@@ -41,7 +42,10 @@ MAX_LENGTH = 200  # characters of an answer; it bounds the depth of brackets and
 INSTRUCTION = "Think step by step. End with the expression on its own line, after ####."
 
 _SPELLINGS = (("\\times", "*"), ("\\cdot", "*"), ("\\div", "/"), ("×", "*"), ("·", "*"), ("÷", "/"), ("−", "-"))
-_TOKEN = re.compile(r"\s*([0-9]+|[-+*/()])", re.ASCII)
+_NUMBER = re.compile("[0-9]+")
+_SIGNS = re.compile(r"[0-9\s()*/+-]*", re.ASCII)
+# What `parse` reads and the grammar does not: a sign, an operator at the end, a product or a mixed number without one.
+_BESIDE = re.compile(r"(?:\A|[-+*/(])\s*[-+*/]|[-+*/]\s*\Z|[0-9)]\s*\(|\)\s*[0-9]|[0-9]\s+[0-9]")
 
 
 def countdown(
@@ -60,8 +64,7 @@ def countdown(
     as there are, up to 10,000 in `train` and 1,000 in `test`. Raises `UserError` for a knob out of its range, and for a
     size above the number of questions.
     """
-    if split not in SIZES:
-        raise unknown("countdown split", split, SIZES)
+    check_known("countdown split", split, SIZES)
     for name, value, low, high in (
         ("numbers", numbers, 2, 6),
         ("largest", largest, 10, 10_000),
@@ -70,36 +73,35 @@ def countdown(
         if not low <= value <= high:
             raise UserError(f"{name} is {value}; it must be {low} to {high}")
 
-    def problems(split: str, size: int | None, default: int) -> Procedural:
-        return Procedural(
-            name="Countdown",
-            ids=f"countdown/{split}/{seed}",
-            split=split,
-            draw=partial(_draw, (seed, "countdown", split), numbers, largest, target, use_all),
-            size=size,
-            default=default,
-            remedy="raise numbers, largest or target",
-        )
-
-    shown = tuple(problems("train", None, EXAMPLES))
-    wanted = problems(split, size, SIZES[split])
-    return Task("Countdown", split, wanted, verify_countdown, INSTRUCTION, 128, shown)
+    problems = Procedural(
+        name="Countdown",
+        prefix="countdown",
+        seed=seed,
+        split=split,
+        draw=partial(_draw, seed, numbers, largest, target, use_all),
+        size=size,
+        default=SIZES[split],
+        remedy="raise numbers, largest or target",
+    )
+    return Task("Countdown", split, problems, verify_countdown, INSTRUCTION, 128, problems.examples(EXAMPLES))
 
 
 def _draw(
-    stream: tuple[int | str, ...], numbers: int, largest: int, target: int, use_all: bool, index: int
+    seed: int, numbers: int, largest: int, target: int, use_all: bool, split: str, index: int
 ) -> Candidate | None:
     """Random numbers and what they are combined to; None where that comes to nothing."""
-    rng = Random(derive_seed(*stream, index))  # many single draws: ten times faster than numpy's
-    given = [rng.randint(1, largest) for _ in range(numbers)]
-    made = _combine(given if use_all else given[: rng.randint(2, numbers)], target, rng)
-    if made is None:
+    rng = Random(derive_seed(seed, "countdown", split, index))  # many single draws: ten times faster than numpy's
+    drawn = [rng.randint(1, largest) for _ in range(numbers)]
+    used, rule = drawn, "exactly once"
+    if not use_all:
+        used, rule = drawn[: rng.randint(2, numbers)], "at most once"
+    combined = _combine(used, target, rng)
+    if combined is None:
         return None
-    value, expression, steps = made
-    listed = ", ".join(map(str, sorted(given)))
-    rule = "exactly once" if use_all else "at most once"
+    value, expression, steps = combined
+    listed = ", ".join(map(str, sorted(drawn)))
     question = f"Use the numbers {listed} and + - * / with brackets to make {value}. Use each number {rule}."
-    meta = {"numbers": given, "target": value, "use_all": use_all}
+    meta = {"numbers": drawn, "target": value, "use_all": use_all}
     return question, lambda id: Problem(id, question, expression, steps, meta)
 
 
@@ -118,7 +120,10 @@ def _combine(numbers: list[int], target: int, rng: Random) -> tuple[int, str, tu
             return None
         operator = rng.choice(possible)
         steps.append(f"{x}{operator}{y}={values[operator]}")
-        pieces.append((values[operator], f"({left}{operator}{right})" if pieces else f"{left}{operator}{right}"))
+        expression = f"{left}{operator}{right}"
+        if pieces:
+            expression = f"({expression})"
+        pieces.append((values[operator], expression))
     return *pieces[0], tuple(steps)
 
 
@@ -129,19 +134,21 @@ def verify_countdown(text: str, problem: Problem) -> Verdict:
     """
     start = perf_counter()
     answer = find_answer(text, "marked")
-    reason = Reason.NO_ANSWER if answer is None else _judge(answer, problem)
-    written = None if answer is None else "".join(_plain(answer).split())
-    return verdict(reason, answer, problem.answer, since=start, written=written)
+    if answer is None:
+        return verdict(Reason.NO_ANSWER, None, problem.answer, since=start)
+    written = "".join(_plain(answer).split())
+    return verdict(_compare(answer, problem), answer, problem.answer, since=start, written=written)
 
 
-def _judge(answer: str, problem: Problem) -> Reason:
-    found = evaluate(_plain(answer))
-    if found is None:
+def _compare(answer: str, problem: Problem) -> Reason:
+    evaluated = evaluate(_plain(answer))
+    if evaluated is None:
         return Reason.UNPARSABLE_ANSWER
-    value, used = found
-    left, extra = Counter(problem.meta["numbers"]), Counter(used)
-    allowed = extra == left if problem.meta["use_all"] else extra <= left
-    return Reason.of(allowed and value == problem.meta["target"])
+    value, numbers = evaluated
+    available, used = Counter(problem.meta["numbers"]), Counter(numbers)
+    if problem.meta["use_all"] and used != available:
+        return Reason.WRONG
+    return Reason.of(used <= available and value == problem.meta["target"])
 
 
 def _plain(answer: str) -> str:
@@ -154,36 +161,9 @@ def _plain(answer: str) -> str:
 
 def evaluate(expression: str) -> tuple[Fraction, list[int]] | None:
     """The exact value and the numbers of an expression of the grammar above; None if it is none, or divides by 0."""
-    tokens = [match[1] for match in _TOKEN.finditer(expression)]
-    if len(expression) > MAX_LENGTH or "".join(tokens) != "".join(expression.split()):
+    if len(expression) > MAX_LENGTH or not _SIGNS.fullmatch(expression) or _BESIDE.search(expression):
         return None
-    tokens.append("")  # the end, which no rule takes
-    numbers: list[int] = []
-
-    def sum_() -> Fraction:
-        value = term()
-        while tokens[0] in ("+", "-"):
-            value = value + term() if tokens.pop(0) == "+" else value - term()
-        return value
-
-    def term() -> Fraction:
-        value = atom()
-        while tokens[0] in ("*", "/"):
-            value = value * atom() if tokens.pop(0) == "*" else value / atom()
-        return value
-
-    def atom() -> Fraction:
-        token = tokens.pop(0)
-        if token == "(":
-            value = sum_()
-            if tokens.pop(0) != ")":
-                raise ValueError("an open bracket")
-            return value
-        numbers.append(int(token))  # anything but digits is a ValueError
-        return Fraction(numbers[-1])
-
-    try:
-        value = sum_()
-    except (ValueError, ZeroDivisionError, IndexError):
+    value = arithmetic(expression)
+    if value is None:
         return None
-    return (value, numbers) if tokens == [""] else None
+    return value, list(map(int, _NUMBER.findall(expression)))

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from reasonenv.core import Problem
 from reasonenv.data.files import Record, Source, find, first, records
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UserError, check_known
 from reasonenv.tasks import Task
 from reasonenv.verify.grade import verify_math
 from reasonenv.verify.numeric import parse_number
@@ -41,8 +41,7 @@ def gsm8k(
     A `test` whose `train` is not there too has no few-shot examples; a lone file given as `data` is its own split.
     Raises `UserError` for an unknown split, missing data, a broken line or a limit below 1.
     """
-    if split not in SPLITS:
-        raise unknown("gsm8k split", split, SPLITS)
+    check_known("gsm8k split", split, SPLITS)
     config, tail = ("socratic", "_socratic") if socratic else ("main", "")
 
     def source(split: str) -> Source:

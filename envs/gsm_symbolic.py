@@ -19,7 +19,7 @@ from pathlib import Path
 
 from reasonenv.data.files import Source, first, records
 from reasonenv.envs.gsm8k import read_problem
-from reasonenv.errors import unknown
+from reasonenv.errors import check_known
 from reasonenv.tasks import Task, in_test
 from reasonenv.verify.grade import verify_math
 
@@ -34,10 +34,8 @@ def gsm_symbolic(
 
     Raises `UserError` for an unknown split or variant, missing data, a broken record or a limit below 1.
     """
-    if split not in SPLITS:
-        raise unknown("gsm_symbolic split", split, SPLITS)
-    if variant not in VARIANTS:
-        raise unknown("gsm_symbolic variant", variant, VARIANTS)
+    check_known("gsm_symbolic split", split, SPLITS)
+    check_known("gsm_symbolic variant", variant, VARIANTS)
     source = Source(f"gsm_symbolic/{VARIANTS[variant]}", "apple/GSM-Symbolic", (f"{variant}/test/0000.parquet",))
     problems = []
     for i, record in enumerate(records(source, data)):

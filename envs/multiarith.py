@@ -18,7 +18,7 @@ from pathlib import Path
 
 from reasonenv.core import Problem
 from reasonenv.data.files import Record, Source, first, records
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UserError, check_known
 from reasonenv.tasks import Task, in_test
 from reasonenv.verify.grade import verify_math
 from reasonenv.verify.numeric import parse_number
@@ -36,8 +36,7 @@ def multiarith(*, split: str = "train", data: str | Path | None = None, limit: i
 
     Raises `UserError` for an unknown split, missing data, a broken record or a limit below 1.
     """
-    if split not in SPLITS:
-        raise unknown("multiarith split", split, SPLITS)
+    check_known("multiarith split", split, SPLITS)
     problems = [_problem(i, record) for i, record in enumerate(records(SOURCE, data))]
     chosen = [p for p in problems if in_test(_NUMBER.sub("#", p.question), one_in=5) == (split == "test")]
     return Task("MultiArith", split, first(chosen, limit), verify_math, max_tokens=128)

@@ -36,7 +36,7 @@ from typing import Any
 from reasonenv.core import Problem
 from reasonenv.data.files import Record, Source, first, records
 from reasonenv.data.procedural import Candidate, Procedural
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UserError, check_known
 from reasonenv.seeding import derive_seed, permuted
 from reasonenv.tasks import ANSWER_FORM, Task, in_test
 from reasonenv.verify.sandbox.unit_tests import UnitTests, verify_code
@@ -77,26 +77,23 @@ def code(*, split: str = "train", size: int | None = None, seed: int = 0, operat
     `size` problems: by default as many as there are, up to 10,000 in `train` and 1,000 in `test`. Raises `UserError`
     for a knob out of its range, and for a size above the number of questions.
     """
-    if split not in SIZES:
-        raise unknown("code split", split, SIZES)
+    check_known("code split", split, SIZES)
     if not 1 <= operations <= 6:
         raise UserError(f"operations is {operations}; it must be 1 to 6")
 
-    def problems(split: str, size: int | None, default: int) -> Procedural:
-        return Procedural(
-            name="Code",
-            ids=f"code/{split}/{seed}",
-            split=split,
-            draw=partial(_draw, (seed, "code", split), operations),
-            draws=_draws(operations),
-            size=size,
-            default=default,
-            remedy="raise operations",
-        )
-
-    shown = tuple(problems("train", None, EXAMPLES))
-    wanted = problems(split, size, SIZES[split])
-    return Task("Code", split, wanted, verify_code, INSTRUCTION, 100 + 50 * operations, shown)
+    problems = Procedural(
+        name="Code",
+        prefix="code",
+        seed=seed,
+        split=split,
+        draw=partial(_draw, seed, operations),
+        draws=_draws(operations),
+        size=size,
+        default=SIZES[split],
+        remedy="raise operations",
+    )
+    budget = 100 + 50 * operations
+    return Task("Code", split, problems, verify_code, INSTRUCTION, budget, problems.examples(EXAMPLES))
 
 
 def _draws(operations: int) -> int:
@@ -107,9 +104,9 @@ def _draws(operations: int) -> int:
     return perm(len(_OPERATIONS), operations) * int(len(_NUMBERS) ** operations) * len(_ENDINGS)
 
 
-def _draw(stream: tuple[int | str, ...], operations: int, index: int) -> Candidate:
-    """Draw `index` in an order of all draws that the `stream` chooses."""
-    rest = permuted(index, _draws(operations), derive_seed(*stream))
+def _draw(seed: int, operations: int, split: str, index: int) -> Candidate:
+    """Draw `index` in an order of all draws that the seed and the split choose."""
+    rest = permuted(index, _draws(operations), derive_seed(seed, "code", split))
     rest, ending = divmod(rest, len(_ENDINGS))
     left, pairs = list(_OPERATIONS), []
     for _ in range(operations):
@@ -118,15 +115,17 @@ def _draw(stream: tuple[int | str, ...], operations: int, index: int) -> Candida
         text, line = left.pop(which)
         pairs.append((text.format(n=_NUMBERS[number]), line.format(n=_NUMBERS[number])))
     pairs.append(_ENDINGS[ending])
-    asked = "\n".join(f"{i}. {text}" for i, (text, _) in enumerate(pairs, start=1))
-    question = f"Write a Python function solve(xs). It takes a list of whole numbers.\n{asked}"
+    listed = "\n".join(f"{i}. {text}" for i, (text, _) in enumerate(pairs, start=1))
+    question = f"Write a Python function solve(xs). It takes a list of whole numbers.\n{listed}"
     program = "\n    ".join(("def solve(xs):", *(line for _, line in pairs)))
-    return question, partial(_tested, derive_seed(*stream, index), question, program)
+    return question, partial(_tested, derive_seed(seed, "code", split, index), question, program)
 
 
 def _tested(seed: int, question: str, program: str, id: str) -> Problem:
     rng = Random(seed)
-    lists = [[rng.randint(-9, 20) for _ in range(rng.randint(1, 8) if i else 0)] for i in range(LISTS)]
+    lists: list[list[int]] = [[]]
+    while len(lists) < LISTS:
+        lists.append([rng.randint(-9, 20) for _ in range(rng.randint(1, 8))])
     defined: dict[str, Any] = {}
     exec(program, defined)  # lines of this file
     asserts = tuple(f"assert solve({xs}) == {defined['solve'](xs)}" for xs in lists)
@@ -138,8 +137,7 @@ def humaneval(*, split: str = "train", data: str | Path | None = None, limit: in
 
     Raises `UserError` for an unknown split, missing data, a broken record or a limit below 1.
     """
-    if split not in ("all", "test", "train"):
-        raise unknown("humaneval split", split, ("all", "test", "train"))
+    check_known("humaneval split", split, ("all", "test", "train"))
     problems = []
     for record in records(HUMANEVAL, data):
         id, name = record.text("task_id"), record.text("entry_point")
@@ -153,16 +151,16 @@ def humaneval(*, split: str = "train", data: str | Path | None = None, limit: in
 
 def mbpp(*, split: str = "train", data: str | Path | None = None, limit: int | None = None) -> Task:
     """MBPP in its published splits; a question shows its tests, as published. Keywords and errors as in `humaneval`."""
-    if split not in MBPP_IDS:
-        raise unknown("mbpp split", split, MBPP_IDS)
-    found: dict[str, list[Problem]] = {name: [] for name in MBPP_IDS}
+    check_known("mbpp split", split, MBPP_IDS)
+    problems: dict[str, list[Problem]] = {name: [] for name in MBPP_IDS}
     for record in records(MBPP, data):
         number = int(record.number("task_id"))
         part = next((name for name, (low, high) in MBPP_IDS.items() if low <= number <= high), None)
         if part is None:
             raise UserError(f"{record.where}: field 'task_id' is {number}; it must be 1 to 974")
-        found[part].append(_asserted(number, record))
-    return Task("MBPP", split, first(found[split], limit), verify_code, INSTRUCTION, 512, tuple(found["prompt"][:3]))
+        problems[part].append(_asserted(number, record))
+    examples = tuple(problems["prompt"][:3])
+    return Task("MBPP", split, first(problems[split], limit), verify_code, INSTRUCTION, 512, examples)
 
 
 def _asserted(number: int, record: Record) -> Problem:
@@ -170,8 +168,8 @@ def _asserted(number: int, record: Record) -> Problem:
     if not isinstance(listed, list) or not listed or not all(isinstance(test, str) for test in listed):
         raise UserError(f"{record.where}: field 'test_list' is {listed!r}; it must be a list of asserts")
     setup = str(record.fields.get("test_setup_code") or "").strip()
-    told = record.text("text") if "text" in record.fields else record.text("prompt")
-    question = "\n".join((told, "It must pass:", *listed))
+    description = record.text("text") if "text" in record.fields else record.text("prompt")
+    question = "\n".join((description, "It must pass:", *listed))
     return _problem(f"mbpp/{number}", question, record.text("code"), UnitTests((*filter(None, [setup]), *listed)))
 
 

@@ -35,7 +35,7 @@ import numpy as np
 
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.data.procedural import Candidate, Procedural
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UserError, check_known
 from reasonenv.seeding import derive_seed
 from reasonenv.tasks import Task
 from reasonenv.verify.canonical import verdict
@@ -48,8 +48,6 @@ BLOCK = 1024  # draws of one generator object; some make all entries at once, in
 TIMEOUT = 10.0  # seconds for one verdict; the first of a generator takes up to half a second of work
 EXAMPLES = 2  # training problems that a few-shot prompt shows
 INSTRUCTION = "Think step by step. End with the answer alone, after ####."
-
-Verify = Callable[[str, Problem], Verdict]
 
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 # Answers that a scorer hands to eval or to SymPy's parser, and what of them is refused or let through before.
@@ -82,67 +80,58 @@ def generator_task(name: str) -> Callable[..., Task]:
         known: dict[str, tuple[Any, Any]] = import_module("reasoning_gym.factory").DATASETS
     except ImportError:
         raise UserError(f"RG-{name} needs the package reasoning-gym; pip install reasoning-gym") from None
-    if name not in known:
-        raise unknown("reasoning-gym generator", name, known)
+    check_known("reasoning-gym generator", name, known)
     make, config_class = known[name]
 
     def factory(*, split: str = "train", size: int | None = None, seed: int = 0, **config: Any) -> Task:
-        if split not in SIZES:
-            raise unknown("reasoning-gym split", split, SIZES)
+        check_known("reasoning-gym split", split, SIZES)
 
-        def problems(split: str, size: int | None, default: int) -> tuple[Procedural, Verify]:
-            generator = _Generator(name, make, config_class, split, seed, config)
-            made = Procedural(
-                name=f"RG-{name}",
-                ids=f"rg/{name}/{split}/{seed}",
-                split=split,
-                one_in=2,
-                draw=generator.draw,
-                patience=PATIENCE,
-                size=size,
-                default=default,
-                remedy="widen its configuration",
-            )
-            return made, generator.verify
+        generator = _Generator(name, make, config_class, seed, config)
+        problems = Procedural(
+            name=f"RG-{name}",
+            prefix=f"rg/{name}",
+            seed=seed,
+            split=split,
+            one_in=2,
+            draw=generator.draw,
+            patience=PATIENCE,
+            size=size,
+            default=SIZES[split],
+            remedy="widen its configuration",
+        )
+        examples = tuple(problem for problem in problems.examples(EXAMPLES) if problem.answer)
+        return Task(f"RG-{name}", split, problems, generator.verify, INSTRUCTION, 1024, examples)
 
-        wanted, verify = problems(split, size, SIZES[split])
-        shown = wanted[:EXAMPLES] if split == "train" else problems("train", None, EXAMPLES)[0][:]
-        return Task(f"RG-{name}", split, wanted, verify, INSTRUCTION, 1024, tuple(p for p in shown if p.answer))
-
-    own = {"split": "str", "size": "int | None", "seed": "int"}
-    entries = {f.name: f.type for f in fields(config_class) if f.name not in own}
+    keys: dict[str, Any] = {"split": "str", "size": "int | None", "seed": "int"}
+    keys |= {f.name: f.type for f in fields(config_class) if f.name not in keys}
     defaults = {**vars(config_class()), "split": "train", "size": None, "seed": 0}
-    factory.__signature__ = Signature(  # type: ignore[attr-defined]
-        [
-            Parameter(key, Parameter.KEYWORD_ONLY, annotation=kind, default=defaults[key])
-            for key, kind in {**own, **entries}.items()
-        ]
-    )
+    parameters = [Parameter(k, Parameter.KEYWORD_ONLY, annotation=v, default=defaults[k]) for k, v in keys.items()]
+    factory.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     return factory
 
 
 class _Generator:
-    """One split of one generator: objects of reasoning-gym, one for each block of draws."""
+    """One generator: objects of reasoning-gym, one for each block of draws."""
 
-    def __init__(self, name: str, make: Any, config_class: Any, split: str, seed: int, config: dict[str, Any]) -> None:
-        self.name, self.split, self.seed = name, split, seed
+    def __init__(self, name: str, make: Any, config_class: Any, seed: int, config: dict[str, Any]) -> None:
+        self.name, self.seed = name, seed
         self._make, self._config_class, self._config = make, config_class, config
-        self._blocks: dict[int, Any] = {}
+        self._blocks: dict[tuple[str, int], Any] = {}
 
-    def _block(self, number: int) -> Any:
-        if number not in self._blocks:
-            seed = derive_seed(self.seed, "reasoning-gym", self.split, number) % 2**31
+    def _block(self, split: str, number: int) -> Any:
+        if (split, number) not in self._blocks:
+            seed = derive_seed(self.seed, "reasoning-gym", split, number) % 2**31
             try:
                 config = self._config_class(seed=seed, size=BLOCK, **self._config)
-                self._blocks[number] = self._make(config)
+                self._blocks[split, number] = self._make(config)
             except (AssertionError, TypeError, ValueError) as error:
                 raise UserError(f"RG-{self.name} refuses {self._config or 'its settings'}: {error}") from None
-        return self._blocks[number]
+        return self._blocks[split, number]
 
-    def draw(self, index: int) -> Candidate:
-        """Entry `index` of the blocks, one behind the other."""
+    def draw(self, split: str, index: int) -> Candidate:
+        """Entry `index` of the blocks of a split, one behind the other."""
         number, place = divmod(index, BLOCK)
-        entry = self._block(number)[place]
+        entry = self._block(split, number)[place]
         question, answer = str(entry["question"]), entry["answer"]
         if answer is None:
             answer = next((entry["metadata"][key] for key in _SHOWN if key in entry["metadata"]), "")
@@ -152,8 +141,9 @@ class _Generator:
     def verify(self, text: str, problem: Problem) -> Verdict:
         """Whether the generator's own scoring gives the answer in `text` full marks."""
         start = perf_counter()
-        answer = _answer(text)
-        reason = Reason.NO_ANSWER if answer is None else self._score(answer, problem)
+        answer, reason = _answer(text), Reason.NO_ANSWER
+        if answer is not None:
+            reason = self._score(answer, problem)
         return verdict(reason, answer, problem.answer, "lines", since=start)
 
     def _score(self, answer: str, problem: Problem) -> Reason:
@@ -186,8 +176,10 @@ def _answer(text: str) -> str | None:
     _, mark, behind = text.rpartition("#### ")
     if mark:
         return behind.strip("\n") or None
-    tagged = _TAGGED.findall(text)
-    return tagged[-1].strip() if tagged else find_answer(text, "marked")
+    tagged: list[str] = _TAGGED.findall(text)
+    if tagged:
+        return tagged[-1].strip()
+    return find_answer(text, "marked")
 
 
 def _harmless(name: str, answer: str) -> bool:

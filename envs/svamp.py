@@ -32,8 +32,9 @@ from pathlib import Path
 
 from reasonenv.core import Problem
 from reasonenv.data.files import Record, Source, first, records
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UserError, check_known
 from reasonenv.tasks import Task
+from reasonenv.verify.algebra.parse import arithmetic
 from reasonenv.verify.grade import verify_math
 from reasonenv.verify.numeric import parse_number
 
@@ -41,6 +42,8 @@ SPLITS = ("test", "train")
 SOURCE = Source("svamp/SVAMP.json", "ChilleD/SVAMP", ("default/train/0000.parquet", "default/test/0000.parquet"))
 
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_VALUE = re.compile(r"-?[0-9]+(?:[./][0-9]+)?")
+_BRACKET = re.compile(rf"\( ({_VALUE.pattern}) ([-+*/]) ({_VALUE.pattern}) \)")
 
 
 def svamp(*, split: str = "train", data: str | Path | None = None, limit: int | None = None) -> Task:
@@ -48,12 +51,11 @@ def svamp(*, split: str = "train", data: str | Path | None = None, limit: int | 
 
     Raises `UserError` for an unknown split, missing data, a broken record or a limit below 1.
     """
-    if split not in SPLITS:
-        raise unknown("svamp split", split, SPLITS)
+    check_known("svamp split", split, SPLITS)
     # Copies of the data set may be cut and ordered in another way; the numbers in the ids are the original order.
-    found = sorted(records(SOURCE, data), key=_position)
-    train = _train(found)
-    problems = list(map(_problem, found))  # of both splits: a broken record is an error, whichever it falls into
+    ordered = sorted(records(SOURCE, data), key=_position)
+    train = _train(ordered)
+    problems = list(map(_problem, ordered))  # of both splits: a broken record is an error, whichever it falls into
     chosen = [problem for i, problem in enumerate(problems) if (i in train) == (split == "train")]
     # For few-shot prompts: the shortest one-step problem of the two commonest operations, the commoner one last.
     shown = [p for i, p in sorted(enumerate(problems), key=lambda at: -len(at[1].question)) if i in train]
@@ -69,13 +71,13 @@ def _position(record: Record) -> int:
     return int(number)
 
 
-def _train(found: list[Record]) -> set[int]:
+def _train(ordered: list[Record]) -> set[int]:
     scenes: dict[str, list[int]] = defaultdict(list)
-    for i, record in enumerate(found):
+    for i, record in enumerate(ordered):
         scenes[_NUMBER.sub("#", record.text("Body"))].append(i)
-    room, train = len(found) * 7 // 10, set[int]()
+    size, train = len(ordered) * 7 // 10, set[int]()
     for members in scenes.values():
-        if len(train) + len(members) <= room:
+        if len(train) + len(members) <= size:
             train.update(members)
     return train
 
@@ -95,43 +97,23 @@ def _problem(record: Record) -> Problem:
 
 def _solve(equation: str, where: str) -> tuple[Fraction, tuple[str, ...]]:
     """The value of a fully bracketed equation and its operations in the order in which brackets close."""
-    stack: list[Fraction | str] = []
-    steps: list[str] = []
-    for token in equation.split():
-        if _NUMBER.fullmatch(token):
-            stack.append(Fraction(token))
-            continue
-        stack.append(token)
-        if token == ")":
-            match stack[-5:]:
-                case ["(", Fraction() as left, str() as operator, Fraction() as right, ")"]:
-                    value = _apply(left, operator, right)
-                case _:
-                    value = None
-            if value is None:
-                break  # the bracket stays on the stack, so the equation is refused below
-            steps.append(f"{_written(left)} {operator} {_written(right)} = {_written(value)}")
-            stack[-5:] = [value]
-    match stack:
-        case [Fraction() as result]:
-            return result, tuple(steps)
-    raise UserError(f"{where}: field 'Equation' is {equation!r}; it must read like ( ( 28.0 + 82.0 ) - 30.0 )")
+    rest, steps = " ".join(equation.split()), list[str]()
+    while bracket := _BRACKET.search(rest):
+        left, operator, right = bracket.groups()
+        value = arithmetic(f"({left}){operator}({right})")
+        if value is None:
+            break  # a division by 0: its bracket stays, so the equation is refused below
+        steps.append(f"{_written(left)} {operator} {_written(right)} = {_written(value)}")
+        rest = f"{rest[: bracket.start()]}{value}{rest[bracket.end() :]}"
+    if not _VALUE.fullmatch(rest):
+        raise UserError(f"{where}: field 'Equation' is {equation!r}; it must read like ( ( 28.0 + 82.0 ) - 30.0 )")
+    return Fraction(rest), tuple(steps)
 
 
-def _apply(left: Fraction, operator: str, right: Fraction) -> Fraction | None:
-    match operator:
-        case "+":
-            return left + right
-        case "-":
-            return left - right
-        case "*":
-            return left * right
-        case "/" if right:
-            return left / right
-    return None
-
-
-def _written(value: Fraction) -> str:
+def _written(value: Fraction | str) -> str:
     """51 for 51.0, 2.5 for 5/2, and 1/3 where no decimal is exact."""
+    value = Fraction(value)
     decimal = Decimal(value.numerator) / Decimal(value.denominator)
-    return format(decimal, "f") if Fraction(decimal) == value else str(value)
+    if Fraction(decimal) != value:
+        return str(value)
+    return format(decimal, "f")

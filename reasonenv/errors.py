@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 MOST = 40  # names in one line
 
@@ -14,6 +14,12 @@ class UserError(ValueError):
 
 class UnknownArgument(UserError, TypeError):
     """A keyword argument that nothing takes. A `TypeError` as Python's own, which some callers catch and mend."""
+
+
+def check_known(kind: str, name: str, known: Collection[str]) -> None:
+    """Raises `unknown` for a `name` that is not one of `known`."""
+    if name not in known:
+        raise unknown(kind, name, known)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from reasonenv.core import Problem, Verdict
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UserError, check_known
 from reasonenv.seeding import derive_seed
 from reasonenv.tokenizer import Tokenizer
 
@@ -94,8 +94,7 @@ def render_prompt(task: Task, problem: Problem, tokenizer: Tokenizer, style: str
     `auto`: `chat` where the tokenizer has a template, else `plain`.
     Raises `UserError` for an unknown style, a missing template or a task without examples.
     """
-    if style not in PROMPTS:
-        raise unknown("prompt", style, PROMPTS)
+    check_known("prompt", style, PROMPTS)
     if style == "chat" or (style == "auto" and tokenizer.has_chat_template):
         return tokenizer.chat([f"{problem.question}\n{task.instruction}"])
     if style == "few_shot":

@@ -8,7 +8,7 @@ from typing import Any
 
 from reasonenv.core import Problem, Verdict
 from reasonenv.data.files import Record, Source, find, first, read
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UserError, check_known, unknown
 from reasonenv.seeding import derive_seed
 from reasonenv.tasks import Task
 from reasonenv.verify.grade import VERIFIERS
@@ -55,8 +55,7 @@ def from_problems(
             raise UserError(f"{len(both)} questions are in both splits, as {min(both)[:80]!r} is; take them out of one")
 
     def factory(*, split: str = "train", limit: int | None = None) -> Task:
-        if split not in splits:
-            raise unknown(f"{name} split", split, splits)
+        check_known(f"{name} split", split, splits)
         return Task(name, split, first(splits[split], limit), verify, instruction, max_tokens)
 
     return factory

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any, overload
 
@@ -29,10 +29,10 @@ class TooFewQuestions(UserError):
 class Procedural(Sequence[Problem]):
     """Problem i is the i-th different question of its split in a stream of draws, made when it is first asked for.
 
-    `draw(n)`, a pure function, is the n-th draw: a candidate, or None where it failed. So problem i is a pure function
-    of what `draw` is made of, and the first problems are the same for every size. Two questions are the same if their
-    texts are: white space and case have a meaning in grids and ciphers, and a maker writes what has no order (such as
-    the numbers of Countdown) in one order. A hash of the text decides the split, see `in_test`.
+    `draw(split, n)`, a pure function, is the n-th draw of a split: a candidate, or None where it failed. So problem i
+    is a pure function of what `draw` is made of, and the first problems are the same for every size. Two questions are
+    the same if their texts are: white space and case have a meaning in grids and ciphers, and a maker writes what has
+    no order (such as the numbers of Countdown) in one order. A hash of the text decides the split, see `in_test`.
 
     `size` problems; with None as many as there are, up to `default`. `draws` says how many draws there are, where their
     number is known; otherwise `patience` draws without a new question end the stream. Raises `UserError` for a size
@@ -43,9 +43,10 @@ class Procedural(Sequence[Problem]):
     """
 
     name: str  # of the task, for messages
-    ids: str  # what the ids begin with, as in "chain/train/0"
+    prefix: str  # of the ids, which read as "chain/train/0/7": prefix, split, seed, number
+    seed: int
     split: str
-    draw: Callable[[int], Candidate | None]
+    draw: Callable[[str, int], Candidate | None]
     size: int | None
     default: int
     remedy: str  # how to get more questions, for messages
@@ -77,19 +78,22 @@ class Procedural(Sequence[Problem]):
     @overload
     def __getitem__(self, index: slice) -> tuple[Problem, ...]: ...
     def __getitem__(self, index: int | slice) -> Problem | tuple[Problem, ...]:
-        parts = (index.start, index.stop, index.step) if isinstance(index, slice) else (index,)
-        from_end = any(part is not None and part < 0 for part in parts)
-        size = len(self) if from_end else self._most
-        chosen = range(size)[index]
-        if isinstance(chosen, int):
-            self._reach(chosen + 1)
-            return self._made[chosen]
-        self._reach(max(chosen, default=-1) + 1)
-        return tuple(self._made[i] for i in chosen if i < len(self._made))
+        most = self.default if self.size is None else self.size
+        if isinstance(index, slice):
+            if any(part is not None and part < 0 for part in (index.start, index.stop, index.step)):
+                most = len(self)  # counted from the end
+            chosen = range(most)[index]
+            self._reach(max(chosen, default=-1) + 1)
+            return tuple(self._made[i] for i in chosen if i < len(self._made))
+        if index < 0:
+            most = len(self)
+        number = range(most)[index]
+        self._reach(number + 1)
+        return self._made[number]
 
-    @property
-    def _most(self) -> int:
-        return self.default if self.size is None else self.size
+    def examples(self, count: int) -> tuple[Problem, ...]:
+        """The first `count` training problems of the same kind, for few-shot prompts."""
+        return tuple(replace(self, split="train", size=None, default=count))
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the lock, for pickling and copying: a copy goes on by itself."""
@@ -106,7 +110,7 @@ class Procedural(Sequence[Problem]):
         with self._making:
             while len(self._made) < count and not self._ended:
                 self._fruitless += 1
-                candidate = self.draw(self._drawn)
+                candidate = self.draw(self.split, self._drawn)
                 self._drawn += 1
                 if candidate is not None:
                     self._add(*candidate)
@@ -118,7 +122,7 @@ class Procedural(Sequence[Problem]):
         if question in self._asked or in_test(question, one_in=self.one_in) != held_out:
             return
         self._asked.add(question)
-        self._made.append(make(f"{self.ids}/{len(self._made)}"))
+        self._made.append(make(f"{self.prefix}/{self.split}/{self.seed}/{len(self._made)}"))
         self._fruitless = 0
 
     @property
@@ -128,11 +132,13 @@ class Procedural(Sequence[Problem]):
         return self._fruitless >= self.patience
 
     def _too_few(self) -> TooFewQuestions:
-        count = len(self._made)
-        after = "" if self.draws is not None else f", after {self._drawn} draws"
-        lower = f"set size to at most {count}, or " if count else ""
+        count, after, remedy = len(self._made), "", self.remedy
+        if self.draws is None:
+            after = f", after {self._drawn} draws"
+        if count:
+            remedy = f"set size to at most {count}, or {remedy}"
         message = (
             f"size is {self.size}, but with these settings {self.name} has {count} different questions in split "
-            f"{self.split!r}{after}; {lower}{self.remedy}"
+            f"{self.split!r}{after}; {remedy}"
         )
         return TooFewQuestions(message, count)

@@ -51,6 +51,10 @@ class Variant:
         self.tokenizer = tokenizer
         self.prompt_style = prompt_style
         self.strength = strength
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Whatever can be made once."""
 
     def budget(self, tokens: int) -> int:
         """The response budget that suits a task whose default is `tokens`."""
@@ -98,10 +102,9 @@ class Sticky(Dynamics):
     meaning = "the probability that a token is repeated"
     high = 0.9
 
-    def __init__(self, tokenizer: Tokenizer, prompt_style: str, strength: float) -> None:
-        super().__init__(tokenizer, prompt_style, strength)
-        if strength:
-            self.patience = math.ceil(1 / strength)
+    def prepare(self) -> None:
+        if self.strength:
+            self.patience = math.ceil(1 / self.strength)
 
     def reply(self, view: View) -> Sequence[int]:
         if view.terminated or not view.state.tokens or not self.happens(view.state):
@@ -117,9 +120,8 @@ class Calculator(Dynamics):
 
     meaning = "the probability that the calculator fails"
 
-    def __init__(self, tokenizer: Tokenizer, prompt_style: str, strength: float) -> None:
-        super().__init__(tokenizer, prompt_style, strength)
-        self.stop = tuple(np.flatnonzero([piece.endswith("=") for piece in tokenizer.pieces]).tolist())
+    def prepare(self) -> None:
+        self.stop = tuple(np.flatnonzero([piece.endswith("=") for piece in self.tokenizer.pieces]).tolist())
         self._calls = frozenset(self.stop)
 
     def reply(self, view: View) -> Sequence[int]:
@@ -172,8 +174,7 @@ class Retry(Dynamics):
     whole = True
     own_turn = True
 
-    def __init__(self, tokenizer: Tokenizer, prompt_style: str, strength: float) -> None:
-        super().__init__(tokenizer, prompt_style, strength)
+    def prepare(self) -> None:
         self._feedback = self._user_turn("That is wrong. Try again.")
 
     def reply(self, view: View) -> Sequence[int]:
@@ -217,13 +218,12 @@ class Interrupt(Dynamics):
     low, high = 1, 10**6
     whole = True
 
-    def __init__(self, tokenizer: Tokenizer, prompt_style: str, strength: float) -> None:
-        super().__init__(tokenizer, prompt_style, strength)
-        self.patience = int(strength)
-        closing = tokenizer.encode("</think>")
+    def prepare(self) -> None:
+        self.patience = int(self.strength)
+        closing = self.tokenizer.encode("</think>")
         self._close = closing if len(closing) == 1 else []
         text = "\nOkay, time is up. Let me stop thinking and formulate a final answer now.\n"
-        self._message = [*tokenizer.encode(text), *self._close]
+        self._message = [*self.tokenizer.encode(text), *self._close]
 
     def reply(self, view: View) -> Sequence[int]:
         state = view.state

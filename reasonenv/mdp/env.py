@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from reasonenv.core import IntArray, Role, Trajectory
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UserError, check_known
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.mdp.state import State
 from reasonenv.terminal import printable
@@ -101,8 +101,7 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012
 
     def __init__(self, mdp: ReasoningMDP, granularity: str = "token", *, render_mode: str | None = None) -> None:
-        if granularity not in GRANULARITIES:
-            raise unknown("granularity", granularity, GRANULARITIES)
+        check_known("granularity", granularity, GRANULARITIES)
         self.mdp = mdp
         self.granularity = granularity
         self.render_mode = render_mode
@@ -120,8 +119,7 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
         super().reset(seed=seed)
         options = options or {}
         for key in options:
-            if key not in ("problem", "prefix", "noise"):
-                raise unknown("reset option", key, ("problem", "prefix", "noise"))
+            check_known("reset option", key, ("problem", "prefix", "noise"))
         problem = options.get("problem")
         if problem is None:
             problem = int(self.np_random.integers(len(self.mdp.problems)))

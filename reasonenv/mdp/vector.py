@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from reasonenv.core import BoolArray
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UserError, check_known
 from reasonenv.mdp.env import (
     GRANULARITIES,
     Observation,
@@ -62,8 +62,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         autoreset_mode: AutoresetMode | str | None = None,
         copy: bool = True,
     ) -> None:
-        if granularity not in GRANULARITIES:
-            raise unknown("granularity", granularity, GRANULARITIES)
+        check_known("granularity", granularity, GRANULARITIES)
         if num_envs < 1 or group_size < 1 or num_envs % group_size:
             raise UserError(f"num_envs is {num_envs} and group_size {group_size}; num_envs must be a multiple of it")
         self.mdp = mdp
@@ -114,8 +113,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
     ) -> tuple[Observation, dict[str, Any]]:
         options = options or {}
         for key in options:
-            if key not in ("problem", "prefix", "noise", "reset_mask"):
-                raise unknown("reset option", key, ("problem", "prefix", "noise", "reset_mask"))
+            check_known("reset option", key, ("problem", "prefix", "noise", "reset_mask"))
         mask = np.asarray(options.get("reset_mask", np.ones(self.num_envs)), dtype=bool)
         if seed is not None or not any(self._episode):
             self._reseed(seed)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from reasonenv.core import Group, Role, Trajectory
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UserError, check_known
 from reasonenv.learn.agent import Agent, Budget
 from reasonenv.learn.policy_gradient import PolicyGradient
 from reasonenv.testing.gradients import gradients
@@ -276,8 +276,7 @@ def check_agent(
     differentiable, for groups of 3 samples of `process`, whose rewards are 0 and 1 by default.
     """
     for claim in invariant:
-        if claim not in ("shift", "scale"):
-            raise unknown("claim", claim, ("shift", "scale"))
+        check_known("claim", claim, ("shift", "scale"))
     case = _Case(kind, kind.Config() if config is None else config, invariant, process, objective)
     report = Report(kind.__name__, tuple(_try(case, law) for law in LAWS))
     if report.broken:

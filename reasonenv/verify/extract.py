@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from reasonenv.errors import unknown
+from reasonenv.errors import check_known
 from reasonenv.verify.numeric import MAX_LENGTH, NUMBER, UNIT_LETTERS, parse_number
 
 POLICIES = ("marked", "last_number")
@@ -43,8 +43,7 @@ def find_answer(text: str, policy: str = "last_number") -> str | None:
     and it is no part of an expression (`2\pi`, `\sqrt{5}`, `x^2`).
     Raises `UserError` for another policy.
     """
-    if policy not in POLICIES:
-        raise unknown("extract policy", policy, POLICIES)
+    check_known("extract policy", policy, POLICIES)
     marked = _last_mark(text)
     return _last_number(text) if marked is None and policy == "last_number" else marked
 

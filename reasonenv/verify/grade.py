@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from time import perf_counter
 
 from reasonenv.core import Problem, Reason, Verdict
-from reasonenv.errors import UserError, unknown
+from reasonenv.errors import UserError, check_known
 from reasonenv.registry import Registry
 from reasonenv.verify.algebra.lexer import MAX_TEXT
 from reasonenv.verify.canonical import verdict
@@ -61,26 +61,23 @@ def grade_many(
     if workers is not None and workers < 1:
         raise UserError(f"workers={workers} must be at least 1")
 
-    verdicts, waiting = list[Verdict | None](), list[tuple[int, str | None]]()
+    verdicts, waiting = dict[int, Verdict](), list[int]()
     for index, (text, gold) in enumerate(zip(texts, golds, strict=True)):
         start = perf_counter()
         extracted, reason = _at_once(text, gold, kind, extract)
         if reason is None:
-            waiting.append((index, extracted))
-            verdicts.append(None)
+            waiting.append(index)
         else:
-            verdicts.append(verdict(reason, extracted, gold, kind, since=start, timeout=timeout))
+            verdicts[index] = verdict(reason, extracted, gold, kind, since=start, timeout=timeout)
 
-    def finish(job: tuple[int, str | None]) -> None:
-        start, (index, extracted) = perf_counter(), job
-        reason = _in_the_pool(extracted, golds[index], timeout)
-        verdicts[index] = verdict(reason, extracted, golds[index], kind, since=start, timeout=timeout)
+    def finish(index: int) -> None:
+        verdicts[index] = grade(texts[index], golds[index], kind, extract, timeout)
 
     if waiting:
         threads = min(workers or shared().workers, shared().workers, len(waiting))
         with ThreadPoolExecutor(threads) as executor:
             list(executor.map(finish, waiting))
-    return [each for each in verdicts if each is not None]
+    return [verdicts[index] for index in range(len(texts))]
 
 
 def verify_math(text: str, problem: Problem) -> Verdict:
@@ -103,8 +100,7 @@ VERIFIERS = Registry[Callable[[str, Problem], Verdict]](
 
 
 def _check(kind: str, timeout: float) -> None:
-    if kind not in KINDS:
-        raise unknown("kind", kind, KINDS)
+    check_known("kind", kind, KINDS)
     if not timeout > 0:
         raise UserError(f"timeout={timeout} must be above 0 seconds")
 

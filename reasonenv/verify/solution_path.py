@@ -13,8 +13,7 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 
-from reasonenv.verify.algebra.expression import Unreadable
-from reasonenv.verify.algebra.parse import parse
+from reasonenv.verify.algebra.parse import arithmetic
 from reasonenv.verify.numeric import MAX_LENGTH, parse_number
 
 _WRITTEN = "0123456789+-*/(). ,$%"  # what a side of an equation is made of
@@ -86,7 +85,9 @@ def steps_hold(text: str) -> bool | None:
     that are written; an equation without an operation on its left ("x = 3") is no calculation. Never raises; linear.
     """
     verdicts = {_holds(equation) for equation in equations(text)} - {None}
-    return False not in verdicts if verdicts else None
+    if not verdicts:
+        return None
+    return False not in verdicts
 
 
 @lru_cache(maxsize=20_000)  # a policy repeats itself
@@ -101,7 +102,9 @@ def _holds(equation: Equation) -> bool | None:
     readings = [(left, equation.right), (_BULLET.sub("", left, count=1), equation.right)]
     readings += [(_PERCENT.sub(r"(\1/100)", a), _PERCENT.sub(r"(\1/100)", b)) for a, b in readings if "%" in a + b]
     verdicts = {_equal(a, b, equation.result) for a, b in readings} - {None}
-    return True in verdicts if verdicts else None
+    if not verdicts:
+        return None
+    return True in verdicts
 
 
 def _equal(left: str, right: str, result: str) -> bool | None:
@@ -114,11 +117,7 @@ def _equal(left: str, right: str, result: str) -> bool | None:
 
 
 def _value(side: str) -> Fraction | None:
-    """The number that an expression is; None if it is none or divides by 0."""
-    try:
-        return parse(_EDGE.sub("", side, count=1).rstrip(" .,")).value
-    except Unreadable:
-        return None
+    return arithmetic(_EDGE.sub("", side, count=1).rstrip(" .,"))
 
 
 def _rounded(value: Fraction, result: str) -> bool:

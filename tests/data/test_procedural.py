@@ -157,7 +157,8 @@ def _stream(size: int | None, **changes: Any) -> Procedural:
     return Procedural(
         **{
             "name": "Digits",
-            "ids": "digits",
+            "prefix": "digits",
+            "seed": 0,
             "split": "train",
             "draw": _digit,
             "size": size,
@@ -168,7 +169,7 @@ def _stream(size: int | None, **changes: Any) -> Procedural:
     )
 
 
-def _digit(index: int) -> Candidate | None:
+def _digit(split: str, index: int) -> Candidate | None:
     """The digits again and again; every other draw fails."""
     question = str(index // 2 % 10)
     return None if index % 2 else (question, lambda id: Problem(id, question, question))
@@ -177,7 +178,7 @@ def _digit(index: int) -> Candidate | None:
 def test_problems_are_made_when_they_are_asked_for_and_only_once() -> None:
     drawn: list[int] = []
 
-    def draw(index: int) -> Candidate | None:
+    def draw(split: str, index: int) -> Candidate | None:
         drawn.append(index)
         return str(index), lambda id: Problem(id, str(index), "")
 
@@ -202,7 +203,7 @@ def test_it_is_indexed_as_a_list_is_also_where_there_are_fewer_than_the_default(
 
 
 def test_a_space_without_a_question_has_none_and_says_so() -> None:
-    def nothing(index: int) -> Candidate | None:
+    def nothing(split: str, index: int) -> Candidate | None:
         return None
 
     assert len(_stream(None, draw=nothing)) == 0
@@ -236,7 +237,7 @@ def test_every_element_comes_first_about_equally_often() -> None:
 
 
 def test_threads_that_share_a_stream_make_its_problems_once() -> None:
-    def draw(index: int) -> Candidate | None:
+    def draw(split: str, index: int) -> Candidate | None:
         time.sleep(1e-5)  # another thread's turn
         return str(index // 3), lambda id: Problem(id, str(index // 3), "")
 

@@ -24,8 +24,11 @@ Point = Mapping[str, Fraction]
 
 def points(names: list[str]) -> Iterator[Point]:
     """Rational points of every sign, the same ones for the same names; one empty point if there are no names."""
+    if not names:
+        yield {}
+        return
     rng = random.Random(" ".join(names))
-    for low, high in _POINTS if names else ((0.0, 0.0),):
+    for low, high in _POINTS:
         yield {name: Fraction(rng.randint(round(low * 997), round(high * 997)), 997) for name in names}
 
 
@@ -130,8 +133,7 @@ def _power(base: Any, exponent: Any, exact: Fraction | None, context: Any) -> An
     if exact is not None and exact.denominator == 1:
         return _bounded(base ** int(exact), context)
     if exact is not None and exact.denominator % 2 and not context.im(base) and base < 0:
-        root = abs(base) ** exponent  # the real root
-        return -root if exact.numerator % 2 else root
+        return (-1) ** exact.numerator * abs(base) ** exponent  # the real root
     return _bounded(base**exponent, context)
 
 

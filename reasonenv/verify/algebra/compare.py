@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import chain, product
 
 from reasonenv.core import Reason
-from reasonenv.verify.algebra.approximate import Point, differ, points, sign
+from reasonenv.verify.algebra.approximate import differ, points, sign
 from reasonenv.verify.algebra.expression import (
     SCALARS,
     Node,
@@ -33,6 +34,7 @@ from reasonenv.verify.numeric import parse_number
 MAX_ITEMS = 50
 _UNORDERED = ("set", "union", "all")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
+_NOT_WORDS = re.compile(r"[\W_]")
 _INTERVALS = ("tuple", "interval")
 
 
@@ -43,19 +45,19 @@ def compare(answer: str, gold: str) -> Reason:
     on what is hard to prove (`pool.Pool` gives it a process and a clock); on all else its cost is bounded.
     """
     try:
-        wanted = _read(gold)
+        expected = _read(gold)
     except Unreadable:
         return Reason.UNPARSABLE_GOLD
-    if wanted.op == "text":
+    if expected.op == "text":
         return Reason.of(words(answer) == words(gold))
     try:
-        given = _read(answer)
-        if _is_constant(wanted) and given.op not in SCALARS and given.op != "assign":
+        node = _read(answer)
+        if _is_constant(expected) and node.op not in SCALARS and node.op != "assign":
             return Reason.UNPARSABLE_ANSWER
-        equal = same(given, wanted)
+        equal = same(node, expected)
     except Unreadable:
         return Reason.UNPARSABLE_ANSWER
-    if equal is False and _is_constant(wanted) and not _is_constant(given):
+    if equal is False and _is_constant(expected) and not _is_constant(node):
         return Reason.UNPARSABLE_ANSWER
     if equal is None:
         return Reason.ERROR
@@ -74,12 +76,13 @@ def same(a: Node, b: Node) -> bool | None:
         if one.op in _UNORDERED and len(one.args) == 1 and other.op not in _UNORDERED:
             return same(one.args[0], other)
         if one.op == "matrix" and other.op == "tuple" and other.atom in ("()", "[]"):
-            items = [row.args[0] for row in one.args] if len(one.args[0].args) == 1 else one.args[0].args
-            return _each(items, other.args) if min(len(one.args), len(one.args[0].args)) == 1 else False
+            return _each(_vector(one), other.args)
         if one.op == "set" and other.op == "tuple" and other.atom == "()":
-            return _each(_by_name(one.args), other.args)  # x = 2, y = 3 is the point (2, 3)
+            return _each(by_name(one.args), other.args)  # x = 2, y = 3 is the point (2, 3)
     if a.op in _INTERVALS and b.op in _INTERVALS:
-        return _each(a.args, b.args) if len(a.args) != 2 or a.atom == b.atom else False
+        if len(a.args) == 2 and a.atom != b.atom:
+            return False
+        return _each(a.args, b.args)
     if a.op != b.op:
         return False
     if a.op in _UNORDERED:
@@ -93,12 +96,14 @@ def same(a: Node, b: Node) -> bool | None:
 
 def _read(text: str) -> Node:
     value = parse_number(text)
-    return parse(text) if value is None else number(value)
+    if value is None:
+        return parse(text)
+    return number(value)
 
 
 def words(text: str) -> str:
     """Words without case, dress, and brackets: `\\text{(B)}` is `b`."""
-    return " ".join("".join(char if char.isalnum() else " " for char in _COMMAND.sub(" ", text)).lower().split())
+    return " ".join(_NOT_WORDS.sub(" ", _COMMAND.sub(" ", text)).lower().split())
 
 
 def _is_constant(node: Node) -> bool:
@@ -110,13 +115,20 @@ def _all(results: Iterable[bool | None]) -> bool | None:
     for result in results:
         if result is False:
             return False
-        verdict = None if result is None else verdict
+        if result is None:
+            verdict = None
     return verdict
 
 
-def _any(results: Iterable[bool | None]) -> bool | None:
-    inverted = _all(None if result is None else not result for result in results)
-    return None if inverted is None else not inverted
+def _is_in(node: Node, others: Sequence[Node]) -> bool | None:
+    verdict: bool | None = False
+    for other in others:
+        equal = same(node, other)
+        if equal:
+            return True
+        if equal is None:
+            verdict = None
+    return verdict
 
 
 def _each(a: Sequence[Node], b: Sequence[Node]) -> bool | None:
@@ -126,20 +138,34 @@ def _each(a: Sequence[Node], b: Sequence[Node]) -> bool | None:
 def _unordered(a: Sequence[Node], b: Sequence[Node]) -> bool | None:
     if max(len(a), len(b)) > MAX_ITEMS:
         raise Unreadable(f"more than {MAX_ITEMS} items")
-    return _all(_any(same(one, other) for other in others) for ones, others in ((a, b), (b, a)) for one in ones)
+    return _all(chain((_is_in(node, b) for node in a), (_is_in(node, a) for node in b)))
 
 
 def _assigned(a: Node, b: Node) -> bool | None:
     """A name and its value against another, or against a value. Every side of a chain x = 2 + 3 = 5 must hold."""
     if a.op == b.op and a.atom and b.atom and a.atom != b.atom:
         return False
-    left, right = (node.args if node.op == "assign" else (node,) for node in (a, b))
-    return _all(same(one, other) for one in left for other in right)
+    return _all(same(one, other) for one, other in product(_sides(a), _sides(b)))
 
 
-def _by_name(items: Sequence[Node]) -> Sequence[Node]:
+def _sides(node: Node) -> Sequence[Node]:
+    return node.args if node.op == "assign" else (node,)
+
+
+def _vector(matrix: Node) -> Sequence[Node]:
+    """The items of a matrix of one row or one column; empty if it is larger."""
+    rows = [row.args for row in matrix.args]
+    if len(rows) == 1:
+        return rows[0]
+    return [row[0] for row in rows if len(row) == 1]
+
+
+def by_name(items: Sequence[Node]) -> Sequence[Node]:
+    """The values of assignments to different names, in the order of these; empty if there is anything else."""
     named = {str(item.atom): item.args[0] for item in items if item.op == "assign" and len(item.args) == 1}
-    return [named[name] for name in sorted(named)] if len(named) == len(items) else ()
+    if len(named) != len(items):
+        return ()
+    return [named[name] for name in sorted(named)]
 
 
 def _equal(a: Node, b: Node) -> bool | None:
@@ -166,10 +192,7 @@ def _proportional(a: Node, b: Node) -> bool | None:
             continue
         if a.op in ("<", "<=") and signs[0] != signs[1]:
             return False
-        at_left, at_right = (_substitute(side, point) for side in (left, right))
+        values = {Node("var", (), name): number(value) for name, value in point.items()}
+        at_left, at_right = rebuild(left, values.get), rebuild(right, values.get)
         return _equal(multiply(left, at_right), multiply(right, at_left))
     return None
-
-
-def _substitute(node: Node, point: Point) -> Node:
-    return rebuild(node, lambda each: number(point[str(each.atom)]) if each.op == "var" else None)

@@ -7,7 +7,7 @@ Every rewriting holds wherever both sides are defined; `x^(1/2)` of a square sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import comb, factorial
@@ -50,6 +50,13 @@ ZERO, ONE, MINUS_ONE = number(0), number(1), number(-1)
 PI, E, IMAGINARY = (Node("const", (), name) for name in ("pi", "e", "i"))
 
 
+def single(op: str, items: Sequence[Node]) -> Node:
+    """The one item, or all of them under `op`."""
+    if len(items) == 1:
+        return items[0]
+    return Node(op, tuple(items))
+
+
 def scalar(node: Node) -> Node:
     """The same tree, which must be a value and not a set, tuple, relation or infinity."""
     if node.op not in SCALARS:
@@ -83,7 +90,9 @@ def rebuild(node: Node, change: Callable[[Node], Node | None]) -> Node:
     if node.op == "call":
         return call(str(node.atom), args[0])
     builders: dict[str, Callable[..., Node]] = {"+": add, "*": multiply, "^": power}
-    return builders[node.op](*args) if node.op in builders else Node(node.op, args, node.atom)
+    if node.op in builders:
+        return builders[node.op](*args)
+    return Node(node.op, args, node.atom)
 
 
 def add(*terms: Node) -> Node:
@@ -96,7 +105,7 @@ def add(*terms: Node) -> Node:
         else:
             counts[rest] = _small(counts.get(rest, Fraction(0)) + count)
     parts = [multiply(number(count), rest) for rest, count in counts.items() if count]
-    return _join("+", parts if total == 0 and parts else [number(total), *parts])
+    return _join("+", total, parts)
 
 
 def multiply(*factors: Node) -> Node:
@@ -119,14 +128,16 @@ def multiply(*factors: Node) -> Node:
     parts = [power(base, exponent) for base, exponent in exponents.items()]
     if len(parts) == 1 and parts[0].op == "+" and count != 1:
         return add(*(multiply(number(count), term) for term in parts[0].args))
-    return _join("*", parts if count == 1 and parts else [number(count), *parts])
+    return _join("*", count, parts)
 
 
 def power(base: Node, exponent: Node) -> Node:
     """The power; an odd root of a negative number is the real one, a square root of it is imaginary."""
     value, count = exponent.value, base.value
+    if value is None and count == 1:
+        return ONE
     if value is None:
-        return ONE if count == 1 else Node("^", (base, exponent))
+        return Node("^", (base, exponent))
     if value == 1:
         return base
     if value == 0:
@@ -213,19 +224,20 @@ def _flat(op: str, nodes: Iterable[Node]) -> Iterator[Node]:
             yield scalar(node)
 
 
-def _join(op: str, parts: list[Node]) -> Node:
-    flat = sorted(_flat(op, parts), key=order)
-    return flat[0] if len(flat) == 1 else Node(op, tuple(flat))
+def _join(op: str, count: Fraction, parts: Sequence[Node]) -> Node:
+    """The sum or product of a number, left out where it changes nothing, and other parts."""
+    if count != {"+": 0, "*": 1}[op] or not parts:
+        parts = [number(count), *parts]
+    return single(op, sorted(_flat(op, parts), key=order))
 
 
 def _coefficient(node: Node) -> tuple[Fraction, Node]:
     """The number in front, and what it multiplies."""
     if node.value is not None:
         return node.value, ONE
-    first = node.args[0].value if node.op == "*" else None
-    if first is None:
-        return Fraction(1), node
-    return first, _join("*", list(node.args[1:]))
+    if node.op == "*" and node.args[0].value is not None:
+        return node.args[0].value, _join("*", Fraction(1), node.args[1:])
+    return Fraction(1), node
 
 
 def _power_of_number(base: Fraction, exponent: Fraction) -> Node:
@@ -234,8 +246,10 @@ def _power_of_number(base: Fraction, exponent: Fraction) -> Node:
             raise Unreadable("division by zero")
         return ZERO
     if base < 0 and exponent.denominator % 2:
-        real = _power_of_number(-base, exponent)
-        return negate(real) if exponent.numerator % 2 else real
+        root = _power_of_number(-base, exponent)
+        if exponent.numerator % 2:
+            root = negate(root)
+        return root
     if base < 0:
         if exponent.denominator == 2:
             return multiply(power(IMAGINARY, number(exponent.numerator)), _power_of_number(-base, exponent))
@@ -255,7 +269,7 @@ def _power_of_number(base: Fraction, exponent: Fraction) -> Node:
             count = _small(count * Fraction(prime) ** whole)
             if total != whole:
                 roots.append(Node("^", (number(prime), number(total - whole))))
-    return _join("*", roots if count == 1 and roots else [number(count), *roots])
+    return _join("*", count, roots)
 
 
 def _factors(value: int, index: int) -> Iterator[tuple[int, int]]:
@@ -269,7 +283,10 @@ def _factors(value: int, index: int) -> Iterator[tuple[int, int]]:
         if value == 1:
             return
     root = _whole_root(value, index)
-    yield (root, index) if root**index == value else (value, 1)
+    if root**index == value:
+        yield root, index
+    else:
+        yield value, 1
 
 
 def _whole_root(value: int, index: int) -> int:

@@ -103,7 +103,7 @@ def tokens(text: str) -> list[Token]:
     if len(text) > MAX_TEXT:
         raise Unreadable(f"more than {MAX_TEXT} characters")
     text = text.strip(' \t\r\n*`"').rstrip(".,;: \t\r\n*$")
-    found, at, depth = list[Token](), 0, 0
+    read, at, depth = list[Token](), 0, 0
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
@@ -114,17 +114,17 @@ def tokens(text: str) -> list[Token]:
             at = match.start() + len(first)
             new = [_number(first)]
         else:
-            new = _read(match, found)
-        found += new
+            new = _read(match, read)
+        read += new
         depth += sum(_DEPTH.get(token.kind, 0) for token in new)
-        if len(found) > MAX_TOKENS:
+        if len(read) > MAX_TOKENS:
             raise Unreadable(f"more than {MAX_TOKENS} tokens")
-    return found
+    return read
 
 
 def _read(match: re.Match[str], before: list[Token]) -> list[Token]:
-    body, kind = match[0], match.lastgroup or ""
-    inner = match[kind] if kind else ""
+    body, kind = match[0], str(match.lastgroup)
+    inner = match[kind]
     match kind:
         case "skip":
             return []
@@ -146,7 +146,7 @@ def _read(match: re.Match[str], before: list[Token]) -> list[Token]:
         case "degree":
             return [Token("°")]
         case "super":
-            return [Token("^"), _number("2" if body == "²" else "3")]
+            return [Token("^"), _number({"²": "2", "³": "3"}[body])]
         case "subscripted":
             return [Token("var", body.replace("{", "").replace("}", ""))]
         case "run":
@@ -176,7 +176,9 @@ def _symbol(body: str) -> list[Token]:
         return [Token("name", "sqrt")]
     if body in _GREEK_LETTERS:
         return [Token("var", _GREEK_LETTERS[body])]
-    return [Token(body if body in "{}" else _SPELLINGS.get(body, body))]
+    if body in "{}":
+        return [Token(body)]
+    return [Token(_SPELLINGS.get(body, body))]
 
 
 def _run(run: str, before: list[Token]) -> list[Token]:
@@ -203,7 +205,9 @@ def _text(body: str) -> list[Token]:
         return [Token("name", _NAMES[body])]
     if len(body) == 1 and body in "ei":
         return [Token("const", body)]
-    return [Token("text", body)] if body else []
+    if not body:
+        return []
+    return [Token("text", body)]
 
 
 def _number(digits: str) -> Token:

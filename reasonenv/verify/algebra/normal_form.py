@@ -28,7 +28,7 @@ from functools import cache
 from typing import Any
 
 from reasonenv.verify.algebra.approximate import Undefined, evaluate
-from reasonenv.verify.algebra.compare import MAX_ITEMS, words
+from reasonenv.verify.algebra.compare import MAX_ITEMS, by_name, words
 from reasonenv.verify.algebra.expression import SCALARS, Node, Unreadable, add, call, negate, rebuild, variables, walk
 from reasonenv.verify.algebra.parse import parse
 from reasonenv.verify.numeric import parse_number
@@ -54,7 +54,9 @@ def normal_form(text: str) -> str:
     try:
         return _form(parse(text))
     except Unreadable:
-        return f"text:{words(text)}" if _PROSE.fullmatch(text) else ""
+        if not _PROSE.fullmatch(text):
+            return ""
+        return f"text:{words(text)}"
 
 
 def _form(node: Node) -> str:
@@ -64,8 +66,7 @@ def _form(node: Node) -> str:
         case "var" if str(node.atom).isupper():
             return f"text:{words(str(node.atom))}"
         case "assign":
-            sides = sorted({_form(side) for side in node.args})  # x = 2 + 3 = 5
-            return sides[0] if len(sides) == 1 else f"assign({','.join(sides)})"
+            return _joined("assign", {_form(side) for side in node.args})  # x = 2 + 3 = 5
         case "set" | "union" | "all":
             return _unordered(node)
         case "tuple" | "interval":
@@ -87,11 +88,17 @@ def _list(nodes: Sequence[Node]) -> str:
 def _unordered(node: Node) -> str:
     if len(node.args) > MAX_ITEMS:
         raise Unreadable(f"more than {MAX_ITEMS} items")
-    named = {str(item.atom): item for item in node.args if item.op == "assign" and len(item.args) == 1}
-    if node.op == "set" and len(node.args) == len(named) > 1:  # x = 2, y = 3 is the point (2, 3)
-        return f"({_list([named[name] for name in sorted(named)])})"
-    items = sorted({_form(item) for item in node.args})
-    return items[0] if len(items) == 1 else f"{node.op}({','.join(items)})"
+    values = by_name(node.args)
+    if node.op == "set" and len(values) > 1:  # x = 2, y = 3 is the point (2, 3)
+        return f"({_list(values)})"
+    return _joined(node.op, {_form(item) for item in node.args})
+
+
+def _joined(op: str, forms: set[str]) -> str:
+    """The one form, or all of them under `op`."""
+    if len(forms) == 1:
+        return forms.pop()
+    return f"{op}({','.join(sorted(forms))})"
 
 
 def _scalar(node: Node) -> str:
@@ -103,7 +110,7 @@ def _scalar(node: Node) -> str:
         return _written(node)
     if len(seen) == 1:  # a constant, perhaps one that is written with variables
         return seen.pop()
-    return _digest(["undefined" if value is None else _digits(value) for value in values])
+    return _digest(list(map(_digits, values)))
 
 
 def _exact(value: Fraction) -> str:
@@ -120,15 +127,17 @@ def _relation(node: Node) -> str:
         return _written(node)
     if node.op in ("<", "<="):
         scale = abs(scale)
-    ratios = ["undefined" if value is None else _digits(value / scale) for value in values]
-    return _digest([node.op, *variables(node), *ratios])
+    ratios = [None if value is None else value / scale for value in values]
+    return _digest([node.op, *variables(node), *map(_digits, ratios)])
 
 
 def _values(node: Node) -> Values:
     """The values of a scalar at the points of its variables; at one point if it has none."""
     context, names, values = _context(), variables(node), Values()
     real = bool(names) and not any(each.op == "const" and each.atom == "i" for each in walk(node))
-    absolute = rebuild(node, _absolute) if real else node
+    absolute = node
+    if real:
+        absolute = rebuild(node, _absolute)
     for point in _points(names):
         value = _value(node, point, context)
         if real and value is not None and context.im(value):
@@ -166,16 +175,21 @@ def _value(node: Node, point: dict[str, Fraction], context: Any) -> Any | None:
     real, imaginary = (_agreed(part(pair[0]), part(pair[1]), context) for part in (context.re, context.im))
     if real is None or imaginary is None:
         return None
-    return context.mpc(real, imaginary) if imaginary else real
+    if imaginary:
+        return context.mpc(real, imaginary)
+    return real
 
 
 def _agreed(coarse: Any, fine: Any, context: Any) -> Any | None:
     if not fine:
         return fine
     magnitude = context.mag(fine)
-    if abs(coarse - fine) <= abs(fine) * context.mpf(2) ** -_LARGEST:
-        return fine if _SMALLEST < magnitude < _LARGEST else None
-    return context.mpf(0) if magnitude < _ZERO else None
+    agree = abs(coarse - fine) <= abs(fine) * context.mpf(2) ** -_LARGEST
+    if agree and _SMALLEST < magnitude < _LARGEST:
+        return fine
+    if not agree and magnitude < _ZERO:
+        return context.mpf(0)
+    return None
 
 
 def _points(names: Sequence[str]) -> Iterator[dict[str, Fraction]]:
@@ -189,16 +203,17 @@ def _points(names: Sequence[str]) -> Iterator[dict[str, Fraction]]:
         return
     turned = [None, None, *(list(names) * 2)[: max(2, len(names))]]
     for index, negative in enumerate(turned):
-        point = {}
-        for name in names:
-            rng = random.Random(f"{name} {index}")
-            size = Fraction(rng.randint(100, 996), 997) if index % 2 == 0 else Fraction(rng.randint(5_000, 99_000), 997)
-            point[name] = -size if name == negative else size
+        low, high = ((100, 996), (5_000, 99_000))[index % 2]
+        point = {name: Fraction(random.Random(f"{name} {index}").randint(low, high), 997) for name in names}
+        if negative is not None:
+            point[negative] = -point[negative]
         yield point
 
 
-def _digits(value: Any) -> str:
+def _digits(value: Any | None) -> str:
     """`DIGITS` digits of a value, or the rational number that it is."""
+    if value is None:
+        return "undefined"
     context = value.context
     if context.im(value):
         return f"complex({_digits(context.re(value))},{_digits(context.im(value))})"

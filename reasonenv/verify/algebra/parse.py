@@ -16,7 +16,7 @@ from itertools import takewhile
 from reasonenv.verify.algebra import expression as ex
 from reasonenv.verify.algebra.expression import Node, Unreadable, scalar
 from reasonenv.verify.algebra.lexer import Token, tokens
-from reasonenv.verify.algebra.relations import relate, spread, top_level
+from reasonenv.verify.algebra.relations import PLUS_MINUS, relate, spread, top_level
 from reasonenv.verify.numeric import NOT_UNITS
 
 MAX_DEPTH = 40
@@ -25,30 +25,38 @@ _OPERANDS = frozenset(("var", "const", "name", "(", "[", "{", "begin"))
 _MATRICES = frozenset(("pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix", "array"))
 _TRIGONOMETRIC = frozenset(("sin", "cos", "tan", "cot", "sec", "csc"))
 _RELATIONS = frozenset(("=", "!=", "<", "<=", ">", ">="))
-_PLUS_MINUS = Node("pm")
+_SIGNS = ("+", "-", "±", "∓")
 _END = Token("nothing")
 
 
 def parse(text: str) -> Node:
     """The tree of a whole answer; `Unreadable` for everything else. Never evaluates text; its cost is bounded."""
-    found = tokens(text)
-    if found and all(token.kind == "text" for token in found):
-        return Node("text", (), " ".join(token.text for token in found))
-    return _Parser(found).answer()
+    read = tokens(text)
+    if read and all(token.kind == "text" for token in read):
+        return Node("text", (), " ".join(token.text for token in read))
+    return _Parser(read).answer()
+
+
+def arithmetic(text: str) -> Fraction | None:
+    """The exact rational number that an expression is worth; None if it is worth none, as a division by 0."""
+    try:
+        return parse(text).value
+    except Unreadable:
+        return None
 
 
 class _Parser:
     """A position in the tokens; each method reads one rule of the grammar and leaves the position behind it."""
 
-    def __init__(self, found: list[Token]) -> None:
-        self.tokens, self.at = found, 0
+    def __init__(self, read: list[Token]) -> None:
+        self.tokens, self.at = [*read, _END], 0
         self.depth, self.bars, self.turning = 0, 0, False
 
     # The tokens.
 
     @property
     def next(self) -> Token:
-        return self.tokens[self.at] if self.at < len(self.tokens) else _END
+        return self.tokens[self.at]
 
     def ahead(self, *kinds: str) -> bool:
         """Whether the next tokens are of these kinds."""
@@ -87,7 +95,9 @@ class _Parser:
         while token := self.take(*_RELATIONS):
             signs.append(token.kind)
             sides.append(self.union())
-        return relate(sides, signs) if signs else sides[0]
+        if not signs:
+            return sides[0]
+        return relate(sides, signs)
 
     def label(self) -> None:
         """Skips a name for the answer: `Area =`, `\\text{total}:`, `AB =`, `f(x) =`."""
@@ -95,20 +105,21 @@ class _Parser:
             self.at += 5
             return
         end = self.at
-        while end < len(self.tokens) and self.tokens[end].kind in ("text", "word"):
+        while self.tokens[end].kind in ("text", "word"):
             end += 1
         if end == self.at:
             capitals = takewhile(lambda token: token.kind == "var" and token.text.isupper(), self.tokens[end : end + 4])
             end += len(list(capitals))
-            end = self.at if end == self.at + 1 else end
-        if end > self.at and end < len(self.tokens) and self.tokens[end].kind in ("=", ":"):
+            if end == self.at + 1:  # one is a variable
+                return
+        if end > self.at and self.tokens[end].kind in ("=", ":"):
             self.at = end + 1
 
     def union(self) -> Node:
         parts = [self.sum()]
         while self.take("∪"):
             parts.append(self.sum())
-        return parts[0] if len(parts) == 1 else Node("union", tuple(parts))
+        return ex.single("union", parts)
 
     def nested(self) -> None:
         self.depth += 1
@@ -127,7 +138,7 @@ class _Parser:
         rows = [item.args for item in items if item.op == "tuple" and item.atom == "[]"]
         if brackets == "[]" and len(rows) == len(items) and len({len(row) for row in rows}) == 1:
             return Node("matrix", tuple(Node("row", row) for row in rows))
-        return Node("tuple", tuple(items), brackets if len(items) == 2 else "()" if brackets == "()" else "[]")
+        return Node("tuple", tuple(items), brackets)
 
     def items(self, *closing: str) -> list[Node]:
         """Clauses up to a closing bracket, which is taken. Inside brackets bars begin anew."""
@@ -162,16 +173,13 @@ class _Parser:
     # Expressions.
 
     def sum(self) -> Node:
-        terms = [self.signed()]
-        while sign := self.take("+", "-", "±", "∓"):
-            terms.append(_with_sign(sign.kind, self.signed() if self.next.kind in ("+", "-") else self.term()))
+        terms = [_with_sign(self.take(*_SIGNS), self.term())]
+        while sign := self.take(*_SIGNS):  # behind it a term may have a sign, but not two
+            terms.append(_with_sign(sign, _with_sign(self.take("+", "-"), self.term())))
         self.units()
-        return terms[0] if len(terms) == 1 else ex.add(*terms)
-
-    def signed(self) -> Node:
-        """A term with at most one sign: two in a row are no number."""
-        sign = self.take("+", "-", "±", "∓")
-        return _with_sign(sign.kind, self.term()) if sign else self.term()
+        if len(terms) == 1:
+            return terms[0]
+        return ex.add(*terms)
 
     def term(self) -> Node:
         start = self.at
@@ -180,13 +188,11 @@ class _Parser:
             operator = self.take("*", "/")
             start = self.at
             if operator:
-                sign = self.take("-", "+")
-                factor = self.power()
-                factor = ex.negate(factor) if sign and sign.kind == "-" else factor
+                factor = _with_sign(self.take("-", "+"), self.power())
                 # 4/3 pi is (4/3) pi; what x/2y is nobody knows.
                 slashed = operator.kind == "/"
                 plain = plain and self.tokens[start].kind == "num" and self.at == start + 1
-                product = ex.divide(product, factor) if slashed else ex.multiply(product, factor)
+                product = ex.multiply(product, ex.power(factor, ex.MINUS_ONE) if slashed else factor)
             elif self.next.kind in _OPERANDS or (self.next.kind == "|" and not self.bars):
                 if slashed and not plain:
                     raise Unreadable("a product behind a slash")
@@ -202,7 +208,9 @@ class _Parser:
                 raise Unreadable("a double factorial")
         if self.take("°") and self.turning:
             base = ex.multiply(base, ex.PI, ex.number(Fraction(1, 180)))
-        return ex.power(scalar(base), self.exponent()) if self.take("^") else base
+        if self.take("^"):
+            base = ex.power(scalar(base), self.exponent())
+        return base
 
     def exponent(self) -> Node:
         self.nested()
@@ -213,7 +221,7 @@ class _Parser:
         if self.take("^"):
             base = ex.power(base, self.exponent())
         self.depth -= 1
-        return ex.negate(base) if sign and sign.kind == "-" else base
+        return _with_sign(sign, base)
 
     def base(self) -> Node:
         token = self.next
@@ -233,7 +241,9 @@ class _Parser:
                 return self.bracket(token.kind)
             case "{":
                 items = self.items("}")
-                return items[0] if len(items) == 1 else Node("set", tuple(spread(items)))
+                if len(items) == 1:
+                    return items[0]
+                return Node("set", tuple(spread(items)))
             case r"\{":
                 return Node("set", tuple(spread(self.items(r"\}"))))
             case "|":
@@ -252,7 +262,9 @@ class _Parser:
     def literal(self) -> Node | None:
         """A number alone: what stands behind it belongs to something else (`\\frac12\\frac13`, `2^3\\frac12`)."""
         token = self.take("num")
-        return ex.number(token.value) if token else None
+        if token is None:
+            return None
+        return ex.number(token.value)
 
     def mixed(self, token: Token) -> Node:
         """A number, with the proper fraction behind it if there is one: `3 1/2`, `3\\frac{1}{2}`."""
@@ -324,7 +336,7 @@ class _Parser:
         product = self.power()
         while self.next.kind in ("var", "const") or (self.next.kind == "name" and self.next.text in ("frac", "sqrt")):
             product = ex.multiply(product, self.power())
-        return ex.negate(product) if sign else product
+        return _with_sign(sign, product)
 
     def units(self) -> None:
         """Skips units behind a value, with their exponents: `cm`, `\\text{ m}^2`, `km/h`."""
@@ -338,9 +350,12 @@ class _Parser:
                 self.exponent()
 
 
-def _with_sign(sign: str, node: Node) -> Node:
-    if node.op == "inf" and sign in "+-":
-        return Node("inf", (ex.MINUS_ONE,)) if sign == "-" else node
-    if sign == "+":
+def _with_sign(sign: Token | None, node: Node) -> Node:
+    if sign is None or sign.kind == "+":
         return node
-    return ex.negate(node) if sign == "-" else ex.multiply(_PLUS_MINUS if sign == "±" else ex.negate(_PLUS_MINUS), node)
+    if sign.kind == "-" and node.op == "inf":
+        return Node("inf", (ex.MINUS_ONE,))
+    if sign.kind == "-":
+        return ex.negate(node)
+    both = PLUS_MINUS if sign.kind == "±" else ex.negate(PLUS_MINUS)
+    return ex.multiply(both, node)

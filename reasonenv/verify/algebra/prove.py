@@ -39,8 +39,9 @@ def is_zero(node: Node, *, positive: bool) -> bool | None:
     if result is not None or positive or not 0 < len(names) <= MAX_SPLIT:
         return result
     for signs in itertools.product((ONE, MINUS_ONE), repeat=len(names)):
-        turned = {name: multiply(sign, Node("var", (), name)) for name, sign in zip(names, signs, strict=True)}
-        if not _decide(rebuild(node, lambda each: turned.get(str(each.atom)) if each.op == "var" else None), True):  # noqa: B023
+        variables_ = [Node("var", (), name) for name in names]
+        turned = {variable: multiply(sign, variable) for variable, sign in zip(variables_, signs, strict=True)}
+        if not _decide(rebuild(node, turned.get), True):
             return None
     return True
 
@@ -57,7 +58,9 @@ def _decide(node: Node, positive: bool) -> bool | None:
     if expression.is_number and expression.is_algebraic:
         x = sympy.Dummy("x")
         return bool(sympy.minimal_polynomial(expression, x) == x)
-    return True if any(form == 0 for form in _dear_forms(expression)) else None
+    if any(form == 0 for form in _dear_forms(expression)):
+        return True
+    return None
 
 
 def to_sympy(node: Node, *, positive: bool) -> Any:
@@ -91,8 +94,7 @@ def to_sympy(node: Node, *, positive: bool) -> Any:
                     raise Unreadable(f"a power above {MAX_POWER}")
                 # A root is the real one, here as everywhere.
                 if _is_odd_root(exponent) and not variables(base) and sign(base, {}) < 0:
-                    root = sympy.Pow(build(negate(base)), build(exponent))
-                    return -root if _numerator(exponent) % 2 else root
+                    return (-1) ** _numerator(exponent) * sympy.Pow(build(negate(base)), build(exponent))
                 return sympy.Pow(build(base), build(exponent))
             case "call":
                 return functions[str(node.atom)](build(node.args[0]))

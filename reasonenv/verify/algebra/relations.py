@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-from reasonenv.verify.algebra.expression import MINUS_ONE, ONE, Node, Unreadable, rebuild, variables, walk
+from reasonenv.verify.algebra.expression import MINUS_ONE, ONE, Node, Unreadable, rebuild, single, variables, walk
 
+PLUS_MINUS = Node("pm")
 _INFINITY, _MINUS_INFINITY = Node("inf", (ONE,)), Node("inf", (MINUS_ONE,))
 
 
@@ -26,9 +28,10 @@ def relate(sides: Sequence[Node], signs: Sequence[str]) -> Node:
 
 def _equation(sides: tuple[Node, ...]) -> Node:
     constant = [not variables(side) for side in sides]
-    if all(constant[1:]) and (constant[0] or sides[0].op == "var"):
-        name = "" if constant[0] else str(sides[0].atom)
-        return Node("assign", sides if constant[0] else sides[1:], name)
+    if all(constant):
+        return Node("assign", sides, "")
+    if all(constant[1:]) and sides[0].op == "var":
+        return Node("assign", sides[1:], str(sides[0].atom))
     if len(sides) > 2:
         raise Unreadable("a chain of equations")
     return Node("=", sides)
@@ -42,27 +45,27 @@ def _interval(sides: Sequence[Node], signs: Sequence[str]) -> Node | None:
     at = names.index(True)
     if len(sides) > 3 or (len(sides) == 3 and at != 1):
         return None
-    low, high = (sides[0], sides[-1]) if len(sides) == 3 else (sides[0], None) if at else (None, sides[1])
-    opening = "[" if low is not None and signs[0] == "<=" else "("
-    closing = "]" if high is not None and signs[-1] == "<=" else ")"
-    return Node("interval", (low or _MINUS_INFINITY, high or _INFINITY), opening + closing)
+    low, opening, high, closing = _MINUS_INFINITY, "(", _INFINITY, ")"
+    if at > 0:
+        low, opening = sides[0], {"<": "(", "<=": "["}[signs[0]]
+    if at < len(sides) - 1:
+        high, closing = sides[-1], {"<": ")", "<=": "]"}[signs[-1]]
+    return Node("interval", (low, high), opening + closing)
 
 
 def _inequalities(sides: Sequence[Node], signs: Sequence[str]) -> Node:
-    each = tuple(Node(sign, (left, right)) for left, right, sign in zip(sides, sides[1:], signs, strict=False))
-    return each[0] if len(each) == 1 else Node("all", each)
+    return single("all", [Node(sign, pair) for sign, pair in zip(signs, pairwise(sides), strict=True)])
 
 
 def spread(items: Sequence[Node]) -> list[Node]:
     """The items, each that holds a plus-minus sign once with plus and once with minus everywhere."""
-    found = []
+    expanded = []
     for item in items:
-        if any(node.op == "pm" for node in walk(item)):
-            found += [rebuild(item, lambda node: ONE if node.op == "pm" else None)]
-            found += [rebuild(item, lambda node: MINUS_ONE if node.op == "pm" else None)]
+        if PLUS_MINUS in walk(item):
+            expanded += [rebuild(item, {PLUS_MINUS: sign}.get) for sign in (ONE, MINUS_ONE)]
         else:
-            found.append(item)
-    return found
+            expanded.append(item)
+    return expanded
 
 
 def top_level(clauses: Sequence[Node], separators: set[str]) -> Node:

@@ -166,21 +166,11 @@ def _seccomp(machine: str) -> None:
 
 
 _FORBIDDEN = (
-    *(
-        "os.fork",
-        "os.posix_spawn",
-        "os.exec",
-        "os.spawn",
-        "os.system",
-        "os.startfile",
-        "subprocess.",
-        "pty.",
-        "os.kill",
-    ),
-    *("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown"),
-    *("os.utime", "os.setxattr", "os.removexattr", "shutil.", "tempfile.", "resource.setrlimit", "resource.prlimit"),
-    *("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostby", "socket.sendto", "sqlite3.connect"),
-    *("signal.pthread_kill", "syslog.", "urllib.", "webbrowser."),
+    *("os.fork", "os.posix_spawn", "os.exec", "os.spawn", "os.system", "os.startfile", "subprocess.", "pty."),
+    *("os.kill", "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod"),
+    *("os.chown", "os.utime", "os.setxattr", "os.removexattr", "shutil.", "tempfile.", "resource.setrlimit"),
+    *("resource.prlimit", "socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostby", "socket.sendto"),
+    *("sqlite3.connect", "signal.pthread_kill", "syslog.", "urllib.", "webbrowser."),
 )
 
 
