@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
 from reasonenv.errors import UserError
-from reasonenv.learn.optimizer import Optimizer, _halves, _join
+from reasonenv.learn.optimizer import AdamW, Optimizer, _halves, _join
 
 
 def weight(dtype: torch.dtype) -> nn.Parameter:
@@ -19,7 +20,7 @@ def weight(dtype: torch.dtype) -> nn.Parameter:
 
 
 def optimizer(parameter: nn.Parameter, **numbers: float) -> Optimizer:
-    return Optimizer([parameter], **{"max_grad_norm": 1e9, "weight_decay": 0.0, **numbers})
+    return AdamW([parameter], **{"max_grad_norm": 1e9, "weight_decay": 0.0, **numbers})
 
 
 def push(optimizer: Optimizer, gradient: list[float], lr: float = 1e-5) -> float:
@@ -47,7 +48,7 @@ def test_a_bfloat16_weight_is_trained_as_the_float32_weight_that_it_rounds() -> 
     start = torch.randn(1500, 1000).bfloat16()  # more than one part
     half, whole, torchs = (nn.Parameter(start.to(dtype)) for dtype in (torch.bfloat16, *[torch.float32] * 2))
     theirs = torch.optim.AdamW([torchs], lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
-    mine = [Optimizer([p], max_grad_norm=1e9, weight_decay=0.1) for p in (half, whole)]
+    mine = [AdamW([p], max_grad_norm=1e9, weight_decay=0.1) for p in (half, whole)]
     for _ in range(3):
         gradient = torch.randn(start.shape).bfloat16()
         for own in mine:
@@ -148,3 +149,42 @@ def test_the_state_of_other_parameters_is_refused() -> None:
     # so is that of an earlier version, which held whole masters and no moments before the first step
     with pytest.raises(UserError, match="not of AdamW for these parameters in this version"):
         optimizer(weight(torch.bfloat16)).load_state_dict(optimizer(weight(torch.float32)).state_dict())
+
+
+class Momentum(Optimizer):
+    """v = 0.9 v + g, w = w - lr v: as torch's SGD."""
+
+    name, moments = "Momentum", ("velocity",)
+
+    def update(
+        self, weights: Tensor, gradient: Tensor, moments: Sequence[Tensor], *, updates: Tensor, lr: float
+    ) -> None:
+        (velocity,) = moments
+        velocity.mul_(0.9).add_(gradient)
+        weights.sub_(velocity, alpha=lr)
+
+
+def test_another_rule_is_one_class_and_sums_masters_and_checkpoints_come_with_it() -> None:
+    torch.manual_seed(0)
+    start = torch.randn(1500, 1000).bfloat16()  # more than one part
+    half, whole, torchs = (nn.Parameter(start.to(dtype)) for dtype in (torch.bfloat16, *[torch.float32] * 2))
+    sgd = torch.optim.SGD([torchs], lr=1e-3, momentum=0.9)
+    ours = [Momentum([p], max_grad_norm=1e9) for p in (half, whole)]
+    for _ in range(3):
+        gradient = torch.randn(start.shape).bfloat16()
+        for optimizer in ours:
+            optimizer.backward((optimizer.parameters[0] * gradient).sum(dtype=torch.float32))
+            optimizer.step(1e-3)
+        torchs.grad = gradient.float()
+        sgd.step()
+    assert torch.equal(ours[0].masters()[0], whole)
+    torch.testing.assert_close(whole, torchs, rtol=0, atol=1e-6)
+    assert sorted(ours[0].state_dict()) == ["0.low", "0.step", "0.velocity"]
+
+
+@pytest.mark.parametrize("kind", [AdamW, Momentum])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_bytes_foretold_are_those_held(kind: type[Optimizer], dtype: torch.dtype) -> None:
+    numbers = {"weight_decay": 0.0} if kind is AdamW else {}
+    state = kind([nn.Parameter(torch.zeros(1000, dtype=dtype))], max_grad_norm=1.0, **numbers).state_dict()
+    assert sum(x.nbytes for name, x in state.items() if name != "0.step") == 1000 * kind.bytes_per_weight(dtype)
