@@ -17,8 +17,8 @@ from reasonenv.core import Batch
 from reasonenv.learn.advantages import zscore
 from reasonenv.learn.agent import knob
 from reasonenv.learn.dynamic_sampling import DynamicSampling
+from reasonenv.learn.losses import capped_importance
 from reasonenv.learn.policy_gradient import PolicyGradientConfig
-from reasonenv.learn.surrogates import capped_importance
 from reasonenv.learn.weights import token_mean
 
 

@@ -21,8 +21,8 @@ from reasonenv.core import Batch
 from reasonenv.errors import UserError, unknown
 from reasonenv.learn.advantages import centered
 from reasonenv.learn.agent import knob
+from reasonenv.learn.losses import binary_kl, binary_tv, divergence_mask, divergence_masked, top_kl, top_tv
 from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
-from reasonenv.learn.surrogates import binary_kl, binary_tv, divergence_mask, divergence_masked, top_kl, top_tv
 from reasonenv.learn.weights import constant
 from reasonenv.policy.policy import ResponseStates
 from reasonenv.policy.top import likeliest, logprobs_of

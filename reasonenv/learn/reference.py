@@ -9,7 +9,7 @@ from torch import Tensor
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import knob
-from reasonenv.learn.kl import k1
+from reasonenv.learn.losses import k1
 from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
 from reasonenv.policy.policy import Policy
 
