@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from torch import Tensor, nn
 
-from reasonenv.core import Batch
+from reasonenv.core import TokenBatch
 from reasonenv.errors import UserError
 from reasonenv.policy.adapter_files import MARK, write_seed
 from reasonenv.policy.attention import segment_arguments, share_prompts
@@ -63,7 +63,7 @@ class HFPolicy(Policy):
         head: nn.Linear = self.model.get_output_embeddings()
         return head
 
-    def states(self, batch: Batch) -> ResponseStates:
+    def states(self, batch: TokenBatch) -> ResponseStates:
         assert int(batch.prompt_length.min()) >= 1, "the first response token needs a prompt token before it"
         at = layout(batch, self.device, shared=self.shared)
         segments = segment_arguments(at.segments, self.device) if at.segments else {}

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reasonenv.core import Batch
+from reasonenv.core import TokenBatch
 from reasonenv.policy.attention import SegmentBatch, segment_batch
 
 SCORES = 2**17  # of queries with keys, a head, that a batch of segments may have at most: what a cache holds
 TOKENS_PER_MICROBATCH = 8192  # that pass a model at once, unless the user says otherwise
 
 
-def segments(batch: Batch, *, shared: bool, limit: int | None = None) -> list[list[int]]:
+def segments(batch: TokenBatch, *, shared: bool, limit: int | None = None) -> list[list[int]]:
     """Rows that share a prompt, longest first; together at most `limit` tokens, save where one row alone is longer."""
     left = batch.tokens.shape[1] - batch.width  # P
     prompts, lengths = batch.prompt_length.tolist(), batch.length.tolist()
@@ -41,7 +41,7 @@ def segments(batch: Batch, *, shared: bool, limit: int | None = None) -> list[li
     return sorted(cuts, key=lambda rows: -_width(batch, rows))
 
 
-def microbatches(batch: Batch, tokens: int, *, shared: bool = True) -> list[Tensor]:
+def microbatches(batch: TokenBatch, tokens: int, *, shared: bool = True) -> list[Tensor]:
     """Row numbers of each micro-batch, every row exactly once.
 
     At most `tokens` pass the model at once, padding included, save where one row alone is longer. The longest come
@@ -64,7 +64,7 @@ def microbatches(batch: Batch, tokens: int, *, shared: bool = True) -> list[Tens
 
 @torch.no_grad()
 def by_microbatch(
-    score: Callable[[Batch], tuple[Tensor, ...]], batch: Batch, tokens: int, *, shared: bool
+    score: Callable[[TokenBatch], tuple[Tensor, ...]], batch: TokenBatch, tokens: int, *, shared: bool
 ) -> tuple[Tensor, ...]:
     """`score` of a whole batch without gradient, on the CPU, though at most `tokens` pass the model at once.
 
@@ -84,12 +84,12 @@ def by_microbatch(
     return tuple(whole)
 
 
-def _blank(part: Tensor, batch: Batch) -> Tensor:
+def _blank(part: Tensor, batch: TokenBatch) -> Tensor:
     shape = (len(batch.mask), batch.width)[: part.dim()]
     return torch.zeros((*shape, *part.shape[2:]), dtype=part.dtype)
 
 
-def passed(batch: Batch, *, shared: bool = True) -> int:
+def passed(batch: TokenBatch, *, shared: bool = True) -> int:
     """Tokens that pass the model for this micro-batch, padding included."""
     widths = [_width(batch, rows) for rows in segments(batch, shared=shared)]
     return sum(widths) if shared else len(widths) * widths[0]
@@ -108,7 +108,7 @@ class Layout:
     before: Tensor  # [M], of the token that predicts it
 
 
-def layout(batch: Batch, device: torch.device, *, shared: bool = True) -> Layout:
+def layout(batch: TokenBatch, device: torch.device, *, shared: bool = True) -> Layout:
     """Lays out the whole batch, response tokens in the order of its rows."""
     left = batch.tokens.shape[1] - batch.width  # P
     prompts, lengths = batch.prompt_length.tolist(), batch.length.tolist()
@@ -168,5 +168,5 @@ def _segment_batch(
     return segment_batch(prompts[alike[0][0]], sizes, device)
 
 
-def _width(batch: Batch, rows: list[int]) -> int:
+def _width(batch: TokenBatch, rows: list[int]) -> int:
     return int(batch.prompt_length[rows[0]]) + int(batch.length[rows].sum())

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from reasonenv.core import Batch
+from reasonenv.core import TokenBatch
 from reasonenv.policy.logprobs import chunk_elements, head_logits
 from reasonenv.policy.microbatch import by_microbatch
 from reasonenv.policy.policy import Policy, ResponseStates
 
 
 def likeliest(
-    policy: Policy, batch: Batch, *, count: int, tokens_per_microbatch: int, temperature: float
+    policy: Policy, batch: TokenBatch, *, count: int, tokens_per_microbatch: int, temperature: float
 ) -> tuple[Tensor, Tensor]:
     """The sampled token of each place, then the `count` likeliest others, and their log-probs; K = 1 + count at most.
 
@@ -22,7 +22,7 @@ def likeliest(
     """
     size = 1 + min(count, policy.head.weight.shape[0] - 1)
 
-    def top(micro: Batch) -> tuple[Tensor, Tensor]:
+    def top(micro: TokenBatch) -> tuple[Tensor, Tensor]:
         states = policy.states(micro)
         tokens = states.targets.new_zeros(len(states.targets), size)
         logp = states.before.new_zeros(len(states.targets), size).float()

@@ -10,8 +10,9 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from reasonenv.core import Batch, Completion, IntArray
+from reasonenv.core import Completion, IntArray
 from reasonenv.errors import UserError
+from reasonenv.policy.collate import padded, token_batch
 from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.tiny import tiny_policy
@@ -124,25 +125,10 @@ def gap(policy: HFPolicy, temperature: float) -> float:
     """The largest difference between the sampler's log-probs and the trainer's of the same tokens."""
     prompts = prompts_of(policy)
     drawn = TorchSampler(policy).generate(prompts, SEEDS, Sampling(30, temperature))
-    rows = [(prompt, c) for prompt, row in zip(prompts, drawn, strict=True) for c in row]
-    left, width = max(len(p) for p, _ in rows), max(len(c.tokens) for _, c in rows)
-    tokens, sampled = torch.zeros(len(rows), left + width, dtype=torch.int64), torch.zeros(len(rows), width)
-    for i, (prompt, c) in enumerate(rows):
-        tokens[i, left - len(prompt) : left + len(c.tokens)] = torch.from_numpy(np.concatenate([prompt, c.tokens]))
-        sampled[i, : len(c.tokens)] = torch.from_numpy(c.logprobs)
-    ids = torch.zeros(len(rows), dtype=torch.int64)
-    batch = Batch(
-        tokens=tokens,
-        prompt_length=torch.tensor([len(p) for p, _ in rows]),
-        length=torch.tensor([len(c.tokens) for _, c in rows]),
-        mask=torch.ones_like(sampled),
-        sampled_logp=sampled,
-        old_logp=sampled,
-        rewards=sampled,
-        discount=sampled,
-        group=ids,
-        versions=torch.zeros_like(sampled).long(),
-    )
+    completions = flat(drawn)
+    repeated = [prompt for prompt, row in zip(prompts, drawn, strict=True) for _ in row]
+    batch = token_batch(repeated, [c.tokens for c in completions], pad=0)
+    sampled = padded((c.logprobs for c in completions), (len(completions), batch.width))
     logp, _ = policy.score(batch, tokens_per_microbatch=200, temperature=temperature)
     return float((logp - sampled).abs().max())
 

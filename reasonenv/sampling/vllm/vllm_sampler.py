@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from reasonenv.core import Batch, Completion, IntArray
+from reasonenv.core import Completion, IntArray
 from reasonenv.errors import UserError
+from reasonenv.policy.collate import padded, token_batch
 from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.silence import quiet
 from reasonenv.sampling.sampler import MAX_GAP, Sampler, Sampling, check_prompts
@@ -135,34 +135,17 @@ class VLLMSampler(Sampler):
         prompt = np.array(self.policy.tokenizer.encode("7 + 5 = 12. 8 + 6 ="), dtype=np.int64)
         seeds, sampling = [derive_seed("canary", n) for n in range(4)], Sampling(8, CANARY_TEMPERATURE)
         ((*drawn,),) = self.generate([prompt], [seeds], sampling)
-        width = max(len(c.tokens) for c in drawn)
-        tokens = torch.full((len(drawn), len(prompt) + width), self.policy.tokenizer.eos_id)  # [B, L]
-        tokens[:, : len(prompt)] = torch.from_numpy(prompt)
-        sampled, mask = torch.zeros(2, len(drawn), width)  # [B, T]
-        for row, c in enumerate(drawn):
-            tokens[row, len(prompt) : len(prompt) + len(c.tokens)] = torch.from_numpy(c.tokens)
-            sampled[row, : len(c.tokens)] = torch.from_numpy(c.logprobs)
-            mask[row, : len(c.tokens)] = 1
-        batch = Batch(
-            tokens=tokens,
-            prompt_length=torch.full((len(drawn),), len(prompt)),
-            length=mask.sum(dim=1).long(),
-            mask=mask,
-            sampled_logp=sampled,
-            old_logp=sampled,
-            rewards=torch.zeros_like(sampled),
-            discount=torch.ones_like(sampled),
-            group=torch.zeros(len(drawn), dtype=torch.int64),
-            versions=torch.full(mask.shape, self.version),
-        )
-        logp, _ = self.policy.score(batch, tokens_per_microbatch=tokens.numel(), temperature=CANARY_TEMPERATURE)
-        gap = ((logp - sampled).abs() * mask).double()
-        found = {"canary/gap": float(gap.sum() / mask.sum()), "canary/max": float(gap.max())}
-        if not found["canary/gap"] <= MAX_GAP:  # nan is no agreement either
+        batch = token_batch([prompt] * len(drawn), [c.tokens for c in drawn], pad=self.policy.tokenizer.eos_id)
+        sampled = padded((c.logprobs for c in drawn), (len(drawn), batch.width))
+        size = batch.tokens.numel()
+        logp, _ = self.policy.score(batch, tokens_per_microbatch=size, temperature=CANARY_TEMPERATURE)
+        gaps = ((logp - sampled).abs() * batch.mask).double()
+        gap = float(gaps.sum() / batch.mask.sum())
+        if not gap <= MAX_GAP:  # nan is no agreement either
             raise UserError(
-                f"after sync {self.version} vLLM and the trainer disagree by {found['canary/gap']:.3f} nats a token "
+                f"after sync {self.version} vLLM and the trainer disagree by {gap:.3f} nats a token "
                 f"(limit {MAX_GAP}): the engine has other weights, or returns log-probs of another "
                 "distribution; start a served engine with --logprobs-mode processed_logprobs and the same model "
                 "and dtype, or use sampler=torch"
             )
-        return found
+        return {"canary/gap": gap, "canary/max": float(gaps.max())}
