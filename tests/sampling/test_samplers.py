@@ -90,12 +90,13 @@ def test_a_sample_is_alone_in_any_company(policy: HFPolicy) -> None:
 
 def test_rows_are_streamed_as_they_finish(policy: HFPolicy) -> None:
     prompts, sampler = prompts_of(policy), TorchSampler(policy)
-    streamed = list(sampler.stream(prompts, SEEDS, Sampling(24)))
-    sizes = [len(c.tokens) for _, _, c in streamed]
+    jobs = [(n, seed) for n, row in enumerate(SEEDS) for seed in row]
+    streamed = list(sampler.draw(prompts, jobs, Sampling(24)))
+    sizes = [len(c.tokens) for _, c in streamed]
     assert sizes == sorted(sizes)  # all start together, so the shorter come first
     assert sizes[0] < sizes[-1]
-    whole = sampler.generate(prompts, SEEDS, Sampling(24))
-    assert_same([[c] for _, _, c in streamed], [[whole[n][g]] for n, g, _ in streamed])
+    whole = flat(sampler.generate(prompts, SEEDS, Sampling(24)))
+    assert_same([[c] for _, c in streamed], [[whole[job]] for job, _ in streamed])
 
 
 @pytest.mark.parametrize("name", ["torch", "hf"])
@@ -263,10 +264,9 @@ def test_a_backend_is_one_class_and_one_line(policy: HFPolicy, tmp_path: Path) -
         "from reasonenv.sampling.sampler import Sampler\n"
         "class Zeros(Sampler):\n"
         "    def __init__(self, policy): pass\n"
-        "    def stream(self, prompts, seeds, sampling):\n"
-        "        for n, row in enumerate(seeds):\n"
-        "            for g, seed in reversed(list(enumerate(row))):  # in whatever order they are finished\n"
-        "                yield n, g, Completion.unsampled(np.zeros(seed, dtype=np.int64), 'length')\n"
+        "    def draw(self, prompts, jobs, sampling):\n"
+        "        for job, (n, seed) in reversed(list(enumerate(jobs))):  # in whatever order they are finished\n"
+        "            yield job, Completion.unsampled(np.zeros(seed, dtype=np.int64), 'length')\n"
     )
     sampler = make_sampler(f"{file}:Zeros", policy)
     finished: list[int] = []
