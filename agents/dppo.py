@@ -24,8 +24,8 @@ from reasonenv.learn.agent import knob
 from reasonenv.learn.losses import binary_kl, binary_tv, divergence_mask, divergence_masked, top_kl, top_tv
 from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
 from reasonenv.learn.weights import constant
+from reasonenv.policy.logprobs import likeliest, logprobs_of
 from reasonenv.policy.policy import ResponseStates
-from reasonenv.policy.top import likeliest, logprobs_of
 
 BINARY = {"tv": binary_tv, "kl": binary_kl}
 TOP = {"top_tv": top_tv, "top_kl": top_kl}

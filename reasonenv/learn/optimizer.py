@@ -148,14 +148,6 @@ class Optimizer(ABC):
                 low.copy_(lower)
         state["step"] += 1
 
-    def masters(self) -> list[Tensor]:
-        """The parameters in float32, as they are trained."""
-        masters = []
-        for parameter, state in zip(self.parameters, self._state, strict=True):
-            upper = parameter.detach()
-            masters.append(_join(upper, state["low"]) if "low" in state else upper)
-        return masters
-
     def state_dict(self) -> dict[str, Tensor]:
         """Lower halves and moments by position, flat, as safetensors wants them."""
         flat: dict[str, Tensor] = {}

@@ -66,8 +66,10 @@ class HFPolicy(Policy):
     def states(self, batch: TokenBatch) -> ResponseStates:
         assert int(batch.prompt_length.min()) >= 1, "the first response token needs a prompt token before it"
         at = layout(batch, self.device, shared=self.shared)
-        segments = segment_arguments(at.segments, self.device) if at.segments else {}
-        output = self.model.get_decoder()(input_ids=at.tokens, position_ids=at.positions, use_cache=False, **segments)
+        options: dict[str, Any] = {"input_ids": at.tokens, "position_ids": at.positions, "use_cache": False}
+        if at.segments:
+            options |= segment_arguments(at.segments, self.device)
+        output = self.model.get_decoder()(**options)
         hidden = output.last_hidden_state.flatten(0, 1)  # [n * W, H]
         last = at.place[batch.length.to(self.device).cumsum(0) - 1]  # [B]
         return ResponseStates(

@@ -51,8 +51,9 @@ class Critic(ValueHead):
     """
 
     def __init__(self, policy: Policy, *, separate: bool) -> None:
-        super().__init__(policy, policy.trainable_copy() if separate else None, bias=False)
         self.policy = policy
+        trunk = policy.trainable_copy() if separate else None
+        super().__init__(policy, trunk, bias=False)
 
     def values(self, batch: TokenBatch, states: ResponseStates | None = None) -> tuple[Tensor, Tensor]:
         """(V before each token [B, T], 0 at padding; V at the end [B]), differentiable, of one micro-batch.

@@ -13,8 +13,8 @@ from reasonenv.core import Batch
 from reasonenv.learn.agent import Budget
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy import top
+from reasonenv.policy.logprobs import likeliest, logprobs_of
 from reasonenv.policy.policy import Policy
-from reasonenv.policy.top import likeliest, logprobs_of
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import make_sampler
 from reasonenv.testing import TabularPolicy, TinyMDP
