@@ -15,8 +15,8 @@ from torch import Tensor
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import zscore
 from reasonenv.learn.dynamic_sampling import DynamicSampling
+from reasonenv.learn.losses import capped_importance
 from reasonenv.learn.policy_gradient import PolicyGradientConfig
-from reasonenv.learn.surrogates import capped_importance
 from reasonenv.learn.weights import token_mean
 from reasonenv.settings import record, setting
 

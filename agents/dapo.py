@@ -16,11 +16,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from reasonenv.core import Batch
-from reasonenv.learn.advantages import zscore
+from reasonenv.learn.advantages import overlong, zscore
 from reasonenv.learn.dynamic_sampling import DynamicSampling
-from reasonenv.learn.lengths import overlong
+from reasonenv.learn.losses import clip_fractions, clipped
 from reasonenv.learn.policy_gradient import PolicyGradientConfig
-from reasonenv.learn.surrogates import clip_fractions, clipped
 from reasonenv.learn.weights import token_mean
 from reasonenv.settings import record, setting
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import centered
+from reasonenv.learn.losses import clip_fractions, clipped
 from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
-from reasonenv.learn.surrogates import clip_fractions, clipped
 from reasonenv.learn.weights import constant
 from reasonenv.settings import record, setting
 

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import zscore
-from reasonenv.learn.kl import k3
+from reasonenv.learn.losses import clip_fractions, clipped, k3
 from reasonenv.learn.reference import ReferenceConfig, Referenced
-from reasonenv.learn.surrogates import clip_fractions, clipped
 from reasonenv.learn.weights import sequence_mean
 from reasonenv.settings import record, setting
 

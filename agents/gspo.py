@@ -13,8 +13,8 @@ from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import zscore
+from reasonenv.learn.losses import clip_fractions, sequence_clipped, sequence_ratio
 from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
-from reasonenv.learn.surrogates import clip_fractions, sequence_clipped, sequence_ratio
 from reasonenv.learn.weights import sequence_mean
 from reasonenv.settings import record, setting
 

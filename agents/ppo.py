@@ -23,9 +23,8 @@ from torch import Tensor, nn
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import gae, whiten
 from reasonenv.learn.agent import Metrics
+from reasonenv.learn.losses import clip_fractions, clipped, clipped_value, value_clipped
 from reasonenv.learn.reference import ReferenceConfig, Referenced
-from reasonenv.learn.surrogates import clip_fractions, clipped
-from reasonenv.learn.value_loss import clipped_value, value_clipped
 from reasonenv.learn.weights import token_mean
 from reasonenv.policy.policy import Policy, ResponseStates, prefixed, under
 from reasonenv.policy.value_head import Critic

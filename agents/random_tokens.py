@@ -16,7 +16,7 @@ import numpy as np
 
 from reasonenv.core import Completion, IntArray, Verdict
 from reasonenv.learn.fixed import Fixed
-from reasonenv.sampling.sampler import Sampler, Sampling
+from reasonenv.sampling.sampler import Job, Sampler, Sampling
 from reasonenv.seeding import uniforms
 from reasonenv.settings import record
 from reasonenv.tokenizer import Tokenizer
@@ -48,18 +48,13 @@ class UniformSampler(Sampler):
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
 
-    def stream(
-        self, prompts: Sequence[IntArray], seeds: Sequence[Sequence[int]], sampling: Sampling
-    ) -> Iterator[tuple[int, int, Completion]]:
-        for n, row in enumerate(seeds):
-            for g, seed in enumerate(row):
-                yield n, g, self._completion(seed, sampling)
-
-    def _completion(self, seed: int, sampling: Sampling) -> Completion:
+    def draw(
+        self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling
+    ) -> Iterator[tuple[int, Completion]]:
         size, eos = self.tokenizer.vocab_size, self.tokenizer.eos_id
-        tokens = (uniforms(seed, sampling.max_tokens) * size).astype(np.int64)
-        ends = np.flatnonzero(tokens == eos)
-        tokens = tokens[: ends[0] + 1] if len(ends) else tokens
-        logprobs = np.full(len(tokens), -math.log(size), dtype=np.float32)
-        versions = np.full(len(tokens), self.version)
-        return Completion(tokens, logprobs, "eos" if len(ends) else "length", versions, seed)
+        for job, (_, seed) in enumerate(jobs):
+            tokens = (uniforms(seed, sampling.max_tokens) * size).astype(np.int64)
+            ends = np.flatnonzero(tokens == eos)
+            if len(ends):
+                tokens = tokens[: ends[0] + 1]
+            yield job, self.completion(tokens, np.full(len(tokens), -math.log(size)), eos=eos, seed=seed)

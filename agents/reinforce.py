@@ -13,7 +13,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from reasonenv.core import Batch
-from reasonenv.learn import surrogates
+from reasonenv.learn import losses
 from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
 from reasonenv.learn.weights import sequence_sum
 from reasonenv.settings import record
@@ -36,7 +36,7 @@ class Reinforce(PolicyGradient):
         return batch.rewards.sum(dim=1, keepdim=True).nan_to_num(0.0, 0.0, 0.0)
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
-        return surrogates.reinforce(logp, advantage=advantage)
+        return losses.reinforce(logp, advantage=advantage)
 
     def weights(self, batch: Batch) -> Tensor:
         return sequence_sum(batch.mask)

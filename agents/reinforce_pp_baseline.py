@@ -16,7 +16,7 @@ from torch import Tensor
 from reasonenv.agents.reinforce_pp import ReinforcePP, ReinforcePPConfig
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import centered, whiten
-from reasonenv.learn.kl import k2
+from reasonenv.learn.losses import k2
 from reasonenv.settings import record
 
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -146,13 +146,48 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Trajectories as tensors. Prompts are padded on the left and responses on the right, so they meet at column P."""
+class TokenBatch:
+    """What a policy scores. Prompts are padded on the left and responses on the right, so they meet at column P."""
 
     tokens: torch.Tensor  # [B, L] int64
     prompt_length: torch.Tensor  # [B] int64
     length: torch.Tensor  # [B] int64, response tokens
     mask: torch.Tensor  # [B, T] float32, 1 on the tokens that the policy chose
+
+    @property
+    def width(self) -> int:
+        """T, the padded response length."""
+        return int(self.mask.shape[1])
+
+    def select(self, rows: torch.Tensor) -> Self:
+        """The given rows, with the padding that only the other rows needed cut away."""
+        pad = self.tokens.shape[1] - self.width  # P
+        left = pad - int(self.prompt_length[rows].max())
+        width = int(self.length[rows].max())
+        chosen: dict[str, Any] = {}
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if value is None or value.dim() == 1:
+                chosen[entry.name] = None if value is None else value[rows]
+            elif entry.name == "tokens":
+                chosen[entry.name] = value[rows, left : pad + width]
+            else:
+                chosen[entry.name] = value[rows, :width]
+        return type(self)(**chosen)
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on another device."""
+        moved: dict[str, Any] = {}
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            moved[entry.name] = None if value is None else value.to(device)
+        return type(self)(**moved)
+
+
+@dataclass(frozen=True)
+class Batch(TokenBatch):
+    """Trajectories as tensors."""
+
     sampled_logp: torch.Tensor  # [B, T]
     old_logp: torch.Tensor  # [B, T], the trainer's own at the start of the update; the sampler's until it is known
     rewards: torch.Tensor  # [B, T]
@@ -167,32 +202,3 @@ class Batch:
     top_logp: torch.Tensor | None = None  # [B, T, K], theirs when the tokens were sampled
     divergence: torch.Tensor | None = None  # [B, T], of the policy from what it was when the tokens were sampled
     entropy: torch.Tensor | None = None  # [B, T], in nats, of each choice of the policy as it is, differentiable
-
-    @property
-    def width(self) -> int:
-        """T, the padded response length."""
-        return int(self.mask.shape[1])
-
-    def select(self, rows: torch.Tensor) -> Batch:
-        """The given rows, with the padding that only the other rows needed cut away."""
-        pad = self.tokens.shape[1] - self.width  # P
-        left = pad - int(self.prompt_length[rows].max())
-        width = int(self.length[rows].max())
-        chosen: dict[str, Any] = {}
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if value is None or value.dim() == 1:
-                chosen[entry.name] = None if value is None else value[rows]
-            elif entry.name == "tokens":
-                chosen[entry.name] = value[rows, left : pad + width]
-            else:
-                chosen[entry.name] = value[rows, :width]
-        return Batch(**chosen)
-
-    def to(self, device: torch.device) -> Batch:
-        """The same batch on another device."""
-        moved: dict[str, Any] = {}
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            moved[entry.name] = None if value is None else value.to(device)
-        return Batch(**moved)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from reasonenv.errors import UserError
+from reasonenv.mdp.rewards import overlong_cost
 
 EQUAL = 1e-6  # rewards of a group that lie this close together are the same reward
 
@@ -23,9 +24,9 @@ def per_group(rewards: Tensor, group: Tensor, estimate: Callable[[Tensor], Tenso
     advantage = torch.zeros_like(rewards, dtype=torch.float64)
     for label in set(group.tolist()):
         rows = (group == label) & rewards.isfinite()
-        own = rewards[rows].double()
-        if len(own) > 1 and own.max() - own.min() > EQUAL:
-            advantage[rows] = estimate(own)
+        siblings = rewards[rows].double()
+        if len(siblings) > 1 and siblings.max() - siblings.min() > EQUAL:
+            advantage[rows] = estimate(siblings)
     return advantage.float()
 
 
@@ -103,12 +104,12 @@ def process_zscore(rewards: Tensor, ends: Tensor, group: Tensor, *, ddof: int, e
         # what was earned up to the end of each step, less what was up to the end of the one before
         earned[row, steps] = rewards[row].double().cumsum(0)[steps].diff(prepend=earned.new_zeros(1))
     for label in set(group.tolist()):
-        own = last & (group == label)[:, None]
-        r = earned[own]
-        if own.any(dim=1).sum() > 1 and r.max() - r.min() > EQUAL:
-            earned[own] = (r - r.mean()) / (r.std(correction=ddof) + eps)
+        steps = last & (group == label)[:, None]
+        r = earned[steps]
+        if steps.any(dim=1).sum() > 1 and r.max() - r.min() > EQUAL:
+            earned[steps] = (r - r.mean()) / (r.std(correction=ddof) + eps)
         else:
-            earned[own] = 0.0
+            earned[steps] = 0.0
     return reward_to_go(earned, gamma=1.0)
 
 
@@ -144,9 +145,9 @@ def gae(
     for t in reversed(range(rewards.shape[1])):
         chosen, goes_on = mask[:, t] > 0, discount[:, t].double()
         value, after, earned = goes_on * value, goes_on * after, earned + rewards[:, t]
-        found = earned + gamma * value - values[:, t] + gamma * lam * after
-        advantage[:, t] = found.where(chosen, 0.0)
-        value, after = values[:, t].double().where(chosen, value), found.where(chosen, after)
+        estimate = earned + gamma * value - values[:, t] + gamma * lam * after
+        advantage[:, t] = estimate.where(chosen, 0.0)
+        value, after = values[:, t].double().where(chosen, value), estimate.where(chosen, after)
         earned = earned.where(~chosen, 0.0)
     return advantage.float()
 
@@ -158,8 +159,16 @@ def whiten(advantage: Tensor, mask: Tensor, *, ddof: int, eps: float) -> Tensor:
     advantage, or there is one token, it is exactly 0.
     """
     counted = mask.bool() & advantage.isfinite()
-    own = advantage[counted].double()
+    a = advantage[counted].double()
     whitened = torch.zeros_like(advantage, dtype=torch.float64)
-    if len(own) > 1 and own.max() - own.min() > EQUAL:
-        whitened[counted] = (own - own.mean()) / (own.var(correction=ddof) + eps).sqrt()
+    if len(a) > 1 and a.max() - a.min() > EQUAL:
+        whitened[counted] = (a - a.mean()) / (a.var(correction=ddof) + eps).sqrt()
     return whitened.float()
+
+
+def overlong(length: Tensor, *, limit: int) -> Tensor:
+    """`overlong_cost` of each sequence, the term that an environment pays as reward `overlong`.  # [B] -> [B]
+
+    For an agent that takes it off the rewards itself, whatever the environment pays.
+    """
+    return torch.tensor([overlong_cost(tokens, limit=limit) for tokens in length.tolist()])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
-from reasonenv.learn.optimizer import Optimizer
+from reasonenv.learn.optimizer import AdamW, Optimizer
 from reasonenv.policy.collate import collate
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH, microbatches, passed
 from reasonenv.policy.policy import Policy, prefixed, under
@@ -97,7 +97,7 @@ class Agent(ABC):
     def new_optimizer(self) -> Optimizer:
         """AdamW over the parameters as they are now, with nothing remembered."""
         c = self.config
-        return Optimizer(self.parameters(), max_grad_norm=c.max_grad_norm, weight_decay=c.weight_decay)
+        return AdamW(self.parameters(), max_grad_norm=c.max_grad_norm, weight_decay=c.weight_decay)
 
     @abstractmethod
     def plan(self, budget: Budget) -> Plan:

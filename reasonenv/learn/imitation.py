@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from reasonenv.core import Group
 from reasonenv.learn.agent import Agent, Metrics
-from reasonenv.learn.surrogates import likelihood
+from reasonenv.learn.losses import likelihood
 from reasonenv.learn.weights import token_mean
 
 

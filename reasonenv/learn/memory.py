@@ -13,7 +13,7 @@ import torch
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Agent
-from reasonenv.learn.optimizer import out_of_memory
+from reasonenv.learn.optimizer import AdamW, out_of_memory
 from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.logprobs import KEPT_ELEMENTS, chunk_elements
 from reasonenv.policy.microbatch import passed
@@ -99,7 +99,7 @@ def activation_bytes(policy: HFPolicy, batch: Batch) -> float:
 def forecast(policy: HFPolicy, *, per_token: float, tokens: int, rows: int, length: int) -> Forecast:
     """For micro-batches of `tokens` at `per_token` bytes, and `rows` sequences of `length` drawn at once."""
     config = policy.model.config.get_text_config()
-    trained = [(p.numel(), p.element_size()) for p in policy.parameters()]
+    trained = policy.parameters()
     weights = sum(p.numel() * p.element_size() for p in policy.model.parameters())
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -108,8 +108,8 @@ def forecast(policy: HFPolicy, *, per_token: float, tokens: int, rows: int, leng
     logits = 2 * min(chunk_elements(policy.device), every) * 4
     logits += min(KEPT_ELEMENTS, every) * policy.head.weight.element_size()
     return Forecast(
-        gradients=sum(n * 4 for n, _ in trained),
-        optimizer=sum(n * (8 + (2 if size < 4 else 0)) for n, size in trained),
+        gradients=sum(p.numel() * 4 for p in trained),
+        optimizer=sum(p.numel() * AdamW.bytes_per_weight(p.dtype) for p in trained),
         sampler=weights + head if policy.device.type == "cpu" else 0,
         cache=2 * config.num_hidden_layers * heads * width * rows * length * policy.head.weight.element_size(),
         activations=int(per_token * tokens) + logits + 2 * head,

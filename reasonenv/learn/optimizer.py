@@ -1,4 +1,4 @@
-"""AdamW in float32 for weights of 16 bits. A bfloat16 weight of 0.02 cannot take a step of 1e-5: it rounds back.
+"""Optimisers in float32 for weights of 16 bits. A bfloat16 weight of 0.02 cannot take a step of 1e-5: it rounds back.
 
 So a bfloat16 weight is the upper half of its float32 master, rounded, and the optimiser holds the lower half: 2 bytes
 a weight where a master beside it takes 4, and the same bits.
@@ -8,54 +8,80 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from itertools import repeat
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 from reasonenv.errors import UserError
+from reasonenv.policy.policy import prefixed, same_shapes
 
+LOW = torch.int16  # what a bfloat16 weight lacks of the bits of its float32 master
 PART = 2**20  # elements brought to float32 at once: a few MiB that stay in the cache and that malloc keeps
 
 
-class Optimizer:
-    """AdamW with gradients clipped by norm, for parameters in float32 or bfloat16.
+class Optimizer(ABC):
+    """Trains parameters in float32 or bfloat16, with gradients clipped by their norm.
 
     Gradients of all micro-batches are summed in float32: call `backward` on the loss of each, then `step` once.
-    Raises `UserError` for float16, and if there is no room for the moments.
+    A subclass says by which rule a weight moves: its `name`, the `moments` that it remembers, and `update`.
+    Raises `UserError` for float16, and if there is not enough memory for the moments.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], *, max_grad_norm: float, weight_decay: float) -> None:
+    name: ClassVar[str]
+    moments: ClassVar[tuple[str, ...]]  # names, in checkpoints too, of the float32 tensors that each parameter needs
+
+    def __init__(self, parameters: Sequence[nn.Parameter], *, max_grad_norm: float) -> None:
         self.parameters = list(parameters)
-        self.max_grad_norm, self.weight_decay = max_grad_norm, weight_decay
+        self.max_grad_norm = max_grad_norm
         if any(p.dtype == torch.float16 for p in self.parameters):
             raise UserError("dtype is float16, in which small gradients are 0; train in bfloat16 or float32")
         self._sum: dict[int, Tensor] = {}  # of the gradients of a bfloat16 parameter; others have it in `grad`
         # From the start, because what stays would otherwise lie between gradients and activations, which come and go.
         try:
-            self._low = {i: torch.zeros_like(p, dtype=torch.int16, requires_grad=False) for i, p in self._half()}
-            self._moments = {i: _moments(p) for i, p in enumerate(self.parameters)}
+            self._state = [self._new_state(p) for p in self.parameters]
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
             count = sum(p.numel() for p in self.parameters)
+            least, most = self.bytes_per_weight(torch.float32), self.bytes_per_weight(torch.bfloat16)
             raise UserError(
-                f"out of memory for AdamW, 8 to 10 bytes for each of {count:,} weights; set lora=16, or take a "
-                "smaller policy"
+                f"out of memory for {self.name}, {least} to {most} bytes for each of {count:,} weights; set lora=16, "
+                "or take a smaller policy"
             ) from error
 
-    def _half(self) -> Iterator[tuple[int, nn.Parameter]]:
-        return ((i, p) for i, p in enumerate(self.parameters) if p.dtype == torch.bfloat16)
+    @classmethod
+    def bytes_per_weight(cls, dtype: torch.dtype) -> int:
+        """What it holds for each weight of a parameter of this dtype, beside its gradient."""
+        moments = 4 * len(cls.moments)
+        return moments + LOW.itemsize if dtype == torch.bfloat16 else moments
+
+    def _new_state(self, parameter: Tensor) -> dict[str, Tensor]:
+        state = {"step": torch.zeros((), device=parameter.device)}
+        dtype = torch.promote_types(parameter.dtype, torch.float32)
+        for name in self.moments:
+            state[name] = torch.zeros_like(parameter, dtype=dtype, requires_grad=False)
+        if parameter.dtype == torch.bfloat16:
+            state["low"] = torch.zeros_like(parameter, dtype=LOW, requires_grad=False)
+        return state
+
+    @abstractmethod
+    def update(
+        self, weights: Tensor, gradient: Tensor, moments: Sequence[Tensor], *, updates: Tensor, lr: float
+    ) -> None:
+        """Moves `weights`, and with them `moments`, in place: tensors [n] in float32, after so many `updates`."""
 
     def backward(self, loss: Tensor) -> None:
         """Adds the gradient of one micro-batch's loss. Each leaves its parameter as soon as it is there."""
-        hooks = [
-            p.register_post_accumulate_grad_hook(functools.partial(self._take, i))  # type: ignore[no-untyped-call]
-            for i, p in self._half()
-            if p.requires_grad
-        ]
+        hooks = []
+        for i, p in enumerate(self.parameters):
+            if p.dtype == torch.bfloat16 and p.requires_grad:
+                take = functools.partial(self._take, i)
+                hooks.append(p.register_post_accumulate_grad_hook(take))  # type: ignore[no-untyped-call]
         try:
             loss.backward()  # type: ignore[no-untyped-call]
         finally:
@@ -86,7 +112,7 @@ class Optimizer:
     @property
     def taken(self) -> int:
         """Updates so far."""
-        return max((int(moments["step"]) for moments in self._moments.values()), default=0)
+        return max((int(state["step"]) for state in self._state), default=0)
 
     def step(self, lr: float, *, loss: float = 0.0) -> float:
         """One update at this learning rate. Returns the gradient's norm, which is not finite if `loss` is not.
@@ -107,66 +133,75 @@ class Optimizer:
 
     @torch.no_grad()
     def _update(self, i: int, gradient: Tensor, scale: float, lr: float) -> None:
-        """AdamW (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2) on one parameter, part by part."""
-        parameter, low = self.parameters[i].detach(), self._low.get(i)
-        moments = self._moments[i]
-        flat = map(_parts, (parameter, moments["exp_avg"], moments["exp_avg_sq"], gradient))
-        lows = repeat(None) if low is None else _parts(low)
-        for (part, first, second, grad), rest in zip(zip(*flat, strict=True), lows, strict=False):
-            master = part if rest is None else _join(part, rest)
-            adamw(
-                [master],
-                [grad.mul_(scale) if scale < 1 else grad],
-                [first],
-                [second],
-                [],
-                [moments["step"].clone()],  # it is counted up there, and once a parameter is enough
-                fused=True,
-                amsgrad=False,
-                beta1=0.9,
-                beta2=0.95,
-                lr=lr,
-                weight_decay=self.weight_decay,
-                eps=1e-8,
-                maximize=False,
-            )
-            if rest is not None:
-                upper, lower = _halves(master)
+        """One update of one parameter, part by part."""
+        parameter, state = self.parameters[i].detach(), self._state[i]
+        tensors = (parameter, gradient, *(state[name] for name in self.moments))
+        lows = _parts(state["low"]) if "low" in state else repeat(None)
+        for (part, grad, *moments), low in zip(zip(*map(_parts, tensors), strict=True), lows, strict=False):
+            if scale < 1:
+                grad.mul_(scale)
+            weights = part if low is None else _join(part, low)
+            self.update(weights, grad, moments, updates=state["step"], lr=lr)
+            if low is not None:
+                upper, lower = _halves(weights)
                 part.copy_(upper)
-                rest.copy_(lower)
-        moments["step"] += 1
-
-    def masters(self) -> list[Tensor]:
-        """The parameters in float32, as they are trained."""
-        whole = [p.detach() for p in self.parameters]
-        return [_join(p, self._low[i]) if i in self._low else p for i, p in enumerate(whole)]
+                low.copy_(lower)
+        state["step"] += 1
 
     def state_dict(self) -> dict[str, Tensor]:
         """Lower halves and moments by position, flat, as safetensors wants them."""
-        state = {f"{i}.low": low for i, low in self._low.items()}
-        return state | {f"{i}.{name}": x for i, moments in self._moments.items() for name, x in moments.items()}
+        flat: dict[str, Tensor] = {}
+        for i, state in enumerate(self._state):
+            flat |= prefixed(f"{i}.", state)
+        return flat
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """The inverse of `state_dict`; the parameters themselves are loaded with the policy."""
-        own = self.state_dict()
-        if own.keys() != state.keys() or any(own[name].shape != state[name].shape for name in own):
+        tensors = self.state_dict()
+        if not same_shapes(tensors, state):
             raise UserError(
-                "this state is not of AdamW for these parameters in this version of reasonenv; load it with the "
+                f"this state is not of {self.name} for these parameters in this version of reasonenv; load it with the "
                 "version that saved it, or start again in another folder"
             )
-        for name, tensor in own.items():
+        for name, tensor in tensors.items():
             tensor.copy_(state[name])
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, arXiv 1711.05101, algorithm 2)."""
+
+    name = "AdamW"
+    moments = ("exp_avg", "exp_avg_sq")
+
+    def __init__(self, parameters: Sequence[nn.Parameter], *, max_grad_norm: float, weight_decay: float) -> None:
+        super().__init__(parameters, max_grad_norm=max_grad_norm)
+        self.weight_decay = weight_decay
+
+    def update(
+        self, weights: Tensor, gradient: Tensor, moments: Sequence[Tensor], *, updates: Tensor, lr: float
+    ) -> None:
+        first, second = moments
+        adamw(
+            [weights],
+            [gradient],
+            [first],
+            [second],
+            [],
+            [updates.clone()],  # it is counted up there, for each part; `_update` counts once a parameter
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.95,
+            lr=lr,
+            weight_decay=self.weight_decay,
+            eps=1e-8,
+            maximize=False,
+        )
 
 
 def out_of_memory(error: RuntimeError) -> bool:
     """Whether a device, or the CPU, had no room for a tensor."""
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
-
-
-def _moments(parameter: Tensor) -> dict[str, Tensor]:
-    dtype = torch.promote_types(parameter.dtype, torch.float32)
-    zeros = functools.partial(torch.zeros_like, parameter, dtype=dtype, requires_grad=False)
-    return {"step": torch.zeros((), device=parameter.device), "exp_avg": zeros(), "exp_avg_sq": zeros()}
 
 
 def _parts(tensor: Tensor) -> Sequence[Tensor]:
@@ -177,7 +212,7 @@ def _halves(master: Tensor) -> tuple[Tensor, Tensor]:
     """A float32 tensor as bfloat16, rounded to nearest (ties away from 0), and in int16 what that lacks of its bits."""
     bits = master.view(torch.int32)
     upper = (bits + 2**15).bitwise_right_shift_(16)
-    return upper.to(torch.int16).view(torch.bfloat16), bits.to(torch.int16)
+    return upper.to(torch.int16).view(torch.bfloat16), bits.to(LOW)
 
 
 def _join(upper: Tensor, lower: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from reasonenv.core import Batch
-from reasonenv.learn.kl import k1
+from reasonenv.learn.losses import k1
 from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
 from reasonenv.policy.policy import Policy
 from reasonenv.settings import record, setting

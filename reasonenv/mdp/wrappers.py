@@ -131,7 +131,7 @@ class KLPenalty(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Takes beta * (log pi(a|s) - log pi_ref(a|s)) from each reward: the k1 estimate of KL(pi || pi_ref).
 
     `log_ratio(sequence [L'], taken [k])` returns the sum over the tokens of an action, given the sequence before it:
-    the environment knows neither policy. The term is called `kl`. Trainers have their own, see `learn/kl.py`.
+    the environment knows neither policy. The term is called `kl`. Trainers have their own, see `learn/losses.py`.
     """
 
     def __init__(self, env: AnyEnv, log_ratio: Callable[[IntArray, IntArray], float], *, beta: float) -> None:

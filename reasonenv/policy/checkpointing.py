@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,18 +11,6 @@ from torch.utils.checkpoint import checkpoint
 
 from reasonenv.errors import UserError
 from reasonenv.policy.hf_policy import HFPolicy
-
-
-@dataclass
-class _Checkpointed:
-    """`forward` of a layer. transformers' own switch asks for train mode, and that for dropout."""
-
-    forward: Callable[..., Any]
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not torch.is_grad_enabled():
-            return self.forward(*args, **kwargs)
-        return checkpoint(self.forward, *args, use_reentrant=False, **kwargs)
 
 
 def checkpoint_layers(policy: HFPolicy) -> None:
@@ -35,5 +23,11 @@ def checkpoint_layers(policy: HFPolicy) -> None:
     layers = [m for m in policy.model.get_decoder().modules() if isinstance(m, GradientCheckpointingLayer)]
     if not layers:
         raise UserError(f"policy {policy.name!r} has no layers that can be recomputed; leave checkpointing out")
-    for layer in layers:
-        layer.forward = _Checkpointed(layer.forward)
+    for layer in layers:  # transformers' own switch asks for train mode, and that for dropout
+        layer.forward = partial(_checkpointed, layer.forward)
+
+
+def _checkpointed(forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    if not torch.is_grad_enabled():
+        return forward(*args, **kwargs)
+    return checkpoint(forward, *args, use_reentrant=False, **kwargs)

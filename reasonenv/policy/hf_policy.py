@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from torch import Tensor, nn
 
-from reasonenv.core import Batch
+from reasonenv.core import TokenBatch
 from reasonenv.errors import UserError
 from reasonenv.policy.adapter_files import MARK, write_seed
 from reasonenv.policy.attention import segment_arguments, share_prompts
@@ -63,11 +63,13 @@ class HFPolicy(Policy):
         head: nn.Linear = self.model.get_output_embeddings()
         return head
 
-    def states(self, batch: Batch) -> ResponseStates:
+    def states(self, batch: TokenBatch) -> ResponseStates:
         assert int(batch.prompt_length.min()) >= 1, "the first response token needs a prompt token before it"
         at = layout(batch, self.device, shared=self.shared)
-        segments = segment_arguments(at.segments, self.device) if at.segments else {}
-        output = self.model.get_decoder()(input_ids=at.tokens, position_ids=at.positions, use_cache=False, **segments)
+        options: dict[str, Any] = {"input_ids": at.tokens, "position_ids": at.positions, "use_cache": False}
+        if at.segments:
+            options |= segment_arguments(at.segments, self.device)
+        output = self.model.get_decoder()(**options)
         hidden = output.last_hidden_state.flatten(0, 1)  # [n * W, H]
         last = at.place[batch.length.to(self.device).cumsum(0) - 1]  # [B]
         return ResponseStates(

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reasonenv.core import Batch
+from reasonenv.core import TokenBatch
 from reasonenv.policy.attention import SegmentBatch, segment_batch
 
 SCORES = 2**17  # of queries with keys, a head, that a batch of segments may have at most: what a cache holds
 TOKENS_PER_MICROBATCH = 8192  # that pass a model at once, unless the user says otherwise
 
 
-def segments(batch: Batch, *, shared: bool, limit: int | None = None) -> list[list[int]]:
+def segments(batch: TokenBatch, *, shared: bool, limit: int | None = None) -> list[list[int]]:
     """Rows that share a prompt, longest first; together at most `limit` tokens, save where one row alone is longer."""
     left = batch.tokens.shape[1] - batch.width  # P
     prompts, lengths = batch.prompt_length.tolist(), batch.length.tolist()
@@ -41,7 +41,7 @@ def segments(batch: Batch, *, shared: bool, limit: int | None = None) -> list[li
     return sorted(cuts, key=lambda rows: -_width(batch, rows))
 
 
-def microbatches(batch: Batch, tokens: int, *, shared: bool = True) -> list[Tensor]:
+def microbatches(batch: TokenBatch, tokens: int, *, shared: bool = True) -> list[Tensor]:
     """Row numbers of each micro-batch, every row exactly once.
 
     At most `tokens` pass the model at once, padding included, save where one row alone is longer. The longest come
@@ -64,7 +64,7 @@ def microbatches(batch: Batch, tokens: int, *, shared: bool = True) -> list[Tens
 
 @torch.no_grad()
 def by_microbatch(
-    score: Callable[[Batch], tuple[Tensor, ...]], batch: Batch, tokens: int, *, shared: bool
+    score: Callable[[TokenBatch], tuple[Tensor, ...]], batch: TokenBatch, tokens: int, *, shared: bool
 ) -> tuple[Tensor, ...]:
     """`score` of a whole batch without gradient, on the CPU, though at most `tokens` pass the model at once.
 
@@ -74,8 +74,9 @@ def by_microbatch(
     whole: list[Tensor] = []
     for rows in microbatches(batch, tokens, shared=shared):
         parts = score(batch.select(rows))
-        if not whole:
-            whole = [_blank(part, batch) for part in parts]
+        for part in parts[len(whole) :]:  # before the first micro-batch nobody knows their shapes
+            shape = (len(batch.mask), batch.width)[: part.dim()]
+            whole.append(torch.zeros((*shape, *part.shape[2:]), dtype=part.dtype))
         for out, part in zip(whole, parts, strict=True):
             if part.dim() == 1:
                 out[rows] = part.cpu()
@@ -84,15 +85,12 @@ def by_microbatch(
     return tuple(whole)
 
 
-def _blank(part: Tensor, batch: Batch) -> Tensor:
-    shape = (len(batch.mask), batch.width)[: part.dim()]
-    return torch.zeros((*shape, *part.shape[2:]), dtype=part.dtype)
-
-
-def passed(batch: Batch, *, shared: bool = True) -> int:
+def passed(batch: TokenBatch, *, shared: bool = True) -> int:
     """Tokens that pass the model for this micro-batch, padding included."""
-    widths = [_width(batch, rows) for rows in segments(batch, shared=shared)]
-    return sum(widths) if shared else len(widths) * widths[0]
+    cuts = segments(batch, shared=shared)
+    if shared:
+        return sum(_width(batch, rows) for rows in cuts)
+    return len(cuts) * _width(batch, cuts[0])
 
 
 @dataclass(frozen=True)
@@ -108,20 +106,23 @@ class Layout:
     before: Tensor  # [M], of the token that predicts it
 
 
-def layout(batch: Batch, device: torch.device, *, shared: bool = True) -> Layout:
+def layout(batch: TokenBatch, device: torch.device, *, shared: bool = True) -> Layout:
     """Lays out the whole batch, response tokens in the order of its rows."""
     left = batch.tokens.shape[1] - batch.width  # P
     prompts, lengths = batch.prompt_length.tolist(), batch.length.tolist()
     cuts = segments(batch, shared=shared)
-    alike = _alike(cuts, prompts, lengths) if shared else []
+    alike: list[list[list[int]]] = []
     if shared:
+        alike = _alike(cuts, prompts, lengths)
         cuts = list(itertools.chain.from_iterable(alike))
-    widths = [_width(batch, rows) for rows in cuts]
-    shape = (1, sum(widths)) if shared else (len(cuts), widths[0])
+        starts = [0, *itertools.accumulate(_width(batch, rows) for rows in cuts)]
+        shape = (1, starts[-1])
+    else:
+        shape = (len(cuts), _width(batch, cuts[0]))
+        starts = list(range(0, shape[0] * shape[1], shape[1]))
     tokens, positions = torch.zeros(2, shape[0] * shape[1], dtype=torch.int64)
     places: dict[int, tuple[Tensor, Tensor]] = {}  # of the tokens of a row, and of those that predict them
-    start = 0
-    for rows, width in zip(cuts, widths, strict=True):
+    for rows, start in zip(cuts, starts, strict=False):
         prompt = prompts[rows[0]]
         at = start + prompt
         tokens[start:at] = batch.tokens[rows[0], left - prompt : left]
@@ -135,12 +136,11 @@ def layout(batch: Batch, device: torch.device, *, shared: bool = True) -> Layout
             before[0] = start + prompt - 1
             places[row] = place, before
             at = end
-        start += width if shared else shape[1]
     ordered = [places[row] for row in range(len(lengths))]
     return Layout(
         tokens=tokens.view(shape).to(device),
         positions=positions.view(shape).to(device),
-        segments=[_segment_batch(rows, prompts, lengths, device) for rows in alike],
+        segments=[segment_batch(prompts[cut[0][0]], batch.length[torch.tensor(cut)], device) for cut in alike],
         row=torch.repeat_interleave(torch.tensor(lengths)).to(device),
         step=torch.cat([torch.arange(length) for length in lengths]).to(device),
         place=torch.cat([place for place, _ in ordered]).to(device),
@@ -161,12 +161,5 @@ def _alike(cuts: Sequence[list[int]], prompts: Sequence[int], lengths: Sequence[
     return alike
 
 
-def _segment_batch(
-    alike: Sequence[list[int]], prompts: Sequence[int], lengths: Sequence[int], device: torch.device
-) -> SegmentBatch:
-    sizes = torch.tensor(lengths)[torch.tensor(alike)]  # [n, G]
-    return segment_batch(prompts[alike[0][0]], sizes, device)
-
-
-def _width(batch: Batch, rows: list[int]) -> int:
+def _width(batch: TokenBatch, rows: list[int]) -> int:
     return int(batch.prompt_length[rows[0]]) + int(batch.length[rows].sum())

@@ -10,7 +10,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from reasonenv.core import Batch
+from reasonenv.core import TokenBatch
 from reasonenv.errors import UserError
 from reasonenv.policy.goals import Goals
 from reasonenv.policy.logprobs import token_logprobs
@@ -78,12 +78,12 @@ class Policy(Protocol):
         """H, the size of a hidden state."""
         return int(self.head.weight.shape[1])
 
-    def states(self, batch: Batch) -> ResponseStates:
+    def states(self, batch: TokenBatch) -> ResponseStates:
         """The hidden states that heads read, differentiable. Give it one micro-batch."""
         ...
 
     def logprobs(
-        self, batch: Batch, *, temperature: float = 1.0, states: ResponseStates | None = None
+        self, batch: TokenBatch, *, temperature: float = 1.0, states: ResponseStates | None = None
     ) -> tuple[Tensor, Tensor]:
         """(logp [B, T], entropy [B, T]) of the response tokens at `temperature`, float32, 0 at padding.
 
@@ -93,10 +93,12 @@ class Policy(Protocol):
         logp, entropy = token_logprobs(states.before, head.weight, head.bias, states.targets, temperature=temperature)
         return states.spread(logp), states.spread(entropy)
 
-    def score(self, batch: Batch, *, tokens_per_microbatch: int, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    def score(
+        self, batch: TokenBatch, *, tokens_per_microbatch: int, temperature: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
         """`logprobs` of a whole batch without gradient, by micro-batches: (logp [B, T], entropy [B, T]) on the CPU."""
 
-        def logprobs(micro: Batch) -> tuple[Tensor, Tensor]:
+        def logprobs(micro: TokenBatch) -> tuple[Tensor, Tensor]:
             return self.logprobs(micro, temperature=temperature)
 
         logp, entropy = by_microbatch(logprobs, batch, tokens_per_microbatch, shared=self.shared)

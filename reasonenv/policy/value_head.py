@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from reasonenv.core import Batch
+from reasonenv.core import TokenBatch
 from reasonenv.errors import UserError
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH, by_microbatch
 from reasonenv.policy.policy import Policy, ResponseStates, prefixed, under
@@ -51,10 +51,11 @@ class Critic(ValueHead):
     """
 
     def __init__(self, policy: Policy, *, separate: bool) -> None:
-        super().__init__(policy, policy.trainable_copy() if separate else None, bias=False)
         self.policy = policy
+        trunk = policy.trainable_copy() if separate else None
+        super().__init__(policy, trunk, bias=False)
 
-    def values(self, batch: Batch, states: ResponseStates | None = None) -> tuple[Tensor, Tensor]:
+    def values(self, batch: TokenBatch, states: ResponseStates | None = None) -> tuple[Tensor, Tensor]:
         """(V before each token [B, T], 0 at padding; V at the end [B]), differentiable, of one micro-batch.
 
         `states` are the policy's own of this batch, if they are at hand; on a shared trunk they are not computed again.
@@ -63,7 +64,7 @@ class Critic(ValueHead):
             states = (self.trunk or self.policy).states(batch)
         return states.spread(self.read(states.before)), self.read(states.after)
 
-    def score(self, batch: Batch, *, tokens_per_microbatch: int) -> tuple[Tensor, Tensor]:
+    def score(self, batch: TokenBatch, *, tokens_per_microbatch: int) -> tuple[Tensor, Tensor]:
         """`values` of a whole batch without gradient, by micro-batches, on the CPU: ([B, T], [B])."""
         values, last = by_microbatch(self.values, batch, tokens_per_microbatch, shared=self.policy.shared)
         return values, last
@@ -89,15 +90,15 @@ class Scorer(ValueHead):
         super().__init__(trunk, trunk, bias=True)
         self.trunk.goals = None  # it reads responses as they are, without goals
 
-    def logits(self, batch: Batch) -> Tensor:
+    def logits(self, batch: TokenBatch) -> Tensor:
         """log s / (1 - s) after each response token, float32, differentiable, 0 at padding.  # [B, T]"""
         states = self.trunk.states(batch)
         return states.spread(self.read(states.after_each()))
 
-    def scores(self, batch: Batch, *, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH) -> Tensor:
+    def scores(self, batch: TokenBatch, *, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH) -> Tensor:
         """s after each response token, without gradient, on the CPU; meaningless at padding.  # [B, T]"""
 
-        def logits(micro: Batch) -> tuple[Tensor]:
+        def logits(micro: TokenBatch) -> tuple[Tensor]:
             return (self.logits(micro),)
 
         (whole,) = by_microbatch(logits, batch, tokens_per_microbatch, shared=self.trunk.shared)

@@ -57,7 +57,7 @@ class GoalSampler(Wrapper):
             return self.sampler.generate(prompts, seeds, sampling, progress)
         if sampling.stop_strings:
             raise UserError("a policy that is asked for goals knows no stop strings; leave stop_strings out")
-        check_prompts(prompts, seeds, sampling, self.policy.context)
+        check_prompts(prompts, sampling, self.policy.context)
         goal = tokenizer.encode(goals.asked)
         stepwise = replace(sampling, stop=tuple(np.flatnonzero(tokenizer.ends_step).tolist()))
         rows = [[_Row(prompt.tolist(), seed) for seed in own] for prompt, own in zip(prompts, seeds, strict=True)]

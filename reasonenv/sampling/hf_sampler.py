@@ -12,7 +12,7 @@ from reasonenv.core import Completion, IntArray
 from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.silence import quiet
 from reasonenv.sampling.choose import choose, truncate
-from reasonenv.sampling.sampler import Sampler, Sampling, check_prompts
+from reasonenv.sampling.sampler import Job, Sampler, Sampling, check_prompts
 from reasonenv.seeding import uniforms
 
 
@@ -25,16 +25,13 @@ class HFSampler(Sampler):
     def __init__(self, policy: HFPolicy) -> None:
         self.policy = policy
 
-    def stream(
-        self, prompts: Sequence[IntArray], seeds: Sequence[Sequence[int]], sampling: Sampling
-    ) -> Iterator[tuple[int, int, Completion]]:
+    def draw(
+        self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling
+    ) -> Iterator[tuple[int, Completion]]:
         from transformers import GenerationConfig, LogitsProcessorList
 
-        check_prompts(prompts, seeds, sampling, self.policy.context)
-        jobs = [(n, g) for n, row in enumerate(seeds) for g in range(len(row))]
-        if not jobs:
-            return
-        eos = self.policy.tokenizer.eos_id
+        check_prompts(prompts, sampling, self.policy.context)
+        eos, device = self.policy.tokenizer.eos_id, self.policy.device
         width = max(len(prompts[n]) for n, _ in jobs)
         tokens = torch.full((len(jobs), width), eos, dtype=torch.int64)
         mask = torch.zeros_like(tokens)
@@ -42,7 +39,7 @@ class HFSampler(Sampler):
             start = width - len(prompts[n])
             tokens[row, start:] = torch.from_numpy(np.asarray(prompts[n], dtype=np.int64))
             mask[row, start:] = 1
-        draw = _Draw(np.stack([uniforms(seeds[n][g], sampling.max_tokens) for n, g in jobs]), sampling)
+        processor = _Draw(np.stack([uniforms(seed, sampling.max_tokens) for _, seed in jobs]), sampling)
         # What a model's own generation config might add (penalties, beams) is switched off by name.
         config = GenerationConfig(
             max_new_tokens=sampling.max_tokens,
@@ -52,28 +49,17 @@ class HFSampler(Sampler):
             eos_token_id=[eos, *sampling.stop],
             pad_token_id=eos,
         )
-        device = self.policy.device
         with quiet(), torch.no_grad():
             out = self.policy.model.generate(
                 tokens.to(device),
                 attention_mask=mask.to(device),
                 generation_config=config,
-                logits_processor=LogitsProcessorList([draw]),
+                logits_processor=LogitsProcessorList([processor]),
             )
-        drawn, logps = out[:, width:].cpu().numpy(), torch.stack(draw.logps, 1).cpu().numpy()  # [B, T]
-        for row, (n, g) in enumerate(jobs):
-            yield n, g, self._completion(drawn[row], logps[row], seeds[n][g], sampling)
-
-    def _completion(self, tokens: IntArray, logps: np.ndarray, seed: int, sampling: Sampling) -> Completion:
-        """One row of the padded result, cut at its end."""
-        count = sampling.size(tokens.tolist(), self.policy.tokenizer)
-        return Completion(
-            tokens=tokens[:count].astype(np.int64),
-            logprobs=logps[:count].astype(np.float32),
-            stop="eos" if tokens[count - 1] == self.policy.tokenizer.eos_id else "length",
-            versions=np.full(count, self.version),
-            seed=seed,
-        )
+        drawn, logps = out[:, width:].cpu().numpy(), torch.stack(processor.logps, 1).cpu().numpy()  # [B, T]
+        for job, (_, seed) in enumerate(jobs):
+            size = sampling.size(drawn[job].tolist(), self.policy.tokenizer)
+            yield job, self.completion(drawn[job, :size], logps[job, :size], eos=eos, seed=seed)
 
 
 class _Draw:

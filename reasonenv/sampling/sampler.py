@@ -5,12 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from reasonenv.core import Completion, IntArray
 from reasonenv.errors import UserError
 from reasonenv.tokenizer import Tokenizer
 
+Job = tuple[int, int]  # the number of a prompt, and a seed
 MAX_GAP = 0.2  # mean |log-prob of sampler - of trainer| in nats; far above bfloat16 noise, so something is broken
 KEYS = ("top_k", "top_p", "min_p")  # by which other programs cut a distribution
 TRAINING = (
@@ -78,10 +82,10 @@ class Sampler(ABC):
         return
 
     @abstractmethod
-    def stream(
-        self, prompts: Sequence[IntArray], seeds: Sequence[Sequence[int]], sampling: Sampling
-    ) -> Iterator[tuple[int, int, Completion]]:
-        """(n, g, completion) of seed g of prompt n, each when it is finished.
+    def draw(
+        self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling
+    ) -> Iterator[tuple[int, Completion]]:
+        """The number of each job and its completion, as they are finished.
 
         A sample is a function of (weights, prompt, seed, sampling) alone. Raises `UserError` as `check_prompts` does.
         """
@@ -97,14 +101,24 @@ class Sampler(ABC):
 
         `progress` is called with the number of rows that have just finished.
         """
-        done = {}
-        for n, g, completion in self.stream(prompts, seeds, sampling):
-            done[n, g] = completion
-            progress(1)
-        rows = []
-        for n, row in enumerate(seeds):
-            rows.append([done[n, g] for g in range(len(row))])
+        assert len(prompts) == len(seeds), "one sequence of seeds for each prompt"
+        jobs = [(n, seed) for n, row in enumerate(seeds) for seed in row]
+        completions: dict[int, Completion] = {}
+        if jobs:
+            for job, completion in self.draw(prompts, jobs, sampling):
+                completions[job] = completion
+                progress(1)
+        rows: list[list[Completion]] = [[] for _ in prompts]
+        for job, (n, _) in enumerate(jobs):
+            rows[n].append(completions[job])
         return rows
+
+    def completion(self, tokens: ArrayLike, logprobs: ArrayLike, *, eos: int, seed: int) -> Completion:
+        """What was drawn from one seed with the weights as they are."""
+        ids: IntArray = np.array(tokens, dtype=np.int64)
+        stop: Literal["eos", "length"] = "eos" if ids[-1] == eos else "length"
+        versions: IntArray = np.full(len(ids), self.version)
+        return Completion(ids, np.array(logprobs, dtype=np.float32), stop, versions, seed)
 
     def sync(self, version: int) -> dict[str, float]:
         """Takes over the policy's weights as they are now, under this version number. Returns figures for the log."""
@@ -126,10 +140,10 @@ class Wrapper(Sampler):
     def __init__(self, sampler: Sampler) -> None:
         self.sampler = sampler
 
-    def stream(
-        self, prompts: Sequence[IntArray], seeds: Sequence[Sequence[int]], sampling: Sampling
-    ) -> Iterator[tuple[int, int, Completion]]:
-        return self.sampler.stream(prompts, seeds, sampling)
+    def draw(
+        self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling
+    ) -> Iterator[tuple[int, Completion]]:
+        return self.sampler.draw(prompts, jobs, sampling)
 
     def sync(self, version: int) -> dict[str, float]:
         return self.sampler.sync(version)
@@ -141,11 +155,8 @@ class Wrapper(Sampler):
         self.sampler.close()
 
 
-def check_prompts(
-    prompts: Sequence[IntArray], seeds: Sequence[Sequence[int]], sampling: Sampling, context: int
-) -> None:
+def check_prompts(prompts: Sequence[IntArray], sampling: Sampling, context: int) -> None:
     """Raises `UserError` where a prompt is empty or leaves too little of `context` tokens for `max_tokens`."""
-    assert len(prompts) == len(seeds), "one sequence of seeds for each prompt"
     for n, prompt in enumerate(prompts):
         if len(prompt) == 0:
             raise UserError(f"prompt {n} has no tokens; give at least one (a BOS or the question)")

@@ -19,11 +19,16 @@ from reasonenv.policy.policy import Policy
 class _Still(Optimizer):
     """Keeps the gradient of each step and leaves the weights alone."""
 
+    name = "still"
+    moments = ()
     steps: tuple[Tensor, ...] = ()
 
+    def update(self, *args: object, **kwargs: object) -> None:
+        raise AssertionError("no weight moves")
+
     def step(self, lr: float, *, loss: float = 0.0) -> float:
-        found = self.gradients()
-        gradient = torch.cat([found.get(i, torch.zeros_like(p)).flatten() for i, p in enumerate(self.parameters)])
+        sums = self.gradients()
+        gradient = torch.cat([sums.get(i, torch.zeros_like(p)).flatten() for i, p in enumerate(self.parameters)])
         self.steps = (*self.steps, gradient.detach().cpu())
         self.forget()
         return float(gradient.norm())
@@ -34,7 +39,7 @@ def gradients(agent: Agent, groups: Sequence[Group], budget: Budget | None = Non
 
     Nothing is clipped and nothing moves; the agent has its own optimiser back afterwards.
     """
-    own, still = agent.optimizer, _Still(agent.parameters(), max_grad_norm=1.0, weight_decay=0.0)
+    own, still = agent.optimizer, _Still(agent.parameters(), max_grad_norm=1.0)
     agent.optimizer = still
     agent.new_optimizer = lambda: still  # type: ignore[method-assign]
     try:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reasonenv.core import Batch, Group, Problem, Reason, Role, Trajectory, Verdict
+from reasonenv.core import Group, Problem, Reason, Role, TokenBatch, Trajectory, Verdict
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Agent
 from reasonenv.policy.policy import Policy, ResponseStates
@@ -151,7 +151,7 @@ class TabularPolicy(Policy):
     def width(self) -> int:
         return len(self.mdp.states) + len(self.mdp.responses)
 
-    def states(self, batch: Batch) -> ResponseStates:
+    def states(self, batch: TokenBatch) -> ResponseStates:
         """Each state as a unit vector, unfinished responses first, then the complete ones: a critic is a table too."""
         tokens = [tuple(row) for row in batch.tokens[:, batch.tokens.shape[1] - batch.width :].tolist()]
         rows = [row[:length] for row, length in zip(tokens, batch.length.tolist(), strict=True)]

@@ -21,9 +21,8 @@ from reasonenv.catalog import AGENTS, find_agent
 from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Budget, Metrics
-from reasonenv.learn.kl import k3
+from reasonenv.learn.losses import k3, likelihood
 from reasonenv.learn.policy_gradient import PolicyGradient
-from reasonenv.learn.surrogates import likelihood
 from reasonenv.learn.weights import sequence_mean, token_mean
 from reasonenv.policy.collate import collate
 from reasonenv.policy.policy import ResponseStates

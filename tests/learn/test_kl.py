@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reasonenv.learn.kl import k1, k2, k3
+from reasonenv.learn.losses import k1, k2, k3
 from reasonenv.learn.weights import token_mean
 
 

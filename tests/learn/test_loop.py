@@ -109,9 +109,9 @@ def test_a_sampler_that_is_not_the_trainers_policy_stops_the_run_and_saves_nothi
 class Settings(TorchSampler):
     """Notes how it is to draw."""
 
-    def stream(self, prompts: Any, seeds: Any, sampling: Sampling) -> Any:
+    def draw(self, prompts: Any, jobs: Any, sampling: Sampling) -> Any:
         self.settings = [*getattr(self, "settings", []), sampling]
-        return super().stream(prompts, seeds, sampling)
+        return super().draw(prompts, jobs, sampling)
 
 
 def test_training_draws_from_the_whole_distribution(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reasonenv.learn.value_loss import clipped_value, value_clipped
+from reasonenv.learn.losses import clipped_value, value_clipped
 
 
 @pytest.mark.parametrize(

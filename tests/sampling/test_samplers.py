@@ -10,8 +10,9 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from reasonenv.core import Batch, Completion, IntArray
+from reasonenv.core import Completion, IntArray
 from reasonenv.errors import UserError
+from reasonenv.policy.collate import padded, token_batch
 from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.tiny import tiny_policy
@@ -89,12 +90,13 @@ def test_a_sample_is_alone_in_any_company(policy: HFPolicy) -> None:
 
 def test_rows_are_streamed_as_they_finish(policy: HFPolicy) -> None:
     prompts, sampler = prompts_of(policy), TorchSampler(policy)
-    streamed = list(sampler.stream(prompts, SEEDS, Sampling(24)))
-    sizes = [len(c.tokens) for _, _, c in streamed]
+    jobs = [(n, seed) for n, row in enumerate(SEEDS) for seed in row]
+    streamed = list(sampler.draw(prompts, jobs, Sampling(24)))
+    sizes = [len(c.tokens) for _, c in streamed]
     assert sizes == sorted(sizes)  # all start together, so the shorter come first
     assert sizes[0] < sizes[-1]
-    whole = sampler.generate(prompts, SEEDS, Sampling(24))
-    assert_same([[c] for _, _, c in streamed], [[whole[n][g]] for n, g, _ in streamed])
+    whole = flat(sampler.generate(prompts, SEEDS, Sampling(24)))
+    assert_same([[c] for _, c in streamed], [[whole[job]] for job, _ in streamed])
 
 
 @pytest.mark.parametrize("name", ["torch", "hf"])
@@ -124,25 +126,10 @@ def gap(policy: HFPolicy, temperature: float) -> float:
     """The largest difference between the sampler's log-probs and the trainer's of the same tokens."""
     prompts = prompts_of(policy)
     drawn = TorchSampler(policy).generate(prompts, SEEDS, Sampling(30, temperature))
-    rows = [(prompt, c) for prompt, row in zip(prompts, drawn, strict=True) for c in row]
-    left, width = max(len(p) for p, _ in rows), max(len(c.tokens) for _, c in rows)
-    tokens, sampled = torch.zeros(len(rows), left + width, dtype=torch.int64), torch.zeros(len(rows), width)
-    for i, (prompt, c) in enumerate(rows):
-        tokens[i, left - len(prompt) : left + len(c.tokens)] = torch.from_numpy(np.concatenate([prompt, c.tokens]))
-        sampled[i, : len(c.tokens)] = torch.from_numpy(c.logprobs)
-    ids = torch.zeros(len(rows), dtype=torch.int64)
-    batch = Batch(
-        tokens=tokens,
-        prompt_length=torch.tensor([len(p) for p, _ in rows]),
-        length=torch.tensor([len(c.tokens) for _, c in rows]),
-        mask=torch.ones_like(sampled),
-        sampled_logp=sampled,
-        old_logp=sampled,
-        rewards=sampled,
-        discount=sampled,
-        group=ids,
-        versions=torch.zeros_like(sampled).long(),
-    )
+    completions = flat(drawn)
+    repeated = [prompt for prompt, row in zip(prompts, drawn, strict=True) for _ in row]
+    batch = token_batch(repeated, [c.tokens for c in completions], pad=0)
+    sampled = padded((c.logprobs for c in completions), (len(completions), batch.width))
     logp, _ = policy.score(batch, tokens_per_microbatch=200, temperature=temperature)
     return float((logp - sampled).abs().max())
 
@@ -277,10 +264,9 @@ def test_a_backend_is_one_class_and_one_line(policy: HFPolicy, tmp_path: Path) -
         "from reasonenv.sampling.sampler import Sampler\n"
         "class Zeros(Sampler):\n"
         "    def __init__(self, policy): pass\n"
-        "    def stream(self, prompts, seeds, sampling):\n"
-        "        for n, row in enumerate(seeds):\n"
-        "            for g, seed in reversed(list(enumerate(row))):  # in whatever order they are finished\n"
-        "                yield n, g, Completion.unsampled(np.zeros(seed, dtype=np.int64), 'length')\n"
+        "    def draw(self, prompts, jobs, sampling):\n"
+        "        for job, (n, seed) in reversed(list(enumerate(jobs))):  # in whatever order they are finished\n"
+        "            yield job, Completion.unsampled(np.zeros(seed, dtype=np.int64), 'length')\n"
     )
     sampler = make_sampler(f"{file}:Zeros", policy)
     finished: list[int] = []

@@ -13,7 +13,7 @@ from reasonenv.core import Completion, IntArray
 from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.logprobs import head_logits
 from reasonenv.sampling.choose import choose, truncate
-from reasonenv.sampling.sampler import Sampler, Sampling, check_prompts
+from reasonenv.sampling.sampler import Job, Sampler, Sampling, check_prompts
 from reasonenv.sampling.torch.packed import PackedLinear, replica
 from reasonenv.sampling.torch.slots import Slots
 from reasonenv.seeding import uniforms
@@ -44,16 +44,14 @@ class TorchSampler(Sampler):
         self.model = None  # the packed weights go
 
     @torch.inference_mode()
-    def stream(
-        self, prompts: Sequence[IntArray], seeds: Sequence[Sequence[int]], sampling: Sampling
-    ) -> Iterator[tuple[int, int, Completion]]:
+    def draw(
+        self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling
+    ) -> Iterator[tuple[int, Completion]]:
         assert self.model is not None, "a sampler that was released draws after the next sync"
-        check_prompts(prompts, seeds, sampling, self.policy.context)
-        places = [(n, g) for n, row in enumerate(seeds) for g in range(len(row))]
-        if places:
-            decoder = _Decoder(self, prompts, [(n, seeds[n][g]) for n, g in places], sampling)
-            for job in decoder.run():
-                yield *places[job], decoder.completion(job)
+        check_prompts(prompts, sampling, self.policy.context)
+        decoder = _Decoder(self, prompts, jobs, sampling)
+        for job in decoder.run():
+            yield job, decoder.completion(job)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Float32 logits [R, V] of hidden states [R, H]; on a CPU `head_logits` with its weight packed."""
@@ -68,10 +66,10 @@ class _Decoder:
     """The state of one `generate`: jobs wait, hold a slot, and end. Slot tensors have a first axis of `rows`."""
 
     def __init__(
-        self, sampler: TorchSampler, prompts: Sequence[IntArray], jobs: list[tuple[int, int]], sampling: Sampling
+        self, sampler: TorchSampler, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling
     ) -> None:
         self.sampler, self.prompts, self.jobs, self.sampling = sampler, prompts, jobs, sampling
-        self.device = sampler.policy.device
+        self.device, self.eos = sampler.policy.device, sampler.policy.tokenizer.eos_id
         self.lengths = torch.tensor([len(prompt) for prompt in prompts])
         self.decoder = sampler.model.get_decoder()
         config = sampler.model.config.get_text_config()
@@ -92,7 +90,7 @@ class _Decoder:
         """Draws a token for every slot in use until no job is left; the jobs as they end."""
         s = self.sampling
         hidden = torch.empty(0)
-        ends = torch.tensor([self.sampler.policy.tokenizer.eos_id, *s.stop])
+        ends = torch.tensor([self.eos, *s.stop])
         while self.waiting < len(self.jobs) or len(self.active):
             hidden = self.admit(hidden)  # [n, H], n slots in use
             active = self.active
@@ -199,14 +197,8 @@ class _Decoder:
     def completion(self, job: int) -> Completion:
         """What job number `job` has drawn."""
         count = int(self.made[job])
-        tokens = self.tokens[job, :count].numpy().copy()
-        return Completion(
-            tokens=tokens,
-            logprobs=self.logps[job, :count].numpy().copy(),
-            stop="eos" if tokens[-1] == self.sampler.policy.tokenizer.eos_id else "length",
-            versions=np.full(count, self.sampler.version),
-            seed=self.jobs[job][1],
-        )
+        tokens, logps = self.tokens[job, :count].numpy(), self.logps[job, :count].numpy()
+        return self.sampler.completion(tokens, logps, eos=self.eos, seed=self.jobs[job][1])
 
 
 def _rows(config: Any, dtype: torch.dtype, tokens: int) -> int:

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from reasonenv.core import Batch, Completion, IntArray
+from reasonenv.core import Completion, IntArray
 from reasonenv.errors import UserError
+from reasonenv.policy.collate import padded, token_batch
 from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.silence import quiet
-from reasonenv.sampling.sampler import MAX_GAP, Sampler, Sampling, check_prompts
+from reasonenv.sampling.sampler import MAX_GAP, Job, Sampler, Sampling, check_prompts
 from reasonenv.sampling.torch.packed import merged
 from reasonenv.sampling.vllm.engine import Engine, EngineDied, Local, Served, check_installed
 from reasonenv.seeding import derive_seed
@@ -46,7 +46,9 @@ class VLLMSampler(Sampler):
         self.policy = policy
         self.engine: Engine = Served(address) if address else Local(policy, head_dtype)
         memory = Path("/dev/shm")
-        self._root = tempfile.TemporaryDirectory(prefix="reasonenv-", dir=memory if memory.is_dir() else None)
+        if not memory.is_dir():
+            memory = Path(tempfile.gettempdir())
+        self._root = tempfile.TemporaryDirectory(prefix="reasonenv-", dir=memory)
         self.folder = Path(self._root.name) / "policy"  # the whole model, or what an adapter rests on
         self.adapters = 0  # sent so far
         self.rank = max((len(x) for name, x in policy.model.named_parameters() if ".lora_A." in name), default=0)
@@ -72,20 +74,21 @@ class VLLMSampler(Sampler):
         self.engine.close()
         self._root.cleanup()
 
-    def stream(
-        self, prompts: Sequence[IntArray], seeds: Sequence[Sequence[int]], sampling: Sampling
-    ) -> Iterator[tuple[int, int, Completion]]:
-        check_prompts(prompts, seeds, sampling, self.policy.context)
+    def draw(
+        self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling
+    ) -> Iterator[tuple[int, Completion]]:
+        check_prompts(prompts, sampling, self.policy.context)
         if 0 < sampling.temperature < 0.01:
             raise UserError(f"temperature is {sampling.temperature}; vLLM takes 0 (greedy) or at least 0.01")
-        places = [(n, g) for n, row in enumerate(seeds) for g in range(len(row))]
-        missing = {job: (prompts[n], seeds[n][g]) for job, (n, g) in enumerate(places)}
+        eos = self.policy.tokenizer.eos_id
+        missing = {job: (prompts[n], seed) for job, (n, seed) in enumerate(jobs)}
         deaths = 0
         while missing:
             try:
-                for job, tokens, logps in self.engine.sample(dict(missing), sampling, self.policy.tokenizer.eos_id):
+                for job, tokens, logps in self.engine.sample(dict(missing), sampling, eos):
                     _, seed = missing.pop(job)
-                    yield *places[job], self._completion(tokens, logps, seed, sampling)
+                    size = sampling.size(tokens, self.policy.tokenizer)  # the engine knows ids, and no strings
+                    yield job, self.completion(tokens[:size], logps[:size], eos=eos, seed=seed)
             except EngineDied as error:
                 deaths += 1
                 if deaths == DEATHS:
@@ -94,16 +97,6 @@ class VLLMSampler(Sampler):
                         "messages above; use fewer samples an iteration, a smaller max_tokens or sampler=torch"
                     ) from error
                 self._restart()
-
-    def _completion(self, tokens: list[int], logps: list[float], seed: int, sampling: Sampling) -> Completion:
-        count = sampling.size(tokens, self.policy.tokenizer)  # the engine knows ids, and no strings
-        return Completion(
-            tokens=np.array(tokens[:count], dtype=np.int64),
-            logprobs=np.array(logps[:count], dtype=np.float32),
-            stop="eos" if tokens[count - 1] == self.policy.tokenizer.eos_id else "length",
-            versions=np.full(count, self.version),
-            seed=seed,
-        )
 
     def _send(self) -> None:
         """The weights as they are now to the engine: those of the adapter, if there is one, else all.
@@ -135,34 +128,17 @@ class VLLMSampler(Sampler):
         prompt = np.array(self.policy.tokenizer.encode("7 + 5 = 12. 8 + 6 ="), dtype=np.int64)
         seeds, sampling = [derive_seed("canary", n) for n in range(4)], Sampling(8, CANARY_TEMPERATURE)
         ((*drawn,),) = self.generate([prompt], [seeds], sampling)
-        width = max(len(c.tokens) for c in drawn)
-        tokens = torch.full((len(drawn), len(prompt) + width), self.policy.tokenizer.eos_id)  # [B, L]
-        tokens[:, : len(prompt)] = torch.from_numpy(prompt)
-        sampled, mask = torch.zeros(2, len(drawn), width)  # [B, T]
-        for row, c in enumerate(drawn):
-            tokens[row, len(prompt) : len(prompt) + len(c.tokens)] = torch.from_numpy(c.tokens)
-            sampled[row, : len(c.tokens)] = torch.from_numpy(c.logprobs)
-            mask[row, : len(c.tokens)] = 1
-        batch = Batch(
-            tokens=tokens,
-            prompt_length=torch.full((len(drawn),), len(prompt)),
-            length=mask.sum(dim=1).long(),
-            mask=mask,
-            sampled_logp=sampled,
-            old_logp=sampled,
-            rewards=torch.zeros_like(sampled),
-            discount=torch.ones_like(sampled),
-            group=torch.zeros(len(drawn), dtype=torch.int64),
-            versions=torch.full(mask.shape, self.version),
-        )
-        logp, _ = self.policy.score(batch, tokens_per_microbatch=tokens.numel(), temperature=CANARY_TEMPERATURE)
-        gap = ((logp - sampled).abs() * mask).double()
-        found = {"canary/gap": float(gap.sum() / mask.sum()), "canary/max": float(gap.max())}
-        if not found["canary/gap"] <= MAX_GAP:  # nan is no agreement either
+        batch = token_batch([prompt] * len(drawn), [c.tokens for c in drawn], pad=self.policy.tokenizer.eos_id)
+        sampled = padded((c.logprobs for c in drawn), (len(drawn), batch.width))
+        size = batch.tokens.numel()
+        logp, _ = self.policy.score(batch, tokens_per_microbatch=size, temperature=CANARY_TEMPERATURE)
+        gaps = ((logp - sampled).abs() * batch.mask).double()
+        gap = float(gaps.sum() / batch.mask.sum())
+        if not gap <= MAX_GAP:  # nan is no agreement either
             raise UserError(
-                f"after sync {self.version} vLLM and the trainer disagree by {found['canary/gap']:.3f} nats a token "
+                f"after sync {self.version} vLLM and the trainer disagree by {gap:.3f} nats a token "
                 f"(limit {MAX_GAP}): the engine has other weights, or returns log-probs of another "
                 "distribution; start a served engine with --logprobs-mode processed_logprobs and the same model "
                 "and dtype, or use sampler=torch"
             )
-        return found
+        return {"canary/gap": gap, "canary/max": float(gaps.max())}

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from reasonenv.learn.advantages import batch_scaled, centered, maxrl, zscore
-from reasonenv.learn.kl import k3
-from reasonenv.learn.surrogates import (
+from reasonenv.learn.losses import (
     binary_kl,
     binary_tv,
     capped_importance,
@@ -16,6 +15,7 @@ from reasonenv.learn.surrogates import (
     clipped,
     divergence_mask,
     divergence_masked,
+    k3,
     likelihood,
     reinforce,
     sequence_clipped,

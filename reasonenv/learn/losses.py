@@ -1,8 +1,13 @@
-"""Surrogate losses: one number a token, to be minimised. Each names the log-probabilities that it is anchored on.
+"""Losses of one number a token, to be minimised: surrogates, estimators of a KL, and what a critic learns.
 
-`logp` [B, T] is the current policy's, `anchor` [B, T] that of the policy the ratio is taken against: the trainer's at
-the start of the update, or the sampler's. `advantage` is [B, T] or [B, 1]. Gradients flow through `logp` alone. Where
-the ratio is the anchor's own, each has the gradient of `reinforce`.
+Each surrogate names the log-probabilities that it is anchored on. `logp` [B, T] is the current policy's, `anchor`
+[B, T] that of the policy the ratio is taken against: the trainer's at the start of the update, or the sampler's.
+`advantage` is [B, T] or [B, 1]. Gradients flow through `logp` alone. Where the ratio is the anchor's own, each
+surrogate has the gradient of `reinforce`.
+
+The estimators of KL(pi || reference) are taken from the tokens that were sampled (Schulman, "Approximating KL
+divergence"), with d = log pi - log ref at a token sampled from pi. As a penalty in the reward use `k1`; as a term of
+the loss its gradient in log pi is what counts, and that differs from the gradient of what is estimated.
 """
 
 from __future__ import annotations
@@ -77,7 +82,8 @@ def top_kl(logp: Tensor, anchor: Tensor) -> Tensor:
     As `top_tv`, with the 1e-8 of `binary_kl`.
     """
     mu, pi = anchor.exp(), logp.exp()
-    mu_other, pi_other = ((1 - p.sum(dim=-1)).clamp(min=0) for p in (mu, pi))  # a sum rounds to above 1
+    mu_other = (1 - mu.sum(dim=-1)).clamp(min=0)  # a sum rounds to above 1
+    pi_other = (1 - pi.sum(dim=-1)).clamp(min=0)
     other = mu_other * ((mu_other + 1e-8) / (pi_other + 1e-8)).log()
     return ((mu * (anchor - logp)).sum(dim=-1) + other).detach()
 
@@ -116,3 +122,38 @@ def sequence_ratio(logp: Tensor, anchor: Tensor, mask: Tensor) -> Tensor:
     """s = exp(mean_t log(pi / anchor)) over the tokens of each sequence: GSPO (2507.18071, equation 7).  # [B, 1]"""
     length = mask.sum(dim=1, keepdim=True).clamp(min=1)
     return (((logp - anchor) * mask).sum(dim=1, keepdim=True) / length).exp()
+
+
+def k1(logp: Tensor, ref_logp: Tensor) -> Tensor:
+    """d: unbiased, of either sign. As a loss its gradient is 1, which is noise of mean zero.  # [B, T]"""
+    return logp - ref_logp.detach()
+
+
+def k2(logp: Tensor, ref_logp: Tensor) -> Tensor:
+    """d^2 / 2: biased, never negative. As a loss its gradient is d, that of the reverse KL.  # [B, T]"""
+    return k1(logp, ref_logp).square() / 2
+
+
+def k3(logp: Tensor, ref_logp: Tensor) -> Tensor:
+    """exp(-d) + d - 1: unbiased, never negative (GRPO, 2402.03300, equation 4).  # [B, T]
+
+    As a loss its gradient is 1 - exp(-d), that of the forward KL.
+    """
+    d = k1(logp, ref_logp)
+    return (-d).exp() + d - 1
+
+
+def clipped_value(values: Tensor, *, old: Tensor, returns: Tensor, clip: float) -> Tensor:
+    """max((V - R)^2, (clip(V, V_old - clip, V_old + clip) - R)^2) / 2.  # [B, T]
+
+    The critic's counterpart of the clipped ratio, as in the code of PPO's authors; equation 9 of the paper (1707.06347)
+    has (V - R)^2. The gradient is V - R, but 0 where V has moved more than `clip` towards R.
+    """
+    near = old + (values - old).clamp(-clip, clip)
+    return torch.maximum((values - returns).square(), (near - returns).square()) / 2
+
+
+def value_clipped(values: Tensor, *, old: Tensor, returns: Tensor, clip: float) -> Tensor:
+    """Where `clipped_value` has no gradient because V has moved enough: 1 at such tokens, else 0.  # [B, T]"""
+    near = old + (values - old).clamp(-clip, clip)
+    return ((near - returns).square() > (values - returns).square()).float()
