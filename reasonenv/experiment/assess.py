@@ -18,7 +18,7 @@ from reasonenv.experiment.held_out import contrary, evaluate
 from reasonenv.experiment.validation import check_unseen, validation_part
 from reasonenv.mdp.make import held_out_keys, make_mdp
 from reasonenv.measures.metrics import GREEDY, summarise
-from reasonenv.measures.questions import asked_by
+from reasonenv.measures.questions import held_out_problems
 from reasonenv.measures.samples import write_samples
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.scorer import load_scorer, scorer_folder
@@ -103,7 +103,7 @@ def assess(
                 cut, mdp, chosen, samples=samples, temperature=temperature, seed=seed, scorer=scorer, progress=count
             )
         worse = contrary(policy, partial(ask, samples=1, temperature=0.0))
-    questions = asked_by(mdp.task.problems[i] for i in chosen)
+    questions = held_out_problems(mdp.task.problems[i] for i in chosen)
     if out is not None:
         write_samples(out, found)
     summary = dict(summarise(found, [samples] if samples else [], questions))
