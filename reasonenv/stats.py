@@ -12,8 +12,9 @@ better, so 0/1 data take Wilson's interval, and N equal values its generalisatio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 from operator import attrgetter
 from statistics import NormalDist
@@ -23,14 +24,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, stdtrit
 
-from reasonenv.core import FAILURES
+from reasonenv.core import FAILURES, IntArray
 from reasonenv.errors import UserError
 from reasonenv.seeding import generator
 
 Floats = npt.NDArray[np.float64]
 
 RESAMPLES = 5_000
-BLOCK = 2_000_000  # resampled entries held in memory at once
+BLOCK = 50_000  # resampled entries at once: so few stay in the cache of a processor
+REMEMBERED = 2_000  # values of which resampled places are remembered, 80 MB at most
 LEVEL = 0.95
 _Z = NormalDist().inv_cdf((1 + LEVEL) / 2)
 
@@ -140,10 +142,24 @@ def _bootstrap(x: Floats, seed: int) -> tuple[float, float]:
     The plain percentiles use the normal quantile and the biased variance; his tail is Phi(-sqrt(N / (N - 1)) t_{N-1}).
     """
     n = len(x)
-    rng = generator("bootstrap", seed, n)
-    rows = max(1, BLOCK // n)
-    blocks = [min(rows, RESAMPLES - start) for start in range(0, RESAMPLES, rows)]
-    means = np.concatenate([x[rng.integers(n, size=(block, n))].mean(axis=1) for block in blocks])  # [RESAMPLES]
+    means = [x.take(rows).mean(axis=1) for rows in _resampled(seed, n)]
     tail = float(ndtr(-np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + LEVEL) / 2)))
-    left, right = np.quantile(means, (tail, 1 - tail))
+    left, right = np.quantile(np.concatenate(means), (tail, 1 - tail))
     return float(left), float(right)
+
+
+def _resampled(seed: int, n: int) -> Iterable[IntArray]:
+    """`RESAMPLES` rows of n places each, drawn with replacement, in blocks. Those of the last two n are remembered."""
+    return _remembered(seed, n) if n <= REMEMBERED else _drawn(seed, n)
+
+
+def _drawn(seed: int, n: int) -> Iterator[IntArray]:
+    rng = generator("bootstrap", seed, n)
+    size = max(1, BLOCK // n)
+    for start in range(0, RESAMPLES, size):
+        yield rng.integers(n, size=(min(size, RESAMPLES - start), n))
+
+
+@lru_cache(maxsize=2)
+def _remembered(seed: int, n: int) -> list[IntArray]:
+    return list(_drawn(seed, n))

@@ -17,7 +17,7 @@ from reasonenv.experiment.held_out import contrary, evaluate
 from reasonenv.experiment.validation import check_unseen, validation_part
 from reasonenv.mdp.make import held_out_keys, make_mdp
 from reasonenv.measures.metrics import GREEDY, summarise
-from reasonenv.measures.questions import asked_by
+from reasonenv.measures.questions import held_out_problems
 from reasonenv.measures.samples import write_samples
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.value_head import load_scorer, scorer_folder
@@ -74,7 +74,7 @@ def assess(config: EvalConfig, *, out: Path | None = None, quiet: bool = False) 
                 scorer=scorer,
             )
         worse = contrary(policy, partial(ask, samples=1, temperature=0.0))
-    questions = asked_by(mdp.task.problems[i] for i in chosen)
+    questions = held_out_problems(mdp.task.problems[i] for i in chosen)
     if out is not None:
         write_samples(out, found)
     summary = dict(summarise(found, [samples] if samples else [], questions))

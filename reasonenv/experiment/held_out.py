@@ -21,7 +21,7 @@ from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.measures.comparisons import Contrast, contrasts
 from reasonenv.measures.discovery import Draws, base_draws
 from reasonenv.measures.metrics import auc
-from reasonenv.measures.questions import asked_by, by_question
+from reasonenv.measures.questions import by_question, held_out_problems
 from reasonenv.measures.samples import Sample, read_samples, write_samples
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.policy.policy import Policy
@@ -195,7 +195,7 @@ class HeldOut:
         for sample in samples:
             problems.setdefault(sample.problem_id, []).append(sample)
         shares = {name: accuracy(answers, self.hit) for name, answers in problems.items()}
-        asked = asked_by(self._mdp.task.problems[i] for i in self._problems)
+        asked = held_out_problems(self._mdp.task.problems[i] for i in self._problems)
         return by_question({name: share.value for name, share in shares.items() if share.judged}, asked)
 
     def gain(self, first: int, last: int) -> Contrast:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from reasonenv.core import Group, Trajectory
 from reasonenv.learn.filters import correct
-from reasonenv.measures.provenance import Win
+from reasonenv.measures.provenance import SolvedProblem
 from reasonenv.policy.collate import collate
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.policy.policy import Policy
@@ -27,15 +27,19 @@ def token_scores(
     return logp * batch.mask, entropy
 
 
-def wins(groups: Sequence[Group], initial: Policy, *, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH) -> list[Win]:
-    """One `Win` for each group with a correct trajectory; the samples were drawn at temperature 1."""
+def wins(
+    groups: Sequence[Group], initial: Policy, *, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH
+) -> list[SolvedProblem]:
+    """One `SolvedProblem` for each group with a correct trajectory; the samples were drawn at temperature 1."""
     best = [max(right, key=_likelihood) for g in groups if (right := correct(g.trajectories))]
     if not best:
         return []
     alone = [Group(t.problem, (t,)) for t in best]
     logp, _ = token_scores(alone, initial, tokens_per_microbatch=tokens_per_microbatch)
     before = logp.sum(dim=1).tolist()
-    return [Win(t.problem.id, len(t.tokens), _likelihood(t), known) for t, known in zip(best, before, strict=True)]
+    return [
+        SolvedProblem(t.problem.id, len(t.tokens), _likelihood(t), known) for t, known in zip(best, before, strict=True)
+    ]
 
 
 def _likelihood(t: Trajectory) -> float:

@@ -14,7 +14,7 @@ from reasonenv.experiment.claim import claim
 from reasonenv.experiment.config import RunConfig
 from reasonenv.experiment.identity import code_of
 from reasonenv.learn.fixed import Fixed
-from reasonenv.measures.questions import PROBLEMS, Asked, by_question, read_questions
+from reasonenv.measures.questions import PROBLEMS, HeldOutProblem, by_question, read_questions
 from reasonenv.measures.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.stats import accuracy
 from reasonenv.storage import replace
@@ -40,7 +40,7 @@ def choose(run: RunConfig, out: Path, stored: Path) -> None:
         replace(out / "summary.json", json.dumps(summary, indent=1))
 
 
-def _accuracy(samples: Sequence[Sample], asked: Mapping[str, Asked]) -> float:
+def _accuracy(samples: Sequence[Sample], asked: Mapping[str, HeldOutProblem]) -> float:
     """Over questions that could be judged: one answer a problem."""
     judged = {sample.problem_id: float(sample.correct) for sample in samples if sample.verified}
     return fmean(by_question(judged, asked).values()) if judged else accuracy(samples).value  # which raises

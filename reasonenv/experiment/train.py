@@ -44,7 +44,7 @@ from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.measures.discovery import BASE, Draws
 from reasonenv.measures.metrics import summarise
 from reasonenv.measures.parquet import write_records
-from reasonenv.measures.provenance import write_wins
+from reasonenv.measures.provenance import write_solved
 from reasonenv.measures.questions import PROBLEMS as ASKED
 from reasonenv.measures.questions import write_questions
 from reasonenv.measures.rollouts import HELD_OUT, PROBLEMS, SAMPLES, Rollout
@@ -156,7 +156,7 @@ def train(
             initial = None
             if used.updates and policy.goals is None:  # behind goals the same text is another sequence
                 initial = _policy(run, places)
-                write_wins(out / "winning.jsonl", wins(groups, initial, tokens_per_microbatch=size))
+                write_solved(out / "winning.jsonl", wins(groups, initial, tokens_per_microbatch=size))
             scorer = None if rank is None else load_scorer(rank, policy)
             last += records(groups, held_out, greedy=False, scorer=scorer, initial=initial, tokens_per_microbatch=size)
         if isinstance(agent, Rounds):

@@ -247,7 +247,7 @@ def complete(scores: SeedScores) -> Complete:
                 unjudged.setdefault(name, []).append(seed)
             else:
                 kept.setdefault(name, {})[seed] = values
-    means = {name: _question_means(seeds) for name, seeds in kept.items()}
+    means = {name: question_means(seeds) for name, seeds in kept.items()}
     shared = sorted(set(every).intersection(*means.values()))  # a bootstrap depends on their order
     rows: dict[str, dict[int, Mapping[str, float]]] = {}
     for name, seeds in kept.items():
@@ -409,7 +409,7 @@ def row_means(
     Each end is as far off as the two parts together, sqrt(question^2 + seed^2) (the method of variance estimates
     recovery, Zou & Donner 2008). Of a row with one seed and none to learn from, the interval is over questions alone.
     """
-    by_question = {name: _question_means(seeds) for name, seeds in scores.items()}
+    by_question = {name: question_means(seeds) for name, seeds in scores.items()}
     variances = seed_variances(scores, fixed=fixed)
     means = {}
     for name, values in by_question.items():
@@ -424,10 +424,16 @@ def row_means(
     return means
 
 
-def _question_means(by_seed: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
+def question_means(by_seed: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
     """The mean over the seeds that have a question."""
     values: dict[str, list[float]] = {}
     for scores in by_seed.values():
         for question, score in scores.items():
             values.setdefault(question, []).append(score)
-    return {question: float(np.mean(each)) for question, each in values.items()}
+    alike: dict[int, list[str]] = {}  # by the number of seeds
+    for question, each in values.items():
+        alike.setdefault(len(each), []).append(question)
+    means = dict.fromkeys(values, 0.0)
+    for questions in alike.values():
+        means.update(zip(questions, np.mean([values[q] for q in questions], axis=1).tolist(), strict=True))
+    return means

@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reasonenv.measures.comparisons import Contrast, contrasts
-from reasonenv.measures.samples import Sample
+from reasonenv.measures.samples import Sample, Samples
 from reasonenv.stats import LEVEL
 
 if TYPE_CHECKING:
-    from reasonenv.measures.provenance import Win
+    from reasonenv.measures.provenance import SolvedProblem
 
 ByQuestion = Callable[[Mapping[str, float]], Mapping[str, float]]  # question -> mean of its problems, by problem
 BASE = "base.parquet"  # in the folder of the run whose policy all others start from: its `Draws`
@@ -66,7 +66,7 @@ def upper_bound(n: int) -> float:
 
 
 def base_draws(
-    ask: Callable[[Sequence[int], int, int], Sequence[tuple[int, int]]],
+    draw: Callable[[Sequence[int], int, int], Sequence[tuple[int, int]]],
     problems: Sequence[int],
     *,
     first: int,
@@ -74,14 +74,14 @@ def base_draws(
 ) -> dict[int, tuple[int, int]]:
     """Problem -> (drawn, right): `first` samples of each, then as many as before of the unsolved ones, up to `most`.
 
-    `ask(problems, samples, round)` draws that many new samples of each problem and counts them. A count that stops at
+    `draw(problems, samples, round)` draws that many new samples of each problem and counts them. A count that stops at
     the first success overstates a small p_0; that none was right is not affected.
     """
     drawn, right = dict.fromkeys(problems, 0), dict.fromkeys(problems, 0)
     unsolved, used, number = list(problems), 0, 0
     while unsolved and used < most:
         samples = min(max(used, first), most - used)
-        for problem, (checked, hits) in zip(unsolved, ask(unsolved, samples, number), strict=True):
+        for problem, (checked, hits) in zip(unsolved, draw(unsolved, samples, number), strict=True):
             drawn[problem] += checked
             right[problem] += hits
         unsolved = [problem for problem in unsolved if not right[problem]]
@@ -91,31 +91,35 @@ def base_draws(
 
 def pooled(base: Iterable[Draws], by_question: ByQuestion) -> dict[str, Draws]:
     """Problem -> what the base budget has shown of its question, in the draws of all problems that ask it."""
-    draws = list(base)
-    question = {each.problem_id: next(iter(by_question({each.problem_id: 0.0}))) for each in draws}
+    questions: dict[str, str] = {}
     drawn, right = Counter[str](), Counter[str]()
-    for each in draws:
-        drawn[question[each.problem_id]] += each.drawn
-        right[question[each.problem_id]] += each.right
-    return {problem: Draws(asked, drawn[asked], right[asked]) for problem, asked in question.items() if drawn[asked]}
+    for draws in base:
+        (question,) = by_question({draws.problem_id: 0.0})
+        questions[draws.problem_id] = question
+        drawn[question] += draws.drawn
+        right[question] += draws.right
+    of_question = {question: Draws(question, drawn[question], right[question]) for question in drawn if drawn[question]}
+    return {problem: of_question[question] for problem, question in questions.items() if question in of_question}
 
 
-def solved(samples: Iterable[Sample], k: int) -> dict[str, bool]:
+def solved(samples: Samples | Iterable[Sample], k: int) -> dict[str, bool]:
     """Problem -> whether one of its first `k` sampled answers is correct."""
-    outcomes: dict[str, bool] = {}
-    for sample in samples:
-        if not sample.greedy and sample.index < k:
-            outcomes[sample.problem_id] = sample.correct or outcomes.get(sample.problem_id, False)
-    return outcomes
+    samples = Samples.of(samples)
+    among = ~samples.greedy & (samples.index < k)
+    hits = samples.count(among & samples.correct) > 0
+    return {samples.problems[p]: bool(hits[p]) for p in np.flatnonzero(samples.count(among)).tolist()}
 
 
-def origins(samples: Iterable[Sample], base: Mapping[str, Draws], k: int) -> dict[str, Origin]:
+def origins(samples: Samples | Iterable[Sample], base: Mapping[str, Draws], k: int) -> dict[str, Origin]:
     """Of the questions of which the first `k` samples solve a problem, where each stood; `base` is `pooled`."""
-    known = [base[problem] for problem, right in solved(samples, k).items() if right and problem in base]
-    return {draws.problem_id: draws.origin for draws in known}
+    known = {}
+    for problem, right in solved(samples, k).items():
+        if right and problem in base:
+            known[base[problem].problem_id] = base[problem].origin
+    return known
 
 
-def discovered(samples: Iterable[Sample], base: Mapping[str, Draws], k: int) -> dict[str, float]:
+def discovered(samples: Samples | Iterable[Sample], base: Mapping[str, Draws], k: int) -> dict[str, float]:
     """Problem -> 1 if the first `k` samples solve it and its question was not seen; `base` is `pooled`."""
     outcomes = solved(samples, k)
     return {p: float(right and base[p].origin is Origin.UNSEEN) for p, right in outcomes.items() if p in base}
@@ -133,12 +137,12 @@ class Surprise:
     texts: int
 
 
-def surprise(wins: Iterable[Win], budget: int) -> Surprise | None:
+def surprise(solved_problems: Iterable[SolvedProblem], budget: int) -> Surprise | None:
     """Of the most probable correct text of each problem that an agent solves; None for none."""
-    costs = np.array([-win.initial_logp for win in wins]) / np.log(10)
+    costs = np.array([-problem.initial_logp for problem in solved_problems]) / np.log(10)
     if not len(costs):
         return None
-    first, middle, third = (float(x) for x in np.quantile(costs, (0.25, 0.5, 0.75), method="inverted_cdf"))
+    first, middle, third = np.quantile(costs, (0.25, 0.5, 0.75), method="inverted_cdf").tolist()
     return Surprise((first, middle, third), float(np.mean(costs > np.log10(budget))), len(costs))
 
 
@@ -157,8 +161,8 @@ class Discovery:
 
 
 def discovery(
-    rows: Mapping[str, Mapping[int, Sequence[Sample]]],
-    wins: Mapping[str, Sequence[Win]],
+    rows: Mapping[str, Mapping[int, Samples | Sequence[Sample]]],
+    solved_problems: Mapping[str, Sequence[SolvedProblem]],
     base: Iterable[Draws],
     *,
     k: int,
@@ -173,18 +177,20 @@ def discovery(
     if not draws or not k or placebo not in rows:
         return None
     questions = set(draws.values())
-    unseen = [each.drawn for each in questions if each.origin is Origin.UNSEEN]
-    budget = min(unseen) if unseen else max(each.drawn for each in questions)
+    unseen = [question.drawn for question in questions if question.origin is Origin.UNSEEN]
+    budget = min(unseen, default=max(question.drawn for question in questions))
     scores: dict[str, dict[int, Mapping[str, float]]] = {row: {} for row in rows}
-    for row, cells in rows.items():
-        for seed, samples in cells.items():
-            scores[row][seed] = by_question(discovered(samples, draws, k))
-    family = contrasts(scores, [(row, placebo) for row in rows if row != placebo], fixed=[placebo])
     counts = {row: Counter[Origin]() for row in rows}
-    for row, cells in rows.items():
-        for samples in cells.values():
+    for row, seeds in rows.items():
+        for seed, samples in seeds.items():
+            scores[row][seed] = by_question(discovered(samples, draws, k))
             counts[row].update(origins(samples, draws, k).values())
-    surprises = {agent: surprise(texts, budget) for agent, texts in wins.items()}
+    family = contrasts(scores, [(row, placebo) for row in rows if row != placebo], fixed=[placebo])
+    surprises: dict[str, Surprise] = {}
+    for agent, problems in solved_problems.items():
+        costs = surprise(problems, budget)
+        if costs is not None:
+            surprises[agent] = costs
     return Discovery(
         k=k,
         budget=budget,
@@ -193,7 +199,7 @@ def discovery(
         placebo=placebo,
         origins=counts,
         gains={contrast.first: contrast for contrast in family},
-        surprises={agent: each for agent, each in surprises.items() if each is not None},
+        surprises=surprises,
     )
 
 
@@ -201,6 +207,5 @@ def claim(gain: Contrast) -> str:
     """What is shown of one agent, and never more."""
     if gain.low <= 0:
         return "no discovery beyond the placebo shown"
-    value, low, high = (100 * x for x in (gain.value, gain.low, gain.high))
-    interval = f"[{low:+.1f}, {high:+.1f}]"
-    return f"solves {value:+.1f} points {interval} more than the placebo of what no base sample has solved"
+    interval = f"[{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+    return f"solves {100 * gain.value:+.1f} points {interval} more than the placebo of what no base sample has solved"

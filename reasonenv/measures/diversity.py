@@ -9,22 +9,27 @@ one. Pairwise measures lie in [0, 1], 0 for copies; as means over pairs they are
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Sequence
 from itertools import combinations
-from typing import TypeVar
+from typing import Any
+
+import numpy as np
 
 from reasonenv.errors import UserError
+from reasonenv.measures.edit_distance import edit_distances
 from reasonenv.measures.metrics import Scores
-from reasonenv.measures.samples import Sample
+from reasonenv.measures.samples import Sample, Samples
 from reasonenv.verify.solution_path import operations, steps_hold
 
-T = TypeVar("T", bound=Hashable)
+COMPARED = 16  # samples of a problem among which letters are compared: enough, and still unbiased
+MEASURES = (  # in the order of a table
+    *("paths/all", "equations/all", "edits/all", "answers", "bigrams"),
+    *("true_steps", "paths/correct", "equations/correct", "edits/correct"),
+)
 
-COMPARED = 16  # samples of a problem among which letters are compared: enough, and a hundred would take minutes
 
-
-def diversity(samples: Iterable[Sample]) -> Scores:
+def diversity(samples: Samples | Iterable[Sample]) -> Scores:
     """Every measure of every problem in [0, 1], over its sampled answers: metric -> problem id -> value.
 
     `paths`, `equations`, `edits`: how different two samples are, on average, in their arithmetic as a whole, in their
@@ -32,82 +37,93 @@ def diversity(samples: Iterable[Sample]) -> Scores:
     entropy of final answers over its maximum, log n. `bigrams`: distinct-2. `true_steps`: of the correct answers with
     written equations, the share whose equations are all true. Absent where there are too few samples.
     """
-    table: dict[str, dict[str, float]] = {}
-    for problem, mine in _drawn(samples).items():
-        checked = [held for sample in mine if sample.correct and (held := steps_hold(sample.text)) is not None]
+    samples = Samples.of(samples)
+    written = np.array([*samples.texts(), None], dtype=object)[:-1]
+    table: dict[str, dict[str, float]] = defaultdict(dict)
+    texts: dict[str, dict[str, list[str]]] = {"all": {}, "correct": {}}  # problem -> texts, where there are two
+    for number, rows in samples.by_problem(~samples.greedy):
+        problem = samples.problems[number]
+        checked, sound = _checked(written[rows[samples.correct[rows]]])
         if checked:
-            table.setdefault("true_steps", {})[problem] = sum(checked) / len(checked)
-        for which, kept in (("all", mine), ("correct", [sample for sample in mine if sound(sample)])):
-            if len(kept) < 2:
-                continue
-            texts = [sample.text for sample in kept]
-            for name, measure in PAIRWISE.items():
-                table.setdefault(f"{name}/{which}", {})[problem] = measure(texts)
-        if len(mine) > 1:
-            answers = [sample.canonical for sample in mine]
-            table.setdefault("answers", {})[problem] = answer_entropy(answers) / math.log(len(mine))
-            table.setdefault("bigrams", {})[problem] = distinct_n([sample.text for sample in mine])
-    return table
+            table["true_steps"][problem] = sum(checked) / len(checked)
+        if len(rows) > 1:
+            texts["all"][problem] = written[rows].tolist()
+            table["answers"][problem] = answer_entropy(samples.form[rows].tolist()) / math.log(len(rows))
+            table["bigrams"][problem] = distinct_n(texts["all"][problem])
+        if len(sound) > 1:
+            texts["correct"][problem] = sound
+    for which, groups in texts.items():
+        table[f"paths/{which}"] = {problem: path_distance(each) for problem, each in groups.items()}
+        table[f"equations/{which}"] = {problem: equation_distance(each) for problem, each in groups.items()}
+        edits = _edit_distances([each[:COMPARED] for each in groups.values()])
+        table[f"edits/{which}"] = dict(zip(groups, edits, strict=True))
+    return {name: table[name] for name in MEASURES if table.get(name)}
 
 
-def distinct(samples: Iterable[Sample], ks: Sequence[int]) -> Scores:
+def _checked(texts: Iterable[str]) -> tuple[list[bool], list[str]]:
+    """Of correct answers: whether the steps of each one with equations hold, and those without a false step."""
+    checked, sound = [], []
+    for text in texts:
+        holds = steps_hold(text)
+        if holds is not None:
+            checked.append(holds)
+        if holds is not False:
+            sound.append(text)
+    return checked, sound
+
+
+def distinct(samples: Samples | Iterable[Sample], ks: Sequence[int]) -> Scores:
     """`all@k` and `correct@k` of every problem: different solution paths expected among k of its sampled answers.
 
     Of `correct@k` only correct answers without a false step count, of k samples as they come; 2403.04642 tells
     exploration by these curves.
     """
+    samples = Samples.of(samples)
+    written = np.array([*samples.texts(), None], dtype=object)[:-1]
     table: dict[str, dict[str, float]] = {}
-    for problem, mine in _drawn(samples).items():
-        paths = [operations(sample.text) for sample in mine]
-        for k in (k for k in ks if k <= len(mine)):
-            if k > 1:  # of one sample there is one
-                table.setdefault(f"all@{k}", {})[problem] = expected_distinct(paths, k)
-            right = [path for path, sample in zip(paths, mine, strict=True) if sound(sample)]
-            table.setdefault(f"correct@{k}", {})[problem] = expected_distinct(right, k, others=len(mine) - len(right))
+    for number, rows in samples.by_problem(~samples.greedy):
+        _, sound = _checked(written[rows[samples.correct[rows]]])
+        every, correct = Counter(map(operations, written[rows])), Counter(map(operations, sound))
+        for k in ks:
+            if 1 < k <= len(rows):  # of one sample there is one
+                table.setdefault(f"all@{k}", {})[samples.problems[number]] = _rarefied(every, len(rows), k)
+            if k <= len(rows):
+                table.setdefault(f"correct@{k}", {})[samples.problems[number]] = _rarefied(correct, len(rows), k)
     return table
 
 
-def sound(sample: Sample) -> bool:
-    """Whether a sample is correct and holds no false step."""
-    return sample.correct and steps_hold(sample.text) is not False
-
-
-def drift(samples: Iterable[Sample]) -> Scores:
+def drift(samples: Samples | Iterable[Sample]) -> Scores:
     """Of every problem `entropy` and `kl`, nats per token, estimated from its sampled answers.
 
     The mean of -log pi(y) and, where the initial policy pi_0 has scored the samples, of log pi(y) - log pi_0(y), over
     the mean length: unbiased of numerator and denominator. An estimate of KL(pi || pi_0) may be negative.
     """
-    table: dict[str, dict[str, float]] = {}
-    for problem, mine in _drawn(samples).items():
-        scored = [(s.length, s.logp) for s in mine if s.logp is not None]
-        known = [(s.length, s.logp - s.initial_logp) for s in mine if s.logp is not None and s.initial_logp is not None]
-        for name, sign, pairs in (("entropy", -1, scored), ("kl", 1, known)):
-            if pairs:
-                table.setdefault(name, {})[problem] = sign * sum(v for _, v in pairs) / sum(n for n, _ in pairs)
+    samples = Samples.of(samples)
+    table = {}
+    for name, values in (("entropy", -samples.logp), ("kl", samples.logp - samples.initial_logp)):
+        rows = ~samples.greedy & ~np.isnan(values)
+        total = np.bincount(samples.problem[rows], values[rows], len(samples.problems))
+        tokens = np.bincount(samples.problem[rows], samples.length[rows], len(samples.problems))
+        present = np.flatnonzero(samples.count(rows)).tolist()
+        if present:
+            table[name] = {samples.problems[p]: float(total[p] / tokens[p]) for p in present}
     return table
 
 
-def _drawn(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
-    """Problem -> its sampled answers."""
-    drawn: dict[str, list[Sample]] = {}
-    for sample in samples:
-        if not sample.greedy:
-            drawn.setdefault(sample.problem_id, []).append(sample)
-    return drawn
-
-
-def expected_distinct(items: Sequence[Hashable], k: int, *, others: int = 0) -> float:
+def expected_distinct(items: Sequence[Hashable], k: int) -> float:
     """Expected number of different items among `k` of n: rarefaction, sum_j 1 - C(n - n_j, k) / C(n, k).
 
-    The n are the items and so many `others` that do not count. Of `operations`, these are the distinct solution paths
-    of 2403.04642. Raises `UserError` unless 1 <= k <= n.
+    Of `operations`, these are the distinct solution paths of 2403.04642. Raises `UserError` unless 1 <= k <= n.
     """
-    n = len(items) + others
-    if not 1 <= k <= n:
-        raise UserError(f"k is {k} but there are {n} samples; k must be at least 1 and at most the samples")
+    if not 1 <= k <= len(items):
+        raise UserError(f"k is {k} but there are {len(items)} samples; k must be at least 1 and at most the samples")
+    return _rarefied(Counter(items), len(items), k)
+
+
+def _rarefied(counts: Counter[Any], n: int, k: int) -> float:
+    """`expected_distinct` of the items counted; what else is among the n does not count."""
     subsets = math.comb(n, k)
-    return sum(1 - math.comb(n - count, k) / subsets for count in Counter(items).values())
+    return sum(1 - math.comb(n - count, k) / subsets for count in counts.values())
 
 
 def solution_paths(texts: Sequence[str], k: int) -> float:
@@ -115,62 +131,63 @@ def solution_paths(texts: Sequence[str], k: int) -> float:
     return expected_distinct([operations(text) for text in texts], k)
 
 
+def path_distance(texts: Sequence[str]) -> float:
+    """The chance that two of the texts have different arithmetic."""
+    return solution_paths(texts, 2) - 1
+
+
 def equation_distance(texts: Sequence[str]) -> float:
-    """Mean over pairs of 1 - |E_i and E_j| / |E_i or E_j|, E the set of equations of a text (Jaccard)."""
-    sets = [frozenset(operations(text)) for text in texts]
-    return _pairs(sets, lambda a, b: 1 - len(a & b) / len(a | b))
+    """Mean over pairs of 1 - |E_i and E_j| / |E_i or E_j|, E the set of equations of a text (Jaccard).
+
+    It is 0 between copies, which are frequent, so each set is taken once.
+    """
+    total = 0.0
+    for (a, n), (b, m) in combinations(Counter(frozenset(operations(text)) for text in texts).items(), 2):
+        total += n * m * (1 - len(a & b) / len(a | b))
+    return total / max(math.comb(len(texts), 2), 1)
 
 
 def edit_distance(texts: Sequence[str]) -> float:
     """Mean over pairs of the Levenshtein distance divided by the longer length."""
-    return _pairs(texts, lambda a, b: levenshtein(a, b) / max(len(a), len(b), 1))
+    return _edit_distances([texts])[0]
+
+
+def _edit_distances(groups: Sequence[Sequence[str]]) -> list[float]:
+    """`edit_distance` of each group of texts. Copies, which are frequent, are taken once."""
+    texts, copies = list[str](), list[int]()
+    firsts, seconds, group_of = [], [], []
+    for number, group in enumerate(groups):
+        counts = Counter(group)
+        first, second = np.triu_indices(len(counts), 1)
+        firsts.append(first + len(texts))
+        seconds.append(second + len(texts))
+        group_of.append(np.full(len(first), number))
+        texts += counts.keys()
+        copies += counts.values()
+    if not groups:
+        return []
+    first, second, group_of_pair = np.concatenate(firsts), np.concatenate(seconds), np.concatenate(group_of)
+    times, lengths = np.array(copies, dtype=np.int64), np.array([max(len(text), 1) for text in texts], dtype=np.int64)
+    distances = edit_distances(texts, first, second) / np.maximum(lengths[first], lengths[second])
+    total = np.bincount(group_of_pair, times[first] * times[second] * distances, len(groups))
+    pairs = np.array([max(math.comb(len(group), 2), 1) for group in groups])
+    means: list[float] = (total / pairs).tolist()
+    return means
 
 
 def distinct_n(texts: Sequence[str], n: int = 2) -> float:
     """Different n-grams of words over all n-grams of words (Li et al. 2016, arXiv 1510.03055); 0 without any."""
-    grams = [tuple(words[i : i + n]) for words in map(str.split, texts) for i in range(len(words) - n + 1)]
-    return len(set(grams)) / len(grams) if grams else 0.0
+    different, total = set[tuple[str, ...]](), 0
+    for text in texts:
+        words = text.split()
+        grams = list(zip(*(words[i:] for i in range(n)), strict=False))
+        different.update(grams)
+        total += len(grams)
+    return len(different) / max(total, 1)
 
 
 def answer_entropy(answers: Sequence[Hashable | None]) -> float:
-    """Entropy in nats of the histogram of final answers; None, no answer, is one of its bins."""
+    """Entropy in nats of the histogram of final answers; what stands for no answer is one of its bins."""
     counts = Counter(answers).values()
     total = sum(counts)
     return sum(-c / total * math.log(c / total) for c in counts)
-
-
-def levenshtein(a: str, b: str) -> int:
-    """Insertions, deletions and replacements from `a` to `b`.
-
-    A column of the table of distances is two integers, a bit a row: where it rises and where it falls (Myers 1999, in
-    the form of Hyyro 2003). Time grows with len(b), and with len(a) only in units of a machine word.
-    """
-    if not a:
-        return len(b)
-    places: dict[str, int] = {}
-    for i, letter in enumerate(a):
-        places[letter] = places.get(letter, 0) | 1 << i
-    every, last, distance = (1 << len(a)) - 1, 1 << (len(a) - 1), len(a)
-    up, down = every, 0
-    for letter in b:
-        same = places.get(letter, 0)
-        diagonal = (((same & up) + up) ^ up) | same | down
-        right, left = down | (~(diagonal | up) & every), up & diagonal
-        distance += bool(right & last) - bool(left & last)
-        right, left = (right << 1 | 1) & every, (left << 1) & every
-        up, down = left | (~(diagonal | right) & every), right & diagonal
-    return distance
-
-
-PAIRWISE: Mapping[str, Callable[[Sequence[str]], float]] = {
-    "paths": lambda texts: solution_paths(texts, 2) - 1,  # the chance that two have different arithmetic
-    "equations": equation_distance,
-    "edits": lambda texts: edit_distance(texts[:COMPARED]),  # still unbiased
-}
-
-
-def _pairs(items: Sequence[T], measure: Callable[[T, T], float]) -> float:
-    """Mean of a distance over all pairs; it is 0 between copies, which are frequent, and each is taken once."""
-    counts = Counter(items)
-    total = sum(n * m * measure(a, b) for (a, n), (b, m) in combinations(counts.items(), 2))
-    return total / max(math.comb(len(items), 2), 1)

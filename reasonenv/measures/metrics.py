@@ -14,27 +14,33 @@ and, of samples that an outcome reward model has scored,
 Samples whose verdict is a failure of ours (`Sample.verified` is false) are neither right nor wrong: they leave the
 numerator and the denominator, and "unverified" counts them. Estimates over samples are unbiased: none of them draws
 samples with replacement.
+
+A metric is one function in `METRICS`, from the `Samples` of a policy to a value in [0, 1] of each problem [P], nan
+where it has none. If its name ends in `@k` or `^k`, it takes a k as well; `@n` in a name stands for the number of
+sampled answers. A registered function is a metric of every table:
+
+    METRICS.register("short", lambda samples: samples.share(samples.length < 100, samples.greedy))
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from reasonenv.core import ANSWERED
+from reasonenv.core import BoolArray
 from reasonenv.errors import UserError
-from reasonenv.measures.questions import Asked, by_question
-from reasonenv.measures.samples import Sample
+from reasonenv.measures.questions import HeldOutProblem, by_question
+from reasonenv.measures.samples import Sample, Samples
+from reasonenv.registry import Registry
 from reasonenv.seeding import generator
-from reasonenv.stats import Estimate, accuracy, mean_interval
+from reasonenv.stats import Estimate, Floats, mean_interval
 
 GREEDY = "greedy_accuracy"  # the name of this number in every file, table and log
 EXACT_SUBSETS = 20_000  # all C(n, k) subsets are voted on up to here, which covers n = 16
@@ -42,6 +48,7 @@ RANDOM_SUBSETS = 4_000  # above, this many random ones; standard error <= 0.008 
 
 Scores = Mapping[str, Mapping[str, float]]  # metric -> problem id -> value
 Summary = Mapping[str, Estimate]
+Metric = Callable[..., Floats]  # (samples) or (samples, k) -> a value of each problem [P]
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -87,12 +94,13 @@ def rerank_at_k(scores: Sequence[float], correct: Sequence[bool], k: int) -> flo
     """
     assert len(correct) == len(scores), "one verdict a score"
     _check(n := len(scores), k)
+    _, place = np.unique(scores, return_inverse=True)
+    sizes, hits = np.bincount(place), np.bincount(place, weights=np.asarray(correct, dtype=float)).astype(int)
     total, below = Fraction(0), 0
-    for score in sorted(set(scores)):
-        flags = [flag for own, flag in zip(scores, correct, strict=True) if own == score]
-        subsets = math.comb(below + len(flags), k) - math.comb(below, k)
-        total += subsets * Fraction(sum(flags), len(flags))
-        below += len(flags)
+    for size, right in zip(sizes.tolist(), hits.tolist(), strict=True):
+        subsets = math.comb(below + size, k) - math.comb(below, k)
+        total += subsets * Fraction(right, size)
+        below += size
     return float(total / math.comb(n, k))
 
 
@@ -108,9 +116,15 @@ def weighted_at_k(
     known = sorted({answer for answer in answers if answer is not None}, key=repr)
     if not known:
         return 0.0
-    ballots = np.array([[s * (a == b) for b in known] for a, s in zip(answers, scores, strict=True)])  # [n, answers]
-    shares = [np.mean([flag for a, flag in zip(answers, correct, strict=True) if a == b]) for b in known]
-    return _credit(_subsets(len(answers), k) @ ballots, np.array(shares))
+    ballots = np.zeros((len(answers), len(known)))
+    votes, hits = np.zeros(len(known)), np.zeros(len(known))
+    for row, answer in enumerate(answers):
+        if answer is not None:
+            column = known.index(answer)
+            ballots[row, column] = scores[row]
+            votes[column] += 1
+            hits[column] += correct[row]
+    return _credit(_subsets(len(answers), k) @ ballots, hits / votes)
 
 
 def _credit(votes: npt.NDArray[Any], shares: npt.NDArray[Any]) -> float:
@@ -125,11 +139,11 @@ def auc(scores: Sequence[float], correct: Sequence[bool]) -> float | None:
 
     The Mann-Whitney statistic over #right * #wrong.
     """
-    right = np.array([s for s, flag in zip(scores, correct, strict=True) if flag])
-    wrong = np.sort([s for s, flag in zip(scores, correct, strict=True) if not flag])
+    values, flags = np.asarray(scores, dtype=float), np.asarray(correct, dtype=bool)
+    right, wrong = values[flags], np.sort(values[~flags])
     if not len(right) or not len(wrong):
         return None
-    below, above = (np.searchsorted(wrong, right, side=side).sum() for side in ("left", "right"))
+    below, above = np.searchsorted(wrong, right, side="left").sum(), np.searchsorted(wrong, right, side="right").sum()
     return float((below + above) / 2 / (len(right) * len(wrong)))
 
 
@@ -156,72 +170,154 @@ def _subsets(n: int, k: int) -> npt.NDArray[np.float32]:
     return members
 
 
-@dataclass(frozen=True)
-class _Answers:
-    """All samples of one problem."""
-
-    greedy: list[Sample]
-    drawn: list[Sample]
-
-    @property
-    def all(self) -> list[Sample]:
-        return self.greedy + self.drawn
+def greedy_accuracy(samples: Samples) -> Floats:
+    """Share of correct greedy answers."""
+    return samples.share(samples.correct, samples.greedy & samples.verified)
 
 
-def scores(samples: Iterable[Sample], ks: Sequence[int]) -> Scores:
+def average(samples: Samples) -> Floats:
+    """Share of correct sampled answers."""
+    return samples.share(samples.correct, ~samples.greedy & samples.verified)
+
+
+def pass_at(samples: Samples, k: int) -> Floats:
+    """`pass_at_k` of the verified sampled answers."""
+    return _of_counts(pass_at_k, samples, k)
+
+
+def pass_all(samples: Samples, k: int) -> Floats:
+    """`all_at_k` of the verified sampled answers."""
+    return _of_counts(all_at_k, samples, k)
+
+
+def majority(samples: Samples, k: int) -> Floats:
+    """`maj_at_k` of the verified sampled answers; one that could not be read does not vote."""
+    drawn = ~samples.greedy & samples.verified
+    counts = samples.count(drawn)
+    votes = np.flatnonzero(drawn & (samples.vote >= 0))
+    keys = samples.problem[votes] * (samples.vote.max(initial=0) + 1) + samples.vote[votes]
+    _, first, answer, sizes = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+    right = np.bincount(answer, weights=samples.correct[votes], minlength=len(sizes)).astype(np.int64)
+    histograms: list[list[tuple[int, int]]] = [[] for _ in samples.problems]
+    for problem, size, hits in zip(samples.problem[votes[first]].tolist(), sizes.tolist(), right.tolist(), strict=True):
+        histograms[problem].append((size, hits))
+    values = np.full(len(counts), np.nan)
+    for problem in np.flatnonzero(counts >= k):
+        values[problem] = _plurality(int(counts[problem]), k, tuple(sorted(histograms[problem])))
+    return values
+
+
+def rerank(samples: Samples, k: int) -> Floats:
+    """`rerank_at_k` of the verified sampled answers that bear a score."""
+    values = np.full(len(samples.problems), np.nan)
+    for problem, rows in samples.by_problem(_scored(samples)):
+        if len(rows) >= k:
+            values[problem] = rerank_at_k(samples.score[rows].tolist(), samples.correct[rows].tolist(), k)
+    return values
+
+
+def weighted(samples: Samples, k: int) -> Floats:
+    """`weighted_at_k` of the verified sampled answers that bear a score."""
+    forms = np.array([*samples.forms, None], dtype=object)
+    values = np.full(len(samples.problems), np.nan)
+    for problem, rows in samples.by_problem(_scored(samples)):
+        if len(rows) >= k:
+            answers = forms[samples.vote[rows]].tolist()  # place -1 is None
+            correct = samples.correct[rows].tolist()
+            values[problem] = weighted_at_k(answers, samples.score[rows].tolist(), correct, k)
+    return values
+
+
+def answered(samples: Samples) -> Floats:
+    """Share of the answers that could be compared with the reference answer."""
+    return samples.share(samples.answered, samples.verified)
+
+
+def truncated(samples: Samples) -> Floats:
+    """Share of the answers that were cut off at the token budget."""
+    return samples.share(samples.truncated, np.ones(len(samples), dtype=bool))
+
+
+def unverified(samples: Samples) -> Floats:
+    """Share of the answers whose verdict is a failure of ours."""
+    return samples.share(~samples.verified, np.ones(len(samples), dtype=bool))
+
+
+BUILTIN: Mapping[str, str | Metric] = {  # in the order of a table
+    GREEDY: greedy_accuracy,
+    "avg@n": average,
+    "maj@k": majority,
+    "rerank@k": rerank,
+    "weighted@k": weighted,
+    "pass@k": pass_at,
+    "pass^k": pass_all,
+    "answered": answered,
+    "truncated": truncated,
+    "unverified": unverified,
+}
+METRICS = Registry[Metric]("metric", "reasonenv.metrics", BUILTIN)
+OF_ONE = "pass@k"  # the only one that is given for k = 1, where the others of k samples are avg@n
+
+
+def scores(samples: Samples | Iterable[Sample], ks: Sequence[int]) -> Scores:
     """Every metric of every problem. A problem with too few verified samples for a metric is absent from that metric.
 
-    `maj@k` is given for k > 1 only, and so are `rerank@k` and `weighted@k`, where samples
-    bear scores; of one sample they are avg. Raises `UserError` for no samples, a sample that is
-    stored twice, or a k above the samples a problem.
+    `maj@k` is given for k > 1 only, and so are `rerank@k` and `weighted@k`, where samples bear scores; of one sample
+    they are avg. Raises `UserError` for no samples, a sample that is stored twice, a k above the samples a problem, or
+    a value outside [0, 1].
     """
-    problems = _by_problem(samples)
-    most = max(len(answers.drawn) for answers in problems.values())
+    samples = Samples.of(samples)
+    _check_complete(samples)
     for k in ks:
-        _check(most, k)
-    measures: dict[str, Callable[[_Answers], float | None]] = {GREEDY: lambda a: _share(a.greedy, _correct)}
-    if most:
-        measures[f"avg@{most}"] = lambda a: _share(a.drawn, _correct)
-    measures |= {f"maj@{k}": partial(_maj, k=k) for k in sorted({*ks} - {1})}
-    if any(sample.score is not None for answers in problems.values() for sample in answers.drawn):
-        measures |= {f"rerank@{k}": partial(_rerank, k=k) for k in sorted({*ks} - {1})}
-        measures |= {f"weighted@{k}": partial(_weighted, k=k) for k in sorted({*ks} - {1})}
-    measures |= {f"pass@{k}": partial(_pass, k=k) for k in sorted({*ks})}
-    measures |= {f"pass^{k}": partial(_all, k=k) for k in sorted({*ks} - {1})}
-    measures["answered"] = lambda a: _share(a.all, _answered)
-    measures["truncated"] = lambda a: float(np.mean([s.truncated for s in a.all]))
-    measures["unverified"] = lambda a: float(np.mean([not s.verified for s in a.all]))
-    table: dict[str, dict[str, float]] = {}
-    for metric, measure in measures.items():
-        found = {name: measure(answers) for name, answers in problems.items()}
-        kept = {name: value for name, value in found.items() if value is not None}
-        if kept:
-            table[metric] = kept
+        _check(samples.drawn, k)
+    table: dict[str, Mapping[str, float]] = {}
+    for name in dict.fromkeys((*BUILTIN, *METRICS)):
+        for column, values in _columns(name, samples, ks):
+            known = ~np.isnan(values)
+            if not ((values >= 0) & (values <= 1) | ~known).all():
+                worst = values[np.nanargmax(np.abs(values - 0.5))]
+                raise UserError(f"metric {column!r} is {worst:g} of a problem; it must be in [0, 1]")
+            if known.any():
+                named = zip(samples.problems, values.tolist(), known, strict=True)
+                table[column] = {problem: value for problem, value, given in named if given}
     return table
 
 
-def summarise(samples: Iterable[Sample], ks: Sequence[int], asked: Mapping[str, Asked] | None = None) -> Summary:
+def _columns(name: str, samples: Samples, ks: Sequence[int]) -> Iterator[tuple[str, Floats]]:
+    """The columns of the metric called `name`, one for each k if it takes one, with their values [P]."""
+    metric = METRICS.find(name)
+    if name.endswith(("@k", "^k")):
+        for k in sorted({*ks}):
+            if k > 1 or name == OF_ONE:
+                yield f"{name[:-1]}{k}", metric(samples, k)
+    elif not name.endswith("@n"):
+        yield name, metric(samples)
+    elif samples.drawn:
+        yield f"{name[:-1]}{samples.drawn}", metric(samples)
+
+
+def summarise(
+    samples: Samples | Iterable[Sample], ks: Sequence[int], problems: Mapping[str, HeldOutProblem] | None = None
+) -> Summary:
     """The mean over questions of every metric of `scores`, each with its 95 % interval.
 
-    `asked` tells what each problem asks; without it every problem is a question of its own.
+    `problems` tells what each problem asks; without it every problem is a question of its own.
     """
-    table = {metric: by_question(values, asked or {}) for metric, values in scores(samples, ks).items()}
-    return {metric: mean_interval(list(values.values())) for metric, values in table.items()}
+    summary = {}
+    for metric, values in scores(samples, ks).items():
+        summary[metric] = mean_interval(list(by_question(values, problems or {}).values()))
+    return summary
 
 
-def _by_problem(samples: Iterable[Sample]) -> dict[str, _Answers]:
-    problems: dict[str, _Answers] = {}
-    seen: set[tuple[str, int, bool]] = set()
-    for sample in samples:
-        key = (sample.problem_id, sample.index, sample.greedy)
-        if key in seen:
-            raise UserError(f"sample {sample.index} of problem {sample.problem_id!r} is stored twice; evaluate again")
-        seen.add(key)
-        answers = problems.setdefault(sample.problem_id, _Answers([], []))
-        (answers.greedy if sample.greedy else answers.drawn).append(sample)
-    if not problems:
+def _check_complete(samples: Samples) -> None:
+    if not len(samples):
         raise UserError("no samples to summarise; evaluate at least one problem")
-    return problems
+    place = (samples.problem * 2 + samples.greedy) * (samples.index.max() + 1) + samples.index
+    _, first = np.unique(place, return_index=True)
+    if len(first) < len(place):
+        row = int(np.setdiff1d(np.arange(len(place)), first)[0])
+        problem = samples.problems[samples.problem[row]]
+        raise UserError(f"sample {samples.index[row]} of problem {problem!r} is stored twice; evaluate again")
 
 
 def _check(n: int, k: int) -> None:
@@ -229,54 +325,15 @@ def _check(n: int, k: int) -> None:
         raise UserError(f"k is {k} but there are {n} samples a problem; k must be at least 1 and at most the samples")
 
 
-def _share(samples: list[Sample], true: Callable[[Sample], bool]) -> float | None:
-    share = accuracy(samples, true)
-    return share.value if share.judged else None
+def _of_counts(estimator: Callable[[int, int, int], float], samples: Samples, k: int) -> Floats:
+    """`estimator` of n verified sampled answers, c correct ones and k, where n >= k.  # [P]"""
+    drawn = ~samples.greedy & samples.verified
+    total, right = samples.count(drawn), samples.count(drawn & samples.correct)
+    values = np.full(len(total), np.nan)
+    for problem in np.flatnonzero(total >= k):
+        values[problem] = estimator(int(total[problem]), int(right[problem]), k)
+    return values
 
 
-def _correct(sample: Sample) -> bool:
-    return sample.correct
-
-
-def _answered(sample: Sample) -> bool:
-    return sample.reason in ANSWERED
-
-
-def _pass(answers: _Answers, k: int) -> float | None:
-    flags = [sample.correct for sample in answers.drawn if sample.verified]
-    return pass_at_k(len(flags), sum(flags), k) if len(flags) >= k else None
-
-
-def _all(answers: _Answers, k: int) -> float | None:
-    flags = [sample.correct for sample in answers.drawn if sample.verified]
-    return all_at_k(len(flags), sum(flags), k) if len(flags) >= k else None
-
-
-def _maj(answers: _Answers, k: int) -> float | None:
-    verified = [sample for sample in answers.drawn if sample.verified]
-    if len(verified) < k:
-        return None
-    return maj_at_k([_vote(sample) for sample in verified], [sample.correct for sample in verified], k)
-
-
-def _vote(sample: Sample) -> str | None:
-    return sample.canonical if _answered(sample) else None
-
-
-def _scored(answers: _Answers) -> tuple[list[Sample], list[float]]:
-    """The verified samples that bear a score, and these."""
-    pairs = [(sample, sample.score) for sample in answers.drawn if sample.verified]
-    kept = [(sample, score) for sample, score in pairs if score is not None]
-    return [sample for sample, _ in kept], [score for _, score in kept]
-
-
-def _rerank(answers: _Answers, k: int) -> float | None:
-    samples, given = _scored(answers)
-    return rerank_at_k(given, [sample.correct for sample in samples], k) if len(samples) >= k else None
-
-
-def _weighted(answers: _Answers, k: int) -> float | None:
-    samples, given = _scored(answers)
-    if len(samples) < k:
-        return None
-    return weighted_at_k([_vote(sample) for sample in samples], given, [sample.correct for sample in samples], k)
+def _scored(samples: Samples) -> BoolArray:
+    return ~samples.greedy & samples.verified & ~np.isnan(samples.score)

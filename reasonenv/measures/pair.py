@@ -12,7 +12,7 @@ from typing import Any
 from reasonenv.errors import UserError
 from reasonenv.measures.comparisons import Contrast, Decision, contrasts
 from reasonenv.measures.metrics import GREEDY, Scores, scores
-from reasonenv.measures.questions import PROBLEMS, Asked, by_question, question_of, read_questions
+from reasonenv.measures.questions import PROBLEMS, HeldOutProblem, by_question, question_of, read_questions
 from reasonenv.measures.samples import EVALUATION, Sample, read_samples
 from reasonenv.storage import read_record
 from reasonenv.terminal import printable
@@ -61,7 +61,7 @@ def compare(first: Path, second: Path) -> list[Comparison]:
     return [comparison for comparison in comparisons if comparison is not None]
 
 
-def _by_question(samples: Sequence[Sample], asked: Mapping[str, Asked]) -> dict[str, list[Sample]]:
+def _by_question(samples: Sequence[Sample], asked: Mapping[str, HeldOutProblem]) -> dict[str, list[Sample]]:
     """Question -> its answers. Two tasks may give one id to different questions."""
     answers: dict[str, list[Sample]] = {}
     for sample in samples:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import astuple, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,50 +32,76 @@ KINDS = {
 def write_records(path: Path, kind: type[Record], records: Iterable[Record]) -> None:
     """`records` of the dataclass `kind`; the file is whole or absent.
 
-    Its metadata hold a sum of all values, by which `read_records` knows damage.
-    Half of a surrogate pair, which no UTF-8 has, is stored as U+FFFD. Errors: `OSError` of the disk.
+    Its metadata hold a sum of all values, by which `read_table` knows damage. Errors: `OSError` of the disk.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
-    rows = [tuple(map(_storable, astuple(record))) for record in records]  # type: ignore[call-overload]
-    schema = _schema(kind)
-    columns = [pa.array([row[i] for row in rows], type=entry.type) for i, entry in enumerate(schema)]
-    table = pa.Table.from_arrays(columns, schema=schema)
-    table = table.replace_schema_metadata({SUM: _sum(table.to_pylist())})
+    table = to_table(kind, records)
+    table = table.replace_schema_metadata({SUM: _sum(table)})
     sink = pa.BufferOutputStream()
     parquet.write_table(table, sink, compression="zstd")
     path.parent.mkdir(parents=True, exist_ok=True)
     replace(path, sink.getvalue().to_pybytes())
 
 
-def read_records(path: Path, kind: type[Record]) -> list[Record]:
+def to_table(kind: type[Record], records: Iterable[Record]) -> pa.Table:
+    """A column for each field of `kind`. Half of a surrogate pair, which no UTF-8 has, becomes U+FFFD."""
+    import pyarrow as pa
+
+    columns: list[list[Any]] = [[] for _ in fields(kind)]  # type: ignore[arg-type]
+    for record in records:
+        for column, value in zip(columns, vars(record).values(), strict=True):
+            column.append(_storable(value))
+    schema = _schema(kind)
+    arrays = [pa.array(column, type=entry.type) for column, entry in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def read_table(path: Path, kind: type[Any]) -> pa.Table:
     """What `write_records` wrote. Raises `UserError` naming the file if it is absent, damaged or of other columns."""
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
         table = parquet.read_table(path)
-        rows = table.to_pylist()
+        checksum = _sum(table)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; it is written when an evaluation ends") from None
     except (pa.ArrowException, OSError, ValueError) as error:  # what damage looks like depends on where it is
         raise Damaged(f"{path}: not a whole Parquet file ({str(error).splitlines()[0]}); evaluate again") from None
-    wanted = {entry.name: entry for entry in _schema(kind)}
-    if set(table.column_names) != set(wanted):
-        raise UserError(f"{path}: a row has exactly the columns {', '.join(wanted)}; found {table.column_names}")
-    for name, entry in wanted.items():
-        if table.schema.field(name).type != entry.type:
-            raise UserError(f"{path}: column {name!r} is {table.schema.field(name).type}; it must be {entry.type}")
-        if table.column(name).null_count and not entry.nullable:
-            raise UserError(f"{path}: column {name!r} lacks values; it must have one in every row")
-    if _sum(rows) != (table.schema.metadata or {}).get(SUM, b"").decode(errors="replace"):
+    schema = _schema(kind)
+    if set(table.column_names) != set(schema.names):
+        raise UserError(f"{path}: a row has exactly the columns {', '.join(schema.names)}; found {table.column_names}")
+    for entry in schema:
+        if table.schema.field(entry.name).type != entry.type:
+            stored = table.schema.field(entry.name).type
+            raise UserError(f"{path}: column {entry.name!r} is {stored}; it must be {entry.type}")
+        if table.column(entry.name).null_count and not entry.nullable:
+            raise UserError(f"{path}: column {entry.name!r} lacks values; it must have one in every row")
+    if checksum != (table.schema.metadata or {}).get(SUM, b"").decode(errors="replace"):
         raise Damaged(f"{path} is damaged: its values are not what was written; evaluate again")
-    return [kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}) for row in rows]
+    return table
 
 
-def _sum(rows: list[dict[str, Any]]) -> str:
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+def read_records(path: Path, kind: type[Record]) -> list[Record]:
+    """The rows of `read_table` as records, with the same errors."""
+    return to_records(read_table(path, kind), kind)
+
+
+def to_records(table: pa.Table, kind: type[Record]) -> list[Record]:
+    """The inverse of `to_table`."""
+    records = []
+    for row in table.to_pylist():
+        for name, value in row.items():
+            if isinstance(value, list):
+                row[name] = tuple(value)
+        records.append(kind(**row))
+    return records
+
+
+def _sum(table: pa.Table) -> str:
+    return hashlib.sha256(json.dumps(table.to_pylist()).encode()).hexdigest()
 
 
 def _schema(kind: type[Any]) -> pa.Schema:

@@ -1,4 +1,4 @@
-"""Winning solutions: of each held-out problem that training has solved, how likely the initial policy was to write it.
+"""Solved problems: of each held-out problem that training has solved, how likely the initial policy was to solve it so.
 
 `winning.jsonl` keeps the most probable correct sample of the problem with its log-probability under the trained and
 under the initial policy: exp(-initial_logp) is how many samples it would have taken to draw that very text.
@@ -14,9 +14,11 @@ from pathlib import Path
 from reasonenv.errors import UserError
 from reasonenv.storage import replace
 
+SOLVED = "winning.jsonl"  # in the folder of a run
+
 
 @dataclass(frozen=True)
-class Win:
+class SolvedProblem:
     """The most probable correct sample of one problem after training. Log-probabilities are in nats, of the whole."""
 
     problem_id: str
@@ -25,17 +27,17 @@ class Win:
     initial_logp: float
 
 
-def write_wins(path: Path, found: Iterable[Win]) -> None:
+def write_solved(path: Path, solved: Iterable[SolvedProblem]) -> None:
     """JSON lines, whole or absent."""
-    replace(path, "".join(json.dumps(asdict(win)) + "\n" for win in found))
+    replace(path, "".join(json.dumps(asdict(problem)) + "\n" for problem in solved))
 
 
-def read_wins(path: Path) -> list[Win]:
+def read_solved(path: Path) -> list[SolvedProblem]:
     """Raises `UserError` naming file and line for one that is broken."""
-    found = []
+    solved = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
-            found.append(Win(**json.loads(line)))
+            solved.append(SolvedProblem(**json.loads(line)))
         except (json.JSONDecodeError, TypeError) as error:
             raise UserError(f"{path}:{number}: not a winning solution ({error}); train again") from None
-    return found
+    return solved

@@ -1,4 +1,4 @@
-"""What is asked. A question that several problems ask counts once: answers to it are not independent of each other."""
+"""Held-out problems as they are stored. A question that several of them ask counts once: its answers are dependent."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from reasonenv.storage import replace
 PROBLEMS = "problems.jsonl"  # in the folder of a run or a suite: the held-out problems
 
 
-class Asked(NamedTuple):
+class HeldOutProblem(NamedTuple):
     """A held-out problem, for a reader of stored samples."""
 
     question: str
     answer: str
 
 
-def asked_by(problems: Iterable[Problem]) -> dict[str, Asked]:
+def held_out_problems(problems: Iterable[Problem]) -> dict[str, HeldOutProblem]:
     """Problem id -> what it asks."""
-    return {problem.id: Asked(problem.question, problem.answer) for problem in problems}
+    return {problem.id: HeldOutProblem(problem.question, problem.answer) for problem in problems}
 
 
-def question_of(problem_id: str, asked: Mapping[str, Asked]) -> str:
+def question_of(problem_id: str, problems: Mapping[str, HeldOutProblem]) -> str:
     """What a problem asks; its id, if nothing else is known of it."""
-    return asked[problem_id].question if problem_id in asked else problem_id
+    return problems[problem_id].question if problem_id in problems else problem_id
 
 
 def write_questions(path: Path, problems: Iterable[Problem]) -> None:
@@ -37,27 +37,27 @@ def write_questions(path: Path, problems: Iterable[Problem]) -> None:
     replace(path, "".join(f"{json.dumps(record)}\n" for record in records.values()))
 
 
-def read_questions(path: Path) -> dict[str, Asked]:
+def read_questions(path: Path) -> dict[str, HeldOutProblem]:
     """Problem id -> what it asks; nothing if there is no such file. Raises `UserError` naming a broken line."""
     if not path.is_file():
         return {}
-    asked = {}
+    problems = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if not line:
             continue
         try:
             record = json.loads(line)
-            asked[str(record["id"])] = Asked(str(record["question"]), str(record["answer"]))
+            problems[str(record["id"])] = HeldOutProblem(str(record["question"]), str(record["answer"]))
         except (ValueError, TypeError, KeyError) as error:
             raise UserError(
                 f"{path}:{number}: not a JSON object of a problem ({type(error).__name__}: {error})"
             ) from None
-    return asked
+    return problems
 
 
-def by_question(values: Mapping[str, float], asked: Mapping[str, Asked]) -> dict[str, float]:
+def by_question(values: Mapping[str, float], problems: Mapping[str, HeldOutProblem]) -> dict[str, float]:
     """Question -> the mean of the problems that ask it, from problem id -> value; an unknown problem is its id."""
-    same: dict[str, list[float]] = {}
+    grouped: dict[str, list[float]] = {}
     for problem, value in values.items():
-        same.setdefault(question_of(problem, asked), []).append(value)
-    return {question: sum(each) / len(each) for question, each in same.items()}
+        grouped.setdefault(question_of(problem, problems), []).append(value)
+    return {question: sum(group) / len(group) for question, group in grouped.items()}

@@ -42,8 +42,11 @@ def chosen_problems(setting: Setting) -> list[str]:
     """Up to `PROBLEMS` ids, those kept token by token first, of these those on whose greedy answers agents differ."""
     flags: dict[str, set[bool]] = defaultdict(set)
     for finding in setting.findings:
-        for sample in finding.cells[0].samples:
-            flags[sample.problem_id] |= {sample.correct} if sample.greedy else set()
+        samples = finding.cells[0].samples
+        for problem in samples.problems:
+            flags[problem] |= set()
+        for problem, correct in zip(samples.problem[samples.greedy], samples.correct[samples.greedy], strict=True):
+            flags[samples.problems[problem]].add(bool(correct))
     kept = {r.problem_id for f in setting.findings for r in f.cells[0].rollouts if r.source != "training"}
     telling = sorted((p for p, seen in flags.items() if len(seen) == 2), key=lambda p: (p not in kept, p))
     rest = sorted(set(flags) - set(telling), key=lambda p: (p not in kept, p))
@@ -111,9 +114,9 @@ def _answers(finding: Finding, problem: str) -> list[Answer]:
     kept = [r for r in cell.rollouts if r.problem_id == problem and r.source != "training"]
     if kept:
         return [_told(r) for r in kept]
-    mine = [sample for sample in cell.samples if sample.problem_id == problem]
-    greedy = [sample for sample in mine if sample.greedy]
-    drawn = sorted((sample for sample in mine if not sample.greedy), key=lambda sample: sample.index)
+    samples = cell.samples.records(problem)
+    greedy = [sample for sample in samples if sample.greedy]
+    drawn = sorted((sample for sample in samples if not sample.greedy), key=lambda sample: sample.index)
     return [_plain(sample) for sample in (*greedy[:1], *drawn[:1])]
 
 

@@ -11,19 +11,23 @@ from statistics import fmean
 import numpy as np
 
 from reasonenv.core import Reason
-from reasonenv.measures.comparisons import Contrast, SeedScores, complete, contrasts, row_means
+from reasonenv.measures.comparisons import Contrast, SeedScores, complete, contrasts, question_means, row_means
 from reasonenv.measures.conclusions import SATURATED, Conclusions, conclude
-from reasonenv.measures.discovery import Discovery, discovery
+from reasonenv.measures.discovery import Discovery, Draws, discovery
 from reasonenv.measures.diversity import distinct, diversity, drift
 from reasonenv.measures.metrics import GREEDY, Scores, Summary, scores
-from reasonenv.measures.provenance import Win
-from reasonenv.measures.questions import Asked, by_question
-from reasonenv.measures.samples import EVALUATION, Sample
+from reasonenv.measures.provenance import SolvedProblem
+from reasonenv.measures.questions import HeldOutProblem, by_question
+from reasonenv.measures.samples import EVALUATION, Samples
 from reasonenv.measures.training_set import SetDiversity, Solution, set_diversity
 from reasonenv.report.load import Cell, Suite
 from reasonenv.stats import Estimate, mean_interval
 
 HEADLINE = GREEDY
+
+Place = tuple[str, int]  # agent, training seed
+Tables = Mapping[Place, Scores]
+RowMeans = Mapping[str, Mapping[str, Estimate]]  # metric -> row -> its mean
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Setting:
     variant: str
     baseline: str
     references: tuple[str, ...]  # rows that are no agents
-    asked: Mapping[str, Asked]  # by problem id
+    problems: Mapping[str, HeldOutProblem]  # by problem id
     questions: int  # different ones
     ks: tuple[int, ...]
     cells: Sequence[Cell]  # all, whatever their state
@@ -99,22 +103,28 @@ def settings(suite: Suite) -> list[Setting]:
 
 
 def _setting(suite: Suite, cells: list[Cell]) -> Setting:
-    usable = [cell for cell in cells if cell.samples]
-    ks = _usable_ks(suite, usable)
-    agents = sorted({c.agent for c in usable}, key=lambda a: (a != suite.baseline, a not in suite.references, a))
-    asked = dict(suite.questions)
+    evaluated = [cell for cell in cells if len(cell.samples)]
+    ks = _usable_ks(suite, evaluated)
+    problems = dict(suite.questions)
     for cell in cells:  # in another environment or variant one id may be another question
-        asked.update(cell.questions)
-    every = {(cell.agent, cell.seed): _scores(cell, ks, asked) for cell in usable}
-    tables = _on_the_same_questions(every)
-    usable = [cell for cell in usable if (cell.agent, cell.seed) in tables]
+        problems.update(cell.questions)
+    scored: dict[Place, Scores] = {}
+    for cell in evaluated:
+        scored[cell.agent, cell.seed] = _by_question(scores(cell.samples, ks if cell.samples.drawn else ()), problems)
+    tables = _on_the_same_questions(scored)
+    usable = [cell for cell in evaluated if (cell.agent, cell.seed) in tables]
+    diverse, different = dict[Place, Scores](), dict[Place, Scores]()
+    for cell in usable:
+        diverse[cell.agent, cell.seed] = _by_question(diversity(cell.samples), problems)
+        different[cell.agent, cell.seed] = _by_question(distinct(cell.samples, ks), problems)
     fixed = {suite.baseline, *suite.references}
-    summaries = _summaries(tables, fixed)
-    diverse = {(cell.agent, cell.seed): _by_question(diversity(cell.samples), asked) for cell in usable}
-    diversities = _summaries(diverse, fixed)
-    different = {(cell.agent, cell.seed): _by_question(distinct(cell.samples, ks), asked) for cell in usable}
-    distincts = _summaries(different, fixed, high=max(ks, default=1))
-    findings = [_finding(suite, agent, usable, tables, summaries, diversities, distincts) for agent in agents]
+    summaries = _Summaries(
+        _summaries(tables, fixed), _summaries(diverse, fixed), _summaries(different, fixed, high=max(ks, default=1))
+    )
+    agents = sorted(
+        {cell.agent for cell in evaluated}, key=lambda a: (a != suite.baseline, a not in suite.references, a)
+    )
+    questions = {question for table in tables.values() for values in table.values() for question in values}
     return Setting(
         env=cells[0].env,
         policy=cells[0].policy,
@@ -122,44 +132,42 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
         variant=cells[0].variant,
         baseline=suite.baseline,
         references=suite.references,
-        asked=asked,
-        questions=len(set().union(*(values for table in tables.values() for values in table.values()))),
+        problems=problems,
+        questions=len(questions),
         ks=ks,
         cells=sorted(cells, key=lambda cell: (cell.agent != suite.baseline, cell.agent, cell.seed)),
-        findings=findings,
+        findings=[_finding(suite, agent, usable, tables, summaries) for agent in agents],
         conclusions=_conclusions(suite, tables, ks),
-        discovery=_discovery(suite, usable, ks, asked),
+        discovery=_discovery(suite, usable, ks, problems),
         diversities=_against_baseline(diverse, suite),
         training_sets=set_diversity(_training_sets(cells)),
-        missing=[*_missing(suite, cells), *_unjudged(every)],
+        missing=[*_missing(suite, cells), *_unjudged(scored)],
         notice=suite.notices.get((cells[0].env, cells[0].init, cells[0].variant), ""),
         provenance=suite.provenance,
     )
 
 
-def _usable_ks(suite: Suite, usable: Sequence[Cell]) -> tuple[int, ...]:
+def _usable_ks(suite: Suite, evaluated: Sequence[Cell]) -> tuple[int, ...]:
     """The k of the suite for which every row that has samples has enough of them."""
-    drawn = [_samples_a_problem(cell.samples) for cell in usable]
+    drawn = [np.count_nonzero(~cell.samples.greedy) / len(cell.samples.problems) for cell in evaluated]
     fewest = min(filter(None, drawn), default=0)  # a floor or ceiling may have one answer alone
     return tuple(k for k in suite.ks if k <= fewest)
 
 
-def _samples_a_problem(samples: Sequence[Sample]) -> float:
-    return sum(not sample.greedy for sample in samples) / len({sample.problem_id for sample in samples})
-
-
-def _scores(cell: Cell, ks: Sequence[int], asked: Mapping[str, Asked]) -> Scores:
+def _by_question(table: Scores, problems: Mapping[str, HeldOutProblem]) -> Scores:
     """Every metric of every question: problems that ask the same question count once."""
-    drawn = any(not sample.greedy for sample in cell.samples)
-    table = scores(cell.samples, ks if drawn else ())
-    return _by_question(table, asked)
+    return {metric: by_question(values, problems) for metric, values in table.items()}
 
 
-def _by_question(table: Scores, asked: Mapping[str, Asked]) -> Scores:
-    return {metric: by_question(values, asked) for metric, values in table.items()}
+def _metrics(tables: Tables) -> list[str]:
+    """The metrics that some table has, as they first occur."""
+    metrics: dict[str, None] = {}
+    for table in tables.values():
+        metrics.update(dict.fromkeys(table))
+    return list(metrics)
 
 
-def _metric(tables: Mapping[tuple[str, int], Scores], metric: str) -> SeedScores:
+def _metric(tables: Tables, metric: str) -> SeedScores:
     """Row -> seed -> question -> score, of the rows that have the metric."""
     rows: dict[str, dict[int, Mapping[str, float]]] = defaultdict(dict)
     for (agent, seed), table in tables.items():
@@ -168,25 +176,22 @@ def _metric(tables: Mapping[tuple[str, int], Scores], metric: str) -> SeedScores
     return rows
 
 
-def _summaries(
-    tables: Mapping[tuple[str, int], Scores], fixed: Collection[str], *, high: float = 1.0
-) -> dict[str, dict[str, Estimate]]:
-    """Metric in [0, `high`] -> row -> its mean over questions and seeds."""
-    metrics = dict.fromkeys(metric for table in tables.values() for metric in table)
-    return {metric: row_means(_metric(tables, metric), fixed=fixed, high=high) for metric in metrics}
+def _summaries(tables: Tables, fixed: Collection[str], *, high: float = 1.0) -> RowMeans:
+    """The mean of every metric in [0, `high`] over questions and seeds."""
+    return {metric: row_means(_metric(tables, metric), fixed=fixed, high=high) for metric in _metrics(tables)}
 
 
-def _on_the_same_questions(tables: Mapping[tuple[str, int], Scores]) -> dict[tuple[str, int], Scores]:
+def _on_the_same_questions(tables: Tables) -> dict[Place, Scores]:
     """The tables with each metric on the questions that all rows have it of, without seeds that lack too many."""
-    same: dict[tuple[str, int], dict[str, Mapping[str, float]]] = {place: {} for place in tables}
-    for metric in dict.fromkeys(metric for table in tables.values() for metric in table):
+    same: dict[Place, dict[str, Mapping[str, float]]] = {place: {} for place in tables}
+    for metric in _metrics(tables):
         for agent, seeds in complete(_metric(tables, metric)).rows.items():
             for seed, values in seeds.items():
                 same[agent, seed][metric] = values
     return {place: table for place, table in same.items() if table}
 
 
-def _unjudged(tables: Mapping[tuple[str, int], Scores]) -> list[str]:
+def _unjudged(tables: Tables) -> list[str]:
     """What the verifier's failures have cost the greedy accuracy."""
     whole = complete(_metric(tables, HEADLINE))
     lines = []
@@ -197,13 +202,14 @@ def _unjudged(tables: Mapping[tuple[str, int], Scores]) -> list[str]:
     return lines
 
 
-def _conclusions(suite: Suite, tables: Mapping[tuple[str, int], Scores], ks: Sequence[int]) -> dict[str, Conclusions]:
+def _conclusions(suite: Suite, tables: Tables, ks: Sequence[int]) -> dict[str, Conclusions]:
     """Of greedy accuracy and of pass@k at the largest k."""
-    metrics: dict[str, float | None] = {HEADLINE: None}
+    saturations: dict[str, float | None] = {HEADLINE: None}
     if ks and ks[-1] > 1:
-        metrics[f"pass@{ks[-1]}"] = SATURATED
-    return {
-        metric: conclude(
+        saturations[f"pass@{ks[-1]}"] = SATURATED
+    conclusions = {}
+    for metric, saturation in saturations.items():
+        conclusions[metric] = conclude(
             _metric(tables, metric),
             metric=metric,
             baseline=suite.baseline,
@@ -211,38 +217,37 @@ def _conclusions(suite: Suite, tables: Mapping[tuple[str, int], Scores], ks: Seq
             margin=suite.margin,
             saturation=saturation,
         )
-        for metric, saturation in metrics.items()
-    }
+    return conclusions
 
 
-def _against_baseline(tables: Mapping[tuple[str, int], Scores], suite: Suite) -> dict[str, dict[str, Contrast]]:
+def _against_baseline(tables: Tables, suite: Suite) -> dict[str, dict[str, Contrast]]:
     """Of every metric, agents minus the baseline on the questions that both have: metric -> agent -> contrast."""
     fixed = {suite.baseline, *suite.references}
     differences = {}
-    for metric in dict.fromkeys(metric for table in tables.values() for metric in table):
+    for metric in _metrics(tables):
         rows = _metric(tables, metric)
         pairs = [(agent, suite.baseline) for agent in rows if agent not in fixed and suite.baseline in rows]
-        differences[metric] = {c.first: c for c in contrasts(rows, pairs, fixed=fixed)}
+        differences[metric] = {contrast.first: contrast for contrast in contrasts(rows, pairs, fixed=fixed)}
     return differences
 
 
-def _discovery(suite: Suite, usable: Sequence[Cell], ks: Sequence[int], asked: Mapping[str, Asked]) -> Discovery | None:
+def _discovery(
+    suite: Suite, usable: Sequence[Cell], ks: Sequence[int], problems: Mapping[str, HeldOutProblem]
+) -> Discovery | None:
     """Of all rows that are agents, and of the baseline as their placebo."""
-    rank = {cell.agent: (cell.agent != suite.baseline, cell.agent) for cell in usable}
-    shown = [cell for cell in sorted(usable, key=lambda c: rank[c.agent]) if cell.agent not in suite.references]
-    rows: dict[str, dict[int, Sequence[Sample]]] = defaultdict(dict)
-    wins: dict[str, list[Win]] = defaultdict(list)
-    for cell in shown:
+    shown = [cell for cell in usable if cell.agent not in suite.references]
+    rows: dict[str, dict[int, Samples]] = defaultdict(dict)
+    solved: dict[str, list[SolvedProblem]] = defaultdict(list)
+    base: Sequence[Draws] = ()
+    for cell in sorted(shown, key=lambda cell: (cell.agent != suite.baseline, cell.agent)):
         rows[cell.agent][cell.seed] = cell.samples
-        wins[cell.agent] += cell.wins
-    return discovery(
-        rows,
-        wins,
-        next((cell.base for cell in shown if cell.base), ()),
-        k=max(ks, default=0),
-        placebo=suite.baseline,
-        by_question=lambda values: by_question(values, asked),
-    )
+        solved[cell.agent] += cell.solved
+        base = base or cell.base
+
+    def mean(values: Mapping[str, float]) -> Mapping[str, float]:
+        return by_question(values, problems)
+
+    return discovery(rows, solved, base, k=max(ks, default=0), placebo=suite.baseline, by_question=mean)
 
 
 def _training_sets(cells: Iterable[Cell]) -> dict[str, dict[int, Sequence[Solution]]]:
@@ -256,45 +261,55 @@ def _training_sets(cells: Iterable[Cell]) -> dict[str, dict[int, Sequence[Soluti
 
 def _summary(tables: Sequence[Scores], *, low: float = 0.0, high: float = 1.0) -> dict[str, Estimate]:
     """The mean over problems of every metric in [low, high], seeds averaged within each problem."""
+    seeds: dict[str, dict[int, Mapping[str, float]]] = defaultdict(dict)
+    for seed, table in enumerate(tables):
+        for metric, values in table.items():
+            seeds[metric][seed] = values
     summary = {}
-    for metric in dict.fromkeys(metric for table in tables for metric in table):
-        values: dict[str, list[float]] = defaultdict(list)  # problem -> one value a seed
-        for table in tables:
-            for problem, value in table.get(metric, {}).items():
-                values[problem].append(value)
-        summary[metric] = mean_interval([float(np.mean(v)) for v in values.values()], low=low, high=high)
+    for metric, by_seed in seeds.items():
+        summary[metric] = mean_interval(list(question_means(by_seed).values()), low=low, high=high)
     return summary
 
 
-def _finding(
-    suite: Suite,
-    agent: str,
-    usable: Sequence[Cell],
-    tables: Mapping[tuple[str, int], Scores],
-    summaries: Mapping[str, Mapping[str, Estimate]],
-    diversities: Mapping[str, Mapping[str, Estimate]],
-    distincts: Mapping[str, Mapping[str, Estimate]],
-) -> Finding:
+@dataclass(frozen=True)
+class _Summaries:
+    scores: RowMeans
+    diversity: RowMeans
+    distinct: RowMeans
+
+
+def _finding(suite: Suite, agent: str, usable: Sequence[Cell], tables: Tables, summaries: _Summaries) -> Finding:
     cells = sorted((cell for cell in usable if cell.agent == agent), key=lambda cell: cell.seed)
-    samples = [sample for cell in cells for sample in cell.samples]
-    sampled = [sample for sample in samples if not sample.greedy] or samples
-    counts = Counter(sample.reason for sample in sampled)
-    known = [reason.value for reason in Reason]
-    order = [*known, *sorted(set(counts) - set(known))]
-    moved = _summary([drift(cell.samples) for cell in cells], low=-math.inf, high=math.inf)
+    drifts = _summary([drift(cell.samples) for cell in cells], low=-math.inf, high=math.inf)
     if agent == suite.baseline:
-        moved.pop("kl", None)  # what it has moved away from itself is of no interest
+        drifts.pop("kl", None)  # what it has moved away from itself is of no interest
     return Finding(
         agent=agent,
         cells=cells,
-        summary={metric: rows[agent] for metric, rows in summaries.items() if agent in rows},
-        diversity={measure: rows[agent] for measure, rows in diversities.items() if agent in rows},
-        distinct={metric: rows[agent] for metric, rows in distincts.items() if agent in rows},
-        drift=moved,
+        summary=_row(summaries.scores, agent),
+        diversity=_row(summaries.diversity, agent),
+        distinct=_row(summaries.distinct, agent),
+        drift=drifts,
         by_seed={cell.seed: _means(tables[agent, cell.seed]) for cell in cells},
-        reasons={reason: counts[reason] / len(sampled) for reason in order if counts[reason]},
+        reasons=_reasons([cell.samples for cell in cells]),
         budget={key: fmean(cell.budget[key] for cell in cells) for key in cells[0].budget},
     )
+
+
+def _row(means: RowMeans, agent: str) -> Summary:
+    return {metric: rows[agent] for metric, rows in means.items() if agent in rows}
+
+
+def _reasons(evaluations: Sequence[Samples]) -> dict[str, float]:
+    """The share of each verdict reason among the sampled answers, or all if none is sampled; known reasons first."""
+    sampled = any(samples.drawn for samples in evaluations)
+    counts = Counter[str]()
+    for samples in evaluations:
+        reasons = samples.reason[~samples.greedy] if sampled else samples.reason
+        for reason, count in zip(samples.reasons, np.bincount(reasons, minlength=len(samples.reasons)), strict=True):
+            counts[reason] += int(count)
+    order = dict.fromkeys([*map(str, Reason), *sorted(counts)])
+    return {reason: counts[reason] / counts.total() for reason in order if counts[reason]}
 
 
 def _means(table: Scores) -> dict[str, float]:
@@ -315,7 +330,7 @@ def _missing(suite: Suite, cells: Iterable[Cell]) -> list[str]:
         cell = have.get((agent, seed))
         if cell is None:
             lacking.append(f"{agent}, seed {seed}: not started")
-        elif cell.status == "done" and not cell.samples:
+        elif cell.status == "done" and not len(cell.samples):
             lacking.append(f"{agent}, seed {seed}: done, but without {EVALUATION}")
         elif cell.status != "done":
             lacking.append(f"{agent}, seed {seed}: {cell.status}")

@@ -17,22 +17,24 @@ DIR/cells/<cell>/environment.json   optional: versions, hardware, threads, hashe
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from reasonenv.errors import UserError
 from reasonenv.measures.discovery import BASE, Draws
-from reasonenv.measures.parquet import Record, read_records
-from reasonenv.measures.provenance import Win, read_wins
-from reasonenv.measures.questions import PROBLEMS, Asked, read_questions
+from reasonenv.measures.parquet import read_records
+from reasonenv.measures.provenance import SOLVED, SolvedProblem, read_solved
+from reasonenv.measures.questions import PROBLEMS, HeldOutProblem, read_questions
 from reasonenv.measures.rollouts import Rollout, read_rollouts
-from reasonenv.measures.samples import EVALUATION, Sample, read_samples
+from reasonenv.measures.samples import EVALUATION, Samples, load_samples
 from reasonenv.measures.training_set import TRAINING_SET, Solution
 from reasonenv.measures.tuning_record import provenance_of_settings
 
 Row = Mapping[str, float]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,13 @@ class Cell:
     error: str | None
     budget: Mapping[str, float]  # rollouts, tokens, updates, seconds, memory (MiB, at most)
     rows: Sequence[Row]
-    samples: Sequence[Sample]  # empty unless the cell is done
-    wins: Sequence[Win]
+    samples: Samples  # empty unless the cell is done
+    solved: Sequence[SolvedProblem]
     base: Sequence[Draws]
     training_set: Sequence[Solution]
     rollouts: Sequence[Rollout]
     card: Mapping[str, str]  # what it ran on, and hashes of its data
-    questions: Mapping[str, Asked]  # what it was asked, by problem id
+    questions: Mapping[str, HeldOutProblem]  # by problem id
 
     @property
     def setting(self) -> tuple[str, str, str, str]:
@@ -79,7 +81,7 @@ class Suite:
     hardware: str
     seconds: float | None  # None while the suite has not ended
     cells: Sequence[Cell]
-    questions: Mapping[str, Asked]  # by problem id
+    questions: Mapping[str, HeldOutProblem]  # by problem id
     provenance: str  # how its settings were chosen
     notices: Mapping[tuple[str, str, str], str]  # of an environment, initial policy and variant: what is wrong with it
 
@@ -131,8 +133,14 @@ def _cell(folder: Path) -> Cell:
     path = folder / "cell.json"
     record = _object(path.read_text(encoding="utf-8"), str(path))
     status = _field(record, "status", str, path)
+    done = status == "done"
     error = record.get("error")
-    evaluation, winning = folder / EVALUATION, folder / "winning.jsonl"
+
+    def optional(name: str, read: Callable[[Path], Sequence[T]]) -> Sequence[T]:
+        """What a cell leaves when it is done, if it leaves any."""
+        return read(folder / name) if done and (folder / name).is_file() else ()
+
+    evaluation = folder / EVALUATION
     return Cell(
         name=folder.name,
         agent=_field(record, "agent", str, path),
@@ -144,19 +152,15 @@ def _cell(folder: Path) -> Cell:
         status=status,
         error=None if error is None else str(error),
         budget={key: float(record.get(key) or 0) for key in BUDGET},
-        rows=_rows(folder / "metrics.jsonl", done=status == "done"),
-        samples=read_samples(evaluation) if status == "done" and evaluation.is_file() else [],
-        wins=read_wins(winning) if status == "done" and winning.is_file() else [],
-        base=_optional(folder / BASE, Draws) if status == "done" else [],
-        training_set=_optional(folder / TRAINING_SET, Solution) if status == "done" else [],
-        rollouts=read_rollouts(folder) if status == "done" else [],
+        rows=_rows(folder / "metrics.jsonl", done=done),
+        samples=load_samples(evaluation) if done and evaluation.is_file() else Samples.of(()),
+        solved=optional(SOLVED, read_solved),
+        base=optional(BASE, partial(read_records, kind=Draws)),
+        training_set=optional(TRAINING_SET, partial(read_records, kind=Solution)),
+        rollouts=read_rollouts(folder) if done else (),
         card=_card(folder / "environment.json"),
         questions=read_questions(folder / PROBLEMS),
     )
-
-
-def _optional(path: Path, kind: type[Record]) -> list[Record]:
-    return read_records(path, kind) if path.is_file() else []
 
 
 def _card(path: Path) -> dict[str, str]:
@@ -175,8 +179,12 @@ def _rows(path: Path, *, done: bool) -> list[Row]:
     lines = path.read_text(encoding="utf-8").split("\n")
     if lines[-1] and not done:
         lines = lines[:-1]
-    records = [_object(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line]
-    return [{k: float(v) for k, v in record.items() if isinstance(v, int | float)} for record in records]
+    rows = list[Row]()
+    for number, line in enumerate(lines, start=1):
+        if line:
+            record = _object(line, f"{path}:{number}")
+            rows.append({key: float(value) for key, value in record.items() if isinstance(value, int | float)})
+    return rows
 
 
 def _object(text: str, place: str) -> dict[str, Any]:

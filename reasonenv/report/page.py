@@ -72,7 +72,7 @@ def _setting(suite: Suite, setting: Setting, *, alone: bool) -> str:
         f"{pairs(setting)}{sharpening(setting)}{diversity(setting)}"
         f"{_reasons(setting)}{_cost(setting)}<h2>Answers</h2>"
         f'<p class="caption">{caption()}</p>'
-        f"{browser(setting, setting.asked, colours(setting))}"
+        f"{browser(setting, setting.problems, colours(setting))}"
     )
 
 

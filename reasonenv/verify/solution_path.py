@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 from reasonenv.verify.algebra.parse import arithmetic
 from reasonenv.verify.numeric import MAX_LENGTH, parse_number
 
 _WRITTEN = "0123456789+-*/(). ,$%"  # what a side of an equation is made of
+_DIGIT = re.compile(r"[0-9]")
 _SIDE = re.compile(r"[0-9+\-*/(). ,$%]*")
 _RESULT = re.compile(r"[ $]*(-?[ $]*\d[\d,]*(?:\.\d+)?)")
 _NEIGHBOURS = re.compile(r"(?<=\d)[.),]? +(?=[($]*\d)")  # "2. 7+5": the number before is not part of the sum
@@ -35,8 +36,7 @@ _MARKS = re.compile(r"[ ,$%]")
 _LEAD, _TAIL = 16, 8  # characters in front of an equation and behind it that are looked at
 
 
-@dataclass(frozen=True)
-class Equation:
+class Equation(NamedTuple):
     """One equation as it is written."""
 
     lead: str  # the end of what stands in front of it
@@ -51,7 +51,7 @@ def equations(text: str) -> Iterator[Equation]:
     for before, after in pairwise(text.split("=")):
         left = _NEIGHBOURS.split(before[len(before.rstrip(_WRITTEN)) :])[-1]
         result = _RESULT.match(after)
-        if result and any(c.isdigit() for c in left):
+        if result and _DIGIT.search(left):
             right = _SIDE.match(after)
             assert right is not None, "the empty side matches"
             start = len(before) - len(left)
@@ -66,9 +66,13 @@ def operations(text: str) -> tuple[str, ...]:
     Two solutions with the same sequence are the same solution (2403.04642; RFT, 2308.01825). A text without any
     equation is its own words, lower-cased and evenly spaced. Takes time linear in the text.
     """
-    steps = [f"{equation.left}={equation.result}" for equation in equations(text)]
-    plain = [_DECIMAL.sub(_plain, _MARKS.sub("", step)) for step in steps]
-    return tuple(plain) or (" ".join(text.lower().split()),)
+    steps = [_step(f"{equation.left}={equation.result}") for equation in equations(text)]
+    return tuple(steps) or (" ".join(text.lower().split()),)
+
+
+@lru_cache(maxsize=20_000)
+def _step(written: str) -> str:
+    return _DECIMAL.sub(_plain, _MARKS.sub("", written))
 
 
 def _plain(number: re.Match[str]) -> str:
@@ -77,6 +81,7 @@ def _plain(number: re.Match[str]) -> str:
     return ".".join(filter(None, (whole.lstrip("0") or "0", fraction.rstrip("0"))))
 
 
+@lru_cache(maxsize=20_000)
 def steps_hold(text: str) -> bool | None:
     """Whether every calculation that a text writes out is right; None if it writes none that can be checked.
 
@@ -90,7 +95,7 @@ def steps_hold(text: str) -> bool | None:
     return False not in verdicts
 
 
-@lru_cache(maxsize=20_000)  # a policy repeats itself
+@lru_cache(maxsize=50_000)  # policies repeat each other
 def _holds(equation: Equation) -> bool | None:
     left = equation.left.strip()
     if max(len(left), len(equation.right)) > MAX_LENGTH or not _OPERATION.search(left):

@@ -29,8 +29,8 @@ from reasonenv.measures.discovery import (
     surprise,
     upper_bound,
 )
-from reasonenv.measures.provenance import Win
-from reasonenv.measures.questions import Asked, by_question
+from reasonenv.measures.provenance import SolvedProblem
+from reasonenv.measures.questions import HeldOutProblem, by_question
 from reasonenv.measures.samples import Sample
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.sampling import make_sampler
@@ -170,7 +170,7 @@ def test_nothing_is_said_without_a_base_budget_or_a_placebo() -> None:
 
 def test_how_many_samples_the_winning_texts_would_have_taken() -> None:
     # 1/p_0 is 10, 100, 1,000 and never: the quartiles are 1, 2 and 3 in powers of ten, and two are above 256.
-    wins = [Win("a", 3, -1.0, -power * math.log(10)) for power in (1, 2, 3, math.inf)]
+    wins = [SolvedProblem("a", 3, -1.0, -power * math.log(10)) for power in (1, 2, 3, math.inf)]
     found = surprise(wins, 256)
     assert found is not None
     assert found.quartiles == pytest.approx((1, 2, 3))
@@ -201,7 +201,7 @@ def test_base_draws_of_a_policy_are_counted_and_share_no_seed_with_its_evaluatio
 def test_what_counts_is_the_question() -> None:
     # Problems a and b ask one question, which is seen through b alone; c is not seen; d is another that is seen.
     base = [Draws("a", 32, 0), Draws("b", 8, 2), Draws("c", 32, 0), Draws("d", 8, 8)]
-    asked = {problem: Asked(question, "1") for problem, question in zip("abcd", "xxyz", strict=True)}
+    asked = {problem: HeldOutProblem(question, "1") for problem, question in zip("abcd", "xxyz", strict=True)}
     rows = {
         "initial": {0: [sample(problem, 0, False) for problem in "abcd"]},
         "agent": {seed: [sample(problem, 0, problem != "d") for problem in "abcd"] for seed in (0, 1)},

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import math
+import random
 from itertools import combinations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reasonenv.errors import UserError
+from reasonenv.measures import edit_distance as edit_distance_module
 from reasonenv.measures.diversity import (
     answer_entropy,
     distinct,
@@ -17,9 +20,9 @@ from reasonenv.measures.diversity import (
     edit_distance,
     equation_distance,
     expected_distinct,
-    levenshtein,
     solution_paths,
 )
+from reasonenv.measures.edit_distance import edit_distances
 from reasonenv.measures.samples import Sample
 
 ITEMS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=8)
@@ -120,15 +123,32 @@ def slow_levenshtein(a: str, b: str) -> int:
     return row[-1]
 
 
-@given(TEXT, TEXT)
-def test_levenshtein_is_its_recursion(a: str, b: str) -> None:
-    assert levenshtein(a, b) == levenshtein(b, a) == slow_levenshtein(a, b)
+def all_distances(texts: list[str]) -> list[list[int]]:
+    """Every text against every text."""
+    first, second = np.indices((len(texts), len(texts))).reshape(2, -1)
+    distances: list[list[int]] = edit_distances(texts, first, second).reshape(len(texts), len(texts)).tolist()
+    return distances
 
 
-def test_levenshtein_of_texts_longer_than_a_machine_word() -> None:
+@given(st.lists(TEXT, min_size=1, max_size=4))
+def test_edit_distances_are_the_recursion(texts: list[str]) -> None:
+    assert all_distances(texts) == [[slow_levenshtein(a, b) for b in texts] for a in texts]
+
+
+def test_edit_distances_of_texts_around_and_beyond_a_machine_word() -> None:
+    rng = random.Random(0)
+    texts = ["".join(rng.choices("ab\0é\U0001f600", k=length)) for length in (0, 1, 63, 64, 65, 127, 128, 129, 200)]
+    assert all_distances(texts) == [[slow_levenshtein(a, b) for b in texts] for a in texts]
     a = "kitten " * 30
-    assert levenshtein(a, a.replace("k", "s").replace("e", "i")) == 60  # two letters of each of thirty words
-    assert edit_distance([a, a]) == 0
+    assert all_distances([a, a.replace("k", "s").replace("e", "i")]) == [[0, 60], [60, 0]]  # two letters of each word
+
+
+def test_edit_distances_do_not_depend_on_the_size_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(1)
+    texts = ["".join(rng.choices("abc", k=rng.randrange(150))) for _ in range(20)]
+    whole = all_distances(texts)
+    monkeypatch.setattr(edit_distance_module, "BLOCK", 1)
+    assert all_distances(texts) == whole
 
 
 def test_distinct_n_gold() -> None:

@@ -7,7 +7,7 @@ import torch
 
 from reasonenv.errors import UserError
 from reasonenv.experiment.scoring import wins
-from reasonenv.measures.provenance import Win, read_wins, write_wins
+from reasonenv.measures.provenance import SolvedProblem, read_solved, write_solved
 from reasonenv.testing import TabularPolicy, TinyMDP
 
 
@@ -31,9 +31,9 @@ def test_without_a_correct_response_there_is_no_win() -> None:
 
 
 def test_wins_are_stored_as_they_are(tmp_path: Path) -> None:
-    found = [Win("a", 3, -0.25, -7.5), Win("b", 1, -1e-7, -80.0)]
-    write_wins(tmp_path / "winning.jsonl", found)
-    assert read_wins(tmp_path / "winning.jsonl") == found
+    found = [SolvedProblem("a", 3, -0.25, -7.5), SolvedProblem("b", 1, -1e-7, -80.0)]
+    write_solved(tmp_path / "winning.jsonl", found)
+    assert read_solved(tmp_path / "winning.jsonl") == found
     (tmp_path / "winning.jsonl").write_text('{"problem_id": "a"}\n')
     with pytest.raises(UserError, match=r"winning.jsonl:1: not a winning solution"):
-        read_wins(tmp_path / "winning.jsonl")
+        read_solved(tmp_path / "winning.jsonl")

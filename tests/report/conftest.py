@@ -13,7 +13,7 @@ import pytest
 
 from reasonenv.measures.discovery import BASE, Draws
 from reasonenv.measures.parquet import write_records
-from reasonenv.measures.provenance import Win, write_wins
+from reasonenv.measures.provenance import SolvedProblem, write_solved
 from reasonenv.measures.rollouts import HELD_OUT, TRAINING, Rollout
 from reasonenv.measures.samples import Sample, write_samples
 from reasonenv.measures.training_set import TRAINING_SET, Solution
@@ -93,7 +93,9 @@ def write_suite(
             if agent == "ei":
                 write_records(cell / TRAINING_SET, Solution, _training_set())
             if trained:  # every third problem is solved, at a cost that grows with its number
-                write_wins(cell / "winning.jsonl", [Win(_id(i), 30, -2.0, -2.0 - i) for i in range(0, problems, 3)])
+                write_solved(
+                    cell / "winning.jsonl", [SolvedProblem(_id(i), 30, -2.0, -2.0 - i) for i in range(0, problems, 3)]
+                )
             (cell / "metrics.jsonl").write_text(_training(rng, skill) if trained else "")
     return folder
 

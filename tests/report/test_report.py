@@ -566,7 +566,7 @@ def test_in_another_variant_one_id_may_be_another_question(
         suite["cells"].append(copy.name)
     (folder / "suite.json").write_text(json.dumps(suite))
     loaded = settings(load_suite(folder))
-    first = {setting.variant: next(iter(setting.asked.values())).question for setting in loaded}
+    first = {setting.variant: next(iter(setting.problems.values())).question for setting in loaded}
     assert first[""].startswith("Start with")
     assert first["hard"].startswith("Begin with")
     assert {setting.questions for setting in loaded} == {20}
