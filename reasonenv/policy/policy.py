@@ -58,7 +58,7 @@ class Policy(Protocol):
     tokenizer: Tokenizer
     context: int  # tokens that it can read, the response included
     shared: bool = True  # whether rows with one prompt share its computation
-    goals: Goals | None = None  # what a return-conditioned policy is asked for before every step
+    goals: Goals | None = None  # of a return-conditioned policy
 
     @property
     def head(self) -> nn.Linear:
