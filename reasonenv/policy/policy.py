@@ -73,11 +73,6 @@ class Policy(Protocol):
     def dtype(self) -> torch.dtype:
         return self.head.weight.dtype
 
-    @property
-    def width(self) -> int:
-        """H, the size of a hidden state."""
-        return int(self.head.weight.shape[1])
-
     def states(self, batch: TokenBatch) -> ResponseStates:
         """The hidden states that heads read, differentiable. Give it one micro-batch."""
         ...

@@ -23,7 +23,7 @@ class ValueHead:
     def __init__(self, policy: Policy, trunk: Policy | None, *, bias: bool) -> None:
         self.trunk = trunk
         # Without the usual initialisation, which would draw from the process's generator.
-        self.head = nn.Linear(policy.width, 1, bias=bias, device="meta").to_empty(device=policy.device)
+        self.head = nn.Linear(policy.head.weight.shape[1], 1, bias=bias, device="meta").to_empty(device=policy.device)
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
 
