@@ -14,9 +14,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from reasonenv.core import Completion, IntArray, Verdict
+from reasonenv.core import IntArray, Verdict
 from reasonenv.learn.fixed import Fixed
-from reasonenv.sampling.sampler import Job, Sampler, Sampling
+from reasonenv.sampling.sampler import Drawn, Job, Sampler, Sampling
 from reasonenv.seeding import uniforms
 from reasonenv.settings import record
 from reasonenv.tokenizer import Tokenizer
@@ -48,9 +48,7 @@ class UniformSampler(Sampler):
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
 
-    def draw(
-        self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling
-    ) -> Iterator[tuple[int, Completion]]:
+    def draw(self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling) -> Iterator[Drawn]:
         size, eos = self.tokenizer.vocab_size, self.tokenizer.eos_id
         for job, (_, seed) in enumerate(jobs):
             tokens = (uniforms(seed, sampling.max_tokens) * size).astype(np.int64)

@@ -33,7 +33,7 @@ import torch
 
 from reasonenv.core import IntArray
 from reasonenv.mdp.make import make_mdp
-from reasonenv.policy.policy import Policy
+from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.pretrained import load_policy, quiet
 from reasonenv.sampling.sampler import Sampling
 from reasonenv.sampling.torch.torch_sampler import TorchSampler
@@ -51,7 +51,7 @@ def rollouts(sampler: TorchSampler, prompts: list[IntArray], repeat: int, tokens
     return sum(len(completion.tokens) for row in rows for completion in row)
 
 
-def generate_rollouts(policy: Policy, prompts: list[IntArray], repeat: int, budget: int) -> int:
+def generate_rollouts(policy: HFPolicy, prompts: list[IntArray], repeat: int, budget: int) -> int:
     """Tokens produced by `model.generate`."""
     from transformers import GenerationConfig
 

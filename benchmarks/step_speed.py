@@ -299,7 +299,7 @@ def main() -> None:
 
     policy = load_policy(arguments.policy, dtype=arguments.dtype)
     texts = [policy.tokenizer.chat([question]) for question in questions(arguments.prompts)]
-    told = {"policy": policy.source[0], "dtype": arguments.dtype, "texts": texts}
+    told = {"policy": policy.source, "dtype": arguments.dtype, "texts": texts}
     told |= {"device": arguments.device}
     told |= {"samples": arguments.samples, "tokens": arguments.tokens, "repeats": arguments.repeats}
     del policy

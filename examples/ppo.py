@@ -1,4 +1,4 @@
-"""PPO on the batched token environment in 60 lines, in the style of CleanRL: python examples/ppo.py
+"""PPO on the batched token environment on one page, in the style of CleanRL: python examples/ppo.py
 
 Differences of two digits, one token a character, reward 1 for the right number. A truncated episode is
 bootstrapped, a terminated one is not (1707.06347; 1506.02438).
@@ -17,8 +17,8 @@ ENVS, STEPS, EPOCHS, MINIBATCH, LR, GAMMA, LAM, CLIP, ENTROPY = 64, 32, 4, 512, 
 
 def train(iterations: int, seed: int = 0) -> list[float]:  # the mean return of the episodes of each iteration
     torch.manual_seed(seed)
-    knobs = {"operands": 2, "operators": "-", "max_tokens": 8, "tokenizer": char_tokenizer("0123456789-=?\n")}
-    envs = gym.make_vec("reasonenv/Chain-Token-v0", ENVS, autoreset_mode="SameStep", **knobs)
+    settings = {"operands": 2, "operators": "-", "max_tokens": 8, "tokenizer": char_tokenizer("0123456789-=?\n")}
+    envs = gym.make_vec("reasonenv/Chain-Token-v0", ENVS, autoreset_mode="SameStep", **settings)
     size, vocab = envs.single_observation_space["tokens"].shape[0], int(envs.single_action_space.n)
     actor, critic = (Sequential(Linear(size * (vocab + 1), 128), Tanh(), Linear(128, n)) for n in (vocab, 1))
     optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], lr=LR)
@@ -50,7 +50,9 @@ def train(iterations: int, seed: int = 0) -> list[float]:  # the mean return of 
             ratio = (policy.log_prob(b_action) - b_logp).exp()
             gain = torch.min(ratio * b_adv, ratio.clamp(1 - CLIP, 1 + CLIP) * b_adv).mean()
             loss = 0.5 * (critic(b_x)[:, 0] - b_target).square().mean() - gain - ENTROPY * policy.entropy().mean()
-            optimizer.zero_grad(), loss.backward(), optimizer.step()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
         history.append(float(np.mean(returns)))
         print(f"iteration {iteration:3d}  episodes {len(returns):4d}  return {history[-1]:.3f}", flush=True)
     return history

@@ -14,7 +14,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from reasonenv.errors import UserError, unknown
 from reasonenv.sources import PACKAGE, SourceLoader, compile_from_source
@@ -55,16 +55,19 @@ class Registry(Generic[T]):
 
         Raises `UserError` for an unknown name, with the nearest, and for one that cannot be imported.
         """
-        entry_point = name if ":" in name else self._entry(name)
-        thing: T = load(entry_point) if isinstance(entry_point, str) else entry_point
+        thing: Any = name if ":" in name else self._entry(name)
+        if isinstance(thing, str):
+            thing = load(thing)
         if self._check is not None:
             self._check(name, thing)
-        return thing
+        return cast(T, thing)
 
     def module(self, name: str) -> str | None:
         """The module, by its name in `sys.modules`, in which `find` looks; None for what a script has registered."""
         entry_point = name if ":" in name else self._entries.get(name)
-        return module_name(entry_point.rpartition(":")[0]) if isinstance(entry_point, str) else None
+        if isinstance(entry_point, str):
+            return module_name(entry_point.rpartition(":")[0])
+        return None
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries or name in self._with_plugins()
@@ -112,7 +115,9 @@ def import_named(module: str, reference: str) -> ModuleType:
         compile_from_source()
     _NAMED.add(module_name(module))
     try:
-        return _file(Path(module_name(module))) if module.endswith(".py") else importlib.import_module(module)
+        if module.endswith(".py"):
+            return _file(Path(module_name(module)))
+        return importlib.import_module(module)
     except (ImportError, SyntaxError) as error:
         raise UserError(f"cannot import {module!r} of {reference!r}: {error}") from error
     except UserError:

@@ -16,7 +16,7 @@ from reasonenv.errors import UserError
 
 SUMS = "SHA256SUMS"  # as `sha256sum -c` reads it
 LOCK = ".lock"
-OWNER = ".owner"  # beside it: the pid, which Windows lets nobody read in a locked file
+OWNER = ".owner"  # beside it: the pid, which Windows would let no other process read in the locked file
 
 
 class Damaged(UserError):

@@ -40,7 +40,8 @@ def save(folder: Path, iteration: int, tensors: dict[str, Tensor], state: dict[s
     except (OSError, SafetensorError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         why = error.strerror if isinstance(error, OSError) else error
-        last = f"the last is {kept[-1].name}" if (kept := saved(folder)) else "there is none yet"
+        before = saved(folder)
+        last = f"the last is {before[-1].name}" if before else "there is none yet"
         raise UserError(f"cannot save a checkpoint in {folder} ({why}), {last}; mend that and go on") from error
     older = [path for path in saved(folder) if path < final]
     for other in (*folder.glob("[0-9]*"), *folder.glob(".*.partial")):  # whole, damaged, or what a kill left of one
@@ -94,18 +95,18 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """What the newest sound checkpoint of a folder holds; None if there is none. Says which ones are passed over."""
+    """The newest intact checkpoint of a folder; None if there is none. Says which ones are passed over."""
     damaged = False
     for path in reversed(saved(folder)):
         try:
-            found = load(path)
+            contents = load(path)
         except Damaged as error:
             damaged = True
             print(f"reasonenv: {error}", file=sys.stderr)
             continue
         if damaged:
             print(f"reasonenv: going on from the checkpoint before, {path}", file=sys.stderr)
-        return found
+        return contents
     if damaged:
         print("reasonenv: no checkpoint is left; beginning anew", file=sys.stderr)
     return None

@@ -30,10 +30,9 @@ def pack(trajectories: Iterable[Trajectory]) -> dict[str, Tensor]:
 def unpack(state: dict[str, Tensor]) -> list[Trajectory]:
     """The inverse of `pack`, from a state that may hold other tensors too."""
     lines = filter(None, bytes(state[f"{PREFIX}records"].numpy()).decode().split("\n"))
-    offsets = {name: state[f"{PREFIX}{name}.offsets"].tolist() for name in ARRAYS}
-    flat = {name: state[f"{PREFIX}{name}"].numpy() for name in ARRAYS}
-    rows = []
-    for i, line in enumerate(lines):
-        arrays = {name: flat[name][offsets[name][i] : offsets[name][i + 1]] for name in ARRAYS}
-        rows.append(decode(json.loads(line), arrays))
-    return rows
+    columns = []
+    for name in ARRAYS:
+        offsets = state[f"{PREFIX}{name}.offsets"].tolist()
+        columns.append(np.split(state[f"{PREFIX}{name}"].numpy(), offsets[1:-1]))
+    rows = zip(lines, *columns, strict=False)  # of no record at all, `split` still makes an empty one
+    return [decode(json.loads(line), dict(zip(ARRAYS, arrays, strict=True))) for line, *arrays in rows]

@@ -70,10 +70,8 @@ class Optimizer(ABC):
         return state
 
     @abstractmethod
-    def update(
-        self, weights: Tensor, gradient: Tensor, moments: Sequence[Tensor], *, updates: Tensor, lr: float
-    ) -> None:
-        """Moves `weights`, and with them `moments`, in place: tensors [n] in float32, after so many `updates`."""
+    def update(self, weights: Tensor, gradient: Tensor, moments: Sequence[Tensor], step: Tensor, lr: float) -> None:
+        """Moves `weights`, and with them `moments`, in place: tensors [n] in float32, after `step` updates."""
 
     def backward(self, loss: Tensor) -> None:
         """Adds the gradient of one micro-batch's loss. Each leaves its parameter as soon as it is there."""
@@ -141,7 +139,7 @@ class Optimizer(ABC):
             if scale < 1:
                 grad.mul_(scale)
             weights = part if low is None else _join(part, low)
-            self.update(weights, grad, moments, updates=state["step"], lr=lr)
+            self.update(weights, grad, moments, state["step"], lr)
             if low is not None:
                 upper, lower = _halves(weights)
                 part.copy_(upper)
@@ -177,9 +175,7 @@ class AdamW(Optimizer):
         super().__init__(parameters, max_grad_norm=max_grad_norm)
         self.weight_decay = weight_decay
 
-    def update(
-        self, weights: Tensor, gradient: Tensor, moments: Sequence[Tensor], *, updates: Tensor, lr: float
-    ) -> None:
+    def update(self, weights: Tensor, gradient: Tensor, moments: Sequence[Tensor], step: Tensor, lr: float) -> None:
         first, second = moments
         adamw(
             [weights],
@@ -187,7 +183,7 @@ class AdamW(Optimizer):
             [first],
             [second],
             [],
-            [updates.clone()],  # it is counted up there, for each part; `_update` counts once a parameter
+            [step.clone()],  # it is counted up there, for each part; `_update` counts once a parameter
             fused=True,
             amsgrad=False,
             beta1=0.9,

@@ -1,4 +1,4 @@
-"""What the folder of an adapter holds: peft's files, and beside them the seed of a policy made from scratch."""
+"""The files of an adapter: those of peft, and beside them the seed of a policy made from scratch."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def check_plain(module: nn.Module, kwargs: Mapping[str, Any], consequence: str) 
 
 
 class _SegmentAttention(torch.autograd.Function):
-    """Only query, key and value are kept: what attention makes of them is made again in backward."""
+    """Saves only query, key and value: what attention makes of them is computed again in backward."""
 
     @staticmethod
     def forward(

@@ -8,9 +8,9 @@ here and in the sampler: where the two must agree, `head_logits` is the one defi
 multiplied in the dtype of the states and the head, as in every layer below, and summed in float32.
 
 All that the backward pass needs of a token is one row of p - onehot(y), in that dtype: the loss only scales it, and the
-scale can as well be put on the states. Of the first tokens the rows are kept, as far as a fixed budget goes, and of
-all others computed anew: without any kept, there would be four products with the head in place of three. The rows of
-the entropy are made when a loss holds it, and cost nothing where none does.
+scale can as well be put on the states. The rows of the first tokens are saved, up to a fixed number of elements, and
+all others computed anew: if none were saved, there would be four products with the head in place of three. The rows of
+the entropy are made when a loss depends on it, and cost nothing where none does.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from reasonenv.policy.policy import Policy, ResponseStates
 
 HEAD_ROWS = 2**13  # of the head, brought to float32 at once: a few MiB that malloc keeps
-KEPT_ELEMENTS = 2**26  # of p - onehot(y), kept for the backward pass: 128 MiB in bfloat16
+KEPT_ELEMENTS = 2**26  # of p - onehot(y), saved for the backward pass: 128 MiB in bfloat16
 
 
 def head_logits(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -59,43 +59,43 @@ class _TokenLogprobs(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         head = _Head(weight, bias, temperature, chunk)
         logp, entropy = torch.empty(2, len(hidden), dtype=torch.float32, device=hidden.device)
-        kept = torch.empty(0)
+        saved = torch.empty(0)
         if keep:
             dtype = torch.promote_types(hidden.dtype, weight.dtype)
-            kept = hidden.new_empty(min(len(hidden), keep), len(weight), dtype=dtype)
+            saved = hidden.new_empty(min(len(hidden), keep), len(weight), dtype=dtype)
         for part in _parts(len(hidden), chunk, keep):
-            into = kept[part] if part.start < keep else None
+            into = saved[part] if part.start < keep else None
             logp[part], entropy[part] = head(hidden[part], targets[part], into)
         ctx.save_for_backward(hidden, weight, bias, targets)
         ctx.temperature, ctx.chunk = temperature, chunk
-        ctx.kept, ctx.holds = kept, (0, False)  # rows, the token of the first, whether they are those of the entropy
-        ctx.set_materialize_grads(False)  # an output that no loss holds has no gradient to be computed
+        ctx.rows, ctx.content = saved, (0, False)  # the token of the first row, and whether they are of the entropy
+        ctx.set_materialize_grads(False)  # an output that no loss depends on needs no gradient
         return logp, entropy
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        (hidden, weight, bias, targets), kept = ctx.saved_tensors, ctx.kept
+        (hidden, weight, bias, targets), saved = ctx.saved_tensors, ctx.rows
         need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
         d_hidden = torch.zeros_like(hidden) if need_hidden else None
         d_head: Tensor | None = None
         d_shift = torch.zeros_like(bias, dtype=torch.float32) if bias is not None and need_bias else None
         head = None
-        starts = range(0, len(hidden), max(1, len(kept)))
+        starts = range(0, len(hidden), max(1, len(saved)))
         for of_entropy, start in itertools.product((False, True), starts):
             gradient = grads[of_entropy]
-            block = slice(start, min(start + len(kept), len(hidden)))
-            if gradient is None or not gradient[block].any():  # padding, or groups that teach nothing
+            block = slice(start, min(start + len(saved), len(hidden)))
+            if gradient is None or not gradient[block].any():  # padding, or advantage 0
                 continue
             scale = -gradient[block].float() / ctx.temperature  # [n]
-            rows = kept[: block.stop - start]  # [n, V]
-            if ctx.holds != (start, of_entropy):
+            rows = saved[: block.stop - start]  # [n, V]
+            if ctx.content != (start, of_entropy):
                 head = head or _Head(weight, bias, ctx.temperature, ctx.chunk)
                 for part in _parts(len(rows), ctx.chunk):
                     if of_entropy:
                         head.entropy_rows(hidden[block][part], rows[part])
                     else:
                         head(hidden[block][part], targets[block][part], rows[part])
-                ctx.holds = (start, of_entropy)
+                ctx.content = (start, of_entropy)
             if d_hidden is not None:
                 d_hidden[block] += (rows @ weight.to(rows.dtype)) * scale[:, None]
             if need_weight:
@@ -109,7 +109,7 @@ class _TokenLogprobs(torch.autograd.Function):
 
 
 def _parts(rows: int, chunk: int, keep: int = 0) -> Iterator[slice]:
-    """At most `chunk` rows each, as even as can be; first those that are kept, then the rest."""
+    """At most `chunk` rows each, as even as can be; first those that are saved, then the rest."""
     first = min(keep, rows)
     for start, end in ((0, first), (first, rows)):
         count = math.ceil((end - start) / chunk)
@@ -172,8 +172,8 @@ def token_logprobs(
     """(logp [M], entropy [M]) in float32 of `targets` [M] under the head `weight` [V, H] on `hidden` states [M, H].
 
     Both have gradients to hidden, weight and bias; that of `entropy` costs three products with the head, and nothing
-    where no loss holds it. At most `chunk` rows of logits are made at any time, in both directions, and `keep` rows of
-    p - onehot(y) are held for the backward pass.
+    where no loss depends on it. At most `chunk` rows of logits are made at any time, in both directions, and `keep`
+    rows of p - onehot(y) are saved for the backward pass.
     """
     assert (hidden.dim(), targets.shape) == (2, hidden.shape[:1]), "hidden [M, H] and targets [M]"
     assert temperature > 0, "a temperature of 0 has no distribution"

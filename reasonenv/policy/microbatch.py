@@ -74,7 +74,7 @@ def by_microbatch(
     whole: list[Tensor] = []
     for rows in microbatches(batch, tokens, shared=shared):
         parts = score(batch.select(rows))
-        for part in parts[len(whole) :]:  # before the first micro-batch nobody knows their shapes
+        for part in parts[len(whole) :]:  # their shapes are known with the first micro-batch
             shape = (len(batch.mask), batch.width)[: part.dim()]
             whole.append(torch.zeros((*shape, *part.shape[2:]), dtype=part.dtype))
         for out, part in zip(whole, parts, strict=True):

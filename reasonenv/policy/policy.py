@@ -58,7 +58,7 @@ class Policy(Protocol):
     tokenizer: Tokenizer
     context: int  # tokens that it can read, the response included
     shared: bool = True  # whether rows with one prompt share its computation
-    goals: Goals | None = None  # what a return-conditioned policy is asked for before every step
+    goals: Goals | None = None  # of a return-conditioned policy
 
     @property
     def head(self) -> nn.Linear:
@@ -72,11 +72,6 @@ class Policy(Protocol):
     @property
     def dtype(self) -> torch.dtype:
         return self.head.weight.dtype
-
-    @property
-    def width(self) -> int:
-        """H, the size of a hidden state."""
-        return int(self.head.weight.shape[1])
 
     def states(self, batch: TokenBatch) -> ResponseStates:
         """The hidden states that heads read, differentiable. Give it one micro-batch."""

@@ -17,13 +17,13 @@ HEAD = "head.safetensors"
 class ValueHead:
     """w . h + b in float32, on the hidden states of `trunk`; w and b start at 0.
 
-    Its weights are those of the head and, if it has a trunk that is nobody else's, of that.
+    Its weights are those of the head and of `trunk`; without one, the trunk is the policy's and trained with that.
     """
 
     def __init__(self, policy: Policy, trunk: Policy | None, *, bias: bool) -> None:
         self.trunk = trunk
         # Without the usual initialisation, which would draw from the process's generator.
-        self.head = nn.Linear(policy.width, 1, bias=bias, device="meta").to_empty(device=policy.device)
+        self.head = nn.Linear(policy.head.weight.shape[1], 1, bias=bias, device="meta").to_empty(device=policy.device)
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
 
@@ -70,7 +70,7 @@ class Critic(ValueHead):
         return values, last
 
     def parameters(self) -> list[nn.Parameter]:
-        """What training may change of its own weights."""
+        """What training may change of its weights."""
         trunk = self.trunk.parameters() if self.trunk else []
         return [*self.head.parameters(), *trunk]
 
@@ -80,8 +80,8 @@ class Scorer(ValueHead):
 
         s_t = sigmoid(w . h_t + b),   h_t the last hidden state of a copy of the policy's trunk at response token t
 
-    Source: 2110.14168, 2211.14275. Before any training every score is 1/2. `trunk` is a policy of its own, of which
-    only what lies below the language-model head is used.
+    Source: 2110.14168, 2211.14275. Before any training every score is 1/2. `trunk` is not shared, and its
+    language-model head is not used.
     """
 
     trunk: Policy

@@ -18,7 +18,7 @@ from reasonenv.seeding import derive_seed
 
 @dataclass
 class _Episode:
-    """Where an episode stands, and what the policy chose in it so far."""
+    """Where an episode stands, and what the policy chose in it."""
 
     seed: int
     noise: int

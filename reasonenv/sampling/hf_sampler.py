@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reasonenv.core import Completion, IntArray
+from reasonenv.core import IntArray
 from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.silence import quiet
 from reasonenv.sampling.choose import choose, truncate
-from reasonenv.sampling.sampler import Job, Sampler, Sampling, check_prompts
+from reasonenv.sampling.sampler import Drawn, Job, Sampler, Sampling, check_prompts
 from reasonenv.seeding import uniforms
 
 
@@ -25,9 +25,7 @@ class HFSampler(Sampler):
     def __init__(self, policy: HFPolicy) -> None:
         self.policy = policy
 
-    def draw(
-        self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling
-    ) -> Iterator[tuple[int, Completion]]:
+    def draw(self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling) -> Iterator[Drawn]:
         from transformers import GenerationConfig, LogitsProcessorList
 
         check_prompts(prompts, sampling, self.policy.context)

@@ -15,6 +15,7 @@ from reasonenv.errors import UserError
 from reasonenv.tokenizer import Tokenizer
 
 Job = tuple[int, int]  # the number of a prompt, and a seed
+Drawn = tuple[int, Completion]  # the number of a job, and its completion
 MAX_GAP = 0.2  # mean |log-prob of sampler - of trainer| in nats; far above bfloat16 noise, so something is broken
 KEYS = ("top_k", "top_p", "min_p")  # by which other programs cut a distribution
 TRAINING = (
@@ -82,10 +83,8 @@ class Sampler(ABC):
         return
 
     @abstractmethod
-    def draw(
-        self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling
-    ) -> Iterator[tuple[int, Completion]]:
-        """The number of each job and its completion, as they are finished.
+    def draw(self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling) -> Iterator[Drawn]:
+        """The completions of all jobs, as they are finished.
 
         A sample is a function of (weights, prompt, seed, sampling) alone. Raises `UserError` as `check_prompts` does.
         """
@@ -140,9 +139,7 @@ class Wrapper(Sampler):
     def __init__(self, sampler: Sampler) -> None:
         self.sampler = sampler
 
-    def draw(
-        self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling
-    ) -> Iterator[tuple[int, Completion]]:
+    def draw(self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling) -> Iterator[Drawn]:
         return self.sampler.draw(prompts, jobs, sampling)
 
     def sync(self, version: int) -> dict[str, float]:

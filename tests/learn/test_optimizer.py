@@ -163,9 +163,7 @@ class Momentum(Optimizer):
 
     name, moments = "Momentum", ("velocity",)
 
-    def update(
-        self, weights: Tensor, gradient: Tensor, moments: Sequence[Tensor], *, updates: Tensor, lr: float
-    ) -> None:
+    def update(self, weights: Tensor, gradient: Tensor, moments: Sequence[Tensor], step: Tensor, lr: float) -> None:
         (velocity,) = moments
         velocity.mul_(0.9).add_(gradient)
         weights.sub_(velocity, alpha=lr)

@@ -13,7 +13,7 @@ from reasonenv.core import Completion, IntArray
 from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.logprobs import head_logits
 from reasonenv.sampling.choose import choose, truncate
-from reasonenv.sampling.sampler import Job, Sampler, Sampling, check_prompts
+from reasonenv.sampling.sampler import Drawn, Job, Sampler, Sampling, check_prompts
 from reasonenv.sampling.torch.packed import PackedLinear, replica
 from reasonenv.sampling.torch.slots import Slots
 from reasonenv.seeding import uniforms
@@ -44,9 +44,7 @@ class TorchSampler(Sampler):
         self.model = None  # the packed weights go
 
     @torch.inference_mode()
-    def draw(
-        self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling
-    ) -> Iterator[tuple[int, Completion]]:
+    def draw(self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling) -> Iterator[Drawn]:
         assert self.model is not None, "a sampler that was released draws after the next sync"
         check_prompts(prompts, sampling, self.policy.context)
         decoder = _Decoder(self, prompts, jobs, sampling)

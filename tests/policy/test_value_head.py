@@ -1,28 +1,27 @@
-"""The critic: the value of each state knows nothing of padding and of other rows."""
+"""Critic and reward model: the number of each state knows nothing of padding and of other rows."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from reasonenv.core import Batch
+from reasonenv.core import TokenBatch
 from reasonenv.policy.policy import Policy
 from reasonenv.policy.tiny import tiny_policy
-from reasonenv.policy.value_head import Critic
+from reasonenv.policy.value_head import Critic, Scorer
 
 # Three samples of one prompt, long enough to be shared; one of another, which ends in EOS.
 ROWS = [([4, 7, 7, 7], [2, 3, 5]), ([4, 7, 7, 7], [9]), ([4, 7, 7, 7], [2, 8]), ([20, 21], [22, 256])]
 
 
-def batch_of(rows: list[tuple[list[int], list[int]]], spare: int = 0) -> Batch:
+def batch_of(rows: list[tuple[list[int], list[int]]], spare: int = 0) -> TokenBatch:
     left, width = max(len(p) for p, _ in rows) + spare, max(len(r) for _, r in rows) + spare
     tokens, mask = torch.zeros(len(rows), left + width, dtype=torch.int64), torch.zeros(len(rows), width)
     for i, (prompt, response) in enumerate(rows):
         tokens[i, left - len(prompt) : left + len(response)] = torch.tensor(prompt + response)
         mask[i, : len(response)] = 1
     lengths = torch.tensor([len(p) for p, _ in rows]), torch.tensor([len(r) for _, r in rows])
-    ids = torch.zeros(len(rows), dtype=torch.int64)
-    return Batch(tokens, *lengths, mask, mask, mask, mask, mask, ids, ids)
+    return TokenBatch(tokens, *lengths, mask)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +54,20 @@ def test_values_are_those_of_each_row_alone(policy: Policy, separate: bool) -> N
         every = critic.head(hidden)[len(prompt) - 1 :, 0]  # of the T + 1 states
         torch.testing.assert_close(values[i, : len(response)], every[:-1], rtol=0, atol=2e-5)
         torch.testing.assert_close(last[i], every[-1], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("tokens", [1, 10**6])
+def test_a_reward_model_reads_the_state_after_each_token_of_each_row_alone(policy: Policy, tokens: int) -> None:
+    scorer = Scorer(policy.trainable_copy())
+    torch.nn.init.normal_(scorer.head.weight, std=0.1, generator=torch.Generator().manual_seed(0))
+    torch.nn.init.constant_(scorer.head.bias, 0.3)
+    logits, scores = scorer.logits(batch_of(ROWS)), scorer.scores(batch_of(ROWS), tokens_per_microbatch=tokens)
+    for i, (prompt, response) in enumerate(ROWS):
+        hidden = policy.model.get_decoder()(torch.tensor([prompt + response])).last_hidden_state[0]
+        alone = scorer.head(hidden)[len(prompt) :, 0]
+        torch.testing.assert_close(logits[i, : len(response)], alone, rtol=0, atol=2e-5)
+        torch.testing.assert_close(scores[i, : len(response)], alone.sigmoid().detach(), rtol=0, atol=2e-5)
+        assert not logits[i, len(response) :].any()
 
 
 @pytest.mark.parametrize("tokens", [1, 10**6])
