@@ -298,12 +298,8 @@ def calculated(line: str) -> str | None:
     try:
         value = parse(expression).value
     except Unreadable as reason:
-        if "zero" in str(reason):
-            return "error"
-        return None
-    if value is None:
-        return None
-    return str(value)
+        return "error" if "zero" in str(reason) else None
+    return None if value is None else str(value)
 
 
 _OPERATION = re.compile(r"(?<=[0-9)])\s*([-+*/])\s*(?=[0-9(])")

@@ -30,7 +30,8 @@ def observation_space(mdp: ReasoningMDP) -> spaces.Space[Any]:
 
 
 def action_space(mdp: ReasoningMDP, granularity: str) -> spaces.Space[Any]:
-    """One id for `token`, a sequence of ids for `step` and `response`."""
+    """One id for `token`, a sequence of ids for `step` and `response`. Raises `UserError` for another granularity."""
+    check_known("granularity", granularity, GRANULARITIES)
     token = spaces.Discrete(mdp.tokenizer.vocab_size)
     return token if granularity == "token" else spaces.Sequence(token, stack=True)
 
@@ -101,7 +102,6 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012
 
     def __init__(self, mdp: ReasoningMDP, granularity: str = "token", *, render_mode: str | None = None) -> None:
-        check_known("granularity", granularity, GRANULARITIES)
         self.mdp = mdp
         self.granularity = granularity
         self.render_mode = render_mode

@@ -154,9 +154,7 @@ class ReasoningMDP:
     def transition(self, state: State, token: int) -> State:
         """The next state in which it is the policy's turn, or the last one."""
         after = State(state.index, (*state.tokens, int(token)), state.noise, state.written, state.turn)
-        if self.dynamics is None:
-            return after
-        return self._reply(after)
+        return after if self.dynamics is None else self._reply(after)
 
     def _reply(self, state: State) -> State:
         """`state` after all that the environment writes there. A reply that would fill the budget is left out."""
@@ -165,9 +163,7 @@ class ReasoningMDP:
             start, end = len(state.tokens), len(state.tokens) + len(reply)
             if end >= self.max_tokens:
                 break
-            turn = state.turn
-            if self.dynamics.own_turn:
-                turn = end
+            turn = end if self.dynamics.own_turn else state.turn
             written = (*state.written, *range(start, end))
             state = State(state.index, (*state.tokens, *reply), state.noise, written, turn)
         return state
@@ -322,9 +318,7 @@ class ReasoningMDP:
             earned[len(before.tokens)] = sum(self.reward(before, state, verdict).values())
         if verdict is None:
             raise ValueError(f"a completion of {len(chosen)} tokens neither ends in EOS nor fills {self.max_tokens}")
-        tokens = np.array(state.tokens, dtype=np.int64)  # [T]
-        roles = np.full(len(tokens), Role.POLICY, dtype=np.int8)
-        roles[list(state.written)] = Role.ENVIRONMENT
+        tokens, roles = np.array(state.tokens, dtype=np.int64), state.roles  # [T]
         by_policy = roles == Role.POLICY
         rewards, logprobs = np.zeros((2, len(tokens)), dtype=np.float32)
         rewards[list(earned)] = list(earned.values())

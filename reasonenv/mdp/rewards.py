@@ -117,9 +117,7 @@ def shaping(problem: Problem, before: Progress, after: Progress) -> float:
     Phi is `STEP_SHARE` times the matched share and 0 where the episode is over, so shaping changes every return from
     one start by the same constant and no optimal policy.
     """
-    phi = 0.0
-    if not after.over:
-        phi = STEP_SHARE * matched_share(problem, after)
+    phi = 0.0 if after.over else STEP_SHARE * matched_share(problem, after)
     return phi - STEP_SHARE * matched_share(problem, before)
 
 
@@ -143,9 +141,7 @@ def overlong_cost(length: int, *, limit: int) -> float:
 @at_end
 def overlong(problem: Problem, before: Progress, after: Progress) -> float:
     """`overlong_cost` of a finished response within its budget."""
-    if not after.over:
-        return 0.0
-    return overlong_cost(after.length, limit=after.budget)
+    return overlong_cost(after.length, limit=after.budget) if after.over else 0.0
 
 
 def _check_reward(name: str, reward: Any) -> None:

@@ -205,9 +205,7 @@ def _text(body: str) -> list[Token]:
         return [Token("name", _NAMES[body])]
     if len(body) == 1 and body in "ei":
         return [Token("const", body)]
-    if not body:
-        return []
-    return [Token("text", body)]
+    return [Token("text", body)] if body else []
 
 
 def _number(digits: str) -> Token:

@@ -175,9 +175,7 @@ def _value(node: Node, point: dict[str, Fraction], context: Any) -> Any | None:
     real, imaginary = (_agreed(part(pair[0]), part(pair[1]), context) for part in (context.re, context.im))
     if real is None or imaginary is None:
         return None
-    if imaginary:
-        return context.mpc(real, imaginary)
-    return real
+    return context.mpc(real, imaginary) if imaginary else real
 
 
 def _agreed(coarse: Any, fine: Any, context: Any) -> Any | None:
