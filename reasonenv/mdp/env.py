@@ -203,15 +203,15 @@ def replay(trajectory: Trajectory, env: gymnasium.Env[Any, Any]) -> None:
     prefix = base.mdp.prefix(problem, trajectory.prompt, trajectory.noise)
     env.reset(options={"problem": problem, "prefix": prefix, "noise": trajectory.noise})
     size = len(trajectory.tokens)
-    own = np.append(np.flatnonzero(trajectory.roles == Role.POLICY), size)  # where the policy acts, and the end
+    chosen = np.append(np.flatnonzero(trajectory.roles == Role.POLICY), size)  # where the policy acts, and the end
     stops = {
-        "token": own[:-1].tolist(),
+        "token": chosen[:-1].tolist(),
         "step": trajectory.ends.tolist(),
-        "response": own[:-1][(np.diff(own) > 1) | (own[1:] == size)].tolist(),
+        "response": chosen[:-1][(np.diff(chosen) > 1) | (chosen[1:] == size)].tolist(),
     }[base.granularity]
-    start = int(own[0])
+    start = int(chosen[0])
     for stop in stops:
-        following = int(own[np.searchsorted(own, stop, side="right")])  # the next action, behind what was written
+        following = int(chosen[np.searchsorted(chosen, stop, side="right")])  # the next action, behind what was written
         tokens = trajectory.tokens[start : stop + 1]
         observation, reward, terminated, truncated, info = env.step(
             int(tokens[0]) if base.granularity == "token" else tokens
