@@ -25,7 +25,7 @@ from reasonenv.core import Completion, IntArray, Problem, Reason, Role, Trajecto
 from reasonenv.errors import UserError
 from reasonenv.mdp.config import EnvConfig
 from reasonenv.mdp.dynamics import Dynamics, Rewording, View, named_variant
-from reasonenv.mdp.rewards import Progress, paid_at_end, reward_terms
+from reasonenv.mdp.rewards import Progress, reward_terms
 from reasonenv.mdp.state import Outcome, State
 from reasonenv.tasks import Task, reference_solution, render_prompt
 from reasonenv.tokenizer import Tokenizer
@@ -51,7 +51,7 @@ class ReasoningMDP:
         self.prompt_style = config.prompt
         self._last_read = State(0), 0, ""
         self._terms = reward_terms(config.reward)
-        self.pays_steps = not all(map(paid_at_end, self._terms.values()))
+        self.pays_steps = not all(getattr(term, "at_end", False) for term in self._terms.values())
         self.max_tokens = task.max_tokens
         if config.stochastic is not None:
             kind, strength = named_variant(config.stochastic)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.errors import UserError
@@ -43,18 +43,12 @@ class Progress:
 
 
 Term = Callable[[Problem, Progress, Progress], float]
-AnyTerm = TypeVar("AnyTerm", bound=Term)
 
 
-def at_end(term: AnyTerm) -> AnyTerm:
+def at_end(term: Term) -> Term:
     """Marks a term that no unfinished step earns, and that reads the last state alone."""
     term.at_end = True  # type: ignore[attr-defined]
     return term
-
-
-def paid_at_end(term: Term) -> bool:
-    """Whether a term is marked with `at_end`, so that only finished episodes need be looked at."""
-    return getattr(term, "at_end", False)
 
 
 @at_end
