@@ -238,7 +238,7 @@ class Interrupt(Dynamics):
 
 
 def _check_variant(name: str, kind: Any) -> None:
-    if not isinstance(kind, type) or not issubclass(kind, Variant):
+    if not isinstance(kind, type) or not issubclass(kind, (Dynamics, Rewording)):
         raise UserError(
             f"dynamics {name!r} is {kind!r}; it must be a class derived from reasonenv.mdp.dynamics.Dynamics"
         )
