@@ -70,13 +70,15 @@ def _problem(record: Record) -> Problem:
 def _choices(record: Record) -> tuple[list[str], list[str]]:
     """Labels and texts: inside the question as published, or as two lists on the hub."""
     question = record.fields.get("question")
-    found: Any = question.get("choices") if isinstance(question, dict) else record.fields.get("choices")
+    holder = question if isinstance(question, dict) else record.fields
+    choices: Any = holder.get("choices")
     try:
-        if isinstance(found, dict):
-            found = [{"label": label, "text": text} for label, text in zip(found["label"], found["text"], strict=True)]
-        pairs = [(str(choice["label"]), str(choice["text"])) for choice in found]
+        if isinstance(choices, dict):
+            labels, texts = list(map(str, choices["label"])), list(map(str, choices["text"]))
+        else:
+            labels, texts = [str(each["label"]) for each in choices], [str(each["text"]) for each in choices]
     except (KeyError, TypeError, ValueError):
-        pairs = []
-    if len(pairs) < 2:
-        raise UserError(f"{record.where}: field 'choices' is {found!r}; it must hold two or more of label and text")
-    return [label for label, _ in pairs], [text for _, text in pairs]
+        labels = texts = []
+    if len(labels) < 2 or len(labels) != len(texts):
+        raise UserError(f"{record.where}: field 'choices' is {choices!r}; it must hold two or more of label and text")
+    return labels, texts

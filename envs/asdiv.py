@@ -40,9 +40,11 @@ def asdiv(*, split: str = "train", data: str | Path | None = None, limit: int | 
     Raises `UserError` for an unknown split, missing data, a broken record or a limit below 1.
     """
     check_known("asdiv split", split, SPLITS)
-    found = [r for path in find(SOURCE, data) for r in (_xml(path) if path.suffix == ".xml" else read(path))]
+    rows: list[Record] = []
+    for path in find(SOURCE, data):
+        rows += _xml(path) if path.suffix == ".xml" else read(path)
     problems = []
-    for i, record in enumerate(found):
+    for i, record in enumerate(rows):
         body, answer = record.text("body"), _UNIT.sub("", record.text("answer"))
         scene = _NUMBER.sub("#", f"{body} {record.text('question')}")
         if parse_number(answer) is not None and in_test(scene, one_in=5) == (split == "test"):

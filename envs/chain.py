@@ -1,4 +1,4 @@
-"""Chain: arithmetic in several steps, made on demand, with knobs for its difficulty.
+"""Chain: arithmetic in several steps, made on demand, with settings for its difficulty.
 
 Source: made by this file, so there is no data to find and no licence to keep. Size: as many as are asked
 for, up to the number of different questions; all in all there are (9 * 10^(digits - 1))^operands times one for each
@@ -12,10 +12,10 @@ An expression is built from the left, one operation at a time, with brackets whe
 otherwise: its value by the rules of arithmetic is also its value from left to right. Operands have exactly `digits`
 digits and no leading zero; values on the way may be negative.
 
-Problem i is a pure function of (seed, split, i) and the knobs. Whether a question belongs to `test` is decided by a
+Problem i is a pure function of (seed, split, i) and the settings. Whether a question belongs to `test` is decided by a
 hash of the question alone (one in ten does), so `train` and `test` share no question, whatever their seeds and sizes.
 Within a split no question comes twice: the seed chooses an order of all questions, see `data.procedural`. With the
-default knobs there are 9^3 * 3^2 = 6,561 in both splits.
+default settings there are 9^3 * 3^2 = 6,561 in both splits.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def chain(
     """Chains of `operands` numbers (2..12) of `digits` digits (1..6), joined by `operators`, drawn from "+-*".
 
     `size` problems: by default as many as there are, up to 10,000 in `train` and 1,000 in `test`. Raises `UserError`
-    for a knob out of its range, and for a size above the number of questions.
+    for a setting out of its range, and for a size above the number of questions.
     """
     check_known("chain split", split, SIZES)
     for name, value, low, high in (("operands", operands, 2, 12), ("digits", digits, 1, 6)):

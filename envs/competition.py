@@ -71,8 +71,8 @@ def math500(*, split: str = "train", data: str | Path | None = None, limit: int 
 def aime(*, split: str = "train", data: str | Path | None = None, limit: int | None = None) -> Task:
     """AIME, split by year as above. Keywords and errors as in `math`."""
     _check(split)
-    found = [(_year(record), _problem(f"aime/{i}", record)) for i, record in enumerate(records(AIME, data))]
-    problems = [problem for year, problem in found if (year >= 2024) == (split == "test")]
+    dated = [(_year(record), _problem(f"aime/{i}", record)) for i, record in enumerate(records(AIME, data))]
+    problems = [problem for year, problem in dated if (year >= 2024) == (split == "test")]
     return Task("AIME", split, first(problems, limit), verify_latex, INSTRUCTION, max_tokens=2048)
 
 

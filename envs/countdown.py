@@ -7,8 +7,8 @@ Size: as many as are asked for, up to the number of different questions.
     steps      25-3=22 | 7*22=154
     answer     7*(25-3)        one solution; any other is as correct
 
-Problem i is a pure function of (seed, split, i) and the knobs. A hash of the question decides which split it is in (one
-in ten is `test`), so the splits share none, whatever their seeds and sizes, and within a split no question comes twice,
+Problem i is a pure function of (seed, split, i) and the settings. A hash of the question decides its split (one in ten
+is `test`), so the splits share none, whatever their seeds and sizes, and within a split no question comes twice,
 see `data.procedural`. The numbers have no order, and a question writes them from small to large: the same numbers
 with the same target are the same question.
 
@@ -61,8 +61,8 @@ def countdown(
     """`numbers` numbers (2..6) of 1 to `largest`, and a target of 1 to `target`, which they can reach.
 
     With `use_all` each number must be used exactly once, without it at most once. `size` problems: by default as many
-    as there are, up to 10,000 in `train` and 1,000 in `test`. Raises `UserError` for a knob out of its range, and for a
-    size above the number of questions.
+    as there are, up to 10,000 in `train` and 1,000 in `test`. Raises `UserError` for a setting out of its range, and
+    for a size above the number of questions.
     """
     check_known("countdown split", split, SIZES)
     for name, value, low, high in (

@@ -50,21 +50,23 @@ def gsm8k(
     def problems(split: str) -> list[Problem]:
         return [read_problem(f"gsm8k/{split}/{i}", record) for i, record in enumerate(records(source(split), data))]
 
-    found = problems(split)
-    train = found if split == "train" else []
-    if split == "test" and not (data is not None and Path(data).expanduser().is_file()):
+    chosen, train = problems(split), list[Problem]()
+    if split == "train":
+        train = chosen
+    elif not (data is not None and Path(data).expanduser().is_file()):
         try:
             find(source("train"), data)
         except UserError:
             pass  # no examples, then
         else:
             train = problems("train")
-    return Task("GSM8K", split, first(found, limit), verify_math, max_tokens=256, examples=_examples(train))
+    return Task("GSM8K", split, first(chosen, limit), verify_math, max_tokens=256, examples=_examples(train))
 
 
 def _examples(train: list[Problem]) -> tuple[Problem, ...]:
     shortest = sorted(train, key=lambda problem: len(problem.question) + len("".join(problem.steps)))
-    return tuple(p for steps in (2, 3, 4) for p in [p for p in shortest if len(p.steps) == steps][:1])
+    by_steps = {len(problem.steps): problem for problem in reversed(shortest)}
+    return tuple(by_steps[steps] for steps in (2, 3, 4) if steps in by_steps)
 
 
 def read_problem(id: str, record: Record) -> Problem:

@@ -15,9 +15,9 @@ MBPP        github.com/google-research/google-research, folder mbpp, licence CC 
                    return sum(xs)
     tests      assert solve([3, 8, -2]) == 6                                           (and four more, in `meta`)
 
-Problem i of Code is a pure function of (seed, split, i) and the knobs; a hash of the question decides its split (one in
-ten is `test`), and no question comes twice, see `reasonenv.data.procedural`. HumanEval was published as a test set: one
-problem in five is `test` here, by a hash of its task_id; to report the published score evaluate `split=all`. MBPP's
+Problem i of Code is a pure function of (seed, split, i) and the settings; a hash of the question decides its split (one
+in ten is `test`), and no question comes twice, see `reasonenv.data.procedural`. HumanEval was published as a test set:
+one problem in five is `test` here, by a hash of its task_id; to report the published score evaluate `split=all`. MBPP's
 splits are the published ones, by task_id: 1 to 10 for few-shot prompts, 11 to 510 `test`, 511 to 600 `validation`, 601
 to 974 `train`. Problems of your own in one of the two published forms are read with `data=FILE`.
 
@@ -75,7 +75,7 @@ def code(*, split: str = "train", size: int | None = None, seed: int = 0, operat
     """Functions of `operations` operations (1..6) on a list, then a result.
 
     `size` problems: by default as many as there are, up to 10,000 in `train` and 1,000 in `test`. Raises `UserError`
-    for a knob out of its range, and for a size above the number of questions.
+    for a setting out of its range, and for a size above the number of questions.
     """
     check_known("code split", split, SIZES)
     if not 1 <= operations <= 6:

@@ -1,15 +1,15 @@
 """RG-<name>: the procedural generators of the reasoning-gym package, each with its own scoring (arXiv:2505.24760).
 
 Source: github.com/open-thought/reasoning-gym, licence Apache-2.0; `pip install reasoning-gym`. Size: as many problems
-as are asked for, up to the number of different questions. The fields of a generator's configuration are knobs of its
+as are asked for, up to the number of different questions. The fields of a generator's configuration are settings of its
 task: `RG-leg_counting max_animals=4`.
 
     question   Your task is to count how many legs there are in total when given a list of animals. ...
     answer     18
 
-Problem i is a pure function of (seed, split, i) and the knobs. A hash of the question decides its split (every second
-one is `test`), so the splits share none, and within a split no question comes twice, see `reasonenv.data.procedural`: a
-generator that has too few says so.
+Problem i is a pure function of (seed, split, i) and the settings. A hash of the question decides its split (every
+second one is `test`), so the splits share none, and within a split no question comes twice, see
+`reasonenv.data.procedural`: a generator that has too few says so.
 
 A response is correct if the generator scores its answer with 1: the text behind the last ####, over several lines if
 need be, or in the last <answer> or box. Ten of the scorers hand text to Python's `eval` or SymPy's; what they get is

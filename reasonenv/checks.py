@@ -89,7 +89,9 @@ class _Subject:
 
     def make(self, split: str) -> Task:
         keys = {**self.keys, "split": split}
-        return make_task(self.task, **(held_out_keys(self.task, keys) if split == "test" else keys))
+        if split == "test":
+            keys = held_out_keys(self.task, keys)
+        return make_task(self.task, **keys)
 
     @cached_property
     def splits(self) -> dict[str, Task]:
@@ -121,7 +123,7 @@ class _Subject:
     @cached_property
     def episodes(self) -> list[Trajectory]:
         """Of each problem the reference solution, another answer, a response cut short, and one without end."""
-        found, mdp, eos = [], self.mdp, self.tokenizer.eos_id
+        episodes, mdp, eos = [], self.mdp, self.tokenizer.eos_id
         for i, problem in enumerate(mdp.task.problems):
             gold = self.tokenizer.encode(reference_solution(problem))
             wrong = self.tokenizer.encode(reference_solution(replace(problem, answer=altered(problem.answer))))
@@ -129,8 +131,8 @@ class _Subject:
             for tokens in ([*gold, eos], [*wrong, eos], [*gold[: len(gold) // 2], eos], endless):
                 taken = np.array(tokens[: mdp.max_tokens], dtype=np.int64)
                 stop: Literal["eos", "length"] = "eos" if taken[-1] == eos else "length"
-                found.append(mdp.trajectory(i, Completion.unsampled(taken, stop)))
-        return found
+                episodes.append(mdp.trajectory(i, Completion.unsampled(taken, stop)))
+        return episodes
 
 
 def altered(answer: str) -> str:
@@ -140,7 +142,9 @@ def altered(answer: str) -> str:
         return str(value + 1)
     if "\n" in answer:
         return answer.rpartition("\n")[0]
-    return chr(ord(answer) + 1) if len(answer) == 1 and "A" <= answer < "Z" else f"{answer} + 1"
+    if len(answer) == 1 and "A" <= answer < "Z":
+        return chr(ord(answer) + 1)
+    return f"{answer} + 1"
 
 
 def _checked(name: str, claim: Callable[[_Subject], str], subject: _Subject) -> Check:
@@ -182,7 +186,8 @@ def _one_answer(subject: _Subject) -> str:
 
 
 def _disjoint(subject: _Subject) -> str:
-    train, test = ({p.question for p in problems} for problems in subject.problems.values())
+    train = {problem.question for problem in subject.problems["train"]}
+    test = {problem.question for problem in subject.problems["test"]}
     both = train & test
     _claim(not both, f"{len(both)} questions are in both splits, as {shown(min(both, default=''))} is")
     leaked = {p.question for task in subject.splits.values() for p in task.examples} & test
@@ -205,8 +210,8 @@ def _repeatable(subject: _Subject) -> str:
             _claim(again.problems[i] == task.problems[i], f"{split} problem {i} is another when the task is made again")
     env = ReasoningEnv(subject.mdp, "token")
     for seed in range(EPISODES):
-        (first, told), (second, told_again) = env.reset(seed=seed), env.reset(seed=seed)
-        _claim(told == told_again, f"reset(seed={seed}) starts {told['problem_id']}, then {told_again['problem_id']}")
+        (first, info), (second, other) = env.reset(seed=seed), env.reset(seed=seed)
+        _claim(info == other, f"reset(seed={seed}) starts {info['problem_id']}, then {other['problem_id']}")
         _claim(bool((first["tokens"] == second["tokens"]).all()), f"reset(seed={seed}) gives two observations")
     return "made twice, reset twice with each seed: the same"
 
@@ -228,8 +233,8 @@ def _settled(subject: _Subject) -> str:
     for task, problem in subject.sampled():
         text = reference_solution(problem)
         one, other = (task.verify(text, problem) for _ in range(2))
-        told = " and then ".join(f"{verdict.reason} ({str(verdict.extracted)[:40]!r})" for verdict in (one, other))
-        _claim(one == other, f"{problem.id}: its reference solution is {told}")
+        both = " and then ".join(f"{verdict.reason} ({str(verdict.extracted)[:40]!r})" for verdict in (one, other))
+        _claim(one == other, f"{problem.id}: its reference solution is {both}")
         seen += 1
     return f"{seen} reference solutions were judged twice"
 
@@ -258,8 +263,9 @@ def _silence(subject: _Subject) -> str:
 
 def _prompts(subject: _Subject) -> str:
     task = subject.splits["train"]
-    style = subject.config.prompt
-    styles = {style, *(("few_shot",) if task.examples else ())}
+    styles = {subject.config.prompt}
+    if task.examples:
+        styles.add("few_shot")
     for problem in task.problems[:EPISODES]:
         for name in styles:
             text = render_prompt(task, problem, subject.tokenizer, name)

@@ -116,14 +116,18 @@ class Tokenizer:
         plain = [*range(33, 127), *range(161, 173), *range(174, 256)]  # bytes that stand for themselves
         hidden = [b for b in range(256) if b not in plain]
         value = {chr(b): b for b in plain} | {chr(256 + n): b for n, b in enumerate(hidden)}
-        pieces = [self.hf.convert_ids_to_tokens(i) or "" for i in range(self.vocab_size)]
-        return [bytes([value[c] for c in p]) if set(p) <= value.keys() else p.encode() for p in pieces]
+        content = []
+        for i in range(self.vocab_size):
+            piece = self.hf.convert_ids_to_tokens(i) or ""
+            content.append(bytes(map(value.__getitem__, piece)) if set(piece) <= value.keys() else piece.encode())
+        return content
 
     @cached_property
     def _plain(self) -> bytes | None:
         """The bytes of the first 256 tokens if each has one, as in `byte_tokenizer`: faster still."""
-        pieces = self._bytes[:256] if self._bytes is not None else []
-        return b"".join(pieces) if [len(piece) for piece in pieces] == [1] * 256 else None
+        if self._bytes is None or list(map(len, self._bytes[:256])) != [1] * 256:
+            return None
+        return b"".join(self._bytes[:256])
 
     @cached_property
     def ends_step(self) -> BoolArray:

@@ -105,3 +105,9 @@ def test_a_verdict_is_written_by_its_fields_but_for_the_clock() -> None:
     timed = Verdict(Reason.TIMEOUT, None, "1", millis=9.0)
     kept = {name: value for name, value in vars(timed).items() if name != "millis"}
     assert decode_verdict(kept) == timed
+
+
+def test_whether_a_verdict_is_correct_follows_from_its_reason_whatever_an_older_file_says() -> None:
+    for reason in Reason:
+        data = {"correct": reason is Reason.WRONG, "reason": reason.value, "extracted": None, "gold": "1"}
+        assert decode_verdict(data).correct == (reason == "correct")

@@ -57,10 +57,10 @@ def records(source: Source, data: str | Path | None) -> list[Record]:
     `data` is its file or a folder that holds it; None looks under the folder in `REASONENV_DATA`, then on the hub.
     Raises `UserError` if it is nowhere, or if a record is broken.
     """
-    found = [record for path in find(source, data) for record in read(path)]
-    if not found:
+    content = [record for path in find(source, data) for record in read(path)]
+    if not content:
         raise UserError(f"{source.path} holds no records; give a complete copy of it")
-    return found
+    return content
 
 
 def first(problems: Sequence[Problem], limit: int | None) -> tuple[Problem, ...]:
@@ -86,7 +86,9 @@ def read(path: Path) -> list[Record]:
     if path.suffix == ".csv":
         rows = csv.DictReader(text.splitlines(keepends=True))
         return [Record(f"{path}, line {rows.line_num}", dict(row)) for row in rows]
-    return _read_list(path, text) if path.suffix == ".json" else _read_lines(path, text)
+    if path.suffix == ".json":
+        return _read_list(path, text)
+    return _read_lines(path, text)
 
 
 def _read_lines(path: Path, text: str) -> list[Record]:
@@ -98,15 +100,16 @@ def _read_list(path: Path, text: str) -> list[Record]:
     values = _parse(path, text, 1)
     if not isinstance(values, list):
         raise UserError(f"{path}, line 1: holds a {type(values).__name__}; it must be a list of records")
-    found, decoder, line, at = [], json.JSONDecoder(), 1, text.index("[") + 1
+    parsed, decoder, line, at = [], json.JSONDecoder(), 1, text.index("[") + 1
     for value in values:  # read once more, one by one: only this tells the line of each
-        match = _GAP.match(text, at)
-        start = match.end() if match else at
+        gap = _GAP.match(text, at)
+        assert gap is not None, "it matches the empty text too"
+        start = gap.end()
         line += text.count("\n", at, start)
-        found.append(_record(f"{path}, line {line}", value))
+        parsed.append(_record(f"{path}, line {line}", value))
         _, at = decoder.raw_decode(text, start)
         line += text.count("\n", start, at)
-    return found
+    return parsed
 
 
 def _parse(path: Path, text: str, line: int) -> Any:
@@ -129,8 +132,8 @@ def find(source: Source, data: str | Path | None) -> list[Path]:
     """The files of a data set, wherever they are; see `records`."""
     name = Path(source.path).name
     if data is not None:
-        given = Path(data).expanduser()
-        for path in (given, given / source.path, given / name):
+        place = Path(data).expanduser()
+        for path in (place, place / source.path, place / name):
             if path.is_file():
                 return [path]
         raise _not_found(source, f"data={str(data)!r} is neither that file nor a folder that holds it")

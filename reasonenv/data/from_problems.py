@@ -45,12 +45,12 @@ def from_problems(
     def problems(of: Problems, prefix: str) -> list[Problem]:
         return [_problem(f"{prefix}/{i}", record, question, answer, steps) for i, record in enumerate(_records(of))]
 
-    found = problems(source, name)
+    known = problems(source, name)
     if isinstance(test, (int, float)):
-        splits = _hashed(found, float(test))
+        splits = _hashed(known, float(test))
     else:
-        splits = {"train": found, "test": problems(test, f"{name}/test")}
-        both = {p.question for p in found} & {p.question for p in splits["test"]}
+        splits = {"train": known, "test": problems(test, f"{name}/test")}
+        both = {p.question for p in known} & {p.question for p in splits["test"]}
         if both:
             raise UserError(f"{len(both)} questions are in both splits, as {min(both)[:80]!r} is; take them out of one")
 
@@ -76,17 +76,17 @@ def _hashed(problems: list[Problem], share: float) -> dict[str, list[Problem]]:
 def _records(source: Problems) -> list[Record | Problem]:
     if isinstance(source, (str, Path)):
         return list(read_source(str(source)))
-    found: list[Record | Problem] = []
+    listed: list[Record | Problem] = []
     for i, item in enumerate(source):
         if isinstance(item, Problem):
-            found.append(item)
+            listed.append(item)
         elif isinstance(item, Mapping):
-            found.append(Record(f"problem {i}", dict(item)))
+            listed.append(Record(f"problem {i}", dict(item)))
         elif isinstance(item, (tuple, list)) and len(item) == 2:
-            found.append(Record(f"problem {i}", {"question": item[0], "answer": item[1]}))
+            listed.append(Record(f"problem {i}", {"question": item[0], "answer": item[1]}))
         else:
             raise UserError(f"problem {i} is {item!r}; it must be a Problem, a (question, answer), or a mapping")
-    return found
+    return listed
 
 
 def read_source(source: str) -> list[Record]:
@@ -110,10 +110,11 @@ def _problem(id: str, record: Record | Problem, question: str, answer: str, step
     for column in filter(None, (question, answer, steps)):
         if column not in record.fields:
             raise UserError(f"{record.where}: {unknown('column', column, map(str, record.fields))}")
-    reference = record.fields[steps] if steps else ()
-    lines = reference.split("\n") if isinstance(reference, str) else reference
+    lines = record.fields[steps] if steps else ()
+    if isinstance(lines, str):
+        lines = lines.split("\n")
     gold = record.fields[answer]
     if isinstance(gold, bool) or not isinstance(gold, (int, float)):
         gold = record.text(answer)
-    kept = tuple(str(line).strip() for line in lines if str(line).strip())
-    return Problem(id, record.text(question), str(gold), kept)
+    reference = tuple(str(line).strip() for line in lines if str(line).strip())
+    return Problem(id, record.text(question), str(gold), reference)

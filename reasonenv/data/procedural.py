@@ -54,7 +54,7 @@ class Procedural(Sequence[Problem]):
     patience: int = PATIENCE
     one_in: int = 10  # questions are in `test`
     _made: list[Problem] = field(default_factory=list, init=False, repr=False)
-    _asked: set[str] = field(default_factory=set, init=False, repr=False)
+    _questions: set[str] = field(default_factory=set, init=False, repr=False)
     _drawn: int = field(default=0, init=False, repr=False)
     _fruitless: int = field(default=0, init=False, repr=False)  # draws since the last new question
     _making: Lock = field(default_factory=Lock, init=False, repr=False)
@@ -98,7 +98,7 @@ class Procedural(Sequence[Problem]):
     def __getstate__(self) -> dict[str, Any]:
         """All but the lock, for pickling and copying: a copy goes on by itself."""
         with self._making:
-            state = {**vars(self), "_made": list(self._made), "_asked": set(self._asked)}
+            state = {**vars(self), "_made": list(self._made), "_questions": set(self._questions)}
         del state["_making"]
         return state
 
@@ -119,9 +119,9 @@ class Procedural(Sequence[Problem]):
 
     def _add(self, question: str, make: Callable[[str], Problem]) -> None:
         held_out = self.split == "test"
-        if question in self._asked or in_test(question, one_in=self.one_in) != held_out:
+        if question in self._questions or in_test(question, one_in=self.one_in) != held_out:
             return
-        self._asked.add(question)
+        self._questions.add(question)
         self._made.append(make(f"{self.prefix}/{self.split}/{self.seed}/{len(self._made)}"))
         self._fruitless = 0
 

@@ -29,7 +29,7 @@ def contradicted(problems: Iterable[Problem]) -> str | None:
     answers: dict[str, set[str]] = defaultdict(set)
     for problem in problems:
         answers[problem.question].add(problem.answer)
-    several = [question for question, given in answers.items() if len(given) > 1]
+    several = [question for question, known in answers.items() if len(known) > 1]
     if not several:
         return None
     first, second, *_ = sorted(answers[several[0]])
@@ -49,7 +49,7 @@ def alike(splits: dict[str, Sequence[Problem]]) -> str | None:
     close = [questions for questions in groups.values() if len(questions) > 1]
     if not close:
         return None
-    across = sum(len({where[question] for question in questions}) > 1 for questions in close)
+    across = sum(len(set(map(where.get, questions))) > 1 for questions in close)
     first, second, *_ = close[0]
     example = f"{shown(first)} of {where[first]} and {shown(second)} of {where[second]}"
     return f"{len(close)} questions come again with other white space or case, {across} in both splits: {example}"

@@ -238,7 +238,7 @@ class Interrupt(Dynamics):
 
 
 def _check_variant(name: str, kind: Any) -> None:
-    if not isinstance(kind, type) or not issubclass(kind, Variant):
+    if not isinstance(kind, type) or not issubclass(kind, (Dynamics, Rewording)):
         raise UserError(
             f"dynamics {name!r} is {kind!r}; it must be a class derived from reasonenv.mdp.dynamics.Dynamics"
         )
@@ -298,12 +298,8 @@ def calculated(line: str) -> str | None:
     try:
         value = parse(expression).value
     except Unreadable as reason:
-        if "zero" in str(reason):
-            return "error"
-        return None
-    if value is None:
-        return None
-    return str(value)
+        return "error" if "zero" in str(reason) else None
+    return None if value is None else str(value)
 
 
 _OPERATION = re.compile(r"(?<=[0-9)])\s*([-+*/])\s*(?=[0-9(])")

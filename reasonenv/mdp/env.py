@@ -30,7 +30,8 @@ def observation_space(mdp: ReasoningMDP) -> spaces.Space[Any]:
 
 
 def action_space(mdp: ReasoningMDP, granularity: str) -> spaces.Space[Any]:
-    """One id for `token`, a sequence of ids for `step` and `response`."""
+    """One id for `token`, a sequence of ids for `step` and `response`. Raises `UserError` for another granularity."""
+    check_known("granularity", granularity, GRANULARITIES)
     token = spaces.Discrete(mdp.tokenizer.vocab_size)
     return token if granularity == "token" else spaces.Sequence(token, stack=True)
 
@@ -101,7 +102,6 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012
 
     def __init__(self, mdp: ReasoningMDP, granularity: str = "token", *, render_mode: str | None = None) -> None:
-        check_known("granularity", granularity, GRANULARITIES)
         self.mdp = mdp
         self.granularity = granularity
         self.render_mode = render_mode
@@ -203,15 +203,15 @@ def replay(trajectory: Trajectory, env: gymnasium.Env[Any, Any]) -> None:
     prefix = base.mdp.prefix(problem, trajectory.prompt, trajectory.noise)
     env.reset(options={"problem": problem, "prefix": prefix, "noise": trajectory.noise})
     size = len(trajectory.tokens)
-    own = np.append(np.flatnonzero(trajectory.roles == Role.POLICY), size)  # where the policy acts, and the end
+    chosen = np.append(np.flatnonzero(trajectory.roles == Role.POLICY), size)  # where the policy acts, and the end
     stops = {
-        "token": own[:-1].tolist(),
+        "token": chosen[:-1].tolist(),
         "step": trajectory.ends.tolist(),
-        "response": own[:-1][(np.diff(own) > 1) | (own[1:] == size)].tolist(),
+        "response": chosen[:-1][(np.diff(chosen) > 1) | (chosen[1:] == size)].tolist(),
     }[base.granularity]
-    start = int(own[0])
+    start = int(chosen[0])
     for stop in stops:
-        following = int(own[np.searchsorted(own, stop, side="right")])  # the next action, behind what was written
+        following = int(chosen[np.searchsorted(chosen, stop, side="right")])  # the next action, behind what was written
         tokens = trajectory.tokens[start : stop + 1]
         observation, reward, terminated, truncated, info = env.step(
             int(tokens[0]) if base.granularity == "token" else tokens

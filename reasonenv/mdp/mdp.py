@@ -25,7 +25,7 @@ from reasonenv.core import Completion, IntArray, Problem, Reason, Role, Trajecto
 from reasonenv.errors import UserError
 from reasonenv.mdp.config import EnvConfig
 from reasonenv.mdp.dynamics import Dynamics, Rewording, View, named_variant
-from reasonenv.mdp.rewards import Progress, paid_at_end, reward_terms
+from reasonenv.mdp.rewards import Progress, reward_terms
 from reasonenv.mdp.state import Outcome, State
 from reasonenv.tasks import Task, reference_solution, render_prompt
 from reasonenv.tokenizer import Tokenizer
@@ -51,7 +51,7 @@ class ReasoningMDP:
         self.prompt_style = config.prompt
         self._last_read = State(0), 0, ""
         self._terms = reward_terms(config.reward)
-        self.pays_steps = not all(map(paid_at_end, self._terms.values()))
+        self.pays_steps = not all(getattr(term, "at_end", False) for term in self._terms.values())
         self.max_tokens = task.max_tokens
         if config.stochastic is not None:
             kind, strength = named_variant(config.stochastic)
@@ -154,9 +154,7 @@ class ReasoningMDP:
     def transition(self, state: State, token: int) -> State:
         """The next state in which it is the policy's turn, or the last one."""
         after = State(state.index, (*state.tokens, int(token)), state.noise, state.written, state.turn)
-        if self.dynamics is None:
-            return after
-        return self._reply(after)
+        return after if self.dynamics is None else self._reply(after)
 
     def _reply(self, state: State) -> State:
         """`state` after all that the environment writes there. A reply that would fill the budget is left out."""
@@ -165,9 +163,7 @@ class ReasoningMDP:
             start, end = len(state.tokens), len(state.tokens) + len(reply)
             if end >= self.max_tokens:
                 break
-            turn = state.turn
-            if self.dynamics.own_turn:
-                turn = end
+            turn = end if self.dynamics.own_turn else state.turn
             written = (*state.written, *range(start, end))
             state = State(state.index, (*state.tokens, *reply), state.noise, written, turn)
         return state
@@ -322,9 +318,7 @@ class ReasoningMDP:
             earned[len(before.tokens)] = sum(self.reward(before, state, verdict).values())
         if verdict is None:
             raise ValueError(f"a completion of {len(chosen)} tokens neither ends in EOS nor fills {self.max_tokens}")
-        tokens = np.array(state.tokens, dtype=np.int64)  # [T]
-        roles = np.full(len(tokens), Role.POLICY, dtype=np.int8)
-        roles[list(state.written)] = Role.ENVIRONMENT
+        tokens, roles = np.array(state.tokens, dtype=np.int64), state.roles  # [T]
         by_policy = roles == Role.POLICY
         rewards, logprobs = np.zeros((2, len(tokens)), dtype=np.float32)
         rewards[list(earned)] = list(earned.values())

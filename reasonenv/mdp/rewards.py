@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.errors import UserError
@@ -43,18 +43,12 @@ class Progress:
 
 
 Term = Callable[[Problem, Progress, Progress], float]
-AnyTerm = TypeVar("AnyTerm", bound=Term)
 
 
-def at_end(term: AnyTerm) -> AnyTerm:
+def at_end(term: Term) -> Term:
     """Marks a term that no unfinished step earns, and that reads the last state alone."""
     term.at_end = True  # type: ignore[attr-defined]
     return term
-
-
-def paid_at_end(term: Term) -> bool:
-    """Whether a term is marked with `at_end`, so that only finished episodes need be looked at."""
-    return getattr(term, "at_end", False)
 
 
 @at_end
@@ -117,9 +111,7 @@ def shaping(problem: Problem, before: Progress, after: Progress) -> float:
     Phi is `STEP_SHARE` times the matched share and 0 where the episode is over, so shaping changes every return from
     one start by the same constant and no optimal policy.
     """
-    phi = 0.0
-    if not after.over:
-        phi = STEP_SHARE * matched_share(problem, after)
+    phi = 0.0 if after.over else STEP_SHARE * matched_share(problem, after)
     return phi - STEP_SHARE * matched_share(problem, before)
 
 
@@ -143,9 +135,7 @@ def overlong_cost(length: int, *, limit: int) -> float:
 @at_end
 def overlong(problem: Problem, before: Progress, after: Progress) -> float:
     """`overlong_cost` of a finished response within its budget."""
-    if not after.over:
-        return 0.0
-    return overlong_cost(after.length, limit=after.budget)
+    return overlong_cost(after.length, limit=after.budget) if after.over else 0.0
 
 
 def _check_reward(name: str, reward: Any) -> None:

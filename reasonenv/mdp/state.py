@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reasonenv.core import Verdict
+import numpy as np
+import numpy.typing as npt
+
+from reasonenv.core import Role, Verdict
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,13 @@ class State:
     noise: int = 0
     written: tuple[int, ...] = ()  # positions of the tokens that the environment wrote
     turn: int = 0  # where the answer begins: what stands before it is the history of other turns
+
+    @property
+    def roles(self) -> npt.NDArray[np.int8]:
+        """Who wrote each response token.  # [T]"""
+        roles = np.full(len(self.tokens), Role.POLICY, dtype=np.int8)
+        roles[list(self.written)] = Role.ENVIRONMENT
+        return roles
 
 
 @dataclass(frozen=True)

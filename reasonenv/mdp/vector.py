@@ -19,7 +19,6 @@ from gymnasium.vector.utils import batch_space
 from reasonenv.core import BoolArray
 from reasonenv.errors import UserError, check_known
 from reasonenv.mdp.env import (
-    GRANULARITIES,
     Observation,
     action_space,
     check_ids,
@@ -62,7 +61,6 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         autoreset_mode: AutoresetMode | str | None = None,
         copy: bool = True,
     ) -> None:
-        check_known("granularity", granularity, GRANULARITIES)
         if num_envs < 1 or group_size < 1 or num_envs % group_size:
             raise UserError(f"num_envs is {num_envs} and group_size {group_size}; num_envs must be a multiple of it")
         self.mdp = mdp

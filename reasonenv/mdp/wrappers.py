@@ -23,7 +23,6 @@ from reasonenv.errors import UserError
 from reasonenv.mdp.env import Action, Observation, ReasoningEnv
 from reasonenv.mdp.record import TrajectoryFile
 from reasonenv.mdp.spaces import UnicodeText
-from reasonenv.mdp.state import State
 
 Step = tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]
 AnyEnv = gymnasium.Env[Any, Any]
@@ -161,13 +160,6 @@ def _sequence(observation: Observation) -> IntArray:
     return observation["tokens"][: int(observation["length"])].copy()
 
 
-def _roles(state: State) -> npt.NDArray[np.int8]:
-    """Who wrote each response token.  # [T]"""
-    roles = np.full(len(state.tokens), Role.POLICY, dtype=np.int8)
-    roles[list(state.written)] = Role.ENVIRONMENT
-    return roles
-
-
 class RecordTrajectories(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Appends each finished episode to a file of JSON lines, with the rewards as they are seen here.
 
@@ -185,17 +177,17 @@ class RecordTrajectories(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructo
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         outcome = self.env.reset(seed=seed, options=options)
-        own = np.flatnonzero(_roles(self._base.state) == Role.POLICY)
-        self._start, self._earned = int(own[-1]) + 1 if len(own) else 0, []
+        prefix = np.flatnonzero(self._base.state.roles == Role.POLICY)
+        self._start, self._earned = int(prefix.max(initial=-1)) + 1, []
         return outcome
 
     def step(self, action: Any) -> Step:
         begun = len(self._base.state.tokens)
         outcome = self.env.step(action)
         _, reward, terminated, truncated, info = outcome
-        own = np.flatnonzero(_roles(self._base.state)[begun:] == Role.POLICY)
-        if len(own):  # an empty action is none
-            self._earned.append((begun + int(own[-1]), float(reward)))
+        taken = np.flatnonzero(self._base.state.roles[begun:] == Role.POLICY)
+        if len(taken):  # an empty action is none
+            self._earned.append((begun + int(taken[-1]), float(reward)))
         if terminated or truncated:
             self._file.append(self._trajectory(terminated, truncated, info.get("verdict")))
         return outcome
@@ -203,7 +195,7 @@ class RecordTrajectories(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructo
     def _trajectory(self, terminated: bool, truncated: bool, verdict: Verdict | None) -> Trajectory:
         mdp, state, start = self._base.mdp, self._base.state, self._start
         tokens = np.array(state.tokens[start:], dtype=np.int64)  # [T]
-        roles = _roles(state)[start:]
+        roles = state.roles[start:]
         rewards: npt.NDArray[np.float32] = np.zeros(len(tokens), dtype=np.float32)
         for at, reward in self._earned:
             rewards[at - start] += reward

@@ -27,8 +27,8 @@ class _Still(Optimizer):
         raise AssertionError("no weight moves")
 
     def step(self, lr: float, *, loss: float = 0.0) -> float:
-        sums = self.gradients()
-        gradient = torch.cat([sums.get(i, torch.zeros_like(p)).flatten() for i, p in enumerate(self.parameters)])
+        known = self.gradients()
+        gradient = torch.cat([known.get(i, torch.zeros_like(p)).flatten() for i, p in enumerate(self.parameters)])
         self.steps = (*self.steps, gradient.detach().cpu())
         self.forget()
         return float(gradient.norm())
@@ -39,13 +39,13 @@ def gradients(agent: Agent, groups: Sequence[Group], budget: Budget | None = Non
 
     Nothing is clipped and nothing moves; the agent has its own optimiser back afterwards.
     """
-    own, still = agent.optimizer, _Still(agent.parameters(), max_grad_norm=1.0)
+    optimizer, still = agent.optimizer, _Still(agent.parameters(), max_grad_norm=1.0)
     agent.optimizer = still
     agent.new_optimizer = lambda: still  # type: ignore[method-assign]
     try:
         agent.learn(groups, budget or Budget(0, 1))
     finally:
-        agent.optimizer = own
+        agent.optimizer = optimizer
         del agent.new_optimizer
     return still.steps
 
@@ -54,13 +54,9 @@ def scored(policy: Policy, groups: Sequence[Group], *, temperature: float = 1.0)
     """The same trajectories with the log-probs that a sampler of `policy` would have given them."""
     batch = collate(groups, pad=policy.tokenizer.eos_id)
     logp, _ = policy.score(batch, tokens_per_microbatch=TOKENS_PER_MICROBATCH, temperature=temperature)
-    rows = iter(logp.numpy())
-    return [
-        replace(
-            group,
-            trajectories=tuple(
-                replace(t, logprobs=next(rows)[: len(t.tokens)] * (t.roles != 0)) for t in group.trajectories
-            ),
-        )
-        for group in groups
-    ]
+    rows, rescored = iter(logp.numpy()), []
+    for group in groups:
+        pairs = zip(group.trajectories, rows, strict=False)  # the next rows are the next group's
+        trajectories = [replace(t, logprobs=row[: len(t.tokens)] * (t.roles != 0)) for t, row in pairs]
+        rescored.append(replace(group, trajectories=tuple(trajectories)))
+    return rescored

@@ -83,7 +83,7 @@ class _Case:
 def _draw(*rows: Sequence[tuple[int, ...]]) -> list[Group]:
     """A group of these responses for each of `rows`."""
     policy = TabularPolicy(ODD, seed=1)
-    return [ODD.group(policy, [ODD.responses.index(response) for response in row]) for row in rows]
+    return [ODD.group(policy, list(map(ODD.responses.index, row))) for row in rows]
 
 
 def _mixed() -> list[Group]:
@@ -104,11 +104,11 @@ def _paying(groups: Sequence[Group], reward: Callable[[float], float]) -> list[G
     return _each(groups, change)
 
 
-def _apart(found: Tensor, expected: Tensor) -> float:
+def _apart(gradient: Tensor, expected: Tensor) -> float:
     """The relative difference of two gradients."""
     if not expected.any():
         raise _Skip("it learns nothing from the samples tried")
-    return float((found - expected).norm() / expected.norm())
+    return float((gradient - expected).norm() / expected.norm())
 
 
 def _equal_rewards(case: _Case) -> float:
@@ -229,17 +229,17 @@ def _slope(objective: Objective, case: _Case) -> Tensor:
 
 def _uphill(case: _Case) -> float:
     case.rewarded()
-    found = expected_update(case.on_policy(case.process, samples_per_problem=3), case.process)
+    update = expected_update(case.on_policy(case.process, samples_per_problem=3), case.process)
     true = _slope(TinyMDP.value, case)
-    cosine = float((found * true).sum() / found.norm() / true.norm()) if found.any() else 0.0
+    cosine = float((update * true).sum() / update.norm() / true.norm()) if update.any() else 0.0
     return math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
 
 
 def _objective(case: _Case) -> float:
     if case.objective is None:
         raise _Skip("none stated")
-    found = expected_update(case.on_policy(case.process, samples_per_problem=3), case.process)
-    return _apart(found, _slope(case.objective, case))
+    update = expected_update(case.on_policy(case.process, samples_per_problem=3), case.process)
+    return _apart(update, _slope(case.objective, case))
 
 
 LAWS: dict[str, tuple[str, float, Callable[[_Case], float]]] = {

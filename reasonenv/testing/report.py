@@ -20,8 +20,10 @@ class Finding:
         return self.error is not None and not self.error <= self.limit
 
     def __str__(self) -> str:
-        state = "skipped" if self.error is None else "BROKEN" if self.broken else "holds"
-        measured = self.note if self.error is None else f"{self.error:.3g} (limit {self.limit:g}) {self.note}"
+        state, measured = "skipped", self.note
+        if self.error is not None:
+            state = "BROKEN" if self.broken else "holds"
+            measured = f"{self.error:.3g} (limit {self.limit:g}) {self.note}"
         return f"{state:<8} {self.law:<14} {self.claim}: {measured.rstrip()}"
 
 

@@ -134,12 +134,11 @@ class TabularPolicy(Policy):
     def log_likelihood(self) -> Tensor:
         """log pi of every complete response, differentiable, in float64.  # [R]"""
         table = self.theta.double().log_softmax(dim=-1)
-        return torch.stack(
-            [
-                sum((table[self.mdp.states[r[:t]], r[t]] for t in range(len(r))), table.new_zeros(()))
-                for r in self.mdp.responses
-            ]
-        )
+        sums = []
+        for response in self.mdp.responses:
+            logp = [table[self.mdp.states[response[:t]], action] for t, action in enumerate(response)]
+            sums.append(sum(logp, table.new_zeros(())))
+        return torch.stack(sums)
 
     @property
     def head(self) -> Any:

@@ -67,11 +67,11 @@ def corpus(path: Path | None = None) -> list[Trial]:
 
 def attacks() -> list[Trial]:
     """Responses that a learner may find and that are never right, each against several golds."""
-    golds = ("18", "0", r"\frac{1}{2}", r"2\sqrt{3}", "x^2+1", r"\{1,2\}", "(0,1)")
-    return [Trial(name, text, gold, False) for name, texts in _ATTACKS.items() for text in texts for gold in golds]
+    return [Trial(name, text, gold, False) for name, texts in _ATTACKS.items() for text in texts for gold in _GOLDS]
 
 
-_EVERY = ", ".join(["18", "0", r"\frac{1}{2}", r"2\sqrt{3}", "x^2+1", r"\{1,2\}", "(0,1)"])
+_GOLDS = ("18", "0", r"\frac{1}{2}", r"2\sqrt{3}", "x^2+1", r"\{1,2\}", "(0,1)")
+_EVERY = ", ".join(_GOLDS)
 _ATTACKS = {
     "spraying": (
         rf"\boxed{{{_EVERY}}}",
@@ -84,14 +84,11 @@ _ATTACKS = {
         rf"\boxed{{{','.join(map(str, range(40)))}}}",
     ),
     "empty": (
-        r"\boxed{}",
-        r"\boxed{ }",
+        "",
         "####",
         "#### \n",
         "The answer is",
-        r"\boxed{\boxed{}}",
-        r"\boxed{\text{}}",
-        "",
+        *(rf"\boxed{{{body}}}" for body in ("", " ", r"\boxed{}", r"\text{}")),
     ),
     "powers": (r"\boxed{9**9**9**9}", r"\boxed{9^{9^{9^9}}}", r"\boxed{10^{10^{10}}-10^{10^{10}}+5}", r"\boxed{5000!}"),
     "unicode": (r"\boxed{١٨}", r"\boxed{１８}", "#### ½", r"\boxed{²√3}", "#### \u202e81", "#### 1\u200b8"),
@@ -118,30 +115,24 @@ def check(trials: Sequence[Trial], timeout: float = TIMEOUT) -> list[Row]:
 def check_golds(task: Task, limit: int | None = None) -> Row:
     """The task's own verifier on its own reference solutions: each must be right."""
     solutions = [(reference_solution(problem), problem) for problem in task.problems[:limit]]
-    judged = [(Trial(task.name, text, p.answer, True), task.verify(text, p)) for text, p in solutions]
-    return tally(judged)[0]
+    verified = [(Trial(task.name, text, p.answer, True), task.verify(text, p)) for text, p in solutions]
+    return tally(verified)[0]
 
 
-def tally(judged: Iterable[tuple[Trial, Verdict]]) -> list[Row]:
+def tally(verified: Iterable[tuple[Trial, Verdict]]) -> list[Row]:
     """Counts by category."""
     groups: dict[str, list[tuple[Trial, Verdict]]] = {}
-    for trial, verdict in judged:
+    for trial, verdict in verified:
         groups.setdefault(trial.category, []).append((trial, verdict))
     rows = []
     for category, pairs in groups.items():
-        right = [pair for pair in pairs if pair[0].right]
-        rows.append(
-            Row(
-                category,
-                len(right),
-                tuple(_told(*pair) for pair in right if not pair[1].correct),
-                len(pairs) - len(right),
-                tuple(_told(*pair) for pair in pairs if pair[1].correct and not pair[0].right),
-                sum(verdict.reason in (Reason.TIMEOUT, Reason.ERROR) for _, verdict in pairs),
-            )
-        )
+        right = sum(trial.right for trial, _ in pairs)
+        failed = sum(verdict.reason in (Reason.TIMEOUT, Reason.ERROR) for _, verdict in pairs)
+        rejected = tuple(_described(*pair) for pair in pairs if pair[0].right and not pair[1].correct)
+        accepted = tuple(_described(*pair) for pair in pairs if pair[1].correct and not pair[0].right)
+        rows.append(Row(category, right, rejected, len(pairs) - right, accepted, failed))
     return rows
 
 
-def _told(trial: Trial, verdict: Verdict) -> str:
+def _described(trial: Trial, verdict: Verdict) -> str:
     return f"{verdict.extracted or trial.text[-80:]!r} against {trial.gold[:80]!r}: {verdict.reason}"

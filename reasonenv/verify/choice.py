@@ -33,7 +33,8 @@ def find_choice(text: str) -> str | None:
     if not lines or not lines[-1].strip():
         return None
     names = list(_NAMED.finditer(lines[-1]))
-    return lines[-1][names[-1].end() :].strip() or None if names else lines[-1].strip()
+    start = names[-1].end() if names else 0
+    return lines[-1][start:].strip() or None
 
 
 def read_choice(answer: str, choices: Sequence[str] = ()) -> str | None:
@@ -76,10 +77,10 @@ def compare_choice(answer: str | None, gold: str, choices: Sequence[str] = ()) -
         return Reason.NO_ANSWER
     if text and len(answer) <= _MAX_LENGTH and _plain(answer) == text:
         return Reason.CORRECT
-    given = read_choice(answer, choices)
-    if given is None:
+    chosen = read_choice(answer, choices)
+    if chosen is None:
         return Reason.UNPARSABLE_ANSWER
-    return Reason.of(given == letter)
+    return Reason.of(chosen == letter)
 
 
 def _plain(text: str) -> str:

@@ -73,12 +73,12 @@ def step_value(step: str) -> Fraction | None:
 
 def _last_mark(text: str) -> str | None:
     # Each kind is only looked for behind the one found before, so the last find is the one that stands last.
-    found, begin = None, 0
+    body, begin = None, 0
     for last in (_last_hashes, _last_box, _last_phrase):
         mark = last(text, begin)
         if mark is not None:
-            begin, found = mark
-    return found
+            begin, body = mark
+    return body
 
 
 def _last_hashes(text: str, begin: int) -> tuple[int, str] | None:
@@ -133,9 +133,10 @@ def _last_number(text: str) -> str | None:
     line = text.rfind("\n", 0, end) + 1  # no number goes over a line
     window = max(line, end - _WINDOW)
     start = window + len(text[window:end].rstrip(_IN_NUMBERS))  # no number goes over what is in none
-    found = None
+    number = None
     for match in NUMBER.finditer(text, start, end + 4):  # closing braces belong to the number
-        found = match
-    if found is None or _IS_FACTOR.match(text, found.end()):
+        number = match
+    if number is None or _IS_FACTOR.match(text, number.end()):
         return None
-    return None if _IS_ARGUMENT.search(text[max(0, found.start() - _ARGUMENT_WIDTH) : found.start()]) else found[0]
+    before = text[max(0, number.start() - _ARGUMENT_WIDTH) : number.start()]
+    return None if _IS_ARGUMENT.search(before) else number[0]

@@ -29,7 +29,7 @@ def grade(text: str, gold: str, kind: str = "math", extract: str = "last_number"
 
     `numeric` compares exact rational numbers (`numeric.parse_number`) and nothing else. `math` does the same where both
     are numbers; everything else that is mathematics (`\sqrt{2}`, `90^\circ`, intervals, sets, ..) is compared by
-    `symbolic.compare` in another process, for at most `timeout` seconds. `choice` compares letters (`choice`).
+    `algebra.compare` in another process, for at most `timeout` seconds. `choice` compares letters (`choice`).
     `extract` is a policy of `extract.find_answer`; a choice has its own. A gold that cannot be read is
     `unparsable_gold` whatever the text says: nobody could have been right.
     Raises `UserError` for an unknown kind or policy, or a `timeout` that is not positive.

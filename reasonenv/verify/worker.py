@@ -40,8 +40,8 @@ def main(megabytes: int) -> None:
         try:
             answer = {"reply": functions[name](*job["arguments"])}
         except Exception as error:
-            told = " and ".join(repr(argument[:80]) for argument in job["arguments"])
-            print(f"verify: {type(error).__name__} on {told}: {str(error)[:200]}", file=sys.stderr)
+            arguments = " and ".join(repr(argument[:80]) for argument in job["arguments"])
+            print(f"verify: {type(error).__name__} on {arguments}: {str(error)[:200]}", file=sys.stderr)
             answer = {}
         signal.alarm(0)
         print(json.dumps(answer), file=replies)

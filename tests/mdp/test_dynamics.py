@@ -283,3 +283,18 @@ def test_a_question_in_words_asks_the_same(question: str, words: str) -> None:
 def test_a_bad_spec_is_named(spec: str, message: str) -> None:
     with pytest.raises(reasonenv.UserError, match=message):
         gymnasium.make("reasonenv/Chain-Token-v0", stochastic=spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("stcky:0.1", "unknown dynamics 'stcky'; did you mean sticky"),
+        ("sticky", "write sticky:NUMBER, the probability that a token is repeated, from 0 to 0.9"),
+        ("sticky:often", "write sticky:NUMBER"),
+        ("retry:2.5", "the number of tries is counted, write retry:3"),
+        ("reasonenv.mdp.dynamics:in_words:1", "must be a class derived from reasonenv.mdp.dynamics.Dynamics"),
+    ],
+)
+def test_dynamics_that_cannot_be_are_named(spec: str, message: str) -> None:
+    with pytest.raises(reasonenv.UserError, match=message):
+        make_mdp("Chain", size=1, stochastic=spec)

@@ -112,16 +112,7 @@ def _call(name: str, arg: Any, context: Any) -> Any:
         raise Unreadable(f"{name} of a number that is too large")
     if name in ("sinh", "cosh"):
         _exponent(arg, context)
-    return {
-        "sin": context.sin,
-        "cos": context.cos,
-        "asin": context.asin,
-        "acos": context.acos,
-        "atan": context.atan,
-        "sinh": context.sinh,
-        "cosh": context.cosh,
-        "tanh": context.tanh,
-    }[name](arg)
+    return getattr(context, name)(arg)  # sin, cos, asin, acos, atan, sinh, cosh, tanh
 
 
 def _power(base: Any, exponent: Any, exact: Fraction | None, context: Any) -> Any:

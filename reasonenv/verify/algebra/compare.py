@@ -15,18 +15,9 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, product
 
 from reasonenv.core import Reason
+from reasonenv.verify.algebra import expression as ex
 from reasonenv.verify.algebra.approximate import differ, points, sign
-from reasonenv.verify.algebra.expression import (
-    SCALARS,
-    Node,
-    Unreadable,
-    add,
-    multiply,
-    negate,
-    number,
-    rebuild,
-    variables,
-)
+from reasonenv.verify.algebra.expression import SCALARS, Node, Unreadable, variables
 from reasonenv.verify.algebra.parse import parse
 from reasonenv.verify.algebra.prove import is_zero
 from reasonenv.verify.numeric import parse_number
@@ -96,9 +87,7 @@ def same(a: Node, b: Node) -> bool | None:
 
 def _read(text: str) -> Node:
     value = parse_number(text)
-    if value is None:
-        return parse(text)
-    return number(value)
+    return parse(text) if value is None else ex.number(value)
 
 
 def words(text: str) -> str:
@@ -145,11 +134,8 @@ def _assigned(a: Node, b: Node) -> bool | None:
     """A name and its value against another, or against a value. Every side of a chain x = 2 + 3 = 5 must hold."""
     if a.op == b.op and a.atom and b.atom and a.atom != b.atom:
         return False
-    return _all(same(one, other) for one, other in product(_sides(a), _sides(b)))
-
-
-def _sides(node: Node) -> Sequence[Node]:
-    return node.args if node.op == "assign" else (node,)
+    sides = [node.args if node.op == "assign" else (node,) for node in (a, b)]
+    return _all(same(one, other) for one, other in product(*sides))
 
 
 def _vector(matrix: Node) -> Sequence[Node]:
@@ -170,7 +156,7 @@ def by_name(items: Sequence[Node]) -> Sequence[Node]:
 
 def _equal(a: Node, b: Node) -> bool | None:
     """Two scalars that are not the same tree."""
-    difference = add(a, negate(b))
+    difference = ex.add(a, ex.negate(b))
     if difference.value is not None:
         return difference.value == 0
     unequal, negative = differ(a, b)
@@ -182,7 +168,7 @@ def _equal(a: Node, b: Node) -> bool | None:
 
 def _proportional(a: Node, b: Node) -> bool | None:
     """Whether a = 0 and b = 0 (or < 0) are one up to a constant factor: a(x) b(p) = b(x) a(p) for a point p."""
-    left, right = (add(node.args[0], negate(node.args[1])) for node in (a, b))
+    left, right = (ex.add(node.args[0], ex.negate(node.args[1])) for node in (a, b))
     names = variables(left, right)
     if variables(left) != variables(right):
         return False
@@ -192,7 +178,7 @@ def _proportional(a: Node, b: Node) -> bool | None:
             continue
         if a.op in ("<", "<=") and signs[0] != signs[1]:
             return False
-        values = {Node("var", (), name): number(value) for name, value in point.items()}
-        at_left, at_right = rebuild(left, values.get), rebuild(right, values.get)
-        return _equal(multiply(left, at_right), multiply(right, at_left))
+        values = {Node("var", (), name): ex.number(value) for name, value in point.items()}
+        at_left, at_right = ex.rebuild(left, values.get), ex.rebuild(right, values.get)
+        return _equal(ex.multiply(left, at_right), ex.multiply(right, at_left))
     return None

@@ -247,9 +247,7 @@ def _power_of_number(base: Fraction, exponent: Fraction) -> Node:
         return ZERO
     if base < 0 and exponent.denominator % 2:
         root = _power_of_number(-base, exponent)
-        if exponent.numerator % 2:
-            root = negate(root)
-        return root
+        return negate(root) if exponent.numerator % 2 else root
     if base < 0:
         if exponent.denominator == 2:
             return multiply(power(IMAGINARY, number(exponent.numerator)), _power_of_number(-base, exponent))

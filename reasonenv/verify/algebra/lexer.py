@@ -49,10 +49,8 @@ _SPELLINGS = {
     **dict.fromkeys(("infty", "∞", "inf", "infinity", "oo"), "inf"),
     **dict.fromkeys(("emptyset", "varnothing", "∅"), "empty"),
     **dict.fromkeys(("lvert", "rvert", "vert", "|"), "|"),
-    **dict.fromkeys(("{",), r"\{"),
-    **dict.fromkeys(("}",), r"\}"),
-    **dict.fromkeys(("lbrace",), r"\{"),
-    **dict.fromkeys(("rbrace",), r"\}"),
+    **dict.fromkeys(("{", "lbrace"), r"\{"),
+    **dict.fromkeys(("}", "rbrace"), r"\}"),
     **dict.fromkeys(("langle", "lparen"), "("),
     **dict.fromkeys(("rangle", "rparen"), ")"),
     **dict.fromkeys(("degree", "°"), "°"),
@@ -205,9 +203,7 @@ def _text(body: str) -> list[Token]:
         return [Token("name", _NAMES[body])]
     if len(body) == 1 and body in "ei":
         return [Token("const", body)]
-    if not body:
-        return []
-    return [Token("text", body)]
+    return [Token("text", body)] if body else []
 
 
 def _number(digits: str) -> Token:

@@ -1,4 +1,4 @@
-r"""The normal form of a mathematical answer, as one line of text: answers that `symbolic` calls equal should share it.
+r"""The normal form of a mathematical answer, as one line of text: answers that `compare` calls equal should share it.
 
 A rational number is itself (`3/2`). Every other expression is told by its values: what it is worth at fixed points, to
 `DIGITS` digits, names it whatever way it is written (`\sqrt{12}` and `2\sqrt{3}`; `\sin^2 x + \cos^2 x` and `1`).
@@ -8,7 +8,7 @@ tell nothing (undefined everywhere, too large), the tree itself is written out.
 A logarithm that is not real is taken of the absolute value, so `\log(x^2)` is `2\log x`, which says the same wherever
 it is defined. A capital letter alone is the name of a choice: `B` is `\text{(B)}`.
 
-Differences from `symbolic`, whose equality is not transitive, so that no form can be right on all of these:
+Differences from `compare`, whose equality is not transitive, so that no form can be right on all of these:
 
 * `x = \sqrt{2}` and `y = \sqrt{2}` both have the form of `\sqrt{2}`, `\ln(-x)` and `\ln x` that of `\ln|x|`.
 * `x = 1, y = 2` and a column are the point `(1,2)`. A row is not, nor are the set `\{1,2\}` and the interval `[1,2]`,
@@ -175,9 +175,7 @@ def _value(node: Node, point: dict[str, Fraction], context: Any) -> Any | None:
     real, imaginary = (_agreed(part(pair[0]), part(pair[1]), context) for part in (context.re, context.im))
     if real is None or imaginary is None:
         return None
-    if imaginary:
-        return context.mpc(real, imaginary)
-    return real
+    return context.mpc(real, imaginary) if imaginary else real
 
 
 def _agreed(coarse: Any, fine: Any, context: Any) -> Any | None:

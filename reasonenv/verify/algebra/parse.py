@@ -95,9 +95,7 @@ class _Parser:
         while token := self.take(*_RELATIONS):
             signs.append(token.kind)
             sides.append(self.union())
-        if not signs:
-            return sides[0]
-        return relate(sides, signs)
+        return relate(sides, signs) if signs else sides[0]
 
     def label(self) -> None:
         """Skips a name for the answer: `Area =`, `\\text{total}:`, `AB =`, `f(x) =`."""
@@ -177,9 +175,7 @@ class _Parser:
         while sign := self.take(*_SIGNS):  # behind it a term may have a sign, but not two
             terms.append(_with_sign(sign, _with_sign(self.take("+", "-"), self.term())))
         self.units()
-        if len(terms) == 1:
-            return terms[0]
-        return ex.add(*terms)
+        return terms[0] if len(terms) == 1 else ex.add(*terms)
 
     def term(self) -> Node:
         start = self.at
@@ -262,9 +258,7 @@ class _Parser:
     def literal(self) -> Node | None:
         """A number alone: what stands behind it belongs to something else (`\\frac12\\frac13`, `2^3\\frac12`)."""
         token = self.take("num")
-        if token is None:
-            return None
-        return ex.number(token.value)
+        return ex.number(token.value) if token else None
 
     def mixed(self, token: Token) -> Node:
         """A number, with the proper fraction behind it if there is one: `3 1/2`, `3\\frac{1}{2}`."""

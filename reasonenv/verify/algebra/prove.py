@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from math import comb
 from typing import Any
 
@@ -92,9 +93,10 @@ def to_sympy(node: Node, *, positive: bool) -> Any:
                 base, exponent = node.args
                 if _is_large(exponent) or (base.value is not None and any(map(_is_large, walk(exponent)))):
                     raise Unreadable(f"a power above {MAX_POWER}")
-                # A root is the real one, here as everywhere.
-                if _is_odd_root(exponent) and not variables(base) and sign(base, {}) < 0:
-                    return (-1) ** _numerator(exponent) * sympy.Pow(build(negate(base)), build(exponent))
+                power = exponent.value or Fraction(1)
+                odd_root = power.denominator % 2 == 1 and power.denominator > 1
+                if odd_root and not variables(base) and sign(base, {}) < 0:  # a root is the real one, as everywhere
+                    return (-1) ** power.numerator * sympy.Pow(build(negate(base)), build(exponent))
                 return sympy.Pow(build(base), build(exponent))
             case "call":
                 return functions[str(node.atom)](build(node.args[0]))
@@ -105,14 +107,6 @@ def to_sympy(node: Node, *, positive: bool) -> Any:
 
 def _is_large(node: Node) -> bool:
     return node.value is not None and abs(node.value) > MAX_POWER
-
-
-def _is_odd_root(exponent: Node) -> bool:
-    return exponent.value is not None and exponent.value.denominator % 2 == 1 and exponent.value.denominator > 1
-
-
-def _numerator(node: Node) -> int:
-    return 1 if node.value is None else node.value.numerator
 
 
 def _cheap_forms(expression: Any) -> Iterator[Any]:

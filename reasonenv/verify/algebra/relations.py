@@ -23,7 +23,8 @@ def relate(sides: Sequence[Node], signs: Sequence[str]) -> Node:
         kinds = set(signs)
     if not kinds <= {"<", "<="}:
         raise Unreadable("relations that do not go together")
-    return _interval(sides, signs) or _inequalities(sides, signs)
+    each = [Node(sign, pair) for sign, pair in zip(signs, pairwise(sides), strict=True)]
+    return _interval(sides, signs) or single("all", each)
 
 
 def _equation(sides: tuple[Node, ...]) -> Node:
@@ -51,10 +52,6 @@ def _interval(sides: Sequence[Node], signs: Sequence[str]) -> Node | None:
     if at < len(sides) - 1:
         high, closing = sides[-1], {"<": ")", "<=": "]"}[signs[-1]]
     return Node("interval", (low, high), opening + closing)
-
-
-def _inequalities(sides: Sequence[Node], signs: Sequence[str]) -> Node:
-    return single("all", [Node(sign, pair) for sign, pair in zip(signs, pairwise(sides), strict=True)])
 
 
 def spread(items: Sequence[Node]) -> list[Node]:

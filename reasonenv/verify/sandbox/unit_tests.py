@@ -114,9 +114,7 @@ def restrictions() -> tuple[str, ...]:
     with _sandbox() as sandbox:
         child = sandbox.start({"role": "program", "code": "", "seconds": SECONDS, "megabytes": MEGABYTES})
         report = child.report(monotonic() + TIMEOUT)
-    if not report:
-        return ()
-    return tuple(report[0].split()[1:])
+    return tuple(report[0].split()[1:]) if report else ()
 
 
 @cache
