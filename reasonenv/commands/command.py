@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -13,7 +13,8 @@ from reasonenv.errors import UserError, unknown
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 ENV_ID = "an id from `reasonenv list envs`, or file.py:id"
-JSON = "print the result as JSON and nothing else"
+Environment = Annotated[str, typer.Argument(metavar="ENV_ID", help=ENV_ID)]
+AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON and nothing else")]
 KEY = re.compile(r"[A-Za-z_][\w.]*")
 SETTINGS, ARGUMENTS = "settings", "arguments"  # of a command line, in the `meta` of its context
 

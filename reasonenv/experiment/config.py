@@ -142,9 +142,8 @@ def describe_eval(policy: str, env: str | None, keys: Mapping[str, Any]) -> Eval
             f"{policy!r} is no folder of a run with an environment of its own; say on which ENV_ID to measure it"
         )
     stored = read_record(path)
-    env = str(stored["env"])
-    described = _describe(EvalConfig, policy, env, keys)
-    trained = _read(stored["env_keys"], {"env": environment_settings(parse_env_id(env)[0])})["env"]
+    described = _describe(EvalConfig, policy, stored["env"], keys)
+    trained = environment_keys(parse_env_id(stored["env"])[0], stored["env_keys"])
     return replace(described, env_keys={**trained, **described.env_keys})
 
 
@@ -175,10 +174,7 @@ def explained(kind: type[PolicyConfig] | None, agent: str | None, env: str | Non
 
 
 def _settable(kind: type[PolicyConfig], fixed: Iterable[str]) -> dict[str, Setting]:
-    settings = settings_of(kind)
-    for key in (*SPELLED, *fixed):
-        settings.pop(key, None)
-    return settings
+    return {key: known for key, known in settings_of(kind).items() if key not in (*SPELLED, *fixed)}
 
 
 def _read(keys: Mapping[str, Any], sections: Mapping[str, Mapping[str, Setting]]) -> dict[str, dict[str, Any]]:
@@ -218,11 +214,7 @@ def environment_settings(task: str, *, training: bool = False) -> dict[str, Sett
 
 def environment_keys(task: str, keys: Mapping[str, Any]) -> dict[str, Any]:
     """`keys` as keyword arguments of the environment. Raises `UserError` for an unknown key or a bad value."""
-    settings = environment_settings(task)
-    for key in keys:
-        if key not in settings:
-            raise unknown(f"key of {task}", key, settings)
-    return {key: settings[key].read(value) for key, value in keys.items()}
+    return _read(keys, {"env": environment_settings(task)})["env"]
 
 
 def resolved(run: RunConfig) -> dict[str, Any]:
