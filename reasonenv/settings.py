@@ -14,18 +14,7 @@ from dataclasses import Field as DataclassField
 from functools import cache, wraps
 from pathlib import Path
 from types import MappingProxyType, NoneType, SimpleNamespace, UnionType
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    TypeVar,
-    Union,
-    cast,
-    dataclass_transform,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Annotated, Any, Literal, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
 import numpy as np
 from pydantic import ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError
@@ -78,7 +67,8 @@ def record(kind: type[T]) -> type[T]:
             raise _complaint(error, settings_of(made)) from None
 
     made.__init__ = __init__
-    return cast(type[T], made)
+    decorated: type[T] = made
+    return decorated
 
 
 def build(kind: type[T], values: Mapping[str, Any]) -> T:

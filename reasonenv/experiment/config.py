@@ -119,7 +119,7 @@ def describe_run(agent: str, env: str, keys: Mapping[str, Any], **fixed: Any) ->
     sections = {
         "run": _settable(RunConfig, fixed),
         "agent": settings_of(config),
-        "env": environment_settings(task_name(env), training=True),
+        "env": environment_settings(parse_env_id(env)[0], training=True),
     }
     for key in KEYS:
         if key in keys and not any(key in settings for settings in sections.values()):
@@ -274,35 +274,35 @@ def processes(run: RunConfig, tokenizer: Tokenizer | None = None) -> tuple[Curri
             check_unseen(name, run.env)
         training = training_part(task)
     if run.curriculum is None:
-        course = Curriculum((make_mdp(training, tokenizer=tokenizer, **run.env_keys),))
+        curriculum = Curriculum((make_mdp(training, tokenizer=tokenizer, **run.env_keys),))
     else:
-        course = _course(run, training, run.curriculum, tokenizer)
+        curriculum = _curriculum(run, training, run.curriculum, tokenizer)
     if run.holdout == VALIDATION:
-        return course, make_mdp(validation_part(task), tokenizer=tokenizer, **run.env_keys)
-    return course, make_mdp(task, tokenizer=tokenizer, **held_out_keys(task, run.env_keys))
+        return curriculum, make_mdp(validation_part(task), tokenizer=tokenizer, **run.env_keys)
+    return curriculum, make_mdp(task, tokenizer=tokenizer, **held_out_keys(task, run.env_keys))
 
 
-def _course(run: RunConfig, training: TaskName, curriculum: str, tokenizer: Tokenizer | None) -> Curriculum:
+def _curriculum(run: RunConfig, training: TaskName, schedule: str, tokenizer: Tokenizer | None) -> Curriculum:
     from reasonenv.learn.curriculum import Curriculum, at_level, read_levels
     from reasonenv.mdp.make import resolve_tokenizer
     from reasonenv.mdp.mdp import ReasoningMDP
 
     task, _ = parse_env_id(run.env)
-    settings = [environment_keys(task, level) for level in read_levels(curriculum)]
-    made: dict[str, ReasoningMDP] = {}  # levels of equal settings are one process
+    settings = [environment_keys(task, level) for level in read_levels(schedule)]
+    mdps: dict[str, ReasoningMDP] = {}  # levels of equal settings are one process
     for level in settings:
         if "split" in level:
             raise UserError("curriculum changes split; a run trains on train")
-        if str(level) not in made:
-            config, knobs = divided({**run.env_keys, **level})
-            task_at_level = at_level(make_task(training, **knobs), level)
-            made[str(level)] = ReasoningMDP(task_at_level, resolve_tokenizer(tokenizer), config)
-    return Curriculum(tuple(made[str(level)] for level in settings), tuple(settings))
+        if str(level) not in mdps:
+            config, keys = divided({**run.env_keys, **level})
+            task_at_level = at_level(make_task(training, **keys), level)
+            mdps[str(level)] = ReasoningMDP(task_at_level, resolve_tokenizer(tokenizer), config)
+    return Curriculum(tuple(mdps[str(level)] for level in settings), tuple(settings))
 
 
-def fingerprints(run: RunConfig, course: Curriculum, held_out: ReasoningMDP) -> dict[str, str]:
+def fingerprints(run: RunConfig, curriculum: Curriculum, held_out: ReasoningMDP) -> dict[str, str]:
     """Split -> a hash of its problems: what the `processes` of a run ask."""
-    return {"train": course.fingerprint, run.holdout: held_out.task.fingerprint}
+    return {"train": curriculum.fingerprint, run.holdout: held_out.task.fingerprint}
 
 
 def held_out_problems(run: RunConfig, held_out: ReasoningMDP) -> list[Problem]:
