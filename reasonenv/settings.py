@@ -101,7 +101,9 @@ class Setting:
     @property
     def default_text(self) -> str:
         """The default as `read` takes it."""
-        return "needed" if self.default is MISSING else as_text(self.default)
+        if self.default is MISSING:
+            return "needed"
+        return as_text(self.default)
 
     def read(self, value: Any) -> Any:
         """`value`, a text of a command line or what TOML and JSON know, as the type of the setting.
@@ -128,25 +130,35 @@ def settings_of(described: Any) -> dict[str, Setting]:
 
     An argument without annotation has the type of its default.
     """
-    try:
-        types = get_type_hints(described)
-    except Exception:  # of a plug-in: whatever evaluating somebody else's annotation raises
-        types = {}
     settings: dict[str, Setting] = {}
     if is_dataclass(described):
+        types = _types(described, {f.name: f.type for f in fields(described)})
         for f in fields(described):
+            default = f.default
+            if f.default_factory is not MISSING:
+                default = f.default_factory()
             limits = _metadata(described, f.name)
-            default = f.default if f.default_factory is MISSING else f.default_factory()
-            annotation = types[f.name] if f.name in types else _resolved(f.type)
-            settings[f.name] = Setting(f.name, annotation, default, limits.pop("description", ""), limits)
+            settings[f.name] = Setting(f.name, types[f.name], default, limits.pop("description", ""), limits)
         return settings
-    for name, p in inspect.signature(described).parameters.items():
+    parameters = inspect.signature(described).parameters.values()
+    types = _types(described, {p.name: p.annotation for p in parameters})
+    for p in parameters:
+        annotation, default = types.get(p.name), p.default
+        if p.annotation is p.empty:
+            annotation = type(default)
+        if default is p.empty:
+            default = MISSING
         if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL):
-            default = MISSING if p.default is p.empty else p.default
-            stated = type(default) if p.annotation is p.empty else p.annotation
-            annotation = types[name] if name in types else _resolved(stated)
-            settings[name] = Setting(name, annotation, default, in_words(annotation))
+            settings[p.name] = Setting(p.name, annotation, default, in_words(annotation))
     return settings
+
+
+def _types(described: Any, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Annotations as types. One that names what only type checkers see stays as it is."""
+    try:
+        return get_type_hints(described)
+    except Exception:  # of a plug-in: whatever evaluating somebody else's annotation raises
+        return {name: _resolved(annotation) for name, annotation in stated.items()}
 
 
 def read_value(key: str, value: Any, annotation: Any) -> Any:
@@ -171,12 +183,16 @@ def as_text(value: Any) -> str:
     """A value as `Setting.read` reads it."""
     if value is None:
         return "none"
-    return ",".join(map(as_text, value)) if isinstance(value, (tuple, list)) else str(value)
+    if isinstance(value, (tuple, list)):
+        return ",".join(map(as_text, value))
+    return str(value)
 
 
 def options_of(annotation: Any) -> tuple[Any, ...]:
     """The members of a union, or the annotation alone."""
-    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    if get_origin(annotation) in (Union, UnionType):
+        return get_args(annotation)
+    return (annotation,)
 
 
 def in_words(annotation: Any) -> str:
@@ -189,8 +205,10 @@ def in_words(annotation: Any) -> str:
             words.append(f"a list of {', '.join(in_words(kind) for kind in get_args(option) if kind is not Ellipsis)}")
         elif option is NoneType:
             words.append("None")
+        elif isinstance(option, str):
+            words.append(option)
         else:
-            words.append(option if isinstance(option, str) else inspect.formatannotation(option))
+            words.append(inspect.formatannotation(option))
     return " or ".join(words)
 
 
@@ -203,7 +221,7 @@ def _read_option(value: Any, option: Any) -> Any:
         value = next((member for member in get_args(option) if str(member) == str(value)), value)
     elif isinstance(value, str):
         if get_origin(option) in SEQUENCES:
-            value = value.split(",") if value else []
+            value = [part for part in value.split(",") if part]
         elif option is int and "e" in value:
             value = float(value)  # 1e4 is a whole number too
     return _adapter(option).validate_python(_python_number(value), strict=exact)
@@ -211,7 +229,7 @@ def _read_option(value: Any, option: Any) -> Any:
 
 @cache
 def _adapter(annotation: Any, limits: tuple[tuple[str, Any], ...] = ()) -> TypeAdapter[Any]:
-    limited: Any = Annotated[annotation, Field(**dict(limits))] if limits else annotation
+    limited: Any = Annotated[annotation, Field(**dict(limits))]
     return TypeAdapter(limited, config=FINITE)
 
 
@@ -235,15 +253,19 @@ def _metadata(kind: Any, name: str) -> dict[str, Any]:
 
 def _python_number(value: Any) -> Any:
     """Strict validation knows no numbers of NumPy."""
-    return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
 
 
 def _complaint(error: ValidationError, settings: Mapping[str, Setting]) -> UserError:
     """What the constructor of a record says, of the first thing that is wrong."""
     detail = error.errors(include_url=False)[0]
     cause = detail.get("ctx", {}).get("error")
-    if cause is not None:
-        return cause if isinstance(cause, UserError) else UserError(str(cause))
+    if isinstance(cause, UserError):
+        return cause
+    if cause is not None:  # of somebody else's `__post_init__`
+        return UserError(str(cause))
     name = str(detail["loc"][0])
     if name not in settings:
         return UnknownArgument(str(unknown("setting", name, settings)))
@@ -260,15 +282,16 @@ def _refusal(known: Setting, place: str, detail: Mapping[str, Any]) -> UserError
     message = detail["msg"].partition(" after validation")[0]
     for words, replacement in WORDS.items():
         message = message.replace(words, replacement)
-    also = ", or none" if NoneType in options_of(known.annotation) else ""
-    return UserError(f"{place} is {detail['input']!r}; {message}{also}")
+    if NoneType in options_of(known.annotation):
+        message += ", or none"
+    return UserError(f"{place} is {detail['input']!r}; {message}")
 
 
 def _wrong(key: str, value: Any, annotation: Any) -> UserError:
     """Says what a value must be; of names it suggests the nearest."""
-    choices: list[Any] = []
-    for option in set(options_of(annotation)) - {NoneType}:
-        choices += get_args(option) if get_origin(option) is Literal else [None]
-    if all(isinstance(choice, str) for choice in (value, *choices)):
-        return unknown(key, value, choices)
+    options = [option for option in options_of(annotation) if option is not NoneType]
+    if len(options) == 1 and get_origin(options[0]) is Literal:
+        choices = get_args(options[0])
+        if all(isinstance(choice, str) for choice in (value, *choices)):
+            return unknown(key, value, choices)
     return UserError(f"{key} is {value!r}; it must be {in_words(annotation)}")

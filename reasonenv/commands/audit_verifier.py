@@ -53,8 +53,7 @@ def audit_verifier(
     }
     rates = {name: _rates(rows) for name, rows in parts.items() if rows}
     if as_json:
-        counted = {name: [asdict(row) for row in rows] for name, rows in parts.items()}
-        print(json.dumps({"rates": rates, "rows": counted}))
+        print(json.dumps({"rates": rates, "rows": parts}, default=asdict))
         return
     print(f"{'':<18} {'right':>6} {'rejected':>9} {'wrong':>6} {'accepted':>9} {'failed':>7}")
     for rows in parts.values():

@@ -37,7 +37,7 @@ class SettingsCommand(TyperCommand):
     """
 
     allow_extra_args = True
-    record: ClassVar[str | None] = None
+    record: ClassVar[str] = ""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         takes_value: dict[str, bool] = {}
@@ -56,8 +56,9 @@ class SettingsCommand(TyperCommand):
         from reasonenv.experiment import config
 
         arguments = ctx.meta[ARGUMENTS]
-        kind = None if self.record is None else getattr(config, self.record)
-        for title, section in config.explained(kind, arguments.get("agent"), arguments.get("env")).items():
+        for title, section in config.explained(
+            getattr(config, self.record, None), arguments.get("agent"), arguments.get("env")
+        ).items():
             formatter.write(f"\n{title}, as KEY=VALUE or --key VALUE:\n")
             for known in section:
                 formatter.write(f"  {known.key:<24} {known.default_text:<8} {known.meaning}".rstrip() + "\n")
@@ -90,20 +91,19 @@ def _divide(args: Sequence[str], takes_value: Mapping[str, bool]) -> tuple[list[
     others: list[str] = []
     positional: list[str] = []
     values: dict[str, str] = {}
-    words = iter(args)
-    for word in words:
+    rest = list(args)
+    while rest:
+        word = rest.pop(0)
         name, equals, value = word.partition("=")
+        key = name.removeprefix("--").replace("-", "_")
         if name in takes_value:
             others.append(word)
-            if takes_value[name] and not equals:
-                others += [following for following in (next(words, None),) if following is not None]
-        elif name.startswith("--") and KEY.fullmatch(key := name[2:].replace("-", "_")):
-            following = value if equals else next(words, None)
-            if following is None:
+            if takes_value[name] and not equals and rest:
+                others.append(rest.pop(0))
+        elif KEY.fullmatch(key) and (equals or name.startswith("--")):
+            if not equals and not rest:
                 raise UserError(f"{name} has no value; settings are written as lr=1e-4 or --lr 1e-4")
-            values[key] = following
-        elif equals and KEY.fullmatch(name):
-            values[name] = value
+            values[key] = value if equals else rest.pop(0)
         else:
             others.append(word)
             positional.append(word)

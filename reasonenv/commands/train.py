@@ -61,11 +61,16 @@ def train(
         return
     _print_summary(summary)
     saved = [f"{name}: {out / name}" for name in ("policy", "scorer") if (out / name).is_dir()]
-    print("   ".join([*saved, f"curves: tensorboard --logdir {out}"]) if saved else "nothing was trained")
+    if saved:
+        print("   ".join([*saved, f"curves: tensorboard --logdir {out}"]))
+    else:
+        print("nothing was trained")
 
 
 def _print_summary(summary: Mapping[str, Any]) -> None:
-    gain, metric = summary["gain"], "accuracy of the scores" if "auc" in summary else "greedy accuracy"
+    gain, metric = summary["gain"], "greedy accuracy"
+    if "auc" in summary:
+        metric = "accuracy of the scores"
     print(
         f"{metric} on {summary['problems']} held-out problems: {summary['before']:.3f} -> {summary['after']:.3f}, "
         f"paired difference {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
