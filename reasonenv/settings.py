@@ -98,13 +98,6 @@ class Setting:
         """Whether `read` knows a text for some value."""
         return any(o in (*PLAIN, Path) or get_origin(o) in (Literal, *SEQUENCES) for o in options_of(self.annotation))
 
-    @property
-    def default_text(self) -> str:
-        """The default as `read` takes it."""
-        if self.default is MISSING:
-            return "needed"
-        return as_text(self.default)
-
     def read(self, value: Any) -> Any:
         """`value`, a text of a command line or what TOML and JSON know, as the type of the setting.
 
@@ -180,7 +173,9 @@ def _is_any_text(option: Any) -> bool:
 
 
 def as_text(value: Any) -> str:
-    """A value as `Setting.read` reads it."""
+    """A value as `Setting.read` reads it, or a default that there is not."""
+    if value is MISSING:
+        return "needed"
     if value is None:
         return "none"
     if isinstance(value, (tuple, list)):

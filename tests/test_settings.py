@@ -208,7 +208,7 @@ def test_arguments_of_a_function_are_settings_too() -> None:
     def factory(*, split: str = "train", size: int | None = None, factor=2, data: Mapping[str, int] | None = None): ...  # type: ignore[no-untyped-def]
 
     known = settings_of(factory)
-    assert [(s.key, s.default_text, s.meaning) for s in known.values()][:3] == [
+    assert [(s.key, as_text(s.default), s.meaning) for s in known.values()][:3] == [
         ("split", "train", "str"),
         ("size", "none", "int or None"),
         ("factor", "2", "int"),

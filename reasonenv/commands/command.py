@@ -54,6 +54,7 @@ class SettingsCommand(TyperCommand):
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         from reasonenv.experiment import config
+        from reasonenv.settings import as_text
 
         arguments = ctx.meta[ARGUMENTS]
         for title, section in config.explained(
@@ -61,7 +62,7 @@ class SettingsCommand(TyperCommand):
         ).items():
             formatter.write(f"\n{title}, as KEY=VALUE or --key VALUE:\n")
             for known in section:
-                formatter.write(f"  {known.key:<24} {known.default_text:<8} {known.meaning}".rstrip() + "\n")
+                formatter.write(f"  {known.key:<24} {as_text(known.default):<8} {known.meaning}".rstrip() + "\n")
         for name in ("agent", "env"):
             if name in [parameter.name for parameter in self.params] and name not in arguments:
                 formatter.write(f"\n--help behind {name.upper()} shows its settings too\n")
