@@ -170,6 +170,8 @@ def parse_env_id(env_id: str) -> tuple[str, str]:
         import_named(module, env_id)
     ids = {f"{t}-{g}-v0": (t, g.lower()) for t in TASKS for g in GRANULARITIES}
     short = name.removeprefix("reasonenv/")
+    if short in TASKS:
+        raise UserError(f"{env_id!r} is a task; give an environment of it, such as reasonenv/{short}-Response-v0")
     if short not in ids:
         raise unknown("environment", env_id, (f"reasonenv/{i}" for i in ids))
     return ids[short]

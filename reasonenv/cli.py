@@ -39,16 +39,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if os.getcwd() not in sys.path:  # `python -m` puts it there: a user's module:name is found either way
         sys.path.append(os.getcwd())
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = list(sys.argv[1:])
+    if argv is not None:
+        words = list(argv)
     try:
         return _run(words)
     except UserError as error:
         print(f"reasonenv: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
-        saved = f"; {interrupt}" if str(interrupt) else ""
-        hint = "; the same command goes on from the last checkpoint" if RESUMING.intersection(words[:1]) else ""
-        print(f"\nreasonenv: interrupted{saved}{hint}", file=sys.stderr)
+        message = "interrupted"
+        if str(interrupt):
+            message += f"; {interrupt}"
+        if RESUMING.intersection(words[:1]):
+            message += "; the same command goes on from the last checkpoint"
+        print(f"\nreasonenv: {message}", file=sys.stderr)
         return 130
     except MemoryError:
         print("reasonenv: out of memory; ask for less: sizes, budgets or batches", file=sys.stderr)
@@ -87,5 +92,4 @@ def _one_line(error: typer.TyperException) -> UserError:
     if hasattr(error, "possibilities"):
         options = [option for parameter in context.command.get_params(context) for option in parameter.opts]
         return unknown("option", str(name), options)
-    path = "reasonenv" if context is None else context.command_path
-    return UserError(f"{error.format_message().rstrip('.')}; see {path} --help")
+    return UserError(f"{error.format_message().rstrip('.')}; see {context.command_path} --help")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reasonenv.commands.command import JSON, application
+from reasonenv.commands.command import AsJson, application
 from reasonenv.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def audit_verifier(
     problems: Annotated[int, typer.Option(help="of the task, the first ones")] = 1000,
     corpus: Annotated[Path | None, typer.Option(metavar="FILE", help="pairs of your own, not the shipped ones")] = None,
     timeout: Annotated[float, typer.Option(help="seconds for one comparison")] = 5.0,
-    as_json: Annotated[bool, typer.Option("--json", help=JSON)] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure false accepts and false rejects: an equivalence corpus, attacks, and a task's own gold answers."""
     from reasonenv.catalog import make_task
@@ -53,8 +53,7 @@ def audit_verifier(
     }
     rates = {name: _rates(rows) for name, rows in parts.items() if rows}
     if as_json:
-        counted = {name: [asdict(row) for row in rows] for name, rows in parts.items()}
-        print(json.dumps({"rates": rates, "rows": counted}))
+        print(json.dumps({"rates": rates, "rows": parts}, default=asdict))
         return
     print(f"{'':<18} {'right':>6} {'rejected':>9} {'wrong':>6} {'accepted':>9} {'failed':>7}")
     for rows in parts.values():

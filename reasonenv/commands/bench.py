@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,10 +63,10 @@ def run(
 
 def _command(action: str, name: str, suite: Suite, keys: Mapping[str, Any]) -> str:
     """The command line that makes the same suite again."""
-    words = ["reasonenv bench", action, name]
+    words = ["reasonenv", "bench", action, name]
     if suite.scale:
         words += ["--scale", suite.scale]
-    return " ".join([*words, *(f"{key}={value}" for key, value in keys.items())])
+    return shlex.join([*words, *(f"{key}={value}" for key, value in keys.items())])
 
 
 def _plan(suite: Suite) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from reasonenv import catalog
-from reasonenv.commands.command import JSON, SettingsCommand, application, settings
+from reasonenv.commands.command import AsJson, SettingsCommand, application, settings
 
 app = application()
 
@@ -24,7 +24,7 @@ def check(
         ),
     ],
     sample: Annotated[int, typer.Option(help="problems of a split to look at")] = 200,
-    as_json: Annotated[bool, typer.Option("--json", help=JSON)] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Check a task: golds, splits, seeds, prompts, Gymnasium's checker, granularity and replay.
 

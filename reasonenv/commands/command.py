@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -13,7 +13,8 @@ from reasonenv.errors import UserError, unknown
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 ENV_ID = "an id from `reasonenv list envs`, or file.py:id"
-JSON = "print the result as JSON and nothing else"
+Environment = Annotated[str, typer.Argument(metavar="ENV_ID", help=ENV_ID)]
+AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON and nothing else")]
 KEY = re.compile(r"[A-Za-z_][\w.]*")
 SETTINGS, ARGUMENTS = "settings", "arguments"  # of a command line, in the `meta` of its context
 
@@ -36,7 +37,7 @@ class SettingsCommand(TyperCommand):
     """
 
     allow_extra_args = True
-    record: ClassVar[str | None] = None
+    record: ClassVar[str] = ""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         takes_value: dict[str, bool] = {}
@@ -53,13 +54,15 @@ class SettingsCommand(TyperCommand):
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         from reasonenv.experiment import config
+        from reasonenv.settings import as_text
 
         arguments = ctx.meta[ARGUMENTS]
-        kind = None if self.record is None else getattr(config, self.record)
-        for title, section in config.explained(kind, arguments.get("agent"), arguments.get("env")).items():
+        for title, section in config.explained(
+            getattr(config, self.record, None), arguments.get("agent"), arguments.get("env")
+        ).items():
             formatter.write(f"\n{title}, as KEY=VALUE or --key VALUE:\n")
             for known in section:
-                formatter.write(f"  {known.key:<24} {known.default_text:<8} {known.meaning}".rstrip() + "\n")
+                formatter.write(f"  {known.key:<24} {as_text(known.default):<8} {known.meaning}".rstrip() + "\n")
         for name in ("agent", "env"):
             if name in [parameter.name for parameter in self.params] and name not in arguments:
                 formatter.write(f"\n--help behind {name.upper()} shows its settings too\n")
@@ -89,20 +92,19 @@ def _divide(args: Sequence[str], takes_value: Mapping[str, bool]) -> tuple[list[
     others: list[str] = []
     positional: list[str] = []
     values: dict[str, str] = {}
-    words = iter(args)
-    for word in words:
+    rest = list(args)
+    while rest:
+        word = rest.pop(0)
         name, equals, value = word.partition("=")
+        key = name.removeprefix("--").replace("-", "_")
         if name in takes_value:
             others.append(word)
-            if takes_value[name] and not equals:
-                others += [following for following in (next(words, None),) if following is not None]
-        elif name.startswith("--") and KEY.fullmatch(key := name[2:].replace("-", "_")):
-            following = value if equals else next(words, None)
-            if following is None:
+            if takes_value[name] and not equals and rest:
+                others.append(rest.pop(0))
+        elif KEY.fullmatch(key) and (equals or name.startswith("--")):
+            if not equals and not rest:
                 raise UserError(f"{name} has no value; settings are written as lr=1e-4 or --lr 1e-4")
-            values[key] = following
-        elif equals and KEY.fullmatch(name):
-            values[name] = value
+            values[key] = value if equals else rest.pop(0)
         else:
             others.append(word)
             positional.append(word)

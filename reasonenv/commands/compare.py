@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reasonenv.commands.command import JSON, application
+from reasonenv.commands.command import AsJson, application
 
 if TYPE_CHECKING:
     from reasonenv.measures.pair import Comparison
@@ -21,7 +21,7 @@ def compare(
     first: Annotated[Path, typer.Argument(metavar="A", help="folder of a finished run, or of a cell of a suite")],
     second: Annotated[Path, typer.Argument(metavar="B", help="another one; the differences are B minus A")],
     margin: Annotated[float, typer.Option(help="differences below it count as none")] = 0.02,
-    as_json: Annotated[bool, typer.Option("--json", help=JSON)] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare two runs, paired by question: B minus A, with intervals, and whether they count as equal."""
     from reasonenv.measures import pair

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from reasonenv.commands.command import ENV_ID, JSON, SettingsCommand, application, settings
+from reasonenv.commands.command import AsJson, Environment, SettingsCommand, application, settings
 
 app = application()
 
@@ -27,8 +27,8 @@ def doctor(
     policy: Annotated[
         str, typer.Argument(metavar="POLICY", help="a policy's name, a run's folder, a path or a hub id")
     ],
-    env: Annotated[str, typer.Argument(metavar="ENV_ID", help=ENV_ID)],
-    as_json: Annotated[bool, typer.Option("--json", help=JSON)] = False,
+    env: Environment,
+    as_json: AsJson = False,
 ) -> int:
     """Look at a policy on an environment before training: tokens, verifier, signal, log-probs, memory.
 

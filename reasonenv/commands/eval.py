@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from reasonenv.commands.command import ENV_ID, JSON, SettingsCommand, application, settings
+from reasonenv.commands.command import ENV_ID, AsJson, SettingsCommand, application, settings
 
 app = application()
 
@@ -31,7 +31,7 @@ def evaluate(
         str | None, typer.Argument(metavar="ENV_ID", help=f"{ENV_ID} (left out: that of the run, with its settings)")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Parquet file for every answer")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help=JSON)] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure greedy accuracy, maj@k and pass@k of a run or a policy on held-out problems."""
     from reasonenv.experiment.assess import assess

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from reasonenv import catalog
-from reasonenv.commands.command import JSON, application
+from reasonenv.commands.command import AsJson, application
 from reasonenv.errors import unknown
 
 app = application()
@@ -19,7 +19,7 @@ def show(
     kind: Annotated[
         str | None, typer.Argument(metavar="KIND", help="envs, agents, policies or suites (left out: everything)")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help=JSON)] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what there is."""
     from reasonenv.experiment.suite import suites

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reasonenv import catalog
-from reasonenv.commands.command import ENV_ID, SettingsCommand, application, settings
+from reasonenv.commands.command import Environment, SettingsCommand, application, settings
 from reasonenv.terminal import printable
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ app = application()
 @app.command("play", cls=SettingsCommand, epilog="example: reasonenv play reasonenv/Chain-Step-v0 operands=4")
 def play(
     context: typer.Context,
-    env: Annotated[str, typer.Argument(metavar="ENV_ID", help=ENV_ID)],
+    env: Environment,
     problem: Annotated[int, typer.Option(help="which problem")] = 0,
 ) -> None:
     """Type tokens, steps or a response yourself, and see what they earn."""

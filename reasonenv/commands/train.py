@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from reasonenv.commands.command import ARGUMENTS, ENV_ID, JSON, SettingsCommand, application, settings
+from reasonenv.commands.command import ARGUMENTS, AsJson, Environment, SettingsCommand, application, settings
 
 EXAMPLE = "reasonenv train grpo reasonenv/Chain-Response-v0 --policy runs/prior --out runs/grpo lr=1e-4"
 
@@ -35,7 +35,7 @@ def train(
     agent: Annotated[
         str, typer.Argument(metavar="AGENT", help="a name from `reasonenv list agents`, module:Class or file.py:Class")
     ],
-    env: Annotated[str, typer.Argument(metavar="ENV_ID", help=ENV_ID)],
+    env: Environment,
     out: Annotated[Path, typer.Option(help="folder of the run")],
     changed_data: Annotated[
         bool,
@@ -48,7 +48,7 @@ def train(
             help="go on although the code of agent or task has changed since the run began; run.json says so",
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help=JSON)] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train an agent. The same command again goes on where it stopped."""
     from reasonenv.experiment.config import describe_run
@@ -61,11 +61,16 @@ def train(
         return
     _print_summary(summary)
     saved = [f"{name}: {out / name}" for name in ("policy", "scorer") if (out / name).is_dir()]
-    print("   ".join([*saved, f"curves: tensorboard --logdir {out}"]) if saved else "nothing was trained")
+    if saved:
+        print("   ".join([*saved, f"curves: tensorboard --logdir {out}"]))
+    else:
+        print("nothing was trained")
 
 
 def _print_summary(summary: Mapping[str, Any]) -> None:
-    gain, metric = summary["gain"], "accuracy of the scores" if "auc" in summary else "greedy accuracy"
+    gain, metric = summary["gain"], "greedy accuracy"
+    if "auc" in summary:
+        metric = "accuracy of the scores"
     print(
         f"{metric} on {summary['problems']} held-out problems: {summary['before']:.3f} -> {summary['after']:.3f}, "
         f"paired difference {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"

@@ -119,7 +119,7 @@ def describe_run(agent: str, env: str, keys: Mapping[str, Any], **fixed: Any) ->
     sections = {
         "run": _settable(RunConfig, fixed),
         "agent": settings_of(config),
-        "env": environment_settings(task_name(env), training=True),
+        "env": environment_settings(parse_env_id(env)[0], training=True),
     }
     for key in KEYS:
         if key in keys and not any(key in settings for settings in sections.values()):
@@ -142,9 +142,8 @@ def describe_eval(policy: str, env: str | None, keys: Mapping[str, Any]) -> Eval
             f"{policy!r} is no folder of a run with an environment of its own; say on which ENV_ID to measure it"
         )
     stored = read_record(path)
-    env = str(stored["env"])
-    described = _describe(EvalConfig, policy, env, keys)
-    trained = _read(stored["env_keys"], {"env": environment_settings(parse_env_id(env)[0])})["env"]
+    described = _describe(EvalConfig, policy, stored["env"], keys)
+    trained = environment_keys(parse_env_id(stored["env"])[0], stored["env_keys"])
     return replace(described, env_keys={**trained, **described.env_keys})
 
 
@@ -175,10 +174,7 @@ def explained(kind: type[PolicyConfig] | None, agent: str | None, env: str | Non
 
 
 def _settable(kind: type[PolicyConfig], fixed: Iterable[str]) -> dict[str, Setting]:
-    settings = settings_of(kind)
-    for key in (*SPELLED, *fixed):
-        settings.pop(key, None)
-    return settings
+    return {key: known for key, known in settings_of(kind).items() if key not in (*SPELLED, *fixed)}
 
 
 def _read(keys: Mapping[str, Any], sections: Mapping[str, Mapping[str, Setting]]) -> dict[str, dict[str, Any]]:
@@ -218,11 +214,7 @@ def environment_settings(task: str, *, training: bool = False) -> dict[str, Sett
 
 def environment_keys(task: str, keys: Mapping[str, Any]) -> dict[str, Any]:
     """`keys` as keyword arguments of the environment. Raises `UserError` for an unknown key or a bad value."""
-    settings = environment_settings(task)
-    for key in keys:
-        if key not in settings:
-            raise unknown(f"key of {task}", key, settings)
-    return {key: settings[key].read(value) for key, value in keys.items()}
+    return _read(keys, {"env": environment_settings(task)})["env"]
 
 
 def resolved(run: RunConfig) -> dict[str, Any]:
@@ -282,35 +274,35 @@ def processes(run: RunConfig, tokenizer: Tokenizer | None = None) -> tuple[Curri
             check_unseen(name, run.env)
         training = training_part(task)
     if run.curriculum is None:
-        course = Curriculum((make_mdp(training, tokenizer=tokenizer, **run.env_keys),))
+        curriculum = Curriculum((make_mdp(training, tokenizer=tokenizer, **run.env_keys),))
     else:
-        course = _course(run, training, run.curriculum, tokenizer)
+        curriculum = _curriculum(run, training, run.curriculum, tokenizer)
     if run.holdout == VALIDATION:
-        return course, make_mdp(validation_part(task), tokenizer=tokenizer, **run.env_keys)
-    return course, make_mdp(task, tokenizer=tokenizer, **held_out_keys(task, run.env_keys))
+        return curriculum, make_mdp(validation_part(task), tokenizer=tokenizer, **run.env_keys)
+    return curriculum, make_mdp(task, tokenizer=tokenizer, **held_out_keys(task, run.env_keys))
 
 
-def _course(run: RunConfig, training: TaskName, curriculum: str, tokenizer: Tokenizer | None) -> Curriculum:
+def _curriculum(run: RunConfig, training: TaskName, schedule: str, tokenizer: Tokenizer | None) -> Curriculum:
     from reasonenv.learn.curriculum import Curriculum, at_level, read_levels
     from reasonenv.mdp.make import resolve_tokenizer
     from reasonenv.mdp.mdp import ReasoningMDP
 
     task, _ = parse_env_id(run.env)
-    settings = [environment_keys(task, level) for level in read_levels(curriculum)]
-    made: dict[str, ReasoningMDP] = {}  # levels of equal settings are one process
+    settings = [environment_keys(task, level) for level in read_levels(schedule)]
+    mdps: dict[str, ReasoningMDP] = {}  # levels of equal settings are one process
     for level in settings:
         if "split" in level:
             raise UserError("curriculum changes split; a run trains on train")
-        if str(level) not in made:
-            config, knobs = divided({**run.env_keys, **level})
-            task_at_level = at_level(make_task(training, **knobs), level)
-            made[str(level)] = ReasoningMDP(task_at_level, resolve_tokenizer(tokenizer), config)
-    return Curriculum(tuple(made[str(level)] for level in settings), tuple(settings))
+        if str(level) not in mdps:
+            config, keys = divided({**run.env_keys, **level})
+            task_at_level = at_level(make_task(training, **keys), level)
+            mdps[str(level)] = ReasoningMDP(task_at_level, resolve_tokenizer(tokenizer), config)
+    return Curriculum(tuple(mdps[str(level)] for level in settings), tuple(settings))
 
 
-def fingerprints(run: RunConfig, course: Curriculum, held_out: ReasoningMDP) -> dict[str, str]:
+def fingerprints(run: RunConfig, curriculum: Curriculum, held_out: ReasoningMDP) -> dict[str, str]:
     """Split -> a hash of its problems: what the `processes` of a run ask."""
-    return {"train": course.fingerprint, run.holdout: held_out.task.fingerprint}
+    return {"train": curriculum.fingerprint, run.holdout: held_out.task.fingerprint}
 
 
 def held_out_problems(run: RunConfig, held_out: ReasoningMDP) -> list[Problem]:

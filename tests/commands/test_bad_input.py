@@ -33,6 +33,7 @@ Refused = Callable[..., str]
         (f"play {CHAIN} operand=3", "'operand'", "operands"),
         (f"train gropo {CHAIN} --out out", "'gropo'", "grpo"),
         ("train grpo reasonenv/GSM8-Token-v0 --out out", "'reasonenv/GSM8-Token-v0'", "reasonenv/GSM8K-Token-v0"),
+        ("train grpo Chain --out out", "'Chain'", "reasonenv/Chain-Response-v0"),
         (f"{TRAIN} --policy tiyn", "'tiyn'", "tiny"),
         (f"{TRAIN} lrr=1", "'lrr'", "lr"),
         (f"{TRAIN} max_token=9", "'max_token'", "max_tokens"),

@@ -14,7 +14,7 @@ import pytest
 from reasonenv.agents.grpo import GRPOConfig
 from reasonenv.cli import COMMANDS, main
 from reasonenv.measures.samples import read_samples
-from reasonenv.settings import settings_of
+from reasonenv.settings import as_text, settings_of
 
 SUITES = ("bench run", "bench resume", "bench report")
 
@@ -36,7 +36,7 @@ def test_help_after_an_agent_shows_its_settings_with_default_and_source(capsys: 
     for shown in (agent, both):
         lines = [line.split(maxsplit=2) for line in shown.splitlines()]
         assert ["clip", "0.2", "eps: the ratio is clipped to 1 - eps and 1 + eps (PPO: 0.2)"] in lines
-        assert all([s.key, s.default_text, s.meaning] in lines for s in settings_of(GRPOConfig).values())
+        assert all([s.key, as_text(s.default), s.meaning] in lines for s in settings_of(GRPOConfig).values())
         assert ["eval_every", "10", "iterations between evaluations"] in lines
         assert "2402.03300" in shown
     assert "operands" not in agent

@@ -248,7 +248,7 @@ def test_a_setting_of_the_command_line_that_changes_nothing_is_refused(tmp_path:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("seeds = [0]", "seeds = [0.5]"), "seeds[0] is 0.5; it must be a valid integer"),
+        (("seeds = [0]", "seeds = [0.5]"), "seeds.0 is 0.5; it must be a valid integer"),
         (("seeds = [0]", "seeds = true"), "seeds is True; it must be a list of int"),
         (("ks = [1, 4]", 'ks = "1"'), "ks is '1'; it must be a list of int"),
         (("ks = [1, 4]", "ks = [1]\nmargin = '2'"), "margin is '2'; it must be float"),
