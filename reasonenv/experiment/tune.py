@@ -13,6 +13,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -94,26 +96,28 @@ def _tuned(suite: Suite, trials: Suite, folder: Path) -> dict[str, Any]:
                 f"{cell.agent} has failed ({record.get('error')}); mend that and run the same command again"
             )
         samples = read_samples(folder / "cells" / cell.name / EVALUATION)
-        outcomes.setdefault(cell.agent, []).append(accuracy(sample for sample in samples if sample.greedy))
+        outcomes.setdefault(cell.agent, []).append(accuracy(filter(attrgetter("greedy"), samples)))
     agents, record = {}, {}
     for label, settings in suite.spec["agents"].items():
-        scores = []
-        for number in range(len(tuning.trials)):
-            scores.append(fmean(seed.value for seed in outcomes[_label(label, number)]))
+        tried = []
+        for number, values in enumerate(tuning.trials):
+            accuracies = [seed.value for seed in outcomes[_label(label, number)]]
+            tried.append({**values, "accuracy": fmean(accuracies)})
+        scores = [trial["accuracy"] for trial in tried]
         chosen = tuning.trials[scores.index(max(scores))]
-        tried = [{**values, "accuracy": score} for values, score in zip(tuning.trials, scores, strict=True)]
         agents[label] = {**settings, **chosen}
         record[label] = {"chosen": dict(chosen), "tried": tried}
     table = {
         "split": VALIDATION,
-        "problems": min(seed.total for seeds in outcomes.values() for seed in seeds),
+        "problems": min(seed.total for seed in chain.from_iterable(outcomes.values())),
         "keys": tuning.keys,
         "seeds": list(tuning.seeds),
         "trials": len(tuning.trials) * len(tuning.seeds),
         "agents": record,
     }
-    kept = {key: value for key, value in suite.spec.items() if key != "tune"}
-    return {**kept, "agents": agents, "tuned": table}
+    spec = {**suite.spec, "agents": agents, "tuned": table}
+    del spec["tune"]
+    return spec
 
 
 def to_toml(spec: Mapping[str, Any]) -> str:
