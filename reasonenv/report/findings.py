@@ -267,16 +267,16 @@ def _training_sets(cells: Iterable[Cell]) -> dict[str, dict[int, Sequence[Soluti
     return sets
 
 
-def _summary(tables: Sequence[Scores], *, low: float = 0.0, high: float = 1.0) -> dict[str, Estimate]:
-    """The mean over problems of every metric in [low, high], seeds averaged within each problem."""
+def _drift(cells: Iterable[Cell]) -> dict[str, Estimate]:
+    """The mean over problems of every measure of `drift`, seeds averaged within each problem."""
     seeds: dict[str, dict[int, Mapping[str, float]]] = defaultdict(dict)
-    for seed, table in enumerate(tables):
-        for metric, values in table.items():
-            seeds[metric][seed] = values
-    summary = {}
-    for metric, by_seed in seeds.items():
-        summary[metric] = mean_interval(list(question_means(by_seed).values()), low=low, high=high)
-    return summary
+    for cell in cells:
+        for measure, values in drift(cell.samples).items():
+            seeds[measure][cell.seed] = values
+    means = {}
+    for measure, by_seed in seeds.items():
+        means[measure] = mean_interval(list(question_means(by_seed).values()), low=-math.inf, high=math.inf)
+    return means
 
 
 @dataclass(frozen=True)
@@ -288,7 +288,7 @@ class _Summaries:
 
 def _finding(suite: Suite, agent: str, usable: Sequence[Cell], tables: Tables, summaries: _Summaries) -> Finding:
     cells = sorted((cell for cell in usable if cell.agent == agent), key=lambda cell: cell.seed)
-    drifts = _summary([drift(cell.samples) for cell in cells], low=-math.inf, high=math.inf)
+    drifts = _drift(cells)
     if agent == suite.baseline:
         drifts.pop("kl", None)  # what it has moved away from itself is of no interest
     return Finding(
@@ -299,20 +299,28 @@ def _finding(suite: Suite, agent: str, usable: Sequence[Cell], tables: Tables, s
         distinct=_row(summaries.distinct, agent),
         drift=drifts,
         by_seed={cell.seed: _means(tables[agent, cell.seed]) for cell in cells},
-        reasons=_reasons([cell.samples for cell in cells]),
-        budget={key: fmean(cell.budget[key] for cell in cells) for key in cells[0].budget},
+        reasons=_reasons(cells),
+        budget=_mean_budget(cells),
     )
+
+
+def _mean_budget(cells: Sequence[Cell]) -> dict[str, float]:
+    budget = {}
+    for key in cells[0].budget:
+        budget[key] = fmean(cell.budget[key] for cell in cells)
+    return budget
 
 
 def _row(means: RowMeans, agent: str) -> Summary:
     return {metric: rows[agent] for metric, rows in means.items() if agent in rows}
 
 
-def _reasons(evaluations: Sequence[Samples]) -> dict[str, float]:
+def _reasons(cells: Sequence[Cell]) -> dict[str, float]:
     """The share of each verdict reason among the sampled answers, or all if none is sampled; known reasons first."""
-    sampled = any(samples.drawn for samples in evaluations)
+    sampled = any(cell.samples.drawn for cell in cells)
     counts = Counter[str]()
-    for samples in evaluations:
+    for cell in cells:
+        samples = cell.samples
         places = samples.reason[~(samples.greedy & sampled)]
         for reason, count in zip(samples.reasons, np.bincount(places, minlength=len(samples.reasons)), strict=True):
             counts[reason] += int(count)
