@@ -81,9 +81,13 @@ class Accuracy:
 
 def accuracy(answers: Iterable[Answer], hit: Callable[[Answer], bool] = attrgetter("correct")) -> Accuracy:
     """The accuracy of answers; `hit` says what counts as right, if not the verdict itself."""
-    every = list(answers)
-    hits = [hit(answer) for answer in every if answer.reason not in FAILURES]
-    return Accuracy(sum(hits), len(hits), len(every))
+    right = judged = total = 0
+    for answer in answers:
+        total += 1
+        if answer.reason not in FAILURES:
+            judged += 1
+            right += hit(answer)
+    return Accuracy(right, judged, total)
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:
@@ -95,7 +99,12 @@ def wilson(share: float, n: int) -> tuple[float, float]:
         return 0.0, 1.0
     centre = (share + _Z * _Z / (2 * n)) / (1 + _Z * _Z / n)
     half = _Z / (1 + _Z * _Z / n) * sqrt(share * (1 - share) / n + _Z * _Z / (4 * n * n))
-    return (0.0 if share == 0 else centre - half), (1.0 if share == 1 else centre + half)
+    low, high = centre - half, centre + half
+    if share == 0:
+        low = 0.0
+    if share == 1:
+        high = 1.0
+    return low, high
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ One that answers nearly everything right within the largest k leaves no room in 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from reasonenv.catalog import find_agent
@@ -14,25 +15,25 @@ from reasonenv.errors import UserError
 from reasonenv.experiment.cells import BASELINE, Cell
 from reasonenv.experiment.suite import Suite
 from reasonenv.measures.metrics import summarise
-from reasonenv.measures.samples import EVALUATION, Sample, read_samples
+from reasonenv.measures.samples import EVALUATION, Sample, Samples, load_samples
 
 SATURATED = 0.97  # pass@k above which hardly anything is left to gain
 
 
-def notice(samples: Sequence[Sample], ks: Sequence[int]) -> str | None:
+def notice(samples: Samples | Sequence[Sample], ks: Sequence[int]) -> str | None:
     """What is to be said of the answers of an initial policy, in one line; None if they leave something to learn."""
-    problems = len({sample.problem_id for sample in samples})
-    if not any(sample.correct for sample in samples):
+    columns = Samples.of(samples)
+    problems = len(columns.problems)
+    if not columns.correct.any():
         return (
-            f"the initial policy answers nothing right in {len(samples)} answers to {problems} problems, so "
+            f"the initial policy answers nothing right in {len(columns)} answers to {problems} problems, so "
             "rewards teach nothing; train it longer (inits), or take easier problems"
         )
-    drawn = sum(not sample.greedy for sample in samples) // problems
-    within = [k for k in ks if k <= drawn]
-    if not within:
+    drawn = int(columns.count(~columns.greedy).sum()) // problems
+    most = max((k for k in ks if k <= drawn), default=None)
+    if most is None:
         return None
-    most = max(within)
-    share = summarise(samples, [most])[f"pass@{most}"].value
+    share = summarise(columns, [most])[f"pass@{most}"].value
     if share <= SATURATED:
         return None
     return (
@@ -48,11 +49,11 @@ def measured(cell: Cell) -> bool:
 
 def cell_notice(cell: Cell, folder: Path, ks: Sequence[int]) -> str | None:
     """The notice on the initial policy of a cell that is done, with the table that it belongs to."""
-    told = notice(read_samples(folder / EVALUATION), ks)
-    if told is None:
+    message = notice(load_samples(folder / EVALUATION), ks)
+    if message is None:
         return None
-    variant = f", {cell.variant}" if cell.variant else ""
-    return f"{cell.run.env}{variant}, init {cell.init}: {told}"
+    table = ", ".join(filter(None, (cell.run.env, cell.variant, f"init {cell.init}")))
+    return f"{table}: {message}"
 
 
 def refuse_without_signal(suite: Suite, answers: Mapping[str, Sequence[Sample]]) -> None:
@@ -61,11 +62,11 @@ def refuse_without_signal(suite: Suite, answers: Mapping[str, Sequence[Sample]])
     `answers` are those of every initial policy, by the name of its cell. An agent that learns from reference solutions
     (sft) needs no right answer, and with `without_signal` the suite says itself that it goes on.
     """
-    if suite.config.without_signal or any(s.correct for samples in answers.values() for s in samples):
+    if suite.config.without_signal or any(sample.correct for sample in chain.from_iterable(answers.values())):
         return
-    agents = [cell for cell in suite.cells if cell.shown and not measured(cell)]
-    if any(issubclass(find_agent(cell.run.agent), find_agent("sft")) for cell in agents):
-        return
+    for cell in suite.cells:
+        if cell.shown and not measured(cell) and issubclass(find_agent(cell.run.agent), find_agent("sft")):
+            return
     raise UserError(
         f"no answer of any initial policy of {suite.name} is right, and no agent learns from reference solutions: "
         f"train them longer (inits), take easier problems, add an agent sft, or write without_signal = true to go on"

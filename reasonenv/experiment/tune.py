@@ -11,6 +11,8 @@ DIR/suite.toml      the suite with what was chosen, and the record of it as its 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from statistics import fmean
 
@@ -92,19 +94,20 @@ def _tuned(suite: Suite, trials: Suite, folder: Path) -> SuiteConfig:
                 f"{cell.agent} has failed ({record.get('error')}); mend that and run the same command again"
             )
         samples = read_samples(folder / "cells" / cell.name / EVALUATION)
-        outcomes.setdefault(cell.agent, []).append(accuracy(sample for sample in samples if sample.greedy))
+        outcomes.setdefault(cell.agent, []).append(accuracy(filter(attrgetter("greedy"), samples)))
     agents, record = {}, {}
     for label, settings in suite.config.agents.items():
-        scores = []
-        for number in range(len(tuning.trials)):
-            scores.append(fmean(seed.value for seed in outcomes[_label(label, number)]))
+        tried = []
+        for number, values in enumerate(tuning.trials):
+            accuracies = [seed.value for seed in outcomes[_label(label, number)]]
+            tried.append({**values, "accuracy": fmean(accuracies)})
+        scores = [trial["accuracy"] for trial in tried]
         chosen = tuning.trials[scores.index(max(scores))]
-        tried = [{**values, "accuracy": score} for values, score in zip(tuning.trials, scores, strict=True)]
         agents[label] = {**settings, **chosen}
         record[label] = {"chosen": dict(chosen), "tried": tried}
     table = {
         "split": VALIDATION,
-        "problems": min(seed.total for seeds in outcomes.values() for seed in seeds),
+        "problems": min(seed.total for seed in chain.from_iterable(outcomes.values())),
         "keys": tuning.keys,
         "seeds": list(tuning.seeds),
         "trials": len(tuning.trials) * len(tuning.seeds),

@@ -30,15 +30,15 @@ def improvement(a: npt.ArrayLike, b: npt.ArrayLike) -> Estimate:
     `a` [S, settings] and `b` [S', settings] hold one score a run. The interval is over the runs of `a`. Raises
     `UserError` for another number of settings.
     """
-    first, second = (np.atleast_2d(np.asarray(runs, dtype=np.float64)) for runs in (a, b))
+    first, second = np.atleast_2d(np.asarray(a, dtype=np.float64)), np.atleast_2d(np.asarray(b, dtype=np.float64))
     if first.shape[1] != second.shape[1]:
         raise UserError(f"runs of {first.shape[1]} and {second.shape[1]} settings cannot be compared; give the same")
 
-    def wins(drawn: Floats) -> float:
+    def chance(drawn: Floats) -> float:
         statistic = mannwhitneyu(drawn, second, axis=0, method="asymptotic").statistic
         return float(np.mean(statistic) / (len(drawn) * len(second)))
 
-    return _with_interval(first, wins)
+    return _with_interval(first, chance)
 
 
 def _with_interval(runs: Floats, statistic: Callable[[Floats], float]) -> Estimate:

@@ -23,11 +23,12 @@ have made another of it, so it adds no variance of seeds.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit
@@ -81,7 +82,9 @@ class Family:
         """How many standard errors a difference may be off, in all pairs at once, with probability `level`."""
         rounded = _degrees(degrees)
         bonferroni = float(stdtrit(rounded, 1 - (1 - level) / (2 * self.pairs)))
-        return min(bonferroni, _tukey(self.rows, rounded, level)) if self.rows > 2 else bonferroni
+        if self.rows == 2:
+            return bonferroni
+        return min(bonferroni, _tukey(self.rows, rounded, level))
 
     def p_value(self, statistic: float, degrees: float) -> float:
         """Two-sided, corrected; the inverse of `critical`."""
@@ -93,7 +96,8 @@ class Family:
 
 
 def _degrees(degrees: float) -> int:
-    return max([known for known in DEGREES if known <= degrees], default=1)
+    rounded: int = DEGREES[max(bisect_right(DEGREES, degrees) - 1, 0)]
+    return rounded
 
 
 @lru_cache(maxsize=4096)
@@ -171,7 +175,7 @@ class Contrast:
     @property
     def detectable(self) -> float:
         """The true difference that `POWER` of such experiments would find; infinite if other seeds are unknown."""
-        return self._half + float(ndtri(POWER)) * self.error if math.isfinite(self.variance) else math.inf
+        return self._half + float(ndtri(POWER)) * self.error
 
     def seeds_needed(self, margin: float) -> int | None:
         """Training seeds an agent with which a true difference of `margin` would be found in `POWER` of experiments.
@@ -209,17 +213,20 @@ def contrasts(
     than the pairs. Raises `UserError` for a score that is out of bounds.
     """
     grids = {name: _grid(name, seeds, bound) for name, seeds in scores.items()}
-    variances = _seed_variances({name: grid for name, grid in grids.items() if name not in fixed})
-    replicated = len({name for name, grid in grids.items() if name not in fixed and len(grid.values) > 1})
-    compared = [pair for pair in pairs if set(grids[pair[0]].questions) & set(grids[pair[1]].questions)]
-    rows = len({name for pair in compared for name in pair})
-    size = max(len(compared), family or 0)
-    # More comparisons than the rows have pairs are of several metrics: Bonferroni alone holds for them.
-    together = Family(rows if size <= rows * (rows - 1) // 2 else 2, max(size, 1))
-    return [
-        _contrast(pair, (grids[pair[0]], grids[pair[1]]), variances, fixed, together, replicated, bound)
-        for pair in compared
-    ]
+    random = {name: grid for name, grid in grids.items() if name not in fixed}
+    variances = _seed_variances(random)
+    replicated = sum(len(grid.seeds) > 1 for grid in random.values())
+    compared: dict[tuple[str, str], tuple[_Grid, _Grid]] = {}
+    for first, second in pairs:
+        shared = _on_shared_questions(grids[first], grids[second])
+        if shared[0].questions:
+            compared[first, second] = shared
+    rows = len(set(chain(*compared)))
+    size = max(len(compared), family or 0, 1)
+    if size > rows * (rows - 1) // 2:
+        rows = 2  # such comparisons are of several metrics: Bonferroni alone holds for them
+    together = Family(rows, size)
+    return [_contrast(pair, shared, variances, fixed, together, replicated, bound) for pair, shared in compared.items()]
 
 
 @dataclass(frozen=True)
@@ -238,23 +245,25 @@ def complete(scores: SeedScores) -> Complete:
     questions is left out: which answers time out is no accident. Where fewer are missing, a question has the mean of
     the row's other seeds.
     """
-    every = {question for seeds in scores.values() for values in seeds.values() for question in values}
-    kept: dict[str, dict[int, Mapping[str, float]]] = {}
+    questions = set[str]()
+    for seeds in scores.values():
+        questions.update(*seeds.values())
+    judged: dict[str, dict[int, Mapping[str, float]]] = {}
     unjudged: dict[str, list[int]] = {}
     for name, seeds in scores.items():
         for seed, values in seeds.items():
-            if len(values) < JUDGED * len(every):
+            if len(values) < JUDGED * len(questions):
                 unjudged.setdefault(name, []).append(seed)
             else:
-                kept.setdefault(name, {})[seed] = values
-    means = {name: question_means(seeds) for name, seeds in kept.items()}
-    shared = sorted(set(every).intersection(*means.values()))  # a bootstrap depends on their order
+                judged.setdefault(name, {})[seed] = values
+    means = {name: question_means(seeds) for name, seeds in judged.items()}
+    shared = sorted(questions.intersection(*means.values()))  # a bootstrap depends on their order
     rows: dict[str, dict[int, Mapping[str, float]]] = {}
-    for name, seeds in kept.items():
+    for name, seeds in judged.items():
         rows[name] = {}
         for seed, values in seeds.items():
             rows[name][seed] = {question: values.get(question, means[name][question]) for question in shared}
-    return Complete(rows, unjudged, len(every) - len(shared))
+    return Complete(rows, unjudged, len(questions) - len(shared))
 
 
 def seed_variances(scores: SeedScores, *, fixed: Collection[str] = ()) -> dict[str, SeedVariance]:
@@ -268,16 +277,23 @@ class _Grid:
     questions: tuple[str, ...]
     values: Floats  # [S, N]
 
-    def at(self, questions: Sequence[str]) -> Floats:
-        """The columns of some questions.  # [S, n]"""
-        place = {question: column for column, question in enumerate(self.questions)}
-        return self.values[:, [place[question] for question in questions]]
+
+def _on_shared_questions(first: _Grid, second: _Grid) -> tuple[_Grid, _Grid]:
+    """The columns of the questions that both have."""
+    shared = sorted(set(first.questions).intersection(second.questions))
+    return _columns(first, shared), _columns(second, shared)
+
+
+def _columns(grid: _Grid, questions: Sequence[str]) -> _Grid:
+    places = [bisect_left(grid.questions, question) for question in questions]
+    return _Grid(grid.seeds, tuple(questions), grid.values[:, places])
 
 
 def _grid(name: str, by_seed: Mapping[int, Mapping[str, float]], bound: float) -> _Grid:
     seeds = tuple(sorted(by_seed))
-    shared = set.intersection(*(set(by_seed[seed]) for seed in seeds)) if seeds else set()
-    questions = tuple(sorted(shared))
+    questions: tuple[str, ...] = ()
+    if seeds:
+        questions = tuple(sorted(set(by_seed[seeds[0]]).intersection(*by_seed.values())))
     values = np.empty((len(seeds), len(questions)))
     for row, seed in enumerate(seeds):
         values[row] = [by_seed[seed][question] for question in questions]
@@ -295,7 +311,8 @@ def _seed_variances(grids: Mapping[str, _Grid]) -> dict[str, SeedVariance]:
     while len(alike) > 2 and alike[-1].mean_square > APART * _pooled(alike[:-1]).mean_square:
         alike.pop()
     pooled = _pooled(alike)
-    return {name: own if own.mean_square > ERRATIC * pooled.mean_square else pooled for name, own in each.items()}
+    erratic = {name: variance for name, variance in each.items() if variance.mean_square > ERRATIC * pooled.mean_square}
+    return {**dict.fromkeys(each, pooled), **erratic}
 
 
 def _pooled(variances: Sequence[SeedVariance]) -> SeedVariance:
@@ -324,36 +341,41 @@ def _contrast(
     replicated: int,
     bound: float,
 ) -> Contrast:
-    questions = sorted(set(grids[0].questions) & set(grids[1].questions))
-    first, second = (grid.at(questions) for grid in grids)  # [S, n], [S', n]
+    """Of grids with the same questions."""
+    first, second = grids[0].values, grids[1].values  # [S, n], [S', n]
     difference = first.mean(axis=0) - second.mean(axis=0)  # [n]
     by_question = _mean_variance(difference, bound)
-    random = [(name, grid) for name, grid in zip(pair, grids, strict=True) if name not in fixed]
-    known = all(name in variances for name, _ in random)
+    seeds = {name: len(grid.seeds) for name, grid in zip(pair, grids, strict=True) if name not in fixed}
+    known = seeds.keys() <= variances.keys()
     terms: dict[SeedVariance, float] = {}  # one that is pooled counts once
     residual = 0.0  # the part of `by_question` that more seeds would divide
     per_seed = 0.0
-    for name, grid in random if known else ():
-        terms[variances[name]] = terms.get(variances[name], 0.0) + 1 / len(grid.seeds)
-        residual += variances[name].noise / len(grid.seeds)
-        per_seed += variances[name].value + variances[name].noise
-    by_seed = sum(weight * v.value for v, weight in terms.items())
-    parts = [(by_question, len(questions) - 1.0)]
-    parts += [(weight * v.mean_square, v.degrees) for v, weight in terms.items()]
+    for name, count in seeds.items():
+        if known:
+            terms[variances[name]] = terms.get(variances[name], 0.0) + 1 / count
+            residual += variances[name].noise / count
+            per_seed += variances[name].value + variances[name].noise
+    by_seed = 0.0
+    parts = [(by_question, difference.size - 1.0)]
+    for term, weight in terms.items():
+        by_seed += weight * term.value
+        parts.append((weight * term.mean_square, term.degrees))
     variance = by_question + by_seed
+    if not known:
+        variance = per_seed = math.inf
     return Contrast(
         first=pair[0],
         second=pair[1],
         value=float(difference.mean()),
         levels=(float(first.mean()), float(second.mean())),
-        by_seed=_by_seed(grids, (first, second), pair, fixed),
-        questions=len(questions),
-        seeds=min((len(grid.seeds) for _, grid in random), default=0),
-        variance=variance if known else math.inf,
-        degrees=_satterthwaite(variance, parts),
+        by_seed=_by_seed(grids, pair, fixed),
+        questions=difference.size,
+        seeds=min(seeds.values(), default=0),
+        variance=variance,
+        degrees=_satterthwaite(by_question + by_seed, parts),
         family=family,
         floor=max(by_question - residual, by_question / 10),
-        per_seed=per_seed if known else math.inf,
+        per_seed=per_seed,
         replicated=replicated,
     )
 
@@ -376,17 +398,15 @@ def _satterthwaite(variance: float, parts: Sequence[tuple[float, float]]) -> flo
     A sum has no fewer than its parts. The rule itself would give fewer where most of a mean square was noise that is
     not part of `variance`.
     """
-    below = sum(part**2 / max(degrees, 1.0) for part, degrees in parts)
-    fewest = min(degrees for _, degrees in parts)
+    below, fewest = 0.0, math.inf
+    for part, degrees in parts:
+        below += part**2 / max(degrees, 1.0)
+        fewest = min(fewest, degrees)
     return max(variance**2 / below, fewest) if below else math.inf
 
 
-def _by_seed(
-    grids: tuple[_Grid, _Grid], values: tuple[Floats, Floats], pair: tuple[str, str], fixed: Collection[str]
-) -> dict[int, float]:
-    first, second = (
-        dict(zip(grid.seeds, each.mean(axis=1).tolist(), strict=True)) for grid, each in zip(grids, values, strict=True)
-    )
+def _by_seed(grids: tuple[_Grid, _Grid], pair: tuple[str, str], fixed: Collection[str]) -> dict[int, float]:
+    first, second = (dict(zip(grid.seeds, grid.values.mean(axis=1).tolist(), strict=True)) for grid in grids)
     if pair[1] in fixed:
         level = sum(second.values()) / len(second)
         return {seed: value - level for seed, value in first.items()}
@@ -409,15 +429,15 @@ def row_means(
     Each end is as far off as the two parts together, sqrt(question^2 + seed^2) (the method of variance estimates
     recovery, Zou & Donner 2008). Of a row with one seed and none to learn from, the interval is over questions alone.
     """
-    by_question = {name: question_means(seeds) for name, seeds in scores.items()}
     variances = seed_variances(scores, fixed=fixed)
     means = {}
-    for name, values in by_question.items():
-        estimate = mean_interval(list(values.values()), low=low, high=high)
+    for name, seeds in scores.items():
+        estimate = mean_interval(list(question_means(seeds).values()), low=low, high=high)
         if name in variances:
             seed = variances[name]
-            half = float(stdtrit(seed.degrees, (1 + LEVEL) / 2)) * math.sqrt(seed.value / len(scores[name]))
-            below, above = (math.hypot(abs(end - estimate.value), half) for end in (estimate.low, estimate.high))
+            half = float(stdtrit(seed.degrees, (1 + LEVEL) / 2)) * math.sqrt(seed.value / len(seeds))
+            below = math.hypot(estimate.value - estimate.low, half)
+            above = math.hypot(estimate.high - estimate.value, half)
             ends = max(low, estimate.value - below), min(high, estimate.value + above)
             estimate = Estimate(estimate.value, *ends, estimate.n)
         means[name] = estimate

@@ -7,9 +7,10 @@ other training seeds. With equal agents, at most one experiment in twenty names 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from operator import attrgetter
 
 from reasonenv.measures.comparisons import Contrast, Decision, SeedScores, SeedVariance, contrasts, seed_variances
 
@@ -42,6 +43,13 @@ class Conclusions:
         """What is said of a pair."""
         return Decision.UNDECIDED if self.saturated(contrast) else contrast.decision(self.margin)
 
+    def decided(self, contrasts: Iterable[Contrast]) -> dict[Decision, list[Contrast]]:
+        """The pairs of which each thing is said."""
+        groups: dict[Decision, list[Contrast]] = {decision: [] for decision in Decision}
+        for contrast in contrasts:
+            groups[self.decision(contrast)].append(contrast)
+        return groups
+
 
 def conclude(
     scores: SeedScores,
@@ -54,14 +62,18 @@ def conclude(
 ) -> Conclusions:
     """Every agent against the baseline and against every other agent. `references` are rows that are no agents."""
     fixed = {baseline, *references}
-    agents = [name for name in scores if name not in fixed]
-    rows = {name: seeds for name, seeds in scores.items() if name in agents or name == baseline}
-    pairs = [(agent, baseline) for agent in agents if baseline in scores]
-    every = contrasts(rows, [*pairs, *combinations(agents, 2)], fixed=fixed)
-    against = {contrast.first: contrast for contrast in every if contrast.second == baseline}
-    between = [contrast if contrast.value >= 0 else contrast.reversed() for contrast in every[len(against) :]]
-    variances = seed_variances(rows, fixed=fixed)
-    return Conclusions(metric, baseline, margin, against, between, variances, saturation)
+    rows = {name: seeds for name, seeds in scores.items() if name == baseline or name not in fixed}
+    agents = [name for name in rows if name != baseline]
+    pairs = list(combinations(agents, 2))
+    if baseline in rows:
+        pairs = [*((agent, baseline) for agent in agents), *pairs]
+    against, between = dict[str, Contrast](), list[Contrast]()
+    for contrast in contrasts(rows, pairs, fixed=fixed):
+        if contrast.second == baseline:
+            against[contrast.first] = contrast
+        else:
+            between.append(max(contrast, contrast.reversed(), key=attrgetter("value")))
+    return Conclusions(metric, baseline, margin, against, between, seed_variances(rows, fixed=fixed), saturation)
 
 
 def sentence(conclusions: Conclusions) -> str:
@@ -75,18 +87,16 @@ def sentence(conclusions: Conclusions) -> str:
 
 
 def _scope(conclusions: Conclusions) -> str:
-    seeds = {contrast.seeds for contrast in conclusions.pairs}
-    shown = f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
-    many = "s" if max(seeds) > 1 else ""
+    seeds = sorted({contrast.seeds for contrast in conclusions.pairs})
+    shown = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
+    scope = f"{shown} training {plural('seed', seeds[-1])} an agent"
     pairs = len(conclusions.pairs)
-    return f"{shown} training seed{many} an agent" + (f", all {pairs} pairs judged at once" if pairs > 1 else "")
+    return f"{scope}, all {pairs} pairs judged at once" if pairs > 1 else scope
 
 
 def _against(conclusions: Conclusions) -> list[str]:
     """How the agents stand to the baseline."""
-    groups: dict[Decision, list[str]] = {decision: [] for decision in Decision}
-    for agent, contrast in conclusions.against.items():
-        groups[conclusions.decision(contrast)].append(agent)
+    groups = conclusions.decided(conclusions.against.values())
     baseline, margin = conclusions.baseline, f"±{100 * conclusions.margin:g} points"
     relations = {
         Decision.HIGHER: f"above {baseline}",
@@ -96,37 +106,34 @@ def _against(conclusions: Conclusions) -> list[str]:
     }
     clauses = []
     for decision, relation in relations.items():
-        if agents := groups[decision]:
-            named = [conclusions.against[agent] for agent in agents]
-            clauses.append(
-                f"{listed(agents)} {'is' if len(agents) == 1 else 'are'} {relation}{_figures(conclusions, named)}"
-            )
+        if groups[decision]:
+            agents = [contrast.first for contrast in groups[decision]]
+            verb = "is" if len(agents) == 1 else "are"
+            clauses.append(f"{listed(agents)} {verb} {relation}{_figures(conclusions, groups[decision])}")
     return clauses
 
 
 def _figures(conclusions: Conclusions, contrasts: Sequence[Contrast]) -> str:
     """Values and intervals, and what it would take to decide; of many agents the table has them."""
-    shown = [f"{contrast.first} {points(contrast)}" for contrast in contrasts]
-    parts = shown if len(conclusions.against) <= CROWD else []
-    undecided = [contrast for contrast in contrasts if conclusions.decision(contrast) is Decision.UNDECIDED]
+    parts = []
+    if len(conclusions.against) <= CROWD:
+        parts = [f"{contrast.first} {points(contrast)}" for contrast in contrasts]
+    undecided = conclusions.decided(contrasts)[Decision.UNDECIDED]
     if undecided:
-        parts = [*parts, needed(conclusions, undecided)]
+        parts.append(needed(conclusions, undecided))
     return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _between(conclusions: Conclusions) -> list[str]:
     """How the agents stand to each other."""
-    decided = [c for c in conclusions.between if conclusions.decision(c) is Decision.HIGHER]
-    equal = [c for c in conclusions.between if conclusions.decision(c) is Decision.EQUAL]
-    undecided = [c for c in conclusions.between if conclusions.decision(c) is Decision.UNDECIDED]
-    clauses = []
-    clauses += _exceeding(decided)
-    if equal:
-        within = f"within ±{100 * conclusions.margin:g} points"
-        named = [f"{contrast.first} and {contrast.second}" for contrast in equal]
-        clauses.append(
-            f"equal {within}: {', '.join(named)}" if len(equal) <= CROWD else f"{len(equal)} pairs equal {within}"
-        )
+    groups = conclusions.decided(conclusions.between)
+    equal, undecided = groups[Decision.EQUAL], groups[Decision.UNDECIDED]
+    clauses = _exceeding(groups[Decision.HIGHER])
+    within = f"within ±{100 * conclusions.margin:g} points"
+    if len(equal) > CROWD:
+        clauses.append(f"{len(equal)} pairs equal {within}")
+    elif equal:
+        clauses.append(f"equal {within}: {_named(equal)}")
     if undecided:
         clauses.append(f"{_apart(conclusions, undecided)} ({needed(conclusions, undecided)})")
     return clauses
@@ -138,38 +145,45 @@ def _apart(conclusions: Conclusions, undecided: Sequence[Contrast]) -> str:
         return "no pair of agents is told apart"
     if len(undecided) > CROWD:
         return f"{len(undecided)} pairs of agents are not told apart"
-    named = [f"{contrast.first} and {contrast.second}" for contrast in undecided]
-    return f"not told apart: {', '.join(named)}"
+    return f"not told apart: {_named(undecided)}"
+
+
+def _named(contrasts: Sequence[Contrast]) -> str:
+    return ", ".join(f"{contrast.first} and {contrast.second}" for contrast in contrasts)
 
 
 def _exceeding(decided: Sequence[Contrast]) -> list[str]:
     """Who exceeds whom: with its figures where that is one pair, else agents that exceed the same ones together."""
     if len(decided) == 1:
         return [f"{decided[0].first} exceeds {decided[0].second} ({points(decided[0])})"]
-    beaten: dict[str, list[str]] = {}
+    below: dict[str, list[str]] = {}
     for contrast in decided:
-        beaten.setdefault(contrast.first, []).append(contrast.second)
-    together: dict[tuple[str, ...], list[str]] = {}
-    for winner, losers in beaten.items():
-        together.setdefault(tuple(losers), []).append(winner)
+        below.setdefault(contrast.first, []).append(contrast.second)
+    above: dict[tuple[str, ...], list[str]] = {}
+    for higher, lower in below.items():
+        above.setdefault(tuple(lower), []).append(higher)
     clauses = []
-    for below, winners in together.items():
-        clauses.append(f"{listed(winners)} {'exceeds' if len(winners) == 1 else 'exceed'} {listed(below)}")
+    for lower_ones, higher_ones in above.items():
+        verb = "exceeds" if len(higher_ones) == 1 else "exceed"
+        clauses.append(f"{listed(higher_ones)} {verb} {listed(lower_ones)}")
     return clauses
 
 
 def needed(conclusions: Conclusions, undecided: Sequence[Contrast]) -> str:
     """What would decide these pairs: how many training seeds, or that seeds alone do not suffice."""
-    if all(conclusions.saturated(contrast) for contrast in undecided):
-        return f"saturated: both above {100 * SATURATED:g} %, so this metric decides nothing"
     rest = [contrast for contrast in undecided if not conclusions.saturated(contrast)]
+    if not rest:
+        return f"saturated: both above {100 * SATURATED:g} %, so this metric decides nothing"
     margin = f"{100 * conclusions.margin:g} points"
-    if all(math.isinf(contrast.variance) for contrast in rest):
+    replicated = [contrast for contrast in rest if math.isfinite(contrast.variance)]
+    if not replicated:
         return "one training seed each; other seeds are unknown, run at least 5"
-    counts = [contrast.seeds_needed(conclusions.margin) for contrast in rest if math.isfinite(contrast.variance)]
-    if None in counts:
-        return f"no number of seeds would find {margin} on so few questions"
-    most = max(count for count in counts if count is not None)
+    most = 0
+    for contrast in replicated:
+        count = contrast.seeds_needed(conclusions.margin)
+        if count is None:
+            return f"no number of seeds would find {margin} on so few questions"
+        most = max(most, count)
     if most <= min(contrast.seeds for contrast in rest):
         return f"{margin} would most likely have been found; what is open is a smaller difference"
     return f"{most} seeds would find a difference of {margin} four times in five"
@@ -179,9 +193,10 @@ def joint(greedy: Conclusions, at_k: Conclusions) -> list[str]:
     """Of every agent, whether greedy accuracy and pass@k move together. Both parts have to be decided."""
     moves = {Decision.HIGHER: "rises", Decision.LOWER: "falls"}
     lines = []
-    for agent in (name for name in greedy.against if name in at_k.against):
-        first, second = greedy.against[agent], at_k.against[agent]
-        one, other = moves.get(greedy.decision(first)), moves.get(at_k.decision(second))
+    for agent, contrast in greedy.against.items():
+        if agent not in at_k.against:
+            continue
+        one, other = moves.get(greedy.decision(contrast)), moves.get(at_k.decision(at_k.against[agent]))
         if one and one == other:
             lines.append(f"{agent}: greedy accuracy and {at_k.metric} both {one.removesuffix('s')}")
         elif one and other:
@@ -197,14 +212,14 @@ def ceiling(at_k: Conclusions) -> list[str]:
     for agent, contrast in at_k.against.items():
         margin = f"{100 * at_k.margin:g} points"
         if at_k.saturation is not None and contrast.levels[1] > at_k.saturation:
-            said = f"{at_k.baseline} is above {100 * at_k.saturation:g} % already: saturated, this k decides nothing"
+            claim = f"{at_k.baseline} is above {100 * at_k.saturation:g} % already: saturated, this k decides nothing"
         elif contrast.high < at_k.margin:
-            said = f"does not pass {at_k.baseline} by {margin} (at most {100 * contrast.high:+.1f})"
+            claim = f"does not pass {at_k.baseline} by {margin} (at most {100 * contrast.high:+.1f})"
         elif contrast.low > 0:
-            said = f"passes {at_k.baseline} by {points(contrast)}"
+            claim = f"passes {at_k.baseline} by {points(contrast)}"
         else:
-            said = f"may or may not pass {at_k.baseline} by {margin} ({points(contrast)})"
-        lines.append(f"{at_k.metric} of {agent}: {said}")
+            claim = f"may or may not pass {at_k.baseline} by {margin} ({points(contrast)})"
+        lines.append(f"{at_k.metric} of {agent}: {claim}")
     return lines
 
 
@@ -217,8 +232,15 @@ def points(contrast: Contrast) -> str:
 
 def listed(names: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def plural(noun: str, count: int) -> str:
+    """`seed` of one, else `seeds`."""
+    return noun if count == 1 else f"{noun}s"
 
 
 def _words(metric: str) -> str:
-    return metric.replace("_", " ").capitalize() if metric.islower() and "@" not in metric else metric
+    if "@" in metric or not metric.islower():
+        return metric
+    return metric.replace("_", " ").capitalize()

@@ -112,11 +112,11 @@ def solved(samples: Samples | Iterable[Sample], k: int) -> dict[str, bool]:
 
 def origins(samples: Samples | Iterable[Sample], base: Mapping[str, Draws], k: int) -> dict[str, Origin]:
     """Of the questions of which the first `k` samples solve a problem, where each stood; `base` is `pooled`."""
-    known = {}
+    stood = {}
     for problem, right in solved(samples, k).items():
         if right and problem in base:
-            known[base[problem].problem_id] = base[problem].origin
-    return known
+            stood[base[problem].problem_id] = base[problem].origin
+    return stood
 
 
 def discovered(samples: Samples | Iterable[Sample], base: Mapping[str, Draws], k: int) -> dict[str, float]:

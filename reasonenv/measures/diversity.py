@@ -83,10 +83,10 @@ def distinct(samples: Samples | Iterable[Sample], ks: Sequence[int]) -> Scores:
     table: dict[str, dict[str, float]] = {}
     for number, rows in samples.by_problem(~samples.greedy):
         _, sound = _checked(written[rows[samples.correct[rows]]])
-        every, correct = Counter(map(operations, written[rows])), Counter(map(operations, sound))
+        paths, correct = Counter(map(operations, written[rows])), Counter(map(operations, sound))
         for k in ks:
             if 1 < k <= len(rows):  # of one sample there is one
-                table.setdefault(f"all@{k}", {})[samples.problems[number]] = _rarefied(every, len(rows), k)
+                table.setdefault(f"all@{k}", {})[samples.problems[number]] = _rarefied(paths, len(rows), k)
             if k <= len(rows):
                 table.setdefault(f"correct@{k}", {})[samples.problems[number]] = _rarefied(correct, len(rows), k)
     return table
@@ -128,7 +128,7 @@ def _rarefied(counts: Counter[Any], n: int, k: int) -> float:
 
 def solution_paths(texts: Sequence[str], k: int) -> float:
     """`expected_distinct` of the sequences of arithmetic operations."""
-    return expected_distinct([operations(text) for text in texts], k)
+    return expected_distinct(list(map(operations, texts)), k)
 
 
 def path_distance(texts: Sequence[str]) -> float:
@@ -142,7 +142,8 @@ def equation_distance(texts: Sequence[str]) -> float:
     It is 0 between copies, which are frequent, so each set is taken once.
     """
     total = 0.0
-    for (a, n), (b, m) in combinations(Counter(frozenset(operations(text)) for text in texts).items(), 2):
+    counts = Counter(map(frozenset, map(operations, texts)))
+    for (a, n), (b, m) in combinations(counts.items(), 2):
         total += n * m * (1 - len(a & b) / len(a | b))
     return total / max(math.comb(len(texts), 2), 1)
 

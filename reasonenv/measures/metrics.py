@@ -28,7 +28,7 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
-from itertools import combinations
+from itertools import combinations, compress
 from typing import Any
 
 import numpy as np
@@ -273,13 +273,13 @@ def scores(samples: Samples | Iterable[Sample], ks: Sequence[int]) -> Scores:
     table: dict[str, Mapping[str, float]] = {}
     for name in dict.fromkeys((*BUILTIN, *METRICS)):
         for column, values in _columns(name, samples, ks):
-            known = ~np.isnan(values)
-            if not ((values >= 0) & (values <= 1) | ~known).all():
+            present = ~np.isnan(values)
+            if not ((values >= 0) & (values <= 1) | ~present).all():
                 worst = values[np.nanargmax(np.abs(values - 0.5))]
                 raise UserError(f"metric {column!r} is {worst:g} of a problem; it must be in [0, 1]")
-            if known.any():
-                named = zip(samples.problems, values.tolist(), known, strict=True)
-                table[column] = {problem: value for problem, value, given in named if given}
+            if present.any():
+                named = zip(compress(samples.problems, present), values[present].tolist(), strict=True)
+                table[column] = dict(named)
     return table
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from reasonenv.errors import UserError
 from reasonenv.measures.comparisons import Contrast, Decision, contrasts
 from reasonenv.measures.metrics import GREEDY, Scores, scores
-from reasonenv.measures.questions import PROBLEMS, HeldOutProblem, by_question, question_of, read_questions
-from reasonenv.measures.samples import EVALUATION, Sample, read_samples
+from reasonenv.measures.questions import PROBLEMS, by_question, question_of, read_questions
+from reasonenv.measures.samples import EVALUATION, Sample, Samples, read_samples
 from reasonenv.storage import read_record
 from reasonenv.terminal import printable
 
@@ -44,52 +44,47 @@ def compare(first: Path, second: Path) -> list[Comparison]:
     what other training seeds would do takes a suite. The greedy accuracy comes first and stands alone; the other
     metrics are one family. Raises `UserError` if a folder is no finished run or the two share no question.
     """
-    asked = [read_questions(folder / PROBLEMS) for folder in (first, second)]
-    answers = [_by_question(_samples(folder), known) for folder, known in zip((first, second), asked, strict=True)]
-    shared = answers[0].keys() & answers[1].keys()
+    one, other = _Evaluation(first), _Evaluation(second)
+    shared = one.questions.keys() & other.questions.keys()
     if not shared:
         raise UserError(f"{first} and {second} answer no question in common; evaluate them on the same ones")
-    kept = [[sample for question in sorted(shared) for sample in each[question]] for each in answers]
-    fewest = min(map(_fewest_drawn, kept))
+    fewest = min(one.fewest_drawn(shared), other.fewest_drawn(shared))
     ks = [2**i for i in range(fewest.bit_length())]
-    tables = []
-    for samples, known in zip(kept, asked, strict=True):
-        table = scores(samples, ks)
-        tables.append({metric: by_question(values, known) for metric, values in table.items()})
-    metrics = [metric for metric in tables[0] if metric in tables[1]]
-    comparisons = [_comparison(metric, tables, 1 if metric == GREEDY else len(metrics) - 1) for metric in metrics]
-    return [comparison for comparison in comparisons if comparison is not None]
+    before, after = one.scores(shared, ks), other.scores(shared, ks)
+    metrics = [metric for metric in before if metric in after]
+    comparisons = []
+    for metric in metrics:
+        rows = {"first": {0: before[metric]}, "second": {0: after[metric]}}
+        family = 1 if metric == GREEDY else len(metrics) - 1
+        for contrast in contrasts(rows, [("second", "first")], fixed=rows, family=family):
+            comparisons.append(Comparison(metric, contrast.levels[1], contrast.levels[0], contrast))
+    return comparisons
 
 
-def _by_question(samples: Sequence[Sample], asked: Mapping[str, HeldOutProblem]) -> dict[str, list[Sample]]:
-    """Question -> its answers. Two tasks may give one id to different questions."""
-    answers: dict[str, list[Sample]] = {}
-    for sample in samples:
-        answers.setdefault(question_of(sample.problem_id, asked), []).append(sample)
-    return answers
+class _Evaluation:
+    """The answers of a run by question: two tasks may give one id to different questions."""
 
+    def __init__(self, folder: Path) -> None:
+        path = folder / EVALUATION
+        if not path.is_file():
+            raise UserError(f"{folder} is not a finished run: it has no {EVALUATION}; train it to its end first")
+        self.problems = read_questions(folder / PROBLEMS)
+        self.questions: dict[str, list[Sample]] = {}
+        for sample in read_samples(path):
+            self.questions.setdefault(question_of(sample.problem_id, self.problems), []).append(sample)
 
-def _fewest_drawn(samples: Sequence[Sample]) -> int:
-    """How many sampled answers every problem has at least."""
-    counts = Counter(sample.problem_id for sample in samples if not sample.greedy)
-    return min(counts[sample.problem_id] for sample in samples)
+    def fewest_drawn(self, questions: Iterable[str]) -> int:
+        """How many sampled answers every problem has at least."""
+        samples = self._samples(questions)
+        return int(samples.count(~samples.greedy).min())
 
+    def scores(self, questions: Iterable[str], ks: Sequence[int]) -> Scores:
+        """Every metric of these questions."""
+        table = scores(self._samples(questions), ks)
+        return {metric: by_question(values, self.problems) for metric, values in table.items()}
 
-def _samples(folder: Path) -> list[Sample]:
-    path = folder / EVALUATION
-    if not path.is_file():
-        raise UserError(f"{folder} is not a finished run: it has no {EVALUATION}; train it to its end first")
-    return read_samples(path)
-
-
-def _comparison(metric: str, tables: Sequence[Scores], family: int) -> Comparison | None:
-    """None if no problem has the metric in both runs."""
-    rows = {name: {0: table[metric]} for name, table in zip(("first", "second"), tables, strict=True)}
-    contrasted = contrasts(rows, [("second", "first")], fixed=rows, family=family)
-    if not contrasted:
-        return None
-    after, before = contrasted[0].levels
-    return Comparison(metric, before, after, contrasted[0])
+    def _samples(self, questions: Iterable[str]) -> Samples:
+        return Samples.of(chain.from_iterable(self.questions[question] for question in sorted(questions)))
 
 
 def differences(first: Path, second: Path) -> Iterator[str]:
@@ -97,23 +92,27 @@ def differences(first: Path, second: Path) -> Iterator[str]:
 
     Settings, code, versions and data, then the first row of numbers and the first answer that are not equal.
     """
-    settings, others = (_record(folder / "run.json") for folder in (first, second))
-    hashes, other_hashes = (record.pop("code", None) for record in (settings, others))
-    yield from _fields("run", settings, others)
-    if hashes != other_hashes:
+    one, other = _record(first / "run.json"), _record(second / "run.json")
+    same_code = one.pop("code", None) == other.pop("code", None)
+    yield from _fields("run", one, other)
+    if not same_code:
         yield from differing_lines(first, second)
-    yield from _fields("environment", *(_record(folder / "environment.json") for folder in (first, second)))
-    rows = [(folder / "metrics.jsonl").read_text().splitlines() for folder in (first, second)]
-    for line, other in zip(*rows, strict=False):
-        a, b = (_plain(json.loads(text)) for text in (line, other))
-        if repr(a) != repr(b):  # nan is nan
-            yield f"first different numbers: iteration {a.get('iteration')}"
-            yield from _fields("  metrics", a, b)
-            break
-    else:
-        if len(rows[0]) != len(rows[1]):
-            yield f"equal up to iteration {min(map(len, rows)) - 1}, where one of them ends"
+    yield from _fields("environment", _record(first / "environment.json"), _record(second / "environment.json"))
+    yield from _first_row(first / "metrics.jsonl", second / "metrics.jsonl")
     yield from _first_answer(first, second)
+
+
+def _first_row(first: Path, second: Path) -> Iterator[str]:
+    """The first iteration whose numbers are not equal."""
+    lines, others = first.read_text().splitlines(), second.read_text().splitlines()
+    for line, other in zip(lines, others, strict=False):
+        row, other_row = _reproducible(json.loads(line)), _reproducible(json.loads(other))
+        if repr(row) != repr(other_row):  # nan is nan
+            yield f"first different numbers: iteration {row.get('iteration')}"
+            yield from _fields("  metrics", row, other_row)
+            return
+    if len(lines) != len(others):
+        yield f"equal up to iteration {min(len(lines), len(others)) - 1}, where one of them ends"
 
 
 def _record(path: Path) -> dict[str, Any]:
@@ -122,13 +121,13 @@ def _record(path: Path) -> dict[str, Any]:
     return read_record(path)
 
 
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+def _reproducible(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in MEASURED}
 
 
-def _fields(name: str, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
-    for key in dict.fromkeys((*mine, *theirs)):
-        a, b = mine.get(key), theirs.get(key)
+def _fields(name: str, first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[str]:
+    for key in dict.fromkeys((*first, *second)):
+        a, b = first.get(key), second.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
             yield from _fields(f"{name}.{key}", a, b)
         elif repr(a) != repr(b):  # nan is nan
@@ -150,20 +149,34 @@ def _first_answer(first: Path, second: Path) -> Iterator[str]:
 
 def differing_lines(first: Path, second: Path) -> Iterator[str]:
     """The files in the `code` of two runs that are not equal, each with its first line that is not."""
-    one, other = (_copies(folder / CODE) for folder in (first, second))
+    one, other = _copies(first / CODE), _copies(second / CODE)
     for name in sorted({*one, *other}):
-        if name not in one or name not in other:
-            yield f"code: {printable(name)} is a part of {first if name in one else second} alone"
-        elif (a := one[name].read_bytes()) != (b := other[name].read_bytes()):
-            lines, others = (text.decode(errors="replace").split("\n") for text in (a, b))
-            same = [x == y for x, y in zip(lines, others, strict=False)]
-            at = same.index(False) if False in same else len(same)
+        if name not in other:
+            yield f"code: {printable(name)} is a part of {first} alone"
+        elif name not in one:
+            yield f"code: {printable(name)} is a part of {second} alone"
+        elif one[name].read_bytes() != other[name].read_bytes():
+            lines, others = _lines(one[name]), _lines(other[name])
+            at = 0
+            while lines[at : at + 1] == others[at : at + 1] != []:
+                at += 1
             yield f"code: {printable(name)} differs from line {at + 1} on"
-            for side in (lines, others):
-                yield f"  {side[at]!r}" if at < len(side) else "  (its end)"
+            yield _shown(lines, at)
+            yield _shown(others, at)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_bytes().decode(errors="replace").split("\n")
+
+
+def _shown(lines: Sequence[str], at: int) -> str:
+    return f"  {lines[at]!r}" if at < len(lines) else "  (its end)"
 
 
 def _copies(folder: Path) -> dict[str, Path]:
     """The files in a folder by name. Links lead out of it, so they are none."""
-    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    return {path.relative_to(folder).as_posix(): path for path in files}
+    copies = {}
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            copies[path.relative_to(folder).as_posix()] = path
+    return copies

@@ -107,12 +107,14 @@ def _sum(table: pa.Table) -> str:
 def _schema(kind: type[Any]) -> pa.Schema:
     import pyarrow as pa
 
-    def column(name: str, annotation: str) -> pa.Field:
-        plain = annotation.removesuffix(" | None")
+    columns = []
+    for field in fields(kind):
+        plain = str(field.type).removesuffix(" | None")
         stored = getattr(pa, KINDS[plain])()
-        return pa.field(name, pa.list_(stored) if plain.startswith("tuple") else stored, nullable=plain != annotation)
-
-    return pa.schema([column(f.name, str(f.type)) for f in fields(kind)])
+        if plain.startswith("tuple"):
+            stored = pa.list_(stored)
+        columns.append(pa.field(field.name, stored, nullable=plain != field.type))
+    return pa.schema(columns)
 
 
 def _storable(value: Any) -> Any:

@@ -33,8 +33,10 @@ def question_of(problem_id: str, problems: Mapping[str, HeldOutProblem]) -> str:
 
 def write_questions(path: Path, problems: Iterable[Problem]) -> None:
     """A JSON line a problem, whole or absent."""
-    records = {p.id: {"id": p.id, "question": p.question, "answer": p.answer} for p in problems}
-    replace(path, "".join(f"{json.dumps(record)}\n" for record in records.values()))
+    lines = {}
+    for problem in problems:
+        lines[problem.id] = json.dumps({"id": problem.id, "question": problem.question, "answer": problem.answer})
+    replace(path, "".join(f"{line}\n" for line in lines.values()))
 
 
 def read_questions(path: Path) -> dict[str, HeldOutProblem]:

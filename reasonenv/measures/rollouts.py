@@ -41,4 +41,8 @@ class Rollout:
 
 def read_rollouts(run: Path) -> list[Rollout]:
     """What a run keeps of them. Raises `UserError` naming a file that is damaged."""
-    return [r for name in (HELD_OUT, TRAINING) if (run / name).is_file() for r in read_records(run / name, Rollout)]
+    rollouts = list[Rollout]()
+    for name in (HELD_OUT, TRAINING):
+        if (run / name).is_file():
+            rollouts += read_records(run / name, Rollout)
+    return rollouts

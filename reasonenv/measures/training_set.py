@@ -16,6 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from reasonenv.measures.comparisons import Contrast, contrasts
 from reasonenv.verify.solution_path import equations, operations, steps_hold
@@ -42,9 +43,8 @@ Form = tuple[str, ...]
 
 def form(text: str) -> Form:
     """The operations of a text without their numbers; empty where no equation is written."""
-    if not any(True for _ in equations(text)):
-        return ()
-    return tuple(_NUMBER.sub("n", step) for step in operations(text))
+    written = next(equations(text), None)
+    return () if written is None else tuple(_NUMBER.sub("n", step) for step in operations(text))
 
 
 def forms(solutions: Iterable[Solution], *, reference: bool) -> dict[str, list[Form]]:
@@ -60,21 +60,19 @@ def form_scores(grouped: Mapping[str, Sequence[Form]]) -> dict[str, float]:
     """Question -> 2 h_i - U in [-1, 2]; their mean is U. Of fewer than two questions none."""
     if len(grouped) < 2:
         return {}
-    shares = {question: _shares(each) for question, each in grouped.items()}
-    total: Counter[Form] = Counter()
-    for share in shares.values():
-        total.update(share)
-    others = len(grouped) - 1
+    shares: dict[str, dict[Form, float]] = {}
+    total = Counter[Form]()
+    for question, forms_of in grouped.items():
+        shares[question] = {kind: count / len(forms_of) for kind, count in Counter(forms_of).items()}
+        total.update(shares[question])
     chances = {}
     for question, share in shares.items():
-        same = sum(part * (total[each] - part) for each, part in share.items())
-        chances[question] = 1 - same / others
+        same = 0.0
+        for kind, part in share.items():
+            same += part * (total[kind] - part)
+        chances[question] = 1 - same / (len(grouped) - 1)
     mean = sum(chances.values()) / len(chances)
     return {question: 2 * chance - mean for question, chance in chances.items()}
-
-
-def _shares(each: Sequence[Form]) -> dict[Form, float]:
-    return {kind: count / len(each) for kind, count in Counter(each).items()}
 
 
 @dataclass(frozen=True)
@@ -91,30 +89,23 @@ def set_diversity(rows: Mapping[str, Mapping[int, Sequence[Solution]]]) -> list[
 
     Correct solutions without a false step alone are counted, on all sides.
     """
-    sets = {
-        agent: {seed: forms(each, reference=False) for seed, each in cells.items()} for agent, cells in rows.items()
-    }
+    sets: dict[tuple[str, int], dict[str, list[Form]]] = {}
     references: dict[str, list[Form]] = {}
-    for cells in rows.values():
-        for solutions in cells.values():
+    for agent, cells in rows.items():
+        for seed, solutions in cells.items():
+            sets[agent, seed] = forms(solutions, reference=False)
             references |= forms(solutions, reference=True)
-    shared = set(references)
-    for by_seed in sets.values():
-        for grouped in by_seed.values():
-            shared &= grouped.keys()
-    scores = {
-        agent: {seed: form_scores(_only(grouped, shared)) for seed, grouped in by_seed.items()}
-        for agent, by_seed in sets.items()
-    }
-    scores[REFERENCE] = {0: form_scores(_only(references, shared))}
-    family = contrasts(scores, [(agent, REFERENCE) for agent in rows], fixed=[REFERENCE], bound=2.0)
-    return [SetDiversity(c.first, _mean_size(sets[c.first].values()), c) for c in family]
+    shared = sorted(set(references).intersection(*sets.values()))
+    scores: dict[str, dict[int, dict[str, float]]] = {REFERENCE: {0: form_scores(_only(references, shared))}}
+    sizes: dict[str, list[float]] = {}
+    for (agent, seed), grouped in sets.items():
+        scores.setdefault(agent, {})[seed] = form_scores(_only(grouped, shared))
+        sizes.setdefault(agent, []).append(sum(map(len, grouped.values())) / max(len(grouped), 1))
+    diversities = []
+    for contrast in contrasts(scores, [(agent, REFERENCE) for agent in rows], fixed=[REFERENCE], bound=2.0):
+        diversities.append(SetDiversity(contrast.first, fmean(sizes[contrast.first]), contrast))
+    return diversities
 
 
 def _only(grouped: Mapping[str, Sequence[Form]], questions: Iterable[str]) -> dict[str, Sequence[Form]]:
-    return {question: grouped[question] for question in sorted(questions)}
-
-
-def _mean_size(sets: Iterable[Mapping[str, Sequence[Form]]]) -> float:
-    sizes = [sum(map(len, grouped.values())) / len(grouped) for grouped in sets if grouped]
-    return sum(sizes) / len(sizes) if sizes else 0.0
+    return {question: grouped[question] for question in questions}

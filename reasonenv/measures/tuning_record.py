@@ -7,25 +7,26 @@ from typing import Any
 
 from reasonenv.tasks import VALIDATION
 
+KINDS = {"split": str, "problems": int, "trials": int, "keys": list, "seeds": list, "agents": dict}
+
 
 def is_record(record: Any) -> bool:
     """Whether `record` has the form in which `bench tune` writes it."""
     if not isinstance(record, Mapping):
         return False
-    kinds = {"split": str, "problems": int, "trials": int, "keys": list, "seeds": list, "agents": dict}
-    if any(type(record.get(key)) is not kind for key, kind in kinds.items()):
+    for key, kind in KINDS.items():
+        if type(record.get(key)) is not kind:
+            return False
+    if record["split"] != VALIDATION or {*map(type, record["keys"])} != {str} or {*map(type, record["seeds"])} - {int}:
         return False
-    if record["split"] != VALIDATION or not record["keys"]:
-        return False
-    if any(type(key) is not str for key in record["keys"]) or any(type(seed) is not int for seed in record["seeds"]):
-        return False
-    entries = record["agents"].values()
-    return all(isinstance(entry, dict) and _has_choice(entry, record["keys"]) for entry in entries)
+    return all(_has_choice(entry, record["keys"]) for entry in record["agents"].values())
 
 
-def _has_choice(entry: Mapping[str, Any], keys: list[str]) -> bool:
-    chosen, tried = entry.get("chosen"), entry.get("tried")
-    return isinstance(chosen, dict) and sorted(chosen) == sorted(keys) and isinstance(tried, list)
+def _has_choice(entry: Any, keys: list[str]) -> bool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("tried"), list):
+        return False
+    chosen = entry.get("chosen")
+    return isinstance(chosen, dict) and sorted(chosen) == sorted(keys)
 
 
 def _at_an_edge(entry: Mapping[str, Any], keys: list[str]) -> bool:
@@ -48,11 +49,12 @@ def provenance_of_settings(suite: Mapping[str, Any]) -> str:
     if not is_record(record):
         return f"Settings are those of the suite file, without a record of tuning; {last}."
     assert isinstance(record, Mapping)
-    keys, trials = " and ".join(record["keys"]), record["trials"]
+    keys = record["keys"]
+    verb = "was" if len(keys) == 1 else "were"
     seeds = "other seeds than those" if len(record["seeds"]) > 1 else "another seed than those"
-    edge = [agent for agent, entry in record["agents"].items() if _at_an_edge(entry, record["keys"])]
+    edge = [agent for agent, entry in record["agents"].items() if _at_an_edge(entry, keys)]
     edges = f" (at an end of the values tried: {', '.join(edge)})" if edge else ""
     return (
-        f"Of each agent {keys} {'was' if len(record['keys']) == 1 else 'were'} chosen by greedy accuracy on "
-        f"{record['problems']} validation problems, in {trials} trials an agent with {seeds} reported{edges}; {last}."
+        f"Of each agent {' and '.join(keys)} {verb} chosen by greedy accuracy on {record['problems']} validation "
+        f"problems, in {record['trials']} trials an agent with {seeds} reported{edges}; {last}."
     )

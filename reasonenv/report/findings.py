@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from statistics import fmean
 
 import numpy as np
@@ -70,8 +72,8 @@ class Setting:
 
     @property
     def name(self) -> str:
-        variant = f", {self.variant}" if self.variant else ""
-        return f"{self.env}{variant}, {self.policy} from {self.init}"
+        names = filter(None, (self.env, self.variant, f"{self.policy} from {self.init}"))
+        return ", ".join(names)
 
     @property
     def rows(self) -> list[Finding]:
@@ -110,7 +112,8 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
         problems.update(cell.questions)
     scored: dict[Place, Scores] = {}
     for cell in evaluated:
-        scored[cell.agent, cell.seed] = _by_question(scores(cell.samples, ks if cell.samples.drawn else ()), problems)
+        usable_ks = ks if cell.samples.drawn else ()
+        scored[cell.agent, cell.seed] = _by_question(scores(cell.samples, usable_ks), problems)
     tables = _on_the_same_questions(scored)
     usable = [cell for cell in evaluated if (cell.agent, cell.seed) in tables]
     diverse, different = dict[Place, Scores](), dict[Place, Scores]()
@@ -121,10 +124,11 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
     summaries = _Summaries(
         _summaries(tables, fixed), _summaries(diverse, fixed), _summaries(different, fixed, high=max(ks, default=1))
     )
-    agents = sorted(
-        {cell.agent for cell in evaluated}, key=lambda a: (a != suite.baseline, a not in suite.references, a)
-    )
-    questions = {question for table in tables.values() for values in table.values() for question in values}
+    agents = {cell.agent for cell in evaluated}
+    order = sorted(agents, key=lambda agent: (agent != suite.baseline, agent not in suite.references, agent))
+    questions = set[str]()
+    for table in tables.values():
+        questions.update(*table.values())
     return Setting(
         env=cells[0].env,
         policy=cells[0].policy,
@@ -136,7 +140,7 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
         questions=len(questions),
         ks=ks,
         cells=sorted(cells, key=lambda cell: (cell.agent != suite.baseline, cell.agent, cell.seed)),
-        findings=[_finding(suite, agent, usable, tables, summaries) for agent in agents],
+        findings=[_finding(suite, agent, usable, tables, summaries) for agent in order],
         conclusions=_conclusions(suite, tables, ks),
         discovery=_discovery(suite, usable, ks, problems),
         diversities=_against_baseline(diverse, suite),
@@ -149,9 +153,12 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
 
 def _usable_ks(suite: Suite, evaluated: Sequence[Cell]) -> tuple[int, ...]:
     """The k of the suite for which every row that has samples has enough of them."""
-    drawn = [np.count_nonzero(~cell.samples.greedy) / len(cell.samples.problems) for cell in evaluated]
-    fewest = min(filter(None, drawn), default=0)  # a floor or ceiling may have one answer alone
-    return tuple(k for k in suite.ks if k <= fewest)
+    usable = suite.ks
+    for cell in evaluated:
+        drawn = np.count_nonzero(~cell.samples.greedy) / len(cell.samples.problems)
+        if drawn:  # a floor or ceiling may have one answer alone
+            usable = usable[: bisect_right(usable, drawn)]
+    return usable if any(cell.samples.drawn for cell in evaluated) else ()
 
 
 def _by_question(table: Scores, problems: Mapping[str, HeldOutProblem]) -> Scores:
@@ -196,7 +203,8 @@ def _unjudged(tables: Tables) -> list[str]:
     whole = complete(_metric(tables, HEADLINE))
     lines = []
     for agent, seeds in whole.unjudged.items():
-        lines += [f"{agent}, seed {seed}: too many answers could not be judged, left out" for seed in seeds]
+        for seed in seeds:
+            lines.append(f"{agent}, seed {seed}: too many answers could not be judged, left out")
     if whole.dropped:
         lines.append(f"{whole.dropped} questions to which some row has no judged answer")
     return lines
@@ -259,16 +267,16 @@ def _training_sets(cells: Iterable[Cell]) -> dict[str, dict[int, Sequence[Soluti
     return sets
 
 
-def _summary(tables: Sequence[Scores], *, low: float = 0.0, high: float = 1.0) -> dict[str, Estimate]:
-    """The mean over problems of every metric in [low, high], seeds averaged within each problem."""
+def _drift(cells: Iterable[Cell]) -> dict[str, Estimate]:
+    """The mean over problems of every measure of `drift`, seeds averaged within each problem."""
     seeds: dict[str, dict[int, Mapping[str, float]]] = defaultdict(dict)
-    for seed, table in enumerate(tables):
-        for metric, values in table.items():
-            seeds[metric][seed] = values
-    summary = {}
-    for metric, by_seed in seeds.items():
-        summary[metric] = mean_interval(list(question_means(by_seed).values()), low=low, high=high)
-    return summary
+    for cell in cells:
+        for measure, values in drift(cell.samples).items():
+            seeds[measure][cell.seed] = values
+    means = {}
+    for measure, by_seed in seeds.items():
+        means[measure] = mean_interval(list(question_means(by_seed).values()), low=-math.inf, high=math.inf)
+    return means
 
 
 @dataclass(frozen=True)
@@ -280,7 +288,7 @@ class _Summaries:
 
 def _finding(suite: Suite, agent: str, usable: Sequence[Cell], tables: Tables, summaries: _Summaries) -> Finding:
     cells = sorted((cell for cell in usable if cell.agent == agent), key=lambda cell: cell.seed)
-    drifts = _summary([drift(cell.samples) for cell in cells], low=-math.inf, high=math.inf)
+    drifts = _drift(cells)
     if agent == suite.baseline:
         drifts.pop("kl", None)  # what it has moved away from itself is of no interest
     return Finding(
@@ -291,22 +299,30 @@ def _finding(suite: Suite, agent: str, usable: Sequence[Cell], tables: Tables, s
         distinct=_row(summaries.distinct, agent),
         drift=drifts,
         by_seed={cell.seed: _means(tables[agent, cell.seed]) for cell in cells},
-        reasons=_reasons([cell.samples for cell in cells]),
-        budget={key: fmean(cell.budget[key] for cell in cells) for key in cells[0].budget},
+        reasons=_reasons(cells),
+        budget=_mean_budget(cells),
     )
+
+
+def _mean_budget(cells: Sequence[Cell]) -> dict[str, float]:
+    budget = {}
+    for key in cells[0].budget:
+        budget[key] = fmean(cell.budget[key] for cell in cells)
+    return budget
 
 
 def _row(means: RowMeans, agent: str) -> Summary:
     return {metric: rows[agent] for metric, rows in means.items() if agent in rows}
 
 
-def _reasons(evaluations: Sequence[Samples]) -> dict[str, float]:
+def _reasons(cells: Sequence[Cell]) -> dict[str, float]:
     """The share of each verdict reason among the sampled answers, or all if none is sampled; known reasons first."""
-    sampled = any(samples.drawn for samples in evaluations)
+    sampled = any(cell.samples.drawn for cell in cells)
     counts = Counter[str]()
-    for samples in evaluations:
-        reasons = samples.reason[~samples.greedy] if sampled else samples.reason
-        for reason, count in zip(samples.reasons, np.bincount(reasons, minlength=len(samples.reasons)), strict=True):
+    for cell in cells:
+        samples = cell.samples
+        places = samples.reason[~(samples.greedy & sampled)]
+        for reason, count in zip(samples.reasons, np.bincount(places, minlength=len(samples.reasons)), strict=True):
             counts[reason] += int(count)
     order = dict.fromkeys([*map(str, Reason), *sorted(counts)])
     return {reason: counts[reason] / counts.total() for reason in order if counts[reason]}
@@ -319,19 +335,29 @@ def _means(table: Scores) -> dict[str, float]:
 
 def _missing(suite: Suite, cells: Iterable[Cell]) -> list[str]:
     """Agents and seeds span a grid; its empty places, cells that are not done and cells without samples are missing."""
-    have = {(cell.agent, cell.seed): cell for cell in cells}
     fixed = {suite.baseline, *suite.references}
-    agents = sorted({agent for agent, _ in have} - fixed)
-    seeds = sorted({seed for agent, seed in have if agent not in fixed})
-    expected = [*((agent, seed) for agent, seed in sorted(have) if agent in fixed)]
-    expected += [(agent, seed) for agent in agents for seed in seeds]
-    lacking = [] if any(agent == suite.baseline for agent, _ in have) else [f"{suite.baseline}: not started"]
-    for agent, seed in expected:
-        cell = have.get((agent, seed))
-        if cell is None:
-            lacking.append(f"{agent}, seed {seed}: not started")
-        elif cell.status == "done" and not len(cell.samples):
-            lacking.append(f"{agent}, seed {seed}: done, but without {EVALUATION}")
-        elif cell.status != "done":
-            lacking.append(f"{agent}, seed {seed}: {cell.status}")
-    return lacking
+    by_place: dict[Place, Cell] = {}
+    agents, seeds = set[str](), set[int]()
+    for cell in cells:
+        by_place[cell.agent, cell.seed] = cell
+        if cell.agent not in fixed:
+            agents.add(cell.agent)
+            seeds.add(cell.seed)
+    missing = []
+    if all(agent != suite.baseline for agent, _ in by_place):
+        missing.append(f"{suite.baseline}: not started")
+    alone = sorted(place for place in by_place if place[0] in fixed)
+    for agent, seed in [*alone, *product(sorted(agents), sorted(seeds))]:
+        state = _unfinished(by_place.get((agent, seed)))
+        if state:
+            missing.append(f"{agent}, seed {seed}: {state}")
+    return missing
+
+
+def _unfinished(cell: Cell | None) -> str:
+    """What a cell lacks; nothing, if it is done and evaluated."""
+    if cell is None:
+        return "not started"
+    if cell.status != "done":
+        return cell.status
+    return "" if len(cell.samples) else f"done, but without {EVALUATION}"

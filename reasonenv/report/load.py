@@ -98,8 +98,10 @@ def load_suite(folder: Path) -> Suite:
     name = _field(record, "name", str, path)
     seconds = record.get("seconds")
     # A folder may hold cells of an earlier form of its suite; `cells` names those of this one.
-    names = _field(record, "cells", list, path)
-    cells = [_cell(folder / "cells" / name) for name in names if (folder / "cells" / name / "cell.json").is_file()]
+    cells = []
+    for cell_name in _field(record, "cells", list, path):
+        if (folder / "cells" / cell_name / "cell.json").is_file():
+            cells.append(_cell(folder / "cells" / cell_name))
     return Suite(
         name=name,
         title=str(record.get("title") or name),
@@ -124,8 +126,8 @@ def _notices(record: Mapping[str, Any], path: Path) -> dict[tuple[str, str, str]
     for entry in record.get("notices") or ():
         if not isinstance(entry, dict):
             raise UserError(f"{path}: a notice is {entry!r}; it must be an object")
-        place = tuple(str(entry.get(key, "")) for key in ("env", "init", "variant"))
-        notices[place[0], place[1], place[2]] = str(entry.get("notice", ""))
+        place = str(entry.get("env", "")), str(entry.get("init", "")), str(entry.get("variant", ""))
+        notices[place] = str(entry.get("notice", ""))
     return notices
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from reasonenv.errors import UserError
 from reasonenv.measures import metrics
 from reasonenv.measures.metrics import (
+    METRICS,
     all_at_k,
     auc,
     maj_at_k,
@@ -22,7 +23,8 @@ from reasonenv.measures.metrics import (
     summarise,
     weighted_at_k,
 )
-from reasonenv.measures.samples import Sample
+from reasonenv.measures.samples import Sample, Samples
+from reasonenv.stats import Floats
 from reasonenv.testing import TabularPolicy, TinyMDP
 from reasonenv.verify.grade import grade
 
@@ -235,6 +237,47 @@ def test_an_unparsable_answer_does_not_vote() -> None:
     odd = [sample("p", i, "twelve") for i in range(3)]
     assert {s.reason for s in odd} == {"unparsable_answer"}
     assert scores([*odd, sample("p", 3, "18")], [4])["maj@4"] == {"p": 1.0}
+
+
+def test_a_registered_function_is_a_metric_for_every_k(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
+
+    def first_of(samples: Samples, k: int) -> Floats:
+        return samples.share(samples.correct, ~samples.greedy & (samples.index < k))
+
+    METRICS.register("first@k", first_of)
+    METRICS.register("short", lambda samples: samples.share(samples.length < 6, samples.greedy))
+    drawn = [sample("p", 0, "1"), sample("p", 1, "18"), sample("p", 2, "1"), sample("p", 3, "1")]
+    table = scores([*drawn, sample("q", 0, "18", greedy=True)], [2, 4])
+    assert table["first@2"] == {"p": 0.5}  # q has no sampled answer
+    assert table["first@4"] == {"p": 0.25}
+    assert table["short"] == {"q": 1.0}
+    assert list(table)[-3:] == ["first@2", "first@4", "short"]  # behind those of the package
+    METRICS.register("odd", lambda samples: np.full(len(samples.problems), 1.5))
+    with pytest.raises(UserError, match=r"metric 'odd' is 1.5 of a problem; it must be in \[0, 1\]"):
+        scores(drawn, [2])
+
+
+def test_columns_hold_what_the_records_hold() -> None:
+    records = [
+        sample("q", 0, "18", greedy=True),
+        sample("p", 1, "1", score=0.5, logp=-2.0),
+        sample("q", 0, None),
+        sample("p", 0, "18", correct=False, reason="timeout"),
+    ]
+    columns = Samples.of(records)
+    assert columns.problems == ("q", "p")
+    assert [columns.problems[i] for i in columns.problem] == [record.problem_id for record in records]
+    assert [columns.reasons[i] for i in columns.reason] == [record.reason for record in records]
+    assert columns.verified.tolist() == [record.verified for record in records]
+    assert columns.score.tolist()[1] == 0.5
+    assert np.isnan(columns.score[[0, 2, 3]]).all()
+    assert columns.vote.tolist() == [0, 1, -1, -1]  # no answer and no verdict have no vote
+    assert [(p, rows.tolist()) for p, rows in columns.by_problem(~columns.greedy)] == [(0, [2]), (1, [1, 3])]
+    assert columns.records("p") == [records[1], records[3]]
+    assert columns.records("absent") == []
+    assert len(Samples.of([])) == 0
+    assert list(Samples.of([]).by_problem(np.zeros(0, dtype=bool))) == []
 
 
 def test_bad_requests_are_refused() -> None:
