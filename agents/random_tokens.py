@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from reasonenv.core import Completion, IntArray, Verdict
-from reasonenv.learn.fixed import Fixed
+from reasonenv.learn.baseline import Baseline
 from reasonenv.sampling.sampler import Sampler, Sampling
 from reasonenv.seeding import uniforms
 from reasonenv.settings import record
@@ -29,7 +29,7 @@ class RandomConfig:
     samples_per_problem: ClassVar[int] = 1
 
 
-class RandomTokens(Fixed):
+class RandomTokens(Baseline):
     """Writes uniform tokens, the floor of every table; learns nothing."""
 
     Config = RandomConfig
@@ -68,7 +68,7 @@ class UniformSampler:
     ) -> list[list[Completion]]:
         """See `Sampler.generate`."""
         progress(sum(map(len, seeds)))
-        return [[self._completion(seed, sampling) for seed in own] for own in seeds]
+        return [[self._completion(seed, sampling) for seed in row] for row in seeds]
 
     def _completion(self, seed: int, sampling: Sampling) -> Completion:
         size, eos = self.tokenizer.vocab_size, self.tokenizer.eos_id

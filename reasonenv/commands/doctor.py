@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from reasonenv.commands.arguments import environment, machine, settings
 
@@ -24,12 +24,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """0 if nothing is wrong, 1 if something is."""
+    from reasonenv.experiment.config import describe_doctor
     from reasonenv.experiment.doctor import examine
 
-    found = examine(
-        arguments.policy,
-        arguments.env,
-        settings(arguments.keys),
+    config = replace(
+        describe_doctor(arguments.policy, arguments.env, settings(arguments.keys)),
         problems=arguments.problems,
         samples=arguments.samples,
         seed=arguments.seed,
@@ -37,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         dtype=arguments.dtype,
         lora=arguments.lora,
     )
+    found = examine(config)
     wrong = sum(finding.state == "wrong" for finding in found)
     if arguments.json:
         print(json.dumps([asdict(finding) for finding in found], indent=1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from reasonenv.commands.arguments import environment, machine, settings
@@ -36,11 +36,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     from reasonenv.experiment.assess import assess
+    from reasonenv.experiment.config import describe_eval
 
-    summary = assess(
-        arguments.policy,
-        arguments.env,
-        settings(arguments.keys),
+    config = replace(
+        describe_eval(arguments.policy, arguments.env, settings(arguments.keys)),
         samples=arguments.samples,
         problems=arguments.problems,
         temperature=arguments.temperature,
@@ -52,9 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
         dtype=arguments.dtype,
         orm=arguments.orm,
         holdout=arguments.holdout,
-        out=arguments.out,
-        quiet=arguments.json,
     )
+    summary = assess(config, out=arguments.out, quiet=arguments.json)
     if arguments.json:
         print(json.dumps({name: {f.name: getattr(e, f.name) for f in fields(e)} for name, e in summary.items()}))
         return

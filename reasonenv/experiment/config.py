@@ -198,12 +198,12 @@ def _read(keys: Mapping[str, Any], sections: Mapping[str, Mapping[str, Setting]]
 
 def _check_rewarded(run: RunConfig) -> None:
     """Raises `UserError` if no reward model can reward this run."""
-    from reasonenv.learn.judge import FALLS
+    from reasonenv.learn.judge import PLACEMENTS
     from reasonenv.learn.policy_gradient import PolicyGradient
 
     reward = run.env_keys.get("reward", "sparse")
-    if reward not in FALLS:
-        raise UserError(f"reward is {reward!r}; with orm= it must be one of {', '.join(FALLS)}")
+    if reward not in PLACEMENTS:
+        raise UserError(f"reward is {reward!r}; with orm= it must be one of {', '.join(PLACEMENTS)}")
     if not issubclass(find_agent(run.agent), PolicyGradient):
         raise UserError(f"{run.agent} does not learn from rewards, so orm= would change nothing; leave it out")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from reasonenv.core import Group
+from reasonenv.core import FloatArray, Group, Trajectory
 from reasonenv.errors import UserError
 from reasonenv.experiment.scoring import token_scores
 from reasonenv.learn.agent import Metrics
-from reasonenv.learn.fixed import Fixed
+from reasonenv.learn.baseline import Baseline
 from reasonenv.learn.judge import score_steps
-from reasonenv.learn.loop import Evaluation
+from reasonenv.learn.method import Evaluation, Method
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.measures.comparisons import Contrast, contrasts
 from reasonenv.measures.discovery import Draws, base_draws
@@ -27,10 +28,12 @@ from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.policy.scorer import Scorer
 from reasonenv.rollout.groups import sample_groups
+from reasonenv.sampling.goal_sampler import conditioned_sampler
 from reasonenv.sampling.sampler import Sampler
 from reasonenv.stats import accuracy, wilson
 
 INITIAL_SAMPLES = 4  # a problem, which suffice for a mean over many problems
+SCORED_SAMPLES = 4  # a problem, on which a reward model is measured where a run does not say how many
 
 
 def evaluate(
@@ -62,14 +65,18 @@ def records(
     initial: Policy | None = None,
     tokens_per_microbatch: int = TOKENS_PER_MICROBATCH,
 ) -> list[Sample]:
-    """Trajectories as they are stored; some bear their log-probability under the `initial` policy, if it is given."""
-    every = [t for group in groups for t in group.trajectories]
-    size = tokens_per_microbatch
-    found = iter(score_steps(scorer, every, tokens_per_microbatch=size) if scorer else [])
-    before = initial_logps(groups, initial, tokens_per_microbatch=size) if initial else {}
-    return [
-        Sample(
-            problem_id=group.problem.id,
+    """Trajectories as they are stored, with scores, and some with their log-probability under the `initial` policy."""
+    rows = [(row, index, t) for row, group in enumerate(groups) for index, t in enumerate(group.trajectories)]
+    scores: list[FloatArray] | None = None
+    if scorer is not None:
+        scores = score_steps(scorer, [t for _, _, t in rows], tokens_per_microbatch=tokens_per_microbatch)
+    initial_logp: dict[tuple[int, int], float] = {}
+    if initial is not None:
+        initial_logp = initial_logps(groups, initial, tokens_per_microbatch=tokens_per_microbatch)
+    samples = []
+    for n, (row, index, t) in enumerate(rows):
+        sample = Sample(
+            problem_id=t.problem.id,
             index=index,
             greedy=greedy,
             correct=t.verdict.correct,
@@ -79,24 +86,22 @@ def records(
             truncated=t.truncated,
             text=mdp.tokenizer.decode(t.tokens[: len(t.tokens) - t.terminated].tolist()),
             canonical=t.verdict.canonical,
-            score=float(next(found)[-1]) if scorer else None,
+            score=float(scores[n][-1]) if scores else None,
             logp=None if greedy else float(t.logprobs.sum(dtype=np.float64)),
-            initial_logp=before.get((row, index)),
+            initial_logp=initial_logp.get((row, index)),
         )
-        for row, group in enumerate(groups)
-        for index, t in enumerate(group.trajectories)
-    ]
+        samples.append(sample)
+    return samples
 
 
 def initial_logps(
     groups: Sequence[Group], initial: Policy, *, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH
 ) -> dict[tuple[int, int], float]:
     """(group, sample) -> log-probability, of the first `INITIAL_SAMPLES` samples of each problem."""
-    some = [Group(g.problem, g.trajectories[:INITIAL_SAMPLES]) for g in groups]
-    logp, _ = token_scores(some, initial, tokens_per_microbatch=tokens_per_microbatch)
-    found = logp.sum(dim=1, dtype=torch.float64).tolist()
-    keys = [(row, index) for row, g in enumerate(some) for index in range(len(g.trajectories))]
-    return dict(zip(keys, found, strict=True))
+    first = [Group(g.problem, g.trajectories[:INITIAL_SAMPLES]) for g in groups]
+    logp, _ = token_scores(first, initial, tokens_per_microbatch=tokens_per_microbatch)
+    keys = [(row, index) for row, g in enumerate(first) for index in range(len(g.trajectories))]
+    return dict(zip(keys, logp.sum(dim=1, dtype=torch.float64).tolist(), strict=True))
 
 
 def base(
@@ -107,88 +112,123 @@ def base(
     Their seeds are a path of their own, so they are independent of every evaluation.
     """
 
-    def ask(chosen: Sequence[int], samples: int, number: int) -> list[tuple[int, int]]:
-        groups = sample_groups(sampler, mdp, chosen, samples, temperature=1.0, seed=("base", seed, number))
-        verdicts = [[t.verdict for t in group.trajectories if t.verdict.checked] for group in groups]
-        return [(len(each), sum(verdict.correct for verdict in each)) for each in verdicts]
+    def count(chosen: Sequence[int], samples: int, number: int) -> list[tuple[int, int]]:
+        counts = []
+        for group in sample_groups(sampler, mdp, chosen, samples, temperature=1.0, seed=("base", seed, number)):
+            verdicts = [t.verdict for t in group.trajectories if t.verdict.checked]
+            counts.append((len(verdicts), sum(verdict.correct for verdict in verdicts)))
+        return counts
 
-    counts = base_draws(ask, problems, first=first, most=most)
+    counts = base_draws(count, problems, first=first, most=most)
     return [Draws(mdp.task.problems[i].id, drawn, right) for i, (drawn, right) in counts.items()]
 
 
-def contrary(policy: Policy, ask: Callable[[], list[Sample]]) -> list[Sample]:
-    """What `ask` finds while the policy is asked for the contrary of its goal; nothing for one without goals.
-
-    A policy that answers as well has not learned what its goals mean.
-    """
-    goals = policy.goals
-    if goals is None:
-        return []
-    policy.goals = goals.reversed()
-    try:
-        return ask()
-    finally:
-        policy.goals = goals
-
-
+@dataclass(frozen=True)
 class HeldOut:
-    """Greedy accuracy on the first `problems` of a held-out split, during training. Keeps every answer in `folder`."""
+    """The held-out problems of a run, what draws answers to them, and the evaluators of both."""
 
-    def __init__(self, sampler: Sampler, mdp: ReasoningMDP, folder: Path, *, problems: int, seed: int) -> None:
-        self._sampler, self._mdp, self._folder, self._seed = sampler, mdp, folder, seed
-        self._problems = range(min(problems, len(mdp.task.problems)))
+    sampler: Sampler  # of the policy, without goals
+    mdp: ReasoningMDP
+    folder: Path  # where the answers of every evaluation are stored
+    problems: range
+    seed: int
+    samples: int = SCORED_SAMPLES  # answers to each problem, on which a reward model is measured
+
+    def draw(self, sampler: Sampler, samples: int, temperature: float, purpose: str = "evaluation") -> list[Group]:
+        """`samples` answers to each problem."""
+        path = (self.seed, purpose)
+        return sample_groups(sampler, self.mdp, self.problems, samples, temperature=temperature, seed=path)
+
+    def greedy(self, method: Method) -> GreedyEvaluator:
+        """See `Evaluators.greedy`."""
+        return GreedyEvaluator(self, method)
+
+    def scores(self, method: Method, scorer: Scorer) -> ScoreEvaluator:
+        """See `Evaluators.scores`."""
+        return ScoreEvaluator(self, method, scorer)
+
+    def choice(self, baseline: Baseline) -> ChoiceEvaluator:
+        """See `Evaluators.choice`."""
+        return ChoiceEvaluator(self, baseline)
+
+
+class GreedyEvaluator:
+    """Greedy accuracy of a method's policy. Stores every answer."""
+
+    def __init__(self, held_out: HeldOut, method: Method) -> None:
+        self.held_out, self.method = held_out, method
 
     def path(self, iteration: int) -> Path:
-        """Where the answers after so many iterations are kept."""
-        return self._folder / f"{iteration:06d}.parquet"
+        """Where the answers after so many iterations are stored."""
+        return self.held_out.folder / f"{iteration:06d}.parquet"
 
     def __call__(self, iteration: int) -> Evaluation:
-        found = self.answers(iteration)
-        write_samples(self.path(iteration), found)
-        return Evaluation(self.figures(found), [self._told(s) for s in examples(found)])
+        """See `Evaluator`."""
+        samples = self.answers(iteration)
+        write_samples(self.path(iteration), samples)
+        return Evaluation(self.metrics(samples), [self._readable(s) for s in examples(samples)])
+
+    def stored(self, iteration: int) -> list[Sample]:
+        """See `Evaluator.stored`."""
+        return read_samples(self.path(iteration))
+
+    def sampled(self, samples: int) -> list[Group]:
+        """See `Evaluator.sampled`."""
+        return self.held_out.draw(self.method.sampler(self.held_out.sampler), samples, 1.0) if samples else []
+
+    def negated(self) -> list[Sample]:
+        """See `Evaluator.negated`."""
+        method, goals = self.method, self.method.goals
+        if goals is None:
+            return []
+        sampler = conditioned_sampler(self.held_out.sampler, method.policy, goals.negated())
+        return records(self.held_out.draw(sampler, 1, 0.0), self.held_out.mdp, greedy=True)
+
+    def summary(self, iterations: int) -> dict[str, Any]:
+        """See `Evaluator.summary`."""
+        gain = self.gain(0, iterations)
+        return {
+            "before": self.accuracy(0),
+            "after": self.accuracy(iterations),
+            "gain": {"value": gain.value, "low": gain.low, "high": gain.high},
+            "problems": gain.questions,
+        }
 
     def answers(self, iteration: int) -> list[Sample]:
-        """What is asked: one greedy answer a problem."""
-        return evaluate(self._sampler, self._mdp, self._problems, samples=1, temperature=0.0, seed=self._seed)
+        """What is measured: one greedy answer to each problem."""
+        sampler = self.method.policy_sampler(self.held_out.sampler)
+        return records(self.held_out.draw(sampler, 1, 0.0), self.held_out.mdp, greedy=True)
 
-    def figures(self, found: Sequence[Sample]) -> Metrics:
-        """What is logged of the answers."""
-        return {**self.share(found), "eval/truncated": sum(s.truncated for s in found) / len(found)}
+    def metrics(self, samples: Sequence[Sample]) -> Metrics:
+        """The figures of the answers for the log."""
+        return {**self.share(samples), "eval/truncated": sum(s.truncated for s in samples) / len(samples)}
 
     def share(self, samples: Sequence[Sample]) -> Metrics:
-        """The share of hits over the questions that could be judged, with its 95 % interval.
+        """The share of hits over the questions that could be scored, with its 95 % interval.
 
-        Raises `UserError` if none could be judged.
+        Raises `UserError` if none could be scored.
         """
-        every = accuracy(samples, self.hit)
+        total = accuracy(samples, self.hit)
         outcomes = self._by_question(samples)
-        mean = fmean(outcomes.values()) if outcomes else every.value  # which raises, with the reasons
+        mean = fmean(outcomes.values()) if outcomes else total.value  # which raises, with the reasons
         low, high = wilson(mean, len(outcomes))
         name = "eval/greedy_accuracy"
-        return {name: mean, f"{name}/low": low, f"{name}/high": high, "eval/verifier_errors": every.unjudged}
+        return {name: mean, f"{name}/low": low, f"{name}/high": high, "eval/verifier_errors": total.unjudged}
 
     def hit(self, sample: Sample) -> bool:
-        """Whether a sample counts for the trained policy."""
+        """Whether a sample counts for the method."""
         return sample.correct
 
     def outcomes(self, iteration: int) -> dict[str, float]:
-        """Question -> the share of hits after so many iterations; without those that could not be judged."""
-        return self._by_question(read_samples(self.path(iteration)))
+        """Question -> the share of hits after so many iterations; without those that could not be scored."""
+        return self._by_question(self.stored(iteration))
 
     def accuracy(self, iteration: int) -> float:
-        """The share of hits over the questions that could be judged after so many iterations."""
-        return self.share(read_samples(self.path(iteration)))["eval/greedy_accuracy"]
-
-    def _by_question(self, samples: Sequence[Sample]) -> dict[str, float]:
-        problems: dict[str, list[Sample]] = {}
-        for sample in samples:
-            problems.setdefault(sample.problem_id, []).append(sample)
-        shares = {name: accuracy(answers, self.hit) for name, answers in problems.items()}
-        asked = asked_by(self._mdp.task.problems[i] for i in self._problems)
-        return by_question({name: share.value for name, share in shares.items() if share.judged}, asked)
+        """The share of hits over the questions that could be scored after so many iterations."""
+        return self.share(self.stored(iteration))["eval/greedy_accuracy"]
 
     def gain(self, first: int, last: int) -> Contrast:
-        """The difference between two iterations for this policy, paired by the questions judged after both of them.
+        """The difference between two iterations, paired by the questions that could be scored after both of them.
 
         Raises `UserError` if there is none.
         """
@@ -201,70 +241,87 @@ class HeldOut:
             )
         return compared[0]
 
-    def _told(self, sample: Sample) -> tuple[str, str, str]:
-        problem = next(p for p in self._mdp.task.problems if p.id == sample.problem_id)
+    def _by_question(self, samples: Sequence[Sample]) -> dict[str, float]:
+        answers: dict[str, list[Sample]] = {}
+        for sample in samples:
+            answers.setdefault(sample.problem_id, []).append(sample)
+        shares = {}
+        for problem, group in answers.items():
+            share = accuracy(group, self.hit)
+            if share.judged:
+                shares[problem] = share.value
+        problems = self.held_out.mdp.task.problems
+        return by_question(shares, asked_by(problems[i] for i in self.held_out.problems))
+
+    def _readable(self, sample: Sample) -> tuple[str, str, str]:
+        """(question, response, verdict)."""
+        problem = next(p for p in self.held_out.mdp.task.problems if p.id == sample.problem_id)
         verdict = f"{sample.reason}: found {sample.extracted!r}, gold {problem.answer!r}"
         return problem.question, sample.text, verdict
 
 
-class HeldOutScores(HeldOut):
-    """Of a reward model in training: whether its score at the end of sampled answers tells right from wrong.
+class ScoreEvaluator(GreedyEvaluator):
+    """Whether a reward model's score at the end of sampled answers tells right ones from wrong ones.
 
-    The policy stays as it is, so every evaluation is of the same `samples` answers a problem.
+    The policy stays as it is, so every evaluation is of the same answers.
     """
 
-    def __init__(
-        self,
-        *where: Any,
-        scorer: Scorer,
-        samples: int,
-        tokens_per_microbatch: int = TOKENS_PER_MICROBATCH,
-        **named: Any,
-    ) -> None:
-        super().__init__(*where, **named)
-        self._scorer, self._samples, self._tokens = scorer, samples, tokens_per_microbatch
+    def __init__(self, held_out: HeldOut, method: Method, scorer: Scorer) -> None:
+        super().__init__(held_out, method)
+        self.scorer = scorer
         self._groups: list[Group] = []
 
     def answers(self, iteration: int) -> list[Sample]:
         if not self._groups:
-            path = (self._seed, "evaluation")
-            self._groups = sample_groups(
-                self._sampler, self._mdp, self._problems, self._samples, temperature=1.0, seed=path
-            )
-        groups, scorer = self._groups, self._scorer
-        return records(groups, self._mdp, greedy=False, scorer=scorer, tokens_per_microbatch=self._tokens)
+            self._groups = super().sampled(self.held_out.samples)
+        return records(
+            self._groups,
+            self.held_out.mdp,
+            greedy=False,
+            scorer=self.scorer,
+            tokens_per_microbatch=self.method.tokens_per_microbatch,
+        )
 
-    def figures(self, found: Sequence[Sample]) -> Metrics:
-        area = area_under_curve(found)
-        return {**self.share(found), **({} if area is None else {"eval/auc": area})}
+    def metrics(self, samples: Sequence[Sample]) -> Metrics:
+        area = area_under_curve(samples)
+        return self.share(samples) | ({} if area is None else {"eval/auc": area})
 
     def hit(self, sample: Sample) -> bool:
-        """Whether a score above 1/2 foretold the verdict."""
+        """Whether a score above 1/2 predicts the verdict."""
         return ((sample.score or 0.0) > 0.5) == sample.correct
 
+    def sampled(self, samples: int) -> list[Group]:
+        """None: the policy has not changed."""
+        return []
 
-class HeldOutChoice(HeldOut):
-    """Of an agent that does not learn: the policy's greedy answers before, then the answers that it chooses."""
+    def negated(self) -> list[Sample]:
+        """None: the policy has not changed."""
+        return []
 
-    def __init__(self, *where: Any, agent: Fixed, **named: Any) -> None:
-        super().__init__(*where, **named)
-        self._agent = agent
+    def summary(self, iterations: int) -> dict[str, Any]:
+        return {**super().summary(iterations), "auc": area_under_curve(self.stored(iterations))}
+
+
+class ChoiceEvaluator(GreedyEvaluator):
+    """The greedy answers of a baseline's policy before, then the answers that the baseline chooses."""
+
+    method: Baseline
 
     def answers(self, iteration: int) -> list[Sample]:
         if iteration == 0:
             return super().answers(0)
-        sampler, count = self._agent.sampler(self._sampler), self._agent.config.samples_per_problem
-        path = (self._seed, "choice")
-        groups = sample_groups(sampler, self._mdp, self._problems, count, temperature=1.0, seed=path)
-        picks = [self._agent.choose([t.verdict for t in g.trajectories]) for g in groups]
-        chosen = [Group(g.problem, (g.trajectories[pick],)) for g, pick in zip(groups, picks, strict=True)]
-        return records(chosen, self._mdp, greedy=True)
+        baseline = self.method
+        sampler = baseline.sampler(self.held_out.sampler)
+        chosen: list[Trajectory] = []
+        for group in self.held_out.draw(sampler, baseline.config.samples_per_problem, 1.0, purpose="choice"):
+            chosen.append(group.trajectories[baseline.choose([t.verdict for t in group.trajectories])])
+        return records([Group(t.problem, (t,)) for t in chosen], self.held_out.mdp, greedy=True)
 
 
 def area_under_curve(samples: Sequence[Sample]) -> float | None:
-    """`auc` of the scores of the judged answers."""
-    judged = [sample for sample in samples if sample.verified]
-    return auc([sample.score or 0.0 for sample in judged], [sample.correct for sample in judged])
+    """`auc` of the scores of the answers that could be verified."""
+    verified = [sample for sample in samples if sample.verified]
+    return auc([sample.score or 0.0 for sample in verified], [sample.correct for sample in verified])
 
 
 def examples(samples: Sequence[Sample], count: int = 3) -> list[Sample]:

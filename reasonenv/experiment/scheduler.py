@@ -34,7 +34,7 @@ from reasonenv.experiment.cells import BASELINE, REFERENCES, Cell
 from reasonenv.experiment.claim import RECORD
 from reasonenv.experiment.config import RunConfig, fingerprints, held_out_problems, processes
 from reasonenv.experiment.identity import code_of, edited
-from reasonenv.experiment.manifest import CARD, hardware, stored_data, versions
+from reasonenv.experiment.manifest import MANIFEST, hardware, stored_data, versions
 from reasonenv.experiment.notices import cell_notice, measured, notice, refuse_without_signal
 from reasonenv.experiment.stored_baselines import choose
 from reasonenv.experiment.suite import Suite
@@ -278,7 +278,7 @@ def _check_inputs(cell: Cell, out: Path, data: Mapping[str, str]) -> None:
     folder = out / "cells" / cell.name
     if (folder / RECORD).exists():
         check_weights(folder, read_record(folder / RECORD), cell.run, weights_of(cell.run, cell.needs))
-    if not (folder / CARD).exists():  # nothing was asked yet, or it chooses among the answers of another cell
+    if not (folder / MANIFEST).exists():  # nothing was asked yet, or it chooses among the answers of another cell
         return
     stored = stored_data(folder)
     for split, fingerprint in data.items():

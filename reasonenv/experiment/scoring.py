@@ -1,4 +1,4 @@
-"""What a policy says of tokens that it, or another one, has written."""
+"""Log-probabilities of trajectories under a policy that has written them, or another one."""
 
 from __future__ import annotations
 
@@ -29,13 +29,17 @@ def token_scores(
 
 def wins(groups: Sequence[Group], initial: Policy, *, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH) -> list[Win]:
     """One `Win` for each group with a correct trajectory; the samples were drawn at temperature 1."""
-    best = [max(right, key=_likelihood) for g in groups if (right := correct(g.trajectories))]
+    best = []
+    for group in groups:
+        right = correct(group.trajectories)
+        if right:
+            best.append(max(right, key=_likelihood))
     if not best:
         return []
     alone = [Group(t.problem, (t,)) for t in best]
     logp, _ = token_scores(alone, initial, tokens_per_microbatch=tokens_per_microbatch)
-    before = logp.sum(dim=1).tolist()
-    return [Win(t.problem.id, len(t.tokens), _likelihood(t), known) for t, known in zip(best, before, strict=True)]
+    initial_logp = logp.sum(dim=1).tolist()
+    return [Win(t.problem.id, len(t.tokens), _likelihood(t), x) for t, x in zip(best, initial_logp, strict=True)]
 
 
 def _likelihood(t: Trajectory) -> float:

@@ -34,7 +34,7 @@ class Policy:
     Raises `UserError` for a model whose vocabulary is smaller than the tokenizer's, or which rescales its logits.
     """
 
-    goals: Goals | None = None  # what a return-conditioned policy is asked for before every step
+    goals: Goals | None = None  # with which the loaded weights were trained; never set anew
     shared: bool = True  # whether rows with one prompt share its computation
     adapter: Any = None  # the `peft.PeftModel` around `model`, if only an adapter is trained
     seed: int | None = None  # of a model made from scratch
@@ -151,10 +151,11 @@ class Policy:
         for name, tensor in own.items():
             tensor.copy_(state[name])
 
-    def save(self, folder: Path | str) -> None:
+    def save(self, folder: Path | str, goals: Goals | None = None) -> None:
         """Write the model and tokenizer in Hugging Face format; `folder` is replaced as a whole or not at all.
 
-        Of a policy with an adapter, the adapter in peft's format, which names the model that it rests on.
+        Of a policy with an adapter, the adapter in peft's format, which names the model that it rests on. `goals` are
+        those that it has learned to be conditioned on.
         """
         target = Path(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -169,8 +170,8 @@ class Policy:
                 (fresh / "README.md").unlink(missing_ok=True)  # a form to be filled in
                 write_seed(fresh, self.seed)
             self.tokenizer.hf.save_pretrained(fresh)
-        if self.goals is not None:
-            self.goals.save(fresh)
+        if goals is not None:
+            goals.save(fresh)
         if target.exists():
             target.rename(stale)
         fresh.rename(target)

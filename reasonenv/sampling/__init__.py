@@ -28,20 +28,18 @@ def check_sampler(name: str, address: str | None = None) -> None:
 def make_sampler(name: str, policy: Policy, *, address: str | None = None) -> Sampler:
     """The sampler called `name` over `policy`: `torch` (ours), `vllm`, or `hf` (`model.generate`, the slow reference).
 
-    It sets the goals of a policy that is conditioned on them. `address` is that of a served vLLM; without it `vllm`
-    starts an engine of its own.
+    `address` is that of a served vLLM; without it `vllm` starts an engine of its own. Of a policy that is conditioned
+    on goals it draws without them: see `goal_sampler.conditioned_sampler`.
     """
-    from reasonenv.sampling.goal_sampler import GoalSampler
-
     check_sampler(name, address)
     if name == "vllm":
         from reasonenv.sampling.vllm.vllm_sampler import VLLMSampler
 
-        return GoalSampler(VLLMSampler(policy, address=address), policy)
+        return VLLMSampler(policy, address=address)
     if name == "hf":
         from reasonenv.sampling.hf_sampler import HFSampler
 
-        return GoalSampler(HFSampler(policy), policy)
+        return HFSampler(policy)
     from reasonenv.sampling.torch.torch_sampler import TorchSampler
 
-    return GoalSampler(TorchSampler(policy), policy)
+    return TorchSampler(policy)

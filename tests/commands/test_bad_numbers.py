@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from reasonenv.cli import main
 from reasonenv.core import Reason
 from reasonenv.learn import checkpoint
-from reasonenv.learn.loop import MAX_BATCHES, MAX_REFUSED
+from reasonenv.learn.loop import MAX_BATCHES, MAX_SKIPPED
 from reasonenv.mdp.rewards import REWARDS
 from reasonenv.measures.samples import read_samples
 
@@ -44,7 +44,7 @@ def test_a_run_whose_steps_are_not_finite_keeps_the_batches_and_stops(
     assert "6 optimiser steps in a row had a loss or gradient that is not finite" in capsys.readouterr().err
     last = rows(out)[-1]
     assert (last["iteration"], last["updates"], last["updates/refused"], last["refused"]) == (3, 0, 2, 6)
-    assert 4 < MAX_REFUSED <= 6
+    assert 4 < MAX_SKIPPED <= 6
     kept = sorted((out / "refused").iterdir())
     assert [path.name for path in kept] == [f"{i:08d}.safetensors" for i in range(3)]
     batch = load_file(kept[0])

@@ -9,7 +9,7 @@ import torch
 from reasonenv.core import Batch, Completion, Group
 from reasonenv.experiment.scoring import token_scores, wins
 from reasonenv.experiment.token_records import rollouts
-from reasonenv.learn.judge import judged, score_steps
+from reasonenv.learn.judge import rewarded_by, score_steps
 from reasonenv.mdp.make import make_mdp
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import passed
@@ -56,7 +56,7 @@ def test_a_reward_model_scores_in_the_micro_batches_allowed(policy: Counting, gr
     assert policy.largest > LIMIT
     policy.largest = 0
     found = score_steps(scorer, rows, tokens_per_microbatch=tokens)
-    paid = judged(groups, scorer, falls="sparse", tokens_per_microbatch=tokens)
+    paid = rewarded_by(scorer, groups, placement="sparse", tokens_per_microbatch=tokens)
     assert (policy.largest <= LIMIT) == (tokens == LIMIT)
     for one, other, group in zip(found, every, paid, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reasonenv.core import Group, Role
 from reasonenv.experiment.held_out import INITIAL_SAMPLES, records
-from reasonenv.experiment.token_records import Watch, pieces, rollouts
+from reasonenv.experiment.token_records import RolloutRecorder, pieces, rollouts
 from reasonenv.learn.agent import Budget
 from reasonenv.mdp.make import make_mdp
 from reasonenv.measures.parquet import write_records
@@ -68,14 +68,14 @@ def test_training_keeps_the_rows_of_its_advantages(tmp_path: Path) -> None:
     policy = TabularPolicy(MDP)
     groups = [MDP.group(policy, chosen) for chosen in ([0, 0], [0, 2, 0, 1, 2, 2], [2, 2])]
     advantage = torch.arange(10.0)[:, None] + torch.tensor([[0.25, 0.5]])  # [B, T]
-    watch = Watch(tmp_path, policy, every=4)
-    watch(Budget(1, 9), groups, advantage)
+    recorder = RolloutRecorder(tmp_path, policy, every=4)
+    recorder.update(Budget(1, 9), groups, advantage)
     assert not (tmp_path / TRAINING).exists()  # no evaluation follows
-    watch(Budget(3, 9), groups, advantage)
+    recorder.update(Budget(3, 9), groups, advantage)
     found = read_rollouts(tmp_path)
     assert [r.advantages for r in found] == [(i + 0.25, i + 0.5) for i in (2, 3, 4, 5, 0, 1, 8, 9)]
     assert [r.correct for r in found] == [False, True, False, False, False, False, True, True]
-    watch(Budget(8, 9), groups, advantage[:, :1])  # the last iteration; one advantage for a whole response
+    recorder.update(Budget(8, 9), groups, advantage[:, :1])  # the last iteration; one advantage for a whole response
     assert read_rollouts(tmp_path)[0].advantages == (2.25, 2.25)
 
 

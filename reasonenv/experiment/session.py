@@ -1,0 +1,146 @@
+"""From settings to the objects that run: policy, sampler, processes, method, evaluator. Each is built once, here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from reasonenv.catalog import find_agent, parse_env_id
+from reasonenv.core import Group
+from reasonenv.errors import UserError
+from reasonenv.experiment.config import DoctorConfig, EvalConfig, PolicyConfig, RunConfig, processes
+from reasonenv.experiment.held_out import SCORED_SAMPLES, HeldOut
+from reasonenv.experiment.token_records import RolloutRecorder
+from reasonenv.experiment.validation import check_unseen, validation_part
+from reasonenv.learn.curriculum import Curriculum
+from reasonenv.learn.judge import rewarded_by
+from reasonenv.learn.method import Evaluator, Method
+from reasonenv.mdp.make import held_out_keys, make_mdp
+from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.lora import add_adapter
+from reasonenv.policy.pretrained import load_policy
+from reasonenv.policy.recompute import recompute
+from reasonenv.policy.scorer import load_scorer, scorer_folder
+from reasonenv.sampling import check_sampler, make_sampler
+from reasonenv.sampling.sampler import Sampler
+from reasonenv.tasks import TEST
+from reasonenv.tokenizer import Tokenizer
+
+
+def load(config: PolicyConfig) -> Policy:
+    """The policy of the settings as it is stored."""
+    return load_policy(config.policy, seed=config.seed, device=config.device, dtype=config.dtype)
+
+
+def open_policy(config: PolicyConfig) -> Policy:
+    """The policy of the settings, with a fresh adapter and gradient checkpointing where they say so."""
+    policy = load(config)
+    if config.lora is not None:
+        add_adapter(policy, config.lora, seed=config.seed)
+    if config.checkpointing:
+        recompute(policy)
+    return policy
+
+
+def open_sampler(config: PolicyConfig, policy: Policy) -> Sampler:
+    """What draws from the policy; goals that it is conditioned on are set by whoever draws. To be closed."""
+    return make_sampler(config.sampler, policy, address=config.address)
+
+
+@dataclass(frozen=True)
+class Session:
+    """All that a run works with."""
+
+    config: RunConfig  # with the folders of policies and reward models in place of their names in a suite
+    out: Path
+    policy: Policy
+    sampler: Sampler  # of the policy, without goals
+    curriculum: Curriculum  # trained on
+    held_out: ReasoningMDP  # measured on
+    problems: range  # the first held-out ones
+    method: Method
+    evaluator: Evaluator
+    recorder: RolloutRecorder
+    rescore: Callable[[Sequence[Group]], list[Group]] | None  # rewards by a reward model
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The settings that the policy or the task decides; see `claim.py`."""
+        dtype = str(self.policy.model.dtype).removeprefix("torch.")
+        return {"dtype": dtype, "env_keys.max_tokens": self.held_out.max_tokens}
+
+
+def build(config: RunConfig, out: Path, *, places: Mapping[str, Path] = MappingProxyType({})) -> Session:
+    """The objects of a run in the folder `out`, in which nothing is written yet. Its `sampler` is to be closed.
+
+    `places` says where the policies and reward models are that the run does not call by a name to be found. Raises
+    `UserError` for whatever does not go together.
+    """
+    settings = _located(config, places)
+    check_sampler(settings.sampler, settings.address)
+    for name in filter(None, (settings.orm, settings.rank)):
+        scorer_folder(name)
+    policy = open_policy(settings)
+    curriculum, held_out = processes(config, policy.tokenizer)
+    for process in (*curriculum.levels, held_out):
+        process.fits(policy.context, name=config.policy)
+    kind = find_agent(settings.agent)
+    method: Method = kind(policy, kind.Config(**settings.agent_keys), seed=settings.seed)
+    size = method.tokens_per_microbatch
+    rescore = None
+    if settings.orm is not None:
+        placement = str(settings.env_keys.get("reward", "sparse"))
+        scorer = load_scorer(settings.orm, policy)
+        rescore = partial(rewarded_by, scorer, placement=placement, tokens_per_microbatch=size)
+    sampler = open_sampler(settings, policy)
+    problems = range(min(settings.eval_problems, len(held_out.task.problems)))
+    samples = settings.eval_samples or SCORED_SAMPLES
+    measured = HeldOut(sampler, held_out, out / "evaluations", problems, settings.seed, samples)
+    return Session(
+        config=settings,
+        out=out,
+        policy=policy,
+        sampler=sampler,
+        curriculum=curriculum,
+        held_out=held_out,
+        problems=problems,
+        method=method,
+        evaluator=method.evaluator(measured),
+        recorder=RolloutRecorder(out, policy, every=settings.eval_every, tokens_per_microbatch=size),
+        rescore=rescore,
+    )
+
+
+def _located(config: RunConfig, places: Mapping[str, Path]) -> RunConfig:
+    """The settings with the folders of policies and reward models in place of their names."""
+    folders = {name: str(path) for name, path in places.items()}
+    return replace(
+        config,
+        policy=folders.get(config.policy, config.policy),
+        orm=folders.get(config.orm, config.orm) if config.orm else None,
+        rank=folders.get(config.rank, config.rank) if config.rank else None,
+        agent_keys={key: folders.get(value, value) for key, value in config.agent_keys.items()},
+    )
+
+
+def evaluation_process(config: EvalConfig, tokenizer: Tokenizer | None = None) -> ReasoningMDP:
+    """What a policy is measured on. Without a tokenizer it says before there is a policy what is wrong or missing."""
+    task, _ = parse_env_id(config.env)
+    keys = config.env_keys
+    if config.holdout == TEST:
+        return make_mdp(task, tokenizer=tokenizer, **(keys if "split" in keys else held_out_keys(task, keys)))
+    if "split" in keys:
+        raise UserError(f"split is {keys['split']!r}; with --holdout {config.holdout} leave it out")
+    for name in filter(None, (config.policy, config.orm)):
+        check_unseen(name, config.env)
+    return make_mdp(validation_part(task), tokenizer=tokenizer, **keys)
+
+
+def examination_process(config: DoctorConfig, tokenizer: Tokenizer | None = None) -> ReasoningMDP:
+    """What a policy is examined on: training problems. See `evaluation_process`."""
+    return make_mdp(parse_env_id(config.env)[0], tokenizer=tokenizer, **config.env_keys)
