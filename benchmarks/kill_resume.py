@@ -60,7 +60,7 @@ def arm(point: str) -> None:
     """From now on this process counts the events of its phases and dies at the point, or kills its suite."""
     import torch
 
-    from reasonenv.experiment.held_out import HeldOut
+    from reasonenv.experiment.held_out import GreedyEvaluator
     from reasonenv.learn import loop as train
     from reasonenv.mdp.mdp import ReasoningMDP
     from reasonenv.sampling.torch import torch_sampler
@@ -94,7 +94,7 @@ def arm(point: str) -> None:
     torch_sampler.choose = told("sampling", torch_sampler.choose)
     ReasoningMDP.trajectory = told("verifying", ReasoningMDP.trajectory)  # type: ignore[method-assign]
     torch.Tensor.backward = told("backward", torch.Tensor.backward)  # type: ignore[method-assign]
-    HeldOut.answers = told("evaluating", HeldOut.answers)  # type: ignore[method-assign]
+    GreedyEvaluator.answers = told("evaluating", GreedyEvaluator.answers)  # type: ignore[method-assign]
     sys.addaudithook(heard)
 
 
@@ -123,7 +123,7 @@ def run(arguments: list[str], point: str | None = None) -> int | None:
 
 def left(out: Path) -> dict[str, Any]:
     """What a run or a suite leaves that must not depend on when it was killed: name -> content."""
-    from reasonenv.learn.log import MEASURED
+    from reasonenv.measures.pair import MEASURED
 
     def timeless(text: str) -> str:
         record = json.loads(text)

@@ -12,7 +12,8 @@ from tqdm import tqdm
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import EvalConfig, check_writable
 from reasonenv.experiment.held_out import evaluate
-from reasonenv.experiment.session import evaluation_process, open_policy, open_sampler
+from reasonenv.experiment.processes import evaluation_process
+from reasonenv.experiment.session import open_policy, open_sampler
 from reasonenv.measures.metrics import GREEDY, summarise
 from reasonenv.measures.questions import asked_by
 from reasonenv.measures.samples import Sample, write_samples

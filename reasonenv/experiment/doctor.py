@@ -9,7 +9,8 @@ from typing import Literal
 from reasonenv.core import Group
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import DoctorConfig
-from reasonenv.experiment.session import examination_process, open_policy, open_sampler
+from reasonenv.experiment.processes import examination_process
+from reasonenv.experiment.session import open_policy, open_sampler
 from reasonenv.learn.filters import nonconstant, usable
 from reasonenv.learn.memory import activation_bytes, available, forecast
 from reasonenv.mdp.mdp import ReasoningMDP

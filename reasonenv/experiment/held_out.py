@@ -72,7 +72,10 @@ def records(
         scores = score_steps(scorer, [t for _, _, t in rows], tokens_per_microbatch=tokens_per_microbatch)
     initial_logp: dict[tuple[int, int], float] = {}
     if initial is not None:
-        initial_logp = initial_logps(groups, initial, tokens_per_microbatch=tokens_per_microbatch)
+        first = [Group(g.problem, g.trajectories[:INITIAL_SAMPLES]) for g in groups]
+        logp, _ = token_scores(first, initial, tokens_per_microbatch=tokens_per_microbatch)
+        keys = [(row, index) for row, index, _ in rows if index < INITIAL_SAMPLES]
+        initial_logp = dict(zip(keys, logp.sum(dim=1, dtype=torch.float64).tolist(), strict=True))
     samples = []
     for n, (row, index, t) in enumerate(rows):
         sample = Sample(
@@ -92,16 +95,6 @@ def records(
         )
         samples.append(sample)
     return samples
-
-
-def initial_logps(
-    groups: Sequence[Group], initial: Policy, *, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH
-) -> dict[tuple[int, int], float]:
-    """(group, sample) -> log-probability, of the first `INITIAL_SAMPLES` samples of each problem."""
-    first = [Group(g.problem, g.trajectories[:INITIAL_SAMPLES]) for g in groups]
-    logp, _ = token_scores(first, initial, tokens_per_microbatch=tokens_per_microbatch)
-    keys = [(row, index) for row, g in enumerate(first) for index in range(len(g.trajectories))]
-    return dict(zip(keys, logp.sum(dim=1, dtype=torch.float64).tolist(), strict=True))
 
 
 def base(

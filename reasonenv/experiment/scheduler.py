@@ -32,10 +32,11 @@ from reasonenv.core import Problem
 from reasonenv.errors import UserError
 from reasonenv.experiment.cells import BASELINE, REFERENCES, Cell
 from reasonenv.experiment.claim import RECORD
-from reasonenv.experiment.config import RunConfig, fingerprints, held_out_problems, processes
+from reasonenv.experiment.config import RunConfig
 from reasonenv.experiment.identity import code_of, edited
 from reasonenv.experiment.manifest import MANIFEST, hardware, stored_data, versions
 from reasonenv.experiment.notices import cell_notice, measured, notice, refuse_without_signal
+from reasonenv.experiment.processes import fingerprints, held_out_problems, processes
 from reasonenv.experiment.stored_baselines import choose
 from reasonenv.experiment.suite import Suite
 from reasonenv.experiment.train import train
@@ -260,8 +261,8 @@ def _data(suite: Suite) -> dict[str, tuple[list[Problem], dict[str, str]]]:
     for cell in suite.cells:
         key = _data_key(cell.run)
         if key not in data:
-            course, held_out = processes(cell.run)
-            data[key] = held_out_problems(cell.run, held_out), fingerprints(cell.run, course, held_out)
+            curriculum, held_out = processes(cell.run)
+            data[key] = held_out_problems(cell.run, held_out), fingerprints(cell.run, curriculum, held_out)
     return data
 
 

@@ -9,17 +9,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from reasonenv.catalog import find_agent, parse_env_id
+from reasonenv.catalog import find_agent
 from reasonenv.core import Group
-from reasonenv.errors import UserError
-from reasonenv.experiment.config import DoctorConfig, EvalConfig, PolicyConfig, RunConfig, processes
+from reasonenv.experiment.config import PolicyConfig, RunConfig
 from reasonenv.experiment.held_out import SCORED_SAMPLES, HeldOut
+from reasonenv.experiment.processes import processes
 from reasonenv.experiment.token_records import RolloutRecorder
-from reasonenv.experiment.validation import check_unseen, validation_part
 from reasonenv.learn.curriculum import Curriculum
 from reasonenv.learn.judge import rewarded_by
 from reasonenv.learn.method import Evaluator, Method
-from reasonenv.mdp.make import held_out_keys, make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.lora import add_adapter
@@ -28,8 +26,6 @@ from reasonenv.policy.recompute import recompute
 from reasonenv.policy.scorer import load_scorer, scorer_folder
 from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import Sampler
-from reasonenv.tasks import TEST
-from reasonenv.tokenizer import Tokenizer
 
 
 def load(config: PolicyConfig) -> Policy:
@@ -126,21 +122,3 @@ def _located(config: RunConfig, places: Mapping[str, Path]) -> RunConfig:
         rank=folders.get(config.rank, config.rank) if config.rank else None,
         agent_keys={key: folders.get(value, value) for key, value in config.agent_keys.items()},
     )
-
-
-def evaluation_process(config: EvalConfig, tokenizer: Tokenizer | None = None) -> ReasoningMDP:
-    """What a policy is measured on. Without a tokenizer it says before there is a policy what is wrong or missing."""
-    task, _ = parse_env_id(config.env)
-    keys = config.env_keys
-    if config.holdout == TEST:
-        return make_mdp(task, tokenizer=tokenizer, **(keys if "split" in keys else held_out_keys(task, keys)))
-    if "split" in keys:
-        raise UserError(f"split is {keys['split']!r}; with --holdout {config.holdout} leave it out")
-    for name in filter(None, (config.policy, config.orm)):
-        check_unseen(name, config.env)
-    return make_mdp(validation_part(task), tokenizer=tokenizer, **keys)
-
-
-def examination_process(config: DoctorConfig, tokenizer: Tokenizer | None = None) -> ReasoningMDP:
-    """What a policy is examined on: training problems. See `evaluation_process`."""
-    return make_mdp(parse_env_id(config.env)[0], tokenizer=tokenizer, **config.env_keys)

@@ -11,10 +11,11 @@ from typing import Any
 
 from reasonenv.core import Group
 from reasonenv.experiment.claim import SUMMARY, check_claim, claim
-from reasonenv.experiment.config import RunConfig, fingerprints, processes
+from reasonenv.experiment.config import RunConfig
 from reasonenv.experiment.held_out import base, records
 from reasonenv.experiment.identity import code_of
 from reasonenv.experiment.manifest import MANIFEST, check_data, write_manifest
+from reasonenv.experiment.processes import fingerprints, processes
 from reasonenv.experiment.scoring import wins
 from reasonenv.experiment.session import Session, build, load
 from reasonenv.experiment.token_records import rollouts

@@ -33,15 +33,12 @@ class Logger(Protocol):
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Points of curves at one step, by the names of the curves."""
-        ...
 
     def text(self, name: str, text: str, step: int) -> None:
         """A text in Markdown."""
-        ...
 
     def close(self) -> None:
         """Everything is stored after this."""
-        ...
 
 
 LoggerFactory = Callable[[Path, int | None], Logger]  # the run's folder, and the first step if there may be later ones

@@ -54,24 +54,18 @@ class Progress:
 
     def after(self, agent: Agent, groups: Sequence[Group], position: int, *, updates: int, skipped: int) -> Progress:
         """After an iteration in which `agent` has learned from `groups` by so many optimiser steps."""
-        rollouts, tokens = size(groups)
+        trajectories = [t for g in groups for t in g.trajectories]
         return replace(
             self,
             iteration=self.iteration + 1,
             position=position,
-            rollouts=self.rollouts + rollouts,
-            tokens=self.tokens + tokens,
+            rollouts=self.rollouts + len(trajectories),
+            tokens=self.tokens + sum(len(t.tokens) for t in trajectories),
             updates=self.updates + updates,
             refused=0 if updates else self.refused + skipped,
-            right=self.right + sum(len(correct(g.trajectories)) for g in groups),
+            right=self.right + len(correct(trajectories)),
             contrasts=self.contrasts + contrasting(agent, usable(groups)),
         )
-
-
-def size(groups: Sequence[Group]) -> tuple[int, int]:
-    """Trajectories and tokens."""
-    trajectories = [t for g in groups for t in g.trajectories]
-    return len(trajectories), sum(len(t.tokens) for t in trajectories)
 
 
 def next_problems(
@@ -171,7 +165,9 @@ class Loop(Observer):
         progress = self.progress.after(self.agent, groups, position, updates=updates, skipped=skipped)
         self._warn(progress, len(groups), teaches=bool(updates or skipped))
         due = progress.iteration % self.eval_every == 0 or progress.iteration == self.iterations
-        synced = self._sync(progress.iteration, due)
+        # Where only demonstrations are learned from, nothing is drawn until the next evaluation.
+        draws = due or self.agent.plan(Budget(progress.iteration, self.iterations)).source == "policy"
+        synced = self.sampler.sync(progress.iteration) if draws else {}
         self.log.doing("evaluating" if due else "")
         evaluation = self.evaluate(progress.iteration) if self.evaluate and due else Evaluation({}, [])
         progress = replace(progress, seconds=time.monotonic() - self.started)
@@ -179,7 +175,7 @@ class Loop(Observer):
             **vars(progress),
             **(describe(groups) if plan.source == "policy" else {}),
             **self.curriculum.metrics(budget.iteration, self.iterations),
-            "tokens_per_second": size(groups)[1] / max(sampling_seconds, 1e-9),
+            "tokens_per_second": (progress.tokens - self.progress.tokens) / max(sampling_seconds, 1e-9),
             **learned,
             **synced,
             **evaluation.metrics,
@@ -190,7 +186,10 @@ class Loop(Observer):
             self.log.answers(progress.iteration, evaluation.answers)
         check(row, self.out)
         self.progress = progress
-        self._save_now_and_then()
+        clock = time.monotonic()
+        if clock >= self.next_save or progress.iteration == self.iterations:
+            self.save()
+            self.next_save = time.monotonic() + (time.monotonic() - clock) / SAVING_SHARE
         self.stop.release()
 
     def experience(self, plan: Plan) -> tuple[list[Group], int]:
@@ -281,24 +280,13 @@ class Loop(Observer):
 
     def _warn(self, progress: Progress, groups: int, *, teaches: bool) -> None:
         """Says what is odd about an iteration."""
-        used = {"rollouts": progress.rollouts, "right": progress.right, "contrasts": progress.contrasts}
-        lack = missing_signal(self.agent, **used)
+        lack = missing_signal(
+            self.agent, rollouts=progress.rollouts, right=progress.right, contrasts=progress.contrasts
+        )
         if lack and self.progress.rollouts < ENOUGH <= progress.rollouts:
             self.log.say(lack)
         if not teaches:
             self.log.say(f"iteration {self.progress.iteration}: none of {groups} groups teaches, the policy stays")
-
-    def _sync(self, iteration: int, due: bool) -> Metrics:
-        """Gives the weights to the sampler, unless only demonstrations are learned from until the next evaluation."""
-        if due or self.agent.plan(Budget(iteration, self.iterations)).source == "policy":
-            return self.sampler.sync(iteration)
-        return {}
-
-    def _save_now_and_then(self) -> None:
-        clock = time.monotonic()
-        if clock >= self.next_save or self.progress.iteration == self.iterations:
-            self.save()
-            self.next_save = time.monotonic() + (time.monotonic() - clock) / SAVING_SHARE
 
 
 def planned_problems(plan: Plan, mdp: ReasoningMDP) -> int:

@@ -38,23 +38,18 @@ class Evaluator(Protocol):
 
     def __call__(self, iteration: int) -> Evaluation:
         """Measures it as it is after so many iterations, and stores every answer."""
-        ...
 
     def stored(self, iteration: int) -> list[Sample]:
         """The answers that were stored after so many iterations."""
-        ...
 
     def sampled(self, samples: int) -> list[Group]:
         """`samples` answers to each problem at temperature 1, where the method changes how they come about."""
-        ...
 
     def negated(self) -> list[Sample]:
         """Greedy answers behind the negated goal, of a policy that is conditioned on goals."""
-        ...
 
     def summary(self, iterations: int) -> dict[str, Any]:
         """What a run of so many iterations has gained: `before`, `after`, `gain` and `problems`, at least."""
-        ...
 
 
 class Evaluators(Protocol):
@@ -62,15 +57,12 @@ class Evaluators(Protocol):
 
     def greedy(self, method: Method) -> Evaluator:
         """By the greedy answers of the method's policy."""
-        ...
 
     def scores(self, method: Method, scorer: Scorer) -> Evaluator:
         """By whether the scores of sampled answers tell right ones from wrong ones."""
-        ...
 
     def choice(self, baseline: Any) -> Evaluator:
         """By the answers that a `Baseline` chooses among samples, against the greedy answers of its policy."""
-        ...
 
 
 class Method:

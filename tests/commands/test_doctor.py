@@ -65,4 +65,4 @@ def test_a_person_is_shown_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert "fine   tokenizer" in out
     assert "1 of 4 things are wrong" in out
     assert main(["doctor", "tiny", ENV, "--samples", "1"]) == 2
-    assert "--samples is 1; it must be at least 2" in capsys.readouterr().err
+    assert "samples is 1; it must be at least 2" in capsys.readouterr().err

@@ -45,7 +45,7 @@ def test_answers_are_ranked_by_it(orm: Path, prior: Path, tmp_path: Path, capsys
     assert {"maj@3", "rerank@3", "weighted@3", "pass@3"} <= read(capsys).keys()
     assert {s.score is None for s in read_samples(out) if not s.greedy} == {False}
     assert main([*command, "--orm", str(orm)]) == 2
-    assert "--orm ranks sampled answers, give at least 2" in capsys.readouterr().err
+    assert "orm ranks sampled answers, give at least 2" in capsys.readouterr().err
 
 
 def test_it_rewards_in_place_of_the_verdict(
