@@ -22,8 +22,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from reasonenv.core import Batch, Group
 from reasonenv.learn.agent import Agent, Budget, Config, Metrics, Plan, under
+from reasonenv.learn.evaluation import HeldOut, ScoreEvaluator
 from reasonenv.learn.imitation import cosine
-from reasonenv.learn.method import Evaluator, Evaluators
 from reasonenv.learn.observer import SILENT, Observer
 from reasonenv.learn.weights import token_mean
 from reasonenv.policy.hf_policy import Policy
@@ -62,8 +62,8 @@ class OutcomeRewardModel(Agent):
         c = self.config
         return Plan(c.problems_per_iteration, c.samples_per_problem, c.temperature)
 
-    def evaluator(self, evaluators: Evaluators) -> Evaluator:
-        return evaluators.scores(self, self.scorer)
+    def evaluator(self, held_out: HeldOut) -> ScoreEvaluator:
+        return ScoreEvaluator(held_out, self, self.scorer)
 
     def save(self, out: Path) -> None:
         self.scorer.save(out / "scorer")

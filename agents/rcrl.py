@@ -76,13 +76,15 @@ class ReturnConditioned(Rounds):
             return []  # the policy would be conditioned on a goal that it has never seen
         ratio = self.config.bad_per_good
         count = len(bad) if ratio is None else min(len(bad), round(ratio * len(good)))
-        ready = [
-            conditioned(t, [self.good if step else self.bad for step in label])
-            for t, label in zip(solutions, labels, strict=True)
-        ]
-        epochs = [draw.permutation([*good, *draw.choice(bad, count, replace=False)]) for draw in draws]
-        fits = [len(t.prompt) + len(t.tokens) <= self.policy.context for t in ready]
-        return [[ready[int(i)] for i in epoch if fits[int(i)]] for epoch in epochs]
+        ready = []
+        for t, label in zip(solutions, labels, strict=True):
+            ready.append(conditioned(t, [self.good if step else self.bad for step in label]))
+        epochs = []
+        for draw in draws:
+            chosen = draw.permutation([*good, *draw.choice(bad, count, replace=False)])
+            epoch = [ready[int(i)] for i in chosen]
+            epochs.append([t for t in epoch if len(t.prompt) + len(t.tokens) <= self.policy.context])
+        return epochs
 
     def labels(self, solutions: Sequence[Trajectory]) -> list[BoolArray]:
         """Whether each step of each solution is good.  # [S] each"""

@@ -60,8 +60,8 @@ def arm(point: str) -> None:
     """From now on this process counts the events of its phases and dies at the point, or kills its suite."""
     import torch
 
-    from reasonenv.experiment.held_out import GreedyEvaluator
     from reasonenv.learn import loop as train
+    from reasonenv.learn.evaluation import GreedyEvaluator
     from reasonenv.mdp.mdp import ReasoningMDP
     from reasonenv.sampling.torch import torch_sampler
 

@@ -15,8 +15,8 @@ from reasonenv.agents.sft import SFT
 from reasonenv.core import FAILURES, Group, Problem, Reason, Verdict
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import describe_run
-from reasonenv.experiment.held_out import GreedyEvaluator, HeldOut, area_under_curve
 from reasonenv.experiment.stored_baselines import choose
+from reasonenv.learn.evaluation import GreedyEvaluator, HeldOut, area_under_curve
 from reasonenv.learn.loop import describe
 from reasonenv.mdp.config import EnvConfig
 from reasonenv.mdp.make import make_mdp
@@ -51,7 +51,8 @@ def evaluator(tmp_path: Path) -> GreedyEvaluator:
 
 def evaluator_on(mdp: ReasoningMDP, out: Path) -> GreedyEvaluator:
     method = SFT(tiny_policy(0))
-    return HeldOut(make_sampler("torch", method.policy), mdp, out / "evaluations", range(10), seed=0).greedy(method)
+    held_out = HeldOut(make_sampler("torch", method.policy), mdp, out / "evaluations", range(10), seed=0)
+    return GreedyEvaluator(held_out, method)
 
 
 def trajectories(reasons: list[Reason]) -> Group:

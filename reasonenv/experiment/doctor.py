@@ -6,12 +6,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
-from reasonenv.core import Group
+from reasonenv.core import Group, Problem
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import DoctorConfig
 from reasonenv.experiment.processes import examination_process
 from reasonenv.experiment.session import open_policy, open_sampler
 from reasonenv.learn.filters import nonconstant, usable
+from reasonenv.learn.loop import describe
 from reasonenv.learn.memory import activation_bytes, available, forecast
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.collate import collate
@@ -56,9 +57,14 @@ def examine(config: DoctorConfig) -> list[Finding]:
     return [*findings, _ending(mdp, groups), _signal(groups), _gap(policy, groups), _memory(policy, mdp, groups)]
 
 
+def _first(mdp: ReasoningMDP) -> list[Problem]:
+    return [mdp.task.problems[i] for i in range(min(TEXTS, len(mdp.task.problems)))]
+
+
 def _tokenizer(mdp: ReasoningMDP) -> Finding:
-    problems = [mdp.task.problems[i] for i in range(min(TEXTS, len(mdp.task.problems)))]
-    texts = [p.question for p in problems] + [reference_solution(p) for p in problems]
+    texts: list[str] = []
+    for problem in _first(mdp):
+        texts += [problem.question, reference_solution(problem)]
     lost = [text for text in texts if mdp.tokenizer.decode(mdp.tokenizer.encode(text)) != text]
     if lost:
         seen = f"{len(lost)} of {len(texts)} texts come back changed, the first {lost[0][:40]!r}"
@@ -78,7 +84,7 @@ def _template(mdp: ReasoningMDP) -> Finding:
 
 
 def _verifier(mdp: ReasoningMDP) -> Finding:
-    problems = [mdp.task.problems[i] for i in range(min(TEXTS, len(mdp.task.problems)))]
+    problems = _first(mdp)
     rejected = [p.id for p in problems if not mdp.task.verify(reference_solution(p), p).correct]
     if rejected:
         seen = f"{len(rejected)} of {len(problems)} gold answers are not accepted, the first of {rejected[0]}"
@@ -95,10 +101,9 @@ def _context(mdp: ReasoningMDP, policy: Policy) -> Finding:
 
 
 def _ending(mdp: ReasoningMDP, groups: list[Group]) -> Finding:
-    rows = [t for g in groups for t in g.trajectories]
-    cut = sum(t.truncated for t in rows) / len(rows)
-    mean = sum(len(t.tokens) for t in rows) / len(rows)
-    seen = f"{cut:.0%} of {len(rows)} responses are cut at max_tokens={mdp.max_tokens} (mean length {mean:.0f})"
+    row = describe(groups)
+    cut, count = row["truncated"], sum(len(g.trajectories) for g in groups)
+    seen = f"{cut:.0%} of {count} responses are cut at max_tokens={mdp.max_tokens} (mean length {row['length']:.0f})"
     if cut <= CUT[0]:
         return Finding("ending", "fine", seen)
     change = f"set max_tokens={2 * mdp.max_tokens}, or train sft first, which teaches to end"

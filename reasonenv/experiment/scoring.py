@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from reasonenv.core import Group, Trajectory
@@ -13,6 +14,8 @@ from reasonenv.measures.provenance import Win
 from reasonenv.policy.collate import collate
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
+
+INITIAL_SAMPLES = 4  # a problem, which suffice for a mean over many problems
 
 
 def token_scores(
@@ -25,6 +28,19 @@ def token_scores(
     batch = collate(groups, pad=policy.tokenizer.eos_id)
     logp, entropy = policy.score(batch, tokens_per_microbatch=tokens_per_microbatch)
     return logp * batch.mask, entropy
+
+
+def initial_logps(
+    groups: Sequence[Group], initial: Policy, *, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH
+) -> list[float | None]:
+    """The log-probability of each sample under the `initial` policy; None but for the first of each problem."""
+    first = [Group(g.problem, g.trajectories[:INITIAL_SAMPLES]) for g in groups]
+    logp, _ = token_scores(first, initial, tokens_per_microbatch=tokens_per_microbatch)
+    sums = iter(logp.sum(dim=1, dtype=torch.float64).tolist())
+    logps: list[float | None] = []
+    for group in groups:
+        logps += [next(sums) if index < INITIAL_SAMPLES else None for index in range(len(group.trajectories))]
+    return logps
 
 
 def wins(groups: Sequence[Group], initial: Policy, *, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH) -> list[Win]:

@@ -12,13 +12,12 @@ from typing import Any
 from reasonenv.catalog import find_agent
 from reasonenv.core import Group
 from reasonenv.experiment.config import PolicyConfig, RunConfig
-from reasonenv.experiment.held_out import SCORED_SAMPLES, HeldOut
 from reasonenv.experiment.processes import processes
 from reasonenv.experiment.token_records import RolloutRecorder
 from reasonenv.learn.curriculum import Curriculum
+from reasonenv.learn.evaluation import SCORED_SAMPLES, GreedyEvaluator, HeldOut
 from reasonenv.learn.judge import rewarded_by
-from reasonenv.learn.method import Evaluator, Method
-from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.learn.method import Method
 from reasonenv.policy.hf_policy import Policy
 from reasonenv.policy.lora import add_adapter
 from reasonenv.policy.pretrained import load_policy
@@ -57,10 +56,9 @@ class Session:
     policy: Policy
     sampler: Sampler  # of the policy, without goals
     curriculum: Curriculum  # trained on
-    held_out: ReasoningMDP  # measured on
-    problems: range  # the first held-out ones
+    held_out: HeldOut  # measured on
     method: Method
-    evaluator: Evaluator
+    evaluator: GreedyEvaluator
     recorder: RolloutRecorder
     rescore: Callable[[Sequence[Group]], list[Group]] | None  # rewards by a reward model
 
@@ -68,7 +66,7 @@ class Session:
     def chosen(self) -> dict[str, Any]:
         """The settings that the policy or the task decides; see `claim.py`."""
         dtype = str(self.policy.model.dtype).removeprefix("torch.")
-        return {"dtype": dtype, "env_keys.max_tokens": self.held_out.max_tokens}
+        return {"dtype": dtype, "env_keys.max_tokens": self.held_out.mdp.max_tokens}
 
 
 def build(config: RunConfig, out: Path, *, places: Mapping[str, Path] = MappingProxyType({})) -> Session:
@@ -82,8 +80,8 @@ def build(config: RunConfig, out: Path, *, places: Mapping[str, Path] = MappingP
     for name in filter(None, (settings.orm, settings.rank)):
         scorer_folder(name)
     policy = open_policy(settings)
-    curriculum, held_out = processes(config, policy.tokenizer)
-    for process in (*curriculum.levels, held_out):
+    curriculum, mdp = processes(config, policy.tokenizer)
+    for process in (*curriculum.levels, mdp):
         process.fits(policy.context, name=config.policy)
     kind = find_agent(settings.agent)
     method: Method = kind(policy, kind.Config(**settings.agent_keys), seed=settings.seed)
@@ -94,9 +92,9 @@ def build(config: RunConfig, out: Path, *, places: Mapping[str, Path] = MappingP
         scorer = load_scorer(settings.orm, policy)
         rescore = partial(rewarded_by, scorer, placement=placement, tokens_per_microbatch=size)
     sampler = open_sampler(settings, policy)
-    problems = range(min(settings.eval_problems, len(held_out.task.problems)))
+    problems = range(min(settings.eval_problems, len(mdp.task.problems)))
     samples = settings.eval_samples or SCORED_SAMPLES
-    measured = HeldOut(sampler, held_out, out / "evaluations", problems, settings.seed, samples)
+    held_out = HeldOut(sampler, mdp, out / "evaluations", problems, settings.seed, samples)
     return Session(
         config=settings,
         out=out,
@@ -104,10 +102,9 @@ def build(config: RunConfig, out: Path, *, places: Mapping[str, Path] = MappingP
         sampler=sampler,
         curriculum=curriculum,
         held_out=held_out,
-        problems=problems,
         method=method,
-        evaluator=method.evaluator(measured),
-        recorder=RolloutRecorder(out, policy, every=settings.eval_every, tokens_per_microbatch=size),
+        evaluator=method.evaluator(held_out),
+        recorder=RolloutRecorder(out, policy, interval=settings.eval_every, tokens_per_microbatch=size),
         rescore=rescore,
     )
 

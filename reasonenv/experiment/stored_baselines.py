@@ -34,7 +34,9 @@ def choose(config: RunConfig, out: Path, stored: Path) -> None:
             greedy.append(sample)
         else:
             problems.setdefault(sample.problem_id, []).append(sample)
-    chosen = [samples[kind.choose([_verdict(s) for s in samples])] for samples in problems.values()]
+    chosen = []
+    for samples in problems.values():
+        chosen.append(samples[kind.choose([_verdict(s) for s in samples])])
     questions = read_questions(stored / PROBLEMS)
     summary = {
         "before": _accuracy(greedy, questions),

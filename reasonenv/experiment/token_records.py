@@ -74,15 +74,15 @@ class RolloutRecorder(Observer):
     """Stores some rollouts of the iterations before an evaluation, as an agent learns from them."""
 
     def __init__(
-        self, out: Path, policy: Policy, *, every: int, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH
+        self, out: Path, policy: Policy, *, interval: int, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH
     ) -> None:
-        self._path, self._policy, self._every = out / TRAINING, policy, every
+        self._path, self._policy, self._interval = out / TRAINING, policy, interval
         self._tokens = tokens_per_microbatch
 
     def update(self, budget: Budget, groups: Sequence[Group], advantage: Tensor) -> None:
         """`advantage` [B, T] or [B, 1] has the rows of `groups`; the policy has not changed since they were drawn."""
         done = budget.iteration + 1
-        if done % self._every and done != budget.iterations:
+        if done % self._interval and done != budget.iterations:
             return
         teaching = {id(group) for group in nonconstant(groups)}
         chosen = sorted(range(len(groups)), key=lambda i: id(groups[i]) not in teaching)[:TRAINING_GROUPS]
@@ -95,8 +95,8 @@ class RolloutRecorder(Observer):
             rows += range(starts[i], starts[i] + len(trajectories))
         width = max(len(t.tokens) for g in some for t in g.trajectories)
         values = advantage[rows].expand(-1, width if advantage.shape[1] == 1 else -1).tolist()
-        kept = rollouts(some, self._policy, source="training", advantages=values, tokens_per_microbatch=self._tokens)
-        write_records(self._path, Rollout, kept)
+        records = rollouts(some, self._policy, source="training", advantages=values, tokens_per_microbatch=self._tokens)
+        write_records(self._path, Rollout, records)
 
 
 def pieces(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,16 +13,17 @@ from typing import Any
 from reasonenv.core import Group
 from reasonenv.experiment.claim import SUMMARY, check_claim, claim
 from reasonenv.experiment.config import RunConfig
-from reasonenv.experiment.held_out import base, records
+from reasonenv.experiment.held_out import base
 from reasonenv.experiment.identity import code_of
 from reasonenv.experiment.manifest import MANIFEST, check_data, write_manifest
 from reasonenv.experiment.processes import fingerprints, processes
-from reasonenv.experiment.scoring import wins
+from reasonenv.experiment.scoring import initial_logps, wins
 from reasonenv.experiment.session import Session, build, load
 from reasonenv.experiment.token_records import rollouts
 from reasonenv.experiment.weights import weights_of
 from reasonenv.learn.agent import Agent
 from reasonenv.learn.contrast import missing_signal
+from reasonenv.learn.evaluation import records
 from reasonenv.learn.log import log_curve
 from reasonenv.learn.loop import Loop, Progress
 from reasonenv.learn.memory import peak_memory
@@ -34,9 +36,9 @@ from reasonenv.measures.questions import write_questions
 from reasonenv.measures.rollouts import HELD_OUT, PROBLEMS, SAMPLES, Rollout
 from reasonenv.measures.samples import EVALUATION, Sample, write_samples
 from reasonenv.policy.scorer import load_scorer
-from reasonenv.rollout.groups import sample_groups
 from reasonenv.stats import accuracy
-from reasonenv.storage import check_free, read_record, replace
+from reasonenv.storage import check_free, read_record
+from reasonenv.storage import replace as write
 
 NEGATED_GOAL = "negated_goal"  # key of the summary, and name of the file
 
@@ -99,10 +101,10 @@ def run(session: Session, *, changed_data: bool = False, quiet: bool = False) ->
     _write_answers(session, progress)
     if config.base_samples:
         write_records(out / BASE, Draws, _base(session))
-    problems = session.held_out.task.problems
-    write_questions(out / QUESTIONS, (problems[i] for i in session.problems))
+    problems = session.held_out.mdp.task.problems
+    write_questions(out / QUESTIONS, (problems[i] for i in session.held_out.problems))
     summary |= vars(progress)
-    replace(out / SUMMARY, json.dumps(summary, indent=1))
+    write(out / SUMMARY, json.dumps(summary, indent=1))
     return summary
 
 
@@ -137,14 +139,14 @@ def _write_answers(session: Session, progress: Progress) -> None:
     answers = session.evaluator.stored(config.iterations)
     groups = session.evaluator.sampled(config.eval_samples)
     if groups:
-        initial = None
+        scorer = None if config.rank is None else load_scorer(config.rank, session.policy)
+        sampled = records(groups, session.held_out.mdp, greedy=False, scorer=scorer, tokens_per_microbatch=size)
         if progress.updates and method.goals is None:  # behind goals the same text is another sequence
             initial = load(config)
             write_wins(out / "winning.jsonl", wins(groups, initial, tokens_per_microbatch=size))
-        scorer = None if config.rank is None else load_scorer(config.rank, session.policy)
-        answers += records(
-            groups, session.held_out, greedy=False, scorer=scorer, initial=initial, tokens_per_microbatch=size
-        )
+            logps = initial_logps(groups, initial, tokens_per_microbatch=size)
+            sampled = [replace(s, initial_logp=logp) for s, logp in zip(sampled, logps, strict=True)]
+        answers += sampled
     if method.trains_policy:
         _write_rollouts(session, groups)
     write_samples(out / EVALUATION, answers)
@@ -153,9 +155,9 @@ def _write_answers(session: Session, progress: Progress) -> None:
 
 def _write_rollouts(session: Session, sampled: Sequence[Group]) -> None:
     """Answers to the first held-out problems, token by token: the greedy one, drawn again, and some of `sampled`."""
-    method, first = session.method, session.problems[:PROBLEMS]
-    sampler, path = method.policy_sampler(session.sampler), (session.config.seed, "evaluation")
-    greedy = sample_groups(sampler, session.held_out, first, 1, temperature=0.0, seed=path)
+    method = session.method
+    first = replace(session.held_out, problems=session.held_out.problems[:PROBLEMS])
+    greedy = first.draw(method.policy_sampler(session.sampler), 1, 0.0)
     some = [Group(g.problem, g.trajectories[:SAMPLES]) for g in sampled[:PROBLEMS]]
     rows: list[Rollout] = []
     for source, groups in (("greedy", greedy), ("sampled", some)):
@@ -166,9 +168,10 @@ def _write_rollouts(session: Session, sampled: Sequence[Group]) -> None:
 
 def _base(session: Session) -> list[Draws]:
     """What the policy solves in a base budget, with which others that start from it are compared."""
-    config, sampler = session.config, session.method.policy_sampler(session.sampler)
-    most, first = config.base_samples, min(config.eval_samples or config.base_samples, config.base_samples)
-    return base(sampler, session.held_out, session.problems, first=first, most=most, seed=config.seed)
+    config, held_out = session.config, session.held_out
+    sampler, most = session.method.policy_sampler(session.sampler), config.base_samples
+    first = min(config.eval_samples or most, most)
+    return base(sampler, held_out.mdp, held_out.problems, first=first, most=most, seed=config.seed)
 
 
 def _passes(samples: Sequence[Sample], count: int) -> dict[int, float]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from reasonenv.core import Verdict
-from reasonenv.learn.method import Evaluator, Evaluators, Method
+from reasonenv.learn.evaluation import ChoiceEvaluator, HeldOut
+from reasonenv.learn.method import Method
 from reasonenv.settings import record, setting
 
 
@@ -30,8 +31,8 @@ class Baseline(Method):
     def choose(verdicts: Sequence[Verdict]) -> int:
         """Which of the samples of a problem, by their verdicts, is the answer."""
 
-    def evaluator(self, evaluators: Evaluators) -> Evaluator:
-        return evaluators.choice(self)
+    def evaluator(self, held_out: HeldOut) -> ChoiceEvaluator:
+        return ChoiceEvaluator(held_out, self)
 
     def save(self, out: Path) -> None:
         """Nothing was trained."""

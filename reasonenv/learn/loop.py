@@ -18,10 +18,10 @@ from reasonenv.learn import checkpoint
 from reasonenv.learn.agent import Agent, Budget, Metrics, Plan
 from reasonenv.learn.contrast import ENOUGH, contrasting, missing_signal
 from reasonenv.learn.curriculum import Curriculum
+from reasonenv.learn.evaluation import Evaluation
 from reasonenv.learn.filters import correct, nonconstant, rewarded, usable
 from reasonenv.learn.log import RunLog
 from reasonenv.learn.memory import enough_memory
-from reasonenv.learn.method import Evaluation
 from reasonenv.learn.observer import SILENT, Observer
 from reasonenv.learn.stop import Stop
 from reasonenv.mdp.mdp import ReasoningMDP

@@ -66,7 +66,10 @@ class Rounds(Imitation):
 
     def lessons(self, solutions: Sequence[Trajectory], draws: Sequence[np.random.Generator]) -> list[list[Trajectory]]:
         """What to imitate in each epoch, in its order. Each epoch has a generator of its own: all of D, shuffled."""
-        return [[solutions[i] for i in draw.permutation(len(solutions))] for draw in draws]
+        epochs = []
+        for draw in draws:
+            epochs.append([solutions[i] for i in draw.permutation(len(solutions))])
+        return epochs
 
     def plan(self, budget: Budget) -> Plan:
         c = self.config

@@ -19,10 +19,10 @@ from reasonenv.errors import UserError
 from reasonenv.experiment.assess import assess
 from reasonenv.experiment.config import DoctorConfig, EvalConfig, describe_run
 from reasonenv.experiment.doctor import examine
-from reasonenv.experiment.held_out import GreedyEvaluator, HeldOut
 from reasonenv.experiment.session import build
 from reasonenv.experiment.train import train
 from reasonenv.learn.agent import Agent, Budget, Config, Metrics, Plan
+from reasonenv.learn.evaluation import GreedyEvaluator, HeldOut
 from reasonenv.learn.observer import SILENT, Observer
 from reasonenv.measures.samples import EVALUATION, Sample, read_samples
 from reasonenv.policy.goals import Goals
@@ -70,8 +70,8 @@ class LengthBound(Agent):
         self.step(batch, self.config.lr, float(loss.detach()), observer)
         return {"loss": float(loss.detach()), "updates": 1.0}
 
-    def evaluator(self, evaluators: HeldOut) -> LengthEvaluator:
-        return LengthEvaluator(evaluators, self)
+    def evaluator(self, held_out: HeldOut) -> LengthEvaluator:
+        return LengthEvaluator(held_out, self)
 
     def save(self, out: Path) -> None:
         (out / "bound.json").write_text(json.dumps(float(self.bound.detach())))
@@ -107,10 +107,10 @@ def test_a_session_is_built_of_one_policy_and_one_sampler_and_leaves_nothing_beh
     assert isinstance(session.method, GRPO)
     assert session.method.policy is session.policy
     assert isinstance(session.evaluator, GreedyEvaluator)
-    assert session.evaluator.held_out.sampler is session.sampler
-    assert session.evaluator.held_out.mdp is session.held_out
+    assert session.held_out.sampler is session.sampler
+    assert session.evaluator.held_out is session.held_out
     assert session.chosen == {"dtype": "float32", "env_keys.max_tokens": 8}
-    assert session.problems == range(4)
+    assert session.held_out.problems == range(4)
     assert not list(tmp_path.iterdir())
 
 
