@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -113,6 +114,11 @@ def environment_module(env_id: str) -> str | None:
     return module_name(module) if colon else None
 
 
+def task_name(text: str) -> str:
+    """The name of a task, from that or from the id of one of its environments."""
+    return parse_env_id(text)[0] if re.search(r"-v[0-9]+$", text) else text
+
+
 def find_agent(name: str) -> Any:
     """The agent class called `name`, or at `module:name`."""
     return AGENTS.find(name)
@@ -164,6 +170,8 @@ def parse_env_id(env_id: str) -> tuple[str, str]:
         import_named(module, env_id)
     ids = {f"{t}-{g}-v0": (t, g.lower()) for t in TASKS for g in GRANULARITIES}
     short = name.removeprefix("reasonenv/")
+    if short in TASKS:
+        raise UserError(f"{env_id!r} is a task; give an environment of it, such as reasonenv/{short}-Response-v0")
     if short not in ids:
         raise unknown("environment", env_id, (f"reasonenv/{i}" for i in ids))
     return ids[short]

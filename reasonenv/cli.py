@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import Any
 
-from reasonenv.errors import UserError
+import typer
+
+from reasonenv.commands.command import CONTEXT, Group
+from reasonenv.errors import UserError, unknown
 from reasonenv.terminal import printable
 
 # What a disk may answer that only the user can mend.
 STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 # Files of `reasonenv/commands`, in the order of --help.
 COMMANDS = ("list", "play", "check", "doctor", "train", "eval", "bench", "report", "compare", "diff", "audit-verifier")
+RESUMING = {"train", "bench"}  # the same command again goes on from the last checkpoint
+
+
+class _Commands(Group):
+    """Imports a command when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        module = import_module(f"reasonenv.commands.{cmd_name.replace('-', '_')}")
+        return typer.main.get_command(module.app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,23 +39,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if os.getcwd() not in sys.path:  # `python -m` puts it there: a user's module:name is found either way
         sys.path.append(os.getcwd())
-    resumes = False
+    words = list(sys.argv[1:])
+    if argv is not None:
+        words = list(argv)
     try:
-        parser = _parser()
-        arguments, rest = parser.parse_known_args(argv)
-        # argparse gives up on KEY=VALUE behind an option; they may stand anywhere.
-        if rest and (not hasattr(arguments, "keys") or any(word.startswith("-") for word in rest)):
-            parser.error(f"unrecognized arguments: {' '.join(rest)}")
-        arguments.keys = [*getattr(arguments, "keys", ()), *rest]
-        resumes = arguments.resumes
-        return arguments.run(arguments) or 0
+        return _run(words)
     except UserError as error:
         print(f"reasonenv: {printable(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
-        saved = f"; {interrupt}" if str(interrupt) else ""
-        hint = "; the same command goes on from the last checkpoint" if resumes else ""
-        print(f"\nreasonenv: interrupted{saved}{hint}", file=sys.stderr)
+        message = "interrupted"
+        if str(interrupt):
+            message += f"; {interrupt}"
+        if RESUMING.intersection(words[:1]):
+            message += "; the same command goes on from the last checkpoint"
+        print(f"\nreasonenv: {message}", file=sys.stderr)
         return 130
     except MemoryError:
         print("reasonenv: out of memory; ask for less: sizes, budgets or batches", file=sys.stderr)
@@ -56,21 +68,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    """Tells a mistake as every other is told: in one line."""
+def _run(words: list[str]) -> int:
+    """The exit code of a command line. Raises `UserError` for what Typer refuses."""
+    commands = _Commands(
+        help="Gymnasium for LLM reasoning.",
+        epilog=f"example: {import_module('reasonenv.commands.train').EXAMPLE}",
+        context_settings=CONTEXT,
+        rich_markup_mode=None,
+    )
+    try:
+        with commands.make_context("reasonenv", words) as context:
+            return commands.invoke(context) or 0
+    except typer.Exit as left:  # after --help
+        return left.exit_code
+    except typer.TyperException as error:
+        raise _one_line(error) from error
 
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see {self.prog} --help")
 
-
-def _parser() -> argparse.ArgumentParser:
-    example = import_module("reasonenv.commands.train").EXAMPLE
-    parser = _Parser(prog="reasonenv", description="Gymnasium for LLM reasoning.", epilog=f"example: {example}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name in COMMANDS:
-        module = import_module(f"reasonenv.commands.{name.replace('-', '_')}")
-        epilog, usual = f"example: {module.EXAMPLE}", not getattr(module, "OWN_HELP", False)
-        sub = commands.add_parser(name, help=module.HELP, description=module.HELP, epilog=epilog, add_help=usual)
-        module.arguments(sub)
-        sub.set_defaults(run=module.run, resumes=getattr(module, "RESUMES", False))
-    return parser
+def _one_line(error: typer.TyperException) -> UserError:
+    """What Typer refuses, as every other mistake is told, with the nearest option."""
+    context: Any = getattr(error, "ctx", None)
+    name = getattr(error, "option_name", None)
+    if hasattr(error, "possibilities"):
+        options = [option for parameter in context.command.get_params(context) for option in parameter.opts]
+        return unknown("option", str(name), options)
+    return UserError(f"{error.format_message().rstrip('.')}; see {context.command_path} --help")

@@ -11,24 +11,13 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from dataclasses import Field as DataclassField
-from functools import wraps
-from numbers import Integral, Real
+from functools import cache, wraps
 from pathlib import Path
 from types import MappingProxyType, NoneType, SimpleNamespace, UnionType
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    TypeVar,
-    Union,
-    cast,
-    dataclass_transform,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Annotated, Any, Literal, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+import numpy as np
+from pydantic import ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic.dataclasses import is_pydantic_dataclass
 
@@ -36,8 +25,16 @@ from reasonenv.errors import UnknownArgument, UserError, unknown
 
 T = TypeVar("T")
 
-NUMBERS = ConfigDict(allow_inf_nan=False)
+FINITE = ConfigDict(allow_inf_nan=False)
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+# From pydantic's words to ours.
+WORDS = {
+    "Input should": "it must",
+    "Tuple should": "it must",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+    "a valid dictionary": "a table",
+}
 PLAIN = (NoneType, bool, int, float, str)
 SEQUENCES = (tuple, list, Sequence)
 NAMES = {**vars(typing), "Path": Path}  # what the text of an annotation may name, beside Python's own types
@@ -58,28 +55,32 @@ def record(kind: type[T]) -> type[T]:
     """
     for name, declared in vars(kind).items():
         if isinstance(declared, DataclassField):
-            declared.metadata = MappingProxyType({**_limits(kind, name), **declared.metadata})
+            declared.metadata = MappingProxyType({**_metadata(kind, name), **declared.metadata})
     made: Any = pydantic_dataclass(kind, frozen=True, kw_only=True, config=STRICT)
     construct = made.__init__
 
     @wraps(construct)
     def __init__(self: Any, **values: Any) -> None:
         try:
-            construct(self, **{key: _number(value) for key, value in values.items()})
+            construct(self, **{key: _python_number(value) for key, value in values.items()})
         except ValidationError as error:
-            raise _complaint(error.errors(include_url=False)[0], made) from None
+            raise _complaint(error, settings_of(made)) from None
 
     made.__init__ = __init__
-    return cast(type[T], made)
+    decorated: type[T] = made
+    return decorated
 
 
 def build(kind: type[T], values: Mapping[str, Any]) -> T:
-    """A record, or a plain dataclass whose `values` are checked as those of a record are."""
-    if not is_pydantic_dataclass(kind):
-        settings = settings_of(kind)
-        for key, value in values.items():
+    """A record of values such as TOML has, whose lists may be tuples; those of a plain dataclass are checked here."""
+    settings = settings_of(kind)
+    exact = dict(values)
+    for key, value in values.items():
+        if isinstance(value, list) and key in settings and get_origin(settings[key].annotation) is tuple:
+            exact[key] = tuple(value)
+        if not is_pydantic_dataclass(kind):
             settings[key].check(value)
-    return kind(**values)
+    return kind(**exact)
 
 
 @dataclass(frozen=True)
@@ -90,36 +91,29 @@ class Setting:
     annotation: Any
     default: Any  # MISSING if there is none
     meaning: str
-    limits: Mapping[str, Any]
+    limits: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def has_text_form(self) -> bool:
         """Whether `read` knows a text for some value."""
-        return any(option in (*PLAIN, Path) or _is_literal(option) or _is_row(option) for option in self.options)
-
-    @property
-    def options(self) -> tuple[Any, ...]:
-        """The members of a union, or the annotation alone."""
-        return options_of(self.annotation)
+        return any(o in (*PLAIN, Path) or get_origin(o) in (Literal, *SEQUENCES) for o in options_of(self.annotation))
 
     def read(self, value: Any) -> Any:
         """`value`, a text of a command line or what TOML and JSON know, as the type of the setting.
 
         `none` is None, and `1,2` is a sequence. Raises `UserError` that names the key and the types.
         """
-        return _read(self.key, value, self.annotation)
+        return read_value(self.key, value, self.annotation)
 
     def check(self, value: Any) -> None:
         """Raises `UserError` if a `value` from Python is of another type or beyond the limits.
 
         What is neither a plain type nor a choice is left to what takes it.
         """
-        if not all(option in PLAIN or _is_literal(option) for option in self.options):
+        if not all(option in PLAIN or get_origin(option) is Literal for option in options_of(self.annotation)):
             return
-        limited: Any = Annotated[self.annotation, Field(**self.limits)]
-        adapter = TypeAdapter(limited, config=NUMBERS)
         try:
-            adapter.validate_python(_number(value), strict=True)
+            _adapter(self.annotation, tuple(self.limits.items())).validate_python(_python_number(value), strict=True)
         except ValidationError as error:
             raise _refusal(self, self.key, error.errors(include_url=False)[0]) from None
 
@@ -129,183 +123,170 @@ def settings_of(described: Any) -> dict[str, Setting]:
 
     An argument without annotation has the type of its default.
     """
-    types = _types_of(described)
-    found: dict[str, Setting] = {}
+    settings: dict[str, Setting] = {}
     if is_dataclass(described):
+        types = _types(described, {f.name: f.type for f in fields(described)})
         for f in fields(described):
-            default = f.default if f.default_factory is MISSING else f.default_factory()
-            limits = _limits(described, f.name)
-            meaning = limits.pop("description", "")
-            found[f.name] = Setting(f.name, _resolved(types.get(f.name, f.type)), default, meaning, limits)
-        return found
-    for p in inspect.signature(described).parameters.values():
-        if p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL):
+            default = f.default
+            if f.default_factory is not MISSING:
+                default = f.default_factory()
+            limits = _metadata(described, f.name)
+            settings[f.name] = Setting(f.name, types[f.name], default, limits.pop("description", ""), limits)
+        return settings
+    parameters = inspect.signature(described).parameters.values()
+    types = _types(described, {p.name: p.annotation for p in parameters})
+    for p in parameters:
+        annotation, default = types.get(p.name), p.default
+        if p.annotation is p.empty:
+            annotation = type(default)
+        if default is p.empty:
+            default = MISSING
+        if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL):
+            settings[p.name] = Setting(p.name, annotation, default, in_words(annotation))
+    return settings
+
+
+def _types(described: Any, stated: Mapping[str, Any]) -> dict[str, Any]:
+    """Annotations as types. One that names what only type checkers see stays as it is."""
+    try:
+        return get_type_hints(described)
+    except Exception:  # of a plug-in: whatever evaluating somebody else's annotation raises
+        return {name: _resolved(annotation) for name, annotation in stated.items()}
+
+
+def read_value(key: str, value: Any, annotation: Any) -> Any:
+    """See `Setting.read`."""
+    options = options_of(annotation)
+    if NoneType in options and str(value).lower() == "none":
+        return None
+    for option in sorted(options, key=_is_any_text):
+        try:
+            return _read_option(value, option)
+        except (ValueError, PydanticUserError):  # no such value, or a type of a plug-in that no text can be
             continue
-        default = MISSING if p.default is p.empty else p.default
-        stated = type(default) if p.annotation is p.empty else types.get(p.name, p.annotation)
-        annotation = _resolved(stated)
-        found[p.name] = Setting(p.name, annotation, default, in_words(annotation), {})
-    return found
+    raise _wrong(key, value, annotation)
 
 
-def _limits(kind: Any, name: str) -> dict[str, Any]:
-    """The limits of a field, and its meaning, with those that it has in the bases of a class."""
-    limits: dict[str, Any] = {}
-    for base in reversed(kind.__mro__):
-        declared = vars(base).get("__dataclass_fields__", {})
-        if name in declared:
-            limits.update(declared[name].metadata)
-    return limits
+def _is_any_text(option: Any) -> bool:
+    """Whether every text is such a value, so that other members of a union come first."""
+    return option in (str, Path) or get_origin(option) in SEQUENCES
+
+
+def as_text(value: Any) -> str:
+    """A value as `Setting.read` reads it, or a default that there is not."""
+    if value is MISSING:
+        return "needed"
+    if value is None:
+        return "none"
+    if isinstance(value, (tuple, list)):
+        return ",".join(map(as_text, value))
+    return str(value)
 
 
 def options_of(annotation: Any) -> tuple[Any, ...]:
     """The members of a union, or the annotation alone."""
-    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    if get_origin(annotation) in (Union, UnionType):
+        return get_args(annotation)
+    return (annotation,)
 
 
 def in_words(annotation: Any) -> str:
     """`int or None`, `'a' or 'b'`, `a list of int`: an annotation as a message names it."""
     words: list[str] = []
     for option in options_of(annotation):
-        if option is NoneType:
-            words.append("None")
-        elif _is_literal(option):
+        if get_origin(option) is Literal:
             words.extend(map(repr, get_args(option)))
-        elif _is_row(option):
-            words.append(f"a list of {', '.join(in_words(element) for element in _elements(option))}")
+        elif get_origin(option) in SEQUENCES:
+            words.append(f"a list of {', '.join(in_words(kind) for kind in get_args(option) if kind is not Ellipsis)}")
+        elif option is NoneType:
+            words.append("None")
+        elif isinstance(option, str):
+            words.append(option)
         else:
-            words.append(option if isinstance(option, str) else inspect.formatannotation(option))
+            words.append(inspect.formatannotation(option))
     return " or ".join(words)
 
 
-def as_text(value: Any) -> str:
-    """A value as `Setting.read` reads it."""
-    if value is None:
-        return "none"
-    return ",".join(map(as_text, value)) if isinstance(value, (tuple, list)) else str(value)
+def _read_option(value: Any, option: Any) -> Any:
+    """`value` as one member of a union. Raises `ValueError` if it is none."""
+    exact = not isinstance(value, str) and get_origin(option) not in SEQUENCES
+    if isinstance(option, str):
+        raise ValueError(f"{option} names nothing known")
+    if get_origin(option) is Literal:
+        value = next((member for member in get_args(option) if str(member) == str(value)), value)
+    elif isinstance(value, str):
+        if get_origin(option) in SEQUENCES:
+            value = [part for part in value.split(",") if part]
+        elif option is int and "e" in value:
+            value = float(value)  # 1e4 is a whole number too
+    return _adapter(option).validate_python(_python_number(value), strict=exact)
 
 
-def _types_of(described: Any) -> dict[str, Any]:
-    """The annotations of a class or a function as types, or as they stand where one names what only checkers see."""
-    try:
-        return get_type_hints(described)
-    except Exception:  # of a plug-in: whatever evaluating somebody else's annotation raises
-        return dict(getattr(described, "__annotations__", {}))
+@cache
+def _adapter(annotation: Any, limits: tuple[tuple[str, Any], ...] = ()) -> TypeAdapter[Any]:
+    limited: Any = Annotated[annotation, Field(**dict(limits))]
+    return TypeAdapter(limited, config=FINITE)
 
 
 def _resolved(annotation: Any) -> Any:
     """The type that the text of an annotation names by Python's own names, or the text."""
-    if not isinstance(annotation, str):
-        return annotation
     try:
         return get_type_hints(SimpleNamespace(__annotations__={"it": annotation}), NAMES)["it"]
     except Exception:  # as above
         return annotation
 
 
-def _is_literal(option: Any) -> bool:
-    return get_origin(option) is Literal
+def _metadata(kind: Any, name: str) -> dict[str, Any]:
+    """What a field says of its meaning and limits, and what it says of them in the bases of a class."""
+    metadata: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        declared = vars(base).get("__dataclass_fields__", {})
+        if name in declared:
+            metadata.update(declared[name].metadata)
+    return metadata
 
 
-def _is_row(option: Any) -> bool:
-    """Whether an option is a sequence whose elements have text forms."""
-    elements = _elements(option)
-    texts = [element in (*PLAIN, Path) or _is_literal(element) for element in elements]
-    return get_origin(option) in SEQUENCES and bool(texts) and all(texts)
+def _python_number(value: Any) -> Any:
+    """Strict validation knows no numbers of NumPy."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
 
 
-def _elements(option: Any) -> list[Any]:
-    return [element for element in get_args(option) if element is not Ellipsis]
-
-
-def _number(value: Any) -> Any:
-    """Python's number for one of NumPy, which is not an `int` as strict validation wants it."""
-    if isinstance(value, (bool, int, float)):
-        return value
-    if isinstance(value, Integral):
-        return int(value)
-    return float(value) if isinstance(value, Real) else value
-
-
-def _read(key: str, value: Any, annotation: Any) -> Any:
-    for option in sorted(options_of(annotation), key=lambda option: option in (str, Path)):  # any text is one of these
-        try:
-            return _read_option(key, value, option)
-        except ValidationError:
-            continue
-    raise _wrong(key, value, annotation)
-
-
-def _read_option(key: str, value: Any, option: Any) -> Any:
-    """`value` as one member of a union. Raises `ValidationError` if it is none."""
-    if option is NoneType and str(value).lower() == "none":
-        return None
-    if _is_literal(option):
-        for member in get_args(option):
-            if str(value) == str(member):
-                return member
-    if _is_row(option) and isinstance(value, (str, list, tuple)):
-        return _read_row(key, value, option)
-    if isinstance(option, str):  # names nothing known
-        raise _wrong(key, value, option)
-    adapter = TypeAdapter[Any](option, config=NUMBERS)
-    if not isinstance(value, str):
-        return adapter.validate_python(_number(value), strict=True)
-    if option is int:  # 1e4 is a whole number too
-        value = _whole(value)
-    return adapter.validate_strings(value)
-
-
-def _whole(text: str) -> str:
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return str(int(number)) if "e" in text.lower() and number.is_integer() else text
-
-
-def _read_row(key: str, value: Any, option: Any) -> tuple[Any, ...] | list[Any]:
-    """A sequence; where it has more elements than the annotation names, the last type holds for the rest."""
-    kinds = _elements(option)
-    parts = list(value)
-    if isinstance(value, str):
-        parts = value.split(",") if value else []
-    elements = [_read(key, part, kinds[min(i, len(kinds) - 1)]) for i, part in enumerate(parts)]
-    return elements if get_origin(option) is list else tuple(elements)
-
-
-def _complaint(detail: Mapping[str, Any], kind: type) -> UserError:
+def _complaint(error: ValidationError, settings: Mapping[str, Setting]) -> UserError:
     """What the constructor of a record says, of the first thing that is wrong."""
+    detail = error.errors(include_url=False)[0]
     cause = detail.get("ctx", {}).get("error")
     if isinstance(cause, UserError):
         return cause
-    settings, (name, *path) = settings_of(kind), detail["loc"]
-    if detail["type"] == "unexpected_keyword_argument":
-        return UnknownArgument(str(unknown(f"setting of {kind.__name__}", str(name), settings)))
+    if cause is not None:  # of somebody else's `__post_init__`
+        return UserError(str(cause))
+    name = str(detail["loc"][0])
+    if name not in settings:
+        return UnknownArgument(str(unknown("setting", name, settings)))
     if detail["type"].startswith("missing"):
         return UserError(f"{name} is missing")
-    place = str(name) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return _refusal(settings[str(name)], place, detail)
+    return _refusal(settings[name], ".".join(map(str, detail["loc"])), detail)
 
 
 def _refusal(known: Setting, place: str, detail: Mapping[str, Any]) -> UserError:
     """What is wrong with a value at `place`, which is the setting or in it."""
-    value, annotation = detail["input"], known.annotation
-    union = len(set(known.options) - {NoneType}) > 1
+    union = len(set(options_of(known.annotation)) - {NoneType}) > 1
     if union or (place == known.key and detail["type"].endswith(("_type", "_error"))):
-        return _wrong(known.key, value, annotation)
-    words = detail["msg"].replace("Input should", "it must").replace("Tuple should", "it must")
-    words = words.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
-    words = words.partition(" after validation")[0]
-    also = ", or none" if NoneType in known.options else ""
-    return UserError(f"{place} is {value!r}; {words}{also}")
+        return _wrong(known.key, detail["input"], known.annotation)
+    message = detail["msg"].partition(" after validation")[0]
+    for words, replacement in WORDS.items():
+        message = message.replace(words, replacement)
+    if NoneType in options_of(known.annotation):
+        message += ", or none"
+    return UserError(f"{place} is {detail['input']!r}; {message}")
 
 
 def _wrong(key: str, value: Any, annotation: Any) -> UserError:
     """Says what a value must be; of names it suggests the nearest."""
-    choices: list[Any] = []
-    for option in set(options_of(annotation)) - {NoneType}:
-        choices += get_args(option) if _is_literal(option) else [None]
-    if isinstance(value, str) and all(isinstance(choice, str) for choice in choices):
-        return unknown(key, value, choices)
+    options = [option for option in options_of(annotation) if option is not NoneType]
+    if len(options) == 1 and get_origin(options[0]) is Literal:
+        choices = get_args(options[0])
+        if all(isinstance(choice, str) for choice in (value, *choices)):
+            return unknown(key, value, choices)
     return UserError(f"{key} is {value!r}; it must be {in_words(annotation)}")

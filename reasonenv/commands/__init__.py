@@ -1,1 +1,1 @@
-"""The commands, one a file: `HELP`, an `EXAMPLE`, its `arguments`, and `run`. Heavy imports stand inside `run`."""
+"""The commands, one a file, each with its `app`. Heavy imports stand inside the functions."""

@@ -2,72 +2,73 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from reasonenv.commands.command import AsJson, application
 from reasonenv.errors import UserError
 
 if TYPE_CHECKING:
     from reasonenv.verify.audit import Row
 
-HELP = "Measure false accepts and false rejects: an equivalence corpus, attacks, and a task's own gold answers."
-EXAMPLE = "reasonenv audit-verifier GSM8K --split test"
+app = application()
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("task", nargs="?", metavar="TASK", help="a task whose reference solutions are verified as well")
-    parser.add_argument("--split", default="test", help="of the task (default test)")
-    parser.add_argument(
-        "--data", default=None, metavar="PATH", help="the task's file or folder (default as in training)"
-    )
-    parser.add_argument("--problems", type=int, default=1000, help="of the task, the first ones (default 1000)")
-    parser.add_argument(
-        "--corpus", type=Path, default=None, metavar="FILE", help="pairs of your own, not the shipped ones"
-    )
-    parser.add_argument("--timeout", type=float, default=5.0, help="seconds for one comparison (default 5)")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON and nothing else")
-
-
-def run(arguments: argparse.Namespace) -> None:
+@app.command("audit-verifier", epilog="example: reasonenv audit-verifier GSM8K --split test")
+def audit_verifier(
+    task: Annotated[
+        str | None, typer.Argument(metavar="TASK", help="a task whose reference solutions are verified as well")
+    ] = None,
+    split: Annotated[str, typer.Option(help="of the task")] = "test",
+    data: Annotated[
+        str | None, typer.Option(metavar="PATH", help="the task's file or folder (default as in training)")
+    ] = None,
+    problems: Annotated[int, typer.Option(help="of the task, the first ones")] = 1000,
+    corpus: Annotated[Path | None, typer.Option(metavar="FILE", help="pairs of your own, not the shipped ones")] = None,
+    timeout: Annotated[float, typer.Option(help="seconds for one comparison")] = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure false accepts and false rejects: an equivalence corpus, attacks, and a task's own gold answers."""
     from reasonenv.catalog import make_task
     from reasonenv.verify import audit
 
-    if arguments.problems < 1:
-        raise UserError(f"--problems is {arguments.problems}; it must be at least 1")
-    if arguments.corpus is not None and not arguments.corpus.is_file():
-        raise UserError(f"--corpus: there is no file {arguments.corpus}")
-    if not arguments.timeout > 0:
-        raise UserError(f"--timeout is {arguments.timeout}; it must be above 0 seconds")
+    if problems < 1:
+        raise UserError(f"--problems is {problems}; it must be at least 1")
+    if corpus is not None and not corpus.is_file():
+        raise UserError(f"--corpus: there is no file {corpus}")
+    if not timeout > 0:
+        raise UserError(f"--timeout is {timeout}; it must be above 0 seconds")
     golds = []
-    if arguments.task:
-        data = {} if arguments.data is None else {"data": arguments.data}
-        task = make_task(arguments.task, split=arguments.split, **data)
-        golds.append(audit.check_golds(task, arguments.problems))
+    if task is not None:
+        keys = {} if data is None else {"data": data}
+        golds.append(audit.check_golds(make_task(task, split=split, **keys), problems))
     parts = {
-        "corpus": audit.check(audit.corpus(arguments.corpus), arguments.timeout),
-        "attacks": audit.check(audit.attacks(), arguments.timeout),
+        "corpus": audit.check(audit.corpus(corpus), timeout),
+        "attacks": audit.check(audit.attacks(), timeout),
         "golds": golds,
     }
     rates = {name: _rates(rows) for name, rows in parts.items() if rows}
-    if arguments.json:
-        counted = {name: [asdict(row) for row in rows] for name, rows in parts.items()}
-        print(json.dumps({"rates": rates, "rows": counted}))
+    if as_json:
+        print(json.dumps({"rates": rates, "rows": parts}, default=asdict))
         return
     print(f"{'':<18} {'right':>6} {'rejected':>9} {'wrong':>6} {'accepted':>9} {'failed':>7}")
     for rows in parts.values():
         for row in rows:
             counts = f"{row.right:>6} {len(row.rejected):>9} {row.wrong:>6} {len(row.accepted):>9} {row.failed:>7}"
             print(f"{row.category:<18} {counts}")
-    for part, told in rates.items():
-        for name, rate in told.items():
+    for part, intervals in rates.items():
+        for name, rate in intervals.items():
             print(f"{part}: {name} {rate['rate']:.4f}  [{rate['low']:.4f}, {rate['high']:.4f}]  n = {rate['n']:.0f}")
     for rows in parts.values():
         for row in rows:
-            for kind, found in (("falsely accepted", row.accepted), ("falsely rejected", row.rejected)):
-                print(*(f"{kind}, {row.category}: {line}" for line in found), sep="\n", end="\n" if found else "")
+            for line in row.accepted:
+                print(f"falsely accepted, {row.category}: {line}")
+            for line in row.rejected:
+                print(f"falsely rejected, {row.category}: {line}")
 
 
 def _rates(rows: list[Row]) -> dict[str, dict[str, float]]:
@@ -78,9 +79,9 @@ def _rates(rows: list[Row]) -> dict[str, dict[str, float]]:
         "false accepts": (sum(len(row.accepted) for row in rows), sum(row.wrong for row in rows)),
         "false rejects": (sum(len(row.rejected) for row in rows), sum(row.right for row in rows)),
     }
-    found = {}
+    rates = {}
     for name, (misjudged, n) in counts.items():
         if n:
             e = mean_interval([1.0] * misjudged + [0.0] * (n - misjudged))
-            found[name] = {"rate": e.value, "low": e.low, "high": e.high, "n": n}
-    return found
+            rates[name] = {"rate": e.value, "low": e.low, "high": e.high, "n": n}
+    return rates

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
-from reasonenv.commands import report
+import typer
+
+from reasonenv.commands.command import Group, SettingsCommand, application, settings
+from reasonenv.commands.report import report
 from reasonenv.errors import UserError
 from reasonenv.storage import read_record
 
@@ -16,62 +19,58 @@ if TYPE_CHECKING:
     from reasonenv.experiment.cells import Cell
     from reasonenv.experiment.suite import Suite
 
-HELP = "Run a suite of agents x environments x seeds, go on with one, or report on one."
-EXAMPLE = "reasonenv bench run quickstart --out runs/quickstart"
-RESUMES = True
+EXAMPLE = "example: reasonenv bench"
+
+app = application(
+    name="bench",
+    cls=Group,
+    help="Run a suite of agents x environments x seeds, go on with one, or report on one.",
+    epilog=f"{EXAMPLE} run quickstart --out runs/quickstart",
+)
+
+Name = Annotated[str, typer.Argument(metavar="SUITE", help="a name from `reasonenv list suites`, or a TOML file")]
+Scale = Annotated[str | None, typer.Option(help="one of the suite's scales (default: its first)")]
+Jobs = Annotated[int, typer.Option(help="cells at a time", show_default="cores")]
+CORES = os.cpu_count() or 1
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(required=True, metavar="run|tune|resume|report")
-    sub = actions.add_parser("run", epilog=f"example: {EXAMPLE}", help="run what is missing, then report")
-    sub.add_argument("suite", metavar="SUITE", help="a name from `reasonenv list suites`, or a TOML file")
-    sub.add_argument("--scale", default=None, help="one of the suite's scales (default: its first)")
-    sub.add_argument("--out", type=Path, default=None, help="folder of the suite (default runs/SUITE)")
-    text = "say how many cells there are and what they ask for, and run nothing"
-    sub.add_argument("--dry-run", action="store_true", help=text)
-    _jobs(sub)
-    sub.set_defaults(action=_run)
-    example = "example: reasonenv bench tune quickstart --out runs/tuned"
-    text = "choose settings on validation problems, as the suite's table [tune] says; leaves a suite file to run"
-    sub = actions.add_parser("tune", epilog=example, help=text)
-    sub.add_argument("suite", metavar="SUITE", help="a name from `reasonenv list suites`, or a TOML file")
-    sub.add_argument("--scale", default=None, help="one of the suite's scales (default: its first)")
-    sub.add_argument("--out", type=Path, required=True, help="folder of the trials and of suite.toml")
-    _jobs(sub)
-    sub.set_defaults(action=_tune)
-    example = "example: reasonenv bench resume runs/quickstart"
-    sub = actions.add_parser("resume", epilog=example, help="run what is missing in a suite's folder")
-    sub.add_argument("folder", metavar="DIR", type=Path)
-    _jobs(sub)
-    sub.set_defaults(action=_resume)
-    example = "example: reasonenv bench report runs/quickstart"
-    sub = actions.add_parser("report", epilog=example, help="rebuild the report")
-    report.arguments(sub)
-    sub.set_defaults(action=report.run)
+@app.command("run", cls=SettingsCommand, epilog=f"{EXAMPLE} run quickstart --out runs/quickstart lr=1e-4")
+def run(
+    context: typer.Context,
+    name: Name,
+    scale: Scale = None,
+    out: Annotated[Path | None, typer.Option(help="folder of the suite (default: runs/SUITE)")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say how many cells there are and what they ask for, and run nothing")
+    ] = False,
+    jobs: Jobs = CORES,
+) -> None:
+    """Run what is missing, then report.
 
-
-def _jobs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cells at a time (default: cores)")
-
-
-def run(arguments: argparse.Namespace) -> None:
-    arguments.action(arguments)
-
-
-def _run(arguments: argparse.Namespace) -> None:
+    Settings, KEY=VALUE or --key VALUE, stand above those of the suite's table [keys]: they hold for every cell whose
+    agent or initial policy does not say otherwise, and a cell with other settings is another cell.
+    """
     from reasonenv.experiment.suite import read_suite, suite_path
 
-    suite = read_suite(suite_path(arguments.suite), arguments.scale)
-    if arguments.dry_run:
+    keys = settings(context)
+    suite = read_suite(suite_path(name), scale, keys)
+    if dry_run:
         print("\n".join(_plan(suite)))
         return
-    scale = f" --scale {suite.scale}" if suite.scale else ""
-    folder = arguments.out or Path("runs") / (f"{suite.name}-{suite.scale}" if suite.scale else suite.name)
-    _finish(suite, folder, arguments.jobs, f"reasonenv bench run {arguments.suite}{scale}")
+    label = f"{suite.name}-{suite.scale}" if suite.scale else suite.name
+    _finish(suite, out or Path("runs") / label, jobs, _command("run", name, suite, keys))
+
+
+def _command(action: str, name: str, suite: Suite, keys: Mapping[str, Any]) -> str:
+    """The command line that makes the same suite again."""
+    words = ["reasonenv", "bench", action, name]
+    if suite.scale:
+        words += ["--scale", suite.scale]
+    return shlex.join([*words, *(f"{key}={value}" for key, value in keys.items())])
 
 
 def _plan(suite: Suite) -> Iterator[str]:
-    """What a suite asks for, an agent a line. It tells counts alone: what they take depends on machine and lengths."""
+    """What a suite asks for, an agent a line. It counts alone: what the counts take depends on machine and lengths."""
     agents: dict[str, list[Cell]] = {}
     for cell in suite.cells:
         agents.setdefault(cell.agent, []).append(cell)
@@ -82,35 +81,49 @@ def _plan(suite: Suite) -> Iterator[str]:
         yield f"{agent:<20}{len(cells):>8}{learned:>16,}{measured:>20,}"
 
 
-def _tune(arguments: argparse.Namespace) -> None:
+@app.command("tune", epilog=f"{EXAMPLE} tune quickstart --out runs/tuned")
+def tune(
+    name: Name,
+    out: Annotated[Path, typer.Option(help="folder of the trials and of suite.toml")],
+    scale: Scale = None,
+    jobs: Jobs = CORES,
+) -> None:
+    """Choose settings on validation problems, as the suite's table [tune] says; leaves a suite file to run."""
     from reasonenv.experiment.suite import read_suite, suite_path
-    from reasonenv.experiment.tune import tune
+    from reasonenv.experiment.tune import tune as tune_suite
     from reasonenv.measures.tuning_record import provenance_of_settings
 
-    _check_jobs(arguments.jobs)
-    suite = read_suite(suite_path(arguments.suite), arguments.scale)
-    scale = f" --scale {suite.scale}" if suite.scale else ""
-    path = tune(suite, arguments.out, jobs=arguments.jobs, command=f"reasonenv bench tune {arguments.suite}{scale}")
-    tuned = read_suite(path).spec["tuned"]
+    _check_jobs(jobs)
+    suite = read_suite(suite_path(name), scale)
+    path = tune_suite(suite, out, jobs=jobs, command=_command("tune", name, suite, {}))
+    tuned = read_suite(path).config.tuned or {}
     for agent, record in tuned["agents"].items():
         for trial in record["tried"]:
             values = {key: trial[key] for key in tuned["keys"]}
-            told = " ".join(f"{key}={value}" for key, value in values.items())
-            print(f"{agent:<16} {told:<24} {trial['accuracy']:.3f}{'  chosen' if values == record['chosen'] else ''}")
+            written = " ".join(f"{key}={value}" for key, value in values.items())
+            chosen = "  chosen" if values == record["chosen"] else ""
+            print(f"{agent:<16} {written:<24} {trial['accuracy']:.3f}{chosen}")
     print(provenance_of_settings({"tuned": tuned}))
     print(f"reasonenv bench run {path}")
 
 
-def _resume(arguments: argparse.Namespace) -> None:
+@app.command("resume", epilog=f"{EXAMPLE} resume runs/quickstart")
+def resume(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder of a suite")], jobs: Jobs = CORES
+) -> None:
+    """Run what is missing in a suite's folder."""
     from reasonenv.experiment.suite import read_suite
 
-    told, file = arguments.folder / "suite.json", arguments.folder / "suite.toml"
-    if not (told.is_file() and file.is_file()):
-        raise UserError(f"{arguments.folder} is not the folder of a suite: it has no suite.toml and suite.json")
-    record = read_record(told)
+    path, file = folder / "suite.json", folder / "suite.toml"
+    if not (path.is_file() and file.is_file()):
+        raise UserError(f"{folder} is not the folder of a suite: it has no suite.toml and suite.json")
+    record = read_record(path)
     if not {"scale", "command"} <= record.keys():
-        raise UserError(f"{told} does not say scale and command; give the folder of a suite")
-    _finish(read_suite(file, record["scale"]), arguments.folder, arguments.jobs, record["command"])
+        raise UserError(f"{path} does not say scale and command; give the folder of a suite")
+    _finish(read_suite(file, record["scale"]), folder, jobs, record["command"])
+
+
+app.command("report", epilog=f"{EXAMPLE} report runs/quickstart")(report)
 
 
 def _finish(suite: Suite, folder: Path, jobs: int, command: str) -> None:

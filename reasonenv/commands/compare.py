@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reasonenv.commands.command import AsJson, application
 
 if TYPE_CHECKING:
     from reasonenv.measures.pair import Comparison
 
-HELP = "Compare two runs, paired by question: B minus A, with intervals, and whether they count as equal."
-EXAMPLE = "reasonenv compare runs/grpo runs/ei"
+app = application()
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("first", metavar="A", type=Path, help="folder of a finished run, or of a cell of a suite")
-    parser.add_argument("second", metavar="B", type=Path, help="another one; the differences are B minus A")
-    text = "differences below it count as none (default 0.02, two points)"
-    parser.add_argument("--margin", type=float, default=0.02, help=text)
-    parser.add_argument("--json", action="store_true", help="for programs")
+@app.command("compare", epilog="example: reasonenv compare runs/grpo runs/ei")
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="folder of a finished run, or of a cell of a suite")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="another one; the differences are B minus A")],
+    margin: Annotated[float, typer.Option(help="differences below it count as none")] = 0.02,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs, paired by question: B minus A, with intervals, and whether they count as equal."""
+    from reasonenv.measures import pair
 
-
-def run(arguments: argparse.Namespace) -> None:
-    from reasonenv.measures.pair import compare
-
-    rows = [_row(comparison, arguments.margin) for comparison in compare(arguments.first, arguments.second)]
-    if arguments.json:
+    rows = [_row(comparison, margin) for comparison in pair.compare(first, second)]
+    if as_json:
         print(json.dumps(rows, indent=1))
         return
     print(f"{'metric':<16}{'A':>8}{'B':>8}   {'B - A [95 %]':<26}{'p':>7}{'MDE':>8}  conclusion")
@@ -37,9 +38,9 @@ def run(arguments: argparse.Namespace) -> None:
             f"{row['detectable']:>8.3f}  {row['conclusion']}"
         )
     print(
-        f"A: {arguments.first}, B: {arguments.second}, {rows[0]['questions']} questions. Two trained policies with one "
+        f"A: {first}, B: {second}, {rows[0]['questions']} questions. Two trained policies with one "
         "seed each: the intervals are over other questions and say nothing of other training seeds, which takes a "
-        f"suite. The metrics below the first are corrected for their number. Equal: within ±{arguments.margin}. MDE: "
+        f"suite. The metrics below the first are corrected for their number. Equal: within ±{margin}. MDE: "
         "the true difference that four in five such comparisons would find."
     )
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import Annotated
 
-HELP = "Say what differs between two runs: settings, versions, data, and where they first part."
-EXAMPLE = "reasonenv diff runs/grpo runs/again"
+import typer
+
+from reasonenv.commands.command import application
+
+app = application()
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("first", metavar="RUN", type=Path, help="folder of a run")
-    parser.add_argument("second", metavar="RUN", type=Path)
-
-
-def run(arguments: argparse.Namespace) -> None:
+@app.command("diff", epilog="example: reasonenv diff runs/grpo runs/again")
+def diff(
+    first: Annotated[Path, typer.Argument(metavar="RUN", help="folder of a run")],
+    second: Annotated[Path, typer.Argument(metavar="RUN", help="another one")],
+) -> None:
+    """Say what differs between two runs: settings, versions, data, and where they first part."""
     from reasonenv.measures.pair import differences
 
-    found = list(differences(arguments.first, arguments.second))
-    print("\n".join(found or ["no difference but the time they took"]))
+    lines = list(differences(first, second))
+    print("\n".join(lines or ["no difference but the time they took"]))

@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from typing import Annotated
 
-from reasonenv.commands.arguments import environment, machine, settings
+import typer
 
-HELP = "Look at a policy on an environment before training: tokens, verifier, signal, log-probs, memory."
-EXAMPLE = "reasonenv doctor smollm2-135m reasonenv/SVAMP-Response-v0 prompt=few_shot max_tokens=28"
+from reasonenv.commands.command import AsJson, Environment, SettingsCommand, application, settings
 
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("policy", metavar="POLICY", help="a policy's name, a run's folder, a path or a hub id")
-    environment(parser)
-    parser.add_argument("--problems", type=int, default=8, help="training problems to sample (default 8)")
-    parser.add_argument("--samples", type=int, default=4, metavar="K", help="answers a problem (default 4)")
-    parser.add_argument("--lora", type=int, default=None, metavar="RANK", help="as if only an adapter were trained")
-    machine(parser)
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON and nothing else")
+app = application()
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """0 if nothing is wrong, 1 if something is."""
+class _Doctor(SettingsCommand):
+    record = "DoctorConfig"
+
+
+@app.command(
+    "doctor",
+    cls=_Doctor,
+    epilog="example: reasonenv doctor smollm2-135m reasonenv/SVAMP-Response-v0 prompt=few_shot max_tokens=28",
+)
+def doctor(
+    context: typer.Context,
+    policy: Annotated[
+        str, typer.Argument(metavar="POLICY", help="a policy's name, a run's folder, a path or a hub id")
+    ],
+    env: Environment,
+    as_json: AsJson = False,
+) -> int:
+    """Look at a policy on an environment before training: tokens, verifier, signal, log-probs, memory.
+
+    Exits with 0 if nothing is wrong, and with 1 if something is.
+    """
     from reasonenv.experiment.config import describe_doctor
     from reasonenv.experiment.doctor import examine
 
-    config = replace(
-        describe_doctor(arguments.policy, arguments.env, settings(arguments.keys)),
-        problems=arguments.problems,
-        samples=arguments.samples,
-        seed=arguments.seed,
-        device=arguments.device,
-        dtype=arguments.dtype,
-        lora=arguments.lora,
-    )
-    found = examine(config)
-    wrong = sum(finding.state == "wrong" for finding in found)
-    if arguments.json:
-        print(json.dumps([asdict(finding) for finding in found], indent=1))
+    findings = examine(describe_doctor(policy, env, settings(context)))
+    wrong = sum(finding.state == "wrong" for finding in findings)
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
         return int(wrong > 0)
-    for finding in found:
+    for finding in findings:
         print(f"{finding.state:<6} {finding.name:<10} {finding.seen}")
         if finding.change:
             print(f"{'':<18}-> {finding.change}")
-    print(f"\n{f'{wrong} of {len(found)} things are wrong' if wrong else 'nothing is wrong'}")
+    print(f"\n{wrong} of {len(findings)} things are wrong" if wrong else "\nnothing is wrong")
     return int(wrong > 0)

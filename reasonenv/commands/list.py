@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+from typing import Annotated
+
+import typer
 
 from reasonenv import catalog
+from reasonenv.commands.command import AsJson, application
+from reasonenv.errors import unknown
 
-HELP = "Show what there is."
-EXAMPLE = "reasonenv list agents"
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", nargs="?", choices=("envs", "agents", "policies", "suites"), help="default: everything")
-    parser.add_argument("--json", action="store_true", help="for programs")
+app = application()
 
 
-def run(arguments: argparse.Namespace) -> None:
+@app.command("list", epilog="example: reasonenv list agents")
+def show(
+    kind: Annotated[
+        str | None, typer.Argument(metavar="KIND", help="envs, agents, policies or suites (left out: everything)")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what there is."""
     from reasonenv.experiment.suite import suites
     from reasonenv.policy.pretrained import KNOWN
 
-    ids = [f"reasonenv/{t}-{g}-v0" for t in catalog.TASKS for g in catalog.GRANULARITIES]
-    told: dict[str, dict[str, str]] = {
+    ids = [f"reasonenv/{task}-{granularity}-v0" for task in catalog.TASKS for granularity in catalog.GRANULARITIES]
+    ideas = {name: (catalog.find_agent(name).__doc__ or "").strip().partition("\n")[0] for name in catalog.AGENTS}
+    names = {
         "envs": dict.fromkeys(ids, ""),
-        "agents": {
-            name: (catalog.find_agent(name).__doc__ or "").strip().partition("\n")[0] for name in catalog.AGENTS
-        },
+        "agents": ideas,
         "policies": dict.fromkeys(KNOWN, ""),
         "suites": suites(),
     }
-    if arguments.what:
-        told = {arguments.what: told[arguments.what]}
-    if arguments.json:
-        print(json.dumps(told, indent=1))
+    if kind is not None:
+        if kind not in names:
+            raise unknown("kind", kind, names)
+        names = {kind: names[kind]}
+    if as_json:
+        print(json.dumps(names, indent=1))
         return
-    for what, rows in told.items():
-        print(what)
+    for title, rows in names.items():
+        print(title)
         for name, text in rows.items():
             print(f"  {name:<32} {text}".rstrip())

@@ -2,54 +2,55 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from reasonenv import catalog
-from reasonenv.commands.arguments import environment, settings
+from reasonenv.commands.command import Environment, SettingsCommand, application, settings
 from reasonenv.terminal import printable
 
 if TYPE_CHECKING:
     from reasonenv.mdp.env import ReasoningEnv
 
-HELP = "Type tokens, steps or a response yourself, and see what they earn."
-EXAMPLE = "reasonenv play reasonenv/Chain-Step-v0 operands=4"
+app = application()
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    environment(parser)
-    parser.add_argument("--problem", type=int, default=0, help="which problem (default 0)")
-
-
-def run(arguments: argparse.Namespace) -> None:
+@app.command("play", cls=SettingsCommand, epilog="example: reasonenv play reasonenv/Chain-Step-v0 operands=4")
+def play(
+    context: typer.Context,
+    env: Environment,
+    problem: Annotated[int, typer.Option(help="which problem")] = 0,
+) -> None:
+    """Type tokens, steps or a response yourself, and see what they earn."""
     from reasonenv.experiment.config import environment_keys
     from reasonenv.mdp.make import make_env
 
-    task, granularity = catalog.parse_env_id(arguments.env)
-    env = make_env(task, granularity, **environment_keys(task, settings(arguments.keys)))
-    _, info = env.reset(options={"problem": arguments.problem})
+    task, granularity = catalog.parse_env_id(env)
+    played = make_env(task, granularity, **environment_keys(task, settings(context)))
+    _, info = played.reset(options={"problem": problem})
     unit = {"token": "characters, each of their tokens is an action", "step": "a step", "response": "the response"}
-    asked = printable(info["question"], keep="\n")
-    print(f"{asked}\n\ntype {unit[granularity]}; an empty line ends the response; Ctrl-D leaves")
+    question = printable(info["question"], keep="\n")
+    print(f"{question}\n\ntype {unit[granularity]}; an empty line ends the response; Ctrl-D leaves")
     if info["response"]:
         print(f"  so far {info['response']!r}")
     over = False
     while not over:
         try:
-            typed = input("> ")
+            text = input("> ")
         except EOFError:
             print()
             return
-        over = _act(env, typed)
-    print("\n" + env.render())
+        over = _act(played, text)
+    print("\n" + played.render())
 
 
-def _act(env: ReasoningEnv, typed: str) -> bool:
-    """Takes what a person typed as actions and shows what they led to. True when the episode is over."""
+def _act(env: ReasoningEnv, text: str) -> bool:
+    """Takes what a person text as actions and shows what they led to. True when the episode is over."""
     tokenizer = env.mdp.tokenizer
-    ids = tokenizer.encode(f"{typed}\n") if typed else [tokenizer.eos_id]
+    ids = tokenizer.encode(f"{text}\n") if text else [tokenizer.eos_id]
     if env.granularity == "response":
-        ids = tokenizer.encode(typed.replace("\\n", "\n"))
+        ids = tokenizer.encode(text.replace("\\n", "\n"))
     actions: list[Any] = ids if env.granularity == "token" else [ids]
     for action in actions:
         _, reward, terminated, truncated, info = env.step(action)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from reasonenv.commands.command import application
 from reasonenv.errors import UserError
 
-HELP = "Rebuild the report of a suite from its stored samples."
-EXAMPLE = "reasonenv report runs/quickstart"
+app = application()
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", metavar="DIR", type=Path)
-    parser.add_argument("--png", action="store_true", help="draw the charts into DIR/charts too (needs matplotlib)")
-
-
-def run(arguments: argparse.Namespace) -> None:
+@app.command("report", epilog="example: reasonenv report runs/quickstart")
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder of a suite")],
+    png: Annotated[bool, typer.Option("--png", help="draw the charts into DIR/charts too (needs matplotlib)")] = False,
+) -> None:
+    """Rebuild the report of a suite from its stored samples."""
     from reasonenv.report import told, write_report
 
-    if not (arguments.folder / "suite.json").is_file():
-        raise UserError(f"{arguments.folder} is not the folder of a suite: it has no suite.json")
-    print(told(write_report(arguments.folder, png=arguments.png)))
+    if not (folder / "suite.json").is_file():
+        raise UserError(f"{folder} is not the folder of a suite: it has no suite.json")
+    print(told(write_report(folder, png=png)))

@@ -2,85 +2,77 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, Any
 
-from reasonenv.commands.arguments import environment, policy, settings
+import typer
 
-HELP = "Train an agent. The same command again goes on where it stopped."
+from reasonenv.commands.command import ARGUMENTS, AsJson, Environment, SettingsCommand, application, settings
+
 EXAMPLE = "reasonenv train grpo reasonenv/Chain-Response-v0 --policy runs/prior --out runs/grpo lr=1e-4"
-RESUMES = True
-OWN_HELP = True
+
+app = application()
 
 
-class _Help(argparse.Action):
-    """`train --help` shows the options; `train AGENT --help` and `train AGENT ENV_ID --help` the settings too."""
+class _Train(SettingsCommand):
+    record = "RunConfig"
 
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *_: object) -> NoReturn:
-        parser.print_help()
-        if (agent := getattr(namespace, "agent", None)) is not None:
-            _explain(agent, getattr(namespace, "env", None))
-        parser.exit()
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        from reasonenv.catalog import find_agent
 
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-h", "--help", action=_Help, nargs=0, help="also after AGENT and ENV_ID: their settings")
-    text = "a name from `reasonenv list agents`, module:Class or file.py:Class"
-    parser.add_argument("agent", metavar="AGENT", help=text)
-    environment(parser)
-    policy(parser)
-    parser.add_argument("--iterations", type=int, default=100, help="how often to sample and learn (default 100)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn (default 0)")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    text = "go on although the task's problems have changed since the run began"
-    parser.add_argument("--changed-data", action="store_true", help=text)
-    text = "go on although the code of agent or task has changed since the run began; run.json tells of it"
-    parser.add_argument("--changed-code", action="store_true", help=text)
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON and nothing else")
+        super().format_help_text(ctx, formatter)
+        agent = ctx.meta[ARGUMENTS].get("agent")
+        if agent is not None:
+            idea = (find_agent(agent).__doc__ or "").strip().partition("\n")[0]
+            formatter.write(f"\n  {agent}: {idea}\n")
 
 
-def _explain(agent: str, env: str | None) -> None:
-    """Prints what KEY=VALUE may be, with symbol, default and source."""
-    from reasonenv.catalog import find_agent
-    from reasonenv.experiment.config import RunConfig, explained
-    from reasonenv.settings import as_text
-
-    print(f"\n{agent}: {(find_agent(agent).__doc__ or '').strip().partition(chr(10))[0]}")
-    for title, section in explained(RunConfig, agent, env).items():
-        print(f"\n{title}, as KEY=VALUE:")
-        for each in section:
-            print(f"  {each.key:<24} {as_text(each.default):<8} {each.meaning}".rstrip())
-    if env is None:
-        print(f"\nreasonenv train {agent} ENV_ID --help shows those of the environment too")
-
-
-def run(arguments: argparse.Namespace) -> None:
+@app.command("train", cls=_Train, epilog=f"example: {EXAMPLE}")
+def train(
+    context: typer.Context,
+    agent: Annotated[
+        str, typer.Argument(metavar="AGENT", help="a name from `reasonenv list agents`, module:Class or file.py:Class")
+    ],
+    env: Environment,
+    out: Annotated[Path, typer.Option(help="folder of the run")],
+    changed_data: Annotated[
+        bool,
+        typer.Option("--changed-data", help="go on although the task's problems have changed since the run began"),
+    ] = False,
+    changed_code: Annotated[
+        bool,
+        typer.Option(
+            "--changed-code",
+            help="go on although the code of agent or task has changed since the run began; run.json says so",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train an agent. The same command again goes on where it stopped."""
     from reasonenv.experiment.config import describe_run
-    from reasonenv.experiment.train import train
+    from reasonenv.experiment.train import train as train_run
 
-    run = describe_run(
-        arguments.agent,
-        arguments.env,
-        settings(arguments.keys),
-        policy=arguments.policy,
-        seed=arguments.seed,
-        iterations=arguments.iterations,
-    )
-    summary = train(
-        run,
-        arguments.out,
-        changed_data=arguments.changed_data,
-        changed_code=arguments.changed_code,
-        quiet=arguments.json,
-    )
-    if arguments.json:
+    run = describe_run(agent, env, settings(context))
+    summary = train_run(run, out, changed_data=changed_data, changed_code=changed_code, quiet=as_json)
+    if as_json:
         print(json.dumps(summary))
         return
-    gain, what = summary["gain"], "accuracy of the scores" if "auc" in summary else "greedy accuracy"
+    _print_summary(summary)
+    saved = [f"{name}: {out / name}" for name in ("policy", "scorer") if (out / name).is_dir()]
+    if saved:
+        print("   ".join([*saved, f"curves: tensorboard --logdir {out}"]))
+    else:
+        print("nothing was trained")
+
+
+def _print_summary(summary: Mapping[str, Any]) -> None:
+    gain, metric = summary["gain"], "greedy accuracy"
+    if "auc" in summary:
+        metric = "accuracy of the scores"
     print(
-        f"{what} on {summary['problems']} held-out problems: {summary['before']:.3f} -> {summary['after']:.3f}, "
+        f"{metric} on {summary['problems']} held-out problems: {summary['before']:.3f} -> {summary['after']:.3f}, "
         f"paired difference {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
     )
     if summary.get("auc") is not None:
@@ -89,5 +81,3 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"behind the negated goal: {summary['negated_goal']:.3f}")
     if summary.get("signal"):
         print(summary["signal"])
-    made = [f"{name}: {path}" for name in ("policy", "scorer") if (path := arguments.out / name).is_dir()]
-    print("   ".join([*made, f"curves: tensorboard --logdir {arguments.out}"] if made else ["nothing was trained"]))

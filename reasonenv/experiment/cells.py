@@ -22,6 +22,8 @@ from reasonenv.catalog import find_agent
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import RunConfig, describe_run, resolved
 from reasonenv.experiment.identity import code_of
+from reasonenv.experiment.suite_config import SuiteConfig
+from reasonenv.settings import read_value
 
 BASELINE = "initial"
 ORM = "orm"  # stands for the reward model of the suite
@@ -84,101 +86,110 @@ class Cell:
         return find_agent(self.run.agent).Config(**self.run.agent_keys)
 
 
-def cells_from(spec: Mapping[str, Any], env: str, init: str, *, samples: int) -> Iterator[Cell]:
+def cells_from(suite: SuiteConfig, env: str, init: str, *, samples: int) -> Iterator[Cell]:
     """Every cell that starts from the initial policy `init`, measured by `samples` answers a problem.
 
     Without samples there is nothing to choose among, and there are no references.
     The initial policy has its own key `seed` (0 if it has none), the agents have the `seeds` of the suite.
     Raises `UserError` that names the agent for a setting that cannot be.
     """
-    policy, variants, agents = spec.get("policy", "tiny"), spec.get("variants", {"": {}}), spec["agents"]
-    shared, reward_model = {**spec.get("keys", {}), "eval_samples": samples}, spec.get(ORM)
+    variants: Mapping[str, Mapping[str, Any]] = suite.variants or {"": {}}
+    shared = {**suite.keys, "eval_samples": samples}
     budget = shared.pop("base_samples", BASE_SAMPLES if samples else 0)
     base = {"base_samples": budget}  # of the initial policy alone
-    training = dict(spec["inits"][init])
-    seed = training.pop("seed", 0)
-    if type(seed) is not int:
-        raise UserError(f"inits.{init}: seed is {seed!r}; it must be a whole number")
-    run = _run("sft", env, seed, {**shared, **base, **training}, policy)
-    start = Cell(run, BASELINE, policy, init, code_of(run).record)
-    again = reward_model is not None or any(variants.values())  # it is measured in each variant, ranked by the model
+    training = dict(suite.inits[init])
+    seed = _seed(init, training.pop("seed", 0))
+    run = _run("sft", env, seed, {**shared, **base, **training}, suite.policy)
+    start = Cell(run, BASELINE, suite.policy, init, code_of(run).record)
+    again = suite.orm is not None or any(variants.values())  # it is measured in each variant, ranked by the model
     if again:
         start = replace(start, run=replace(start.run, eval_samples=0, base_samples=0), shown=False)
     yield start
     needs: tuple[str, ...] = (start.name,)
-    if reward_model is not None:
-        run = _run(ORM, env, seed, {**shared, "eval_samples": 0, **reward_model}, start.name)
-        judge = _of(replace(start, needs=needs, shown=False), run, agent=ORM)
-        yield judge
-        shared, needs = {**shared, "rank": judge.name}, (start.name, judge.name)
-    for variant, own in variants.items():
-        keys = {**shared, **own}
-        begin = replace(start, variant=variant, needs=needs, shown=True)  # what is the same for all in this place
+    if suite.orm is not None:
+        run = _run(ORM, env, seed, {**shared, "eval_samples": 0, **suite.orm}, start.name)
+        model = _with_run(replace(start, needs=needs, shown=False), run, agent=ORM)
+        yield model
+        shared, needs = {**shared, "rank": model.name}, (start.name, model.name)
+    for variant, settings in variants.items():
+        keys = {**shared, **settings}
+        template = replace(start, variant=variant, needs=needs, shown=True)  # what the cells of the variant share
         initial = start
         if again:
-            initial = _of(begin, _run("sft", env, seed, {**keys, **base, "iterations": 0}, start.name))
+            initial = _with_run(template, _run("sft", env, seed, {**keys, **base, "iterations": 0}, start.name))
             yield initial
         if samples:
-            yield from (cell for cell in _references(begin, initial, samples) if cell.agent not in agents)
-        for label in agents:
-            kind, settings = agent_settings(agents, label)
-            cell = _of(begin, _run(kind, env, 0, _named({**keys, **settings}, needs), start.name), agent=label)
-            cell = replace(cell, after=(initial.name,))
-            for each in spec["seeds"]:
+            for cell in _references(template, initial, samples):
+                if cell.agent not in suite.agents:
+                    yield cell
+        for label in suite.agents:
+            kind, numbers = agent_settings(suite.agents, label)
+            run = _run(kind, env, 0, _named({**keys, **numbers}, needs), start.name)
+            cell = _with_run(template, run, agent=label, after=(initial.name,))
+            for each in suite.seeds:
                 yield replace(cell, run=replace(cell.run, seed=each))
 
 
-def _references(begin: Cell, initial: Cell, samples: int) -> Iterator[Cell]:
+def _seed(init: str, value: Any) -> int:
+    try:
+        seed: int = read_value("seed", value, int)
+    except UserError as error:
+        raise UserError(f"inits.{init}: {error}") from error
+    return seed
+
+
+def _references(template: Cell, initial: Cell, samples: int) -> Iterator[Cell]:
     """The floor and the ceilings of one table, in which `initial` is the initial policy."""
     nothing: dict[str, Any] = {"iterations": 0, "eval_samples": 0, "base_samples": 0, "rank": None}
-    run = replace(initial.run, policy=begin.needs[0], agent_keys={}, **nothing)
+    run = replace(initial.run, policy=template.needs[0], agent_keys={}, **nothing)
     # after 0 iterations stand the policy's own greedy answers
-    yield _of(begin, replace(run, agent=FLOOR, iterations=1), agent=FLOOR)
+    yield _with_run(template, replace(run, agent=FLOOR, iterations=1), agent=FLOOR)
     for name in CEILINGS:
-        own = replace(run, agent=name, agent_keys={"samples_per_problem": samples}, policy=initial.name)
-        yield _of(begin, own, agent=name, needs=(initial.name,), answers=initial.name)
+        choosing = replace(run, agent=name, agent_keys={"samples_per_problem": samples}, policy=initial.name)
+        yield _with_run(template, choosing, agent=name, needs=(initial.name,), answers=initial.name)
 
 
-def _of(cell: Cell, run: RunConfig, **changes: Any) -> Cell:
+def _with_run(cell: Cell, run: RunConfig, **changes: Any) -> Cell:
     """A cell like another one, of another run."""
     return replace(cell, run=run, code=code_of(run).record, **changes)
 
 
 def agent_settings(agents: Mapping[str, Mapping[str, Any]], label: str) -> tuple[str, dict[str, Any]]:
     """Which agent `label` is, and its settings: those of the agent of the file that it is a form of, then its own."""
-    own = dict(agents[label])
-    kind = own.pop("agent", label)
+    settings = dict(agents[label])
+    kind = settings.pop("agent", label)
     base = dict(agents[kind]) if kind in agents and kind != label else {}
-    return base.pop("agent", kind), {**base, **own}
+    return base.pop("agent", kind), {**base, **settings}
 
 
 def _named(keys: Mapping[str, Any], needs: tuple[str, ...]) -> dict[str, Any]:
     """The settings with the suite's reward model by its name, where they ask for it."""
-    asked = {key for key in ("orm", "labels") if keys.get(key) == ORM}
-    if asked and len(needs) < 2:
-        raise UserError(f'{min(asked)} = "{ORM}": the suite has no table [{ORM}]; add one, or give a folder')
-    return {**keys, **dict.fromkeys(asked, needs[-1])}
+    referring = {key for key in ("orm", "labels") if keys.get(key) == ORM}
+    if referring and len(needs) < 2:
+        raise UserError(f'{min(referring)} = "{ORM}": the suite has no table [{ORM}]; add one, or give a folder')
+    return {**keys, **dict.fromkeys(referring, needs[-1])}
 
 
 def _run(agent: str, env: str, seed: int, keys: Mapping[str, Any], policy: str) -> RunConfig:
-    own = dict(keys)
-    iterations, rollouts = own.pop("iterations", None), own.pop("rollouts", None)
+    """A run with `iterations`, or with those that follow from `rollouts`."""
+    settings = dict(keys)
+    rollouts = settings.pop("rollouts", None)
     try:
-        run = describe_run(agent, env, own, policy=policy, seed=seed, iterations=1)
-        if iterations is None and rollouts is not None:
-            iterations = _iterations(run, rollouts)
-        if not isinstance(iterations, int) or isinstance(iterations, bool):
-            raise UserError(f"iterations is {iterations!r}; it must be a whole number")
-        return replace(run, iterations=iterations)
+        if "iterations" in settings:
+            return describe_run(agent, env, settings, policy=policy, seed=seed)
+        if rollouts is None:
+            raise UserError("iterations is missing; give it, or rollouts")
+        run = describe_run(agent, env, settings, policy=policy, seed=seed)
+        return replace(run, iterations=_iterations(run, read_value("rollouts", rollouts, int)))
     except UserError as error:
         raise UserError(f"{agent}: {error}") from error
 
 
-def _iterations(run: RunConfig, rollouts: Any) -> int:
+def _iterations(run: RunConfig, rollouts: int) -> int:
     config = find_agent(run.agent).Config(**run.agent_keys)
     if config.problems_per_iteration is None:
         raise UserError("rollouts says how many iterations there are only together with problems_per_iteration")
-    each = config.problems_per_iteration * config.samples_per_problem
-    if type(rollouts) is not int or rollouts % each:
+    each: int = config.problems_per_iteration * config.samples_per_problem
+    if rollouts % each:
         raise UserError(f"rollouts is {rollouts!r}; it must be a multiple of the {each} of an iteration")
-    return int(rollouts // each)
+    return rollouts // each

@@ -12,7 +12,7 @@ from dataclasses import MISSING, asdict, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from reasonenv.catalog import find_agent, parse_env_id, task_settings
+from reasonenv.catalog import find_agent, parse_env_id, task_name, task_settings
 from reasonenv.errors import UserError, unknown
 from reasonenv.experiment.validation import RECORD
 from reasonenv.mdp.config import EnvConfig
@@ -135,9 +135,8 @@ def describe_eval(policy: str, env: str | None, keys: Mapping[str, Any]) -> Eval
             f"{policy!r} is no folder of a run with an environment of its own; say on which ENV_ID to measure it"
         )
     stored = read_record(path)
-    env = str(stored["env"])
-    described = _describe(EvalConfig, policy, env, keys)
-    trained = _read(stored["env_keys"], {"env": environment_settings(parse_env_id(env)[0])})["env"]
+    described = _describe(EvalConfig, policy, stored["env"], keys)
+    trained = environment_keys(parse_env_id(stored["env"])[0], stored["env_keys"])
     return replace(described, env_keys={**trained, **described.env_keys})
 
 
@@ -152,26 +151,23 @@ def _describe(kind: type[Measured], policy: str, env: str, keys: Mapping[str, An
     return kind(policy=policy, env=env, env_keys=values["env"], **values["run"])
 
 
-def explained(kind: type[PolicyConfig], agent: str | None, env: str | None) -> dict[str, list[Setting]]:
-    """What may be set in a run of `agent` on `env`, or in another record of settings: sections by their titles."""
-    own = _settable(kind, ())
-    sections = {"settings": list(own.values())}
+def explained(kind: type[PolicyConfig] | None, agent: str | None, env: str | None) -> dict[str, list[Setting]]:
+    """What may be set in a record, of an agent and of an environment or a task: sections by their titles."""
+    sections: dict[str, list[Setting]] = {}
+    common = {} if kind is None else _settable(kind, ())
+    sections["settings"] = list(common.values())
     if agent is not None:
         sections[f"settings of {agent}"] = list(settings_of(find_agent(agent).Config).values())
     if env is not None:
-        keywords = environment_settings(parse_env_id(env)[0], training=kind is RunConfig).values()
-        readable = [known for known in keywords if known.has_text_form]
-        sections[f"settings of {env}"] = [
-            replace(known, key=f"env.{known.key}") if known.key in own else known for known in readable
-        ]
-    return sections
+        section = sections[f"settings of {env}"] = []
+        for known in environment_settings(task_name(env), training=kind is RunConfig).values():
+            if known.has_text_form:
+                section.append(replace(known, key=f"env.{known.key}") if known.key in common else known)
+    return {title: section for title, section in sections.items() if section}
 
 
 def _settable(kind: type[PolicyConfig], fixed: Iterable[str]) -> dict[str, Setting]:
-    settings = settings_of(kind)
-    for key in (*SPELLED, *fixed):
-        settings.pop(key, None)
-    return settings
+    return {key: known for key, known in settings_of(kind).items() if key not in (*SPELLED, *fixed)}
 
 
 def _read(keys: Mapping[str, Any], sections: Mapping[str, Mapping[str, Setting]]) -> dict[str, dict[str, Any]]:
@@ -211,11 +207,7 @@ def environment_settings(task: str, *, training: bool = False) -> dict[str, Sett
 
 def environment_keys(task: str, keys: Mapping[str, Any]) -> dict[str, Any]:
     """`keys` as keyword arguments of the environment. Raises `UserError` for an unknown key or a bad value."""
-    settings = environment_settings(task)
-    for key in keys:
-        if key not in settings:
-            raise unknown(f"key of {task}", key, settings)
-    return {key: settings[key].read(value) for key, value in keys.items()}
+    return _read(keys, {"env": environment_settings(task)})["env"]
 
 
 def resolved(run: RunConfig) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from reasonenv.catalog import find_agent
 from reasonenv.errors import UserError
 from reasonenv.experiment.cells import BASELINE, Cell
-from reasonenv.experiment.suite import ANYWAY, Suite
+from reasonenv.experiment.suite import Suite
 from reasonenv.measures.metrics import summarise
 from reasonenv.measures.samples import EVALUATION, Sample, read_samples
 
@@ -59,14 +59,14 @@ def refuse_without_signal(suite: Suite, answers: Mapping[str, Sequence[Sample]])
     """Raises `UserError` if no agent of the suite can learn anything: no answer of any initial policy is right.
 
     `answers` are those of every initial policy, by the name of its cell. An agent that learns from reference solutions
-    (sft) needs no right answer, and with `ANYWAY` the suite says itself that it goes on.
+    (sft) needs no right answer, and with `without_signal` the suite says itself that it goes on.
     """
-    if suite.spec.get(ANYWAY, False) or any(s.correct for samples in answers.values() for s in samples):
+    if suite.config.without_signal or any(s.correct for samples in answers.values() for s in samples):
         return
     agents = [cell for cell in suite.cells if cell.shown and not measured(cell)]
     if any(issubclass(find_agent(cell.run.agent), find_agent("sft")) for cell in agents):
         return
     raise UserError(
         f"no answer of any initial policy of {suite.name} is right, and no agent learns from reference solutions: "
-        f"train them longer (inits), take easier problems, add an agent sft, or write {ANYWAY} = true to go on"
+        f"train them longer (inits), take easier problems, add an agent sft, or write without_signal = true to go on"
     )

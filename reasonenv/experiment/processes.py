@@ -65,7 +65,7 @@ def evaluation_process(config: EvalConfig, tokenizer: Tokenizer | None = None) -
     if config.holdout == TEST:
         return make_mdp(task, tokenizer=tokenizer, **(keys if "split" in keys else held_out_keys(task, keys)))
     if "split" in keys:
-        raise UserError(f"split is {keys['split']!r}; with --holdout {config.holdout} leave it out")
+        raise UserError(f"split is {keys['split']!r}; with holdout={config.holdout} leave it out")
     for name in filter(None, (config.policy, config.orm)):
         check_unseen(name, config.env)
     return make_mdp(validation_part(task), tokenizer=tokenizer, **keys)

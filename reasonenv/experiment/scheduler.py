@@ -331,7 +331,7 @@ def _write_suite(suite: Suite, out: Path, command: str, seconds: float) -> None:
         "hardware": hardware(),
         "seconds": seconds,
         "notices": _notices(suite, out),
-        "tuned": suite.spec.get("tuned"),
+        "tuned": suite.config.tuned,
         "cells": [cell.name for cell in suite.cells if cell.shown],
     }
     replace(out / "suite.json", json.dumps(told, indent=1))

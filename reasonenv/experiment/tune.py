@@ -10,17 +10,15 @@ DIR/suite.toml      the suite with what was chosen, and the record of it as its 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from reasonenv.errors import UserError
 from reasonenv.experiment.cells import Cell, agent_settings, cells_from
 from reasonenv.experiment.scheduler import run_cells, working
 from reasonenv.experiment.suite import Suite, check_cells
+from reasonenv.experiment.suite_config import SuiteConfig
 from reasonenv.experiment.tuning_table import Tuning, read_tuning
 from reasonenv.measures.samples import EVALUATION, read_samples
 from reasonenv.stats import Accuracy, accuracy
@@ -45,33 +43,33 @@ def tune(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
         run_cells(trials, folder, problems, jobs=jobs, command=command)
         tuned = _tuned(suite, trials, folder)
     path = out / "suite.toml"
-    write(path, COMMENT + to_toml(tuned))
+    write(path, COMMENT + tuned.to_toml())
     return path
 
 
 def trials_of(suite: Suite) -> Suite:
     """The trials as a suite. Raises `UserError` for one that cannot be."""
-    tuning, spec = _tuning(suite), dict(suite.spec)
+    tuning, config = _tuning(suite), suite.config
     agents = {}
-    for label in spec["agents"]:
-        kind, settings = agent_settings(spec["agents"], label)
+    for label in config.agents:
+        kind, settings = agent_settings(config.agents, label)
         for number, values in enumerate(tuning.trials):
             agents[_label(label, number)] = {"agent": kind, **settings, **values, "eval_every": NEVER}
-    keys = {**spec.get("keys", {}), "holdout": VALIDATION}
+    keys = {**config.keys, "holdout": VALIDATION}
     if tuning.problems is not None:
         keys["eval_problems"] = tuning.problems
-    inits = {name: {**settings, "eval_every": NEVER} for name, settings in spec["inits"].items()}
-    spec.update(agents=agents, keys=keys, inits=inits, seeds=list(tuning.seeds))
+    inits = {name: {**settings, "eval_every": NEVER} for name, settings in config.inits.items()}
+    config = replace(config, agents=agents, keys=keys, inits=inits, seeds=tuning.seeds)
     cells: list[Cell] = []
-    for env in spec["envs"]:
+    for env in config.envs:
         for init in inits:
-            cells.extend(cells_from(spec, env, init, samples=0))
+            cells.extend(cells_from(config, env, init, samples=0))
     check_cells(cells)
-    return replace(suite, name=f"the trials of {suite.name}", spec=spec, cells=tuple(cells), ks=(1,))
+    return replace(suite, name=f"the trials of {suite.name}", config=config, cells=tuple(cells), ks=(1,))
 
 
 def _tuning(suite: Suite) -> Tuning:
-    tuning = read_tuning(suite.spec)
+    tuning = read_tuning(suite.config)
     if tuning is None:
         example = "tune = { lr = [1e-4, 3e-4, 1e-3], seeds = [100] }"
         raise UserError(f"suite {suite.name} has no table [tune]; add one, such as {example}")
@@ -83,7 +81,7 @@ def _label(label: str, number: int) -> str:
     return f"{label}, trial {number + 1}"
 
 
-def _tuned(suite: Suite, trials: Suite, folder: Path) -> dict[str, Any]:
+def _tuned(suite: Suite, trials: Suite, folder: Path) -> SuiteConfig:
     """The suite with what the trials say is best, and the record of that."""
     tuning = _tuning(suite)
     outcomes: dict[str, list[Accuracy]] = {}  # agent of a trial -> the greedy accuracy of each of its cells
@@ -96,7 +94,7 @@ def _tuned(suite: Suite, trials: Suite, folder: Path) -> dict[str, Any]:
         samples = read_samples(folder / "cells" / cell.name / EVALUATION)
         outcomes.setdefault(cell.agent, []).append(accuracy(sample for sample in samples if sample.greedy))
     agents, record = {}, {}
-    for label, settings in suite.spec["agents"].items():
+    for label, settings in suite.config.agents.items():
         scores = []
         for number in range(len(tuning.trials)):
             scores.append(fmean(seed.value for seed in outcomes[_label(label, number)]))
@@ -112,34 +110,4 @@ def _tuned(suite: Suite, trials: Suite, folder: Path) -> dict[str, Any]:
         "trials": len(tuning.trials) * len(tuning.seeds),
         "agents": record,
     }
-    kept = {key: value for key, value in suite.spec.items() if key != "tune"}
-    return {**kept, "agents": agents, "tuned": table}
-
-
-def to_toml(spec: Mapping[str, Any]) -> str:
-    """A suite as a TOML file: plain values first, then every table with one line a key."""
-    lines = [f"{_key(key)} = {_inline(value)}" for key, value in spec.items() if not isinstance(value, Mapping)]
-    for key, table in spec.items():
-        if isinstance(table, Mapping):
-            lines += ["", f"[{_key(key)}]", *(f"{_key(name)} = {_inline(value)}" for name, value in table.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _key(key: str) -> str:
-    bare = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
-    return key if bare else _text(key)
-
-
-def _text(text: str) -> str:
-    """A TOML string: as in JSON, which alone leaves DEL as it is."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
-
-
-def _inline(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{_key(key)} = {_inline(item)}' for key, item in value.items())} }}"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return f"[{', '.join(map(_inline, value))}]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return _text(value) if isinstance(value, str) else repr(value)
+    return replace(suite.config, agents=agents, tuned=table, tune=None)

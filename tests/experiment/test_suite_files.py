@@ -170,7 +170,7 @@ def test_several_initial_policies_are_several_tables_with_seeds_of_their_own(tmp
     assert {init: cell.run.seed for init, cell in starts.items()} == {"sft": 0, "other": 7}
     for cell in suite.cells:
         assert cell.agent in (BASELINE, "majority", "best_of_k") or cell.run.policy == starts[cell.init].name
-    with pytest.raises(UserError, match=r"inits\.sft: seed is 'one'; it must be a whole number"):
+    with pytest.raises(UserError, match=r"inits\.sft: seed is 'one'; it must be int"):
         read(tmp_path, FILE.replace("iterations = 3", 'iterations = 3, seed = "one"'))
     with pytest.raises(UserError, match="asks twice for"):  # one policy under two names
         read(tmp_path, FILE.replace("sft = { iterations = 3 }", two.replace(", seed = 7", "")))
@@ -220,3 +220,47 @@ agents.vote = { agent = "majority", iterations = 0 }
     cells = by_agent(read(tmp_path, text))
     assert cells["vote"].run.agent == cells["majority"].run.agent == "majority"
     assert cells["vote"].name != cells["majority"].name
+
+
+def test_settings_of_the_command_line_stand_above_the_table_of_the_suite(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(FILE + "[scales.tiny.keys]\neval_problems = 4\n")
+    plain = read_suite(tmp_path / "small.toml")
+    changed = read_suite(tmp_path / "small.toml", keys={"eval_problems": "3", "operands": "2", "lr": "5e-4"})
+    assert {cell.run.eval_problems for cell in plain.cells} == {4}
+    assert {cell.run.eval_problems for cell in changed.cells} == {3}
+    assert {cell.run.env_keys["operands"] for cell in changed.cells} == {2}
+    assert {cell.name for cell in plain.cells}.isdisjoint(cell.name for cell in changed.cells)
+    assert by_agent(changed)[BASELINE].run.agent_keys["lr"] == 5e-4
+    assert by_agent(changed)["ppo"].run.agent_keys["lr"] == 1e-3  # what an agent says itself holds
+    # what is stored is what was run, at the same scale
+    (tmp_path / "suite.toml").write_text(changed.source)
+    again = read_suite(tmp_path / "suite.toml", changed.scale)
+    assert [cell.name for cell in again.cells] == [cell.name for cell in changed.cells]
+
+
+def test_a_setting_of_the_command_line_that_changes_nothing_is_refused(tmp_path: Path) -> None:
+    text = FILE.replace("iterations = 3", "iterations = 3, lr = 1e-3")
+    (tmp_path / "small.toml").write_text(text)
+    with pytest.raises(UserError, match="lr is set by every initial policy and agent of the suite"):
+        read_suite(tmp_path / "small.toml", keys={"lr": "1e-2"})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("seeds = [0]", "seeds = [0.5]"), "seeds.0 is 0.5; it must be a valid integer"),
+        (("seeds = [0]", "seeds = true"), "seeds is True; it must be a list of int"),
+        (("ks = [1, 4]", 'ks = "1"'), "ks is '1'; it must be a list of int"),
+        (("ks = [1, 4]", "ks = [1]\nmargin = '2'"), "margin is '2'; it must be float"),
+        (("sft = { iterations = 3 }", "sft = 3"), "inits.sft is 3; it must be a table"),
+        (("[inits]\nsft = { iterations = 3 }", ""), "inits is missing"),
+        (("[inits]", "[scales]\ntiny = 3\n[inits]"), "scales is {'tiny': 3}; it must be tables [scales.NAME]"),
+        (("{ lr = 1e-3, beta = 0 }", "{ lr = 'much' }"), "ppo: lr is 'much'; it must be float"),
+        (("{ lr = 1e-3, beta = 0 }", "{ lr = -1 }"), "ppo: lr is -1.0; it must be greater than 0"),
+    ],
+)
+def test_a_wrong_type_is_told_with_the_file_and_the_key(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    with pytest.raises(UserError) as raised:
+        read(tmp_path, FILE.replace(*change))
+    assert message in str(raised.value)
+    assert str(tmp_path / "suite.toml") in str(raised.value)

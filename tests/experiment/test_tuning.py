@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from reasonenv.cli import main
 from reasonenv.errors import UserError
 from reasonenv.experiment.suite import Suite, read_suite, suite_path, suites
-from reasonenv.experiment.tune import to_toml, trials_of
+from reasonenv.experiment.suite_config import to_toml
+from reasonenv.experiment.tune import trials_of
 from reasonenv.measures.samples import EVALUATION, read_samples
 from reasonenv.measures.tuning_record import provenance_of_settings
 
@@ -53,16 +54,16 @@ def test_every_agent_has_equally_many_trials_none_of_them_on_what_is_reported(tm
 @pytest.mark.parametrize("name", suites())
 def test_the_trials_of_packaged_suites_can_be(name: str) -> None:
     suite = read_suite(suite_path(name))
-    if "tune" in suite.spec:
+    if suite.config.tune is not None:
         agents = Counter(cell.agent for cell in trials_of(suite).cells if ", trial " in cell.agent)
-        assert len(agents) == len(suite.spec["agents"]) * len(suite.spec["tune"]["lr"])
+        assert len(agents) == len(suite.config.agents) * len(suite.config.tune["lr"])
         assert len(set(agents.values())) == 1
 
 
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("{ lr = [1e-5, 1e-4] }", "tune.seeds is None; it must be a list of one or more whole numbers"),
+        ("{ lr = [1e-5, 1e-4] }", "tune.seeds is missing"),
         ("{ lr = [1e-5, 1e-4], seeds = [1] }", "tune.seeds has 1, which is among seeds too"),
         ("{ lr = [1e-5, 1e-5], seeds = [9] }", "tune.lr is [1e-05, 1e-05]; it must be a list of two or more different"),
         ("{ lr = 1e-5, seeds = [9] }", "tune.lr is 1e-05; it must be a list"),
@@ -106,14 +107,14 @@ def test_tuning_takes_the_best_and_leaves_a_suite_that_says_so(
         assert len(samples) == 8
         shares[json.loads((cell / "cell.json").read_text())["agent"]] = sum(s.correct for s in samples) / 8
     tuned = read_suite(out / "suite.toml")
-    for agent, record in tuned.spec["tuned"]["agents"].items():
+    for agent, record in (tuned.config.tuned or {})["agents"].items():
         accuracies = [shares[f"{agent}, trial {number}"] for number in (1, 2)]
         assert [trial["accuracy"] for trial in record["tried"]] == accuracies
         best = {"lr": 1e-5 if accuracies[0] >= accuracies[1] else 3e-3}  # of equal ones the first
         assert record["chosen"] == best
-        assert tuned.spec["agents"][agent] == {**suite.spec["agents"][agent], **best}
-    assert tuned.spec["seeds"] == suite.spec["seeds"]
-    assert "tune" not in tuned.spec
+        assert tuned.config.agents[agent] == {**suite.config.agents[agent], **best}
+    assert tuned.config.seeds == suite.config.seeds
+    assert tuned.config.tune is None
     before = {path: path.stat().st_mtime_ns for path in (out / "trials" / "cells").rglob("*")}
     assert main(command) == 0  # what is done is not run again
     assert {path: path.stat().st_mtime_ns for path in (out / "trials" / "cells").rglob("*")} == before
@@ -147,7 +148,7 @@ grpo = { chosen = { lr = 1e-4 }, tried = [] }
 )
 def test_a_record_that_is_not_true_is_refused(tmp_path: Path, change: tuple[str, str], message: str) -> None:
     start = FILE.partition('agents."more')[0].replace("samples_per_problem = 2", "samples_per_problem = 2, lr = 1e-4")
-    assert read(tmp_path, start + TUNED).spec["tuned"]["trials"] == 3
+    assert (read(tmp_path, start + TUNED).config.tuned or {})["trials"] == 3
     with pytest.raises(UserError) as raised:
         read(tmp_path, start + TUNED.replace(*change))
     assert message in str(raised.value)

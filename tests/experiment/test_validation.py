@@ -120,7 +120,7 @@ def test_a_run_and_eval_ask_the_same_validation_problems(tmp_path: Path, capsys:
     assert set(card["data"]) == {"train", "validation"}
     capsys.readouterr()
     assert main(["eval", "tiny", *env, "--holdout", "validation", "split=test"]) == 2
-    assert "with --holdout validation leave it out" in capsys.readouterr().err
+    assert "with holdout=validation leave it out" in capsys.readouterr().err
     assert main(["eval", "tiny", *env, "--holdout", "tset"]) == 2
     assert "unknown holdout 'tset'; did you mean test?" in capsys.readouterr().err
 
