@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reasonenv.core import Verdict
-from reasonenv.learn.fixed import Fixed
+from reasonenv.learn.baseline import Baseline
 
 
-class BestOfK(Fixed):
+class BestOfK(Baseline):
     """Answers right if any of k samples of the initial policy is (oracle); learns nothing. 2107.03374."""
 
     @staticmethod

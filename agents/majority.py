@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from reasonenv.core import ANSWERED, Verdict
-from reasonenv.learn.fixed import Fixed
+from reasonenv.learn.baseline import Baseline
 
 
-class Majority(Fixed):
+class Majority(Baseline):
     """Answers with the most frequent of k samples of the initial policy; learns nothing. 2203.11171."""
 
     @staticmethod

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from reasonenv.core import Batch, Group
 from reasonenv.learn.agent import Agent, Budget, Config, Metrics, Plan
+from reasonenv.learn.evaluation import HeldOut, ScoreEvaluator
 from reasonenv.learn.imitation import cosine
+from reasonenv.learn.observer import SILENT, Observer
 from reasonenv.learn.weights import token_mean
 from reasonenv.policy.policy import Policy, prefixed, under
 from reasonenv.policy.value_head import Scorer
@@ -45,8 +48,8 @@ class OutcomeRewardModel(Agent):
 
     Config = ORMConfig
     config: ORMConfig
-    scorer: Scorer
-    conditions = True  # it does not train the policy, so it does not matter how that is asked
+    trains_policy = False
+    signal = "any"  # right and wrong answers teach alike
 
     def __init__(self, policy: Policy, config: ORMConfig | None = None, *, seed: int = 0) -> None:
         self.scorer = Scorer(policy.trainable_copy())
@@ -59,7 +62,13 @@ class OutcomeRewardModel(Agent):
         c = self.config
         return Plan(c.problems_per_iteration, c.samples_per_problem, c.temperature)
 
-    def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
+    def evaluator(self, held_out: HeldOut) -> ScoreEvaluator:
+        return ScoreEvaluator(held_out, self, self.scorer)
+
+    def save(self, out: Path) -> None:
+        self.scorer.save(out / "scorer")
+
+    def learn(self, groups: Sequence[Group], budget: Budget, observer: Observer = SILENT) -> Metrics:
         c = self.config
         samples = [t for group in groups for t in group.trajectories if t.verdict.checked]
         lr = cosine(c.lr, budget.iteration, budget.iterations)
@@ -69,8 +78,8 @@ class OutcomeRewardModel(Agent):
             for start in range(0, len(order), c.solutions_per_step):
                 chosen = [samples[i] for i in order[start : start + c.solutions_per_step]]
                 batch = self.batch([Group(t.problem, (t,)) for t in chosen])
-                losses.append(self._judge(batch, torch.tensor([[float(t.verdict.correct)] for t in chosen])))
-                norms.append(self.step(batch, lr, losses[-1]))
+                losses.append(self._accumulate(batch, torch.tensor([[float(t.verdict.correct)] for t in chosen])))
+                norms.append(self.step(batch, lr, losses[-1], observer))
         if not losses:
             return {"updates": 0.0}  # no sample could be checked
         taken = sum(map(math.isfinite, norms))
@@ -82,7 +91,7 @@ class OutcomeRewardModel(Agent):
             "updates/refused": float(len(norms) - taken),
         }
 
-    def _judge(self, batch: Batch, right: Tensor) -> float:
+    def _accumulate(self, batch: Batch, right: Tensor) -> float:
         """The gradient of one optimiser batch whose answers are `right` [B, 1] or not. Returns its loss."""
         weights = token_mean(batch.mask)
         total = 0.0

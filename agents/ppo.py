@@ -102,8 +102,8 @@ class PPO(Referenced):
         """`value/explained` is 1 - Var(R - V) / Var(R): 1 for a perfect critic, 0 for one that knows nothing."""
         values, returns = (x[batch.mask > 0] for x in critique(batch))
         left, whole = (float(x.var(correction=0)) for x in (returns - values, returns))
-        found = {"value/mean": float(values.mean()), "value/explained": 1 - left / whole if whole else 0.0}
-        return super().describe(batch, advantage) | found
+        numbers = {"value/mean": float(values.mean()), "value/explained": 1 - left / whole if whole else 0.0}
+        return super().describe(batch, advantage) | numbers
 
     def state_dict(self) -> dict[str, Tensor]:
         return super().state_dict() | prefixed("critic.", self.critic.state_dict())

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from reasonenv.core import IntArray, Verdict
-from reasonenv.learn.fixed import Fixed
+from reasonenv.learn.baseline import Baseline
 from reasonenv.sampling.sampler import Drawn, Job, Sampler, Sampling
 from reasonenv.seeding import uniforms
 from reasonenv.settings import record
@@ -29,7 +29,7 @@ class RandomConfig:
     samples_per_problem: ClassVar[int] = 1
 
 
-class RandomTokens(Fixed):
+class RandomTokens(Baseline):
     """Writes uniform tokens, the floor of every table; learns nothing."""
 
     Config = RandomConfig

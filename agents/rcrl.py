@@ -24,6 +24,7 @@ from reasonenv.core import BoolArray, Group, Role, Trajectory
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Budget, Metrics
 from reasonenv.learn.judge import score_steps
+from reasonenv.learn.observer import SILENT, Observer
 from reasonenv.learn.rounds import Rounds, RoundsConfig
 from reasonenv.policy.goals import Goals
 from reasonenv.policy.policy import Policy
@@ -60,9 +61,9 @@ class ReturnConditioned(Rounds):
     def __init__(self, policy: Policy, config: RCRLConfig | None = None, *, seed: int = 0) -> None:
         super().__init__(policy, config, seed=seed)
         labels = self.config.labels
-        self.judge = None if labels == "outcome" else load_scorer(labels, policy)
-        self.goals = Goals(self.config.good, self.config.bad)
-        self.good, self.bad = (policy.tokenizer.encode(g) for g in (self.goals.asked, self.goals.contrary))
+        self.scorer = None if labels == "outcome" else load_scorer(labels, policy)
+        self.initial_goals, self.learned_goals = policy.goals, Goals(self.config.good, self.config.bad)
+        self.good, self.bad = (policy.tokenizer.encode(text) for text in (self.config.good, self.config.bad))
 
     def keeps(self, trajectory: Trajectory) -> bool:
         return trajectory.verdict.checked
@@ -72,36 +73,38 @@ class ReturnConditioned(Rounds):
         good = [i for i, label in enumerate(labels) if label[-1]]
         bad = [i for i, label in enumerate(labels) if not label[-1]]
         if not good:
-            return []  # nobody has shown what will be asked for
+            return []  # the policy would be conditioned on a goal that it has never seen
         ratio = self.config.bad_per_good
         count = len(bad) if ratio is None else min(len(bad), round(ratio * len(good)))
-        ready = [
-            conditioned(t, [self.good if step else self.bad for step in label])
-            for t, label in zip(solutions, labels, strict=True)
-        ]
-        epochs = [draw.permutation([*good, *draw.choice(bad, count, replace=False)]) for draw in draws]
-        fits = [len(t.prompt) + len(t.tokens) <= self.policy.context for t in ready]
-        return [[ready[int(i)] for i in epoch if fits[int(i)]] for epoch in epochs]
+        ready = []
+        for t, label in zip(solutions, labels, strict=True):
+            ready.append(conditioned(t, [self.good if step else self.bad for step in label]))
+        epochs = []
+        for draw in draws:
+            chosen = draw.permutation([*good, *draw.choice(bad, count, replace=False)])
+            epoch = [ready[int(i)] for i in chosen]
+            epochs.append([t for t in epoch if len(t.prompt) + len(t.tokens) <= self.policy.context])
+        return epochs
 
     def labels(self, solutions: Sequence[Trajectory]) -> list[BoolArray]:
         """Whether each step of each solution is good.  # [S] each"""
-        if self.judge is None:
+        if self.scorer is None:
             return [np.full(len(t.ends), t.verdict.correct) for t in solutions]
         size = self.config.tokens_per_microbatch
-        return [scores > 0.5 for scores in score_steps(self.judge, solutions, tokens_per_microbatch=size)]
+        return [scores > 0.5 for scores in score_steps(self.scorer, solutions, tokens_per_microbatch=size)]
 
-    def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
-        metrics = super().learn(groups, budget)
+    def learn(self, groups: Sequence[Group], budget: Budget, observer: Observer = SILENT) -> Metrics:
+        metrics = super().learn(groups, budget, observer)
         if metrics["updates"]:
-            self.policy.goals = self.goals
+            self.goals = self.learned_goals
         return metrics
 
     def state_dict(self) -> dict[str, Tensor]:
-        return super().state_dict() | {"conditioned": torch.tensor([self.policy.goals is not None])}
+        return super().state_dict() | {"conditioned": torch.tensor([self.goals is self.learned_goals])}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         super().load_state_dict(state)
-        self.policy.goals = self.goals if bool(state["conditioned"]) else None
+        self.goals = self.learned_goals if bool(state["conditioned"]) else self.initial_goals
 
 
 def conditioned(trajectory: Trajectory, goals: Sequence[Sequence[int]]) -> Trajectory:

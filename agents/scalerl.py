@@ -22,6 +22,7 @@ from reasonenv.core import Batch, Group
 from reasonenv.learn.advantages import batch_scaled
 from reasonenv.learn.agent import Budget, Metrics, Plan
 from reasonenv.learn.history import PassRates
+from reasonenv.learn.observer import SILENT, Observer
 from reasonenv.learn.weights import prompt_mean
 from reasonenv.policy.policy import Policy
 from reasonenv.settings import record, setting
@@ -50,12 +51,12 @@ class ScaleRL(CISPO):
     def plan(self, budget: Budget) -> Plan:
         return replace(super().plan(budget), exclude=self.history.at_least(self.config.solved))
 
-    def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
+    def learn(self, groups: Sequence[Group], budget: Budget, observer: Observer = SILENT) -> Metrics:
         self.history.add(groups)
         solved = {"problems/solved": float(len(self.history.at_least(self.config.solved)))}
-        return super().learn(groups, budget) | solved
+        return super().learn(groups, budget, observer) | solved
 
-    def wanted(self, groups: Sequence[Group]) -> int:
+    def groups_missing(self, groups: Sequence[Group]) -> int:
         return 0  # what teaches nothing is dropped and not replaced
 
     def advantage(self, batch: Batch) -> Tensor:

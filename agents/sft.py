@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from reasonenv.core import Group
 from reasonenv.learn.agent import Budget, Config, Metrics, Plan
 from reasonenv.learn.imitation import Imitation, cosine
+from reasonenv.learn.observer import SILENT, Observer
 from reasonenv.settings import record, setting
 
 
@@ -33,6 +34,6 @@ class SFT(Imitation):
     def plan(self, budget: Budget) -> Plan:
         return Plan(self.config.problems_per_iteration, source="reference")
 
-    def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
+    def learn(self, groups: Sequence[Group], budget: Budget, observer: Observer = SILENT) -> Metrics:
         lr = cosine(self.config.lr, budget.iteration, budget.iterations)
-        return self.imitate(groups, lr)
+        return self.imitate(groups, lr, observer)

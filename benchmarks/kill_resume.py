@@ -60,8 +60,8 @@ def arm(point: str) -> None:
     """From now on this process counts the events of its phases and dies at the point, or kills its suite."""
     import torch
 
-    from reasonenv.experiment.held_out import HeldOut
     from reasonenv.learn import loop
+    from reasonenv.learn.evaluation import GreedyEvaluator
     from reasonenv.mdp.mdp import ReasoningMDP
     from reasonenv.sampling.torch import torch_sampler
 
@@ -94,7 +94,7 @@ def arm(point: str) -> None:
     torch_sampler.choose = counted("sampling", torch_sampler.choose)
     ReasoningMDP.trajectory = counted("verifying", ReasoningMDP.trajectory)  # type: ignore[method-assign]
     torch.Tensor.backward = counted("backward", torch.Tensor.backward)  # type: ignore[method-assign]
-    HeldOut.answers = counted("evaluating", HeldOut.answers)  # type: ignore[method-assign]
+    GreedyEvaluator.answers = counted("evaluating", GreedyEvaluator.answers)  # type: ignore[method-assign]
     sys.addaudithook(audit)
 
 

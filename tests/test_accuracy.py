@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from reasonenv.agents.sft import SFT
 from reasonenv.core import FAILURES, Group, Problem, Reason, Verdict
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import describe_run
-from reasonenv.experiment.held_out import HeldOut, area_under_curve
 from reasonenv.experiment.stored_baselines import choose
+from reasonenv.learn.evaluation import GreedyEvaluator, HeldOut, area_under_curve
 from reasonenv.learn.loop import describe
 from reasonenv.mdp.config import EnvConfig
 from reasonenv.mdp.make import make_mdp
@@ -44,9 +45,14 @@ def stored(reasons: list[Reason], greedy: bool = True) -> list[Sample]:
 
 
 @pytest.fixture
-def watch(tmp_path: Path) -> HeldOut:
-    policy, mdp = tiny_policy(0), make_mdp("Chain", size=10, operands=2, operators="+")
-    return HeldOut(make_sampler("torch", policy), mdp, tmp_path / "evaluations", problems=10, seed=0)
+def evaluator(tmp_path: Path) -> GreedyEvaluator:
+    return evaluator_on(make_mdp("Chain", size=10, operands=2, operators="+"), tmp_path)
+
+
+def evaluator_on(mdp: ReasoningMDP, out: Path) -> GreedyEvaluator:
+    method = SFT(tiny_policy(0))
+    held_out = HeldOut(make_sampler("torch", method.policy), mdp, out / "evaluations", range(10), seed=0)
+    return GreedyEvaluator(held_out, method)
 
 
 def trajectories(reasons: list[Reason]) -> Group:
@@ -66,21 +72,21 @@ def test_the_row_of_a_training_iteration() -> None:
     assert row["verifier_errors"] == 0.2
 
 
-def test_the_evaluation_along_the_way(watch: HeldOut) -> None:
-    figures = watch.figures(stored(REASONS))
+def test_the_evaluation_along_the_way(evaluator: GreedyEvaluator) -> None:
+    figures = evaluator.metrics(stored(REASONS))
     assert figures[f"eval/{GREEDY}"] == SHARE
     assert (figures[f"eval/{GREEDY}/low"], figures[f"eval/{GREEDY}/high"]) == wilson(SHARE, 8)
     assert figures["eval/verifier_errors"] == 0.2
 
 
-def test_the_summary_of_a_run(watch: HeldOut) -> None:
-    write_samples(watch.path(0), stored(REASONS[::-1]))
-    write_samples(watch.path(5), stored(REASONS))
-    assert watch.accuracy(0) == watch.accuracy(5) == SHARE
-    assert watch.outcomes(5) == {**{f"p{i}": 1.0 for i in range(6)}, "p6": 0.0, "p7": 0.0}
+def test_the_summary_of_a_run(evaluator: GreedyEvaluator) -> None:
+    write_samples(evaluator.path(0), stored(REASONS[::-1]))
+    write_samples(evaluator.path(5), stored(REASONS))
+    assert evaluator.accuracy(0) == evaluator.accuracy(5) == SHARE
+    assert evaluator.outcomes(5) == {**{f"p{i}": 1.0 for i in range(6)}, "p6": 0.0, "p7": 0.0}
     # Before, 0 and 1 were not judged, 2 and 3 were wrong; after, 8 and 9 are not judged, 6 and 7 are wrong: of 2 to 7,
     # two are won and two are lost.
-    gain = watch.gain(0, 5)
+    gain = evaluator.gain(0, 5)
     assert (gain.value, gain.questions) == (0.0, 6)
 
 
@@ -119,19 +125,19 @@ def test_training_without_a_verdict_has_no_accuracy() -> None:
     assert metrics["verifier_errors"] == 1.0
 
 
-def test_where_nothing_was_judged_it_says_so(watch: HeldOut) -> None:
+def test_where_nothing_was_judged_it_says_so(evaluator: GreedyEvaluator) -> None:
     lost = [Reason.TIMEOUT] * 3
     assert accuracy(stored(lost)).interval == (0.0, 1.0)
     for ask in (
         lambda: accuracy(stored(lost)).value,
-        lambda: watch.figures(stored(lost)),
+        lambda: evaluator.metrics(stored(lost)),
     ):
         with pytest.raises(UserError, match="none of 3 answers could be judged"):
             ask()
-    write_samples(watch.path(0), stored(REASONS[:3]))
-    write_samples(watch.path(5), stored(lost))
+    write_samples(evaluator.path(0), stored(REASONS[:3]))
+    write_samples(evaluator.path(5), stored(lost))
     with pytest.raises(UserError, match="no held-out problem was judged after 0 and after 5 iterations"):
-        watch.gain(0, 5)
+        evaluator.gain(0, 5)
     assert GREEDY not in summarise(stored(lost), [])
 
 
@@ -154,9 +160,9 @@ def test_a_question_that_several_problems_ask_counts_once_along_the_way(tmp_path
     same, other = Problem("a", "1+1=?", "2"), Problem("b", "2+2=?", "4")
     problems = [*(replace(same, id=f"p{i}") for i in range(9)), replace(other, id="p9")]
     mdp = ReasoningMDP(Task("Twice", "test", problems, verify_math), byte_tokenizer(), EnvConfig())
-    watch = HeldOut(make_sampler("torch", tiny_policy(0)), mdp, tmp_path / "evaluations", problems=10, seed=0)
-    write_samples(watch.path(0), stored([Reason.WRONG] * 9 + [Reason.CORRECT]))
-    write_samples(watch.path(5), stored([Reason.CORRECT] * 9 + [Reason.WRONG]))
-    assert watch.accuracy(0) == watch.accuracy(5) == 0.5
-    gain = watch.gain(0, 5)
+    evaluator = evaluator_on(mdp, tmp_path)
+    write_samples(evaluator.path(0), stored([Reason.WRONG] * 9 + [Reason.CORRECT]))
+    write_samples(evaluator.path(5), stored([Reason.CORRECT] * 9 + [Reason.WRONG]))
+    assert evaluator.accuracy(0) == evaluator.accuracy(5) == 0.5
+    gain = evaluator.gain(0, 5)
     assert (gain.value, gain.questions) == (0.0, 2)

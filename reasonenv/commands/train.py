@@ -77,7 +77,7 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
     )
     if summary.get("auc") is not None:
         print(f"a right answer is scored above a wrong one with chance {summary['auc']:.3f} (AUC)")
-    if "contrary" in summary:
-        print(f"asked for the contrary of its goal: {summary['contrary']:.3f}")
+    if "negated_goal" in summary:
+        print(f"behind the negated goal: {summary['negated_goal']:.3f}")
     if summary.get("signal"):
         print(summary["signal"])

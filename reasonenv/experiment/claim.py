@@ -106,9 +106,9 @@ def _write_record(out: Path, run: RunConfig, code: Code, made: Mapping[str, Any]
     current = bool(before) and difference(before.get("code"), code.record) is None
     if before and not current:
         earlier.append(before.get("code"))
-        kept = out / f"{FOLDER}-{len(earlier)}"
-        if (out / FOLDER).is_dir() and not kept.exists():  # it exists if a kill came between this and the record
-            (out / FOLDER).rename(kept)
+        previous = out / f"{FOLDER}-{len(earlier)}"
+        if (out / FOLDER).is_dir() and not previous.exists():  # it exists if a kill came between this and the record
+            (out / FOLDER).rename(previous)
     if not current or not (out / FOLDER).is_dir():
         code.save(out)
     settings = resolved(run)

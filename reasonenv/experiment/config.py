@@ -1,4 +1,4 @@
-"""The settings of a run, an evaluation and an examination, and the processes that a run trains and is measured on.
+"""The settings of a run, an evaluation and an examination.
 
 Every field of a record is a setting of the command line, `key=value`, and of a suite. Those of the agent and of the
 environment stand beside them: `agent_keys` are fields of the agent's `Config`, `env_keys` keywords of the environment.
@@ -7,30 +7,23 @@ environment stand beside them: `agent_keys` are fields of the agent's `Config`, 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from reasonenv.catalog import find_agent, make_task, parse_env_id, task_name, task_settings
-from reasonenv.core import Problem
+from reasonenv.catalog import find_agent, parse_env_id, task_name, task_settings
 from reasonenv.errors import UserError, unknown
-from reasonenv.experiment.validation import RECORD, check_unseen, training_part, validation_part
-from reasonenv.mdp.config import EnvConfig, divided
+from reasonenv.experiment.validation import RECORD
+from reasonenv.mdp.config import EnvConfig
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sampling.sampler import KEYS, TRAINING
 from reasonenv.settings import Setting, build, record, setting, settings_of
 from reasonenv.storage import read_record
-from reasonenv.tasks import TEST, VALIDATION, Task
+from reasonenv.tasks import TEST, VALIDATION
 
-TaskName = str | Callable[..., Task]  # of a registered task, or its factory
 Holdout = Literal["test", "validation"]
 DType = Literal["float32", "bfloat16", "float16"]
-
-if TYPE_CHECKING:
-    from reasonenv.learn.curriculum import Curriculum
-    from reasonenv.mdp.mdp import ReasoningMDP
-    from reasonenv.tokenizer import Tokenizer
 
 MAX_SAMPLES = 1 << 20  # a problem: more is a slip of the hand
 WITHIN = f"what is held out: {TEST}, or {VALIDATION}, one in ten training questions"
@@ -194,12 +187,12 @@ def _read(keys: Mapping[str, Any], sections: Mapping[str, Mapping[str, Setting]]
 
 def _check_rewarded(run: RunConfig) -> None:
     """Raises `UserError` if no reward model can reward this run."""
-    from reasonenv.learn.judge import FALLS
+    from reasonenv.learn.judge import PLACEMENTS
     from reasonenv.learn.policy_gradient import PolicyGradient
 
     reward = run.env_keys.get("reward", "sparse")
-    if reward not in FALLS:
-        raise UserError(f"reward is {reward!r}; with orm= it must be one of {', '.join(FALLS)}")
+    if reward not in PLACEMENTS:
+        raise UserError(f"reward is {reward!r}; with orm= it must be one of {', '.join(PLACEMENTS)}")
     if not issubclass(find_agent(run.agent), PolicyGradient):
         raise UserError(f"{run.agent} does not learn from rewards, so orm= would change nothing; leave it out")
 
@@ -255,57 +248,3 @@ def check_writable(out: Path) -> None:
         raise UserError(f"cannot write to --out {out}: {nearest} is not a folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise UserError(f"cannot write to --out {out}: no permission to write in {nearest}")
-
-
-def processes(run: RunConfig, tokenizer: Tokenizer | None = None) -> tuple[Curriculum, ReasoningMDP]:
-    """What a run trains on and what it is measured on. Raises `UserError` for missing data or a bad setting.
-
-    With `holdout` validation both are parts of the training split that share no question, on every level of a
-    curriculum, and a policy or reward model that is known to have trained on what is held back is refused. The
-    tokenizer matters to prompts alone, so all the rest can be checked before there is a policy.
-    """
-    from reasonenv.learn.curriculum import Curriculum
-    from reasonenv.mdp.make import held_out_keys, make_mdp
-
-    task, _ = parse_env_id(run.env)
-    training: TaskName = task
-    if run.holdout == VALIDATION:
-        for name in filter(None, (run.policy, run.orm, run.rank)):
-            check_unseen(name, run.env)
-        training = training_part(task)
-    if run.curriculum is None:
-        curriculum = Curriculum((make_mdp(training, tokenizer=tokenizer, **run.env_keys),))
-    else:
-        curriculum = _curriculum(run, training, run.curriculum, tokenizer)
-    if run.holdout == VALIDATION:
-        return curriculum, make_mdp(validation_part(task), tokenizer=tokenizer, **run.env_keys)
-    return curriculum, make_mdp(task, tokenizer=tokenizer, **held_out_keys(task, run.env_keys))
-
-
-def _curriculum(run: RunConfig, training: TaskName, schedule: str, tokenizer: Tokenizer | None) -> Curriculum:
-    from reasonenv.learn.curriculum import Curriculum, at_level, read_levels
-    from reasonenv.mdp.make import resolve_tokenizer
-    from reasonenv.mdp.mdp import ReasoningMDP
-
-    task, _ = parse_env_id(run.env)
-    settings = [environment_keys(task, level) for level in read_levels(schedule)]
-    mdps: dict[str, ReasoningMDP] = {}  # levels of equal settings are one process
-    for level in settings:
-        if "split" in level:
-            raise UserError("curriculum changes split; a run trains on train")
-        if str(level) not in mdps:
-            config, keys = divided({**run.env_keys, **level})
-            task_at_level = at_level(make_task(training, **keys), level)
-            mdps[str(level)] = ReasoningMDP(task_at_level, resolve_tokenizer(tokenizer), config)
-    return Curriculum(tuple(mdps[str(level)] for level in settings), tuple(settings))
-
-
-def fingerprints(run: RunConfig, curriculum: Curriculum, held_out: ReasoningMDP) -> dict[str, str]:
-    """Split -> a hash of its problems: what the `processes` of a run ask."""
-    return {"train": curriculum.fingerprint, run.holdout: held_out.task.fingerprint}
-
-
-def held_out_problems(run: RunConfig, held_out: ReasoningMDP) -> list[Problem]:
-    """Those problems of the held-out process that a run is measured on."""
-    problems = held_out.task.problems
-    return [problems[i] for i in range(min(run.eval_problems, len(problems)))]

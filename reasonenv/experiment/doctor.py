@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
-from reasonenv.catalog import parse_env_id
-from reasonenv.core import Group
+from reasonenv.core import Group, Problem
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import DoctorConfig
-from reasonenv.learn.filters import mixed, sound
+from reasonenv.experiment.processes import examination_process
+from reasonenv.experiment.session import open_policy, open_sampler
+from reasonenv.learn.filters import nonconstant, usable
+from reasonenv.learn.loop import describe
 from reasonenv.learn.memory import activation_bytes, available, forecast
-from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.collate import collate
 from reasonenv.policy.hf_policy import HFPolicy
-from reasonenv.policy.lora import add_adapter
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH, microbatches
-from reasonenv.policy.pretrained import load_policy
 from reasonenv.rollout.groups import sample_groups
-from reasonenv.sampling import make_sampler
+from reasonenv.sampling import check_sampler
 from reasonenv.sampling.sampler import MAX_GAP
+from reasonenv.sampling.torch.torch_sampler import ROWS
 from reasonenv.stats import accuracy
 from reasonenv.tasks import reference_solution
 
-TEXTS = 64  # problems whose texts and golds are looked at
-ROWS = 128  # sequences that the torch sampler draws at once
+TEXTS = 64  # problems whose texts and golds are examined
 CUT = (0.1, 0.5)  # shares of truncated responses from which it is worth a note, and wrong
 GIB = 2**30
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. A note may be left as it is; what is wrong would spoil a run."""
+    """The result of one check. A note may be left as it is; what is wrong would spoil a run."""
 
     name: str
     state: Literal["fine", "note", "wrong"]
@@ -41,28 +41,30 @@ class Finding:
 
 
 def examine(config: DoctorConfig) -> list[Finding]:
-    """Every finding on a policy and an environment. Raises `UserError` where there is nothing to look at."""
-    task, _ = parse_env_id(config.env)
-    settings = config.env_keys
-    make_mdp(task, **settings)  # refuses bad settings and missing data before the policy is loaded
-    policy = load_policy(config.policy, seed=config.seed, device=config.device, dtype=config.dtype)
+    """Every finding on a policy and an environment. Raises `UserError` where there is nothing to examine."""
+    check_sampler(config.sampler, config.address)
+    examination_process(config)  # refuses bad settings and missing data before the policy is loaded
+    policy = open_policy(config)
     if policy.goals is not None:
         raise UserError(f"policy {config.policy!r} writes behind goals; examine the policy that it was trained from")
-    mdp = make_mdp(task, tokenizer=policy.tokenizer, **settings)
-    if config.lora is not None:
-        add_adapter(policy, config.lora, seed=config.seed)
-    found = [_tokenizer(mdp), _template(mdp), _verifier(mdp), _context(mdp, policy)]
-    if found[-1].state == "wrong":
-        return found  # nothing can be sampled
-    chosen = range(min(config.problems, len(mdp.task.problems)))
-    sampler = make_sampler(config.sampler, policy, address=config.address)
-    groups = sample_groups(sampler, mdp, chosen, config.samples, temperature=1.0, seed=(config.seed, "doctor"))
-    return [*found, _ending(mdp, groups), _signal(groups), _gap(policy, groups), _memory(policy, mdp, groups)]
+    mdp = examination_process(config, policy.tokenizer)
+    findings = [_tokenizer(mdp), _template(mdp), _verifier(mdp), _context(mdp, policy)]
+    if findings[-1].state == "wrong":
+        return findings  # nothing can be sampled
+    problems, path = range(min(config.problems, len(mdp.task.problems))), (config.seed, "doctor")
+    with closing(open_sampler(config, policy)) as sampler:
+        groups = sample_groups(sampler, mdp, problems, config.samples, temperature=1.0, seed=path)
+    return [*findings, _ending(mdp, groups), _signal(groups), _gap(policy, groups), _memory(policy, mdp, groups)]
+
+
+def _first(mdp: ReasoningMDP) -> list[Problem]:
+    return [mdp.task.problems[i] for i in range(min(TEXTS, len(mdp.task.problems)))]
 
 
 def _tokenizer(mdp: ReasoningMDP) -> Finding:
-    problems = [mdp.task.problems[i] for i in range(min(TEXTS, len(mdp.task.problems)))]
-    texts = [text for p in problems for text in (p.question, reference_solution(p))]
+    texts: list[str] = []
+    for problem in _first(mdp):
+        texts += [problem.question, reference_solution(problem)]
     lost = [text for text in texts if mdp.tokenizer.decode(mdp.tokenizer.encode(text)) != text]
     if lost:
         seen = f"{len(lost)} of {len(texts)} texts come back changed, the first {lost[0][:40]!r}"
@@ -82,10 +84,10 @@ def _template(mdp: ReasoningMDP) -> Finding:
 
 
 def _verifier(mdp: ReasoningMDP) -> Finding:
-    problems = [mdp.task.problems[i] for i in range(min(TEXTS, len(mdp.task.problems)))]
-    refused = [p.id for p in problems if not mdp.task.verify(reference_solution(p), p).correct]
-    if refused:
-        seen = f"{len(refused)} of {len(problems)} gold answers are not accepted, the first of {refused[0]}"
+    problems = _first(mdp)
+    rejected = [p.id for p in problems if not mdp.task.verify(reference_solution(p), p).correct]
+    if rejected:
+        seen = f"{len(rejected)} of {len(problems)} gold answers are not accepted, the first of {rejected[0]}"
         return Finding("verifier", "wrong", seen, f"see reasonenv check {mdp.task.name}")
     return Finding("verifier", "fine", f"{len(problems)} gold answers are accepted")
 
@@ -99,10 +101,9 @@ def _context(mdp: ReasoningMDP, policy: HFPolicy) -> Finding:
 
 
 def _ending(mdp: ReasoningMDP, groups: list[Group]) -> Finding:
-    rows = [t for g in groups for t in g.trajectories]
-    cut = sum(t.truncated for t in rows) / len(rows)
-    mean = sum(len(t.tokens) for t in rows) / len(rows)
-    seen = f"{cut:.0%} of {len(rows)} responses are cut at max_tokens={mdp.max_tokens} (mean length {mean:.0f})"
+    row = describe(groups)
+    cut, count = row["truncated"], sum(len(g.trajectories) for g in groups)
+    seen = f"{cut:.0%} of {count} responses are cut at max_tokens={mdp.max_tokens} (mean length {row['length']:.0f})"
     if cut <= CUT[0]:
         return Finding("ending", "fine", seen)
     change = f"set max_tokens={2 * mdp.max_tokens}, or train sft first, which teaches to end"
@@ -115,7 +116,7 @@ def _signal(groups: list[Group]) -> Finding:
     right = accuracy(t.verdict for t in rows)
     if not right.judged:
         return Finding("signal", "wrong", f"none of {right.total} answers could be judged", "mend the verifier")
-    share = len(mixed(sound(groups))) / len(groups)
+    share = len(nonconstant(usable(groups))) / len(groups)
     seen = f"{right.value:.0%} of {right.judged} answers are right, {share:.0%} of {len(groups)} groups are mixed"
     if share >= 0.2:
         return Finding("signal", "fine", seen)
@@ -141,7 +142,7 @@ def _memory(policy: HFPolicy, mdp: ReasoningMDP, groups: list[Group]) -> Finding
     batch = collate(groups, pad=policy.tokenizer.eos_id)
     rows = microbatches(batch, TOKENS_PER_MICROBATCH // 8, shared=policy.shared)[0]
     per_token = activation_bytes(policy, batch.select(rows))
-    need = forecast(policy, per_token=per_token, tokens=TOKENS_PER_MICROBATCH, rows=ROWS, length=mdp.context)
+    need = forecast(policy, per_token=per_token, tokens=TOKENS_PER_MICROBATCH, rows=ROWS[0], length=mdp.context)
     free = available(policy.device)
     parts = ", ".join(f"{name} {value / GIB:.1f}" for name, value in vars(need).items())
     seen = f"training needs {need.total / GIB:.1f} GiB more ({parts}), {free / GIB:.1f} are free"

@@ -1,18 +1,24 @@
-"""The environment card: what a figure was made with, beside its settings."""
+"""The manifest of a run: what its numbers were made with, beside its settings."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from reasonenv.sampling import SAMPLERS
-from reasonenv.storage import read_record
+from reasonenv.errors import UserError
+from reasonenv.experiment.config import RunConfig
+from reasonenv.learn.loop import changed
+from reasonenv.storage import read_record, replace
 from reasonenv.version import VERSION
 
-CARD = "environment.json"  # in the folder of a run
+MANIFEST = "environment.json"  # in the folder of a run
 PACKAGES = (
     "torch",
     "transformers",
@@ -30,27 +36,24 @@ PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Of this package, of Python, and of what is installed of `PACKAGES`."""
-    found = {"reasonenv": VERSION, "python": platform.python_version()}
+    installed = {"reasonenv": VERSION, "python": platform.python_version()}
     for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+        with suppress(PackageNotFoundError):
+            installed[name] = version(name)
+    return installed
 
 
 def hardware(device: str = "cpu") -> str:
     """The processor, its cores, and the accelerator if the run is on one."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    chip = named[0] if named else platform.machine()
-    found = f"{chip}, {os.cpu_count()} cores, {platform.system()}"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    description = f"{(names or [platform.machine()])[0]}, {os.cpu_count()} cores, {platform.system()}"
     if device.startswith("cuda"):
         import torch
 
-        found += f", {torch.cuda.get_device_name(torch.device(device))}"
-    return found
+        description += f", {torch.cuda.get_device_name(torch.device(device))}"
+    return description
 
 
 def reproducibility(*, device: str, sampler: str, address: str | None) -> tuple[str, str]:
@@ -61,31 +64,49 @@ def reproducibility(*, device: str, sampler: str, address: str | None) -> tuple[
     """
     if address is not None:
         return "fast", f"the server at {address} may change and serves others too"
-    if (known := SAMPLERS.find(sampler).reproducibility) is not None:
-        return known
+    if sampler == "vllm":
+        return "seeded", "vLLM cuts its batches by the moment"
     if not device.startswith("cpu"):
         return "seeded", f"kernels on {device} may add in any order"
     return "bitwise", "on this processor, with these versions and as many threads"
 
 
 def stored_data(out: Path) -> dict[str, Any]:
-    """Split -> fingerprint of the problems, as the card in the folder of a run has them; empty if it has none."""
-    path = out / CARD
+    """Split -> fingerprint of the problems, as the manifest of a run has them; empty if it has none."""
+    path = out / MANIFEST
     data = read_record(path).get("data") if path.is_file() else None
     return data if isinstance(data, dict) else {}
 
 
-def card(*, device: str, data: dict[str, str], level: str) -> dict[str, Any]:
-    """Everything but the settings that may decide a run's numbers.
+def check_data(out: Path, data: Mapping[str, str], task: str, *, finished: bool = False) -> None:
+    """Raises `UserError` if the problems of a run are not those of which its manifest has the fingerprints."""
+    stored = stored_data(out)
+    for split, fingerprint in data.items():
+        if stored.get(split) != fingerprint:
+            raise UserError(changed(task, split, out, finished=finished))
 
-    `data` are the fingerprints of its problems, `level` is that of `reproducibility`.
+
+def write_manifest(out: Path, config: RunConfig, data: Mapping[str, str], *, quiet: bool) -> None:
+    """Leaves everything but the settings that may decide a run's numbers, and says what differs from the beginning.
+
+    `data` are the fingerprints of its problems.
     """
     import torch
 
-    return {
+    level, why = reproducibility(device=config.device, sampler=config.sampler, address=config.address)
+    manifest = {
         "reproducibility": level,
         "versions": versions(),
-        "hardware": hardware(device),
+        "hardware": hardware(config.device),
         "threads": torch.get_num_threads(),
-        "data": data,
+        "data": dict(data),
     }
+    path = out / MANIFEST
+    earlier = read_record(path) if path.exists() else manifest
+    differing = [key for key in ("versions", "hardware", "threads") if earlier.get(key) != manifest[key]]
+    if differing:
+        message = f"{' and '.join(differing)} are not those with which {out} was begun"
+        print(f"reasonenv: {message}; bits may differ from those of an uninterrupted run", file=sys.stderr)
+    if not quiet:
+        print(f"reproducibility: {level} ({why})")
+    replace(path, json.dumps(manifest, indent=1))

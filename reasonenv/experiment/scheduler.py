@@ -31,10 +31,11 @@ from reasonenv.core import Problem
 from reasonenv.errors import UserError
 from reasonenv.experiment.cells import BASELINE, REFERENCES, Cell
 from reasonenv.experiment.claim import RECORD
-from reasonenv.experiment.config import RunConfig, fingerprints, held_out_problems, processes
+from reasonenv.experiment.config import RunConfig
 from reasonenv.experiment.identity import code_of, edited
-from reasonenv.experiment.manifest import CARD, hardware, stored_data, versions
+from reasonenv.experiment.manifest import MANIFEST, hardware, stored_data, versions
 from reasonenv.experiment.notices import cell_notice, measured, notice, refuse_without_signal
+from reasonenv.experiment.processes import fingerprints, held_out_problems, processes
 from reasonenv.experiment.stored_baselines import choose
 from reasonenv.experiment.suite import Suite
 from reasonenv.experiment.train import train
@@ -292,8 +293,8 @@ def _data(suite: Suite) -> dict[str, tuple[list[Problem], dict[str, str]]]:
     for cell in suite.cells:
         key = _data_key(cell.run)
         if key not in data:
-            training, held_out = processes(cell.run)
-            data[key] = held_out_problems(cell.run, held_out), fingerprints(cell.run, training, held_out)
+            curriculum, held_out = processes(cell.run)
+            data[key] = held_out_problems(cell.run, held_out), fingerprints(cell.run, curriculum, held_out)
     return data
 
 
@@ -310,7 +311,7 @@ def _check_inputs(cell: Cell, out: Path, data: Mapping[str, str]) -> None:
     folder = _folder(out, cell)
     if (folder / RECORD).exists():
         check_weights(folder, read_record(folder / RECORD), cell.run, weights_of(cell.run, cell.needs))
-    if not (folder / CARD).exists():  # nothing was asked yet, or it chooses among the answers of another cell
+    if not (folder / MANIFEST).exists():  # nothing was asked yet, or it chooses among the answers of another cell
         return
     stored = stored_data(folder)
     for split, fingerprint in data.items():

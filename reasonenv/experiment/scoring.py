@@ -1,10 +1,11 @@
-"""What a policy says of tokens that it, or another one, has written."""
+"""Log-probabilities of trajectories under a policy that has written them, or another one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from reasonenv.core import Group, Trajectory
@@ -13,6 +14,8 @@ from reasonenv.measures.provenance import SolvedProblem
 from reasonenv.policy.collate import collate
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.policy.policy import Policy
+
+INITIAL_SAMPLES = 4  # a problem, which suffice for a mean over many problems
 
 
 def token_scores(
@@ -27,18 +30,35 @@ def token_scores(
     return logp * batch.mask, entropy
 
 
-def wins(
+def initial_logps(
+    groups: Sequence[Group], initial: Policy, *, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH
+) -> list[float | None]:
+    """The log-probability of each sample under the `initial` policy; None but for the first of each problem."""
+    first = [Group(g.problem, g.trajectories[:INITIAL_SAMPLES]) for g in groups]
+    logp, _ = token_scores(first, initial, tokens_per_microbatch=tokens_per_microbatch)
+    sums = iter(logp.sum(dim=1, dtype=torch.float64).tolist())
+    logps: list[float | None] = []
+    for group in groups:
+        logps += [next(sums) if index < INITIAL_SAMPLES else None for index in range(len(group.trajectories))]
+    return logps
+
+
+def solved_problems(
     groups: Sequence[Group], initial: Policy, *, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH
 ) -> list[SolvedProblem]:
     """One `SolvedProblem` for each group with a correct trajectory; the samples were drawn at temperature 1."""
-    best = [max(right, key=_likelihood) for g in groups if (right := correct(g.trajectories))]
+    best = []
+    for group in groups:
+        right = correct(group.trajectories)
+        if right:
+            best.append(max(right, key=_likelihood))
     if not best:
         return []
     alone = [Group(t.problem, (t,)) for t in best]
     logp, _ = token_scores(alone, initial, tokens_per_microbatch=tokens_per_microbatch)
-    before = logp.sum(dim=1).tolist()
+    initial_logp = logp.sum(dim=1).tolist()
     return [
-        SolvedProblem(t.problem.id, len(t.tokens), _likelihood(t), known) for t, known in zip(best, before, strict=True)
+        SolvedProblem(t.problem.id, len(t.tokens), _likelihood(t), x) for t, x in zip(best, initial_logp, strict=True)
     ]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -15,16 +15,15 @@ from torch import Tensor, nn
 
 from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
+from reasonenv.learn.method import Method, Signal
+from reasonenv.learn.observer import SILENT, Observer
 from reasonenv.learn.optimizer import AdamW, Optimizer
 from reasonenv.policy.collate import collate
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH, microbatches, passed
 from reasonenv.policy.policy import Policy, prefixed, under
-from reasonenv.policy.value_head import Scorer
 from reasonenv.settings import record, setting
 
 Metrics = dict[str, float]
-Heartbeat = Callable[[str], None]  # told what a long `learn` is doing
-Refused = Callable[[Batch], None]  # shown the batch of a step that was not taken, its loss or gradient not being finite
 
 MAX_ROWS = 1 << 24  # samples of an iteration: more is a slip of the hand
 
@@ -35,10 +34,6 @@ class Budget:
 
     iteration: int  # from 0
     iterations: int
-
-
-# Shown what an update begins with: the groups and the advantage of their rows, [B, T] or [B, 1].
-Observed = Callable[[Budget, Sequence[Group], Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -71,24 +66,19 @@ class Config:
             )
 
 
-class Agent(ABC):
+class Agent(Method, ABC):
     """Says what to sample, and makes the policy better from what came back."""
 
-    Config: ClassVar[Any] = Config  # the dataclass of its numbers
-    conditions: ClassVar[bool] = False  # whether it can do with a policy that is asked for a goal before every step
-    scorer: Scorer | None = None  # what it trains, if that is not the policy
+    Config: ClassVar[Any] = Config
+    conditions: ClassVar[bool] = False  # whether it can train a policy that is conditioned on goals
+    signal: ClassVar[Signal] = "correct"
     largest: tuple[int, int] | None = None  # rows and tokens of the largest micro-batch
 
     def __init__(self, policy: Policy, config: Any = None, *, seed: int = 0) -> None:
-        if policy.goals is not None and not self.conditions:
+        if policy.goals is not None and self.trains_policy and not self.conditions:
             raise UserError(f"policy {policy.name!r} writes behind goals; train it with rcrl, or give another --policy")
-        self.policy = policy
-        self.config = config if config is not None else self.Config()
-        self.seed = seed
+        super().__init__(policy, config, seed=seed)
         self.optimizer = self.new_optimizer()
-        self.heartbeat: Heartbeat = lambda what: None
-        self.refused: Refused = lambda batch: None
-        self.observed: Observed = lambda budget, groups, advantage: None
 
     def parameters(self) -> list[nn.Parameter]:
         """What the agent trains."""
@@ -104,15 +94,15 @@ class Agent(ABC):
         """What to sample for the next iteration."""
 
     @abstractmethod
-    def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
-        """Improves the policy.
+    def learn(self, groups: Sequence[Group], budget: Budget, observer: Observer = SILENT) -> Metrics:
+        """Improves the policy, and reports to `observer` meanwhile.
 
         The metrics hold `updates`, the number of optimiser steps taken, and, if there are any, `updates/refused`: those
         not taken, because their loss or gradient was not finite.
         """
 
-    def wanted(self, groups: Sequence[Group]) -> int:
-        """How many problems more to sample before it learns from `groups`, all of this iteration so far: none."""
+    def groups_missing(self, groups: Sequence[Group]) -> int:
+        """How many groups more to sample before it learns from `groups`, all of this iteration so far: none."""
         return 0
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -133,15 +123,14 @@ class Agent(ABC):
     def micro(self, batch: Batch) -> list[Tensor]:
         """The rows of each micro-batch, and the size of the largest as `largest`."""
         shared = self.policy.shared
-        found = microbatches(batch, self.config.tokens_per_microbatch, shared=shared)
-        self.largest = max(
-            ((len(rows), passed(batch.select(rows), shared=shared)) for rows in found), key=lambda x: x[1]
-        )
-        return found
+        cut = microbatches(batch, self.config.tokens_per_microbatch, shared=shared)
+        sizes = [(len(rows), passed(batch.select(rows), shared=shared)) for rows in cut]
+        self.largest = max(sizes, key=lambda size: size[1])
+        return cut
 
-    def step(self, batch: Batch, lr: float, loss: float) -> float:
+    def step(self, batch: Batch, lr: float, loss: float, observer: Observer = SILENT) -> float:
         """One update by the gradient of `loss` on `batch`, or none if either is not finite. Returns the norm."""
         norm = self.optimizer.step(lr, loss=loss)
         if not math.isfinite(norm):
-            self.refused(batch)
+            observer.skipped_step(batch)
         return norm

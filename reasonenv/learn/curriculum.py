@@ -37,13 +37,16 @@ class Curriculum:
         """What iteration 0, 1, .. of `iterations` samples from."""
         return self.levels[self.level(iteration, iterations)]
 
-    def told(self, iteration: int, iterations: int) -> dict[str, float]:
-        """What the log says of an iteration; nothing where there is one level only."""
+    def metrics(self, iteration: int, iterations: int) -> dict[str, float]:
+        """The level of an iteration and its numbers, for the log; nothing where there is one level only."""
         if len(self.levels) == 1:
             return {}
         level = self.level(iteration, iterations)
-        numbers = {key: value for key, value in self.settings[level].items() if isinstance(value, (int, float))}
-        return {f"curriculum/{key}": float(value) for key, value in {"level": level, **numbers}.items()}
+        metrics = {"curriculum/level": float(level)}
+        for key, value in self.settings[level].items():
+            if isinstance(value, (int, float)):
+                metrics[f"curriculum/{key}"] = float(value)
+        return metrics
 
     @property
     def fingerprint(self) -> str:
@@ -56,15 +59,15 @@ def read_levels(text: str) -> list[dict[str, str]]:
     """The settings of each level. Raises `UserError` for what is no schedule."""
     schedule: dict[str, list[str]] = {}
     for part in text.split():
-        key, _, listed = part.partition(":")
-        values = [value for item in listed.split(",") for value in _repeated(item)]
+        key, _, items = part.partition(":")
+        values = [value for item in items.split(",") for value in _repeated(item)]
         if not key or not values or "" in values or key in schedule:
             raise UserError(f"curriculum is {text!r}; write KEY:VALUE,VALUE,.. for each key, as in operands:2,3,4")
         schedule[key] = values
     counts = {key: len(values) for key, values in schedule.items()}
     if len(set(counts.values())) != 1 or min(counts.values()) < 2:
-        told = ", ".join(f"{key} has {count}" for key, count in counts.items()) or "it names no key"
-        raise UserError(f"curriculum is {text!r}: {told}; give every key the same number of values, at least 2")
+        listed = ", ".join(f"{key} has {count}" for key, count in counts.items()) or "it names no key"
+        raise UserError(f"curriculum is {text!r}: {listed}; give every key the same number of values, at least 2")
     return [dict(zip(schedule, values, strict=True)) for values in zip(*schedule.values(), strict=True)]
 
 

@@ -20,16 +20,20 @@ def rewarded(trajectory: Trajectory) -> bool:
     return bool(np.isfinite(trajectory.rewards).all())
 
 
-def sound(groups: Iterable[Group]) -> list[Group]:
+def usable(groups: Iterable[Group]) -> list[Group]:
     """The groups without the samples of which nothing is known: their verdict failed, or a reward is not finite.
 
     Such a sample is no wrong answer: it is in no baseline, no loss and no denominator.
     """
-    kept = [(g, tuple(t for t in g.trajectories if rewarded(t) and t.verdict.checked)) for g in groups]
-    return [replace(g, trajectories=rows) for g, rows in kept if rows]
+    kept = []
+    for group in groups:
+        rows = tuple(t for t in group.trajectories if rewarded(t) and t.verdict.checked)
+        if rows:
+            kept.append(replace(group, trajectories=rows))
+    return kept
 
 
-def mixed(groups: Iterable[Group]) -> list[Group]:
+def nonconstant(groups: Iterable[Group]) -> list[Group]:
     """Those with both right and wrong answers, by the verdict, whatever the reward: 0 < #correct < G.
 
     The constraint of DAPO (2503.14476, equation 11).

@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from reasonenv.core import Group
 from reasonenv.learn.agent import Agent, Metrics
 from reasonenv.learn.losses import likelihood
+from reasonenv.learn.observer import SILENT, Observer
 from reasonenv.learn.weights import token_mean
 
 
 class Imitation(Agent):
     """Slot: what to imitate. One step is cross-entropy on the policy's tokens, averaged over the optimiser batch."""
 
-    def imitate(self, groups: Sequence[Group], lr: float) -> Metrics:
-        """One optimiser step on all the trajectories given."""
+    def imitate(self, groups: Sequence[Group], lr: float, observer: Observer = SILENT) -> Metrics:
+        """One optimiser step on all the trajectories of these groups."""
         batch = self.batch(groups)
         weights = token_mean(batch.mask)
         total = 0.0
@@ -25,7 +26,7 @@ class Imitation(Agent):
             loss = (weights[rows][:, : micro.width].to(logp.device) * likelihood(logp)).sum()
             self.optimizer.backward(loss)
             total += float(loss.detach())
-        norm = self.step(batch, lr, total)
+        norm = self.step(batch, lr, total, observer)
         taken = math.isfinite(norm)
         return {
             "loss": total,

@@ -13,7 +13,7 @@ from reasonenv.policy.collate import collate
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.policy.value_head import Scorer
 
-FALLS = ("sparse", "dense")  # where a learned reward falls
+PLACEMENTS = ("sparse", "dense")  # at the end of the response, or at the end of each step
 
 
 def score_steps(
@@ -27,25 +27,30 @@ def score_steps(
     return [row[t.ends] for row, t in zip(scores, trajectories, strict=True)]
 
 
-def judged(
-    groups: Sequence[Group], scorer: Scorer, *, falls: str, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH
+def rewarded_by(
+    scorer: Scorer, groups: Sequence[Group], *, placement: str, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH
 ) -> list[Group]:
     """The groups with rewards by `scorer` instead of the environment's (2403.04642, ORM rewards).
 
     `sparse`: the score of the whole response, at its end. `dense`: by how much each step raised the score, from 0; the
     return is the same. Verdicts stay. Raises `UserError` for another word.
     """
-    if falls not in FALLS:
-        raise unknown("reward of an orm", falls, FALLS)
-    every = [t for group in groups for t in group.trajectories]
-    steps = iter(score_steps(scorer, every, tokens_per_microbatch=tokens_per_microbatch))
+    if placement not in PLACEMENTS:
+        raise unknown("reward of an orm", placement, PLACEMENTS)
+    rescored = []
+    trajectories = [t for group in groups for t in group.trajectories]
+    scores = iter(score_steps(scorer, trajectories, tokens_per_microbatch=tokens_per_microbatch))
+    for group in groups:
+        rows = [_with_rewards(t, next(scores), placement) for t in group.trajectories]
+        rescored.append(replace(group, trajectories=tuple(rows)))
+    return rescored
 
-    def judge(t: Trajectory) -> Trajectory:
-        scores, rewards = next(steps), np.zeros_like(t.rewards)
-        if falls == "dense":
-            rewards[t.ends] = np.diff(scores, prepend=np.float32(0))
-        else:
-            rewards[-1] = scores[-1]
-        return replace(t, rewards=rewards)
 
-    return [replace(group, trajectories=tuple(map(judge, group.trajectories))) for group in groups]
+def _with_rewards(t: Trajectory, scores: FloatArray, placement: str) -> Trajectory:
+    """The trajectory with rewards made of the scores of its steps [S]."""
+    rewards = np.zeros_like(t.rewards)
+    if placement == "dense":
+        rewards[t.ends] = np.diff(scores, prepend=np.float32(0))
+    else:
+        rewards[-1] = scores[-1]
+    return replace(t, rewards=rewards)

@@ -1,4 +1,4 @@
-"""What a run tells: `metrics.jsonl`, TensorBoard, one progress bar, a short table and a few answers."""
+"""The log of a run: `metrics.jsonl`, TensorBoard, one progress bar, a short table and a few answers."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
+from reasonenv.registry import Registry
 from reasonenv.terminal import printable
 
-# What a person watches, in this order; everything else is in metrics.jsonl and TensorBoard.
+# What the console shows, in this order; everything else is in metrics.jsonl and TensorBoard.
 TABLE = {
     "reward": "reward",
     "accuracy": "accuracy",
@@ -27,6 +28,44 @@ TABLE = {
 }
 
 
+class Logger(Protocol):
+    """Where numbers and texts of a run go beside its own files."""
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Points of curves at one step, by the names of the curves."""
+
+    def text(self, name: str, text: str, step: int) -> None:
+        """A text in Markdown."""
+
+    def close(self) -> None:
+        """Everything is stored after this."""
+
+
+LoggerFactory = Callable[[Path, int | None], Logger]  # the run's folder, and the first step if there may be later ones
+
+LOGGERS = Registry[LoggerFactory]("logger", "reasonenv.loggers", {"tensorboard": "reasonenv.learn.log:TensorBoard"})
+DEFAULT_LOGGERS = ("tensorboard",)
+
+
+class TensorBoard:
+    """Event files in `out/tensorboard`. What an interrupted run has left from step `first` on is no longer shown."""
+
+    def __init__(self, out: Path, first: int | None = None) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(out / "tensorboard"), purge_step=first)
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def text(self, name: str, text: str, step: int) -> None:
+        self._writer.add_text(name, text, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
 class RunLog:
     """Writes the log of one run into `out`, continuing after row `iteration` of an earlier, interrupted one.
 
@@ -34,15 +73,13 @@ class RunLog:
     """
 
     def __init__(self, out: Path, *, iteration: int, used: int, budget: int, unit: str, quiet: bool = False) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._path = out / "metrics.jsonl"
-        kept = self._path.read_text().splitlines() if self._path.exists() else []
-        partial = self._path.with_suffix(".partial")  # a kill in the middle of writing must not lose the rows
-        partial.write_text("".join(f"{line}\n" for line in kept[: iteration + 1 if iteration else 0]))
-        partial.replace(self._path)
-        self._file = self._path.open("a")
-        self._board = SummaryWriter(str(out / "tensorboard"), purge_step=iteration + 1)
+        path = out / "metrics.jsonl"
+        rows = path.read_text().splitlines() if iteration and path.exists() else []
+        partial = path.with_suffix(".partial")  # a kill in the middle of writing must not lose the rows
+        partial.write_text("".join(f"{row}\n" for row in rows[: iteration + 1]))
+        partial.replace(path)
+        self._file = path.open("a")
+        self._loggers = [LOGGERS.find(name)(out, iteration + 1) for name in DEFAULT_LOGGERS]
         self._quiet = quiet
         # A log file wants a line now and then, a person a bar that moves.
         pace = 0.1 if sys.stderr.isatty() else 30.0
@@ -62,9 +99,12 @@ class RunLog:
         """One iteration."""
         self._file.write(json.dumps(metrics) + "\n")
         self._file.flush()
+        points = {}
         for name, value in metrics.items():
             if isinstance(value, int | float) and math.isfinite(value):
-                self._board.add_scalar(name if "/" in name else f"train/{name}", value, int(metrics["iteration"]))
+                points[name if "/" in name else f"train/{name}"] = value
+        for logger in self._loggers:
+            logger.scalars(points, int(metrics["iteration"]))
         shown = {k: metrics[k] for k in ("reward", "eval/greedy_accuracy", "loss") if k in metrics}
         self._bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
 
@@ -72,20 +112,22 @@ class RunLog:
         """The few numbers that matter, for a person."""
         lines = [f"iteration {metrics['iteration']}, {metrics['rollouts']} rollouts, {metrics['tokens']} tokens"]
         for key, label in TABLE.items():
-            if key in metrics:
-                interval = (
-                    f"  [{metrics[f'{key}/low']:.3f}, {metrics[f'{key}/high']:.3f}]" if f"{key}/low" in metrics else ""
-                )
-                lines.append(f"  {label:<18} {metrics[key]:>10.4g}{interval}")
+            if key not in metrics:
+                continue
+            line = f"  {label:<18} {metrics[key]:>10.4g}"
+            if f"{key}/low" in metrics:
+                line += f"  [{metrics[f'{key}/low']:.3f}, {metrics[f'{key}/high']:.3f}]"
+            lines.append(line)
         self.say("\n".join(lines))
 
     def answers(self, iteration: int, answers: Sequence[tuple[str, str, str]]) -> None:
         """(question, response, verdict) of a few samples, on the console and in TensorBoard."""
         for number, (question, response, verdict) in enumerate(answers):
-            asked, given = printable(question.strip(), keep="\n"), printable(response.strip().replace("\n", " ⏎ "))
-            self.say(f"  {asked}\n    {given}\n    -> {verdict}")
+            shown = printable(question.strip(), keep="\n"), printable(response.strip().replace("\n", " ⏎ "))
+            self.say(f"  {shown[0]}\n    {shown[1]}\n    -> {verdict}")
             text = "\n".join(f"    {line}" for line in f"{question}\n{response}\n-> {verdict}".splitlines())
-            self._board.add_text(f"answers/{number}", text, iteration)
+            for logger in self._loggers:
+                logger.text(f"answers/{number}", text, iteration)
 
     def say(self, text: str) -> None:
         """A line above the progress bar."""
@@ -100,14 +142,14 @@ class RunLog:
         """Everything is on disk after this."""
         self._bar.close()
         self._file.close()
-        self._board.close()
+        for logger in self._loggers:
+            logger.close()
 
 
-def board_curve(out: Path, name: str, points: Mapping[int, float]) -> None:
-    """A curve over something else than iterations, such as pass@k over k, in the TensorBoard of an ended run."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    board = SummaryWriter(str(out / "tensorboard"))
-    for x, y in points.items():
-        board.add_scalar(name, y, x)
-    board.close()
+def log_curve(out: Path, name: str, points: Mapping[int, float]) -> None:
+    """A curve over something else than iterations, such as pass@k over k, of an ended run."""
+    for kind in DEFAULT_LOGGERS:
+        logger = LOGGERS.find(kind)(out, None)
+        for x, y in points.items():
+            logger.scalars({name: y}, x)
+        logger.close()

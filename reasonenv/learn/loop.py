@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
@@ -17,9 +18,11 @@ from reasonenv.learn import checkpoint
 from reasonenv.learn.agent import Agent, Budget, Metrics, Plan
 from reasonenv.learn.contrast import ENOUGH, contrasting, missing_signal
 from reasonenv.learn.curriculum import Curriculum
-from reasonenv.learn.filters import correct, mixed, rewarded, sound
+from reasonenv.learn.evaluation import Evaluation
+from reasonenv.learn.filters import correct, nonconstant, rewarded, usable
 from reasonenv.learn.log import RunLog
 from reasonenv.learn.memory import enough_memory
+from reasonenv.learn.observer import SILENT, Observer
 from reasonenv.learn.stop import Stop
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.rollout.groups import demonstrate, sample_groups
@@ -30,42 +33,46 @@ from reasonenv.stats import accuracy
 SAVING_SHARE = 0.05  # of a run's time that saving may take; it is how far back a kill throws a run
 MAX_ERRORS = 0.05  # share of verdicts that failed for our own reasons
 MAX_INVALID = 0.05  # share of samples with a reward that is not finite
-MAX_REFUSED = 5  # optimiser steps refused, their loss or gradient not being finite, without one that was taken
+MAX_SKIPPED = 5  # optimiser steps skipped, their loss or gradient not being finite, without one that was taken
 MAX_BATCHES = 10  # times the plan's problems that an agent may have sampled before it learns (DAPO's authors: 10)
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """Figures on held-out problems, and a few answers as (question, response, verdict)."""
-
-    metrics: Metrics
-    answers: Sequence[tuple[str, str, str]]
-
-
-Evaluate = Callable[[int], Evaluation]  # of the policy after so many iterations
-
-
-@dataclass
 class Progress:
-    """What a run has used so far: all that resuming needs beside the tensors."""
+    """What a run has used so far: all that resuming needs beside the tensors. The names are those of the log."""
 
     iteration: int = 0
     position: int = 0  # problems drawn so far
     rollouts: int = 0
     tokens: int = 0
     updates: int = 0
-    refused: int = 0  # optimiser steps, since the last iteration with one that was taken
+    refused: int = 0  # optimiser steps that were skipped since the last iteration with one that was taken
     right: int = 0  # rollouts verified as correct
     contrasts: int = 0  # groups with different rewards; see `learn/contrast.py`
-    seconds: float = field(default=0.0)
+    seconds: float = 0.0
+
+    def after(self, agent: Agent, groups: Sequence[Group], position: int, *, updates: int, skipped: int) -> Progress:
+        """After an iteration in which `agent` has learned from `groups` by so many optimiser steps."""
+        trajectories = [t for g in groups for t in g.trajectories]
+        return replace(
+            self,
+            iteration=self.iteration + 1,
+            position=position,
+            rollouts=self.rollouts + len(trajectories),
+            tokens=self.tokens + sum(len(t.tokens) for t in trajectories),
+            updates=self.updates + updates,
+            refused=0 if updates else self.refused + skipped,
+            right=self.right + len(correct(trajectories)),
+            contrasts=self.contrasts + contrasting(agent, usable(groups)),
+        )
 
 
-def draw(
+def next_problems(
     mdp: ReasoningMDP, seed: int, position: int, count: int, exclude: frozenset[str] = frozenset()
 ) -> tuple[list[int], int]:
     """The next `count` problems of an endless shuffled walk through the task, and the position after them.
 
-    Those in `exclude` are passed over; where a whole epoch would be, it is walked as if nothing were excluded.
+    Those in `exclude` are passed over; an epoch of which nothing would be left is walked as if nothing were excluded.
     """
     problems = mdp.task.problems
     chosen: list[int] = []
@@ -83,183 +90,214 @@ def draw(
     return chosen, position
 
 
-def experience(
-    agent: Agent,
-    plan: Plan,
-    sampler: Sampler,
-    mdp: ReasoningMDP,
-    seed: int,
-    at: Progress,
-    progress: Callable[[int], None],
-) -> list[Group]:
-    """What the plan asks for, sampled and verified, and then what the agent still wants, up to `MAX_BATCHES` plans."""
-    count = len(mdp.task.problems) if plan.problems is None else plan.problems
-
-    def more(problems: int, *path: int | str) -> list[Group]:
-        drawn, at.position = draw(mdp, seed, at.position, problems, plan.exclude)
-        if plan.source == "reference":
-            progress(problems)
-            return demonstrate(mdp, drawn)
-        path = (seed, "rollout", at.iteration, *path)
-        return sample_groups(
-            sampler, mdp, drawn, plan.samples, temperature=plan.temperature, seed=path, progress=progress
-        )
-
-    groups = more(count)
-    while wanted := min(agent.wanted(groups), count, MAX_BATCHES * count - len(groups)):
-        groups += more(wanted, "refill", len(groups))
-    return groups
-
-
 def describe(groups: Sequence[Group]) -> Metrics:
-    """The numbers of the trajectories themselves, without an accuracy if none of their answers could be judged."""
+    """The numbers of the trajectories themselves, without an accuracy if none of their answers could be scored."""
     rows = [t for g in groups for t in g.trajectories]
     share = accuracy(t.verdict for t in rows)
-    judged: Metrics = {}
+    finite = [t.ret for t in rows if rewarded(t)]
+    metrics = {"reward": float(np.mean(finite)) if finite else 0.0}
     if share.judged:
         low, high = share.interval
-        judged = {"accuracy": share.value, "accuracy/low": low, "accuracy/high": high}
-    finite = [t.ret for t in rows if rewarded(t)]
-    return {
-        "reward": float(np.mean(finite)) if finite else 0.0,
-        **judged,
+        metrics |= {"accuracy": share.value, "accuracy/low": low, "accuracy/high": high}
+    return metrics | {
         "length": float(np.mean([len(t.tokens) for t in rows])),
         "truncated": float(np.mean([t.truncated for t in rows])),
         "verifier_errors": share.unjudged,
         "rewards/invalid": (len(rows) - len(finite)) / len(rows),
         "groups/sampled": float(len(groups)),
-        "groups/mixed": len(mixed(sound(groups))) / len(groups),
+        "groups/mixed": len(nonconstant(usable(groups))) / len(groups),
     }
 
 
-def fit(
-    agent: Agent,
-    sampler: Sampler,
-    course: ReasoningMDP | Curriculum,
-    *,
-    iterations: int,
-    seed: int,
-    out: Path,
-    evaluate: Evaluate | None = None,
-    eval_every: int = 10,
-    judge: Callable[[Sequence[Group]], list[Group]] | None = None,
-    changed_data: bool = False,
-    quiet: bool = False,
-) -> Progress:
-    """Trains `agent` for `iterations` on one process, or on those of a curriculum.
+@dataclass
+class Loop(Observer):
+    """Trains `agent` for `iterations` on the processes of a curriculum.
 
-    Leaves `metrics.jsonl`, `tensorboard/` and two checkpoints in `out`. Called again on the same folder it goes on from
-    the last sound checkpoint and ends as if it had never stopped: bit for bit on a CPU. Ctrl-C makes one. `evaluate` is
-    called before the first iteration, every `eval_every`, and after the last. `judge`, if given, puts its own rewards
-    in place of the environment's. `changed_data`: going on with other problems than those of the checkpoint is meant.
+    Leaves `metrics.jsonl`, `tensorboard/` and two checkpoints in `out`. Run again on the same folder it goes on from
+    the last intact checkpoint and ends as if it had never stopped: bit for bit on a CPU. Ctrl-C makes one.
+    Raises `UserError` for a sampler that cuts the distribution, for other problems than those of the checkpoint, and
+    for numbers that cannot be believed.
     """
-    course = course if isinstance(course, Curriculum) else Curriculum((course,))
-    data, checkpoints = course.fingerprint, out / "checkpoints"
-    at = Progress()
-    if saved := checkpoint.newest(checkpoints):
+
+    agent: Agent
+    sampler: Sampler
+    curriculum: Curriculum
+    iterations: int
+    seed: int
+    out: Path
+    evaluate: Callable[[int], Evaluation] | None = None  # before the first iteration, every `eval_every`, at the end
+    eval_every: int = 10
+    rescore: Callable[[Sequence[Group]], list[Group]] | None = None  # puts other rewards in place of the environment's
+    recorder: Observer = SILENT
+    changed_data: bool = False  # going on with other problems than those of the checkpoint is meant
+    quiet: bool = False
+
+    progress: Progress = field(init=False)  # of the last complete iteration, where the agent is
+    next_save: float = field(init=False, default=0.0)
+
+    def run(self) -> Progress:
+        """Trains to the end, or until a signal, at which it saves and raises `KeyboardInterrupt`."""
+        self.progress = self._restored()
+        self.started = time.monotonic() - self.progress.seconds
+        synced = self.sampler.sync(self.progress.iteration)
+        with closing(self._open_log()) as self.log, Stop(self.log.say, self.save) as self.stop:
+            if self.progress.iteration == 0:
+                evaluated = self.evaluate(0).metrics if self.evaluate else {}
+                self.log.row({**vars(self.progress), **synced, **evaluated})
+            while self.progress.iteration < self.iterations:
+                self.step()
+        return self.progress
+
+    def step(self) -> None:
+        """One iteration, which counts from its end on: a signal before that waits for it or undoes it."""
+        budget = Budget(self.progress.iteration, self.iterations)
+        plan = self.agent.plan(budget)
+        clock = time.monotonic()
+        groups, position = self.experience(plan)
+        sampling_seconds = time.monotonic() - clock
+        self.stop.hold()
+        learned = self._learn(groups, budget)
+        updates, skipped = int(learned.pop("updates")), int(learned.get("updates/refused", 0))
+        progress = self.progress.after(self.agent, groups, position, updates=updates, skipped=skipped)
+        self._warn(progress, len(groups), teaches=bool(updates or skipped))
+        due = progress.iteration % self.eval_every == 0 or progress.iteration == self.iterations
+        # Where only demonstrations are learned from, nothing is drawn until the next evaluation.
+        draws = due or self.agent.plan(Budget(progress.iteration, self.iterations)).source == "policy"
+        synced = self.sampler.sync(progress.iteration) if draws else {}
+        self.log.doing("evaluating" if due else "")
+        evaluation = self.evaluate(progress.iteration) if self.evaluate and due else Evaluation({}, [])
+        progress = replace(progress, seconds=time.monotonic() - self.started)
+        row: dict[str, Any] = {
+            **vars(progress),
+            **(describe(groups) if plan.source == "policy" else {}),
+            **self.curriculum.metrics(budget.iteration, self.iterations),
+            "tokens_per_second": (progress.tokens - self.progress.tokens) / max(sampling_seconds, 1e-9),
+            **learned,
+            **synced,
+            **evaluation.metrics,
+        }
+        self.log.row(row)
+        if due:
+            self.log.table(row)
+            self.log.answers(progress.iteration, evaluation.answers)
+        check(row, self.out)
+        self.progress = progress
+        clock = time.monotonic()
+        if clock >= self.next_save or progress.iteration == self.iterations:
+            self.save()
+            self.next_save = time.monotonic() + (time.monotonic() - clock) / SAVING_SHARE
+        self.stop.release()
+
+    def experience(self, plan: Plan) -> tuple[list[Group], int]:
+        """What the plan asks for, and what the agent still lacks then, up to `MAX_BATCHES` plans; and the new position.
+
+        Verified, and with the rewards that it is to learn from.
+        """
+        self.log.doing("sampling")
+        iteration = self.progress.iteration
+        mdp = self.curriculum.process(iteration, self.iterations)
+        sampler, position = self.agent.sampler(self.sampler), self.progress.position
+        groups: list[Group] = []
+        count = missing = planned_problems(plan, mdp)
+        while missing:
+            problems, position = next_problems(mdp, self.seed, position, missing, plan.exclude)
+            if plan.source == "reference":
+                self.log.used(len(problems))
+                groups += demonstrate(mdp, problems)
+            else:
+                refill = ("refill", len(groups)) if groups else ()
+                path = (self.seed, "rollout", iteration, *refill)
+                groups += sample_groups(
+                    sampler,
+                    mdp,
+                    problems,
+                    plan.samples,
+                    temperature=plan.temperature,
+                    seed=path,
+                    progress=self.log.used,
+                )
+            missing = min(self.agent.groups_missing(groups), count, MAX_BATCHES * count - len(groups))
+        return self.rescore(groups) if self.rescore else groups, position
+
+    def save(self) -> str:
+        """Makes a checkpoint of the last complete iteration, and says so."""
+        iteration = self.progress.iteration
+        if iteration:
+            self.log.sync()
+            state = {"progress": vars(self.progress), "data": self.curriculum.fingerprint}
+            checkpoint.save(self.out / "checkpoints", iteration, self.agent.state_dict(), state)
+        return f"{iteration} of {self.iterations} iterations are saved"
+
+    def doing(self, what: str) -> None:
+        self.log.doing(what)
+
+    def skipped_step(self, batch: Batch) -> None:
+        """Keeps the first batch of an iteration whose step was skipped, for inspection."""
+        path = self.out / "refused" / f"{self.progress.iteration:08d}.safetensors"
+        if not path.exists():
+            checkpoint.save_batch(path, batch)
+
+    def update(self, budget: Budget, groups: Sequence[Group], advantage: Tensor) -> None:
+        self.recorder.update(budget, groups, advantage)
+
+    def _restored(self) -> Progress:
+        """The progress of the newest checkpoint, whose state the agent takes over."""
+        saved = checkpoint.newest(self.out / "checkpoints")
+        if saved is None:
+            return Progress()
         tensors, state = saved
-        if state["data"] != data and not changed_data:
-            task = course.levels[0].task
-            raise UserError(changed(task.name, task.split, out))
-        agent.load_state_dict(tensors)
-        at = Progress(**state["progress"])
-    synced = sampler.sync(at.iteration)
-    plan, mdp = agent.plan(Budget(at.iteration, iterations)), course.process(at.iteration, iterations)
-    each = (len(mdp.task.problems) if plan.problems is None else plan.problems) * plan.samples
-    unit = "rollouts" if plan.source == "policy" else "demonstrations"
-    log = RunLog(out, iteration=at.iteration, used=at.rollouts, budget=each * iterations, unit=unit, quiet=quiet)
-    agent.heartbeat = log.doing
-    agent.refused = lambda batch: keep_refused(out, at.iteration, batch)
-    started, next_save = time.monotonic() - at.seconds, 0.0
-    rest = replace(at)  # between two iterations, where the agent is
+        if state["data"] != self.curriculum.fingerprint and not self.changed_data:
+            task = self.curriculum.levels[0].task
+            raise UserError(changed(task.name, task.split, self.out))
+        self.agent.load_state_dict(tensors)
+        return Progress(**state["progress"])
 
-    def save() -> str:
-        if rest.iteration:
-            log.sync()
-            state = {"progress": vars(rest), "data": data}
-            checkpoint.save(checkpoints, rest.iteration, agent.state_dict(), state)
-        return f"{rest.iteration} of {iterations} iterations are saved"
+    def _open_log(self) -> RunLog:
+        iteration = self.progress.iteration
+        plan = self.agent.plan(Budget(iteration, self.iterations))
+        each = planned_problems(plan, self.curriculum.process(iteration, self.iterations)) * plan.samples
+        return RunLog(
+            self.out,
+            iteration=iteration,
+            used=self.progress.rollouts,
+            budget=each * self.iterations,
+            unit="rollouts" if plan.source == "policy" else "demonstrations",
+            quiet=self.quiet,
+        )
 
-    with closing(log), Stop(log.say, save) as stop:
-        if at.iteration == 0:
-            log.row({**vars(at), **synced, **(evaluate(0).metrics if evaluate else {})})
-        while at.iteration < iterations:
-            budget = Budget(at.iteration, iterations)
-            plan, mdp = agent.plan(budget), course.process(at.iteration, iterations)
-            level = course.told(at.iteration, iterations)
-            log.doing("sampling")
-            clock = time.monotonic()
-            groups = experience(agent, plan, sampler, mdp, seed, at, log.used)
-            groups = judge(groups) if judge else groups
-            sampling_seconds = time.monotonic() - clock
-            found = describe(groups) if plan.source == "policy" else {}
-            if short := agent.wanted(groups):
-                log.say(f"iteration {at.iteration}: sampled {len(groups)} problems and still wanted {short} more")
-            stop.hold()
-            log.doing("learning")
-            sampler.release()
-            with enough_memory(agent):
-                learned = agent.learn(groups, budget)
-            at.iteration += 1
-            known = at.rollouts
-            at.rollouts += sum(len(g.trajectories) for g in groups)
-            at.right += sum(len(correct(g.trajectories)) for g in groups)
-            at.contrasts += contrasting(agent, sound(groups))
-            lack = missing_signal(agent, rollouts=at.rollouts, right=at.right, contrasts=at.contrasts)
-            if lack and known < ENOUGH <= at.rollouts:
-                log.say(lack)
-            fresh = sum(len(t.tokens) for g in groups for t in g.trajectories)
-            at.tokens += fresh
-            updates, refused = int(learned.pop("updates")), int(learned.get("updates/refused", 0))
-            if not updates and not refused:
-                log.say(f"iteration {budget.iteration}: none of {len(groups)} groups teaches, the policy stays")
-            at.updates += updates
-            at.refused = 0 if updates else at.refused + refused
-            due = at.iteration % eval_every == 0 or at.iteration == iterations
-            # Where only demonstrations are learned from, nobody draws until the next evaluation.
-            draws = due or agent.plan(Budget(at.iteration, iterations)).source == "policy"
-            synced = sampler.sync(at.iteration) if draws else {}
-            log.doing("evaluating" if due else "")
-            evaluated = evaluate(at.iteration) if evaluate and due else Evaluation({}, [])
-            at.seconds = time.monotonic() - started
-            row: dict[str, Any] = {
-                **vars(at),
-                **found,
-                **level,
-                "tokens_per_second": fresh / max(sampling_seconds, 1e-9),
-                **learned,
-                **synced,
-                **evaluated.metrics,
-            }
-            log.row(row)
-            if due:
-                log.table(row)
-                log.answers(at.iteration, evaluated.answers)
-            _refuse(row, out)
-            rest = replace(at)
-            if time.monotonic() >= next_save or at.iteration == iterations:
-                clock = time.monotonic()
-                save()
-                next_save = time.monotonic() + (time.monotonic() - clock) / SAVING_SHARE
-            stop.release()
-    return at
+    def _learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
+        short = self.agent.groups_missing(groups)
+        if short:
+            self.log.say(f"iteration {budget.iteration}: sampled {len(groups)} problems and still wanted {short} more")
+        self.log.doing("learning")
+        self.sampler.release()
+        with enough_memory(self.agent):
+            return self.agent.learn(groups, budget, self)
+
+    def _warn(self, progress: Progress, groups: int, *, teaches: bool) -> None:
+        """Says what is odd about an iteration."""
+        lack = missing_signal(
+            self.agent, rollouts=progress.rollouts, right=progress.right, contrasts=progress.contrasts
+        )
+        if lack and self.progress.rollouts < ENOUGH <= progress.rollouts:
+            self.log.say(lack)
+        if not teaches:
+            self.log.say(f"iteration {self.progress.iteration}: none of {groups} groups teaches, the policy stays")
+
+
+def planned_problems(plan: Plan, mdp: ReasoningMDP) -> int:
+    """How many problems a plan begins with."""
+    return len(mdp.task.problems) if plan.problems is None else plan.problems
 
 
 def changed(task: str, split: str, out: Path, *, finished: bool = False) -> str:
-    """What is said of a run whose problems are no longer the ones that it began with."""
+    """The message about a run whose problems are no longer the ones that it began with."""
     ways = "use another --out" if finished else "use another --out, or go on with them by --changed-data"
     return f"the problems of {task}, split {split}, have changed since {out} was begun; {ways}"
 
 
-def keep_refused(out: Path, iteration: int, batch: Batch) -> None:
-    """Leaves the first batch of an iteration whose step was refused in `out/refused`, for inspection."""
-    path = out / "refused" / f"{iteration:08d}.safetensors"
-    if not path.exists():
-        checkpoint.save_batch(path, batch)
-
-
-def _refuse(row: Metrics, out: Path) -> None:
-    """Stops a run whose numbers cannot be believed."""
+def check(row: Metrics, out: Path) -> None:
+    """Raises `UserError` for an iteration whose numbers cannot be believed."""
     if row.get("gap/mean", 0.0) > MAX_GAP:
         raise UserError(
             f"sampler and trainer disagree by {row['gap/mean']:.3f} nats a token (limit {MAX_GAP}): the rollouts are "
@@ -274,9 +312,9 @@ def _refuse(row: Metrics, out: Path) -> None:
             f"{row['rewards/invalid']:.1%} of the samples have a reward that is not finite (limit {MAX_INVALID:.0%}); "
             "correct the reward of the environment"
         )
-    if row["refused"] >= MAX_REFUSED:
+    if row["refused"] >= MAX_SKIPPED:
         raise UserError(
             f"{row['refused']} optimiser steps in a row had a loss or gradient that is not finite (limit "
-            f"{MAX_REFUSED}); none was taken and the first batch of each iteration is in {out / 'refused'}; "
+            f"{MAX_SKIPPED}); none was taken and the first batch of each iteration is in {out / 'refused'}; "
             "use a lower lr or dtype=float32"
         )

@@ -29,13 +29,13 @@ def enough_memory(agent: Agent) -> Iterator[None]:
             raise
         allowed = agent.config.tokens_per_microbatch
         rows, tokens = agent.largest or (2, allowed)  # while nothing is known, what is allowed
-        told = f"out of memory in the update, on a micro-batch of {tokens} tokens"
+        message = f"out of memory in the update, on a micro-batch of {tokens} tokens"
         if rows == 1:
             raise UserError(
-                f"{told}, one sequence, which cannot be cut; set checkpointing=true or lora=16, or lower max_tokens"
+                f"{message}, one sequence, which cannot be cut; set checkpointing=true or lora=16, or lower max_tokens"
             ) from error
         raise UserError(
-            f"{told}; set tokens_per_microbatch={min(tokens, allowed) // 2} (it is {allowed}), or checkpointing=true"
+            f"{message}; set tokens_per_microbatch={min(tokens, allowed) // 2} (it is {allowed}), or checkpointing=true"
         ) from error
 
 

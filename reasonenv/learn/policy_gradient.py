@@ -13,7 +13,8 @@ from torch import Tensor
 from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Agent, Budget, Config, Metrics, Plan
-from reasonenv.learn.filters import sound
+from reasonenv.learn.filters import usable
+from reasonenv.learn.observer import SILENT, Observer
 from reasonenv.learn.tally import Tally
 from reasonenv.policy.microbatch import passed
 from reasonenv.policy.policy import Policy, ResponseStates
@@ -49,13 +50,14 @@ class PolicyGradient(Agent):
     declares is said of the loss that it has: a subclass with another `surrogate` or `auxiliary`, of its own or from
     another parent, declares it again, or has none of its rows skipped.
 
-    Samples of which nothing is known are left out (`sound`). Stale samples, of an older version of the policy than
+    Samples of which nothing is known are left out (`usable`). Stale samples, of an older version of the policy than
     today's, are taken as they come; `staleness` is the mean age of their tokens in versions. A surrogate anchored on
     the sampler's `sampled_logp` corrects for it by its ratio; one anchored on the trainer's `old_logp` does not.
     """
 
     Config = PolicyGradientConfig
     config: PolicyGradientConfig
+    signal = "contrast"
 
     def __init__(self, policy: Policy, config: Any = None, *, seed: int = 0) -> None:
         super().__init__(policy, config, seed=seed)
@@ -118,12 +120,12 @@ class PolicyGradient(Agent):
     def passes(self, batch: Batch, advantage: Tensor) -> list[tuple[Tensor, bool]]:
         """The rows of each micro-batch, and whether they teach: of others, only the metrics are wanted."""
         idle = (advantage == 0).all(dim=1) & self._declared()
-        found: list[tuple[Tensor, bool]] = []
+        passes: list[tuple[Tensor, bool]] = []
         # Those that teach are cut last and come first: it is their shape that memory has to hold.
         for rows, teaches in ((idle.nonzero()[:, 0], False), ((~idle).nonzero()[:, 0], True)):
             if len(rows):
-                found = [(rows[micro], teaches) for micro in self.micro(batch.select(rows))] + found
-        return found
+                passes = [(rows[micro], teaches) for micro in self.micro(batch.select(rows))] + passes
+        return passes
 
     def _declared(self) -> bool:
         """Whether `loss_scales_with_advantage` was said of the loss as it is.
@@ -143,51 +145,56 @@ class PolicyGradient(Agent):
         others = [self, *(kind for kind in kinds if kind not in bases)]
         return all(loss.isdisjoint(vars(other)) for other in others)
 
-    def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
+    def learn(self, groups: Sequence[Group], budget: Budget, observer: Observer = SILENT) -> Metrics:
         c = self.config
-        kept = self.keep(sound(groups))
+        kept = self.keep(usable(groups))
         share = {"groups/kept": len(kept) / len(groups)}
         if not kept:
             return share | {"updates": 0.0}  # nothing to learn from: the policy stays as it is
         batch = self.prepare(self.batch(kept))
         advantage = self.advantage(batch)
-        self.observed(budget, kept, advantage)
-        on_policy = c.epochs * c.minibatches == 1
+        observer.update(budget, kept, advantage)
         tally = Tally()
         for epoch in range(c.epochs):
-            order = torch.from_numpy(
-                generator(self.seed, "minibatch", budget.iteration, epoch).permutation(len(batch.group))
-            )
+            draw = generator(self.seed, "minibatch", budget.iteration, epoch)
+            order = torch.from_numpy(draw.permutation(len(batch.group)))
             for rows in order.tensor_split(min(c.minibatches, len(order))):
-                part, part_advantage = batch.select(rows), advantage[rows]
-                part_weights = self.weights(part)
-                for micro_rows, teaches in self.passes(part, part_advantage):
-                    micro = part.select(micro_rows)
-                    device = self.policy.device
-                    self.logged = {}
-                    with torch.set_grad_enabled(teaches):
-                        states = self.policy.states(micro)
-                        logp, entropy = self.policy.logprobs(micro, temperature=c.temperature, states=states)
-                        micro = replace(micro.to(device), entropy=entropy)
-                        if on_policy:
-                            micro = replace(micro, old_logp=logp.detach())
-                        micro = self.measure(states, micro)
-                        a = part_advantage[micro_rows][:, : micro.width].to(device)
-                        w = part_weights[micro_rows][:, : micro.width].to(device)
-                        token_loss = self.surrogate(logp, micro, a)
-                        if (beside := self.auxiliary(states, micro)) is not None:
-                            token_loss = token_loss + beside
-                        loss = (w * token_loss).sum()
-                    if teaches:
-                        self.optimizer.backward(loss)
-                    tally.add(logp.detach(), entropy.detach(), micro, float(loss.detach()), self.logged)
-                    tally.sums["passed"] += passed(part.select(micro_rows), shared=self.policy.shared)
+                part = batch.select(rows)
+                self._accumulate(part, advantage[rows], tally)
                 lr = self.learning_rate()
-                tally.step(self.step(part, lr, tally.loss))
-        found = {
+                tally.step(self.step(part, lr, tally.loss, observer))
+        numbers = {
             "staleness": float(((budget.iteration - batch.versions) * batch.mask).sum() / batch.mask.sum()),
             "epochs": float(c.epochs),
             "minibatches": float(c.minibatches),
             "lr": lr,
         }
-        return tally.metrics() | share | self.describe(batch, advantage) | found
+        return tally.metrics() | share | self.describe(batch, advantage) | numbers
+
+    def _accumulate(self, part: Batch, advantage: Tensor, tally: Tally) -> None:
+        """Adds the gradient of one optimiser batch, micro-batch by micro-batch."""
+        weights = self.weights(part)
+        for rows, teaches in self.passes(part, advantage):
+            with torch.set_grad_enabled(teaches):
+                loss = self._loss(part.select(rows), advantage[rows], weights[rows], tally)
+            if teaches:
+                self.optimizer.backward(loss)
+
+    def _loss(self, micro: Batch, advantage: Tensor, weights: Tensor, tally: Tally) -> Tensor:
+        """The loss of one micro-batch, which `tally` counts."""
+        c, device = self.config, self.policy.device
+        self.logged = {}
+        tally.sums["passed"] += passed(micro, shared=self.policy.shared)
+        states = self.policy.states(micro)
+        logp, entropy = self.policy.logprobs(micro, temperature=c.temperature, states=states)
+        micro = replace(micro.to(device), entropy=entropy)
+        if c.epochs * c.minibatches == 1:
+            micro = replace(micro, old_logp=logp.detach())
+        micro = self.measure(states, micro)
+        token_loss = self.surrogate(logp, micro, advantage[:, : micro.width].to(device))
+        auxiliary = self.auxiliary(states, micro)
+        if auxiliary is not None:
+            token_loss = token_loss + auxiliary
+        loss = (weights[:, : micro.width].to(device) * token_loss).sum()
+        tally.add(logp.detach(), entropy.detach(), micro, float(loss.detach()), self.logged)
+        return loss

@@ -7,7 +7,9 @@ pi_n = argmin_theta  - sum_(Q, S in D_n) sum_t log pi_theta(S_t | Q, S_<t),   th
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -16,9 +18,13 @@ from reasonenv.core import Group, Trajectory
 from reasonenv.learn.agent import Budget, Config, Metrics, Plan
 from reasonenv.learn.dataset import pack, unpack
 from reasonenv.learn.imitation import Imitation, cosine
+from reasonenv.learn.observer import SILENT, Observer
+from reasonenv.measures.parquet import write_records
+from reasonenv.measures.training_set import TRAINING_SET, Solution
 from reasonenv.policy.policy import Policy
 from reasonenv.seeding import generator
 from reasonenv.settings import record, setting
+from reasonenv.tasks import reference_solution
 from reasonenv.verify.solution_path import operations
 
 
@@ -60,58 +66,75 @@ class Rounds(Imitation):
 
     def lessons(self, solutions: Sequence[Trajectory], draws: Sequence[np.random.Generator]) -> list[list[Trajectory]]:
         """What to imitate in each epoch, in its order. Each epoch has a generator of its own: all of D, shuffled."""
-        return [[solutions[i] for i in draw.permutation(len(solutions))] for draw in draws]
+        epochs = []
+        for draw in draws:
+            epochs.append([solutions[i] for i in draw.permutation(len(solutions))])
+        return epochs
 
     def plan(self, budget: Budget) -> Plan:
         c = self.config
         return Plan(c.problems_per_iteration, c.samples_per_problem, c.temperature)
 
-    def learn(self, groups: Sequence[Group], budget: Budget) -> Metrics:
+    def learn(self, groups: Sequence[Group], budget: Budget, observer: Observer = SILENT) -> Metrics:
         c = self.config
-        before = len(self._solutions())
-        for trajectory in (t for group in groups for t in group.trajectories if self.keeps(t)):
-            # Made by the first solution only, so that the order of D is that of a checkpoint.
-            mine = self.kept.setdefault(_place(trajectory), {})
-            if len(mine) < c.solutions_per_problem:
-                mine.setdefault(self._path(trajectory), trajectory)
-        solutions = self._solutions()
+        before = len(self.training_set)
+        for group in groups:
+            self._extend(filter(self.keeps, group.trajectories))
+        solutions = self.training_set
         metrics: Metrics = {"kept": float(len(solutions)), "kept/new": float(len(solutions) - before), "updates": 0.0}
         draws = [generator(self.seed, "imitate", budget.iteration, epoch) for epoch in range(c.epochs)]
-        steps = [
-            lesson[start : start + c.solutions_per_step]
-            for lesson in self.lessons(solutions, draws)
-            for start in range(0, len(lesson), c.solutions_per_step)
-        ]
+        steps = []
+        for lesson in self.lessons(solutions, draws):
+            starts = range(0, len(lesson), c.solutions_per_step)
+            steps += [lesson[start : start + c.solutions_per_step] for start in starts]
         if not steps:
             return metrics  # there is nothing to imitate: the policy stays as it is
         self.policy.load_state_dict(self.initial)
         self.optimizer = self.new_optimizer()
         taken = 0.0
         for step, chosen in enumerate(steps):
-            metrics |= self.imitate([Group(t.problem, (t,)) for t in chosen], cosine(c.lr, step, len(steps)))
+            lr = cosine(c.lr, step, len(steps))
+            metrics |= self.imitate([Group(t.problem, (t,)) for t in chosen], lr, observer)
             taken += metrics["updates"]
-            self.heartbeat(f"imitating {len(solutions)} solutions, step {step + 1}/{len(steps)}")
+            observer.doing(f"imitating {len(solutions)} solutions, step {step + 1}/{len(steps)}")
         return metrics | {"updates": taken, "updates/refused": len(steps) - taken}
 
     def state_dict(self) -> dict[str, Tensor]:
-        return super().state_dict() | pack(self._solutions())
+        return super().state_dict() | pack(self.training_set)
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         super().load_state_dict(state)
         self.kept = {}
         for trajectory in unpack(state):
-            self.kept.setdefault(_place(trajectory), {})[self._path(trajectory)] = trajectory
+            self.kept.setdefault(_place(trajectory), {})[operations(self._text(trajectory))] = trajectory
 
     @property
     def training_set(self) -> list[Trajectory]:
         """D, as it stands."""
-        return self._solutions()
+        return list(chain.from_iterable(solutions.values() for solutions in self.kept.values()))
 
-    def _solutions(self) -> list[Trajectory]:
-        return [t for mine in self.kept.values() for t in mine.values()]
+    def save(self, out: Path) -> None:
+        """Leaves the policy and, in `out/training_set.parquet`, D and the reference solutions of its problems."""
+        super().save(out)
+        rows, problems = [], {}
+        for t in self.training_set:
+            rows.append(Solution(t.problem.id, t.problem.question, False, t.verdict.correct, self._text(t)))
+            problems[t.problem.id] = t.problem
+        for problem in problems.values():
+            if problem.steps:
+                rows.append(Solution(problem.id, problem.question, True, True, reference_solution(problem)))
+        write_records(out / TRAINING_SET, Solution, rows)
 
-    def _path(self, t: Trajectory) -> tuple[str, ...]:
-        return operations(self.policy.tokenizer.decode(t.tokens[: len(t.tokens) - t.terminated].tolist()))
+    def _extend(self, trajectories: Iterable[Trajectory]) -> None:
+        """Adds to D what is new, as long as there is room."""
+        for trajectory in trajectories:
+            # Made by the first solution only, so that the order of D is that of a checkpoint.
+            solutions = self.kept.setdefault(_place(trajectory), {})
+            if len(solutions) < self.config.solutions_per_problem:
+                solutions.setdefault(operations(self._text(trajectory)), trajectory)
+
+    def _text(self, t: Trajectory) -> str:
+        return self.policy.tokenizer.decode(t.tokens[: len(t.tokens) - t.terminated].tolist())
 
 
 def _place(trajectory: Trajectory) -> tuple[str, bool]:

@@ -10,21 +10,21 @@ from typing import Any
 
 
 class Stop:
-    """Within it a signal raises `KeyboardInterrupt`, at once or, after `hold`, when `release` is come to.
+    """Within it a signal raises `KeyboardInterrupt`, at once or, after `hold`, at the next `release`.
 
-    On the way out `save` is called, whose words the interrupt carries to whoever catches it.
+    On the way out `save` is called, and the interrupt carries the message that it returns.
     """
 
     def __init__(self, say: Callable[[str], None], save: Callable[[], str]) -> None:
         self._say, self._save = say, save
-        self._asked = self._held = False
-        self._before: dict[int, Any] = {}
+        self._requested = self._held = False
+        self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():  # signals come nowhere else
             for number in (signal.SIGINT, signal.SIGTERM):
                 if signal.getsignal(number) is not signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._hear)
+                    self._handlers[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -32,22 +32,22 @@ class Stop:
             if kind is KeyboardInterrupt and not self._held:
                 raise KeyboardInterrupt(self._save()) from None
         finally:
-            for number, handler in self._before.items():
+            for number, handler in self._handlers.items():
                 signal.signal(number, handler)
 
     def hold(self) -> None:
-        """From here on what is begun is finished."""
+        """From here on signals wait."""
         self._held = True
 
     def release(self) -> None:
-        """Nothing is under way."""
+        """Signals that have waited take effect, and later ones at once."""
         self._held = False
-        if self._asked:
+        if self._requested:
             raise KeyboardInterrupt
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        if self._asked or not self._held:
-            self._asked = True
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._requested or not self._held:
+            self._requested = True
             raise KeyboardInterrupt
-        self._asked = True
+        self._requested = True
         self._say("stopping when this iteration is over; once more stops at once and loses it")

@@ -1,38 +1,42 @@
-"""What a return-conditioned policy is asked for: a text before every step that it writes."""
+"""The goals of a return-conditioned policy: texts that it reads before every step that it writes."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from reasonenv.errors import UserError
 
-FILE = "goals.json"  # beside the weights: whoever loads the policy asks it as it was trained
+FILE = "goals.json"  # beside the weights
 
 
 @dataclass(frozen=True)
 class Goals:
-    """The goal that is asked for, and its contrary, which shows whether the policy heeds goals at all (2403.04642)."""
+    """The goal that a policy is conditioned on, and its negation.
 
-    asked: str = "[GOOD]"
-    contrary: str = "[BAD]"
+    A policy that answers as well behind the negated goal has not learned what its goals mean (2403.04642).
+    """
 
-    def reversed(self) -> Goals:
-        """The same two, with the contrary asked for."""
-        return Goals(self.contrary, self.asked)
+    goal: str = "[GOOD]"
+    negated_goal: str = "[BAD]"
+
+    def negated(self) -> Goals:
+        """The same two texts, conditioned on the other one."""
+        return Goals(self.negated_goal, self.goal)
 
     def save(self, folder: Path) -> None:
         """Writes `folder/goals.json`."""
-        (folder / FILE).write_text(json.dumps(asdict(self), indent=1))
+        (folder / FILE).write_text(json.dumps({"asked": self.goal, "contrary": self.negated_goal}, indent=1))
 
 
 def load_goals(folder: Path) -> Goals | None:
-    """The goals kept in a policy's folder; None for a policy that is not conditioned. Raises `UserError` if broken."""
+    """The goals stored in a policy's folder; None if it is not conditioned. Raises `UserError` if they are broken."""
     path = folder / FILE
     if not path.is_file():
         return None
     try:
-        return Goals(**json.loads(path.read_text()))
-    except (ValueError, TypeError) as error:
+        record = json.loads(path.read_text())
+        return Goals(record["asked"], record["contrary"])
+    except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path} is no pair of goals ({error}); save the policy again") from error

@@ -13,6 +13,7 @@ from reasonenv.core import TokenBatch
 from reasonenv.errors import UserError
 from reasonenv.policy.adapter_files import MARK, write_seed
 from reasonenv.policy.attention import segment_arguments, share_prompts
+from reasonenv.policy.goals import Goals
 from reasonenv.policy.microbatch import layout
 from reasonenv.policy.policy import Policy, ResponseStates
 from reasonenv.policy.silence import quiet
@@ -99,10 +100,11 @@ class HFPolicy(Policy):
                 state[name] = tensor
         return state
 
-    def save(self, folder: Path | str) -> None:
+    def save(self, folder: Path | str, goals: Goals | None = None) -> None:
         """Writes the model and tokenizer in Hugging Face format; `folder` is replaced as a whole or not at all.
 
-        Of a policy with an adapter, the adapter in peft's format, which names the model that it rests on.
+        Of a policy with an adapter, the adapter in peft's format, which names the model that it rests on. `goals` are
+        those that it has learned to be conditioned on.
         """
         target = Path(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -117,8 +119,8 @@ class HFPolicy(Policy):
                 (fresh / "README.md").unlink(missing_ok=True)  # a form to be filled in
                 write_seed(fresh, self.seed)
             self.tokenizer.hf.save_pretrained(fresh)
-        if self.goals is not None:
-            self.goals.save(fresh)
+        if goals is not None:
+            goals.save(fresh)
         if target.exists():
             target.rename(stale)
         fresh.rename(target)

@@ -122,7 +122,7 @@ class Policy(Protocol):
         for name, tensor in weights.items():
             tensor.copy_(state[name])
 
-    def save(self, folder: Path | str) -> None:
+    def save(self, folder: Path | str, goals: Goals | None = None) -> None:
         """Writes weights and tokenizer as `load_policy` reads them. Raises `UserError` if there is no such form."""
         raise UserError(f"policy {self.name!r} has no form in which it could be saved")
 

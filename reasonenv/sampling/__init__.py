@@ -34,11 +34,10 @@ def check_sampler(name: str, address: str | None = None) -> None:
 def make_sampler(name: str, policy: HFPolicy, *, address: str | None = None) -> Sampler:
     """The sampler called `name` over `policy`; it sets the goals of a policy that is conditioned on them.
 
-    `address` is that of a served engine; without it `vllm` starts an engine of its own.
+    `address` is that of a served engine; without it `vllm` starts an engine of its own. Of a policy that is conditioned
+    on goals it draws without them: see `goal_sampler.conditioned_sampler`.
     """
-    from reasonenv.sampling.goal_sampler import GoalSampler
-
     check_sampler(name, address)
     backend: Any = SAMPLERS.find(name)
-    sampler = backend(policy) if address is None else backend(policy, address=address)
-    return GoalSampler(sampler, policy)
+    sampler: Sampler = backend(policy) if address is None else backend(policy, address=address)
+    return sampler

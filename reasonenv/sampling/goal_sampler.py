@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 
 from reasonenv.core import Completion, IntArray
 from reasonenv.errors import UserError
+from reasonenv.policy.goals import Goals
 from reasonenv.policy.policy import Policy
 from reasonenv.sampling.sampler import Sampler, Sampling, Wrapper, check_prompts
 from reasonenv.seeding import derive_seed
@@ -32,17 +34,26 @@ class _Row:
     def written(self) -> int:
         return sum(len(part.tokens) for part in self.parts)
 
+    def step_seed(self) -> int:
+        """The seed of its next step."""
+        return derive_seed(self.seed, "step", len(self.parts))
+
+
+def conditioned_sampler(sampler: Sampler, policy: Policy, goals: Goals | None) -> Sampler:
+    """`sampler`, a sampler of `policy`, conditioned on `goals`; without goals `sampler` itself."""
+    return sampler if goals is None else GoalSampler(sampler, policy, goals)
+
 
 class GoalSampler(Wrapper):
-    """`sampler` over a policy that is conditioned on `policy.goals`; without goals it is `sampler` itself.
+    """`sampler`, a sampler of `policy`, with `goals.goal` before every step.
 
     A step at a time: the sampler writes up to the end of a step and reads on behind the next goal. Near the end of the
     context, where a goal would take the place of what the budget allows, no more goals are set.
     """
 
-    def __init__(self, sampler: Sampler, policy: Policy) -> None:
+    def __init__(self, sampler: Sampler, policy: Policy, goals: Goals) -> None:
         super().__init__(sampler)
-        self.policy = policy
+        self.policy, self.goal = policy, policy.tokenizer.encode(goals.goal)
 
     def generate(
         self,
@@ -52,40 +63,38 @@ class GoalSampler(Wrapper):
         progress: Callable[[int], None] = lambda finished: None,
     ) -> list[list[Completion]]:
         """See `Sampler.generate`."""
-        goals, tokenizer = self.policy.goals, self.policy.tokenizer
-        if goals is None:
-            return self.sampler.generate(prompts, seeds, sampling, progress)
         if sampling.stop_strings:
             raise UserError("a policy that is asked for goals knows no stop strings; leave stop_strings out")
         check_prompts(prompts, sampling, self.policy.context)
-        goal = tokenizer.encode(goals.asked)
-        stepwise = replace(sampling, stop=tuple(np.flatnonzero(tokenizer.ends_step).tolist()))
-        rows = [[_Row(prompt.tolist(), seed) for seed in own] for prompt, own in zip(prompts, seeds, strict=True)]
-        active = [row for own in rows for row in own]
+        stepwise = replace(sampling, stop=tuple(np.flatnonzero(self.policy.tokenizer.ends_step).tolist()))
+        rows = []
+        for prompt, row_seeds in zip(prompts, seeds, strict=True):
+            rows.append([_Row(prompt.tolist(), seed) for seed in row_seeds])
+        active = list(chain.from_iterable(rows))
         while active:
             for row in active:
-                if len(row.read) + len(goal) + sampling.max_tokens - row.written <= self.policy.context:
-                    row.read += goal
+                if len(row.read) + len(self.goal) + sampling.max_tokens - row.written <= self.policy.context:
+                    row.read += self.goal
             self._write(active, stepwise)
             left = [r for r in active if r.parts[-1].stop != "eos" and r.written < sampling.max_tokens]
             progress(len(active) - len(left))
             active = left
-        return [[_whole(row) for row in own] for own in rows]
+        return [list(map(_whole, group)) for group in rows]
 
     def _write(self, rows: Sequence[_Row], stepwise: Sampling) -> None:
-        """One more step of every row. Those that have read the same are asked as samples of one prompt."""
+        """One more step of every row. Those that have read the same are drawn as samples of one prompt."""
         room = stepwise.max_tokens - min(row.written for row in rows)
-        calls: dict[int, dict[tuple[int, ...], list[_Row]]] = {}  # tokens to ask for -> what was read -> rows
+        calls: dict[int, dict[tuple[int, ...], list[_Row]]] = {}  # tokens to draw -> what was read -> rows
         for row in rows:
             alone = len(row.read) + room > self.policy.context  # the context holds its own budget and no more
             limit = stepwise.max_tokens - row.written if alone else room
             calls.setdefault(limit, {}).setdefault(tuple(row.read), []).append(row)
         for limit, same in calls.items():
             prompts = [np.array(ids, dtype=np.int64) for ids in same]
-            seeds = [[derive_seed(row.seed, "step", len(row.parts)) for row in asked] for asked in same.values()]
-            found = self.sampler.generate(prompts, seeds, replace(stepwise, max_tokens=limit))
-            for asked, parts in zip(same.values(), found, strict=True):
-                for row, part in zip(asked, parts, strict=True):
+            seeds = [[row.step_seed() for row in group] for group in same.values()]
+            drawn = self.sampler.generate(prompts, seeds, replace(stepwise, max_tokens=limit))
+            for group, parts in zip(same.values(), drawn, strict=True):
+                for row, part in zip(group, parts, strict=True):
                     part = self._step(part, stepwise.max_tokens - row.written)
                     row.parts.append(part)
                     row.read += part.tokens.tolist()

@@ -16,14 +16,14 @@ from reasonenv.agents.ppo import PPO
 from reasonenv.catalog import AGENTS, find_agent
 from reasonenv.core import Batch, Group
 from reasonenv.learn.agent import Agent, Budget
-from reasonenv.learn.filters import mixed
-from reasonenv.learn.fixed import Fixed
+from reasonenv.learn.filters import nonconstant
+from reasonenv.learn.observer import Observer
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.policy import Policy
 from reasonenv.rollout.groups import demonstrate, sample_groups
 from reasonenv.sampling import make_sampler
 
-LEARNING = [name for name in AGENTS if not issubclass(find_agent(name), Fixed)]
+LEARNING = [name for name in AGENTS if issubclass(find_agent(name), Agent)]
 
 
 def made(name: str, policy: Policy) -> Agent:
@@ -38,7 +38,7 @@ def groups(prior: Callable[[], Policy], sums: ReasoningMDP) -> list[Group]:
     """Four of two samples, of which one is right."""
     drawn = sample_groups(make_sampler("torch", prior()), sums, range(24), 6, temperature=1.0, seed=(0,))
     found = []
-    for group in mixed(drawn):
+    for group in nonconstant(drawn):
         by = sorted(group.trajectories, key=lambda t: t.verdict.correct)
         found.append(replace(group, trajectories=(by[0], by[-1])))
     return found[:4]
@@ -53,7 +53,7 @@ def broken(agent: Agent, where: str, value: float) -> Iterator[None]:
         spoiled.view(-1)[0] = value
         return spoiled
 
-    model = (agent.scorer.trunk if agent.scorer else agent.policy).model
+    model = (agent.policy if agent.trains_policy else agent.scorer.trunk).model
     if where == "gradients":
         hook = next(p for p in agent.parameters() if p.requires_grad).register_hook(spoil)
     else:
@@ -66,19 +66,28 @@ def broken(agent: Agent, where: str, value: float) -> Iterator[None]:
     hook.remove()
 
 
+class SkippedSteps(Observer):
+    """Keeps the batches of the steps that were not taken."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+
+    def skipped_step(self, batch: Batch) -> None:
+        self.batches.append(batch)
+
+
 @pytest.mark.parametrize("where", ["gradients", "logits"])
 @pytest.mark.parametrize("name", LEARNING)
 def test_no_agent_takes_a_step_that_is_no_number(
     name: str, where: str, prior: Callable[[], Policy], sums: ReasoningMDP, groups: list[Group]
 ) -> None:
     agent = made(name, prior())
-    refused = list[Batch]()
-    agent.refused = refused.append
+    observer = SkippedSteps()
     before = {key: tensor.clone() for key, tensor in agent.state_dict().items() if not key.startswith(("tra", "his"))}
     with broken(agent, where, math.nan if where == "logits" else math.inf):
-        metrics = agent.learn(demonstrate(sums, range(4)) if name == "sft" else groups, Budget(0, 2))
+        metrics = agent.learn(demonstrate(sums, range(4)) if name == "sft" else groups, Budget(0, 2), observer)
     assert metrics["updates"] == 0
-    assert metrics["updates/refused"] == len(refused) > 0
+    assert metrics["updates/refused"] == len(observer.batches) > 0
     after = agent.state_dict()
     assert all(torch.equal(after[key], tensor) for key, tensor in before.items())
 

@@ -15,13 +15,17 @@ from reasonenv.agents.scalerl import ScaleRL, ScaleRLConfig
 from reasonenv.catalog import AGENTS, find_agent
 from reasonenv.core import Group
 from reasonenv.learn.agent import Budget
-from reasonenv.learn.loop import Evaluation, draw, fit
+from reasonenv.learn.curriculum import Curriculum
+from reasonenv.learn.loop import Loop, next_problems
+from reasonenv.learn.method import Evaluation
 from reasonenv.learn.policy_gradient import PolicyGradient
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.policy.policy import Policy
+from reasonenv.policy.goals import Goals
+from reasonenv.policy.hf_policy import Policy
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import make_sampler
+from reasonenv.sampling.goal_sampler import conditioned_sampler
 from reasonenv.tokenizer import byte_tokenizer
 
 ITERATIONS, PROBLEMS, SAMPLES = 16, 8, 8
@@ -30,10 +34,11 @@ MEASURED = 24 * 32  # answers, from seeds that no agent learns from
 CERTAIN = 4.0  # standard errors: a policy that is no better gets there three times in 100,000
 
 
-def right(policy: Policy, sums: ReasoningMDP, seed: str) -> float:
+def right(policy: Policy, sums: ReasoningMDP, seed: str, goals: Goals | None = None) -> float:
     """The share of right answers at temperature 1."""
-    found = sample_groups(make_sampler("torch", policy), sums, range(24), 32, temperature=1.0, seed=("measure", seed))
-    return sum(t.verdict.correct for g in found for t in g.trajectories) / MEASURED
+    sampler = conditioned_sampler(make_sampler("torch", policy), policy, goals)
+    groups = sample_groups(sampler, sums, range(24), 32, temperature=1.0, seed=("measure", seed))
+    return sum(t.verdict.correct for g in groups for t in g.trajectories) / MEASURED
 
 
 def errors_apart(after: float, before: float) -> float:
@@ -49,7 +54,7 @@ def improve(name: str, policy: Policy, sums: ReasoningMDP, **numbers: Any) -> No
     for i in range(ITERATIONS):
         sampler.sync(i)
         plan = agent.plan(Budget(i, ITERATIONS))
-        problems, position = draw(sums, 0, position, PROBLEMS, plan.exclude)
+        problems, position = next_problems(sums, 0, position, PROBLEMS, plan.exclude)
         groups: list[Group] = sample_groups(sampler, sums, problems, SAMPLES, temperature=1.0, seed=("rollout", i))
         agent.learn(groups, Budget(i, ITERATIONS))
 
@@ -82,7 +87,7 @@ def test_an_agent_of_rounds_gets_better_than_its_prior_in_one(
     everything = range(len(sums.task.problems))
     groups = sample_groups(make_sampler("torch", policy), sums, everything, 8, temperature=1.0, seed=("rollout",))
     agent.learn(groups, Budget(0, 1))
-    assert errors_apart(right(policy, sums, "after"), before) > CERTAIN
+    assert errors_apart(right(policy, sums, "after", agent.goals), before) > CERTAIN
 
 
 def test_a_policy_that_has_not_learned_does_not_pass(
@@ -105,8 +110,9 @@ def test_a_resumed_scalerl_passes_over_the_same_problems(prior: Callable[[], Pol
 
         out.mkdir(exist_ok=True)
         agent = ScaleRL(policy := prior(), numbers)
-        sampler = make_sampler("torch", policy)
-        fit(agent, sampler, few, iterations=5, seed=0, out=out, evaluate=evaluate, eval_every=1, quiet=True)
+        loop = Loop(agent, make_sampler("torch", policy), Curriculum((few,)), iterations=5, seed=0, out=out, quiet=True)
+        loop.evaluate, loop.eval_every = evaluate, 1
+        loop.run()
         return agent.state_dict()
 
     whole = run(tmp_path / "whole")

@@ -13,7 +13,7 @@ from reasonenv.agents.orm import ORMConfig, OutcomeRewardModel
 from reasonenv.core import Completion, Group, Trajectory
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Budget
-from reasonenv.learn.judge import judged, score_steps
+from reasonenv.learn.judge import rewarded_by, score_steps
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.measures.metrics import auc
@@ -85,14 +85,14 @@ def test_learned_rewards_fall_at_the_end_or_on_every_step_with_one_return(mdp: R
     scorer = opinionated()
     groups = [group(mdp, i) for i in range(2)]
     steps = score_steps(scorer, [t for g in groups for t in g.trajectories])
-    for falls in ("sparse", "dense"):
-        found = [t for g in judged(groups, scorer, falls=falls) for t in g.trajectories]
+    for placement in ("sparse", "dense"):
+        found = [t for g in rewarded_by(scorer, groups, placement=placement) for t in g.trajectories]
         assert [t.ret for t in found] == pytest.approx([float(s[-1]) for s in steps], abs=1e-5)
         places = [np.flatnonzero(t.rewards).tolist() for t in found]
-        assert places == [t.ends.tolist() if falls == "dense" else [len(t.tokens) - 1] for t in found]
+        assert places == [t.ends.tolist() if placement == "dense" else [len(t.tokens) - 1] for t in found]
         assert [t.verdict for t in found] == [t.verdict for g in groups for t in g.trajectories]
     with pytest.raises(UserError, match="unknown reward of an orm 'dens'; did you mean dense"):
-        judged(groups, scorer, falls="dens")
+        rewarded_by(scorer, groups, placement="dens")
 
 
 def test_it_learns_to_tell_right_from_wrong_and_leaves_the_policy_alone(mdp: ReasoningMDP, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from reasonenv.agents.ei import ExpertIteration
 from reasonenv.agents.rcrl import RCRLConfig, ReturnConditioned, conditioned
 from reasonenv.core import Completion, Group, Reason, Role, Trajectory, Verdict
 from reasonenv.errors import UserError
-from reasonenv.experiment.held_out import contrary, evaluate
+from reasonenv.experiment.held_out import evaluate
 from reasonenv.learn.agent import Budget
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
@@ -21,6 +21,7 @@ from reasonenv.policy.goals import Goals
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.policy.value_head import Scorer
 from reasonenv.sampling import make_sampler
+from reasonenv.sampling.goal_sampler import conditioned_sampler
 
 
 @pytest.fixture(scope="module")
@@ -82,27 +83,27 @@ def test_without_a_good_sample_the_policy_stays(mdp: ReasoningMDP) -> None:
     agent = ReturnConditioned(tiny_policy(0))
     group = answers(mdp, 0)
     metrics = agent.learn([Group(group.problem, group.trajectories[1:])], Budget(0, 1))
-    assert (metrics["kept"], metrics["updates"], agent.policy.goals) == (1, 0, None)
+    assert (metrics["kept"], metrics["updates"], agent.goals) == (1, 0, None)
 
 
 def test_a_reward_model_labels_each_step_by_its_own_prefix(mdp: ReasoningMDP) -> None:
     agent = ReturnConditioned(tiny_policy(0))
-    agent.judge = Scorer(tiny_policy(0))
+    agent.scorer = Scorer(tiny_policy(0))
     with torch.no_grad():
-        agent.judge.head.weight.normal_(generator=torch.Generator().manual_seed(0))
+        agent.scorer.head.weight.normal_(generator=torch.Generator().manual_seed(0))
     solutions = [answer(mdp, i, "1+1=2\n2\n3\n#### 4") for i in range(8)]
     labels = agent.labels(solutions)
     assert {len(label) for label in labels} == {4}
     assert len({tuple(label) for label in labels}) > 1  # not one label a solution
-    scores = [float(agent.judge.scores(collate([Group(t.problem, (t,))], pad=0))[0, t.ends[1]]) for t in solutions]
+    scores = [float(agent.scorer.scores(collate([Group(t.problem, (t,))], pad=0))[0, t.ends[1]]) for t in solutions]
     assert [bool(label[1]) for label in labels] == [score > 0.5 for score in scores]
 
 
-def test_a_restored_agent_asks_for_the_good_goal_again(mdp: ReasoningMDP) -> None:
+def test_a_restored_agent_is_conditioned_on_the_good_goal_again(mdp: ReasoningMDP) -> None:
     agent, other = (ReturnConditioned(tiny_policy(0), RCRLConfig(epochs=1)) for _ in range(2))
     agent.learn([answers(mdp, i) for i in range(2)], Budget(0, 2))
     other.load_state_dict({name: tensor.clone() for name, tensor in agent.state_dict().items()})
-    assert other.policy.goals == Goals()
+    assert other.goals == Goals()
     for each in (agent, other):
         each.learn([answers(mdp, 3)], Budget(1, 2))
     mine, theirs = agent.state_dict(), other.state_dict()
@@ -129,11 +130,11 @@ def test_asked_for_the_good_it_is_right_and_asked_for_the_bad_it_is_wrong(mdp: R
     policy = tiny_policy(0)
     agent = ReturnConditioned(policy, RCRLConfig(lr=3e-3, epochs=30, solutions_per_step=32))
     agent.learn([answers(mdp, i) for i in range(16)], Budget(0, 1))
-    sampler = make_sampler("torch", policy)
+    assert agent.goals == Goals()
 
-    def ask() -> list[bool]:
-        return evaluate(sampler, mdp, range(16), samples=1, temperature=0.0, seed=0)
+    def right(goals: Goals) -> int:
+        sampler = conditioned_sampler(make_sampler("torch", policy), policy, goals)
+        return sum(s.correct for s in evaluate(sampler, mdp, range(16), samples=1, temperature=0.0, seed=0))
 
-    good, bad = (sum(s.correct for s in found) for found in (ask(), contrary(policy, ask)))
+    good, bad = right(agent.goals), right(agent.goals.negated())
     assert (good > 10, bad < 3) == (True, True), (good, bad)
-    assert policy.goals == Goals()  # as before

@@ -35,7 +35,7 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
     [
         "reasonenv.cli",
-        "reasonenv.experiment.held_out",
+        "reasonenv.experiment.train",
         "reasonenv.sampling.torch.torch_sampler",
         "scipy.stats",
         "torch.utils.tensorboard",

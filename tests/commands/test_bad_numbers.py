@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from reasonenv.cli import main
 from reasonenv.core import Reason
 from reasonenv.learn import checkpoint
-from reasonenv.learn.loop import MAX_BATCHES, MAX_REFUSED
+from reasonenv.learn.loop import MAX_BATCHES, MAX_SKIPPED
+from reasonenv.mdp.rewards import REWARDS
 from reasonenv.measures.samples import read_samples
 
 ENV = "reasonenv/Chain-Response-v0"
@@ -43,7 +44,7 @@ def test_a_run_whose_steps_are_not_finite_keeps_the_batches_and_stops(
     assert "6 optimiser steps in a row had a loss or gradient that is not finite" in capsys.readouterr().err
     last = rows(out)[-1]
     assert (last["iteration"], last["updates"], last["updates/refused"], last["refused"]) == (3, 0, 2, 6)
-    assert 4 < MAX_REFUSED <= 6
+    assert 4 < MAX_SKIPPED <= 6
     kept = sorted((out / "refused").iterdir())
     assert [path.name for path in kept] == [f"{i:08d}.safetensors" for i in range(3)]
     batch = load_file(kept[0])
@@ -55,12 +56,12 @@ def test_a_run_whose_steps_are_not_finite_keeps_the_batches_and_stops(
 
 
 def test_a_reward_that_is_not_finite_stops_a_run(
-    prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "broken.py").write_text("def broken(problem, before, after):\n    return float('nan')\n")
+    monkeypatch.setitem(REWARDS, "broken", {"broken": lambda problem, before, after: math.nan})
     out = tmp_path / "run"
-    command = f"train grpo {ENV} {SMALL} --policy {prior} --iterations 2 --out {out} --json"
-    assert main([*command.split(), f"reward={tmp_path}/broken.py:broken"]) == 2
+    command = f"train grpo {ENV} {SMALL} reward=broken --policy {prior} --iterations 2 --out {out} --json"
+    assert main(command.split()) == 2
     assert "100.0% of the samples have a reward that is not finite (limit 5%)" in capsys.readouterr().err
     assert (rows(out)[-1]["iteration"], rows(out)[-1]["updates"]) == (1, 0)
 
@@ -160,11 +161,11 @@ def test_where_no_answer_could_be_judged_there_is_no_accuracy(
 
 
 def test_a_reward_that_raises_stops_a_run_with_the_cause(
-    prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "broken.py").write_text("def broken(problem, before, after):\n    return 1 / 0\n")
-    command = f"train grpo {ENV} {SMALL} --policy {prior} --iterations 2 --out {tmp_path}/run --json"
-    assert main([*command.split(), f"reward={tmp_path}/broken.py:broken"]) == 2
+    monkeypatch.setitem(REWARDS, "broken", {"broken": lambda problem, before, after: 1 / 0})
+    command = f"train grpo {ENV} {SMALL} reward=broken --policy {prior} --iterations 2 --out {tmp_path}/run --json"
+    assert main(command.split()) == 2
     complaint = capsys.readouterr().err
     assert "a term of the reward (broken) failed on chain/" in complaint
     assert "ZeroDivisionError: division by zero" in complaint

@@ -15,6 +15,7 @@ import pytest
 
 from reasonenv.cli import main
 from reasonenv.learn import checkpoint, loop
+from reasonenv.learn.agent import Plan
 from reasonenv.storage import owned
 
 Train = Callable[[str, Path], list[str]]
@@ -148,15 +149,15 @@ def test_sigterm_saves_in_the_middle_of_sampling(
 
 def asked_to_end(arguments: list[str]) -> None:
     """A run that gets SIGTERM, as from a scheduler, at the beginning of its fourth iteration."""
-    sampling = loop.experience
+    sampling = loop.Loop.experience
 
-    def experience(*told: Any) -> Any:
-        if told[5].iteration == 3:
+    def experience(self: loop.Loop, plan: Plan) -> Any:
+        if self.progress.iteration == 3:
             os.kill(os.getpid(), signal.SIGTERM)
-        found = sampling(*told)
-        assert told[5].iteration < 3
-        return found
+        groups = sampling(self, plan)
+        assert self.progress.iteration < 3
+        return groups
 
-    loop.experience = experience
+    loop.Loop.experience = experience
     loop.SAVING_SHARE = 1e-9
     sys.exit(main(arguments))

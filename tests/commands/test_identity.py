@@ -32,7 +32,7 @@ from pathlib import Path
 from reasonenv.agents.grpo import GRPO
 
 class Mine(GRPO):
-    def learn(self, groups, budget):
+    def learn(self, groups, budget, observer):
         if budget.iteration == 1 and Path("interrupt").exists():
             os.kill(os.getpid(), signal.SIGINT)
         return super().learn(groups, budget)

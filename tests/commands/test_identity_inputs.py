@@ -16,8 +16,9 @@ import pytest
 
 from reasonenv.cli import main
 from reasonenv.core import Problem
-from reasonenv.experiment.config import describe_run, processes
+from reasonenv.experiment.config import describe_run
 from reasonenv.experiment.identity import code_of, edited
+from reasonenv.experiment.processes import processes
 from reasonenv.tasks import Task
 from reasonenv.version import VERSION
 

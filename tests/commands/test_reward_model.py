@@ -75,12 +75,12 @@ def test_a_conditioned_policy_is_asked_for_the_good_goal_everywhere(
     keys = (*FEW, "eval_samples=2", "epochs=1", "problems_per_iteration=16")
     assert main(["train", "rcrl", ENV, *TASK, *keys, "--policy", str(prior), "--out", str(out)]) == 0
     summary = read(capsys)
-    assert 0 <= float(str(summary["contrary"])) <= 1
+    assert 0 <= float(str(summary["negated_goal"])) <= 1
     assert json.loads((out / "policy" / "goals.json").read_text()) == {"asked": "[GOOD]", "contrary": "[BAD]"}
     assert main(["eval", str(out), ENV, *TASK, "--problems", "4", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["greedy_accuracy"]["value"] == summary["after"]
-    assert figures["greedy_accuracy [BAD]"]["value"] == summary["contrary"]
+    assert figures["greedy_accuracy [BAD]"]["value"] == summary["negated_goal"]
     labelled = ("train", "rcrl", ENV, *TASK, *keys, f"labels={orm}", "--policy", str(prior))
     assert main([*labelled, "--out", str(tmp_path / "labelled")]) == 0
     capsys.readouterr()

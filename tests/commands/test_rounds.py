@@ -26,10 +26,10 @@ def test_expert_iteration_runs_with_few_and_with_many_samples(
     assert 0 < rows[0]["kept"] <= rows[1]["kept"] <= 4 * 2 * problems  # the cap holds, and nothing is forgotten
 
 
-def test_a_conditioned_policy_is_asked_for_the_contrary_too(prior: Path, tmp_path: Path) -> None:
+def test_a_conditioned_policy_is_measured_behind_the_negated_goal_too(prior: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run = ["--policy", str(prior), "--iterations", "1", "--out", str(out), "--json"]
     assert main(["train", "rcrl", ENV, *EASY, "good=G", "bad=B", *run]) == 0
-    assert 0 <= json.loads((out / "summary.json").read_text())["contrary"] <= 1
+    assert 0 <= json.loads((out / "summary.json").read_text())["negated_goal"] <= 1
     assert json.loads((out / "policy" / "goals.json").read_text()) == {"asked": "G", "contrary": "B"}
     assert main(["train", "rcrl", ENV, *EASY, "good=B", "bad=B", *run]) == 2

@@ -54,7 +54,7 @@ from reasonenv.agents.grpo import GRPO
 HERE = Path(__file__).parent
 
 class Boom(GRPO):
-    def learn(self, groups, budget):
+    def learn(self, groups, budget, observer):
         while (HERE / "wait").exists():
             time.sleep(0.01)
         if not (HERE / "mended").exists():

@@ -1,4 +1,4 @@
-"""Finding data: what is given wins, and what is missing says how to give it."""
+"""Finding data: what is given solved_problems, and what is missing says how to give it."""
 
 import os
 import subprocess

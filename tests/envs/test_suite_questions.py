@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reasonenv.experiment.config import RunConfig, held_out_problems, processes
+from reasonenv.experiment.config import RunConfig
+from reasonenv.experiment.processes import held_out_problems, processes
 from reasonenv.experiment.suite import read_suite, suite_path, suites
 
 SCALES = [(name, scale) for name in suites() for scale in tomllib.loads(suite_path(name).read_text())["scales"]]

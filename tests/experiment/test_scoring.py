@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from reasonenv.core import Batch, Completion, Group
-from reasonenv.experiment.scoring import token_scores, wins
+from reasonenv.experiment.scoring import solved_problems, token_scores
 from reasonenv.experiment.token_records import rollouts
-from reasonenv.learn.judge import judged, score_steps
+from reasonenv.learn.judge import rewarded_by, score_steps
 from reasonenv.mdp.make import make_mdp
 from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.microbatch import passed
@@ -56,7 +56,7 @@ def test_a_reward_model_scores_in_the_micro_batches_allowed(policy: Counting, gr
     assert policy.largest > LIMIT
     policy.largest = 0
     found = score_steps(scorer, rows, tokens_per_microbatch=tokens)
-    paid = judged(groups, scorer, falls="sparse", tokens_per_microbatch=tokens)
+    paid = rewarded_by(scorer, groups, placement="sparse", tokens_per_microbatch=tokens)
     assert (policy.largest <= LIMIT) == (tokens == LIMIT)
     for one, other, group in zip(found, every, paid, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
@@ -68,7 +68,7 @@ def test_wins_and_kept_rollouts_pass_in_the_micro_batches_allowed(policy: Counti
     assert policy.largest > LIMIT
     policy.largest = 0
     kept = rollouts(groups, policy, source="training", tokens_per_microbatch=LIMIT)
-    known = wins(groups, policy, tokens_per_microbatch=LIMIT)
+    known = solved_problems(groups, policy, tokens_per_microbatch=LIMIT)
     assert 0 < policy.largest <= LIMIT
     assert [sum(r.logps) for r in kept] == pytest.approx(whole.sum(dim=1).tolist(), abs=1e-3)
     assert [win.initial_logp for win in known] == pytest.approx(whole.sum(dim=1).tolist(), abs=1e-3)

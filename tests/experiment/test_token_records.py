@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonenv.core import Group, Role
-from reasonenv.experiment.held_out import INITIAL_SAMPLES, records
-from reasonenv.experiment.token_records import Watch, pieces, rollouts
+from reasonenv.experiment.scoring import INITIAL_SAMPLES, initial_logps
+from reasonenv.experiment.token_records import RolloutRecorder, pieces, rollouts
 from reasonenv.learn.agent import Budget
+from reasonenv.learn.evaluation import records
 from reasonenv.mdp.make import make_mdp
 from reasonenv.measures.parquet import write_records
 from reasonenv.measures.rollouts import HELD_OUT, TRAINING, Rollout, read_rollouts
@@ -68,14 +69,14 @@ def test_training_keeps_the_rows_of_its_advantages(tmp_path: Path) -> None:
     policy = TabularPolicy(MDP)
     groups = [MDP.group(policy, chosen) for chosen in ([0, 0], [0, 2, 0, 1, 2, 2], [2, 2])]
     advantage = torch.arange(10.0)[:, None] + torch.tensor([[0.25, 0.5]])  # [B, T]
-    watch = Watch(tmp_path, policy, every=4)
-    watch(Budget(1, 9), groups, advantage)
+    recorder = RolloutRecorder(tmp_path, policy, interval=4)
+    recorder.update(Budget(1, 9), groups, advantage)
     assert not (tmp_path / TRAINING).exists()  # no evaluation follows
-    watch(Budget(3, 9), groups, advantage)
+    recorder.update(Budget(3, 9), groups, advantage)
     found = read_rollouts(tmp_path)
     assert [r.advantages for r in found] == [(i + 0.25, i + 0.5) for i in (2, 3, 4, 5, 0, 1, 8, 9)]
     assert [r.correct for r in found] == [False, True, False, False, False, False, True, True]
-    watch(Budget(8, 9), groups, advantage[:, :1])  # the last iteration; one advantage for a whole response
+    recorder.update(Budget(8, 9), groups, advantage[:, :1])  # the last iteration; one advantage for a whole response
     assert read_rollouts(tmp_path)[0].advantages == (2.25, 2.25)
 
 
@@ -92,12 +93,13 @@ def test_rollouts_come_back_as_they_were(tmp_path: Path) -> None:
 def test_samples_bear_both_log_probabilities() -> None:
     policy, initial = TabularPolicy(MDP, seed=1), TabularPolicy(MDP, seed=2)
     groups = [MDP.group(policy, [4] * (INITIAL_SAMPLES + 1)), MDP.group(policy, [7])]
-    found = records(groups, _Plain(), greedy=False, initial=initial)  # type: ignore[arg-type]
+    found = records(groups, _Plain(), greedy=False)  # type: ignore[arg-type]
+    logps = initial_logps(groups, initial)
     after, before = (p.log_likelihood().tolist() for p in (policy, initial))
     assert [s.logp for s in found] == pytest.approx([after[4]] * (INITIAL_SAMPLES + 1) + [after[7]], abs=1e-5)
-    assert [s.initial_logp for s in found][:INITIAL_SAMPLES] == pytest.approx([before[4]] * INITIAL_SAMPLES, abs=1e-5)
-    assert found[INITIAL_SAMPLES].initial_logp is None
-    assert found[-1].initial_logp == pytest.approx(before[7], abs=1e-5)
+    assert logps[:INITIAL_SAMPLES] == pytest.approx([before[4]] * INITIAL_SAMPLES, abs=1e-5)
+    assert logps[INITIAL_SAMPLES] is None
+    assert logps[-1] == pytest.approx(before[7], abs=1e-5)
 
 
 class _Plain:

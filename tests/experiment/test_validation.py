@@ -14,7 +14,8 @@ from reasonenv.cli import main
 from reasonenv.core import Problem
 from reasonenv.errors import UserError
 from reasonenv.experiment import validation
-from reasonenv.experiment.config import describe_run, processes
+from reasonenv.experiment.config import describe_run
+from reasonenv.experiment.processes import processes
 from reasonenv.experiment.suite import read_suite
 from reasonenv.experiment.tune import trials_of
 from reasonenv.experiment.validation import held_back, training_part, validation_part

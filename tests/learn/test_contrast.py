@@ -17,7 +17,8 @@ from reasonenv.cli import main
 from reasonenv.core import Group
 from reasonenv.learn.agent import Agent
 from reasonenv.learn.contrast import contrasting, missing_signal
-from reasonenv.learn.loop import fit
+from reasonenv.learn.curriculum import Curriculum
+from reasonenv.learn.loop import Loop
 from reasonenv.mdp.make import make_mdp
 from reasonenv.policy.policy import Policy
 from reasonenv.policy.tiny import tiny_policy
@@ -59,7 +60,8 @@ def test_it_is_said_once_after_enough_rollouts_and_not_again_after_a_restart(
         policy = tiny_policy(0)
         agent = GRPO(policy, GRPOConfig(problems_per_iteration=8, samples_per_problem=16, lr=1e-9, beta=0.0))
         mdp = make_mdp("Chain", tokenizer=policy.tokenizer, size=16, max_tokens=4)
-        return fit(agent, TorchSampler(policy), mdp, iterations=iterations, seed=0, out=tmp_path)
+        levels = Curriculum((mdp,))
+        return Loop(agent, TorchSampler(policy), levels, iterations=iterations, seed=0, out=tmp_path).run()
 
     counts = []
     for iterations in (1, 3, 4):
@@ -81,5 +83,6 @@ def test_imitation_of_solutions_says_nothing(tmp_path: Path) -> None:
     policy, kind = tiny_policy(0), find_agent("sft")
     agent = kind(policy, kind.Config(problems_per_iteration=4))
     mdp = make_mdp("Chain", tokenizer=policy.tokenizer, size=8)
-    used = fit(agent, TorchSampler(policy), mdp, iterations=1, seed=0, out=tmp_path, quiet=True)
+    levels = Curriculum((mdp,))
+    used = Loop(agent, TorchSampler(policy), levels, iterations=1, seed=0, out=tmp_path, quiet=True).run()
     assert missing_signal(agent, rollouts=used.rollouts, right=used.right, contrasts=used.contrasts) is None

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasonenv.errors import UserError
-from reasonenv.experiment.config import RunConfig, describe_run, processes
+from reasonenv.experiment.config import RunConfig, describe_run
+from reasonenv.experiment.processes import processes
 from reasonenv.experiment.train import train
 from reasonenv.learn import loop
 from reasonenv.learn.curriculum import Curriculum, read_levels

@@ -6,7 +6,7 @@ import pytest
 
 from reasonenv.agents.dapo import DAPO, DAPOConfig
 from reasonenv.core import Group
-from reasonenv.learn.filters import mixed
+from reasonenv.learn.filters import nonconstant
 from reasonenv.mdp.rewards import overlong_cost
 from reasonenv.policy.policy import Policy
 
@@ -22,7 +22,7 @@ def test_dapo_tells_right_answers_apart_by_their_length_and_keeps_groups_by_the_
 ) -> None:
     # the last group is all right: shaped rewards may differ there, and still it is not kept
     agent = DAPO(policy, DAPOConfig(longest=int(max(len(t.tokens) for t in groups[2].trajectories))))
-    assert agent.keep(groups) == mixed(groups) == groups[:2]
+    assert agent.keep(groups) == nonconstant(groups) == groups[:2]
     batch = agent.batch(groups[1:2])
     right, cut = batch.length[0], batch.length[3]
     assert right < cut

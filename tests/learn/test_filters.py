@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from reasonenv.learn.filters import correct, mixed
+from reasonenv.learn.filters import correct, nonconstant
 from reasonenv.verify.solution_path import operations
 
 
@@ -53,6 +53,6 @@ def test_correct_keeps_what_was_verified(groups) -> None:
 
 
 def test_mixed_looks_at_the_verdict_and_not_at_the_reward(groups) -> None:
-    assert mixed(groups) == groups[:2]
+    assert nonconstant(groups) == groups[:2]
     shaped = [replace(t, rewards=t.rewards + i) for i, t in enumerate(groups[2].trajectories)]
-    assert mixed([replace(groups[2], trajectories=tuple(shaped))]) == []
+    assert nonconstant([replace(groups[2], trajectories=tuple(shaped))]) == []

@@ -14,7 +14,7 @@ from reasonenv.errors import UserError
 from reasonenv.learn.agent import Budget
 from reasonenv.learn.checkpoint import load, save
 from reasonenv.learn.history import PassRates
-from reasonenv.learn.loop import draw
+from reasonenv.learn.loop import next_problems
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.policy import Policy
 
@@ -64,19 +64,19 @@ def test_scalerl_no_longer_asks_what_it_solves(policy: Policy, groups: list[Grou
 
 def test_a_walk_passes_over_what_is_excluded_and_is_otherwise_the_same(mdp: ReasoningMDP) -> None:
     size = len(mdp.task.problems)
-    plain, after = draw(mdp, 3, 0, 2 * size)
+    plain, after = next_problems(mdp, 3, 0, 2 * size)
     assert after == 2 * size
     assert sorted(plain[:size]) == sorted(plain[size:]) == list(range(size))  # every problem once an epoch
     gone = frozenset(mdp.task.problems[i].id for i in plain[:5])
-    found, position = draw(mdp, 3, 0, size, gone)
+    found, position = next_problems(mdp, 3, 0, size, gone)
     assert found == [i for i in plain if i not in plain[:5]][:size]
     # two draws are one draw, so a resumed run walks on where it was
-    first, middle = draw(mdp, 3, 0, 7, gone)
-    second, last = draw(mdp, 3, middle, size - 7, gone)
+    first, middle = next_problems(mdp, 3, 0, 7, gone)
+    second, last = next_problems(mdp, 3, middle, size - 7, gone)
     assert (first + second, last) == (found, position)
 
 
 def test_where_everything_is_excluded_nothing_is(mdp: ReasoningMDP) -> None:
     everything = frozenset(p.id for p in mdp.task.problems)
-    assert draw(mdp, 3, 10, 70, everything) == draw(mdp, 3, 10, 70)
-    assert torch.tensor(draw(mdp, 3, 10, 70)[0]).unique().numel() > 1
+    assert next_problems(mdp, 3, 10, 70, everything) == next_problems(mdp, 3, 10, 70)
+    assert torch.tensor(next_problems(mdp, 3, 10, 70)[0]).unique().numel() > 1

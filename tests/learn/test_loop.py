@@ -17,11 +17,13 @@ from reasonenv.core import Completion, Group, Reason
 from reasonenv.errors import UserError
 from reasonenv.learn import checkpoint
 from reasonenv.learn.agent import Budget
-from reasonenv.learn.loop import Progress, describe, experience, fit
+from reasonenv.learn.curriculum import Curriculum
+from reasonenv.learn.log import RunLog
+from reasonenv.learn.loop import Loop, Progress, describe
 from reasonenv.mdp.make import make_mdp
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.rollout.groups import draw_seeds
-from reasonenv.sampling.sampler import MAX_GAP, Sampling
+from reasonenv.sampling.sampler import MAX_GAP
 from reasonenv.sampling.torch.torch_sampler import TorchSampler
 from reasonenv.seeding import derive_seed
 from reasonenv.tokenizer import Tokenizer
@@ -67,13 +69,17 @@ class Asked(UniformSampler):
 
 
 @pytest.mark.parametrize("stochastic", [None, "sticky:0.5"])
-def test_no_two_rollouts_of_an_iteration_share_a_seed(stochastic: str | None) -> None:
+def test_no_two_rollouts_of_an_iteration_share_a_seed(stochastic: str | None, tmp_path: Path) -> None:
     # 8 problems, 16 a round, and refills: each problem is met twice or more
     policy = tiny_policy(0)
     mdp = make_mdp("Chain", tokenizer=policy.tokenizer, size=8, max_tokens=8, stochastic=stochastic)
     agent = DAPO(policy, DAPOConfig(problems_per_iteration=16, samples_per_problem=4))  # nothing is right: it refills
-    sampler, at = Asked(policy.tokenizer), Progress()
-    groups = experience(agent, agent.plan(Budget(0, 1)), sampler, mdp, 3, at, lambda finished: None)
+    sampler = Asked(policy.tokenizer)
+    loop = Loop(agent, sampler, Curriculum((mdp,)), iterations=1, seed=3, out=tmp_path)
+    loop.progress, loop.log = Progress(), RunLog(tmp_path, iteration=0, used=0, budget=1, unit="rollouts", quiet=True)
+    groups, position = loop.experience(agent.plan(Budget(0, 1)))
+    loop.log.close()
+    assert position == 16 * 10
     rows = [t for group in groups for t in group.trajectories]
     assert len(rows) == 4 * 16 * 10  # MAX_BATCHES
     if stochastic:
@@ -95,30 +101,15 @@ def small() -> tuple[GRPO, Any]:
     policy = tiny_policy(0)
     config = GRPOConfig(problems_per_iteration=2, samples_per_problem=4)
     mdp = make_mdp("Chain", tokenizer=policy.tokenizer, size=16, max_tokens=8, reward=lambda *_: 1.0)
-    return GRPO(policy, config), mdp
+    return GRPO(policy, config), Curriculum((mdp,))
 
 
 def test_a_sampler_that_is_not_the_trainers_policy_stops_the_run_and_saves_nothing(tmp_path: Path) -> None:
     agent, mdp = small()
     assert MAX_GAP < 0.3  # what `Elsewhere` is off by
     with pytest.raises(UserError, match=r"disagree by 0.300 nats a token \(limit 0.2\): .*use float32 .* or the torch"):
-        fit(agent, Elsewhere(agent.policy), mdp, iterations=2, seed=0, out=tmp_path, quiet=True)
+        Loop(agent, Elsewhere(agent.policy), mdp, iterations=2, seed=0, out=tmp_path, quiet=True).run()
     assert not checkpoint.saved(tmp_path / "checkpoints")
-
-
-class Settings(TorchSampler):
-    """Notes how it is to draw."""
-
-    def draw(self, prompts: Any, jobs: Any, sampling: Sampling) -> Any:
-        self.settings = [*getattr(self, "settings", []), sampling]
-        return super().draw(prompts, jobs, sampling)
-
-
-def test_training_draws_from_the_whole_distribution(tmp_path: Path) -> None:
-    agent, mdp = small()
-    sampler = Settings(agent.policy)
-    fit(agent, sampler, mdp, iterations=1, seed=0, out=tmp_path, quiet=True)
-    assert {(s.temperature, s.top_k, s.top_p) for s in sampler.settings} == {(1.0, 0, 1.0)}
 
 
 class Counting(TorchSampler):
@@ -131,11 +122,11 @@ class Counting(TorchSampler):
 
 def test_weights_go_to_the_sampler_only_where_something_is_drawn_of_them(tmp_path: Path) -> None:
     policy = tiny_policy(0)
-    mdp = make_mdp("Chain", tokenizer=policy.tokenizer, size=16)
+    mdp = Curriculum((make_mdp("Chain", tokenizer=policy.tokenizer, size=16),))
     seen = []
     for agent in (SFT(policy, SFTConfig(problems_per_iteration=2)), small()[0]):
         sampler, out = Counting(agent.policy), tmp_path / type(agent).__name__
         out.mkdir()
-        fit(agent, sampler, mdp, iterations=4, seed=0, out=out, eval_every=2, quiet=True)
+        Loop(agent, sampler, mdp, iterations=4, seed=0, out=out, eval_every=2, quiet=True).run()
         seen.append(sampler.versions[1:])  # but for that of the sampler's beginning
     assert seen == [[0, 2, 4], [0, 1, 2, 3, 4]]

@@ -14,6 +14,7 @@ from reasonenv.agents.ppo import PPO, PPOConfig
 from reasonenv.catalog import AGENTS, find_agent
 from reasonenv.core import FAILURES, Batch, Group, Reason, Role
 from reasonenv.learn.agent import Budget
+from reasonenv.learn.observer import Observer
 from reasonenv.learn.policy_gradient import PolicyGradient
 from reasonenv.policy.microbatch import passed
 from reasonenv.policy.policy import Policy
@@ -175,8 +176,12 @@ def test_a_step_that_is_not_finite_is_refused_counted_and_shown(
     agent = Broken(policy, GRPOConfig(lr=1e-5, epochs=2))
     before = {name: tensor.clone() for name, tensor in agent.state_dict().items()}
     shown: list[Batch] = []
-    agent.refused = shown.append
-    found = agent.learn(groups, Budget(0, 1))
+
+    class Watching(Observer):
+        def skipped_step(self, batch: Batch) -> None:
+            shown.append(batch)
+
+    found = agent.learn(groups, Budget(0, 1), Watching())
     assert (found["updates"], found["updates/refused"], len(shown)) == (0, 2, 2)
     assert len(shown[0].mask) == 12
     after = agent.state_dict()

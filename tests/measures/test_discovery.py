@@ -170,8 +170,8 @@ def test_nothing_is_said_without_a_base_budget_or_a_placebo() -> None:
 
 def test_how_many_samples_the_winning_texts_would_have_taken() -> None:
     # 1/p_0 is 10, 100, 1,000 and never: the quartiles are 1, 2 and 3 in powers of ten, and two are above 256.
-    wins = [SolvedProblem("a", 3, -1.0, -power * math.log(10)) for power in (1, 2, 3, math.inf)]
-    found = surprise(wins, 256)
+    solved_problems = [SolvedProblem("a", 3, -1.0, -power * math.log(10)) for power in (1, 2, 3, math.inf)]
+    found = surprise(solved_problems, 256)
     assert found is not None
     assert found.quartiles == pytest.approx((1, 2, 3))
     assert (found.beyond, found.texts) == (0.5, 4)

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 import reasonenv
 from reasonenv.agents.grpo import GRPO, GRPOConfig
 from reasonenv.core import Batch, Completion, Group, Problem, Reason, Role, Trajectory, Verdict
-from reasonenv.learn.loop import fit
+from reasonenv.learn.curriculum import Curriculum
+from reasonenv.learn.loop import Loop
 from reasonenv.mdp.env import ReasoningEnv
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
@@ -143,7 +144,8 @@ def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
         for iterations in parts:
             policy = arithmetical()
             agent = GRPO(policy, GRPOConfig(problems_per_iteration=4, samples_per_problem=4))
-            fit(agent, make_sampler("torch", policy), mdp, iterations=iterations, seed=0, out=out, quiet=True)
+            levels, sampler = Curriculum((mdp,)), make_sampler("torch", policy)
+            Loop(agent, sampler, levels, iterations=iterations, seed=0, out=out, quiet=True).run()
         return policy.state_dict()
 
     whole, resumed = trained(tmp_path / "whole", 2), trained(tmp_path / "resumed", 1, 2)

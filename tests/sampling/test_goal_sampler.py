@@ -20,10 +20,12 @@ from reasonenv.policy.policy import Policy
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.sampling import make_sampler
-from reasonenv.sampling.sampler import Sampling
+from reasonenv.sampling.goal_sampler import conditioned_sampler
+from reasonenv.sampling.sampler import Sampler, Sampling
 
 SEEDS = [[10 * n + g for g in range(3)] for n in range(3)]
 BUDGET = 20
+GOALS = Goals()
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +43,21 @@ def policy() -> Policy:
         head.bias.zero_()[policy.tokenizer.eos_id] = 3.35
         head.bias[policy.tokenizer.encode("\n")[0]] = 4.0
     policy.model.set_output_embeddings(head)
-    policy.goals = Goals()
     return policy
 
 
-def draw(policy: Policy, mdp: ReasoningMDP, name: str = "torch", temperature: float = 1.0) -> list[list[Completion]]:
-    return make_sampler(name, policy).generate(mdp.prompts, SEEDS, Sampling(BUDGET, temperature))
+def conditioned_on(goals: Goals | None, policy: Policy, name: str = "torch") -> Sampler:
+    return conditioned_sampler(make_sampler(name, policy), policy, goals)
+
+
+def draw(
+    policy: Policy,
+    mdp: ReasoningMDP,
+    name: str = "torch",
+    temperature: float = 1.0,
+    goals: Goals | None = GOALS,
+) -> list[list[Completion]]:
+    return conditioned_on(goals, policy, name).generate(mdp.prompts, SEEDS, Sampling(BUDGET, temperature))
 
 
 def test_every_token_is_drawn_behind_the_goals_that_the_trainer_inserts(policy: Policy, mdp: ReasoningMDP) -> None:
@@ -68,15 +79,15 @@ def test_both_samplers_draw_the_same(policy: Policy, mdp: ReasoningMDP) -> None:
 
 def test_a_sample_depends_on_its_own_seed_alone(policy: Policy, mdp: ReasoningMDP) -> None:
     together = draw(policy, mdp)
-    alone = make_sampler("torch", policy).generate(mdp.prompts[1:2], [SEEDS[1][2:]], Sampling(BUDGET))
+    alone = conditioned_on(GOALS, policy).generate(mdp.prompts[1:2], [SEEDS[1][2:]], Sampling(BUDGET))
     assert alone[0][0].tokens.tolist() == together[1][2].tokens.tolist()
 
 
 def test_the_goal_matters_and_none_is_the_plain_sampler(policy: Policy, mdp: ReasoningMDP) -> None:
     drawn = []
-    for goals in (Goals(), Goals().reversed(), None):
-        policy.goals = goals
-        drawn.append([c.logprobs.tolist() for own in draw(policy, mdp, temperature=0.0) for c in own])
+    for goals in (GOALS, GOALS.negated(), None):
+        groups = draw(policy, mdp, temperature=0.0, goals=goals)
+        drawn.append([c.logprobs.tolist() for group in groups for c in group])
     good, bad, plain = drawn
     assert good != bad != plain != good
 
@@ -84,14 +95,12 @@ def test_the_goal_matters_and_none_is_the_plain_sampler(policy: Policy, mdp: Rea
 def test_where_the_context_has_no_room_no_goal_is_set(policy: Policy, mdp: ReasoningMDP) -> None:
     policy.context = max(map(len, mdp.prompts)) + BUDGET  # just the budget
     squeezed = draw(policy, mdp, temperature=0.0)
-    policy.goals = None
-    plain = draw(policy, mdp, temperature=0.0)
+    plain = draw(policy, mdp, temperature=0.0, goals=None)
     longest = int(np.argmax([len(p) for p in mdp.prompts]))
     assert [c.tokens.tolist() for c in squeezed[longest]] == [c.tokens.tolist() for c in plain[longest]]
 
 
 def test_a_stop_token_ends_a_response(policy: Policy, mdp: ReasoningMDP) -> None:
-    policy.goals = None
     line = policy.tokenizer.encode("\n")[0]
     found = make_sampler("torch", policy).generate(mdp.prompts, SEEDS, Sampling(BUDGET, stop=(line,)))
     stopped = [c for own in found for c in own if line in c.tokens]
@@ -103,8 +112,7 @@ def test_a_saved_policy_remembers_its_goals(policy: Policy, tmp_path: Path) -> N
     fresh = tiny_policy(0)
     fresh.save(tmp_path / "policy")
     assert load_policy(str(tmp_path)).goals is None
-    fresh.goals = Goals("[A]", "[B]")
-    fresh.save(tmp_path / "policy")
+    fresh.save(tmp_path / "policy", Goals("[A]", "[B]"))
     assert load_policy(str(tmp_path)).goals == Goals("[A]", "[B]")
     (tmp_path / "policy" / FILE).write_text("{}}")
     with pytest.raises(UserError, match=r"goals\.json is no pair of goals"):

@@ -16,7 +16,8 @@ from reasonenv.core import Completion, Verdict
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import describe_run
 from reasonenv.experiment.train import train
-from reasonenv.learn.fixed import Fixed, FixedConfig
+from reasonenv.learn.agent import Agent
+from reasonenv.learn.baseline import Baseline, BaselineConfig
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.measures.metrics import summarise
@@ -91,7 +92,7 @@ def test_a_run_leaves_what_a_table_needs(name: str, tmp_path: Path) -> None:
 
 def test_bad_numbers_are_named() -> None:
     with pytest.raises(UserError, match="samples_per_problem is 0; it must be at least 1"):
-        FixedConfig(samples_per_problem=0)
+        BaselineConfig(samples_per_problem=0)
     with pytest.raises(UserError, match="unknown key 'lr'"):
         describe_run("majority", ENV, {"lr": 1e-3})
-    assert not hasattr(Fixed, "optimizer")
+    assert not issubclass(Baseline, Agent)
