@@ -22,8 +22,8 @@ from reasonenv.learn.advantages import centered
 from reasonenv.learn.losses import binary_kl, binary_tv, divergence_mask, divergence_masked, top_kl, top_tv
 from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
 from reasonenv.learn.weights import constant
-from reasonenv.policy.logprobs import likeliest, logprobs_of
 from reasonenv.policy.policy import ResponseStates
+from reasonenv.policy.top_tokens import likeliest, logprobs_of
 from reasonenv.settings import record, setting
 
 BINARY = {"tv": binary_tv, "kl": binary_kl}

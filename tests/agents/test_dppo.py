@@ -12,9 +12,9 @@ from reasonenv.agents.dppo import DPPO, DPPOConfig
 from reasonenv.core import Batch
 from reasonenv.learn.agent import Budget
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.policy import logprobs
-from reasonenv.policy.logprobs import likeliest, logprobs_of
+from reasonenv.policy import top_tokens
 from reasonenv.policy.policy import Policy
+from reasonenv.policy.top_tokens import likeliest, logprobs_of
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import make_sampler
 from reasonenv.testing import TabularPolicy, TinyMDP
@@ -76,7 +76,7 @@ def test_the_likeliest_tokens_of_a_model_are_found_in_parts(
     batch = agent.batch(groups)
 
     def found(chunk: int, width: int) -> tuple[Tensor, Tensor]:
-        monkeypatch.setattr(logprobs, "chunk_elements", lambda device, chunk=chunk: chunk)
+        monkeypatch.setattr(top_tokens, "chunk_elements", lambda device, chunk=chunk: chunk)
         return likeliest(policy, batch, count=5, tokens_per_microbatch=width, temperature=0.7)
 
     tokens, logp = found(10**9, 10**6)

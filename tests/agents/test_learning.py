@@ -16,13 +16,13 @@ from reasonenv.catalog import AGENTS, find_agent
 from reasonenv.core import Group
 from reasonenv.learn.agent import Budget
 from reasonenv.learn.curriculum import Curriculum
+from reasonenv.learn.evaluation import Evaluation
 from reasonenv.learn.loop import Loop, next_problems
-from reasonenv.learn.method import Evaluation
 from reasonenv.learn.policy_gradient import PolicyGradient
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.goals import Goals
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.policy import Policy
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import make_sampler
 from reasonenv.sampling.goal_sampler import conditioned_sampler

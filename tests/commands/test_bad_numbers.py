@@ -17,7 +17,6 @@ from reasonenv.cli import main
 from reasonenv.core import Reason
 from reasonenv.learn import checkpoint
 from reasonenv.learn.loop import MAX_BATCHES, MAX_SKIPPED
-from reasonenv.mdp.rewards import REWARDS
 from reasonenv.measures.samples import read_samples
 
 ENV = "reasonenv/Chain-Response-v0"
@@ -56,12 +55,12 @@ def test_a_run_whose_steps_are_not_finite_keeps_the_batches_and_stops(
 
 
 def test_a_reward_that_is_not_finite_stops_a_run(
-    prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(REWARDS, "broken", {"broken": lambda problem, before, after: math.nan})
+    (tmp_path / "broken.py").write_text("def broken(problem, before, after):\n    return float('nan')\n")
     out = tmp_path / "run"
-    command = f"train grpo {ENV} {SMALL} reward=broken --policy {prior} --iterations 2 --out {out} --json"
-    assert main(command.split()) == 2
+    command = f"train grpo {ENV} {SMALL} --policy {prior} --iterations 2 --out {out} --json"
+    assert main([*command.split(), f"reward={tmp_path}/broken.py:broken"]) == 2
     assert "100.0% of the samples have a reward that is not finite (limit 5%)" in capsys.readouterr().err
     assert (rows(out)[-1]["iteration"], rows(out)[-1]["updates"]) == (1, 0)
 
@@ -161,11 +160,11 @@ def test_where_no_answer_could_be_judged_there_is_no_accuracy(
 
 
 def test_a_reward_that_raises_stops_a_run_with_the_cause(
-    prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(REWARDS, "broken", {"broken": lambda problem, before, after: 1 / 0})
-    command = f"train grpo {ENV} {SMALL} reward=broken --policy {prior} --iterations 2 --out {tmp_path}/run --json"
-    assert main(command.split()) == 2
+    (tmp_path / "broken.py").write_text("def broken(problem, before, after):\n    return 1 / 0\n")
+    command = f"train grpo {ENV} {SMALL} --policy {prior} --iterations 2 --out {tmp_path}/run --json"
+    assert main([*command.split(), f"reward={tmp_path}/broken.py:broken"]) == 2
     complaint = capsys.readouterr().err
     assert "a term of the reward (broken) failed on chain/" in complaint
     assert "ZeroDivisionError: division by zero" in complaint

@@ -26,7 +26,7 @@ from reasonenv.learn.evaluation import GreedyEvaluator, HeldOut
 from reasonenv.learn.observer import SILENT, Observer
 from reasonenv.measures.samples import EVALUATION, Sample, read_samples
 from reasonenv.policy.goals import Goals
-from reasonenv.policy.hf_policy import Policy
+from reasonenv.policy.policy import Policy
 from reasonenv.policy.tiny import tiny_policy
 
 ENV = "reasonenv/Chain-Response-v0"
