@@ -247,7 +247,9 @@ def _power_of_number(base: Fraction, exponent: Fraction) -> Node:
         return ZERO
     if base < 0 and exponent.denominator % 2:
         root = _power_of_number(-base, exponent)
-        return negate(root) if exponent.numerator % 2 else root
+        if exponent.numerator % 2:
+            root = negate(root)
+        return root
     if base < 0:
         if exponent.denominator == 2:
             return multiply(power(IMAGINARY, number(exponent.numerator)), _power_of_number(-base, exponent))
