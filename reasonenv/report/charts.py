@@ -1,19 +1,46 @@
-"""Line charts as inline SVG. Colours are CSS variables of the page, so that light and dark need one drawing."""
+"""Line charts: where every line, tick and label of a plot lies. The template `chart.html.j2` draws them as SVG.
+
+A library would not serve a self-contained page better. Matplotlib's SVG is several times as large for the same lines,
+is drawn for light or for dark, and tells no value on pointing. Plotly (about 4 MB), Vega with its compiler (about 1 MB;
+it wants `unsafe-eval` or a second interpreter) and uPlot (50 kB) would stand in every page and draw nothing without a
+script; uPlot draws on a canvas, which does not print sharply. Here a chart is some kilobytes of SVG whose colours are
+CSS variables of the page, and the script only reads values from it.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 
 Point = tuple[float, float]
+Range = tuple[float, float, float]  # x, low, high
 
 WIDTH, HEIGHT = 460, 300  # one chart fills a phone at about this size, so its 13 px text stays readable there
 TOP, BOTTOM, LEFT = 26, 44, 46
 LONGEST = 14  # characters of a name beside its line
 CROWD = 6  # more agents than this are drawn without their seeds and bands
-LINE = 15  # least distance between two labels at the ends of lines
+GAP = 15  # least distance between two labels at the ends of lines
+POINTS, SEED_POINTS = 300, 100  # at most, of a mean and of a seed
+MARKS = 5  # on a line
+# Around (0, 0), filled: circle, square, triangle, diamond, cross, triangle downwards.
+SHAPES = (
+    "M-3.6,0a3.6,3.6 0 1 0 7.2,0a3.6,3.6 0 1 0 -7.2,0Z",
+    "M-3.3,-3.3H3.3V3.3H-3.3Z",
+    "M0,-4.4L4.2,3.2H-4.2Z",
+    "M0,-4.8L4.2,0L0,4.8L-4.2,0Z",
+    "M-4.2,-1.4H-1.4V-4.2H1.4V-1.4H4.2V1.4H1.4V4.2H-1.4V1.4H-4.2Z",
+    "M0,4.4L4.2,-3.2H-4.2Z",
+)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a row is drawn, wherever it is drawn."""
+
+    colour: str  # CSS variable
+    dash: str = ""  # `stroke-dasharray`
+    shape: int = 0  # of its marks, in `SHAPES`
 
 
 @dataclass(frozen=True)
@@ -21,11 +48,11 @@ class Series:
     """One agent: a thick line, and thin lines (its seeds) or a band (its interval) around it."""
 
     name: str
-    colour: str  # name of a CSS variable
+    style: Style
     points: Sequence[Point]
     seeds: Mapping[int, Sequence[Point]] = field(default_factory=dict)
-    band: Sequence[tuple[float, float, float]] = ()  # x, low, high
-    dash: str = ""  # `stroke-dasharray`, where colours have run out
+    band: Sequence[Range] = ()
+    spread: Sequence[Range] = ()  # the lowest and the highest seed, read where there is no band
 
 
 @dataclass(frozen=True)
@@ -82,80 +109,170 @@ class Plot:
     reference: tuple[str, float] | None = None
 
 
+@dataclass(frozen=True)
+class Line:
+    """A drawn series; texts such as `path` are in the coordinates of the drawing."""
+
+    name: str
+    style: Style
+    path: str
+    seeds: Sequence[str]
+    band: str
+    marks: Sequence[Point]
+    shape: str
+
+
+@dataclass(frozen=True)
+class Label:
+    """A name at the end of its line."""
+
+    y: float
+    name: str
+    colour: str
+
+    @property
+    def text(self) -> str:
+        return _short(self.name)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A plot as it is drawn."""
+
+    plot: Plot
+    edge: float  # where the lines end and their names begin
+    x_ticks: Sequence[tuple[float, str]]
+    y_ticks: Sequence[tuple[float, str]]
+    lines: Sequence[Line]
+    labels: Sequence[Label]
+    reference: float | None
+    readings: Sequence[Mapping[str, object]]  # of every line its points: [x, y, text of x, text of y]
+
+    width, height, left, bottom, top = WIDTH, HEIGHT, LEFT, HEIGHT - BOTTOM, TOP
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """The area in which lines are drawn."""
+
+    x: Axis
+    y: Axis
+    edge: float
+
+    def place(self, x: float, y: float) -> Point:
+        across = LEFT + self.x.scale(x) * (self.edge - LEFT)
+        return across, HEIGHT - BOTTOM - self.y.scale(y) * (HEIGHT - TOP - BOTTOM)
+
+    def path(self, points: Sequence[Point]) -> str:
+        places = [self.place(x, y) for x, y in points]
+        return "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in places)
+
+
 def crowded(plot: Plot) -> bool:
     """Whether it has more agents than `CROWD` beside the baseline, so that only their means are drawn."""
-    return sum(bool(s.points) for s in plot.series) > CROWD + 1
+    return sum(bool(series.points) for series in plot.series) > CROWD + 1
 
 
-def line_chart(plot: Plot) -> str:
-    """An SVG element. Series without points are left out."""
-    series, percent, reference = plot.series, plot.percent, plot.reference
-    drawn = [s for s in series if s.points]
+def thinned(points: Sequence[Point], most: int = POINTS) -> list[Point]:
+    """At most `most` of the points: the first and the last, and of equal parts between them the lowest and the highest.
+
+    So no peak is lost, as with M4 (Jugel et al. 2014, doi 10.14778/2732951.2732953). `most` is at least 4.
+    """
+    if len(points) <= most:
+        return list(points)
+    parts = (most - 2) // 2
+    inner = range(1, len(points) - 1)
+    chosen = [0]
+    for part in range(parts):
+        indices = inner[part * len(inner) // parts : (part + 1) * len(inner) // parts]
+        lowest = min(indices, key=lambda i: points[i][1])
+        highest = max(indices, key=lambda i: points[i][1])
+        chosen += sorted({lowest, highest})
+    return [points[i] for i in (*chosen, len(points) - 1)]
+
+
+def drawing(plot: Plot) -> Drawing | None:
+    """Where everything lies; None if there is nothing to draw. Series without points are left out."""
+    drawn = [series for series in plot.series if series.points]
     if not drawn:
-        return '<p class="nothing">No data yet.</p>'
-    xs = [x for s in drawn for line in (s.points, *s.seeds.values()) for x, _ in line]
-    ys = [y for s in drawn for line in (s.points, *s.seeds.values()) for _, y in line]
-    ys += [y for s in drawn for _, low, high in s.band for y in (low, high)] + ([reference[1]] if reference else [])
-    x_axis = log2_axis(xs) if plot.log2 else from_zero_axis(max(xs))
-    y_axis = linear_axis(ys, floor=0.0, ceiling=1.0) if percent else linear_axis(ys)
-    right = 22 + 7.5 * max(len(_label(s.name)) for s in series)  # of all, so that charts side by side align
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        across = LEFT + x_axis.scale(x) * (WIDTH - LEFT - right)
-        return across, HEIGHT - BOTTOM - y_axis.scale(y) * (HEIGHT - TOP - BOTTOM)
-
-    def path(line: Sequence[Point]) -> str:
-        return "M" + "L".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in line)
-
-    edge = WIDTH - right
-    parts = []
-    for tick in y_axis.ticks:
-        y = place(x_axis.low, tick)[1]
-        parts.append(f'<path class="grid" d="M{LEFT},{y:.1f}H{edge:.1f}"/>')
-        parts.append(
-            f'<text class="tick" x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{_tick(tick, percent)}</text>'
-        )
-    for tick in x_axis.ticks:
-        x = place(tick, y_axis.low)[0]
-        parts.append(
-            f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{_tick(tick)}</text>'
-        )
-    parts.append(f'<text class="axis" x="{edge:.1f}" y="{HEIGHT - 6}" text-anchor="end">{escape(plot.x_label)}</text>')
-    parts.append(f'<text class="axis" x="4" y="13">{escape(plot.y_label)}</text>')
-    labels: list[tuple[float, str, str]] = []
-    if reference:
-        y = place(x_axis.low, reference[1])[1]
-        parts.append(f'<path class="reference" d="M{LEFT},{y:.1f}H{edge:.1f}"/>')
-        labels.append((y, reference[0], "--base"))
+        return None
+    frame = _frame(plot, drawn)
     few = not crowded(plot)
-    for s in drawn:
-        if s.band and few:
-            outline = [(x, high) for x, _, high in s.band] + [(x, low) for x, low, _ in reversed(s.band)]
-            parts.append(
-                f'<path class="band" data-of="{escape(s.name)}" style="fill:var({s.colour})" d="{path(outline)}Z"/>'
-            )
-    for s in drawn:
-        own = f'data-of="{escape(s.name)}" style="stroke:var({s.colour})'
-        lines = s.seeds.values() if few else ()
-        parts += [f'<path class="seed" {own}" d="{path(line)}"/>' for line in lines if len(line) > 1]
-    for s in drawn:
-        dash = f";stroke-dasharray:{s.dash}" if s.dash else ""
-        own = f'data-of="{escape(s.name)}" style='
-        parts.append(f'<path class="line" {own}"stroke:var({s.colour}){dash}" d="{path(s.points)}"/>')
-        x, y = place(*s.points[-1])
-        parts.append(f'<circle r="3.4" cx="{x:.1f}" cy="{y:.1f}" {own}"fill:var({s.colour})"/>')
-        labels.append((y, s.name, s.colour))
-    for y, name, colour in _spread(labels):
-        own = f'data-of="{escape(name)}" style="fill:var({colour})"'
-        parts.append(f'<text class="label" {own} x="{edge + 9:.1f}" y="{y + 4.5:.1f}">{escape(_label(name))}</text>')
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(plot.title)}">'
-        f"<title>{escape(plot.title)}</title>{''.join(parts)}</svg>"
+    labels = []
+    for series in drawn:
+        labels.append(Label(frame.place(*series.points[-1])[1], series.name, series.style.colour))
+    level = None
+    if plot.reference:
+        level = frame.place(frame.x.low, plot.reference[1])[1]
+        labels.append(Label(level, plot.reference[0], "--base"))
+    return Drawing(
+        plot,
+        frame.edge,
+        [(frame.place(tick, frame.y.low)[0], _tick(tick)) for tick in frame.x.ticks],
+        [(frame.place(frame.x.low, tick)[1], _tick(tick, plot.percent)) for tick in frame.y.ticks],
+        [_line(frame, series, number, few) for number, series in enumerate(drawn)],
+        _apart(labels),
+        level,
+        [_reading(frame, series, plot.percent) for series in drawn],
     )
 
 
-def _label(name: str) -> str:
+def _frame(plot: Plot, drawn: Sequence[Series]) -> _Frame:
+    xs, ys = list[float](), list[float]()
+    for series in drawn:
+        for line in (series.points, *series.seeds.values()):
+            xs += [x for x, _ in line]
+            ys += [y for _, y in line]
+        for _, low, high in series.band:
+            ys += [low, high]
+    if plot.reference:
+        ys.append(plot.reference[1])
+    x_axis = log2_axis(xs) if plot.log2 else from_zero_axis(max(xs))
+    y_axis = linear_axis(ys, floor=0.0, ceiling=1.0) if plot.percent else linear_axis(ys)
+    right = 22 + 7.5 * max(len(_short(series.name)) for series in plot.series)  # of all: charts side by side align
+    return _Frame(x_axis, y_axis, WIDTH - right)
+
+
+def _line(frame: _Frame, series: Series, number: int, few: bool) -> Line:
+    points = thinned(series.points)
+    marks = [frame.place(*points[i]) for i in _spread(len(points), number)]
+    seeds, band = list[str](), ""
+    if few:
+        seeds = [frame.path(thinned(line, SEED_POINTS)) for line in series.seeds.values() if len(line) > 1]
+    if few and series.band:
+        upper = [(x, high) for x, _, high in series.band]
+        lower = [(x, low) for x, low, _ in reversed(series.band)]
+        band = frame.path([*upper, *lower]) + "Z"
+    return Line(series.name, series.style, frame.path(points), seeds, band, marks, SHAPES[series.style.shape])
+
+
+def _spread(count: int, number: int) -> Iterator[int]:
+    """Which points have a mark: the last, and some before it, at other places on every line."""
+    step = max(1, count // MARKS)
+    yield from range(number * step // 3 % step, count - 1, step)
+    yield count - 1
+
+
+def _reading(frame: _Frame, series: Series, percent: bool) -> dict[str, object]:
+    """What pointing at the chart tells of a line."""
+    ranges = {x: (low, high) for x, low, high in (series.band or series.spread)}
+    points = []
+    for x, y in thinned(series.points):
+        across, down = frame.place(x, y)
+        text = _value(y, percent)
+        if x in ranges:
+            low, high = ranges[x]
+            text = f"{text} [{_value(low, percent)}, {_value(high, percent)}]"
+        points.append([round(across), round(down), f"{x:,.0f}" if x >= 100 else f"{x:.3g}", text])
+    return {"name": series.name, "colour": series.style.colour, "points": points}
+
+
+def _short(name: str) -> str:
     return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+
+
+def _value(value: float, percent: bool) -> str:
+    return f"{100 * value:.1f}%" if percent else f"{value:.4g}"
 
 
 def _tick(value: float, percent: bool = False) -> str:
@@ -166,15 +283,14 @@ def _tick(value: float, percent: bool = False) -> str:
     return f"{value:.4g}"
 
 
-def _spread(labels: Sequence[tuple[float, str, str]]) -> list[tuple[float, str, str]]:
+def _apart(labels: Sequence[Label]) -> list[Label]:
     """Moves labels that would overlap apart: downwards first, then all up if the last one leaves the chart."""
-    placed: list[tuple[float, str, str]] = []
-    for y, name, colour in sorted(labels):
-        placed.append((max(y, placed[-1][0] + LINE) if placed else y, name, colour))
+    ordered = sorted(labels, key=lambda label: label.y)
+    places: list[float] = []
+    for label in ordered:
+        places.append(max(label.y, places[-1] + GAP) if places else label.y)
     limit = HEIGHT - BOTTOM + 4.0
-    for i in range(len(placed) - 1, -1, -1):
-        y, name, colour = placed[i]
-        if y > limit:
-            placed[i] = (limit, name, colour)
-        limit = placed[i][0] - LINE
-    return placed
+    for i in reversed(range(len(places))):
+        places[i] = min(places[i], limit)
+        limit = places[i] - GAP
+    return [Label(y, label.name, label.colour) for y, label in zip(places, ordered, strict=True)]

@@ -67,7 +67,8 @@ class Setting:
     @property
     def name(self) -> str:
         variant = f", {self.variant}" if self.variant else ""
-        return f"{self.env}{variant}, {self.policy} from {self.init}"
+        start = f"{self.policy} from {self.init}" if self.init else self.policy
+        return f"{self.env}{variant}, {start}"
 
     @property
     def rows(self) -> list[Finding]:

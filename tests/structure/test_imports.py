@@ -36,7 +36,7 @@ ORDER = (
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 # What the report may know: it reads stored files, and neither runs nor trains.
 MEASURES = {"core", "errors", "measures", "seeding", "stats", "storage", "tasks", "terminal", "verify"}
-REPORT = MEASURES | {"report"}
+REPORT = MEASURES | {"registry", "report"}  # sections are a registry
 SHIPPED = {"agents", "envs", "suites"}  # reached by links in a checkout; strings may name them, imports may not
 
 
