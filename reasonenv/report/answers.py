@@ -9,7 +9,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from reasonenv.measures.questions import Asked
 from reasonenv.measures.rollouts import PROBLEMS as KEPT
@@ -24,25 +23,22 @@ LONGEST = 2_000  # characters of an answer that are shown
 KINDS = {"greedy": "greedy", "sampled": "sampled", "training": "while training"}
 QUANTITIES = {"reward": "reward", "advantage": "advantage", "logp": "log-probability", "entropy": "entropy"}
 CAPTION = (
-    "Of the first seed; problems on which the agents differ come first. Of {kept} held-out problems a run keeps the "
-    "tokens of the greedy answer and of {samples} sampled ones, and those of {groups} groups of {size} of the last "
-    "iteration, if it has advantages. Shown are {problems} held-out problems and {longest:,} characters an answer."
+    f"Of the first seed; problems on which the agents differ come first. Of {KEPT} held-out problems a run keeps the "
+    f"tokens of the greedy answer and of {SAMPLES} sampled ones, and those of {TRAINING_GROUPS} groups of "
+    f"{TRAINING_SAMPLES} of the last iteration, if it has advantages. Shown are {PROBLEMS} held-out problems and "
+    f"{LONGEST:,} characters an answer."
 )
+# Control codes as their pictures, one for one: a parser drops some of them and changes others.
 PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer of one agent, as the page shows it."""
+    """One answer of one agent, and how much of it the page shows."""
 
     agent: str
-    colour: str
     kind: str  # a key of `KINDS`
-    title: str
-    correct: bool
-    reason: str
-    extracted: str | None
-    truncated: bool
+    stored: Sample | Rollout
     length: int  # in tokens
     text: str  # its beginning
     hidden: int  # characters that are not shown
@@ -56,7 +52,7 @@ class Question:
     problem: str
     question: str
     gold: str
-    answers: Sequence[Answer]
+    answers: list[Answer] = field(default_factory=list)
 
 
 def answers(setting: Setting) -> Section | None:
@@ -64,41 +60,44 @@ def answers(setting: Setting) -> Section | None:
     if not setting.findings:
         return None
     questions = _questions(setting)
-    kinds = {answer.kind for question in questions for answer in question.answers}
-    numbers = {key for question in questions for answer in question.answers for key in answer.numbers}
-    caption = CAPTION.format(
-        kept=KEPT,
-        samples=SAMPLES,
-        groups=TRAINING_GROUPS,
-        size=TRAINING_SAMPLES,
-        problems=PROBLEMS,
-        longest=LONGEST,
-    )
+    kinds, numbers = set[str](), set[str]()
+    for question in questions:
+        for answer in question.answers:
+            kinds.add(answer.kind)
+            numbers |= answer.numbers.keys()
     data = {
-        "caption": caption,
+        "caption": CAPTION,
         "questions": questions,
+        "styles": styles(setting),
         "agents": [finding.agent for finding in setting.findings],
-        "kinds": {kind: text for kind, text in KINDS.items() if kind in kinds},
-        "quantities": {key: text for key, text in QUANTITIES.items() if key in numbers},
+        "kinds": {kind: KINDS[kind] for kind in KINDS if kind in kinds},
+        "quantities": {key: QUANTITIES[key] for key in QUANTITIES if key in numbers},
     }
     return Section("Answers", "answers", data, "answers.html.j2")
 
 
 def _questions(setting: Setting) -> list[Question]:
-    asked, by_problem = dict(setting.asked), dict[str, list[Answer]]()
-    colours = {agent: style.colour for agent, style in styles(setting).items()}
+    """Held-out problems first, then those of the groups that were kept while training."""
+    questions = {}
     for problem in chosen_problems(setting):
-        by_problem[problem] = []
+        questions[problem] = Question(problem, *setting.asked.get(problem, _asked_elsewhere(setting, problem)))
         for finding in setting.findings:
-            by_problem[problem] += _held_out(finding, problem, colours[finding.agent])
+            questions[problem].answers.extend(_held_out(finding, problem))
     for finding in setting.findings:
         for record in finding.cells[0].token_records:
-            asked[record.problem_id] = Asked(record.question, record.gold)
             if record.source == "training":
-                answer = _of_tokens(record, finding.agent, colours[finding.agent])
-                by_problem.setdefault(record.problem_id, []).append(answer)
-    nothing = Asked("", "")
-    return [Question(problem, *asked.get(problem, nothing), each) for problem, each in by_problem.items()]
+                new = Question(record.problem_id, record.question, record.gold)
+                questions.setdefault(record.problem_id, new).answers.append(_of_tokens(record, finding.agent))
+    return list(questions.values())
+
+
+def _asked_elsewhere(setting: Setting, problem: str) -> Asked:
+    """What a problem asks by the answers that were kept, of which each knows its question."""
+    for finding in setting.findings:
+        for record in finding.cells[0].token_records:
+            if record.problem_id == problem:
+                return Asked(record.question, record.gold)
+    return Asked("", "")
 
 
 def chosen_problems(setting: Setting) -> list[str]:
@@ -107,39 +106,36 @@ def chosen_problems(setting: Setting) -> list[str]:
     kept = set()
     for finding in setting.findings:
         for sample in finding.cells[0].samples:
-            if sample.greedy:
-                verdicts[sample.problem_id].add(sample.correct)
+            verdicts[sample.problem_id] |= {sample.correct} if sample.greedy else set()
         for record in finding.cells[0].token_records:
-            if record.source != "training":
-                kept.add(record.problem_id)
-    ordered = sorted(verdicts, key=lambda problem: (problem not in kept, problem))
-    differing = [problem for problem in ordered if len(verdicts[problem]) == 2]
-    alike = [problem for problem in ordered if len(verdicts[problem]) != 2]
+            kept.add("" if record.source == "training" else record.problem_id)
+    differing, alike = list[str](), list[str]()
+    for problem in sorted(verdicts, key=lambda problem: (problem not in kept, problem)):
+        (differing if len(verdicts[problem]) == 2 else alike).append(problem)
     first = (differing[: PROBLEMS * 3 // 4] + alike)[:PROBLEMS]
     return first + differing[PROBLEMS * 3 // 4 :][: PROBLEMS - len(first)]
 
 
-def _held_out(finding: Finding, problem: str, colour: str) -> list[Answer]:
+def _held_out(finding: Finding, problem: str) -> list[Answer]:
     """The answers kept token by token, else the greedy one and the first sample."""
     cell = finding.cells[0]
     kept = [each for each in cell.token_records if each.problem_id == problem and each.source != "training"]
     if kept:
-        return [_of_tokens(record, finding.agent, colour) for record in kept]
+        return [_of_tokens(record, finding.agent) for record in kept]
     samples = [sample for sample in cell.samples if sample.problem_id == problem]
-    greedy = [sample for sample in samples if sample.greedy]
-    drawn = sorted((sample for sample in samples if not sample.greedy), key=lambda sample: sample.index)
-    return [_of_text(sample, finding.agent, colour) for sample in (*greedy[:1], *drawn[:1])]
+    samples.sort(key=lambda sample: (not sample.greedy, sample.index))
+    greedy = sum(sample.greedy for sample in samples)
+    return [_of_text(sample, finding.agent) for sample in (*samples[: min(greedy, 1)], *samples[greedy : greedy + 1])]
 
 
-def _of_text(sample: Sample, agent: str, colour: str) -> Answer:
-    kind = "greedy" if sample.greedy else "sampled"
-    shown = sample.text[:LONGEST]
-    return _answer(sample, agent, colour, kind, shown, length=sample.length, hidden=len(sample.text) - len(shown))
+def _of_text(sample: Sample, agent: str) -> Answer:
+    kind, text = "greedy" if sample.greedy else "sampled", sample.text[:LONGEST]
+    return Answer(agent, kind, sample, sample.length, text.translate(PICTURES), len(sample.text) - len(text))
 
 
-def _of_tokens(record: Rollout, agent: str, colour: str) -> Answer:
+def _of_tokens(record: Rollout, agent: str) -> Answer:
     tokens = _first(record.tokens)
-    hidden = sum(map(len, record.tokens)) - sum(map(len, tokens))
+    text, hidden = "".join(tokens), sum(map(len, record.tokens)) - sum(map(len, tokens))
     quantities = {
         "reward": record.rewards,
         "advantage": record.advantages,
@@ -148,24 +144,7 @@ def _of_tokens(record: Rollout, agent: str, colour: str) -> Answer:
     }
     numbers = {key: _hundredths(values[: len(tokens)]) for key, values in quantities.items() if values}
     numbers["tokens"] = " ".join(str(len(token.encode("utf-16-le")) // 2) for token in tokens)  # as scripts count
-    text, length = "".join(tokens), len(record.tokens)
-    return _answer(record, agent, colour, record.source, text, length=length, hidden=hidden, numbers=numbers)
-
-
-def _answer(stored: Sample | Rollout, agent: str, colour: str, kind: str, text: str, **more: Any) -> Answer:
-    return Answer(
-        agent=agent,
-        colour=colour,
-        kind=kind,
-        title=KINDS[kind] if kind == "greedy" else f"{KINDS[kind]} {stored.index + 1}",
-        correct=stored.correct,
-        reason=stored.reason.replace("_", " "),
-        extracted=stored.extracted,
-        truncated=stored.truncated,
-        # Control codes as their pictures, one for one: a parser drops some of them and changes others.
-        text=text.translate(PICTURES),
-        **more,
-    )
+    return Answer(agent, record.source, record, len(record.tokens), text.translate(PICTURES), hidden, numbers)
 
 
 def _first(tokens: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Line charts: where every line, tick and label of a plot lies. The template `chart.html.j2` draws them as SVG.
+"""Line charts: where every value of a plot lies. The template `chart.html.j2` draws it as SVG.
 
 A library would not serve a self-contained page better. Matplotlib's SVG is several times as large for the same lines,
 is drawn for light or for dark, and tells no value on pointing. Plotly (about 4 MB), Vega with its compiler (about 1 MB;
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 Point = tuple[float, float]
 Range = tuple[float, float, float]  # x, low, high
@@ -110,19 +110,6 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class Line:
-    """A drawn series; texts such as `path` are in the coordinates of the drawing."""
-
-    name: str
-    style: Style
-    path: str
-    seeds: Sequence[str]
-    band: str
-    marks: Sequence[Point]
-    shape: str
-
-
-@dataclass(frozen=True)
 class Label:
     """A name at the end of its line."""
 
@@ -132,40 +119,107 @@ class Label:
 
     @property
     def text(self) -> str:
-        return _short(self.name)
+        """The name, which may be too long to stand beside a chart."""
+        return self.name if len(self.name) <= LONGEST else self.name[: LONGEST - 1] + "…"
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A plot as it is drawn."""
+    """A plot with a place for each of its values, in the units of its SVG."""
 
     plot: Plot
-    edge: float  # where the lines end and their names begin
-    x_ticks: Sequence[tuple[float, str]]
-    y_ticks: Sequence[tuple[float, str]]
-    lines: Sequence[Line]
-    labels: Sequence[Label]
-    reference: float | None
-    readings: Sequence[Mapping[str, object]]  # of every line its points: [x, y, text of x, text of y]
-
-    width, height, left, bottom, top = WIDTH, HEIGHT, LEFT, HEIGHT - BOTTOM, TOP
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """The area in which lines are drawn."""
-
+    series: Sequence[Series]  # those that have points
     x: Axis
     y: Axis
-    edge: float
+    edge: float  # where the lines end and their names begin
+    few: bool  # so that there is room for seeds and bands
+
+    width, height, left, top, bottom = WIDTH, HEIGHT, LEFT, TOP, HEIGHT - BOTTOM
+    shapes, seed_points = SHAPES, SEED_POINTS
 
     def place(self, x: float, y: float) -> Point:
+        """Across and down."""
         across = LEFT + self.x.scale(x) * (self.edge - LEFT)
-        return across, HEIGHT - BOTTOM - self.y.scale(y) * (HEIGHT - TOP - BOTTOM)
+        return across, self.bottom - self.y.scale(y) * (self.bottom - TOP)
 
-    def path(self, points: Sequence[Point]) -> str:
-        places = [self.place(x, y) for x, y in points]
-        return "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    def path(self, points: Sequence[Point], most: int = POINTS) -> str:
+        """A line through at most so many of the points."""
+        return "M" + "L".join("{:.1f},{:.1f}".format(*self.place(x, y)) for x, y in thinned(points, most))
+
+    def outline(self, band: Sequence[Range]) -> str:
+        """Along the upper ends of a band and back along the lower ones."""
+        upper, lower = list[Point](), list[Point]()
+        for x, low, high in band:
+            upper.append((x, high))
+            lower.append((x, low))
+        return f"{self.path([*upper, *lower[::-1]], 2 * POINTS)}Z"
+
+    def marks(self, number: int) -> Iterator[Point]:
+        """Of the line with this number: its end, and some places before it that differ from line to line."""
+        points = thinned(self.series[number].points)
+        step = max(1, len(points) // MARKS)
+        for x, y in (*points[number * step // 3 % step : -1 : step], points[-1]):
+            yield self.place(x, y)
+
+    def labels(self) -> list[Label]:
+        """Moved apart where they would overlap: downwards first, then all up if the last one leaves the chart."""
+        labels = []
+        for series in self.series:
+            labels.append(Label(self.place(*series.points[-1])[1], series.name, series.style.colour))
+        if self.plot.reference:
+            name, level = self.plot.reference
+            labels.append(Label(self.place(self.x.low, level)[1], name, "--base"))
+        labels.sort(key=lambda label: label.y)
+        above = -math.inf
+        for i, label in enumerate(labels):
+            above = max(label.y, above + GAP)
+            labels[i] = replace(label, y=above)
+        below = self.bottom + 4.0
+        for i, label in reversed(list(enumerate(labels))):
+            labels[i] = replace(label, y=min(label.y, below))
+            below = labels[i].y - GAP
+        return labels
+
+    def readings(self) -> list[dict[str, object]]:
+        """What pointing at the chart tells: of every line its points, [across, down, text of x, text of y]."""
+        lines: list[dict[str, object]] = []
+        for series in self.series:
+            ranges, points = {x: (low, high) for x, low, high in (series.band or series.spread)}, []
+            for x, y in thinned(series.points):
+                across, down = map(round, self.place(x, y))
+                text = self._text(y, *ranges.get(x, ()))
+                points.append([across, down, f"{x:,.0f}" if x >= 100 else f"{x:.3g}", text])
+            lines.append({"name": series.name, "colour": series.style.colour, "points": points})
+        return lines
+
+    def _text(self, value: float, *ends: float) -> str:
+        """`95.4% [93.1, 97.0]`, or in four digits."""
+        if self.plot.percent:
+            text, low_and_high = f"{100 * value:.1f}%", [f"{100 * end:.1f}" for end in ends]
+        else:
+            text, low_and_high = f"{value:.4g}", [f"{end:.4g}" for end in ends]
+        return f"{text} [{', '.join(low_and_high)}]" if ends else text
+
+
+def drawing(plot: Plot) -> Drawing | None:
+    """The axes around everything that is drawn; None if that is nothing."""
+    drawn = [series for series in plot.series if series.points]
+    if not drawn:
+        return None
+    xs, ys = list[float](), list[float]()
+    for series in drawn:
+        for line in (series.points, *series.seeds.values()):
+            across, up = zip(*line, strict=True)
+            xs += across
+            ys += up
+        for _, low, high in series.band:
+            ys += (low, high)
+    if plot.reference:
+        ys.append(plot.reference[1])
+    x_axis = log2_axis(xs) if plot.log2 else from_zero_axis(max(xs))
+    y_axis = linear_axis(ys, floor=0.0, ceiling=1.0) if plot.percent else linear_axis(ys)
+    longest = max(min(len(series.name), LONGEST) for series in plot.series)  # of all: charts side by side align
+    return Drawing(plot, drawn, x_axis, y_axis, WIDTH - 22 - 7.5 * longest, not crowded(plot))
 
 
 def crowded(plot: Plot) -> bool:
@@ -180,117 +234,18 @@ def thinned(points: Sequence[Point], most: int = POINTS) -> list[Point]:
     """
     if len(points) <= most:
         return list(points)
-    parts = (most - 2) // 2
-    inner = range(1, len(points) - 1)
+    parts, inner = (most - 2) // 2, range(1, len(points) - 1)
     chosen = [0]
     for part in range(parts):
         indices = inner[part * len(inner) // parts : (part + 1) * len(inner) // parts]
-        lowest = min(indices, key=lambda i: points[i][1])
-        highest = max(indices, key=lambda i: points[i][1])
-        chosen += sorted({lowest, highest})
+        chosen += sorted({min(indices, key=lambda i: points[i][1]), max(indices, key=lambda i: points[i][1])})
     return [points[i] for i in (*chosen, len(points) - 1)]
 
 
-def drawing(plot: Plot) -> Drawing | None:
-    """Where everything lies; None if there is nothing to draw. Series without points are left out."""
-    drawn = [series for series in plot.series if series.points]
-    if not drawn:
-        return None
-    frame = _frame(plot, drawn)
-    few = not crowded(plot)
-    labels = []
-    for series in drawn:
-        labels.append(Label(frame.place(*series.points[-1])[1], series.name, series.style.colour))
-    level = None
-    if plot.reference:
-        level = frame.place(frame.x.low, plot.reference[1])[1]
-        labels.append(Label(level, plot.reference[0], "--base"))
-    return Drawing(
-        plot,
-        frame.edge,
-        [(frame.place(tick, frame.y.low)[0], _tick(tick)) for tick in frame.x.ticks],
-        [(frame.place(frame.x.low, tick)[1], _tick(tick, plot.percent)) for tick in frame.y.ticks],
-        [_line(frame, series, number, few) for number, series in enumerate(drawn)],
-        _apart(labels),
-        level,
-        [_reading(frame, series, plot.percent) for series in drawn],
-    )
-
-
-def _frame(plot: Plot, drawn: Sequence[Series]) -> _Frame:
-    xs, ys = list[float](), list[float]()
-    for series in drawn:
-        for line in (series.points, *series.seeds.values()):
-            xs += [x for x, _ in line]
-            ys += [y for _, y in line]
-        for _, low, high in series.band:
-            ys += [low, high]
-    if plot.reference:
-        ys.append(plot.reference[1])
-    x_axis = log2_axis(xs) if plot.log2 else from_zero_axis(max(xs))
-    y_axis = linear_axis(ys, floor=0.0, ceiling=1.0) if plot.percent else linear_axis(ys)
-    right = 22 + 7.5 * max(len(_short(series.name)) for series in plot.series)  # of all: charts side by side align
-    return _Frame(x_axis, y_axis, WIDTH - right)
-
-
-def _line(frame: _Frame, series: Series, number: int, few: bool) -> Line:
-    points = thinned(series.points)
-    marks = [frame.place(*points[i]) for i in _spread(len(points), number)]
-    seeds, band = list[str](), ""
-    if few:
-        seeds = [frame.path(thinned(line, SEED_POINTS)) for line in series.seeds.values() if len(line) > 1]
-    if few and series.band:
-        upper = [(x, high) for x, _, high in series.band]
-        lower = [(x, low) for x, low, _ in reversed(series.band)]
-        band = frame.path([*upper, *lower]) + "Z"
-    return Line(series.name, series.style, frame.path(points), seeds, band, marks, SHAPES[series.style.shape])
-
-
-def _spread(count: int, number: int) -> Iterator[int]:
-    """Which points have a mark: the last, and some before it, at other places on every line."""
-    step = max(1, count // MARKS)
-    yield from range(number * step // 3 % step, count - 1, step)
-    yield count - 1
-
-
-def _reading(frame: _Frame, series: Series, percent: bool) -> dict[str, object]:
-    """What pointing at the chart tells of a line."""
-    ranges = {x: (low, high) for x, low, high in (series.band or series.spread)}
-    points = []
-    for x, y in thinned(series.points):
-        across, down = frame.place(x, y)
-        text = _value(y, percent)
-        if x in ranges:
-            low, high = ranges[x]
-            text = f"{text} [{_value(low, percent)}, {_value(high, percent)}]"
-        points.append([round(across), round(down), f"{x:,.0f}" if x >= 100 else f"{x:.3g}", text])
-    return {"name": series.name, "colour": series.style.colour, "points": points}
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
-
-
-def _value(value: float, percent: bool) -> str:
-    return f"{100 * value:.1f}%" if percent else f"{value:.4g}"
-
-
-def _tick(value: float, percent: bool = False) -> str:
+def tick_text(value: float, percent: bool = False) -> str:
+    """A value of an axis, as short as can be."""
     if percent:
         return f"{100 * value:.4g}%"
     if abs(value) >= 10_000:
         return f"{value / 1000:.4g}k"
     return f"{value:.4g}"
-
-
-def _apart(labels: Sequence[Label]) -> list[Label]:
-    """Moves labels that would overlap apart: downwards first, then all up if the last one leaves the chart."""
-    ordered = sorted(labels, key=lambda label: label.y)
-    places: list[float] = []
-    for label in ordered:
-        places.append(max(label.y, places[-1] + GAP) if places else label.y)
-    limit = HEIGHT - BOTTOM + 4.0
-    for i in reversed(range(len(places))):
-        places[i] = min(places[i], limit)
-        limit = places[i] - GAP
-    return [Label(y, label.name, label.colour) for y, label in zip(places, ordered, strict=True)]

@@ -7,18 +7,29 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from reasonenv.report.charts import SHAPES, Plot, Point, Range, Series, Style, crowded, drawing, thinned
-from reasonenv.report.findings import HEADLINE, Finding, Setting
-from reasonenv.report.html_table import Table
+from reasonenv.report.charts import SHAPES, Plot, Point, Range, Series, Style, crowded, drawing
+from reasonenv.report.findings import HEADLINE, Setting
 from reasonenv.report.load import Cell
 from reasonenv.report.sections import Section
-from reasonenv.report.text_table import percent
-from reasonenv.stats import Estimate
 
 AXES = ("rollouts", "tokens", "updates", "seconds")  # what equal budgets may be counted in
 COLOURS = 6
 DASHES = ("", "9 3", "3 3", "11 3 3 3", "6 4", "2 5")  # the last two colours are the nearest to others
-LISTED = 40  # points of a line in the table of numbers
+LISTED = 40  # points of a line in the table of numbers, about
+ACCURACY = "eval/greedy_accuracy"
+LEARNING = {  # key of a row of metrics -> title, caption and name of the vertical axis
+    ACCURACY: (
+        "Greedy accuracy while learning",
+        "Thick: mean over seeds. Thin: each seed. Dotted: where all began.",
+        "greedy accuracy",
+    ),
+    "reward": ("Reward of training samples", "Mean over the samples of each iteration.", "reward"),
+    "entropy": (
+        "Entropy of the policy",
+        "Mean over training tokens; near zero, exploration has ended.",
+        "nats per token",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -28,15 +39,6 @@ class Chart:
     name: str  # of its file
     caption: str
     plots: Mapping[str, Plot]
-
-
-@dataclass(frozen=True)
-class Curve:
-    """What a row of a learning curve is made of: its mean, the lines of its seeds, and their lowest and highest."""
-
-    mean: Sequence[Point]
-    seeds: Mapping[int, Sequence[Point]]
-    spread: Sequence[Range]
 
 
 def styles(setting: Setting) -> dict[str, Style]:
@@ -60,94 +62,50 @@ def curves(setting: Setting) -> Section | None:
         if crowded(first):
             caption += " Of so many agents the means alone; point at one."
         drawings = {axis: drawing(plot) for axis, plot in chart.plots.items()}
-        figures.append({"title": first.title, "caption": caption, "drawings": drawings, "table": _numbers(chart)})
-    return Section("Curves", "curves", {"figures": figures}, "curves.html.j2")
+        figures.append({"title": first.title, "caption": caption, "drawings": drawings})
+    return Section("Curves", "curves", {"figures": figures, "listed": LISTED}, "curves.html.j2")
 
 
 def charts(setting: Setting) -> list[Chart]:
     """The charts of a setting in reading order."""
-    reference = None
+    greedy, reward, entropy = (_learning(setting, key) for key in LEARNING)
+    title = "pass@k on held-out problems"
+    caption = "Chance that one of k samples is correct. Bands: 95 % at each k, over other questions and other seeds."
+    passes = Chart("pass", caption, {"k": _over_k(setting, "pass", title, "pass@k", percent=True)})
+    title = "Different solutions among k samples"
+    caption = "By their arithmetic; of the correct samples among k or of all k. Bands as for pass@k."
+    plots = {which: _over_k(setting, which, title, "different solutions") for which in ("correct", "all")}
+    return [greedy, passes, Chart("distinct", caption, plots), reward, entropy]
+
+
+def _learning(setting: Setting, key: str) -> Chart:
+    """A metric of each iteration against what has been used: greedy accuracy against all that may be counted."""
+    title, caption, y_label = LEARNING[key]
+    greedy, reference, plots = key == ACCURACY, None, {}
     for finding in setting.findings:
-        if finding.agent == setting.baseline and HEADLINE in finding.summary:
+        if greedy and finding.agent == setting.baseline and HEADLINE in finding.summary:
             reference = (setting.baseline, finding.summary[HEADLINE].value)
-    passes = Chart(
-        "pass",
-        "Chance that one of k samples is correct. Bands: 95 % at each k, over other questions and other seeds.",
-        {"k": _over_k(setting, "pass", title="pass@k on held-out problems", y_label="pass@k", percent=True)},
-    )
-    distinct = Chart(
-        "distinct",
-        "By their arithmetic; of the correct samples among k or of all k. Bands as for pass@k.",
-        {
-            which: _over_k(setting, which, title="Different solutions among k samples", y_label="different solutions")
-            for which in ("correct", "all")
-        },
-    )
-    return [
-        _learning(
-            setting,
-            "eval/greedy_accuracy",
-            title="Greedy accuracy while learning",
-            caption="Thick: mean over seeds. Thin: each seed. Dashed: where all began.",
-            y_label="greedy accuracy",
-            axes=AXES,
-            percent=True,
-            reference=reference,
-        ),
-        passes,
-        distinct,
-        _learning(
-            setting,
-            "reward",
-            title="Reward of training samples",
-            caption="Mean over the samples of each iteration.",
-            y_label="reward",
-        ),
-        _learning(
-            setting,
-            "entropy",
-            title="Entropy of the policy",
-            caption="Mean over training tokens; near zero, exploration has ended.",
-            y_label="nats per token",
-        ),
-    ]
-
-
-def _learning(
-    setting: Setting,
-    key: str,
-    *,
-    title: str,
-    caption: str,
-    y_label: str,
-    axes: Sequence[str] = AXES[:1],
-    percent: bool = False,
-    reference: tuple[str, float] | None = None,
-) -> Chart:
-    plots = {}
-    for axis in axes:
+    for axis in AXES if greedy else AXES[:1]:
         series = []
         for agent, style in styles(setting).items():
             cells = [cell for cell in setting.cells if cell.agent == agent and agent != setting.baseline]
-            curve = _curve(cells, key, axis)
-            series.append(Series(agent, style, curve.mean, curve.seeds, spread=curve.spread))
-        plots[axis] = Plot(series, title, axis, y_label, percent=percent, reference=reference)
+            series.append(_series(agent, style, {cell.seed: _line(cell, key, axis) for cell in cells}))
+        plots[axis] = Plot(series, title, axis, y_label, percent=greedy, reference=reference)
     return Chart(key.rpartition("/")[2], caption, plots)
 
 
-def _curve(cells: Sequence[Cell], key: str, axis: str) -> Curve:
+def _series(agent: str, style: Style, by_seed: Mapping[int, Mapping[int, Point]]) -> Series:
     """The mean is over the iterations that all seeds have reached, so that no seed bends the line by ending early."""
-    lines = {cell.seed: line for cell in cells if (line := _line(cell, key, axis))}
-    shared = sorted(set.intersection(*map(set, lines.values()))) if lines else []
+    lines = {seed: line for seed, line in by_seed.items() if line}
     mean, spread = list[Point](), list[Range]()
-    for step in shared:
+    for step in sorted(set.intersection(*map(set, lines.values()))) if lines else ():
         points = [line[step] for line in lines.values()]
         values = [y for _, y in points]
         mean.append((sum(x for x, _ in points) / len(points), sum(values) / len(values)))
         spread.append((mean[-1][0], min(values), max(values)))
     if len(lines) < 2:
-        return Curve(mean, {}, ())
-    return Curve(mean, {seed: list(line.values()) for seed, line in lines.items()}, spread)
+        return Series(agent, style, mean)
+    return Series(agent, style, mean, {seed: list(line.values()) for seed, line in lines.items()}, spread=spread)
 
 
 def _line(cell: Cell, key: str, axis: str) -> dict[int, Point]:
@@ -156,37 +114,18 @@ def _line(cell: Cell, key: str, axis: str) -> dict[int, Point]:
     return {int(row.get("iteration", i)): (row[axis], row[key]) for i, row in enumerate(rows)}
 
 
-def _over_k(setting: Setting, metric: str, *, title: str, y_label: str, percent: bool = False) -> Plot:
+def _over_k(setting: Setting, metric: str, title: str, y_label: str, *, percent: bool = False) -> Plot:
     """`metric`@k of every row with its interval."""
     series = []
     for finding in setting.findings:
-        known = dict(_at_each_k(setting, finding, metric))
-        line = [(float(k), e.value) for k, e in known.items()]
-        band = [(float(k), e.low, e.high) for k, e in known.items()]
+        estimates, line, band = {**finding.summary, **finding.distinct}, list[Point](), list[Range]()
+        for k in setting.ks:
+            if f"{metric}@{k}" in estimates:
+                estimate = estimates[f"{metric}@{k}"]
+                line.append((float(k), estimate.value))
+                band.append((float(k), estimate.low, estimate.high))
         series.append(Series(finding.agent, styles(setting)[finding.agent], line, band=band))
     return Plot(series, title, "k samples (log₂)", y_label, percent=percent, log2=True)
-
-
-def _at_each_k(setting: Setting, finding: Finding, metric: str) -> Iterator[tuple[int, Estimate]]:
-    estimates = {**finding.summary, **finding.distinct}
-    for k in setting.ks:
-        if f"{metric}@{k}" in estimates:
-            yield k, estimates[f"{metric}@{k}"]
-
-
-def _numbers(chart: Chart) -> Table:
-    """Some of the points of every line, with the range around them."""
-    rows = []
-    for axis, plot in chart.plots.items():
-        for series in plot.series:
-            ranges = {x: (low, high) for x, low, high in (series.band or series.spread)}
-            for x, y in thinned(series.points, LISTED):
-                low, high = ranges.get(x, (y, y))
-                shown = percent(Estimate(y, low, high, 0)) if plot.percent else f"{y:.4f} [{low:.4f}, {high:.4f}]"
-                rows.append([series.name, axis, f"{x:,.0f}", shown])
-    head = ("agent", "over", "at", "value [range]")
-    caption = f"At most {LISTED} points of a line; curves.csv has them all."
-    return Table(f"Numbers of {chart.name}", head, rows, caption=caption, folded="Numbers")
 
 
 def csv_curves(settings: Sequence[Setting]) -> str:

@@ -310,8 +310,10 @@ def _missing(suite: Suite, cells: Iterable[Cell]) -> list[str]:
     agents = sorted({agent for agent, _ in have} - fixed)
     seeds = sorted({seed for agent, seed in have if agent not in fixed})
     expected = [*((agent, seed) for agent, seed in sorted(have) if agent in fixed)]
-    expected += [(agent, seed) for agent in agents for seed in seeds]
-    lacking = [] if any(agent == suite.baseline for agent, _ in have) else [f"{suite.baseline}: not started"]
+    expected += [(agent, seed) for agent in agents for seed in seeds if suite.grid or (agent, seed) in have]
+    lacking = [f"{suite.baseline}: not started"]
+    if not suite.grid or any(agent == suite.baseline for agent, _ in have):
+        lacking = []
     for agent, seed in expected:
         cell = have.get((agent, seed))
         if cell is None:

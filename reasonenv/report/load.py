@@ -78,6 +78,7 @@ class Suite:
     provenance: str  # how its settings were chosen
     notices: Mapping[tuple[str, str, str], str]  # of an environment, initial policy and variant: what is wrong with it
     source: str = ""  # the suite file
+    grid: bool = True  # whether every agent was to be run with every seed
 
 
 def load_suite(folder: Path) -> Suite:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from reasonenv.report.charts import tick_text
 from reasonenv.report.findings import Setting
 from reasonenv.report.load import Suite
 from reasonenv.report.pairs import across
 from reasonenv.report.sections import Section, sections
-from reasonenv.report.style import script, script_digest, stylesheet
+from reasonenv.report.style import digest, text_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 EMBEDDED = 1_000_000  # bytes of a file that the page offers for download; a longer one lies beside it
@@ -26,25 +28,23 @@ def render(suite: Suite, settings: Sequence[Setting], tables: Mapping[str, bytes
 
     A pure function of its arguments: the same suite gives the same bytes.
     """
-    alone = len(settings) == 1
-    parts = [_part("", _present(across(settings)))]
+    parts = [_part([across(settings)])]
     for number, setting in enumerate(settings, start=1):
-        shown = _numbered(sections(setting), 0 if alone else number)
-        parts.append(_part("" if alone else setting.name, shown, anchor=f"setting-{number}"))
-    parts.append(_part("", _present(suite_file(suite), environment(suite))))
-    return (
-        _templates()
-        .get_template("page.html.j2")
-        .render(
-            suite=suite,
-            parts=parts,
-            missing=_missing(settings),
-            failed=[cell for cell in suite.cells if cell.status == "failed"],
-            downloads={name: _data_url(content) for name, content in tables.items()},
-            style=stylesheet(),
-            script=script(),
-            digest=script_digest(),
-        )
+        if len(settings) == 1:
+            parts.append(_part(sections(setting)))
+        else:  # with anchors that no other setting has
+            shown = [replace(each, anchor=f"{each.anchor}-{number}") for each in sections(setting)]
+            parts.append(_part(shown, setting.name, f"setting-{number}"))
+    parts.append(_part([suite_file(suite), environment(suite)]))
+    template = _templates().get_template("page.html.j2")
+    return template.render(
+        suite=suite,
+        parts=parts,
+        missing=_missing(settings),
+        downloads={name: _data_url(content) for name, content in tables.items()},
+        style=text_of("report.css"),
+        script=text_of("report.js"),
+        digest=digest(text_of("report.js")),
     )
 
 
@@ -54,28 +54,19 @@ def _templates() -> Environment:
     templates = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    templates.filters["tick_text"] = tick_text
     templates.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     return templates
 
 
-def _present(*parts: Section | None) -> list[Section]:
-    return [section for section in parts if section is not None]
-
-
-def _numbered(parts: Sequence[Section], number: int) -> list[Section]:
-    """With anchors that no other setting has; a page of one setting needs no numbers."""
-    if not number:
-        return list(parts)
-    return [Section(each.title, f"{each.anchor}-{number}", each.data, each.template) for each in parts]
-
-
-def _part(title: str, shown: Sequence[Section], anchor: str = "") -> dict[str, Any]:
+def _part(shown: Sequence[Section | None], title: str = "", anchor: str = "") -> dict[str, Any]:
     """Sections under a common heading, if it has one, with their HTML."""
     level = 3 if title else 2
     rendered = []
     for section in shown:
-        template = _templates().get_template(section.template)
-        rendered.append((section, template.render({**section.data, "level": level, "anchor": section.anchor})))
+        if section is not None:
+            template = _templates().get_template(section.template)
+            rendered.append((section, template.render({**section.data, "level": level, "anchor": section.anchor})))
     return {"title": title, "anchor": anchor, "sections": rendered, "level": level}
 
 
@@ -103,14 +94,13 @@ def suite_file(suite: Suite) -> Section | None:
 
 def environment(suite: Suite) -> Section:
     """What the numbers were made with."""
-    seeds = sorted({cell.seed for cell in suite.cells})
     time = "not ended"
     if suite.seconds is not None:
         time = f"{suite.seconds / 60:.1f} minutes ({suite.seconds:.0f} s)"
     entries = {
         "command": suite.command,
         "hardware": suite.hardware,
-        "seeds": ", ".join(map(str, seeds)),
+        "seeds": ", ".join(map(str, sorted({cell.seed for cell in suite.cells}))),
         "time": time,
         "cells": ", ".join(f"{cell.name} ({cell.status})" for cell in suite.cells),
         **suite.versions,

@@ -34,17 +34,17 @@ def write_png(folder: Path, settings: Sequence[Setting]) -> list[Path]:
     written = []
     for setting in settings:
         prefix = "" if len(settings) == 1 else re.sub(r"[^A-Za-z0-9.]+", "-", setting.name).strip("-") + "-"
-        plots = {f"{c.name}-{axis}": plot for c in charts(setting) for axis, plot in c.plots.items()}
-        drawings: dict[str, Callable[[Axes], bool]] = {name: partial(draw_lines, plot) for name, plot in plots.items()}
-        drawings["solved"] = partial(draw_origins, setting)
+        drawings: dict[str, Callable[[Axes], bool]] = {"solved": partial(draw_origins, setting)}
+        for chart in charts(setting):
+            for axis, plot in chart.plots.items():
+                drawings[f"{chart.name}-{axis}"] = partial(draw_lines, plot)
         for name, draw in drawings.items():
             figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
             axes = figure.add_subplot()
             if draw(axes):
                 axes.spines[["top", "right"]].set_visible(False)
-                path = folder / f"{prefix}{name}.png"
-                figure.savefig(path)
-                written.append(path)
+                written.append(folder / f"{prefix}{name}.png")
+                figure.savefig(written[-1])
     return written
 
 
@@ -82,14 +82,17 @@ def draw_lines(plot: Plot, axes: Axes) -> bool:
 
 def draw_origins(setting: Setting, axes: Axes) -> bool:
     """Where the solved problems of each row stood before training; False if nothing is known of them."""
-    rows = {} if setting.discovery is None else setting.discovery.origins
-    known = {row: counts for row, counts in list(rows.items())[::-1] if sum(counts.values())}
-    left = dict.fromkeys(known, 0.0)
-    for origin in Origin:
-        shares = {agent: 100 * counts.get(origin, 0) / sum(counts.values()) for agent, counts in known.items()}
-        colour = palette()[ORIGIN_COLOURS[origin]]
-        axes.barh(list(shares), list(shares.values()), left=list(left.values()), color=colour, label=str(origin))
-        left = {agent: left[agent] + share for agent, share in shares.items()}
+    known = {}
+    if setting.discovery is not None:
+        for row, counts in setting.discovery.origins.items():
+            if sum(counts.values()):
+                known[row] = np.array([100 * counts.get(origin, 0) / sum(counts.values()) for origin in Origin])
+    names = list(known)[::-1]  # upwards
+    left = np.zeros(len(names))
+    for i, origin in enumerate(Origin):
+        shares = np.array([known[name][i] for name in names])
+        axes.barh(names, shares, left=left, color=palette()[ORIGIN_COLOURS[origin]], label=str(origin))
+        left = left + shares
     axes.set(xlabel="problems that it solves, %", xlim=(0, 100))
     axes.legend(frameon=False, fontsize="x-small", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(Origin))
     return bool(known)

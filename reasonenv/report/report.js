@@ -45,7 +45,8 @@ for (const table of document.querySelectorAll("table")) {
 
 // Charts: the values at the pointer, the line that is pointed at, and one of several axes.
 for (const plot of document.querySelectorAll(".plot")) {
-  const svg = plot.querySelector("svg"), output = plot.querySelector(".reading"), cursor = plot.querySelector(".cursor");
+  const svg = plot.querySelector("svg"), cursor = plot.querySelector(".cursor");
+  const output = plot.querySelector(".reading");
   const lines = JSON.parse(plot.dataset.readings), parts = within(svg, "[data-of]");
   const places = [...new Set(lines.flatMap(line => line.points.map(([x]) => x)))].sort((a, b) => a - b);
   const nearest = (points, x) => points.reduce((a, b) => Math.abs(b[0] - x) < Math.abs(a[0] - x) ? b : a);
@@ -78,7 +79,8 @@ for (const plot of document.querySelectorAll(".plot")) {
     output.replaceChildren(element("span", "Point at the chart, or focus it and press ← or →, to read values.", "hint"));
   };
   const move = event => {
-    const box = svg.getBoundingClientRect(), x = (event.clientX - box.left) * svg.viewBox.baseVal.width / box.width;
+    const box = svg.getBoundingClientRect();
+    const x = (event.clientX - box.left) * svg.viewBox.baseVal.width / box.width;
     read(places.indexOf(nearest(places.map(place => [place]), x)[0]));
     const of = event.target.dataset.of;
     for (const part of parts) part.classList.toggle("dim", of !== undefined && part.dataset.of !== of);

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from reasonenv.core import Reason
@@ -14,7 +14,7 @@ from reasonenv.report.curves import styles
 from reasonenv.report.findings import HEADLINE, Finding, Setting
 from reasonenv.report.html_table import NOTHING, Entry, Row, Table, interval, percent_entry, points_entry
 from reasonenv.report.sections import Section
-from reasonenv.report.text_table import REFERENCE_LINES, columns, sentences, title
+from reasonenv.report.text_table import REFERENCE_LINES, columns, seeds_of, sentences, title
 
 LABELS = {HEADLINE: "greedy accuracy", "truncated": "cut off", "unverified": "not verified"}
 REASON_COLOURS = {
@@ -93,16 +93,12 @@ def _all_numbers(setting: Setting) -> Table:
     for finding in setting.findings:
         for metric, mean in finding.summary.items():
             value = f"{100 * mean.value:.1f} {interval(mean.low, mean.high)}"
-            rows.append([finding.agent, metric, value, _by_seed(_of_seeds(finding, metric))])
+            rows.append([finding.agent, metric, value, _by_seed(seeds_of(finding, metric))])
     for metric, conclusions in setting.conclusions.items():
         for pair in conclusions.pairs:
             difference = f"{metric} − {pair.second}"
             rows.append([pair.first, difference, points(pair), _by_seed(pair.by_seed, sign="+")])
     return Table("All numbers", ("agent", "metric", "mean over seeds", "each seed"), rows, folded="All numbers")
-
-
-def _of_seeds(finding: Finding, metric: str) -> Mapping[int, float]:
-    return {seed: values[metric] for seed, values in finding.by_seed.items() if metric in values}
 
 
 def _by_seed(values: Mapping[int, float], sign: str = "") -> str:
@@ -153,21 +149,15 @@ def cost(setting: Setting) -> Section | None:
 
 
 def agent_settings(setting: Setting) -> Section | None:
-    """All settings of every row, side by side, as its first seed has left them."""
+    """All settings of every row, side by side, as its first seed has left them: those of the agent first."""
     known = {finding.agent: finding.cells[0].settings for finding in setting.findings if finding.cells[0].settings}
-    rows = [[key, *values] for key, values in _side_by_side(known)]
-    caption = "Of the first seed of every row; a setting that the row does not have is left empty."
+    keys = dict[str, None]()
+    for settings in known.values():
+        keys |= dict.fromkeys(settings)
+    rows = []
+    for key in sorted(keys.keys() - {"agent", "seed"}, key=lambda key: (not key.startswith("agent_keys."), key)):
+        values = [str(settings.get(key, "")) for settings in known.values()]
+        rows.append([key.rpartition(".")[2], *values])
+    caption = "Of the first seed of every row; a setting that a row does not have is left empty."
     table = Table("Settings", ("setting", *known), rows, caption=caption, folded="Settings of every agent")
     return Section("Settings", "settings", {"tables": [table]}) if known else None
-
-
-def _side_by_side(known: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
-    keys = dict.fromkeys(key for settings in known.values() for key in settings)
-    for key in sorted(keys, key=lambda key: (not key.startswith("agent_keys."), key)):
-        shown = key.rpartition(".")[2]
-        if key not in ("agent", "seed"):
-            yield shown, [_shown(settings.get(key, "")) for settings in known.values()]
-
-
-def _shown(value: Any) -> str:
-    return NOTHING if value is None else str(value)

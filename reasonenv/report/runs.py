@@ -1,14 +1,14 @@
-"""Folders of suites and of single runs as one suite, so that any of them can stand side by side in a report.
+"""Folders of suites and of single runs as one suite, so that any of them can stand in one report.
 
-Runs are compared if they have the same environment and initial policy and were measured alike. The answers of a run
-before its first update are the row of the initial policy.
+Runs are compared if they have the same environment and initial policy and were measured alike; the answers of a run
+before its first update are the row of the initial policy. Every suite keeps the tables that it has.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,48 +20,62 @@ from reasonenv.report.load import RUN, Cell, Suite, load_cell, load_suite, read_
 from reasonenv.storage import read_record
 
 INITIAL = "initial"  # the row of the initial policy
-MARGIN = 0.02  # differences of runs below it count as none
+MARGIN = 0.02  # differences below it count as none
 UNTRAINED = Path("evaluations", "000000.parquet")  # in the folder of a run: greedy answers before the first update
 # What decides what is asked, beside the environment. The reward does not: answers are measured by their verdicts.
 MEASURED_BY = ("eval_problems", "holdout", "eval_samples")
 PROVENANCE = "Settings are those of the runs; of every agent the last iterate is reported, no checkpoint is chosen."
 
 
-@dataclass(frozen=True)
-class _Origin:
-    """A cell and the folder that the user has named."""
-
-    cell: Cell
-    folder: str
-
-
 def load_folders(folders: Sequence[Path]) -> Suite:
     """A suite, if there is one folder and it holds one; else all suites and runs in the folders as one.
 
-    Raises `UserError` with a line for every folder that holds neither.
+    Raises `UserError` that names every folder that holds neither.
     """
-    lines = []
-    for folder in folders:
-        if not (folder / SUITE).is_file() and not (folder / RUN).is_file():
-            lines.append(f"{folder} is not the folder of a suite: it has no {SUITE}; nor of a run: it has no {RUN}")
-    if lines:
-        raise UserError("\n".join(lines))
+    bad = [folder for folder in folders if not (folder / SUITE).is_file() and not (folder / RUN).is_file()]
+    if bad:
+        text = f"is not the folder of a suite: it has no {SUITE}; nor of a run: it has no {RUN}"
+        raise UserError("; ".join(f"{folder} {text}" for folder in bad))
     if len(folders) == 1 and (folders[0] / SUITE).is_file():
         return load_suite(folders[0])
     names = Counter(folder.name for folder in folders)
-    labels = [folder.name if names[folder.name] == 1 else str(folder) for folder in folders]
-    suites, runs, suite_cells = list[Suite](), list[_Origin](), list[_Origin]()
-    for folder, label in zip(folders, labels, strict=True):
-        if (folder / SUITE).is_file():
-            suites.append(load_suite(folder))
-            suite_cells += [_Origin(cell, label) for cell in _named_initial(suites[-1])]
-        else:
-            runs += [_Origin(cell, label) for cell in _run(folder)]
-    return _joined(suites, _labelled([*_apart(suite_cells), *_grouped(runs)]), labels)
+    runs, cells, suites = dict[Path, Cell](), list[Cell](), list[Suite]()
+    for folder in folders:
+        label = folder.name if names[folder.name] == 1 else str(folder)
+        if not (folder / SUITE).is_file():
+            runs[folder] = replace(_run(folder), name=label)
+            continue
+        suites.append(load_suite(folder))
+        for cell in suites[-1].cells:
+            agent = INITIAL if cell.agent == suites[-1].baseline else cell.agent
+            cells.append(replace(cell, agent=agent, init=f"{cell.init} of {label}"))
+    cells += _comparable(runs)
+    sampled = max((cell.settings.get("eval_samples", 0) for cell in cells), default=0)
+    ks, references = {2**power for power in range(sampled.bit_length())}, dict[str, None]()
+    for suite in suites:
+        ks |= set(suite.ks)
+        references |= dict.fromkeys(suite.references)
+    return Suite(
+        name="",
+        title=listed([folder.name for folder in folders]) if len(folders) <= 3 else f"{len(folders)} runs",
+        description="",
+        baseline=INITIAL,
+        references=tuple(references),
+        command="",
+        ks=tuple(sorted(ks)),
+        margin=max((suite.margin for suite in suites), default=MARGIN),
+        versions={},
+        hardware="",
+        seconds=sum(cell.seconds for cell in cells),
+        cells=cells,
+        questions={},
+        provenance=PROVENANCE,
+        notices={},
+        grid=False,
+    )
 
 
-def _run(folder: Path) -> list[Cell]:
-    """A run, and the row of the policy that it started from."""
+def _run(folder: Path) -> Cell:
     path, summary = folder / RUN, {}
     settings = read_settings(path)
     for key in ("agent", "env", "policy", "seed"):
@@ -79,112 +93,51 @@ def _run(folder: Path) -> list[Cell]:
         status="done" if summary else "running",
         **{key: summary.get(key, 0) for key in BUDGET},
     )
-    cell = load_cell(folder, record)
-    if not (folder / UNTRAINED).is_file():
-        return [cell]
-    samples = read_samples(folder / UNTRAINED)
-    nothing: dict[str, Any] = dict.fromkeys(BUDGET, 0)
-    empty: dict[str, Any] = dict.fromkeys(("rows", "wins", "base", "training_set", "token_records"), ())
-    initial = replace(cell, agent=INITIAL, status="done", samples=samples, **nothing, **empty)
-    return [initial, cell]
+    return load_cell(folder, record)
 
 
-def _grouped(runs: Sequence[_Origin]) -> list[_Origin]:
-    """Runs with what tells their tables apart as the variant of the environment."""
-    conditions: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
-    for run in runs:
-        conditions[run.cell.env, run.cell.policy].append(_conditions(run.cell))
-    grouped, present = [], set()
-    for run in runs:
-        others = conditions[run.cell.env, run.cell.policy]
-        parts = []
-        for key, value in _conditions(run.cell).items():
-            if any(other.get(key) != value for other in others):
-                parts.append(f"{key.removeprefix('env_keys.')} {value}")
-        cell = replace(run.cell, variant=", ".join(parts))
-        if cell.agent == INITIAL and cell.policy != "tiny":
-            cell = replace(cell, seed=0)  # one policy, whatever the seeds of the runs; `tiny` is made from the seed
-        place = (cell.setting, cell.seed)
-        if cell.agent != INITIAL or place not in present:
-            grouped.append(_Origin(cell, run.folder))
-        if cell.agent == INITIAL:
-            present.add(place)
-    return grouped
+def _comparable(runs: dict[Path, Cell]) -> Iterator[Cell]:
+    """The runs in their tables, and the initial policy of each table."""
+    initial: dict[object, Cell] = {}
+    cells = []
+    for folder, run in runs.items():
+        cell = replace(run, variant=_variant(run, runs.values()))
+        cells.append(cell)
+        # One policy, whatever the seeds of the runs; `tiny` alone is made from the seed.
+        seed = cell.seed if cell.policy == "tiny" else 0
+        if (folder / UNTRAINED).is_file() and (cell.setting, seed) not in initial:
+            initial[cell.setting, seed] = _untrained(cell, folder, seed)
+    yield from initial.values()
+    for cell in cells:
+        row = [each for each in cells if (each.setting, each.agent) == (cell.setting, cell.agent)]
+        seeds = {each.seed for each in row}
+        settings = {repr({**each.settings, "seed": 0}) for each in row}
+        alone = len(seeds) == len(row) and len(settings) == 1
+        yield cell if alone else replace(cell, agent=f"{cell.agent} ({cell.name})")
 
 
-def _conditions(cell: Cell) -> dict[str, Any]:
-    """What is asked and how: runs that agree in it can be compared."""
+def _variant(run: Cell, runs: Iterable[Cell]) -> str:
+    """In which conditions it differs from other runs of its environment and initial policy."""
+    others = [_conditions(other) for other in runs if (other.env, other.policy) == (run.env, run.policy)]
+    parts = []
+    for key, value in _conditions(run).items():
+        if any(other.get(key) != value for other in others):
+            parts.append(f"{key.removeprefix('env_keys.')} {value}")
+    return ", ".join(parts)
+
+
+def _conditions(run: Cell) -> dict[str, Any]:
+    """What is asked and how."""
     conditions = {}
-    for key, value in cell.settings.items():
+    for key, value in run.settings.items():
         if key in MEASURED_BY or (key.startswith("env_keys.") and key != "env_keys.reward"):
             conditions[key] = value
     return conditions
 
 
-def _named_initial(suite: Suite) -> list[Cell]:
-    """Its cells; whatever the suite calls the initial policy, the row is `INITIAL`."""
-    return [replace(cell, agent=INITIAL) if cell.agent == suite.baseline else cell for cell in suite.cells]
-
-
-def _apart(cells: Sequence[_Origin]) -> list[_Origin]:
-    """Cells of several suites: in one table if they start from the very same initial cell, else in others."""
-    starts = {(each.folder, each.cell.setting): each.cell.name for each in cells if each.cell.agent == INITIAL}
-    names: dict[tuple[str, ...], set[str | None]] = defaultdict(set)
-    for each in cells:
-        names[each.cell.setting].add(starts.get((each.folder, each.cell.setting)))
-    apart, present = [], set()
-    for each in cells:
-        cell = each.cell
-        if len(names[cell.setting]) > 1:
-            cell = replace(cell, init=f"{cell.init} of {each.folder}")
-        if (cell.setting, cell.name) not in present:
-            apart.append(_Origin(cell, each.folder))
-        present.add((cell.setting, cell.name))
-    return apart
-
-
-def _labelled(cells: Sequence[_Origin]) -> list[Cell]:
-    """Rows by agent; by agent and folder, where one agent has run with other settings or twice with one seed."""
-    rows: dict[tuple[object, ...], list[_Origin]] = defaultdict(list)
-    for each in cells:
-        rows[each.cell.setting, each.cell.agent].append(each)
-    labelled = []
-    for row in rows.values():
-        seeds = Counter(each.cell.seed for each in row)
-        settings = {repr(sorted({**each.cell.settings, "seed": 0}.items())) for each in row}
-        collide = len(settings) > 1 or max(seeds.values()) > 1
-        for each in row:
-            if collide and each.cell.agent != INITIAL:
-                labelled.append(replace(each.cell, agent=f"{each.cell.agent} ({each.folder})"))
-            else:
-                labelled.append(each.cell)
-    return labelled
-
-
-def _joined(suites: Sequence[Suite], cells: Sequence[Cell], labels: Sequence[str]) -> Suite:
-    title = listed(labels) if len(labels) <= 3 else f"{len(labels)} folders"
-    samples = [cell.settings.get("eval_samples", 0) for cell in cells]
-    ks = {2**power for power in range(max(samples, default=0).bit_length())}
-    return Suite(
-        name="",
-        title=title,
-        description="",
-        baseline=INITIAL,
-        references=tuple(dict.fromkeys(_all(suite.references for suite in suites))),
-        command="",
-        ks=tuple(sorted(ks.union(*(suite.ks for suite in suites)))),
-        margin=max((suite.margin for suite in suites), default=MARGIN),
-        versions={},
-        hardware="",
-        seconds=sum(cell.seconds for cell in cells),
-        cells=cells,
-        questions={},
-        provenance=PROVENANCE,
-        notices={},
-        source="",
-    )
-
-
-def _all(groups: Iterable[Iterable[str]]) -> Iterable[str]:
-    for group in groups:
-        yield from group
+def _untrained(run: Cell, folder: Path, seed: int) -> Cell:
+    """The policy from which a run has started."""
+    nothing: dict[str, Any] = dict.fromkeys(BUDGET, 0)
+    nothing |= dict.fromkeys(("rows", "wins", "base", "training_set", "token_records"), ())
+    samples = read_samples(folder / UNTRAINED)
+    return replace(run, agent=INITIAL, seed=seed, status="done", error=None, samples=samples, **nothing)

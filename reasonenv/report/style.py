@@ -1,4 +1,4 @@
-"""The style sheet and the script of the page: files of the package, for a page that needs no other file."""
+"""The style sheet and the script of the page: files of the package, which stand in the page itself."""
 
 from __future__ import annotations
 
@@ -12,25 +12,18 @@ FOLDER = Path(__file__).parent
 
 
 @cache
-def stylesheet() -> str:
-    """`report.css`."""
-    return (FOLDER / "report.css").read_text(encoding="utf-8")
+def text_of(name: str) -> str:
+    """`report.css` or `report.js`."""
+    return (FOLDER / name).read_text(encoding="utf-8")
 
 
-@cache
-def script() -> str:
-    """`report.js`."""
-    return (FOLDER / "report.js").read_text(encoding="utf-8")
-
-
-def script_digest() -> str:
-    """The hash by which a Content-Security-Policy lets this script run and no other."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script().encode()).digest()).decode()
+def digest(script: str) -> str:
+    """By which a Content-Security-Policy lets this script run and no other."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 @cache
 def palette() -> dict[str, str]:
-    """CSS variable -> colour of the light page."""
-    light = re.search(r":root\s*\{(.*?)\}", stylesheet(), re.DOTALL)
-    assert light is not None, "report.css begins with the colours of the light page"
-    return dict(re.findall(r"(--[\w-]+):\s*(#\w+)", light.group(1)))
+    """CSS variable -> colour of the light page, with which the style sheet begins."""
+    light, _, _ = text_of("report.css").partition("}")
+    return dict(re.findall(r"(--[\w-]+):\s*(#\w+)", light))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from reasonenv.measures.comparisons import Contrast
 from reasonenv.measures.conclusions import ceiling, joint, sentence
@@ -29,45 +29,47 @@ def percent(estimate: Estimate) -> str:
 
 def columns(setting: Setting) -> list[str]:
     """The few metrics that a table shows side by side: greedy, average, maj@k, rerank@k and pass@k of the largest k."""
-    known = list(dict.fromkeys(metric for finding in setting.findings for metric in finding.summary))
-    average = [metric for metric in known if metric.startswith("avg@")]
-    largest = [f"{name}@{setting.ks[-1]}" for name in ("maj", "rerank", "pass")] if setting.ks else []
-    failures = ["unverified"] if any(f.summary["unverified"].value > 0 for f in setting.findings) else []
-    chosen = [HEADLINE, *average, *largest, "truncated", *failures]
+    known: dict[str, float] = {}  # metric -> the largest of its values
+    for finding in setting.findings:
+        for metric, mean in finding.summary.items():
+            known[metric] = max(mean.value, known.get(metric, 0.0))
+    chosen = [HEADLINE, *(metric for metric in known if metric.startswith("avg@"))]
+    if setting.ks:
+        chosen += [f"{name}@{setting.ks[-1]}" for name in ("maj", "rerank", "pass")]
+    chosen.append("truncated")
+    if known.get("unverified"):
+        chosen.append("unverified")
     return [metric for metric in dict.fromkeys(chosen) if metric in known]
 
 
 def text_table(settings: Sequence[Setting]) -> str:
     """Every setting as aligned columns, its conclusions below. Percent, with 95 % intervals."""
-    parts = []
-    for setting in settings:
-        metrics = columns(setting)
-        head = ["agent", "seeds", *(title(metric) for metric in metrics), f"vs {setting.baseline}"]
-        rows = [head, *(_row(setting, finding, metrics) for finding in setting.rows)]
-        references = [_row(setting, finding, metrics) for finding in setting.reference_lines]
-        lines = _aligned([*rows, *references])
-        rule = "  ".join("-" * len(cell) for cell in lines[0])
-        table = ["  ".join(line).rstrip() for line in lines]
-        if references:
-            table.insert(len(rows), "reference lines, no agents:")
-        table.insert(1, rule)
-        lost = [f"missing: {item}" for item in setting.missing]
-        said = [
-            setting.notice,
-            *sentences(setting),
-            seeds_vary(setting),
-            setting.provenance,
-            *discoveries(setting),
-            *claims_at_k(setting),
-        ]
-        parts.append("\n".join([setting.name, "", *table, "", *filter(None, said), *lost]))
+    parts = [_text(setting) for setting in settings]
     return "\n\n".join(parts or ["no cell has started yet"]) + "\n"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The cells of every column at one width."""
+def _text(setting: Setting) -> str:
+    metrics = columns(setting)
+    rows = [["agent", "seeds", *map(title, metrics), f"vs {setting.baseline}"]]
+    for finding in (*setting.rows, *setting.reference_lines):
+        rows.append(_row(setting, finding, metrics))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    table = []
+    for row in rows:
+        table.append("  ".join(map(str.ljust, row, widths)).rstrip())
+    if setting.reference_lines:
+        table.insert(1 + len(setting.rows), "reference lines, no agents:")
+    table.insert(1, "  ".join("-" * width for width in widths))
+    conclusions = [
+        setting.notice,
+        *sentences(setting),
+        seeds_vary(setting),
+        setting.provenance,
+        *discoveries(setting),
+        *claims_at_k(setting),
+    ]
+    missing = [f"missing: {item}" for item in setting.missing]
+    return "\n".join([setting.name, "", *table, "", *filter(None, conclusions), *missing])
 
 
 def title(metric: str) -> str:
@@ -91,12 +93,14 @@ def seeds_vary(setting: Setting) -> str:
     if not variances:
         return ""
     most = max(variances.values(), key=lambda variance: variance.degrees)  # the pooled one
-    erratic = {agent: variance for agent, variance in variances.items() if variance != most}
-    said = f"{100 * math.sqrt(most.value):.1f} points, pooled over the agents"
+    text = f"{100 * math.sqrt(most.value):.1f} points, pooled over the agents"
+    erratic = []
+    for agent, variance in variances.items():
+        if variance != most:
+            erratic.append(f"{agent} {100 * math.sqrt(variance.value):.1f}")
     if erratic:
-        named = [f"{agent} {100 * math.sqrt(variance.value):.1f}" for agent, variance in erratic.items()]
-        said += f"; more varied than that, each its own: {', '.join(named)}"
-    return f"Standard deviation of greedy accuracy between training seeds: {said}."
+        text += f"; more varied than that, each its own: {', '.join(erratic)}"
+    return f"Standard deviation of greedy accuracy between training seeds: {text}."
 
 
 def discoveries(setting: Setting) -> list[str]:
@@ -111,56 +115,65 @@ def claims_at_k(setting: Setting) -> list[str]:
     return [] if at_k is None else [*joint(setting.headline, at_k), *ceiling(at_k)]
 
 
+def seeds_of(finding: Finding, metric: str) -> dict[int, float]:
+    """Training seed -> its value of the metric, if it has one."""
+    return {seed: values[metric] for seed, values in finding.by_seed.items() if metric in values}
+
+
 def csv_table(settings: Sequence[Setting]) -> str:
     """Long form: one line for each agent, metric and seed ("mean" with its interval, then every seed)."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow((*KEY, "agent", "metric", "seed", "value", "low", "high", "questions"))
-
-    def write(setting: Setting, agent: str, metric: str, mean: Estimate, seeds: dict[int, float]) -> None:
-        key = (*_key(setting), agent, metric)
-        writer.writerow((*key, "mean", repr(mean.value), repr(mean.low), repr(mean.high), mean.n))
-        for seed, value in seeds.items():
-            writer.writerow((*key, seed, repr(value), "", "", mean.n))
-
     for setting in settings:
-        for finding in setting.findings:
-            for metric, mean in finding.summary.items():
-                seeds = {seed: values[metric] for seed, values in finding.by_seed.items() if metric in values}
-                write(setting, finding.agent, metric, mean, seeds)
-            for metric, mean in (*finding.diversity.items(), *finding.drift.items()):
-                write(setting, finding.agent, metric, mean, {})
-            shares = {f"verdict/{reason}": share for reason, share in finding.reasons.items()}
-            shares |= _origins(setting, finding.agent)
-            for metric, share in shares.items():
-                writer.writerow((*_key(setting), finding.agent, metric, "mean", repr(share), "", "", ""))
-            for name, spent in finding.budget.items():
-                writer.writerow((*_key(setting), finding.agent, f"cost/{name}", "mean", spent, "", "", ""))
-        for metric, conclusions in setting.conclusions.items():
-            for pair in conclusions.pairs:
-                write(setting, pair.first, f"{metric} - {pair.second}", pair.estimate, dict(pair.by_seed))
-        for metric, pair in _other_contrasts(setting):
-            write(setting, pair.first, f"{metric} - {pair.second}", pair.estimate, dict(pair.by_seed))
+        key = (setting.env, setting.policy, setting.init, setting.variant)
+        for line in _csv_lines(setting):
+            writer.writerow((*key, *line))
     return out.getvalue()
 
 
-def _origins(setting: Setting, row: str) -> dict[str, float]:
+def _csv_lines(setting: Setting) -> Iterator[tuple[object, ...]]:
+    for finding in setting.findings:
+        for metric, mean in finding.summary.items():
+            yield from _csv_estimate(finding.agent, metric, mean, seeds_of(finding, metric))
+        for metric, mean in (*finding.diversity.items(), *finding.drift.items()):
+            yield from _csv_estimate(finding.agent, metric, mean, {})
+        for reason, share in finding.reasons.items():
+            yield finding.agent, f"verdict/{reason}", "mean", repr(share), "", "", ""
+        for metric, share in _origins(setting, finding.agent):
+            yield finding.agent, metric, "mean", repr(share), "", "", ""
+        for name, spent in finding.budget.items():
+            yield finding.agent, f"cost/{name}", "mean", spent, "", "", ""
+    for metric, pair in _contrasts(setting):
+        yield from _csv_estimate(pair.first, f"{metric} - {pair.second}", pair.estimate, pair.by_seed)
+
+
+def _csv_estimate(agent: str, metric: str, mean: Estimate, seeds: Mapping[int, float]) -> Iterator[tuple[object, ...]]:
+    yield agent, metric, "mean", repr(mean.value), repr(mean.low), repr(mean.high), mean.n
+    for seed, value in seeds.items():
+        yield agent, metric, seed, repr(value), "", "", mean.n
+
+
+def _origins(setting: Setting, row: str) -> Iterator[tuple[str, float]]:
     """The shares of its solved problems, and what 1/p_0 of its winning texts is, in powers of ten."""
     known = setting.discovery
     if known is None or row not in known.origins:
-        return {}
+        return
     solved = sum(known.origins[row].values())
-    shares = {f"solved/{origin}": count / solved for origin, count in known.origins[row].items()}
+    for origin, count in known.origins[row].items():
+        yield f"solved/{origin}", count / solved
     if row in known.surprises:
         surprise = known.surprises[row]
-        names = ("first quartile", "median", "third quartile")
-        shares |= {f"log10 1/p0/{name}": power for name, power in zip(names, surprise.quartiles, strict=True)}
-        shares["1/p0 above the base budget"] = surprise.beyond
-    return shares
+        for name, power in zip(("first quartile", "median", "third quartile"), surprise.quartiles, strict=True):
+            yield f"log10 1/p0/{name}", power
+        yield "1/p0 above the base budget", surprise.beyond
 
 
-def _other_contrasts(setting: Setting) -> Iterator[tuple[str, Contrast]]:
-    """Discovery over the placebo, diversity on the same questions, and training sets against reference solutions."""
+def _contrasts(setting: Setting) -> Iterator[tuple[str, Contrast]]:
+    """All pairs, discovery over the placebo, diversity on the same questions, training sets against references."""
+    for metric, conclusions in setting.conclusions.items():
+        for pair in conclusions.pairs:
+            yield metric, pair
     if setting.discovery is not None:
         for pair in setting.discovery.gains.values():
             yield "solved and not seen", pair
@@ -169,10 +182,6 @@ def _other_contrasts(setting: Setting) -> Iterator[tuple[str, Contrast]]:
             yield measure, pair
     for each in setting.training_sets:
         yield "forms of the training set", each.contrast
-
-
-def _key(setting: Setting) -> tuple[str, str, str, str]:
-    return setting.env, setting.policy, setting.init, setting.variant
 
 
 def _row(setting: Setting, finding: Finding, metrics: Sequence[str]) -> list[str]:
