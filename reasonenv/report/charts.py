@@ -240,12 +240,3 @@ def thinned(points: Sequence[Point], most: int = POINTS) -> list[Point]:
         indices = inner[part * len(inner) // parts : (part + 1) * len(inner) // parts]
         chosen += sorted({min(indices, key=lambda i: points[i][1]), max(indices, key=lambda i: points[i][1])})
     return [points[i] for i in (*chosen, len(points) - 1)]
-
-
-def tick_text(value: float, percent: bool = False) -> str:
-    """A value of an axis, as short as can be."""
-    if percent:
-        return f"{100 * value:.4g}%"
-    if abs(value) >= 10_000:
-        return f"{value / 1000:.4g}k"
-    return f"{value:.4g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,8 +13,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from reasonenv.report.charts import tick_text
 from reasonenv.report.findings import Setting
+from reasonenv.report.formats import FILTERS
 from reasonenv.report.load import Suite
 from reasonenv.report.pairs import across
 from reasonenv.report.sections import Section, sections
@@ -54,7 +55,8 @@ def _templates() -> Environment:
     templates = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    templates.filters["tick_text"] = tick_text
+    templates.filters |= FILTERS
+    templates.globals["infinity"] = math.inf
     templates.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     return templates
 

@@ -76,7 +76,8 @@ for (const plot of document.querySelectorAll(".plot")) {
     at = -1;
     cursor.style.display = "none";
     for (const part of parts) part.classList.remove("dim");
-    output.replaceChildren(element("span", "Point at the chart, or focus it and press ← or →, to read values.", "hint"));
+    const hint = "Point at the chart, or focus it and press ← or →, to read values.";
+    output.replaceChildren(element("span", hint, "hint"));
   };
   const move = event => {
     const box = svg.getBoundingClientRect();

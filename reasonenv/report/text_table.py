@@ -11,6 +11,7 @@ from reasonenv.measures.comparisons import Contrast
 from reasonenv.measures.conclusions import ceiling, joint, sentence
 from reasonenv.measures.discovery import claim
 from reasonenv.report.findings import HEADLINE, Finding, Setting
+from reasonenv.report.formats import estimate, metric_title, signed
 from reasonenv.stats import Estimate
 
 KEY = ("env", "policy", "init", "variant")  # of a setting, in a file
@@ -20,11 +21,6 @@ REFERENCE_LINES = {
     "majority": "vote of k answers of the initial policy",
     "best_of_k": "oracle: any of k answers of the initial policy",
 }
-
-
-def percent(estimate: Estimate) -> str:
-    """`54.2 [47.1, 61.0]`, in percent."""
-    return f"{100 * estimate.value:.1f} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 
 def columns(setting: Setting) -> list[str]:
@@ -50,7 +46,7 @@ def text_table(settings: Sequence[Setting]) -> str:
 
 def _text(setting: Setting) -> str:
     metrics = columns(setting)
-    rows = [["agent", "seeds", *map(title, metrics), f"vs {setting.baseline}"]]
+    rows = [["agent", "seeds", *map(metric_title, metrics), f"vs {setting.baseline}"]]
     for finding in (*setting.rows, *setting.reference_lines):
         rows.append(_row(setting, finding, metrics))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -72,14 +68,9 @@ def _text(setting: Setting) -> str:
     return "\n".join([setting.name, "", *table, "", *filter(None, conclusions), *missing])
 
 
-def title(metric: str) -> str:
-    """A metric as a person reads it."""
-    return metric.replace("_", " ")
-
-
 def label(agent: str) -> str:
     """A row as a person reads it."""
-    return f"{title(agent)} ({REFERENCE_LINES[agent]})" if agent in REFERENCE_LINES else agent
+    return f"{metric_title(agent)} ({REFERENCE_LINES[agent]})" if agent in REFERENCE_LINES else agent
 
 
 def sentences(setting: Setting) -> list[str]:
@@ -115,11 +106,6 @@ def claims_at_k(setting: Setting) -> list[str]:
     return [] if at_k is None else [*joint(setting.headline, at_k), *ceiling(at_k)]
 
 
-def seeds_of(finding: Finding, metric: str) -> dict[int, float]:
-    """Training seed -> its value of the metric, if it has one."""
-    return {seed: values[metric] for seed, values in finding.by_seed.items() if metric in values}
-
-
 def csv_table(settings: Sequence[Setting]) -> str:
     """Long form: one line for each agent, metric and seed ("mean" with its interval, then every seed)."""
     out = io.StringIO()
@@ -135,7 +121,8 @@ def csv_table(settings: Sequence[Setting]) -> str:
 def _csv_lines(setting: Setting) -> Iterator[tuple[object, ...]]:
     for finding in setting.findings:
         for metric, mean in finding.summary.items():
-            yield from _csv_estimate(finding.agent, metric, mean, seeds_of(finding, metric))
+            seeds = {seed: values[metric] for seed, values in finding.by_seed.items() if metric in values}
+            yield from _csv_estimate(finding.agent, metric, mean, seeds)
         for metric, mean in (*finding.diversity.items(), *finding.drift.items()):
             yield from _csv_estimate(finding.agent, metric, mean, {})
         for reason, share in finding.reasons.items():
@@ -185,9 +172,10 @@ def _contrasts(setting: Setting) -> Iterator[tuple[str, Contrast]]:
 
 
 def _row(setting: Setting, finding: Finding, metrics: Sequence[str]) -> list[str]:
-    cells = [percent(finding.summary[metric]) if metric in finding.summary else "-" for metric in metrics]
+    cells = [label(finding.agent), str(len(finding.cells))]
+    for metric in metrics:
+        mean = finding.summary.get(metric)
+        cells.append(estimate(mean) if mean else "-")
     against = setting.headline.against.get(finding.agent)
-    signed = "-"
-    if against is not None:
-        signed = f"{100 * against.value:+.1f} [{100 * against.low:+.1f}, {100 * against.high:+.1f}]"
-    return [label(finding.agent), str(len(finding.cells)), *cells, signed]
+    cells.append(f"{signed(against.value)} [{signed(against.low)}, {signed(against.high)}]" if against else "-")
+    return cells
