@@ -60,18 +60,18 @@ def answers(setting: Setting) -> Section | None:
     if not setting.findings:
         return None
     questions = _questions(setting)
-    kinds, numbers = set[str](), set[str]()
+    present = set[str]()  # kinds of answers, and quantities of tokens
     for question in questions:
         for answer in question.answers:
-            kinds.add(answer.kind)
-            numbers |= answer.numbers.keys()
+            present |= {answer.kind, *answer.numbers}
     data = {
         "caption": CAPTION,
         "questions": questions,
         "styles": styles(setting),
-        "agents": [finding.agent for finding in setting.findings],
-        "kinds": {kind: KINDS[kind] for kind in KINDS if kind in kinds},
-        "quantities": {key: QUANTITIES[key] for key in QUANTITIES if key in numbers},
+        "findings": setting.findings,
+        "kinds": KINDS,
+        "quantities": QUANTITIES,
+        "present": present,
     }
     return Section("Answers", "answers", data, "answers.html.j2")
 
@@ -106,12 +106,18 @@ def chosen_problems(setting: Setting) -> list[str]:
     kept = set()
     for finding in setting.findings:
         for sample in finding.cells[0].samples:
-            verdicts[sample.problem_id] |= {sample.correct} if sample.greedy else set()
+            flags = verdicts[sample.problem_id]
+            if sample.greedy:
+                flags.add(sample.correct)
         for record in finding.cells[0].token_records:
-            kept.add("" if record.source == "training" else record.problem_id)
+            if record.source != "training":
+                kept.add(record.problem_id)
     differing, alike = list[str](), list[str]()
     for problem in sorted(verdicts, key=lambda problem: (problem not in kept, problem)):
-        (differing if len(verdicts[problem]) == 2 else alike).append(problem)
+        if len(verdicts[problem]) == 2:
+            differing.append(problem)
+        else:
+            alike.append(problem)
     first = (differing[: PROBLEMS * 3 // 4] + alike)[:PROBLEMS]
     return first + differing[PROBLEMS * 3 // 4 :][: PROBLEMS - len(first)]
 
@@ -119,13 +125,17 @@ def chosen_problems(setting: Setting) -> list[str]:
 def _held_out(finding: Finding, problem: str) -> list[Answer]:
     """The answers kept token by token, else the greedy one and the first sample."""
     cell = finding.cells[0]
-    kept = [each for each in cell.token_records if each.problem_id == problem and each.source != "training"]
-    if kept:
-        return [_of_tokens(record, finding.agent) for record in kept]
-    samples = [sample for sample in cell.samples if sample.problem_id == problem]
-    samples.sort(key=lambda sample: (not sample.greedy, sample.index))
-    greedy = sum(sample.greedy for sample in samples)
-    return [_of_text(sample, finding.agent) for sample in (*samples[: min(greedy, 1)], *samples[greedy : greedy + 1])]
+    answers = []
+    for record in cell.token_records:
+        if record.problem_id == problem and record.source != "training":
+            answers.append(_of_tokens(record, finding.agent))
+    if answers:
+        return answers
+    first: dict[bool, Sample] = {}  # greedy, and not
+    for sample in sorted(cell.samples, key=lambda sample: (not sample.greedy, sample.index)):
+        if sample.problem_id == problem:
+            first.setdefault(sample.greedy, sample)
+    return [_of_text(sample, finding.agent) for sample in first.values()]
 
 
 def _of_text(sample: Sample, agent: str) -> Answer:
@@ -136,14 +146,15 @@ def _of_text(sample: Sample, agent: str) -> Answer:
 def _of_tokens(record: Rollout, agent: str) -> Answer:
     tokens = _first(record.tokens)
     text, hidden = "".join(tokens), sum(map(len, record.tokens)) - sum(map(len, tokens))
-    quantities = {
-        "reward": record.rewards,
-        "advantage": record.advantages,
-        "logp": record.logps,
-        "entropy": record.entropies,
-    }
-    numbers = {key: _hundredths(values[: len(tokens)]) for key, values in quantities.items() if values}
-    numbers["tokens"] = " ".join(str(len(token.encode("utf-16-le")) // 2) for token in tokens)  # as scripts count
+    numbers = {"tokens": " ".join(str(len(token.encode("utf-16-le")) // 2) for token in tokens)}  # as scripts count
+    for key, values in (
+        ("reward", record.rewards),
+        ("advantage", record.advantages),
+        ("logp", record.logps),
+        ("entropy", record.entropies),
+    ):
+        if values:
+            numbers[key] = _hundredths(values[: len(tokens)])
     return Answer(agent, record.source, record, len(record.tokens), text.translate(PICTURES), hidden, numbers)
 
 

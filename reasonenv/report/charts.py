@@ -10,8 +10,10 @@ CSS variables of the page, and the script only reads values from it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+
+from reasonenv.report.formats import percent, position
 
 Point = tuple[float, float]
 Range = tuple[float, float, float]  # x, low, high
@@ -53,6 +55,13 @@ class Series:
     seeds: Mapping[int, Sequence[Point]] = field(default_factory=dict)
     band: Sequence[Range] = ()
     spread: Sequence[Range] = ()  # the lowest and the highest seed, read where there is no band
+
+    def ranges(self) -> dict[float, tuple[float, float]]:
+        """x -> low and high of what is around the line."""
+        around = {}
+        for x, low, high in self.band or self.spread:
+            around[x] = low, high
+        return around
 
 
 @dataclass(frozen=True)
@@ -120,7 +129,9 @@ class Label:
     @property
     def text(self) -> str:
         """The name, which may be too long to stand beside a chart."""
-        return self.name if len(self.name) <= LONGEST else self.name[: LONGEST - 1] + "…"
+        if len(self.name) <= LONGEST:
+            return self.name
+        return self.name[: LONGEST - 1] + "…"
 
 
 @dataclass(frozen=True)
@@ -184,21 +195,22 @@ class Drawing:
         """What pointing at the chart tells: of every line its points, [across, down, text of x, text of y]."""
         lines: list[dict[str, object]] = []
         for series in self.series:
-            ranges, points = {x: (low, high) for x, low, high in (series.band or series.spread)}, []
+            ranges, points = series.ranges(), []
             for x, y in thinned(series.points):
                 across, down = map(round, self.place(x, y))
                 text = self._text(y, *ranges.get(x, ()))
-                points.append([across, down, f"{x:,.0f}" if x >= 100 else f"{x:.3g}", text])
+                points.append([across, down, position(x), text])
             lines.append({"name": series.name, "colour": series.style.colour, "points": points})
         return lines
 
     def _text(self, value: float, *ends: float) -> str:
         """`95.4% [93.1, 97.0]`, or in four digits."""
+        write: Callable[[float], str] = "{:.4g}".format
+        unit = ""
         if self.plot.percent:
-            text, low_and_high = f"{100 * value:.1f}%", [f"{100 * end:.1f}" for end in ends]
-        else:
-            text, low_and_high = f"{value:.4g}", [f"{end:.4g}" for end in ends]
-        return f"{text} [{', '.join(low_and_high)}]" if ends else text
+            write, unit = percent, "%"
+        around = f" [{', '.join(map(write, ends))}]" if ends else ""
+        return f"{write(value)}{unit}{around}"
 
 
 def drawing(plot: Plot) -> Drawing | None:
@@ -216,8 +228,11 @@ def drawing(plot: Plot) -> Drawing | None:
             ys += (low, high)
     if plot.reference:
         ys.append(plot.reference[1])
-    x_axis = log2_axis(xs) if plot.log2 else from_zero_axis(max(xs))
-    y_axis = linear_axis(ys, floor=0.0, ceiling=1.0) if plot.percent else linear_axis(ys)
+    x_axis, y_axis = from_zero_axis(max(xs)), linear_axis(ys)
+    if plot.log2:
+        x_axis = log2_axis(xs)
+    if plot.percent:
+        y_axis = linear_axis(ys, floor=0.0, ceiling=1.0)
     longest = max(min(len(series.name), LONGEST) for series in plot.series)  # of all: charts side by side align
     return Drawing(plot, drawn, x_axis, y_axis, WIDTH - 22 - 7.5 * longest, not crowded(plot))
 

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from reasonenv.report.charts import SHAPES, Plot, Point, Range, Series, Style, crowded, drawing
 from reasonenv.report.findings import HEADLINE, Setting
@@ -45,8 +46,8 @@ def styles(setting: Setting) -> dict[str, Style]:
     """Row -> how it is drawn: what is no agent is neutral, agents are told apart by colour, dash and mark."""
     neutral = (setting.baseline, *setting.references)
     drawn = dict.fromkeys(neutral, Style("--base"))
-    agents = sorted({cell.agent for cell in setting.cells}.difference(neutral))
-    for i, agent in enumerate(agents):
+    agents = {cell.agent for cell in setting.cells}
+    for i, agent in enumerate(sorted(agents.difference(neutral))):
         turn = i // COLOURS
         drawn[agent] = Style(f"--c{i % COLOURS + 1}", DASHES[(i + turn) % len(DASHES)], (i + 2 * turn) % len(SHAPES))
     return drawn
@@ -61,14 +62,13 @@ def curves(setting: Setting) -> Section | None:
         first, caption = next(iter(chart.plots.values())), chart.caption
         if crowded(first):
             caption += " Of so many agents the means alone; point at one."
-        drawings = {axis: drawing(plot) for axis, plot in chart.plots.items()}
-        figures.append({"title": first.title, "caption": caption, "drawings": drawings})
-    return Section("Curves", "curves", {"figures": figures, "listed": LISTED}, "curves.html.j2")
+        figures.append({"title": first.title, "caption": caption, "plots": chart.plots})
+    return Section("Curves", "curves", {"figures": figures, "draw": drawing, "listed": LISTED}, "curves.html.j2")
 
 
 def charts(setting: Setting) -> list[Chart]:
     """The charts of a setting in reading order."""
-    greedy, reward, entropy = (_learning(setting, key) for key in LEARNING)
+    greedy, reward, entropy = map(partial(_learning, setting), LEARNING)
     title = "pass@k on held-out problems"
     caption = "Chance that one of k samples is correct. Bands: 95 % at each k, over other questions and other seeds."
     passes = Chart("pass", caption, {"k": _over_k(setting, "pass", title, "pass@k", percent=True)})
@@ -88,8 +88,11 @@ def _learning(setting: Setting, key: str) -> Chart:
     for axis in AXES if greedy else AXES[:1]:
         series = []
         for agent, style in styles(setting).items():
-            cells = [cell for cell in setting.cells if cell.agent == agent and agent != setting.baseline]
-            series.append(_series(agent, style, {cell.seed: _line(cell, key, axis) for cell in cells}))
+            lines = {}
+            for cell in setting.cells:
+                if cell.agent == agent and agent != setting.baseline:
+                    lines[cell.seed] = _line(cell, key, axis)
+            series.append(_series(agent, style, lines))
         plots[axis] = Plot(series, title, axis, y_label, percent=greedy, reference=reference)
     return Chart(key.rpartition("/")[2], caption, plots)
 
@@ -99,9 +102,8 @@ def _series(agent: str, style: Style, by_seed: Mapping[int, Mapping[int, Point]]
     lines = {seed: line for seed, line in by_seed.items() if line}
     mean, spread = list[Point](), list[Range]()
     for step in sorted(set.intersection(*map(set, lines.values()))) if lines else ():
-        points = [line[step] for line in lines.values()]
-        values = [y for _, y in points]
-        mean.append((sum(x for x, _ in points) / len(points), sum(values) / len(values)))
+        used, values = zip(*(line[step] for line in lines.values()), strict=True)
+        mean.append((sum(used) / len(used), sum(values) / len(values)))
         spread.append((mean[-1][0], min(values), max(values)))
     if len(lines) < 2:
         return Series(agent, style, mean)
@@ -110,8 +112,11 @@ def _series(agent: str, style: Style, by_seed: Mapping[int, Mapping[int, Point]]
 
 def _line(cell: Cell, key: str, axis: str) -> dict[int, Point]:
     """Iteration -> (used of the axis, value), where the row has the value."""
-    rows = [row for row in cell.rows if key in row and axis in row]
-    return {int(row.get("iteration", i)): (row[axis], row[key]) for i, row in enumerate(rows)}
+    line: dict[int, Point] = {}
+    for row in cell.rows:
+        if key in row and axis in row:
+            line[int(row.get("iteration", len(line)))] = (row[axis], row[key])
+    return line
 
 
 def _over_k(setting: Setting, metric: str, title: str, y_label: str, *, percent: bool = False) -> Plot:
@@ -137,12 +142,15 @@ def csv_curves(settings: Sequence[Setting]) -> str:
         for chart in charts(setting):
             for axis, plot in chart.plots.items():
                 for series in plot.series:
-                    writer.writerows((setting.name, chart.name, axis, series.name, *row) for row in _points(series))
+                    for point in _points(series):
+                        writer.writerow((setting.name, chart.name, axis, series.name, *point))
     return out.getvalue()
 
 
 def _points(series: Series) -> Iterator[tuple[object, ...]]:
-    bands = {x: (low, high) for x, low, high in series.band}
+    bands = {}
+    if series.band:
+        bands = series.ranges()
     for x, y in series.points:
         yield ("mean", x, y, *bands.get(x, ("", "")))
     for seed, line in series.seeds.items():

@@ -35,4 +35,6 @@ def diversity(setting: Setting) -> Section | None:
         "paired": {name: label for name, label in DIVERSITY.items() if setting.diversities.get(name)},
         "reference": REFERENCE,
     }
-    return Section("Diversity", "diversity", data, "diversity.html.j2") if data["measures"] else None
+    if not data["measures"]:
+        return None
+    return Section("Diversity", "diversity", data, "diversity.html.j2")

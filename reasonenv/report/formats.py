@@ -49,14 +49,25 @@ def metric_title(metric: str) -> str:
 
 def power_of_ten(power: float) -> str:
     """10 ** power, which may be beyond all floats."""
-    return f"{10**power:,.0f}" if power < 6 else "10" + f"{power:.0f}".translate(SUPERSCRIPTS)
+    if power < 6:
+        return whole(10**power)
+    return "10" + f"{power:.0f}".translate(SUPERSCRIPTS)
+
+
+def position(x: float) -> str:
+    """A place on the horizontal axis."""
+    if x >= 100:
+        return whole(x)
+    return f"{x:.3g}"
 
 
 def tick(value: float, percent: bool = False) -> str:
     """A value of an axis, as short as can be."""
     if percent:
         return f"{100 * value:.4g}%"
-    return f"{value / 1000:.4g}k" if abs(value) >= 10_000 else f"{value:.4g}"
+    if abs(value) >= 10_000:
+        return f"{value / 1000:.4g}k"
+    return f"{value:.4g}"
 
 
 FILTERS = {

@@ -82,8 +82,8 @@ def _data_url(content: bytes) -> str:
 def _missing(settings: Sequence[Setting]) -> list[str]:
     lines = []
     for setting in settings:
-        prefix = "" if len(settings) == 1 else f"{setting.name}: "
-        lines += [prefix + item for item in setting.missing]
+        for item in setting.missing:
+            lines.append(item if len(settings) == 1 else f"{setting.name}: {item}")
     return lines
 
 
@@ -96,15 +96,19 @@ def suite_file(suite: Suite) -> Section | None:
 
 def environment(suite: Suite) -> Section:
     """What the numbers were made with."""
+    seeds, cells = set[int](), []
+    for cell in suite.cells:
+        seeds.add(cell.seed)
+        cells.append(f"{cell.name} ({cell.status})")
     time = "not ended"
     if suite.seconds is not None:
         time = f"{suite.seconds / 60:.1f} minutes ({suite.seconds:.0f} s)"
     entries = {
         "command": suite.command,
         "hardware": suite.hardware,
-        "seeds": ", ".join(map(str, sorted({cell.seed for cell in suite.cells}))),
+        "seeds": ", ".join(map(str, sorted(seeds))),
         "time": time,
-        "cells": ", ".join(f"{cell.name} ({cell.status})" for cell in suite.cells),
+        "cells": ", ".join(cells),
         **suite.versions,
         **_machines(suite),
     }
@@ -119,6 +123,7 @@ def _machines(suite: Suite) -> dict[str, str]:
             counts[key][value] += 1
     described = {}
     for key, values in counts.items():
-        each = [f"{value} ({count} cells)" for value, count in values.items()]
-        described[key] = next(iter(values)) if len(values) == 1 else "; ".join(each)
+        described[key] = "; ".join(values)
+        if len(values) > 1:
+            described[key] = "; ".join(f"{value} ({count} cells)" for value, count in values.items())
     return described

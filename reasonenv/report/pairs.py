@@ -19,12 +19,15 @@ MOST_PAIRS = 21  # rows; of more, those between two agents are folded
 def pairs(setting: Setting) -> Section | None:
     """Every pair of agents in greedy accuracy and in pass@k at the largest k, each decided by its interval."""
     shown = [conclusions for conclusions in setting.conclusions.values() if conclusions.pairs]
-    data = {"shown": shown, "most": MOST_PAIRS}
-    return Section("Does the choice matter?", "pairs", data, "pairs.html.j2") if shown else None
+    if not shown:
+        return None
+    return Section("Does the choice matter?", "pairs", {"shown": shown, "most": MOST_PAIRS}, "pairs.html.j2")
 
 
 def across(settings: Sequence[Setting]) -> Section | None:
     """Agents x settings in one table, with the interquartile mean and the probability of improvement."""
+    if len(settings) < 2:
+        return None
     findings: dict[str, dict[str, Finding]] = {}  # agent -> name of a setting -> what it has shown there
     for setting in settings:
         for finding in setting.findings:
@@ -33,7 +36,7 @@ def across(settings: Sequence[Setting]) -> Section | None:
     for agent in findings:
         overall[agent] = _overall(settings, findings, agent)
     data = {"settings": settings, "findings": findings, "overall": overall, "metric": HEADLINE}
-    return Section("All settings", "all-settings", data, "across.html.j2") if len(settings) > 1 else None
+    return Section("All settings", "all-settings", data, "across.html.j2")
 
 
 def _overall(settings: Sequence[Setting], findings: Mapping[str, Mapping[str, Finding]], agent: str) -> tuple[str, str]:

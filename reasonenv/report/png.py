@@ -33,7 +33,9 @@ def write_png(folder: Path, settings: Sequence[Setting]) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for setting in settings:
-        prefix = "" if len(settings) == 1 else re.sub(r"[^A-Za-z0-9.]+", "-", setting.name).strip("-") + "-"
+        prefix = ""
+        if len(settings) > 1:
+            prefix = re.sub(r"[^A-Za-z0-9.]+", "-", setting.name).strip("-") + "-"
         drawings: dict[str, Callable[[Axes], bool]] = {"solved": partial(draw_origins, setting)}
         for chart in charts(setting):
             for axis, plot in chart.plots.items():
@@ -52,7 +54,9 @@ def draw_lines(plot: Plot, axes: Axes) -> bool:
     """The plot, as `charts.drawing` has it; False if there is nothing to draw."""
     drawn = [series for series in plot.series if series.points]
     few = not crowded(plot)
-    scale = 100 if plot.percent else 1
+    scale, unit = 1, ""
+    if plot.percent:
+        scale, unit = 100, ", %"
     for series in drawn:
         colour = palette()[series.style.colour]
         dash = (0, tuple(map(int, series.style.dash.split()))) if series.style.dash else "-"
@@ -72,7 +76,7 @@ def draw_lines(plot: Plot, axes: Axes) -> bool:
         ticks = [x for x, _ in drawn[0].points]
         axes.set_xscale("log", base=2)
         axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
-    axes.set(xlabel=plot.x_label, ylabel=f"{plot.y_label}, %" if plot.percent else plot.y_label)
+    axes.set(xlabel=plot.x_label, ylabel=plot.y_label + unit)
     if few:
         axes.legend(frameon=False, fontsize="small", handlelength=3)
     else:

@@ -48,22 +48,28 @@ def headline(conclusions: Conclusions) -> str:
         Decision.UNDECIDED: f"undecided against {baseline}",
     }
     clauses = [f"{listed(groups[decision])} {text}" for decision, text in relations.items() if groups[decision]]
-    return f"Greedy accuracy: {'; '.join(clauses)}." if clauses else ""
+    if not clauses:
+        return ""
+    return f"Greedy accuracy: {'; '.join(clauses)}."
 
 
 def verdicts(setting: Setting) -> Section | None:
     """Why sampled answers were right or wrong."""
+    if not setting.findings:
+        return None
     reasons = dict[str, None]()
     for finding in setting.findings:
         reasons |= dict.fromkeys(finding.reasons)
     data = {"setting": setting, "colours": REASON_COLOURS, "reasons": reasons}
-    return Section("Verdicts", "verdicts", data, "verdicts.html.j2") if setting.findings else None
+    return Section("Verdicts", "verdicts", data, "verdicts.html.j2")
 
 
 def cost(setting: Setting) -> Section | None:
     """What every agent that learns has used, interruptions included."""
     trained = [finding for finding in setting.findings if finding.budget["updates"]]
-    return Section("What it cost", "cost", {"findings": trained}, "cost.html.j2") if trained else None
+    if not trained:
+        return None
+    return Section("What it cost", "cost", {"findings": trained}, "cost.html.j2")
 
 
 def agent_settings(setting: Setting) -> Section | None:
@@ -74,4 +80,6 @@ def agent_settings(setting: Setting) -> Section | None:
             rows[finding.agent] = finding.cells[0].settings
             keys |= rows[finding.agent].keys() - {"agent", "seed"}
     ordered = sorted(keys, key=lambda key: (not key.startswith("agent_keys."), key))
-    return Section("Settings", "settings", {"rows": rows, "keys": ordered}, "settings.html.j2") if rows else None
+    if not rows:
+        return None
+    return Section("Settings", "settings", {"rows": rows, "keys": ordered}, "settings.html.j2")

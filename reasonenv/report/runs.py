@@ -32,10 +32,12 @@ def load_folders(folders: Sequence[Path]) -> Suite:
 
     Raises `UserError` that names every folder that holds neither.
     """
-    bad = [folder for folder in folders if not (folder / SUITE).is_file() and not (folder / RUN).is_file()]
+    bad = []
+    for folder in folders:
+        if not (folder / SUITE).is_file() and not (folder / RUN).is_file():
+            bad.append(f"{folder} is not the folder of a suite: it has no {SUITE}; nor of a run: it has no {RUN}")
     if bad:
-        text = f"is not the folder of a suite: it has no {SUITE}; nor of a run: it has no {RUN}"
-        raise UserError("; ".join(f"{folder} {text}" for folder in bad))
+        raise UserError("; ".join(bad))
     if len(folders) == 1 and (folders[0] / SUITE).is_file():
         return load_suite(folders[0])
     names = Counter(folder.name for folder in folders)
@@ -47,12 +49,17 @@ def load_folders(folders: Sequence[Path]) -> Suite:
             continue
         suites.append(load_suite(folder))
         for cell in suites[-1].cells:
-            agent = INITIAL if cell.agent == suites[-1].baseline else cell.agent
-            cells.append(replace(cell, agent=agent, init=f"{cell.init} of {label}"))
+            if cell.agent == suites[-1].baseline:
+                cell = replace(cell, agent=INITIAL)
+            cells.append(replace(cell, init=f"{cell.init} of {label}"))
     cells += _comparable(runs)
-    sampled = max((cell.settings.get("eval_samples", 0) for cell in cells), default=0)
-    ks, references = {2**power for power in range(sampled.bit_length())}, dict[str, None]()
+    ks, references, margins, seconds = set[int](), dict[str, None](), list[float](), 0.0
+    for cell in cells:
+        seconds += cell.seconds
+        sampled = int(cell.settings.get("eval_samples", 0))
+        ks.update(2**power for power in range(sampled.bit_length()))
     for suite in suites:
+        margins.append(suite.margin)
         ks |= set(suite.ks)
         references |= dict.fromkeys(suite.references)
     return Suite(
@@ -63,10 +70,10 @@ def load_folders(folders: Sequence[Path]) -> Suite:
         references=tuple(references),
         command="",
         ks=tuple(sorted(ks)),
-        margin=max((suite.margin for suite in suites), default=MARGIN),
+        margin=max(margins, default=MARGIN),
         versions={},
         hardware="",
-        seconds=sum(cell.seconds for cell in cells),
+        seconds=seconds,
         cells=cells,
         questions={},
         provenance=PROVENANCE,
@@ -81,8 +88,9 @@ def _run(folder: Path) -> Cell:
     for key in ("agent", "env", "policy", "seed"):
         if key not in settings:
             raise UserError(f"{path}: key {key!r} is missing; give the folder of `reasonenv train`")
+    status = "running"
     if (folder / "summary.json").is_file():
-        summary = read_record(folder / "summary.json")
+        status, summary = "done", read_record(folder / "summary.json")
     record = CellRecord(
         agent=settings["agent"],
         env=settings["env"],
@@ -90,7 +98,7 @@ def _run(folder: Path) -> Cell:
         init="",
         variant="",
         seed=settings["seed"],
-        status="done" if summary else "running",
+        status=status,
         **{key: summary.get(key, 0) for key in BUDGET},
     )
     return load_cell(folder, record)
@@ -104,16 +112,24 @@ def _comparable(runs: dict[Path, Cell]) -> Iterator[Cell]:
         cell = replace(run, variant=_variant(run, runs.values()))
         cells.append(cell)
         # One policy, whatever the seeds of the runs; `tiny` alone is made from the seed.
-        seed = cell.seed if cell.policy == "tiny" else 0
+        seed = 0
+        if cell.policy == "tiny":
+            seed = cell.seed
         if (folder / UNTRAINED).is_file() and (cell.setting, seed) not in initial:
             initial[cell.setting, seed] = _untrained(cell, folder, seed)
     yield from initial.values()
     for cell in cells:
-        row = [each for each in cells if (each.setting, each.agent) == (cell.setting, cell.agent)]
-        seeds = {each.seed for each in row}
-        settings = {repr({**each.settings, "seed": 0}) for each in row}
-        alone = len(seeds) == len(row) and len(settings) == 1
-        yield cell if alone else replace(cell, agent=f"{cell.agent} ({cell.name})")
+        if any(_collide(cell, other) for other in cells):
+            yield replace(cell, agent=f"{cell.agent} ({cell.name})")
+        else:
+            yield cell
+
+
+def _collide(run: Cell, other: Cell) -> bool:
+    """Whether two runs of an agent are no seeds of one row: they have other settings, or one seed."""
+    if run is other or (run.setting, run.agent) != (other.setting, other.agent):
+        return False
+    return run.seed == other.seed or {**run.settings, "seed": 0} != {**other.settings, "seed": 0}
 
 
 def _variant(run: Cell, runs: Iterable[Cell]) -> str:

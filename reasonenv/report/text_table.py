@@ -31,7 +31,8 @@ def columns(setting: Setting) -> list[str]:
             known[metric] = max(mean.value, known.get(metric, 0.0))
     chosen = [HEADLINE, *(metric for metric in known if metric.startswith("avg@"))]
     if setting.ks:
-        chosen += [f"{name}@{setting.ks[-1]}" for name in ("maj", "rerank", "pass")]
+        k = setting.ks[-1]
+        chosen += [f"maj@{k}", f"rerank@{k}", f"pass@{k}"]
     chosen.append("truncated")
     if known.get("unverified"):
         chosen.append("unverified")
@@ -40,8 +41,9 @@ def columns(setting: Setting) -> list[str]:
 
 def text_table(settings: Sequence[Setting]) -> str:
     """Every setting as aligned columns, its conclusions below. Percent, with 95 % intervals."""
-    parts = [_text(setting) for setting in settings]
-    return "\n\n".join(parts or ["no cell has started yet"]) + "\n"
+    if not settings:
+        return "no cell has started yet\n"
+    return "\n\n".join(map(_text, settings)) + "\n"
 
 
 def _text(setting: Setting) -> str:
@@ -64,18 +66,22 @@ def _text(setting: Setting) -> str:
         *discoveries(setting),
         *claims_at_k(setting),
     ]
-    missing = [f"missing: {item}" for item in setting.missing]
-    return "\n".join([setting.name, "", *table, "", *filter(None, conclusions), *missing])
+    lines = [setting.name, "", *table, "", *filter(None, conclusions)]
+    for item in setting.missing:
+        lines.append(f"missing: {item}")
+    return "\n".join(lines)
 
 
 def label(agent: str) -> str:
     """A row as a person reads it."""
-    return f"{metric_title(agent)} ({REFERENCE_LINES[agent]})" if agent in REFERENCE_LINES else agent
+    if agent in REFERENCE_LINES:
+        return f"{metric_title(agent)} ({REFERENCE_LINES[agent]})"
+    return agent
 
 
 def sentences(setting: Setting) -> list[str]:
     """Who is better in each metric that is decided: the same words on the page and on the console."""
-    return [sentence(conclusions) for conclusions in setting.conclusions.values()]
+    return list(map(sentence, setting.conclusions.values()))
 
 
 def seeds_vary(setting: Setting) -> str:
@@ -96,14 +102,16 @@ def seeds_vary(setting: Setting) -> str:
 
 def discoveries(setting: Setting) -> list[str]:
     """Of every agent, whether it solves more that the initial policy was not seen to solve than the placebo does."""
-    known = setting.discovery
-    return [] if known is None else [f"{agent}: {claim(gain)}" for agent, gain in known.gains.items()]
+    if setting.discovery is None:
+        return []
+    return [f"{agent}: {claim(gain)}" for agent, gain in setting.discovery.gains.items()]
 
 
 def claims_at_k(setting: Setting) -> list[str]:
     """Of every agent, whether greedy accuracy and pass@k move together, and whether it passes the initial policy."""
-    at_k = setting.at_largest_k
-    return [] if at_k is None else [*joint(setting.headline, at_k), *ceiling(at_k)]
+    if setting.at_largest_k is None:
+        return []
+    return [*joint(setting.headline, setting.at_largest_k), *ceiling(setting.at_largest_k)]
 
 
 def csv_table(settings: Sequence[Setting]) -> str:
@@ -121,7 +129,10 @@ def csv_table(settings: Sequence[Setting]) -> str:
 def _csv_lines(setting: Setting) -> Iterator[tuple[object, ...]]:
     for finding in setting.findings:
         for metric, mean in finding.summary.items():
-            seeds = {seed: values[metric] for seed, values in finding.by_seed.items() if metric in values}
+            seeds = {}
+            for seed, values in finding.by_seed.items():
+                if metric in values:
+                    seeds[seed] = values[metric]
             yield from _csv_estimate(finding.agent, metric, mean, seeds)
         for metric, mean in (*finding.diversity.items(), *finding.drift.items()):
             yield from _csv_estimate(finding.agent, metric, mean, {})
