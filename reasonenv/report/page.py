@@ -108,11 +108,10 @@ def environment(suite: Suite) -> Section:
         "hardware": suite.hardware,
         "seeds": ", ".join(map(str, sorted(seeds))),
         "time": time,
-        "cells": ", ".join(cells),
         **suite.versions,
         **_machines(suite),
     }
-    return Section("Environment", "environment", {"entries": entries}, "environment.html.j2")
+    return Section("Environment", "environment", {"entries": entries, "cells": cells}, "environment.html.j2")
 
 
 def _machines(suite: Suite) -> dict[str, str]:

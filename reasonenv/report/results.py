@@ -75,7 +75,7 @@ def cost(setting: Setting) -> Section | None:
 def agent_settings(setting: Setting) -> Section | None:
     """All settings of every row, side by side, as its first seed has left them: those of the agent first."""
     rows, keys = {}, set[str]()
-    for finding in setting.findings:
+    for finding in setting.rows:
         if finding.cells[0].settings:
             rows[finding.agent] = finding.cells[0].settings
             keys |= rows[finding.agent].keys() - {"agent", "seed"}

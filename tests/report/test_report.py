@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import reasonenv.report
 from reasonenv.errors import UserError
 from reasonenv.measures.comparisons import contrasts, row_means
 from reasonenv.measures.discovery import Draws
@@ -572,3 +573,17 @@ def test_in_another_variant_one_id_may_be_another_question(
     assert first[""].startswith("Start with")
     assert first["hard"].startswith("Begin with")
     assert {setting.questions for setting in loaded} == {20}
+
+
+def test_the_suite_file_is_in_the_page(small_suite: Callable[..., Path]) -> None:
+    folder = small_suite()
+    assert "Suite file" not in page_of(folder)
+    (folder / "suite.toml").write_text('title = "<b>?"\nseeds = [0, 1]\n')
+    assert "title = &#34;&lt;b&gt;?&#34;\nseeds = [0, 1]\n</pre>" in section(page_of(folder), "Suite file")
+
+
+def test_no_html_is_written_in_python() -> None:
+    folder = Path(reasonenv.report.__file__).parent
+    for file in folder.glob("*.py"):
+        text = re.sub(r'""".*?"""', "", file.read_text(), flags=re.DOTALL)
+        assert not re.search(r"</|<\w+[ >]|\bescape\(|Markup", text), file

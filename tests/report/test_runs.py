@@ -71,6 +71,9 @@ def test_runs_stand_beside_the_policy_that_they_began_with(new_run: Callable[...
     }
     assert accuracies(tmp_path / "out") == pytest.approx(expected)
     assert "missing" not in console_text(page)  # nobody has said that ei needs a second seed
+    text = page.read_text(encoding="utf-8")
+    assert "<td>lr</td><td>0.0001</td><td>0.0001</td><td>0.0001</td>" in text  # of the rows side by side
+    assert "<td>operands</td><td>4</td><td>4</td><td>4</td>" in text
 
 
 def test_one_run_is_a_report_in_its_folder(new_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
