@@ -128,11 +128,11 @@ app.command("report", epilog=f"{EXAMPLE} report runs/quickstart")(report)
 
 def _finish(suite: Suite, folder: Path, jobs: int, command: str) -> None:
     from reasonenv.experiment.scheduler import run_suite
-    from reasonenv.report import told, write_report
+    from reasonenv.report import console_text, write_report
 
     _check_jobs(jobs)
     run_suite(suite, folder, jobs=jobs, command=command)
-    print(told(write_report(folder)))
+    print(console_text(write_report(folder)))
 
 
 def _check_jobs(jobs: int) -> None:

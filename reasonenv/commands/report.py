@@ -1,4 +1,4 @@
-"""`reasonenv report`: the page of a suite, from what is stored."""
+"""`reasonenv report`: the page of suites and runs, from what is stored."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Annotated
 import typer
 
 from reasonenv.commands.command import application
-from reasonenv.errors import UserError
 
 app = application()
 
 
 @app.command("report", epilog="example: reasonenv report runs/quickstart")
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder of a suite")],
-    png: Annotated[bool, typer.Option("--png", help="draw the charts into DIR/charts too (needs matplotlib)")] = False,
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR", help="of `bench run` or of `train`")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="where the report goes (default: the first folder)")
+    ] = None,
+    png: Annotated[bool, typer.Option("--png", help="draw the charts into charts/ too (needs matplotlib)")] = False,
 ) -> None:
-    """Rebuild the report of a suite from its stored samples."""
-    from reasonenv.report import told, write_report
+    """Build the report of suites and runs from their stored samples."""
+    from reasonenv.report import console_text, write_report
 
-    if not (folder / "suite.json").is_file():
-        raise UserError(f"{folder} is not the folder of a suite: it has no suite.json")
-    print(told(write_report(folder, png=png)))
+    print(console_text(write_report(*folders, out=out, png=png)))

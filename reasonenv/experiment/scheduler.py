@@ -12,7 +12,6 @@ DIR/report.html, table.*            the report
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import signal
@@ -41,6 +40,7 @@ from reasonenv.experiment.suite import Suite
 from reasonenv.experiment.train import train
 from reasonenv.experiment.weights import check_weights, weights_of
 from reasonenv.measures.questions import PROBLEMS, write_questions
+from reasonenv.measures.records import BUDGET, CELL, SUITE, CellRecord, Notice, SuiteRecord, write_record
 from reasonenv.measures.samples import EVALUATION, read_samples
 from reasonenv.storage import owned, read_record, replace
 from reasonenv.terminal import printable
@@ -95,8 +95,10 @@ def run_cells(suite: Suite, out: Path, problems: Sequence[Problem], *, jobs: int
     write_questions(out / PROBLEMS, problems)
     total = sum(cell.run.iterations for cell in missing)
     with tqdm(total=total, unit=" iterations", dynamic_ncols=True, disable=not missing) as bar:
-        Scheduler(suite, out, jobs=jobs, bar=bar).run(missing)
-    _write_suite(suite, out, command, earlier + time.monotonic() - started)
+        try:
+            Scheduler(suite, out, jobs=jobs, bar=bar).run(missing)
+        finally:  # an interrupted suite has used its time too
+            _write_suite(suite, out, command, earlier + time.monotonic() - started)
 
 
 class Scheduler:
@@ -325,48 +327,49 @@ def _check_inputs(cell: Cell, out: Path, data: Mapping[str, str]) -> None:
 def _write_cell(out: Path, cell: Cell, status: str, error: str | None = None) -> None:
     out.mkdir(parents=True, exist_ok=True)
     summary = read_record(out / "summary.json") if (out / "summary.json").exists() else {}
-    used = {k: summary.get(k, 0) for k in ("rollouts", "tokens", "updates", "seconds", "memory")}
-    told = {
-        "agent": cell.agent,
-        "env": cell.run.env,
-        "policy": cell.policy,
-        "init": cell.init,
-        "variant": cell.variant,
-        "seed": cell.run.seed,
-        "hash": cell.name.rpartition("-")[2],
-    }
-    replace(out / "cell.json", json.dumps({**told, "status": status, "error": error, **used}, indent=1))
+    record = CellRecord(
+        agent=cell.agent,
+        env=cell.run.env,
+        policy=cell.policy,
+        init=cell.init,
+        variant=cell.variant,
+        seed=cell.run.seed,
+        hash=cell.name.rpartition("-")[2],
+        status=status,
+        error=error,
+        **{key: summary.get(key, 0) for key in BUDGET},
+    )
+    write_record(out / CELL, record)
 
 
-def _notices(suite: Suite, out: Path) -> list[dict[str, str]]:
+def _notices(suite: Suite, out: Path) -> Iterator[Notice]:
     """What is said of the initial policies that are done, each with the table that it belongs to."""
-    found = []
     for cell in filter(measured, suite.cells):
         folder = out / "cells" / cell.name
-        if _status(folder) == "done" and (told := notice(read_samples(folder / EVALUATION), suite.ks)):
-            found.append({"env": cell.run.env, "init": cell.init, "variant": cell.variant, "notice": told})
-    return found
+        text = notice(read_samples(folder / EVALUATION), suite.ks) if _status(folder) == "done" else None
+        if text:
+            yield Notice(cell.run.env, cell.init, cell.variant, text)
 
 
 def _write_suite(suite: Suite, out: Path, command: str, seconds: float) -> None:
-    told = {
-        "name": suite.name,
-        "title": suite.title,
-        "description": suite.description,
-        "baseline": BASELINE,
-        "references": REFERENCES,
-        "command": command,
-        "ks": suite.ks,
-        "margin": suite.margin,
-        "scale": suite.scale,
-        "versions": versions(),
-        "hardware": hardware(),
-        "seconds": seconds,
-        "notices": _notices(suite, out),
-        "tuned": suite.config.tuned,
-        "cells": [cell.name for cell in suite.cells if cell.shown],
-    }
-    replace(out / "suite.json", json.dumps(told, indent=1))
+    record = SuiteRecord(
+        name=suite.name,
+        title=suite.title,
+        description=suite.description,
+        baseline=BASELINE,
+        references=REFERENCES,
+        command=command,
+        ks=suite.ks,
+        margin=suite.margin,
+        scale=suite.scale,
+        versions=versions(),
+        hardware=hardware(),
+        seconds=seconds,
+        notices=tuple(_notices(suite, out)),
+        tuned=suite.config.tuned,
+        cells=tuple(cell.name for cell in suite.cells if cell.shown),
+    )
+    write_record(out / SUITE, record)
 
 
 def _folder(out: Path, cell: Cell) -> Path:
@@ -374,12 +377,12 @@ def _folder(out: Path, cell: Cell) -> Path:
 
 
 def _status(folder: Path) -> str | None:
-    path = folder / "cell.json"
+    path = folder / CELL
     return str(read_record(path).get("status")) if path.exists() else None
 
 
 def _seconds(out: Path) -> float:
-    path = out / "suite.json"
+    path = out / SUITE
     return float(read_record(path).get("seconds", 0.0)) if path.exists() else 0.0
 
 
@@ -387,7 +390,7 @@ def outcome(cell: Cell, folder: Path) -> str:
     """How a cell went, in one line."""
     label = f"{cell.agent} on {cell.run.env}, seed {cell.run.seed}"
     if _status(folder) != "done":
-        return f"{label}: failed; {printable(read_record(folder / 'cell.json')['error'])}"
+        return f"{label}: failed; {printable(read_record(folder / CELL)['error'])}"
     summary = read_record(folder / "summary.json")
     if cell.agent in REFERENCES:
         return f"{label}: reference line, {summary['after']:.3f} of the questions answered right"

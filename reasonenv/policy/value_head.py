@@ -88,7 +88,6 @@ class Scorer(ValueHead):
 
     def __init__(self, trunk: Policy) -> None:
         super().__init__(trunk, trunk, bias=True)
-        self.trunk.goals = None  # it reads responses as they are, without goals
 
     def logits(self, batch: TokenBatch) -> Tensor:
         """log s / (1 - s) after each response token, float32, differentiable, 0 at padding.  # [B, T]"""

@@ -1,4 +1,4 @@
-"""The report of a suite: one HTML page, its numbers as CSV, its charts as PNG, and a text table for the console."""
+"""The report of suites and runs: one HTML page, its numbers as CSV, its charts as PNG, a text table for the console."""
 
 from __future__ import annotations
 
@@ -6,40 +6,45 @@ from pathlib import Path
 
 from reasonenv.report.curves import csv_curves
 from reasonenv.report.findings import settings
-from reasonenv.report.load import load_suite
 from reasonenv.report.page import render
-from reasonenv.report.table import csv_table, text_table
+from reasonenv.report.runs import load_folders
+from reasonenv.report.text_table import csv_table, text_table
 from reasonenv.storage import replace
 
-__all__ = ["told", "write_report"]
+__all__ = ["console_text", "write_report"]
 
 TABLE = "table.txt"
 
 
-def write_report(folder: Path, *, png: bool = False) -> Path:
-    """Writes `report.html`, `table.csv`, `curves.csv` and `table.txt` into a suite folder, finished or not.
+def write_report(folder: Path, *more: Path, out: Path | None = None, png: bool = False) -> Path:
+    """Writes `report.html`, `table.csv`, `curves.csv` and `table.txt` of the suites and runs in some folders.
 
-    Returns the page's path. With `png` the charts are in `charts/` too.
+    They may be finished or not. The files go to `out`, or into the first folder; with `png` the charts are in `charts/`
+    there too. Returns the page's path.
 
-    Raises `UserError` naming file and line for anything in the folder that is missing or malformed.
+    Raises `UserError` naming file and line for anything in a folder that is missing or malformed.
     """
-    suite = load_suite(folder)
-    found = settings(suite)
-    page = folder / "report.html"
-    for path, text in (
-        (folder / "table.csv", csv_table(found)),
-        (folder / "curves.csv", csv_curves(found)),
-        (folder / TABLE, text_table(found)),
-        (page, render(suite, found)),
-    ):
-        replace(path, text.encode(errors="replace"))  # a title or a question may hold half a surrogate pair
+    out = folder if out is None else out
+    suite = load_folders([folder, *more])
+    findings = settings(suite)
+    out.mkdir(parents=True, exist_ok=True)
+    # A title or a question may hold half a surrogate pair.
+    tables = {
+        "table.csv": csv_table(findings).encode(errors="replace"),
+        "curves.csv": csv_curves(findings).encode(errors="replace"),
+    }
+    page = out / "report.html"
+    for name, content in tables.items():
+        replace(out / name, content)
+    replace(out / TABLE, text_table(findings).encode(errors="replace"))
+    replace(page, render(suite, findings, tables).encode(errors="replace"))
     if png:
         from reasonenv.report.png import write_png
 
-        write_png(folder / "charts", found)
+        write_png(out / "charts", findings)
     return page
 
 
-def told(page: Path) -> str:
+def console_text(page: Path) -> str:
     """What the console says of a report that `write_report` has written: its text table, and where the page is."""
     return f"{(page.parent / TABLE).read_text(encoding='utf-8')}\nreport: {page}"

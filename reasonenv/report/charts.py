@@ -1,19 +1,48 @@
-"""Line charts as inline SVG. Colours are CSS variables of the page, so that light and dark need one drawing."""
+"""Line charts: where every value of a plot lies. The template `chart.html.j2` draws it as SVG.
+
+A library would not serve a self-contained page better. Matplotlib's SVG is several times as large for the same lines,
+is drawn for light or for dark, and tells no value on pointing. Plotly (about 4 MB), Vega with its compiler (about 1 MB;
+it wants `unsafe-eval` or a second interpreter) and uPlot (50 kB) would stand in every page and draw nothing without a
+script; uPlot draws on a canvas, which does not print sharply. Here a chart is some kilobytes of SVG whose colours are
+CSS variables of the page, and the script only reads values from it.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from html import escape
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from reasonenv.report.formats import percent, position
 
 Point = tuple[float, float]
+Range = tuple[float, float, float]  # x, low, high
 
 WIDTH, HEIGHT = 460, 300  # one chart fills a phone at about this size, so its 13 px text stays readable there
 TOP, BOTTOM, LEFT = 26, 44, 46
 LONGEST = 14  # characters of a name beside its line
 CROWD = 6  # more agents than this are drawn without their seeds and bands
-LINE = 15  # least distance between two labels at the ends of lines
+GAP = 15  # least distance between two labels at the ends of lines
+POINTS, SEED_POINTS = 300, 100  # at most, of a mean and of a seed
+MARKS = 5  # on a line
+# Around (0, 0), filled: circle, square, triangle, diamond, cross, triangle downwards.
+SHAPES = (
+    "M-3.6,0a3.6,3.6 0 1 0 7.2,0a3.6,3.6 0 1 0 -7.2,0Z",
+    "M-3.3,-3.3H3.3V3.3H-3.3Z",
+    "M0,-4.4L4.2,3.2H-4.2Z",
+    "M0,-4.8L4.2,0L0,4.8L-4.2,0Z",
+    "M-4.2,-1.4H-1.4V-4.2H1.4V-1.4H4.2V1.4H1.4V4.2H-1.4V1.4H-4.2Z",
+    "M0,4.4L4.2,-3.2H-4.2Z",
+)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a row is drawn, wherever it is drawn."""
+
+    colour: str  # CSS variable
+    dash: str = ""  # `stroke-dasharray`
+    shape: int = 0  # of its marks, in `SHAPES`
 
 
 @dataclass(frozen=True)
@@ -21,11 +50,18 @@ class Series:
     """One agent: a thick line, and thin lines (its seeds) or a band (its interval) around it."""
 
     name: str
-    colour: str  # name of a CSS variable
+    style: Style
     points: Sequence[Point]
     seeds: Mapping[int, Sequence[Point]] = field(default_factory=dict)
-    band: Sequence[tuple[float, float, float]] = ()  # x, low, high
-    dash: str = ""  # `stroke-dasharray`, where colours have run out
+    band: Sequence[Range] = ()
+    spread: Sequence[Range] = ()  # the lowest and the highest seed, read where there is no band
+
+    def ranges(self) -> dict[float, tuple[float, float]]:
+        """x -> low and high of what is around the line."""
+        around = {}
+        for x, low, high in self.band or self.spread:
+            around[x] = low, high
+        return around
 
 
 @dataclass(frozen=True)
@@ -82,99 +118,140 @@ class Plot:
     reference: tuple[str, float] | None = None
 
 
+@dataclass(frozen=True)
+class Label:
+    """A name at the end of its line."""
+
+    y: float
+    name: str
+    colour: str
+
+    @property
+    def text(self) -> str:
+        """The name, which may be too long to stand beside a chart."""
+        if len(self.name) <= LONGEST:
+            return self.name
+        return self.name[: LONGEST - 1] + "…"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A plot with a place for each of its values, in the units of its SVG."""
+
+    plot: Plot
+    series: Sequence[Series]  # those that have points
+    x: Axis
+    y: Axis
+    edge: float  # where the lines end and their names begin
+    few: bool  # so that there is room for seeds and bands
+
+    width, height, left, top, bottom = WIDTH, HEIGHT, LEFT, TOP, HEIGHT - BOTTOM
+    shapes, seed_points = SHAPES, SEED_POINTS
+
+    def place(self, x: float, y: float) -> Point:
+        """Across and down."""
+        across = LEFT + self.x.scale(x) * (self.edge - LEFT)
+        return across, self.bottom - self.y.scale(y) * (self.bottom - TOP)
+
+    def path(self, points: Sequence[Point], most: int = POINTS) -> str:
+        """A line through at most so many of the points."""
+        return "M" + "L".join("{:.1f},{:.1f}".format(*self.place(x, y)) for x, y in thinned(points, most))
+
+    def outline(self, band: Sequence[Range]) -> str:
+        """Along the upper ends of a band and back along the lower ones."""
+        upper, lower = list[Point](), list[Point]()
+        for x, low, high in band:
+            upper.append((x, high))
+            lower.append((x, low))
+        return f"{self.path([*upper, *lower[::-1]], 2 * POINTS)}Z"
+
+    def marks(self, number: int) -> Iterator[Point]:
+        """Of the line with this number: its end, and some places before it that differ from line to line."""
+        points = thinned(self.series[number].points)
+        step = max(1, len(points) // MARKS)
+        for x, y in (*points[number * step // 3 % step : -1 : step], points[-1]):
+            yield self.place(x, y)
+
+    def labels(self) -> list[Label]:
+        """Moved apart where they would overlap: downwards first, then all up if the last one leaves the chart."""
+        labels = []
+        for series in self.series:
+            labels.append(Label(self.place(*series.points[-1])[1], series.name, series.style.colour))
+        if self.plot.reference:
+            name, level = self.plot.reference
+            labels.append(Label(self.place(self.x.low, level)[1], name, "--base"))
+        labels.sort(key=lambda label: label.y)
+        above = -math.inf
+        for i, label in enumerate(labels):
+            above = max(label.y, above + GAP)
+            labels[i] = replace(label, y=above)
+        below = self.bottom + 4.0
+        for i, label in reversed(list(enumerate(labels))):
+            labels[i] = replace(label, y=min(label.y, below))
+            below = labels[i].y - GAP
+        return labels
+
+    def readings(self) -> list[dict[str, object]]:
+        """What pointing at the chart tells: of every line its points, [across, down, text of x, text of y]."""
+        lines: list[dict[str, object]] = []
+        for series in self.series:
+            ranges, points = series.ranges(), []
+            for x, y in thinned(series.points):
+                across, down = map(round, self.place(x, y))
+                text = self._text(y, *ranges.get(x, ()))
+                points.append([across, down, position(x), text])
+            lines.append({"name": series.name, "colour": series.style.colour, "points": points})
+        return lines
+
+    def _text(self, value: float, *ends: float) -> str:
+        """`95.4% [93.1, 97.0]`, or in four digits."""
+        write: Callable[[float], str] = "{:.4g}".format
+        unit = ""
+        if self.plot.percent:
+            write, unit = percent, "%"
+        around = f" [{', '.join(map(write, ends))}]" if ends else ""
+        return f"{write(value)}{unit}{around}"
+
+
+def drawing(plot: Plot) -> Drawing | None:
+    """The axes around everything that is drawn; None if that is nothing."""
+    drawn = [series for series in plot.series if series.points]
+    if not drawn:
+        return None
+    xs, ys = list[float](), list[float]()
+    for series in drawn:
+        for line in (series.points, *series.seeds.values()):
+            across, up = zip(*line, strict=True)
+            xs += across
+            ys += up
+        for _, low, high in series.band:
+            ys += (low, high)
+    if plot.reference:
+        ys.append(plot.reference[1])
+    x_axis, y_axis = from_zero_axis(max(xs)), linear_axis(ys)
+    if plot.log2:
+        x_axis = log2_axis(xs)
+    if plot.percent:
+        y_axis = linear_axis(ys, floor=0.0, ceiling=1.0)
+    longest = max(min(len(series.name), LONGEST) for series in plot.series)  # of all: charts side by side align
+    return Drawing(plot, drawn, x_axis, y_axis, WIDTH - 22 - 7.5 * longest, not crowded(plot))
+
+
 def crowded(plot: Plot) -> bool:
     """Whether it has more agents than `CROWD` beside the baseline, so that only their means are drawn."""
-    return sum(bool(s.points) for s in plot.series) > CROWD + 1
+    return sum(bool(series.points) for series in plot.series) > CROWD + 1
 
 
-def line_chart(plot: Plot) -> str:
-    """An SVG element. Series without points are left out."""
-    series, percent, reference = plot.series, plot.percent, plot.reference
-    drawn = [s for s in series if s.points]
-    if not drawn:
-        return '<p class="nothing">No data yet.</p>'
-    xs = [x for s in drawn for line in (s.points, *s.seeds.values()) for x, _ in line]
-    ys = [y for s in drawn for line in (s.points, *s.seeds.values()) for _, y in line]
-    ys += [y for s in drawn for _, low, high in s.band for y in (low, high)] + ([reference[1]] if reference else [])
-    x_axis = log2_axis(xs) if plot.log2 else from_zero_axis(max(xs))
-    y_axis = linear_axis(ys, floor=0.0, ceiling=1.0) if percent else linear_axis(ys)
-    right = 22 + 7.5 * max(len(_label(s.name)) for s in series)  # of all, so that charts side by side align
+def thinned(points: Sequence[Point], most: int = POINTS) -> list[Point]:
+    """At most `most` of the points: the first and the last, and of equal parts between them the lowest and the highest.
 
-    def place(x: float, y: float) -> tuple[float, float]:
-        across = LEFT + x_axis.scale(x) * (WIDTH - LEFT - right)
-        return across, HEIGHT - BOTTOM - y_axis.scale(y) * (HEIGHT - TOP - BOTTOM)
-
-    def path(line: Sequence[Point]) -> str:
-        return "M" + "L".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in line)
-
-    edge = WIDTH - right
-    parts = []
-    for tick in y_axis.ticks:
-        y = place(x_axis.low, tick)[1]
-        parts.append(f'<path class="grid" d="M{LEFT},{y:.1f}H{edge:.1f}"/>')
-        parts.append(
-            f'<text class="tick" x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{_tick(tick, percent)}</text>'
-        )
-    for tick in x_axis.ticks:
-        x = place(tick, y_axis.low)[0]
-        parts.append(
-            f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{_tick(tick)}</text>'
-        )
-    parts.append(f'<text class="axis" x="{edge:.1f}" y="{HEIGHT - 6}" text-anchor="end">{escape(plot.x_label)}</text>')
-    parts.append(f'<text class="axis" x="4" y="13">{escape(plot.y_label)}</text>')
-    labels: list[tuple[float, str, str]] = []
-    if reference:
-        y = place(x_axis.low, reference[1])[1]
-        parts.append(f'<path class="reference" d="M{LEFT},{y:.1f}H{edge:.1f}"/>')
-        labels.append((y, reference[0], "--base"))
-    few = not crowded(plot)
-    for s in drawn:
-        if s.band and few:
-            outline = [(x, high) for x, _, high in s.band] + [(x, low) for x, low, _ in reversed(s.band)]
-            parts.append(
-                f'<path class="band" data-of="{escape(s.name)}" style="fill:var({s.colour})" d="{path(outline)}Z"/>'
-            )
-    for s in drawn:
-        own = f'data-of="{escape(s.name)}" style="stroke:var({s.colour})'
-        lines = s.seeds.values() if few else ()
-        parts += [f'<path class="seed" {own}" d="{path(line)}"/>' for line in lines if len(line) > 1]
-    for s in drawn:
-        dash = f";stroke-dasharray:{s.dash}" if s.dash else ""
-        own = f'data-of="{escape(s.name)}" style='
-        parts.append(f'<path class="line" {own}"stroke:var({s.colour}){dash}" d="{path(s.points)}"/>')
-        x, y = place(*s.points[-1])
-        parts.append(f'<circle r="3.4" cx="{x:.1f}" cy="{y:.1f}" {own}"fill:var({s.colour})"/>')
-        labels.append((y, s.name, s.colour))
-    for y, name, colour in _spread(labels):
-        own = f'data-of="{escape(name)}" style="fill:var({colour})"'
-        parts.append(f'<text class="label" {own} x="{edge + 9:.1f}" y="{y + 4.5:.1f}">{escape(_label(name))}</text>')
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(plot.title)}">'
-        f"<title>{escape(plot.title)}</title>{''.join(parts)}</svg>"
-    )
-
-
-def _label(name: str) -> str:
-    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
-
-
-def _tick(value: float, percent: bool = False) -> str:
-    if percent:
-        return f"{100 * value:.4g}%"
-    if abs(value) >= 10_000:
-        return f"{value / 1000:.4g}k"
-    return f"{value:.4g}"
-
-
-def _spread(labels: Sequence[tuple[float, str, str]]) -> list[tuple[float, str, str]]:
-    """Moves labels that would overlap apart: downwards first, then all up if the last one leaves the chart."""
-    placed: list[tuple[float, str, str]] = []
-    for y, name, colour in sorted(labels):
-        placed.append((max(y, placed[-1][0] + LINE) if placed else y, name, colour))
-    limit = HEIGHT - BOTTOM + 4.0
-    for i in range(len(placed) - 1, -1, -1):
-        y, name, colour = placed[i]
-        if y > limit:
-            placed[i] = (limit, name, colour)
-        limit = placed[i][0] - LINE
-    return placed
+    So no peak is lost, as with M4 (Jugel et al. 2014, doi 10.14778/2732951.2732953). `most` is at least 4.
+    """
+    if len(points) <= most:
+        return list(points)
+    parts, inner = (most - 2) // 2, range(1, len(points) - 1)
+    chosen = [0]
+    for part in range(parts):
+        indices = inner[part * len(inner) // parts : (part + 1) * len(inner) // parts]
+        chosen += sorted({min(indices, key=lambda i: points[i][1]), max(indices, key=lambda i: points[i][1])})
+    return [points[i] for i in (*chosen, len(points) - 1)]

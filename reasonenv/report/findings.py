@@ -72,8 +72,8 @@ class Setting:
 
     @property
     def name(self) -> str:
-        names = filter(None, (self.env, self.variant, f"{self.policy} from {self.init}"))
-        return ", ".join(names)
+        start = f"{self.policy} from {self.init}" if self.init else self.policy
+        return ", ".join(filter(None, (self.env, self.variant, start)))
 
     @property
     def rows(self) -> list[Finding]:
@@ -343,11 +343,14 @@ def _missing(suite: Suite, cells: Iterable[Cell]) -> list[str]:
         if cell.agent not in fixed:
             agents.add(cell.agent)
             seeds.add(cell.seed)
+    places = sorted(place for place in by_place if place[0] in fixed)
+    for place in product(sorted(agents), sorted(seeds)):
+        if suite.grid or place in by_place:
+            places.append(place)
     missing = []
-    if all(agent != suite.baseline for agent, _ in by_place):
+    if suite.grid and all(agent != suite.baseline for agent, _ in by_place):
         missing.append(f"{suite.baseline}: not started")
-    alone = sorted(place for place in by_place if place[0] in fixed)
-    for agent, seed in [*alone, *product(sorted(agents), sorted(seeds))]:
+    for agent, seed in places:
         state = _unfinished(by_place.get((agent, seed)))
         if state:
             missing.append(f"{agent}, seed {seed}: {state}")

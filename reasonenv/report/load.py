@@ -1,10 +1,10 @@
 """From a suite folder, finished or not, to records. Nothing is computed here and nothing is guessed.
 
-DIR/suite.json                      name, title, description, baseline, references, command, ks, margin, versions,
-                                    hardware, seconds, cells
+DIR/suite.json                      what a report needs to know of the suite: `measures.records.SuiteRecord`
+DIR/suite.toml                      optional: the suite as its author has written it
 DIR/problems.jsonl                  optional: {"id", "question", "answer"} of the held-out problems
-DIR/cells/<cell>/cell.json          agent, env, policy, init, variant, seed, hash, status, error, rollouts, tokens,
-                                    updates, seconds, memory (MiB, at most)
+DIR/cells/<cell>/cell.json          where the cell stands and what it has used: `measures.records.CellRecord`
+DIR/cells/<cell>/run.json           optional: all settings of the run
 DIR/cells/<cell>/metrics.jsonl      one row of numbers an iteration
 DIR/cells/<cell>/evaluation.parquet   samples on the held-out problems
 DIR/cells/<cell>/winning.jsonl      optional: of each solved problem, what the initial policy knew of its solution
@@ -28,6 +28,7 @@ from reasonenv.measures.discovery import BASE, Draws
 from reasonenv.measures.parquet import read_records
 from reasonenv.measures.provenance import SOLVED, SolvedProblem, read_solved
 from reasonenv.measures.questions import PROBLEMS, HeldOutProblem, read_questions
+from reasonenv.measures.records import CELL, SUITE, CellRecord, read_cell_record, read_suite_record
 from reasonenv.measures.rollouts import Rollout, read_rollouts
 from reasonenv.measures.samples import EVALUATION, Samples, load_samples
 from reasonenv.measures.training_set import TRAINING_SET, Solution
@@ -36,29 +37,23 @@ from reasonenv.measures.tuning_record import provenance_of_settings
 Row = Mapping[str, float]
 T = TypeVar("T")
 
+RUN = "run.json"  # in the folder of a run: all its settings
 
-@dataclass(frozen=True)
-class Cell:
-    """One agent in one setting with one seed."""
+
+@dataclass(frozen=True, kw_only=True)
+class Cell(CellRecord):
+    """One agent in one setting with one seed, and what it has left."""
 
     name: str
-    agent: str
-    env: str
-    policy: str
-    init: str
-    variant: str
-    seed: int
-    status: str  # done, failed or running
-    error: str | None
-    budget: Mapping[str, float]  # rollouts, tokens, updates, seconds, memory (MiB, at most)
     rows: Sequence[Row]
     samples: Samples  # empty unless the cell is done
     solved: Sequence[SolvedProblem]
     base: Sequence[Draws]
     training_set: Sequence[Solution]
-    rollouts: Sequence[Rollout]
+    token_records: Sequence[Rollout]  # some answers token by token
     card: Mapping[str, str]  # what it ran on, and hashes of its data
     questions: Mapping[str, HeldOutProblem]  # by problem id
+    settings: Mapping[str, Any]  # of the run, by names such as `agent_keys.lr`
 
     @property
     def setting(self) -> tuple[str, str, str, str]:
@@ -84,59 +79,41 @@ class Suite:
     questions: Mapping[str, HeldOutProblem]  # by problem id
     provenance: str  # how its settings were chosen
     notices: Mapping[tuple[str, str, str], str]  # of an environment, initial policy and variant: what is wrong with it
-
-
-BUDGET = ("rollouts", "tokens", "updates", "seconds", "memory")  # the last in MiB, at most
+    source: str = ""  # the suite file
+    grid: bool = True  # whether every agent was to be run with every seed
 
 
 def load_suite(folder: Path) -> Suite:
     """Reads a suite folder. Raises `UserError` naming file and line of what is missing or malformed."""
-    path = folder / "suite.json"
+    path, source = folder / SUITE, folder / "suite.toml"
     if not path.is_file():
         raise UserError(f"{folder}: not a suite folder, it has no suite.json; give the folder of `reasonenv bench run`")
-    record = _object(path.read_text(encoding="utf-8"), str(path))
-    name = _field(record, "name", str, path)
-    seconds = record.get("seconds")
+    record = read_suite_record(path)
     # A folder may hold cells of an earlier form of its suite; `cells` names those of this one.
-    cells = []
-    for cell_name in _field(record, "cells", list, path):
-        if (folder / "cells" / cell_name / "cell.json").is_file():
-            cells.append(_cell(folder / "cells" / cell_name))
+    folders = [folder / "cells" / name for name in record.cells]
     return Suite(
-        name=name,
-        title=str(record.get("title") or name),
-        description=str(record.get("description") or ""),
-        baseline=_field(record, "baseline", str, path),
-        references=tuple(map(str, record.get("references") or ())),
-        command=str(record.get("command") or ""),
-        ks=tuple(sorted({int(k) for k in _field(record, "ks", list, path)})),
-        margin=_field(record, "margin", float, path),
-        versions={str(key): str(value) for key, value in dict(record.get("versions") or {}).items()},
-        hardware=str(record.get("hardware") or ""),
-        seconds=None if seconds is None else float(seconds),
-        cells=cells,
+        name=record.name,
+        title=record.title or record.name,
+        description=record.description,
+        baseline=record.baseline,
+        references=record.references,
+        command=record.command,
+        ks=tuple(sorted(set(record.ks))),
+        margin=record.margin,
+        versions=record.versions,
+        hardware=record.hardware,
+        seconds=record.seconds,
+        cells=[load_cell(each, read_cell_record(each / CELL)) for each in folders if (each / CELL).is_file()],
         questions=read_questions(folder / PROBLEMS),
-        provenance=provenance_of_settings(record),
-        notices=_notices(record, path),
+        provenance=provenance_of_settings(vars(record)),
+        notices={(n.env, n.init, n.variant): n.notice for n in record.notices},
+        source=source.read_text(encoding="utf-8") if source.is_file() else "",
     )
 
 
-def _notices(record: Mapping[str, Any], path: Path) -> dict[tuple[str, str, str], str]:
-    notices = {}
-    for entry in record.get("notices") or ():
-        if not isinstance(entry, dict):
-            raise UserError(f"{path}: a notice is {entry!r}; it must be an object")
-        place = str(entry.get("env", "")), str(entry.get("init", "")), str(entry.get("variant", ""))
-        notices[place] = str(entry.get("notice", ""))
-    return notices
-
-
-def _cell(folder: Path) -> Cell:
-    path = folder / "cell.json"
-    record = _object(path.read_text(encoding="utf-8"), str(path))
-    status = _field(record, "status", str, path)
-    done = status == "done"
-    error = record.get("error")
+def load_cell(folder: Path, record: CellRecord) -> Cell:
+    """What the run in `folder` has left, with its `record`."""
+    done = record.status == "done"
 
     def optional(name: str, read: Callable[[Path], Sequence[T]]) -> Sequence[T]:
         """What a cell leaves when it is done, if it leaves any."""
@@ -144,25 +121,31 @@ def _cell(folder: Path) -> Cell:
 
     evaluation = folder / EVALUATION
     return Cell(
+        **vars(record),
         name=folder.name,
-        agent=_field(record, "agent", str, path),
-        env=_field(record, "env", str, path),
-        policy=_field(record, "policy", str, path),
-        init=_field(record, "init", str, path),
-        variant=_field(record, "variant", str, path),
-        seed=_field(record, "seed", int, path),
-        status=status,
-        error=None if error is None else str(error),
-        budget={key: float(record.get(key) or 0) for key in BUDGET},
         rows=_rows(folder / "metrics.jsonl", done=done),
         samples=load_samples(evaluation) if done and evaluation.is_file() else Samples.of(()),
         solved=optional(SOLVED, read_solved),
         base=optional(BASE, partial(read_records, kind=Draws)),
         training_set=optional(TRAINING_SET, partial(read_records, kind=Solution)),
-        rollouts=read_rollouts(folder) if done else (),
+        token_records=read_rollouts(folder) if done else (),
         card=_card(folder / "environment.json"),
         questions=read_questions(folder / PROBLEMS),
+        settings=read_settings(folder / RUN),
     )
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """All settings of a run by names such as `agent_keys.lr`; none if there is no such file."""
+    if not path.is_file():
+        return {}
+    settings: dict[str, Any] = {}
+    for key, value in _object(path.read_text(encoding="utf-8"), str(path)).items():
+        if key in ("agent_keys", "env_keys") and isinstance(value, dict):
+            settings |= {f"{key}.{name}": each for name, each in value.items()}
+        elif key not in ("code", "weights", "earlier_code"):
+            settings[key] = value
+    return settings
 
 
 def _card(path: Path) -> dict[str, str]:
@@ -197,9 +180,3 @@ def _object(text: str, place: str) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise UserError(f"{place}: a JSON object is needed, found {type(record).__name__}")
     return record
-
-
-def _field(record: Mapping[str, Any], name: str, kind: type, path: Path) -> Any:
-    if type(record.get(name)) is not kind:
-        raise UserError(f"{path}: field {name!r} is {record.get(name)!r}; it must be of type {kind.__name__}")
-    return record[name]

@@ -8,13 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from reasonenv.errors import UserError
 from reasonenv.measures.discovery import Origin
 from reasonenv.report.charts import Plot, crowded
 from reasonenv.report.curves import charts
+from reasonenv.report.discovery import ORIGIN_COLOURS
 from reasonenv.report.findings import Setting
-from reasonenv.report.look import LIGHT
-from reasonenv.report.sharpening import ORIGIN_COLOURS
+from reasonenv.report.style import palette
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,56 +33,70 @@ def write_png(folder: Path, settings: Sequence[Setting]) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for setting in settings:
-        prefix = "" if len(settings) == 1 else re.sub(r"[^A-Za-z0-9.]+", "-", setting.name).strip("-") + "-"
-        plots = {f"{c.name}-{axis}": plot for c in charts(setting) for axis, plot in c.plots.items()}
-        drawings: dict[str, Callable[[Axes], bool]] = {name: partial(draw_lines, plot) for name, plot in plots.items()}
-        drawings["solved"] = partial(draw_origins, setting)
+        prefix = ""
+        if len(settings) > 1:
+            prefix = re.sub(r"[^A-Za-z0-9.]+", "-", setting.name).strip("-") + "-"
+        drawings: dict[str, Callable[[Axes], bool]] = {"solved": partial(draw_origins, setting)}
+        for chart in charts(setting):
+            for axis, plot in chart.plots.items():
+                drawings[f"{chart.name}-{axis}"] = partial(draw_lines, plot)
         for name, draw in drawings.items():
             figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
             axes = figure.add_subplot()
             if draw(axes):
                 axes.spines[["top", "right"]].set_visible(False)
-                path = folder / f"{prefix}{name}.png"
-                figure.savefig(path)
-                written.append(path)
+                written.append(folder / f"{prefix}{name}.png")
+                figure.savefig(written[-1])
     return written
 
 
 def draw_lines(plot: Plot, axes: Axes) -> bool:
-    """The plot, as `charts.line_chart` has it; False if there is nothing to draw."""
-    drawn = [s for s in plot.series if s.points]
+    """The plot, as `charts.drawing` has it; False if there is nothing to draw."""
+    drawn = [series for series in plot.series if series.points]
     few = not crowded(plot)
-    scale = 100 if plot.percent else 1
-    for s in drawn:
-        colour, style = LIGHT[s.colour], (0, tuple(map(int, s.dash.split()))) if s.dash else "-"
-        xs, ys = [x for x, _ in s.points], [scale * y for _, y in s.points]
-        axes.plot(xs, ys, color=colour, label=s.name, linewidth=1.8, linestyle=style)
-        for line in s.seeds.values() if few else ():
-            axes.plot([x for x, _ in line], [scale * y for _, y in line], color=colour, alpha=0.35, linewidth=0.7)
-        if s.band and few:
-            low, high = ([scale * point[i] for point in s.band] for i in (1, 2))
-            axes.fill_between([x for x, _, _ in s.band], low, high, color=colour, alpha=0.14, linewidth=0)
+    scale, unit = 1, ""
+    if plot.percent:
+        scale, unit = 100, ", %"
+    for series in drawn:
+        colour = palette()[series.style.colour]
+        dash = (0, tuple(map(int, series.style.dash.split()))) if series.style.dash else "-"
+        points = np.array(series.points) * (1, scale)
+        axes.plot(*points.T, color=colour, label=series.name, linewidth=1.8, linestyle=dash)
+        if not few:
+            continue
+        for line in series.seeds.values():
+            axes.plot(*(np.array(line) * (1, scale)).T, color=colour, alpha=0.35, linewidth=0.7)
+        if series.band:
+            band = np.array(series.band) * (1, scale, scale)
+            axes.fill_between(*band.T, color=colour, alpha=0.14, linewidth=0)
     if plot.reference:
         label, level = plot.reference
-        axes.axhline(scale * level, color=LIGHT["--base"], linestyle="--", linewidth=1.0, label=label)
+        axes.axhline(scale * level, color=palette()["--base"], linestyle="--", linewidth=1.0, label=label)
     if plot.log2 and drawn:
+        ticks = [x for x, _ in drawn[0].points]
         axes.set_xscale("log", base=2)
-        axes.set_xticks([x for x, _ in drawn[0].points], [f"{x:g}" for x, _ in drawn[0].points])
-    axes.set(xlabel=plot.x_label, ylabel=f"{plot.y_label}, %" if plot.percent else plot.y_label)
-    axes.legend(frameon=False, fontsize="small" if few else 5, ncols=1 if few else 2, handlelength=3)
+        axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
+    axes.set(xlabel=plot.x_label, ylabel=plot.y_label + unit)
+    if few:
+        axes.legend(frameon=False, fontsize="small", handlelength=3)
+    else:
+        axes.legend(frameon=False, fontsize=5, ncols=2, handlelength=3)
     return bool(drawn)
 
 
 def draw_origins(setting: Setting, axes: Axes) -> bool:
     """Where the solved problems of each row stood before training; False if nothing is known of them."""
-    rows = {} if setting.discovery is None else setting.discovery.origins
-    known = {row: counts for row, counts in list(rows.items())[::-1] if sum(counts.values())}
-    left = dict.fromkeys(known, 0.0)
-    for origin in Origin:
-        shares = {agent: 100 * counts.get(origin, 0) / sum(counts.values()) for agent, counts in known.items()}
-        colour = LIGHT[ORIGIN_COLOURS[origin]]
-        axes.barh(list(shares), list(shares.values()), left=list(left.values()), color=colour, label=str(origin))
-        left = {agent: left[agent] + share for agent, share in shares.items()}
+    known = {}
+    if setting.discovery is not None:
+        for row, counts in setting.discovery.origins.items():
+            if sum(counts.values()):
+                known[row] = np.array([100 * counts.get(origin, 0) / sum(counts.values()) for origin in Origin])
+    names = list(known)[::-1]  # upwards
+    left = np.zeros(len(names))
+    for i, origin in enumerate(Origin):
+        shares = np.array([known[name][i] for name in names])
+        axes.barh(names, shares, left=left, color=palette()[ORIGIN_COLOURS[origin]], label=str(origin))
+        left = left + shares
     axes.set(xlabel="problems that it solves, %", xlim=(0, 100))
     axes.legend(frameon=False, fontsize="x-small", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(Origin))
     return bool(known)

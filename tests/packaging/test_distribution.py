@@ -50,6 +50,10 @@ def shipped(checkout: Path) -> dict[str, str]:
             source = file.relative_to(checkout).as_posix()
             if not any(source.startswith(f"{link}/") for link in LINKS):
                 places[package + source.removeprefix(folder)] = source
+    report = checkout / "reasonenv/report"
+    for file in (report / "report.css", report / "report.js", *report.glob("templates/*")):
+        name = file.relative_to(checkout).as_posix()
+        places[name] = name
     for file in (checkout / "benchmarks/suites").iterdir():
         if file.suffix in {".py", ".toml"}:
             places[f"reasonenv/suites/{file.name}"] = f"benchmarks/suites/{file.name}"
@@ -124,7 +128,11 @@ def test_sdist_holds_every_file_exactly_once_and_no_link(built: Path, shipped: d
         members = archive.getmembers()
     assert [m.name for m in members if not (m.isfile() or m.isdir())] == []
     names = [m.name.split("/", 1)[1] for m in members if m.isfile()]
-    code = [n for n in names if n.endswith((".py", ".toml", ".typed", "corpus.txt")) and n != "pyproject.toml"]
+    code = [
+        n
+        for n in names
+        if n.endswith((".py", ".toml", ".typed", "corpus.txt", ".css", ".js", ".j2")) and n != "pyproject.toml"
+    ]
     assert sorted(code) == sorted(shipped.values())
     assert names.count("LICENSE") == names.count("README.md") == names.count("pyproject.toml") == 1
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import reasonenv.report
 from reasonenv.errors import UserError
 from reasonenv.measures.comparisons import contrasts, row_means
 from reasonenv.measures.discovery import Draws
@@ -21,7 +22,7 @@ from reasonenv.measures.diversity import diversity
 from reasonenv.measures.metrics import scores
 from reasonenv.measures.parquet import read_records
 from reasonenv.measures.samples import Sample, read_samples, write_samples
-from reasonenv.report import told, write_report
+from reasonenv.report import console_text, write_report
 from reasonenv.report.findings import settings
 from reasonenv.report.load import load_suite
 
@@ -59,7 +60,7 @@ class Outline(HTMLParser):
 
 
 def console_table(folder: Path) -> str:
-    return told(write_report(folder))
+    return console_text(write_report(folder))
 
 
 def page_of(folder: Path) -> str:
@@ -99,7 +100,7 @@ def test_numbers_are_those_of_the_stored_samples(finished: Path) -> None:
 
 @pytest.mark.parametrize("metric", ["greedy_accuracy", "pass@16"])
 def test_every_place_tells_the_same_difference(finished: Path, metric: str) -> None:
-    page, console = page_in(finished), told(finished / "report.html")
+    page, console = page_in(finished), console_text(finished / "report.html")
     rows = {agent: table_of(finished, agent, metric) for agent in ("ei", "grpo", "prior")}
     pairs = [("ei", "prior"), ("grpo", "prior"), ("ei", "grpo")]
     with (finished / "table.csv").open() as file:
@@ -169,7 +170,9 @@ def test_the_same_folder_gives_the_same_bytes(finished: Path, tmp_path: Path) ->
 def test_the_page_needs_nothing_from_outside(finished: Path) -> None:
     page = page_in(finished)
     assert not re.search(r"https?:|//[a-z]|url\(|@import|<link|<img|<iframe", page)
-    assert not [attrs for _, attrs in Outline(page).tags if {"src", "href", "onload", "onclick"} & attrs.keys()]
+    assert not [attrs for _, attrs in Outline(page).tags if {"src", "onload", "onclick"} & attrs.keys()]
+    links = [str(attrs["href"]) for _, attrs in Outline(page).tags if "href" in attrs]
+    assert [link for link in links if not link.startswith(("#", "data:text/csv;base64,"))] == []
     assert "default-src 'none'" in page
 
 
@@ -259,7 +262,7 @@ def test_a_cell_of_an_earlier_form_of_the_suite_is_left_out(small_suite: Callabl
     ("damage", "message"),
     [
         (lambda f: (f / "suite.json").unlink(), "no suite.json"),
-        (lambda f: (f / "suite.json").write_text("{}"), "field 'name' is None"),
+        (lambda f: (f / "suite.json").write_text("{}"), "suite.json: key 'name' is missing"),
         (lambda f: (f / "cells" / "ei-0" / "cell.json").write_text("["), "cell.json: not a JSON object"),
         (lambda f: (f / "cells" / "ei-0" / "metrics.jsonl").write_text('{"a": 1}\nx\n'), "metrics.jsonl:2: not a JSON"),
         (lambda f: (f / "cells" / "ei-0" / "evaluation.parquet").write_text("x\n"), "evaluation.parquet: not a whole"),
@@ -373,8 +376,8 @@ def test_the_page_works_in_a_real_browser(small_suite: Callable[..., Path], tmp_
 
 
 def section(page: str, title: str) -> str:
-    """From a heading to the next."""
-    return page.split(f"<h2>{title}</h2>", 1)[1].split("<h2>", 1)[0]
+    """From the heading of a section to the next section."""
+    return page.split(f"<h2>{title}</h2>", 1)[1].split('<section id="', 1)[0]
 
 
 def test_every_pair_is_judged_over_questions_and_seeds(finished: Path) -> None:
@@ -419,7 +422,7 @@ def test_discovery_is_told_as_the_difference_from_the_placebo(finished: Path) ->
         discovers = f"{agent}: solves {100 * float(row['value']):+.1f} points [{low:+.1f}, {high:+.1f}]"
         claim = discovers if low > 0 else f"{agent}: no discovery beyond the placebo shown"
         assert claim in page
-        assert claim in told(finished / "report.html")
+        assert claim in console_text(finished / "report.html")
     # The winning texts of every third of 120 problems cost exp(2 + i): the median of 40 is that of i = 57.
     assert float(rows["ei", "log10 1/p0/median"]["value"]) == pytest.approx((2 + 57) / math.log(10))
 
@@ -444,7 +447,7 @@ def test_diversity_is_compared_on_the_same_questions(finished: Path) -> None:
     means = {key: np.mean([table[problem] for problem in shared]) for key, table in tables.items()}
     value = np.mean([means["grpo", seed] for seed in SEEDS]) - means["prior", 0]
     assert f"{100 * value:+.1f}<small>" in page
-    assert f", n {len(shared)}</small>" in page
+    assert f"\nn {len(shared)}</small>" in page
 
 
 def test_what_was_imitated_stands_beside_the_reference_solutions(finished: Path) -> None:
@@ -570,3 +573,17 @@ def test_in_another_variant_one_id_may_be_another_question(
     assert first[""].startswith("Start with")
     assert first["hard"].startswith("Begin with")
     assert {setting.questions for setting in loaded} == {20}
+
+
+def test_the_suite_file_is_in_the_page(small_suite: Callable[..., Path]) -> None:
+    folder = small_suite()
+    assert "Suite file" not in page_of(folder)
+    (folder / "suite.toml").write_text('title = "<b>?"\nseeds = [0, 1]\n')
+    assert "title = &#34;&lt;b&gt;?&#34;\nseeds = [0, 1]\n</pre>" in section(page_of(folder), "Suite file")
+
+
+def test_no_html_is_written_in_python() -> None:
+    folder = Path(reasonenv.report.__file__).parent
+    for file in folder.glob("*.py"):
+        text = re.sub(r'""".*?"""', "", file.read_text(), flags=re.DOTALL)
+        assert not re.search(r"</|<\w+[ >]|\bescape\(|Markup", text), file

@@ -1,0 +1,121 @@
+"""The records that a suite leaves for its report: `suite.json`, and a `cell.json` for each of its cells.
+
+They are written by `experiment/scheduler.py` and read here: one type each, the fields are the keys of the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from reasonenv.errors import UserError, unknown
+from reasonenv.storage import replace
+
+SUITE, CELL = "suite.json", "cell.json"
+BUDGET = ("rollouts", "tokens", "updates", "seconds", "memory")
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What is wrong with the initial policy of one table."""
+
+    env: str
+    init: str
+    variant: str
+    notice: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteRecord:
+    """What a report needs to know of a suite beside its cells."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True)
+
+    name: str
+    title: str = ""
+    description: str = ""
+    baseline: str  # the row of the initial policy
+    references: tuple[str, ...] = ()  # rows that are no agents: the floor and the ceilings
+    command: str = ""
+    ks: tuple[int, ...]
+    margin: float  # differences below it count as none
+    scale: str | None = None
+    versions: Mapping[str, str]
+    hardware: str = ""
+    seconds: float | None = None  # summed over interruptions; None if the suite has not ended
+    notices: tuple[Notice, ...] = ()
+    tuned: Any = None  # as `bench tune` has written it, see `tuning_record`
+    cells: tuple[str, ...]  # names of the folders that are rows of the report
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellRecord:
+    """One agent in one setting with one seed, and where it stands."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True)
+
+    agent: str
+    env: str
+    policy: str
+    init: str
+    variant: str
+    seed: int
+    hash: str = ""
+    status: str  # done, failed or running
+    error: str | None = None
+    rollouts: int = 0
+    tokens: int = 0
+    updates: int = 0
+    seconds: float = 0.0  # summed over interruptions
+    memory: float = 0.0  # MiB, at most
+
+    @property
+    def budget(self) -> dict[str, float]:
+        """What it has used."""
+        return {key: float(getattr(self, key)) for key in BUDGET}
+
+
+Record = TypeVar("Record", SuiteRecord, CellRecord)
+
+
+def write_record(path: Path, record: SuiteRecord | CellRecord) -> None:
+    """Writes a whole file or none."""
+    replace(path, json.dumps(asdict(record), indent=1))
+
+
+def read_suite_record(path: Path) -> SuiteRecord:
+    """Raises `UserError` in one line that names the file, and the key that is missing, unknown or of another type."""
+    return _read(path, SuiteRecord)
+
+
+def read_cell_record(path: Path) -> CellRecord:
+    """Raises `UserError` as `read_suite_record` does."""
+    return _read(path, CellRecord)
+
+
+def _read(path: Path, kind: type[Record]) -> Record:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not a JSON object ({error.msg} at column {error.colno})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: a JSON object is needed, found {type(values).__name__}")
+    known = {field.name: field for field in fields(kind)}
+    for key in values:
+        if key not in known:
+            raise unknown(f"key in {path}", key, known)
+    for key, field in known.items():
+        if key not in values and field.default is MISSING:
+            raise UserError(f"{path}: key {key!r} is missing; write the file again by running the suite")
+    whole = json.dumps(values, ensure_ascii=False).encode(errors="replace")  # a text may hold half a surrogate pair
+    try:
+        return TypeAdapter(kind).validate_json(whole)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path}: {key} is {first['input']!r}; it {first['msg'].removeprefix('Input ')}") from None

@@ -1,0 +1,85 @@
+"""Sections on the results of a setting: who is better, why answers were wrong, what it cost, with which settings."""
+
+from __future__ import annotations
+
+from reasonenv.core import Reason
+from reasonenv.measures.comparisons import Decision
+from reasonenv.measures.conclusions import Conclusions, listed
+from reasonenv.report.curves import styles
+from reasonenv.report.findings import HEADLINE, Setting
+from reasonenv.report.sections import Section
+from reasonenv.report.text_table import REFERENCE_LINES, columns, sentences
+
+LABELS = {HEADLINE: "greedy accuracy", "truncated": "cut off", "unverified": "not verified"}
+TONES = {Decision.HIGHER: "up", Decision.LOWER: "down"}  # CSS classes
+REASON_COLOURS = {  # all others are failures of the verifier
+    Reason.CORRECT.value: "--good",
+    Reason.WRONG.value: "--bad",
+    Reason.NO_ANSWER.value: "--none",
+    Reason.UNPARSABLE_ANSWER.value: "--odd",
+}
+
+
+def results(setting: Setting) -> Section:
+    """What is concluded of greedy accuracy and pass@k, and the table of all agents."""
+    data = {
+        "setting": setting,
+        "headline": headline(setting.headline),
+        "sentences": sentences(setting),
+        "metrics": columns(setting),
+        "labels": LABELS,
+        "tones": TONES,
+        "styles": styles(setting),
+        "reference_lines": REFERENCE_LINES,
+    }
+    return Section("Results", "results", data, "results.html.j2")
+
+
+def headline(conclusions: Conclusions) -> str:
+    """Who is above and who is below the initial policy in greedy accuracy; the whole sentence has the figures."""
+    groups: dict[Decision, list[str]] = {decision: [] for decision in Decision}
+    for agent, contrast in conclusions.against.items():
+        groups[conclusions.decision(contrast)].append(agent)
+    baseline = conclusions.baseline
+    relations = {
+        Decision.HIGHER: f"above {baseline}",
+        Decision.LOWER: f"below {baseline}",
+        Decision.EQUAL: f"equal to {baseline} within ±{100 * conclusions.margin:g} points",
+        Decision.UNDECIDED: f"undecided against {baseline}",
+    }
+    clauses = [f"{listed(groups[decision])} {text}" for decision, text in relations.items() if groups[decision]]
+    if not clauses:
+        return ""
+    return f"Greedy accuracy: {'; '.join(clauses)}."
+
+
+def verdicts(setting: Setting) -> Section | None:
+    """Why sampled answers were right or wrong."""
+    if not setting.findings:
+        return None
+    reasons = dict[str, None]()
+    for finding in setting.findings:
+        reasons |= dict.fromkeys(finding.reasons)
+    data = {"setting": setting, "colours": REASON_COLOURS, "reasons": reasons}
+    return Section("Verdicts", "verdicts", data, "verdicts.html.j2")
+
+
+def cost(setting: Setting) -> Section | None:
+    """What every agent that learns has used, interruptions included."""
+    trained = [finding for finding in setting.findings if finding.budget["updates"]]
+    if not trained:
+        return None
+    return Section("What it cost", "cost", {"findings": trained}, "cost.html.j2")
+
+
+def agent_settings(setting: Setting) -> Section | None:
+    """All settings of every row, side by side, as its first seed has left them: those of the agent first."""
+    rows, keys = {}, set[str]()
+    for finding in setting.rows:
+        if finding.cells[0].settings:
+            rows[finding.agent] = finding.cells[0].settings
+            keys |= rows[finding.agent].keys() - {"agent", "seed"}
+    ordered = sorted(keys, key=lambda key: (not key.startswith("agent_keys."), key))
+    if not rows:
+        return None
+    return Section("Settings", "settings", {"rows": rows, "keys": ordered}, "settings.html.j2")

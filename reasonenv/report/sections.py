@@ -1,0 +1,53 @@
+"""The sections of the page, in reading order.
+
+A section is a function from the findings of one table, a `Setting`, to a `Section`, or to None where there is nothing
+to say. A plug-in adds one by an entry point of the group `reasonenv.sections`; it stands behind those of the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reasonenv.registry import Registry
+from reasonenv.report.findings import Setting
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page with a heading of its own.
+
+    `template` is a file in `templates/`, or the absolute path of another one. It receives the fields of `data`, and
+    `level`, the level of its heading; all text is escaped. `blocks.html.j2` draws captions, tables and lists.
+    """
+
+    title: str
+    anchor: str  # by which a link names it
+    data: Mapping[str, Any]
+    template: str = "blocks.html.j2"
+
+
+_BUILTIN = {
+    "results": "reasonenv.report.results:results",
+    "curves": "reasonenv.report.curves:curves",
+    "pairs": "reasonenv.report.pairs:pairs",
+    "discovery": "reasonenv.report.discovery:discovery",
+    "diversity": "reasonenv.report.diversity:diversity",
+    "verdicts": "reasonenv.report.results:verdicts",
+    "cost": "reasonenv.report.results:cost",
+    "agent_settings": "reasonenv.report.results:agent_settings",
+    "answers": "reasonenv.report.answers:answers",
+}
+SECTIONS: Registry[Callable[[Setting], Section | None]] = Registry("section", "reasonenv.sections", _BUILTIN)
+
+
+def sections(setting: Setting) -> list[Section]:
+    """All that there is to say of a setting."""
+    added = [name for name in SECTIONS if name not in _BUILTIN]
+    parts = []
+    for name in (*_BUILTIN, *added):
+        section = SECTIONS.find(name)(setting)
+        if section is not None:
+            parts.append(section)
+    return parts
