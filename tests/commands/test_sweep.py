@@ -45,7 +45,7 @@ SWEEP = {
         "audit-verifier Nothing", "audit-verifier GSM8K --split tets", "audit-verifier Chain --split tets"),
     "wrong types": (f"play {CHAIN} --problem one", f"play {CHAIN} operands=x", "check Chain --sample many",
         f"doctor tiny {CHAIN} --lora x", f"doctor tiny {CHAIN} --seed x", f"{TRAIN} --seed 1.5", f"{TRAIN} lr=",
-        f"{TRAIN} --iterations 1e3", f"{TRAIN} lora=x", f"{TRAIN} checkpointing=maybe", f"{TRAIN} operators=x",
+        f"{TRAIN} --iterations 1.5", f"{TRAIN} lora=x", f"{TRAIN} checkpointing=maybe", f"{TRAIN} operators=x",
         f"eval tiny {CHAIN} --samples x", f"eval tiny {CHAIN} --problems 1.5", "bench run quickstart --jobs many",
         "compare cut cut --margin x", f"play {CHAIN} stochastic=sticky", f"{TRAIN} sampler=vllm address=nonsense"),
     "values out of range": (f"play {CHAIN} --problem -1", f"play {CHAIN} size=-1", f"play {CHAIN} stochastic=sticky:2",
