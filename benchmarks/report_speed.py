@@ -6,7 +6,8 @@ The suite has `--agents` agents with `--seeds` training seeds each (one of the a
 seed), `--samples` stored answers in all, 16 sampled ones and a greedy one a problem, and curves of `--rows` rows of
 the first agents. Texts are word problems of about 100 bytes with their arithmetic, some of it false; hardly two are
 equal, which is the slow case. With `--folder` the suite is made once and kept. The last line is one JSON object:
-seconds of the command, the most memory that it held in GB (resident), and the size of the page in MB.
+seconds of the command on the clock and of processors, which other work on the machine leaves alone, the most memory
+that it held in GB (resident), and the size of the page in MB.
 """
 
 from __future__ import annotations
@@ -116,9 +117,10 @@ def measure(folder: Path) -> dict[str, float]:
     start = time.perf_counter()
     subprocess.run([sys.executable, "-m", "reasonenv", "report", folder], check=True, stdout=subprocess.DEVNULL)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    page = (folder / "report.html").stat().st_size / 1e6
-    return {"seconds": round(seconds, 1), "peak_gb": round(peak, 2), "page_mb": round(page, 2)}
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    figures = {"seconds": seconds, "cpu_seconds": used.ru_utime + used.ru_stime, "peak_gb": used.ru_maxrss / 2**20}
+    figures["page_mb"] = (folder / "report.html").stat().st_size / 1e6
+    return {name: round(value, 2) for name, value in figures.items()}
 
 
 def main() -> None:
@@ -126,12 +128,12 @@ def main() -> None:
     for name, default in (("agents", 12), ("seeds", 5), ("samples", 1_000_000), ("rows", 10_000)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--folder", type=Path, help="keeps the suite, or takes the one that is there")
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = given.folder or Path(temporary) / "suite"
+        folder = options.folder or Path(temporary) / "suite"
         if not (folder / "suite.json").is_file():
-            write_suite(folder, given.agents, given.seeds, given.samples, given.rows)
-        settings = {"agents": given.agents, "seeds": given.seeds, "samples": given.samples, "rows": given.rows}
+            write_suite(folder, options.agents, options.seeds, options.samples, options.rows)
+        settings = {"agents": options.agents, "seeds": options.seeds, "samples": options.samples, "rows": options.rows}
         print(json.dumps({**settings, **measure(folder)}))
 
 

@@ -179,7 +179,8 @@ def edited(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
     import other ones.
     """
     common = there["files"].keys() & here["files"].keys()
-    first, second = ({name: record["files"][name] for name in common} for record in (there, here))
+    first = {name: there["files"][name] for name in common}
+    second = {name: here["files"][name] for name in common}
     return difference({**there, "files": first}, {**here, "files": second})
 
 
@@ -398,8 +399,8 @@ def _base(node: ast.ImportFrom, module: str, *, package: bool) -> str:
         return node.module or ""
     parts = module.split(".")
     above = node.level - package  # of a package itself, one dot is the package
-    kept = parts[: len(parts) - above]
-    return ".".join([*kept, node.module] if node.module else kept)
+    parents = parts[: len(parts) - above]
+    return ".".join(filter(None, (*parents, node.module)))
 
 
 def _prefixes(name: str) -> Iterator[str]:
