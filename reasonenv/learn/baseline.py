@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from reasonenv.core import Verdict
-from reasonenv.learn.evaluation import ChoiceEvaluator, HeldOut
+from reasonenv.core import Group, Trajectory, Verdict
+from reasonenv.learn.evaluation import GreedyEvaluator, HeldOut, records
 from reasonenv.learn.method import Method
+from reasonenv.measures.samples import Sample
 from reasonenv.settings import record, setting
 
 
@@ -36,3 +37,19 @@ class Baseline(Method):
 
     def save(self, out: Path) -> None:
         """Nothing was trained."""
+
+
+class ChoiceEvaluator(GreedyEvaluator):
+    """The greedy answers of a baseline's policy before, then the answers that the baseline chooses."""
+
+    method: Baseline
+
+    def answers(self, iteration: int) -> list[Sample]:
+        if iteration == 0:
+            return super().answers(0)
+        baseline = self.method
+        sampler = baseline.sampler(self.held_out.sampler)
+        chosen: list[Trajectory] = []
+        for group in self.held_out.draw(sampler, baseline.config.samples_per_problem, 1.0, purpose="choice"):
+            chosen.append(group.trajectories[baseline.choose([t.verdict for t in group.trajectories])])
+        return records([Group(t.problem, (t,)) for t in chosen], self.held_out.mdp, greedy=True)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from reasonenv.core import FloatArray, Group, Trajectory
+from reasonenv.core import FloatArray, Group
 from reasonenv.errors import UserError
 from reasonenv.learn.judge import score_steps
 from reasonenv.mdp.mdp import ReasoningMDP
@@ -18,16 +18,14 @@ from reasonenv.measures.comparisons import Contrast, contrasts
 from reasonenv.measures.metrics import auc
 from reasonenv.measures.questions import by_question, held_out_problems
 from reasonenv.measures.samples import Sample, read_samples, write_samples
+from reasonenv.policy.goals import Goals
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
+from reasonenv.policy.policy import Policy
 from reasonenv.policy.value_head import Scorer
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling.goal_sampler import conditioned_sampler
 from reasonenv.sampling.sampler import Sampler
 from reasonenv.stats import accuracy, wilson
-
-if TYPE_CHECKING:
-    from reasonenv.learn.baseline import Baseline
-    from reasonenv.learn.method import Method
 
 SCORED_SAMPLES = 4  # a problem, on which a reward model is measured where a run does not say how many
 
@@ -90,10 +88,24 @@ def records(
     return samples
 
 
+class Measured(Protocol):
+    """What an evaluator needs of the method that it measures: see `method.Method`."""
+
+    policy: Policy
+    goals: Goals | None
+
+    @property
+    def tokens_per_microbatch(self) -> int: ...
+
+    def policy_sampler(self, sampler: Sampler) -> Sampler: ...
+
+    def sampler(self, sampler: Sampler) -> Sampler: ...
+
+
 class GreedyEvaluator:
     """Greedy accuracy of a method's policy. Stores every answer."""
 
-    def __init__(self, held_out: HeldOut, method: Method) -> None:
+    def __init__(self, held_out: HeldOut, method: Measured) -> None:
         self.held_out, self.method = held_out, method
 
     def path(self, iteration: int) -> Path:
@@ -204,7 +216,7 @@ class ScoreEvaluator(GreedyEvaluator):
     The policy stays as it is, so every evaluation is of the same answers.
     """
 
-    def __init__(self, held_out: HeldOut, method: Method, scorer: Scorer) -> None:
+    def __init__(self, held_out: HeldOut, method: Measured, scorer: Scorer) -> None:
         super().__init__(held_out, method)
         self.scorer = scorer
         self._groups: list[Group] = []
@@ -238,22 +250,6 @@ class ScoreEvaluator(GreedyEvaluator):
 
     def summary(self, iterations: int) -> dict[str, Any]:
         return {**super().summary(iterations), "auc": area_under_curve(self.stored(iterations))}
-
-
-class ChoiceEvaluator(GreedyEvaluator):
-    """The greedy answers of a baseline's policy before, then the answers that the baseline chooses."""
-
-    method: Baseline
-
-    def answers(self, iteration: int) -> list[Sample]:
-        if iteration == 0:
-            return super().answers(0)
-        baseline = self.method
-        sampler = baseline.sampler(self.held_out.sampler)
-        chosen: list[Trajectory] = []
-        for group in self.held_out.draw(sampler, baseline.config.samples_per_problem, 1.0, purpose="choice"):
-            chosen.append(group.trajectories[baseline.choose([t.verdict for t in group.trajectories])])
-        return records([Group(t.problem, (t,)) for t in chosen], self.held_out.mdp, greedy=True)
 
 
 def area_under_curve(samples: Sequence[Sample]) -> float | None:

@@ -80,7 +80,7 @@ def _questions(setting: Setting) -> list[Question]:
     """Held-out problems first, then those of the groups that were kept while training."""
     questions = {}
     for problem in chosen_problems(setting):
-        questions[problem] = Question(problem, *setting.problems.get(problem, _problem_of_answers(setting, problem)))
+        questions[problem] = Question(problem, *setting.problems.get(problem, _recorded_question(setting, problem)))
         for finding in setting.findings:
             questions[problem].answers.extend(_held_out(finding, problem))
     for finding in setting.findings:
@@ -91,7 +91,7 @@ def _questions(setting: Setting) -> list[Question]:
     return list(questions.values())
 
 
-def _problem_of_answers(setting: Setting, problem: str) -> HeldOutProblem:
+def _recorded_question(setting: Setting, problem: str) -> HeldOutProblem:
     """What a problem asks by the answers that were kept, of which each knows its question."""
     for finding in setting.findings:
         for record in finding.cells[0].token_records:
@@ -103,7 +103,7 @@ def _problem_of_answers(setting: Setting, problem: str) -> HeldOutProblem:
 def chosen_problems(setting: Setting) -> list[str]:
     """Up to `PROBLEMS` ids, those kept token by token first, of these those on whose greedy answers agents differ."""
     verdicts: dict[str, set[bool]] = defaultdict(set)
-    kept = set()
+    recorded = set()
     for finding in setting.findings:
         samples = finding.cells[0].samples
         for problem in samples.problems:
@@ -112,9 +112,9 @@ def chosen_problems(setting: Setting) -> list[str]:
             verdicts[samples.problems[number]].add(bool(correct))
         for record in finding.cells[0].token_records:
             if record.source != "training":
-                kept.add(record.problem_id)
+                recorded.add(record.problem_id)
     differing, alike = list[str](), list[str]()
-    for problem in sorted(verdicts, key=lambda problem: (problem not in kept, problem)):
+    for problem in sorted(verdicts, key=lambda problem: (problem not in recorded, problem)):
         if len(verdicts[problem]) == 2:
             differing.append(problem)
         else:
