@@ -17,6 +17,7 @@ from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
 from reasonenv.learn.method import Method, Signal
 from reasonenv.learn.observer import SILENT, Observer
+from reasonenv.learn.observer import Budget as Budget  # who writes an agent finds all that it needs here
 from reasonenv.learn.optimizer import AdamW, Optimizer
 from reasonenv.policy.collate import collate
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH, microbatches, passed
@@ -26,14 +27,6 @@ from reasonenv.settings import record, setting
 Metrics = dict[str, float]
 
 MAX_ROWS = 1 << 24  # samples of an iteration: more is a slip of the hand
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How far a run has come."""
-
-    iteration: int  # from 0
-    iterations: int
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,21 @@
-"""What an agent reports while it learns, to whoever wants to know."""
+"""What an agent reports while it learns: where the run stands, and what it is doing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from reasonenv.core import Batch, Group
 
-if TYPE_CHECKING:
-    from reasonenv.learn.agent import Budget
+
+@dataclass(frozen=True)
+class Budget:
+    """How far a run has come."""
+
+    iteration: int  # from 0
+    iterations: int
 
 
 class Observer:
