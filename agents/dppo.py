@@ -71,13 +71,13 @@ class DPPO(PolicyGradient):
         return replace(micro, divergence=TOP[self.config.divergence](now, micro.top_logp))
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
-        c, mu, found = self.config, micro.sampled_logp, micro.divergence
-        if found is None:
-            found = BINARY[c.divergence](logp, mu)
+        c, mu, divergence = self.config, micro.sampled_logp, micro.divergence
+        if divergence is None:
+            divergence = BINARY[c.divergence](logp, mu)
         limit = DELTA[c.divergence] if c.limit is None else c.limit
-        masked = divergence_mask((logp - mu).exp(), advantage=advantage, divergence=found, limit=limit)
+        masked = divergence_mask((logp - mu).exp(), advantage=advantage, divergence=divergence, limit=limit)
         self.log({"mask/fraction": masked.float()})
-        return divergence_masked(logp, anchor=mu, advantage=advantage, divergence=found, limit=limit)
+        return divergence_masked(logp, anchor=mu, advantage=advantage, divergence=divergence, limit=limit)
 
     def weights(self, batch: Batch) -> Tensor:
         return constant(batch.mask, length=self.config.divisor)

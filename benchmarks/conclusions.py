@@ -146,9 +146,12 @@ def main() -> None:
         winner, error, covered, power = (table[key] for table in shares.values())
         print(f"{key[0]:>5} {key[1]:>8} {winner:>7.3f} {error:>6.3f} {covered:>9.3f} {power:>6.3f}")
     alike = [(seeds, spread) for seeds in SEEDS for spread in SPREADS if spread != ERRATIC]
-    figures = {
-        "false_winner_rate": max(shares["winner"][key] for key in alike),
-        **{f"fwer_{n}": max(shares["error"][key] for key in alike if key[0] == n) for n in SEEDS[:3]},
+    figures = {"false_winner_rate": max(shares["winner"][key] for key in alike)}
+    for seeds in SEEDS[:3]:
+        figures[f"fwer_{seeds}"] = max(
+            share for key, share in shares["error"].items() if key in alike and key[0] == seeds
+        )
+    figures |= {
         "coverage_low": min(shares["covered"][key] for key in alike),
         "coverage_high": max(shares["covered"][key] for key in alike),
         "power_5_points_10_seeds": shares["power"][10, str(TYPICAL)],

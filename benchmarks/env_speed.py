@@ -90,19 +90,21 @@ def responses(folder: str | None, count: int) -> tuple[str, dict[str, Any], list
     from reasonenv.mdp.make import make_mdp
     from reasonenv.tasks import reference_solution
 
-    found = any((Path(folder or "missing") / name).is_file() for name in ("gsm8k/test.jsonl", "test.jsonl"))
-    task = "GSM8K" if found else "Chain"
+    has_gsm8k = any((Path(folder or "missing") / name).is_file() for name in ("gsm8k/test.jsonl", "test.jsonl"))
+    task = "GSM8K" if has_gsm8k else "Chain"
     knobs: dict[str, Any] = {"split": "test", "max_tokens": 2048}
-    knobs |= {"data": folder, "limit": count} if found else {"size": count}
-    told = []
+    knobs |= {"data": folder, "limit": count} if has_gsm8k else {"size": count}
+    examples = []
     for i, problem in enumerate(make_mdp(task, **knobs).problems):
         solution = reference_solution(problem)
         text = solution if i % 2 == 0 else f"{solution}7"
-        told.append({"problem": problem.question, "answer": problem.answer, "response": text})
-    return task, knobs, told
+        examples.append({"problem": problem.question, "answer": problem.answer, "response": text})
+    return task, knobs, examples
 
 
-def response_contenders(task: str, knobs: dict[str, Any], told: list[dict[str, str]]) -> dict[str, Callable[[], float]]:
+def response_contenders(
+    task: str, knobs: dict[str, Any], examples: list[dict[str, str]]
+) -> dict[str, Callable[[], float]]:
     """Each call answers every problem and returns verified responses a second."""
     import gymnasium
     import numpy as np
@@ -116,8 +118,8 @@ def response_contenders(task: str, knobs: dict[str, Any], told: list[dict[str, s
         copy=False,
         **knobs,
     )
-    actions = [np.array(single.mdp.tokenizer.encode(entry["response"])) for entry in told]
-    right = sum(i % 2 == 0 for i in range(len(told)))
+    actions = [np.array(single.mdp.tokenizer.encode(entry["response"])) for entry in examples]
+    right = sum(i % 2 == 0 for i in range(len(examples)))
 
     def one_by_one() -> float:
         start, correct = time.perf_counter(), 0
@@ -140,17 +142,17 @@ def response_contenders(task: str, knobs: dict[str, Any], told: list[dict[str, s
 
     contenders = {"responses": one_by_one, "responses_batched": together}
     if PEERS.exists():
-        contenders["responses_gem"] = lambda: gem_elsewhere(told)
+        contenders["responses_gem"] = lambda: gem_elsewhere(examples)
     else:
         print("GEM is missing here: make install-peers")
     return contenders
 
 
-def gem_elsewhere(told: list[dict[str, str]]) -> float:
+def gem_elsewhere(examples: list[dict[str, str]]) -> float:
     """What `gem_here` measures, in the peers' interpreter."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "told.json"
-        path.write_text(json.dumps(told))
+        path = Path(folder) / "examples.json"
+        path.write_text(json.dumps(examples))
         command = [str(PEERS), str(Path(__file__).resolve()), "--gem", str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -163,9 +165,9 @@ def gem_here(path: str) -> float:
     from datasets import Dataset
     from gem.envs.math_env import MathEnv
 
-    told = json.loads(Path(path).read_text())
-    env = MathEnv(dataset=Dataset.from_list(told), use_mp=False, eval=True)
-    boxed = [entry["response"].replace("#### ", "\\boxed{") + "}" for entry in told]  # the one form that it reads
+    examples = json.loads(Path(path).read_text())
+    env = MathEnv(dataset=Dataset.from_list(examples), use_mp=False, eval=True)
+    boxed = [entry["response"].replace("#### ", "\\boxed{") + "}" for entry in examples]  # the one form that it reads
     for index in (0, 1):  # imports, for right and wrong ones
         env.reset(idx=index)
         env.step(boxed[index])
@@ -174,9 +176,9 @@ def gem_here(path: str) -> float:
         env.reset(idx=index)
         correct += env.step(response)[1]
     seconds = time.perf_counter() - start
-    right = sum(i % 2 == 0 for i in range(len(told)))
+    right = sum(i % 2 == 0 for i in range(len(examples)))
     assert correct == right, f"GEM accepted {correct} of {right} right answers"
-    return len(told) / seconds
+    return len(examples) / seconds
 
 
 def main() -> None:
@@ -191,12 +193,12 @@ def main() -> None:
     if arguments.gem:
         print(gem_here(arguments.gem))
         return
-    task, knobs, told = responses(arguments.data, arguments.answers)
+    task, knobs, examples = responses(arguments.data, arguments.answers)
     print(
         f"tokens: {arguments.envs} rows, episodes of {arguments.tokens // 2} to {arguments.tokens} tokens (toy: "
-        f"{arguments.tokens}); responses: {len(told)} of {task}, 64 at once in responses_batched"
+        f"{arguments.tokens}); responses: {len(examples)} of {task}, 64 at once in responses_batched"
     )
-    contenders = token_contenders(arguments.envs, arguments.tokens) | response_contenders(task, knobs, told)
+    contenders = token_contenders(arguments.envs, arguments.tokens) | response_contenders(task, knobs, examples)
     rounds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(arguments.repeats):
         for name, run in contenders.items():
@@ -207,9 +209,9 @@ def main() -> None:
     for name, speed in figures.items():
         print(f"{name.removesuffix('_per_second'):<26} {speed:>14,.0f}")
 
-    def ratio(ours: str, theirs: str) -> float:
+    def ratio(ours: str, peer: str) -> float:
         """The median of the ratios within each round."""
-        return round(statistics.median(a / b for a, b in zip(rounds[ours], rounds[theirs], strict=True)), 2)
+        return round(statistics.median(a / b for a, b in zip(rounds[ours], rounds[peer], strict=True)), 2)
 
     ratios = {f"batched_over_{name}": ratio("batched", name) for name in ("sync_single", "sync_toy")}
     if "responses_gem" in rounds:

@@ -76,8 +76,8 @@ def answers(data: bytes) -> None:
     from reasonenv.verify.sandbox.unit_tests import find_code
 
     text = data.decode("utf-8", "surrogateescape")
-    for found in (*(find_answer(text, policy) for policy in POLICIES), find_choice(text), find_code(text)):
-        assert found is None or (found and found in text)
+    for answer in (*(find_answer(text, policy) for policy in POLICIES), find_choice(text), find_code(text)):
+        assert answer is None or (answer and answer in text)
     step_value(text)
     parse_number(text)
     read_choice(text, ("one", "two"))
@@ -153,8 +153,11 @@ def campaign(target: str, seconds: int, out: Path, folder: Path) -> dict[str, in
     corpus.mkdir(parents=True)
     for number, text in enumerate(SEEDS[target]):
         (corpus / str(number)).write_text(text)
-    quoted = ("".join(f"\\x{byte:02x}" for byte in word.encode()) for word in WORDS[target].split())
-    words.write_text("".join(f'"{word}"\n' for word in quoted))
+    lines = []
+    for word in WORDS[target].split():
+        escaped = "".join(f"\\x{byte:02x}" for byte in word.encode())
+        lines.append(f'"{escaped}"\n')
+    words.write_text("".join(lines))
     limits = [
         f"-max_total_time={seconds}",
         "-timeout=10",
@@ -168,13 +171,12 @@ def campaign(target: str, seconds: int, out: Path, folder: Path) -> dict[str, in
     program = [sys.executable, __file__, "--target", target, *limits, kept, f"-dict={words}", str(corpus)]
     done = subprocess.run(program, cwd=folder, capture_output=True, text=True, errors="replace")
     ran = re.search(r"stat::number_of_executed_units: (\d+)", done.stderr)
-    found = sum(
-        not path.name.startswith(f"{target}-slow") for path in out.glob(f"{target}-*")
-    )  # a busy machine is slow
+    reports = [path.name for path in out.glob(f"{target}-*")]
+    findings = sum(not name.startswith(f"{target}-slow") for name in reports)  # a busy machine is slow
     if done.returncode:
         print(done.stderr[-3000:])
-        found = max(found, 1)
-    return {"executions": int(ran[1]) if ran else 0, "findings": found}
+        findings = max(findings, 1)
+    return {"executions": int(ran[1]) if ran else 0, "findings": findings}
 
 
 def main() -> int:

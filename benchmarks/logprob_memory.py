@@ -51,10 +51,11 @@ def measure(contender: str, tokens: int, repeats: int, dtype: str, device: str) 
 
     if contender == "difference":
         gold = gradients(naive, torch.float64, exact=torch.float64)
-        return {
-            form.__name__: max(float((a - b).norm() / b.norm()) for a, b in zip(gradients(form), gold, strict=True))
-            for form in (ours, naive)
-        }
+        errors = {}
+        for form in (ours, naive):
+            pairs = zip(gradients(form), gold, strict=True)
+            errors[form.__name__] = max(float((a - b).norm() / b.norm()) for a, b in pairs)
+        return errors
     form = {"ours": ours, "naive": naive}[contender]
     torch.ones(64, 64, device=device) @ torch.ones(64, 64, device=device)  # the library's own buffers
     before, seconds = _held(device), []
@@ -94,8 +95,8 @@ def _peak(device: str) -> float:
 def elsewhere(*words: str) -> dict[str, Any]:
     """`measure` in a process of its own."""
     command = [sys.executable, str(Path(__file__).resolve()), "--one", *words]
-    found: dict[str, Any] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
-    return found
+    measured: dict[str, Any] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout)
+    return measured
 
 
 def main() -> None:
@@ -121,19 +122,19 @@ def main() -> None:
         print(f"{dtype:>8} {'ours MiB':>10} {'naive MiB':>20} {'ours s':>9} {'naive s':>9}   V = {VOCABULARY:,}")
         each = 0.0  # MiB that full logits take for a token
         for tokens in sorted(arguments.tokens):
-            told = (str(tokens), str(arguments.repeats), dtype, arguments.device)
-            found = {"ours": elsewhere("ours", *told)}
+            words = (str(tokens), str(arguments.repeats), dtype, arguments.device)
+            measured = {"ours": elsewhere("ours", *words)}
             fits = each * tokens < free
             if fits:
-                found["naive"] = elsewhere("naive", *told)
-                each = found["naive"]["mib"] / tokens
+                measured["naive"] = elsewhere("naive", *words)
+                each = measured["naive"]["mib"] / tokens
                 for unit, name in (("mib", "memory"), ("seconds", "seconds")):
-                    ratios[f"{name}_{dtype}_{tokens}"] = round(found["ours"][unit] / found["naive"][unit], 3)
-            for name, numbers in found.items():
+                    ratios[f"{name}_{dtype}_{tokens}"] = round(measured["ours"][unit] / measured["naive"][unit], 3)
+            for name, numbers in measured.items():
                 figures |= {f"{name}_{dtype}_{tokens}_{unit}": round(value, 3) for unit, value in numbers.items()}
-            naive = [f"{found['naive']['mib']:.0f}", f"{found['naive']['seconds']:.2f}"] if fits else ["", "-"]
+            naive = [f"{measured['naive']['mib']:.0f}", f"{measured['naive']['seconds']:.2f}"] if fits else ["", "-"]
             naive[0] = naive[0] or f"does not fit: {each * tokens:.0f}"
-            ours = found["ours"]
+            ours = measured["ours"]
             print(f"{tokens:>8} {ours['mib']:>10.0f} {naive[0]:>20} {ours['seconds']:>9.2f} {naive[1]:>9}", flush=True)
         away = elsewhere("difference", str(min(arguments.tokens)), "1", dtype, arguments.device)
         figures |= {f"{name}_{dtype}_gradient_error": value for name, value in away.items()}

@@ -46,7 +46,9 @@ CONTENDERS = ("torch", "generate", "vllm")
 
 def rollouts(sampler: TorchSampler, prompts: list[IntArray], repeat: int, tokens: int) -> int:
     """Tokens produced by our sampler, `tokens` a sample."""
-    seeds = [[derive_seed("speed", repeat, n, g) for g in range(SAMPLES)] for n in range(len(prompts))]
+    seeds = []
+    for n in range(len(prompts)):
+        seeds.append([derive_seed("speed", repeat, n, g) for g in range(SAMPLES)])
     rows = sampler.generate(prompts, seeds, Sampling(tokens))
     return sum(len(completion.tokens) for row in rows for completion in row)
 
@@ -81,8 +83,8 @@ def vllm_rollouts(engine: Any, prompts: list[IntArray], repeat: int, budget: int
 
     params = SamplingParams(n=SAMPLES, max_tokens=budget, ignore_eos=True, logprobs=0, detokenize=False)
     asked = [{"prompt_token_ids": prompt.tolist()} for prompt in prompts]
-    found = engine.generate(asked, params, use_tqdm=False)
-    return sum(len(out.token_ids) for answer in found for out in answer.outputs)
+    outputs = engine.generate(asked, params, use_tqdm=False)
+    return sum(len(out.token_ids) for answer in outputs for out in answer.outputs)
 
 
 def product_speed(dtype: torch.dtype, device: torch.device, size: int = 2048) -> float:

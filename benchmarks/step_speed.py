@@ -35,7 +35,7 @@ MICRO = 8  # rows in one pass; ours share their prompt
 LR = 1e-6
 THINGS = ("apples", "marbles", "tickets", "stamps", "shells", "coins", "cards", "pencils")
 
-Told = dict[str, Any]  # what every contender is given: model, prompts, samples, tokens, repeats
+Job = dict[str, Any]  # what every contender is given: model, prompts, samples, tokens, repeats
 
 
 def reward(ids: list[int]) -> float:
@@ -74,7 +74,7 @@ def report(iterations: list[float], updates: list[float], tokens: float, device:
     print(json.dumps({"iterations": iterations, "updates": updates, "tokens": tokens, "peak_gb": round(peak, 2)}))
 
 
-def ours(told: Told) -> None:
+def ours(job: Job) -> None:
     """Our sampler and our agent."""
     from dataclasses import replace
 
@@ -88,16 +88,16 @@ def ours(told: Told) -> None:
     from reasonenv.sampling.torch.torch_sampler import TorchSampler
     from reasonenv.seeding import derive_seed
 
-    policy = load_policy(told["policy"], dtype=told["dtype"], device=told["device"])
-    long = told["contender"] == "ours_long"
+    policy = load_policy(job["policy"], dtype=job["dtype"], device=job["device"])
+    long = job["contender"] == "ours_long"
     rng = np.random.default_rng(0)
     if long:
         prompts = [rng.integers(1000, 40000, LONG_TOKENS) for _ in range(LONG_PROMPTS)]
     else:
-        prompts = [np.array(policy.tokenizer.encode(text)) for text in told["texts"]]
+        prompts = [np.array(policy.tokenizer.encode(text)) for text in job["texts"]]
         sampler = TorchSampler(policy)
-    micro = max(map(len, prompts)) + MICRO * told["tokens"]
-    agent = GRPO(policy, GRPOConfig(lr=LR, beta=0.0, samples_per_problem=told["samples"], tokens_per_microbatch=micro))
+    micro = max(map(len, prompts)) + MICRO * job["tokens"]
+    agent = GRPO(policy, GRPOConfig(lr=LR, beta=0.0, samples_per_problem=job["samples"], tokens_per_microbatch=micro))
 
     def trajectory(n: int, ids: np.ndarray, logprobs: np.ndarray) -> Trajectory:
         earned = np.zeros(len(ids), dtype=np.float32)
@@ -109,29 +109,34 @@ def ours(told: Told) -> None:
 
     problems = [Problem(str(n), "", "") for n in range(len(prompts))]
     iterations, updates, made = [], [], []
-    for repeat in range(told["repeats"] + 1):
-        start = clock(told["device"])
+    for repeat in range(job["repeats"] + 1):
+        start = clock(job["device"])
+        rows = []  # of each prompt the ids of its samples, with their log-probabilities
         if long:
-            drawn = [
-                [rng.integers(1000, 40000, told["tokens"]) for _ in range(told["samples"])] for _ in range(len(prompts))
-            ]
-            rows = [[(ids, np.zeros(len(ids), dtype=np.float32)) for ids in row] for row in drawn]
+            for _ in prompts:
+                drawn = [rng.integers(1000, 40000, job["tokens"]) for _ in range(job["samples"])]
+                rows.append([(ids, np.zeros(len(ids), dtype=np.float32)) for ids in drawn])
         else:
-            seeds = [[derive_seed(repeat, n, g) for g in range(told["samples"])] for n in range(len(prompts))]
+            seeds = []
+            for n in range(len(prompts)):
+                seeds.append([derive_seed(repeat, n, g) for g in range(job["samples"])])
             sampler.sync(repeat)
-            found = sampler.generate(prompts, seeds, Sampling(told["tokens"]))
+            results = sampler.generate(prompts, seeds, Sampling(job["tokens"]))
             sampler.release()
-            rows = [[(c.tokens, c.logprobs) for c in row] for row in found]
-        groups = [Group(problems[n], tuple(trajectory(n, *drawn) for drawn in row)) for n, row in enumerate(rows)]
-        middle = clock(told["device"])
+            for completions in results:
+                rows.append([(c.tokens, c.logprobs) for c in completions])
+        groups = []
+        for n, row in enumerate(rows):
+            groups.append(Group(problems[n], tuple(trajectory(n, ids, logprobs) for ids, logprobs in row)))
+        middle = clock(job["device"])
         # the rewards of random ids are so too, and a group of equal ones would be skipped
         groups = [replace(g, trajectories=_mixed(g.trajectories)) for g in groups]
-        metrics = agent.learn(groups, Budget(repeat, told["repeats"] + 1))
+        metrics = agent.learn(groups, Budget(repeat, job["repeats"] + 1))
         assert metrics["updates"] == 1
-        iterations.append(clock(told["device"]) - start)
-        updates.append(clock(told["device"]) - middle)
+        iterations.append(clock(job["device"]) - start)
+        updates.append(clock(job["device"]) - middle)
         made.append(sum(len(ids) for row in rows for ids, _ in row))
-    report(iterations[1:], updates[1:], statistics.median(made), told["device"])
+    report(iterations[1:], updates[1:], statistics.median(made), job["device"])
 
 
 def _mixed(trajectories: Any) -> Any:
@@ -141,27 +146,27 @@ def _mixed(trajectories: Any) -> Any:
     return trajectories
 
 
-def plain(told: Told) -> None:
+def plain(job: Job) -> None:
     """What one writes first: generate, full logits, loss, backward."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    device = told["device"]
-    model = AutoModelForCausalLM.from_pretrained(told["policy"], dtype=getattr(torch, told["dtype"])).to(device)
-    tokenizer = AutoTokenizer.from_pretrained(told["policy"], padding_side="left")
+    device = job["device"]
+    model = AutoModelForCausalLM.from_pretrained(job["policy"], dtype=getattr(torch, job["dtype"])).to(device)
+    tokenizer = AutoTokenizer.from_pretrained(job["policy"], padding_side="left")
     adamw = torch.optim.AdamW(model.parameters(), lr=LR)
     torch.manual_seed(0)
-    long = told["contender"] == "plain_long"
+    long = job["contender"] == "plain_long"
     iterations, updates, made = [], [], []
-    for _ in range(told["repeats"] + 1):
-        start = clock(told["device"])
+    for _ in range(job["repeats"] + 1):
+        start = clock(job["device"])
         if long:
-            asked = torch.randint(1000, 40000, (LONG_PROMPTS, LONG_TOKENS)).repeat_interleave(told["samples"], 0)
-            drawn = torch.randint(1000, 40000, (len(asked), told["tokens"]))
-            seen = torch.ones(len(asked), LONG_TOKENS + told["tokens"], dtype=torch.int64)
+            asked = torch.randint(1000, 40000, (LONG_PROMPTS, LONG_TOKENS)).repeat_interleave(job["samples"], 0)
+            drawn = torch.randint(1000, 40000, (len(asked), job["tokens"]))
+            seen = torch.ones(len(asked), LONG_TOKENS + job["tokens"], dtype=torch.int64)
             counts = torch.ones(drawn.shape)
         else:
-            batch = tokenizer(told["texts"], return_tensors="pt", padding=True, add_special_tokens=False)
+            batch = tokenizer(job["texts"], return_tensors="pt", padding=True, add_special_tokens=False)
             batch = batch.to(device)
             with torch.no_grad():
                 whole = model.generate(
@@ -170,18 +175,18 @@ def plain(told: Told) -> None:
                     top_k=0,
                     top_p=1.0,
                     temperature=1.0,
-                    num_return_sequences=told["samples"],
-                    max_new_tokens=told["tokens"],
+                    num_return_sequences=job["samples"],
+                    max_new_tokens=job["tokens"],
                 )
-            asked = batch["input_ids"].repeat_interleave(told["samples"], 0)
+            asked = batch["input_ids"].repeat_interleave(job["samples"], 0)
             drawn = whole[:, asked.shape[1] :]
             ended = (drawn == tokenizer.eos_token_id).int()
             counts = (ended.cumsum(1) - ended == 0).float()  # up to and with the first EOS
-            seen = torch.cat([batch["attention_mask"].repeat_interleave(told["samples"], 0), counts.long()], 1)
+            seen = torch.cat([batch["attention_mask"].repeat_interleave(job["samples"], 0), counts.long()], 1)
         asked, drawn, seen, counts = (x.to(device) for x in (asked, drawn, seen, counts))
         middle = clock(device)
         earned = torch.tensor([reward(row) for row in drawn.tolist()], device=device)
-        earned = earned.view(-1, told["samples"])
+        earned = earned.view(-1, job["samples"])
         earned[:, 0], earned[:, 1] = 0.0, 1.0
         advantage = ((earned - earned.mean(1, keepdim=True)) / (earned.std(1, keepdim=True) + 1e-6)).flatten()
         for rows in torch.arange(len(drawn)).split(MICRO):
@@ -197,20 +202,20 @@ def plain(told: Told) -> None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         adamw.step()
         adamw.zero_grad()
-        iterations.append(clock(told["device"]) - start)
-        updates.append(clock(told["device"]) - middle)
+        iterations.append(clock(job["device"]) - start)
+        updates.append(clock(job["device"]) - middle)
         made.append(float(counts.sum()))
-    report(iterations[1:], updates[1:], statistics.median(made), told["device"])
+    report(iterations[1:], updates[1:], statistics.median(made), job["device"])
 
 
-def trl(told: Told) -> None:
+def trl(job: Job) -> None:
     """TRL's trainer, as fast as it goes without a GPU."""
     import torch
     from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
 
-    rows = len(told["texts"]) * told["samples"]
+    rows = len(job["texts"]) * job["samples"]
     micro = min(MICRO, rows)
     made: list[int] = []
 
@@ -225,21 +230,21 @@ def trl(told: Told) -> None:
             self.times: list[float] = []
 
         def on_train_begin(self, *_: Any, **__: Any) -> None:
-            self.times.append(clock(told["device"]))
+            self.times.append(clock(job["device"]))
 
         def on_step_end(self, *_: Any, **__: Any) -> None:
-            self.times.append(clock(told["device"]))
+            self.times.append(clock(job["device"]))
 
     watch = Clock()
     with tempfile.TemporaryDirectory() as folder:
         config = GRPOConfig(
             output_dir=folder,
-            use_cpu=told["device"] == "cpu",
+            use_cpu=job["device"] == "cpu",
             per_device_train_batch_size=micro,
             gradient_accumulation_steps=rows // micro,
-            num_generations=told["samples"],
-            max_completion_length=told["tokens"],
-            max_steps=told["repeats"] + 1,
+            num_generations=job["samples"],
+            max_completion_length=job["tokens"],
+            max_steps=job["repeats"] + 1,
             gradient_checkpointing=False,
             loss_type="grpo",
             beta=0.0,
@@ -250,30 +255,30 @@ def trl(told: Told) -> None:
             disable_tqdm=True,
         )
         trainer = GRPOTrainer(
-            model=AutoModelForCausalLM.from_pretrained(told["policy"], dtype=getattr(torch, told["dtype"])),
-            processing_class=AutoTokenizer.from_pretrained(told["policy"], padding_side="left"),
+            model=AutoModelForCausalLM.from_pretrained(job["policy"], dtype=getattr(torch, job["dtype"])),
+            processing_class=AutoTokenizer.from_pretrained(job["policy"], padding_side="left"),
             reward_funcs=odd,
             args=config,
-            train_dataset=Dataset.from_list([{"prompt": text} for text in told["texts"]]),
+            train_dataset=Dataset.from_list([{"prompt": text} for text in job["texts"]]),
             callbacks=[watch],
         )
         trainer.train()
     seconds = [after - before for before, after in zip(watch.times, watch.times[1:], strict=False)]
-    report(seconds[1:], [], statistics.median(made), told["device"])
+    report(seconds[1:], [], statistics.median(made), job["device"])
 
 
 CONTENDERS = {"ours": ours, "plain": plain, "trl": trl, "ours_long": ours, "plain_long": plain}
 
 
-def elsewhere(python: Path | str, told: Told) -> dict[str, Any]:
+def elsewhere(python: Path | str, job: Job) -> dict[str, Any]:
     """A contender in a process of its own."""
-    command = [str(python), str(Path(__file__).resolve()), "--told", json.dumps(told)]
+    command = [str(python), str(Path(__file__).resolve()), "--job", json.dumps(job)]
     quiet = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **quiet})
     if done.returncode:
-        raise SystemExit(f"{told['contender']} failed:\n{done.stderr[-3000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+        raise SystemExit(f"{job['contender']} failed:\n{done.stderr[-3000:]}")
+    results: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return results
 
 
 def main() -> None:
@@ -287,11 +292,11 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", nargs="*", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--peers", type=Path, default=PEERS, help="the interpreter that has TRL")
-    parser.add_argument("--told", help=argparse.SUPPRESS)  # how it calls itself for one contender
+    parser.add_argument("--job", help=argparse.SUPPRESS)  # how it calls itself for one contender
     arguments = parser.parse_args()
-    if arguments.told:
-        told = json.loads(arguments.told)
-        CONTENDERS[told["contender"]](told)
+    if arguments.job:
+        job = json.loads(arguments.job)
+        CONTENDERS[job["contender"]](job)
         return
     import sys
 
@@ -299,40 +304,40 @@ def main() -> None:
 
     policy = load_policy(arguments.policy, dtype=arguments.dtype)
     texts = [policy.tokenizer.chat([question]) for question in questions(arguments.prompts)]
-    told = {"policy": policy.source, "dtype": arguments.dtype, "texts": texts}
-    told |= {"device": arguments.device}
-    told |= {"samples": arguments.samples, "tokens": arguments.tokens, "repeats": arguments.repeats}
+    job = {"policy": policy.source, "dtype": arguments.dtype, "texts": texts}
+    job |= {"device": arguments.device}
+    job |= {"samples": arguments.samples, "tokens": arguments.tokens, "repeats": arguments.repeats}
     del policy
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     print(f"{'contender':<12} {'iteration s':>12} {'update s':>10} {'tokens':>8} {'peak GB':>9}")
     for name in arguments.only:
         if name == "trl" and not arguments.peers.exists():
             print("TRL is missing here: make install-peers")
             continue
-        found[name] = elsewhere(arguments.peers if name == "trl" else sys.executable, {**told, "contender": name})
-        whole, update = (_median(found[name][key]) for key in ("iterations", "updates"))
+        results[name] = elsewhere(arguments.peers if name == "trl" else sys.executable, {**job, "contender": name})
+        whole, update = (_median(results[name][key]) for key in ("iterations", "updates"))
         shown = "-" if name.endswith("_long") else f"{whole:.2f}"
         print(
             f"{name:<12} {shown:>12} {'-' if update is None else f'{update:.2f}':>10} "
-            f"{found[name]['tokens']:>8.0f} {found[name]['peak_gb']:>9.2f}",
+            f"{results[name]['tokens']:>8.0f} {results[name]['peak_gb']:>9.2f}",
             flush=True,
         )
-    figures = {f"{name}_iteration_s": _median(f["iterations"]) for name, f in found.items() if "long" not in name}
-    figures |= {f"{name}_update_s": _median(f["updates"]) for name, f in found.items() if f["updates"]}
-    figures |= {f"{name}_peak_gb": f["peak_gb"] for name, f in found.items()}
+    figures = {f"{name}_iteration_s": _median(f["iterations"]) for name, f in results.items() if "long" not in name}
+    figures |= {f"{name}_update_s": _median(f["updates"]) for name, f in results.items() if f["updates"]}
+    figures |= {f"{name}_peak_gb": f["peak_gb"] for name, f in results.items()}
     ratios = {}
-    for name, ours_, theirs in (
+    for name, ours_, peer in (
         ("iteration_trl_over_ours", "ours_iteration_s", "trl_iteration_s"),
         ("iteration_plain_over_ours", "ours_iteration_s", "plain_iteration_s"),
         ("update_plain_over_ours", "ours_update_s", "plain_update_s"),
         ("long_update_plain_over_ours", "ours_long_update_s", "plain_long_update_s"),
         ("peak_trl_over_ours", "ours_peak_gb", "trl_peak_gb"),
     ):
-        if ours_ in figures and theirs in figures:
-            ratios[name] = round(figures[theirs] / figures[ours_], 2)
+        if ours_ in figures and peer in figures:
+            ratios[name] = round(figures[peer] / figures[ours_], 2)
     rounded = {name: round(value, 3) for name, value in figures.items()}
-    told_of = {"policy": arguments.policy, "dtype": arguments.dtype, "device": arguments.device}
-    print(json.dumps(told_of | {"figures": rounded, "ratios": ratios}))
+    setup = {"policy": arguments.policy, "dtype": arguments.dtype, "device": arguments.device}
+    print(json.dumps(setup | {"figures": rounded, "ratios": ratios}))
 
 
 def _median(values: list[float]) -> Any:

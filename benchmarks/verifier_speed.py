@@ -83,8 +83,8 @@ def measure(run: Callable[[], list[bool]], pairs: list[Pair], repeats: int) -> M
         run()
         seconds.append(time.perf_counter() - start)
     right = [equal for *_, equal in pairs]
-    agreement = sum(mine == truth for mine, truth in zip(judged, right, strict=True)) / len(pairs)
-    accepted = sum(mine and not truth for mine, truth in zip(judged, right, strict=True))
+    agreement = sum(verdict == truth for verdict, truth in zip(judged, right, strict=True)) / len(pairs)
+    accepted = sum(verdict and not truth for verdict, truth in zip(judged, right, strict=True))
     return len(pairs) / statistics.median(seconds), agreement, accepted
 
 
@@ -130,8 +130,8 @@ def main() -> None:
             figures |= {f"{key}_per_second": round(speed, 1), f"{key}_agreement": round(agreement, 4)}
             figures[f"{key}_false_accepts"] = accepted
         if "math_verify" in names:
-            ours, theirs = (figures[f"{kind}_{name}_per_second"] for name in names)
-            ratios[f"{kind}_over_math_verify"] = round(ours / theirs, 2)
+            ours, peer = (figures[f"{kind}_{name}_per_second"] for name in names)
+            ratios[f"{kind}_over_math_verify"] = round(ours / peer, 2)
     print(json.dumps({"figures": figures, "ratios": ratios}))
 
 

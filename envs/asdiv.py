@@ -65,10 +65,8 @@ def _xml(path: Path) -> list[Record]:
         root = ET.fromstring(path.read_bytes())
     except ET.ParseError as error:
         raise UserError(f"{path}: not XML ({error}); give the file as published") from None
-    return [
-        Record(
-            f"{path}, problem {node.get('ID')}",
-            {child.tag.lower().replace("-", "_"): child.text for child in node} | {"grade": node.get("Grade")},
-        )
-        for node in root.iter("Problem")
-    ]
+    records = []
+    for node in root.iter("Problem"):
+        fields = {child.tag.lower().replace("-", "_"): child.text for child in node}
+        records.append(Record(f"{path}, problem {node.get('ID')}", fields | {"grade": node.get("Grade")}))
+    return records

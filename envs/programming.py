@@ -142,7 +142,8 @@ def humaneval(*, split: str = "train", data: str | Path | None = None, limit: in
     for record in records(HUMANEVAL, data):
         id, name = record.text("task_id"), record.text("entry_point")
         if split == "all" or in_test(id, one_in=5) == (split == "test"):
-            record.text("prompt"), record.text("canonical_solution")  # its first line is indented: stripped of nothing
+            for field in ("prompt", "canonical_solution"):
+                record.text(field)  # raises for a missing one; the first line is indented, so it is used unstripped
             program = (record.fields["prompt"] + record.fields["canonical_solution"]).rstrip()
             tests = UnitTests((record.text("test"), f"check({name})"), entry_point=name)
             problems.append(_problem(f"humaneval/{id}", f"Complete:\n{record.text('prompt')}", program, tests))

@@ -1,8 +1,6 @@
-"""PPO on the batched token environment on one page, in the style of CleanRL: python examples/ppo.py
+"""PPO (1707.06347, 1506.02438) on differences of two digits, one token a character: python examples/ppo.py
 
-Differences of two digits, one token a character, reward 1 for the right number. A truncated episode is
-bootstrapped, a terminated one is not (1707.06347; 1506.02438).
-"""
+A truncated episode is bootstrapped, a terminated one is not."""
 
 import gymnasium as gym
 import numpy as np

@@ -168,10 +168,19 @@ def parse_env_id(env_id: str) -> tuple[str, str]:
     module, colon, name = env_id.rpartition(":")
     if colon:
         import_named(module, env_id)
-    ids = {f"{t}-{g}-v0": (t, g.lower()) for t in TASKS for g in GRANULARITIES}
     short = name.removeprefix("reasonenv/")
     if short in TASKS:
         raise UserError(f"{env_id!r} is a task; give an environment of it, such as reasonenv/{short}-Response-v0")
-    if short not in ids:
-        raise unknown("environment", env_id, (f"reasonenv/{i}" for i in ids))
-    return ids[short]
+    ids = environment_ids()
+    if f"reasonenv/{short}" not in ids:
+        raise unknown("environment", env_id, ids)
+    return ids[f"reasonenv/{short}"]
+
+
+def environment_ids() -> dict[str, tuple[str, str]]:
+    """Every id with its task and granularity, in the order of the alphabet."""
+    ids = {}
+    for task in sorted(TASKS):
+        for granularity in GRANULARITIES:
+            ids[f"reasonenv/{task}-{granularity}-v0"] = task, granularity.lower()
+    return ids

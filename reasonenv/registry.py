@@ -34,8 +34,8 @@ class Registry(Generic[T]):
     """The things of one `kind` by name.
 
     `group` is the entry-point group of plug-ins; `check` raises `UserError` for what is no such thing. Iterating and
-    `in` know the plug-ins too. Whatever is registered later replaces what had the name before; a plug-in
-    replaces nothing.
+    `in` know the plug-ins too; names come in the order in which they were added. What is registered replaces what had
+    the name before; a plug-in replaces nothing.
     """
 
     def __init__(
@@ -69,15 +69,19 @@ class Registry(Generic[T]):
             return module_name(entry_point.rpartition(":")[0])
         return None
 
+    def check_name(self, name: str) -> None:
+        """Raises `UserError`, with the nearest names, for a `name` that `find` does not know. Imports nothing."""
+        if ":" not in name and name not in self:
+            raise unknown(self.kind, name, self)
+
     def __contains__(self, name: object) -> bool:
         return name in self._entries or name in self._with_plugins()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._with_plugins()))
+        return iter(self._with_plugins())
 
     def _entry(self, name: str) -> str | T:
-        if name not in self:
-            raise unknown(self.kind, name, self)
+        self.check_name(name)
         return self._entries[name]
 
     def _with_plugins(self) -> Mapping[str, str | T]:

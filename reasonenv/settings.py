@@ -136,7 +136,7 @@ def settings_of(described: Any) -> dict[str, Setting]:
     parameters = inspect.signature(described).parameters.values()
     types = _types(described, {p.name: p.annotation for p in parameters})
     for p in parameters:
-        annotation, default = types.get(p.name), p.default
+        annotation, default = types.get(p.name, p.annotation), p.default
         if p.annotation is p.empty:
             annotation = type(default)
         if default is p.empty:

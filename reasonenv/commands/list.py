@@ -25,11 +25,12 @@ def show(
     from reasonenv.experiment.suite import suites
     from reasonenv.policy.pretrained import KNOWN
 
-    ids = [f"reasonenv/{task}-{granularity}-v0" for task in catalog.TASKS for granularity in catalog.GRANULARITIES]
-    ideas = {name: (catalog.find_agent(name).__doc__ or "").strip().partition("\n")[0] for name in catalog.AGENTS}
+    agents = {}
+    for name in sorted(catalog.AGENTS):
+        agents[name] = (catalog.find_agent(name).__doc__ or "").strip().partition("\n")[0]
     names = {
-        "envs": dict.fromkeys(ids, ""),
-        "agents": ideas,
+        "envs": dict.fromkeys(catalog.environment_ids(), ""),
+        "agents": agents,
         "policies": dict.fromkeys(KNOWN, ""),
         "suites": suites(),
     }

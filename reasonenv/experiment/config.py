@@ -45,8 +45,7 @@ class PolicyConfig:
     checkpointing: bool = setting(False, "layers are computed again in the backward pass: less memory, more time")
 
     def __post_init__(self) -> None:
-        if self.sampler not in SAMPLERS:
-            raise unknown("sampler", self.sampler, SAMPLERS)
+        SAMPLERS.check_name(self.sampler)
 
 
 @record

@@ -96,7 +96,8 @@ def read_suite(path: Path, scale: str | None = None, keys: Mapping[str, Any] = M
 
 def check_cells(cells: Sequence[Cell]) -> None:
     """Raises `UserError` if two cells are the same, or one would train on what another is measured on."""
-    twice = [name for name, count in Counter(cell.name for cell in cells).items() if count > 1]
+    counts = Counter(cell.name for cell in cells)
+    twice = [name for name, count in counts.items() if count > 1]
     if twice:
         raise UserError(f"asks twice for {twice[0]}; name every environment, seed, agent and initial policy once")
     holdouts = sorted({cell.run.holdout for cell in cells})

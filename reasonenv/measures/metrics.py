@@ -271,7 +271,7 @@ def scores(samples: Samples | Iterable[Sample], ks: Sequence[int]) -> Scores:
     for k in ks:
         _check(samples.drawn, k)
     table: dict[str, Mapping[str, float]] = {}
-    for name in dict.fromkeys((*BUILTIN, *METRICS)):
+    for name in METRICS:
         for column, values in _columns(name, samples, ks):
             present = ~np.isnan(values)
             if not ((values >= 0) & (values <= 1) | ~present).all():

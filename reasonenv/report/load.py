@@ -51,7 +51,7 @@ class Cell(CellRecord):
     base: Sequence[Draws]
     training_set: Sequence[Solution]
     token_records: Sequence[Rollout]  # some answers token by token
-    card: Mapping[str, str]  # what it ran on, and hashes of its data
+    manifest: Mapping[str, str]  # what it ran on, and hashes of its data
     questions: Mapping[str, HeldOutProblem]  # by problem id
     settings: Mapping[str, Any]  # of the run, by names such as `agent_keys.lr`
 
@@ -129,7 +129,7 @@ def load_cell(folder: Path, record: CellRecord) -> Cell:
         base=optional(BASE, partial(read_records, kind=Draws)),
         training_set=optional(TRAINING_SET, partial(read_records, kind=Solution)),
         token_records=read_rollouts(folder) if done else (),
-        card=_card(folder / "environment.json"),
+        manifest=_manifest(folder / "environment.json"),
         questions=read_questions(folder / PROBLEMS),
         settings=read_settings(folder / RUN),
     )
@@ -148,7 +148,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _card(path: Path) -> dict[str, str]:
+def _manifest(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     record = _object(path.read_text(encoding="utf-8"), str(path))

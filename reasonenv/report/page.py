@@ -118,7 +118,7 @@ def _machines(suite: Suite) -> dict[str, str]:
     """What the cells ran on; where they differ, which value how many of them had."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for cell in suite.cells:
-        for key, value in cell.card.items():
+        for key, value in cell.manifest.items():
             counts[key][value] += 1
     described = {}
     for key, values in counts.items():

@@ -44,9 +44,8 @@ SECTIONS: Registry[Callable[[Setting], Section | None]] = Registry("section", "r
 
 def sections(setting: Setting) -> list[Section]:
     """All that there is to say of a setting."""
-    added = [name for name in SECTIONS if name not in _BUILTIN]
     parts = []
-    for name in (*_BUILTIN, *added):
+    for name in SECTIONS:
         section = SECTIONS.find(name)(setting)
         if section is not None:
             parts.append(section)

@@ -91,7 +91,9 @@ class GoalSampler(Wrapper):
             calls.setdefault(limit, {}).setdefault(tuple(row.read), []).append(row)
         for limit, same in calls.items():
             prompts = [np.array(ids, dtype=np.int64) for ids in same]
-            seeds = [[row.step_seed() for row in group] for group in same.values()]
+            seeds = []
+            for group in same.values():
+                seeds.append([row.step_seed() for row in group])
             drawn = self.sampler.generate(prompts, seeds, replace(stepwise, max_tokens=limit))
             for group, parts in zip(same.values(), drawn, strict=True):
                 for row, part in zip(group, parts, strict=True):

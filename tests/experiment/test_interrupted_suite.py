@@ -27,11 +27,11 @@ def test_the_time_before_an_interruption_counts(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "out").mkdir()
     for lasted, total in ((10.0, 10.0), (5.0, 15.0)):
 
-        def stop(*arguments: object, lasted: float = lasted) -> None:
+        def stop(scheduled: object, cells: object, lasted: float = lasted) -> None:
             clock[0] += lasted
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(scheduler, "_run_cells", stop)
+        monkeypatch.setattr(scheduler.Scheduler, "run", stop)
         with pytest.raises(KeyboardInterrupt):
             scheduler.run_cells(suite, tmp_path / "out", [], jobs=1, command="c")
         assert json.loads((tmp_path / "out" / "suite.json").read_text())["seconds"] == pytest.approx(total)
