@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from reasonenv.catalog import find_agent
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import RunConfig, describe_run, resolved
 from reasonenv.experiment.identity import code_of
@@ -61,7 +60,7 @@ class Cell:
     @property
     def planned(self) -> int:
         """Answers, or demonstrations, from which the cell is to learn; dynamic sampling may take more."""
-        config = self._config
+        config = self.run.agent_config
         problems = getattr(config, "problems_per_iteration", None) or 0  # of an agent that learns nothing: 0
         planned: int = self.run.iterations * problems * config.samples_per_problem
         return planned
@@ -78,12 +77,8 @@ class Cell:
     @property
     def sequences(self) -> int:
         """How many sequences are drawn, learned from and measured: it orders cells by cost and estimates no time."""
-        passes = 1 + getattr(self._config, "epochs", 1)  # drawn once, then learned from
+        passes = 1 + getattr(self.run.agent_config, "epochs", 1)  # drawn once, then learned from
         return self.planned * passes + self.measured
-
-    @property
-    def _config(self) -> Any:
-        return find_agent(self.run.agent).Config(**self.run.agent_keys)
 
 
 def cells_from(suite: SuiteConfig, env: str, init: str, *, samples: int) -> Iterator[Cell]:
@@ -186,7 +181,7 @@ def _run(agent: str, env: str, seed: int, keys: Mapping[str, Any], policy: str) 
 
 
 def _iterations(run: RunConfig, rollouts: int) -> int:
-    config = find_agent(run.agent).Config(**run.agent_keys)
+    config = run.agent_config
     if config.problems_per_iteration is None:
         raise UserError("rollouts says how many iterations there are only together with problems_per_iteration")
     each: int = config.problems_per_iteration * config.samples_per_problem

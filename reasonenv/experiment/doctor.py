@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from reasonenv.core import Group, Problem
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import DoctorConfig
-from reasonenv.experiment.processes import examination_process
 from reasonenv.experiment.session import open_policy, open_sampler
 from reasonenv.learn.filters import nonconstant, usable
 from reasonenv.learn.loop import describe
 from reasonenv.learn.memory import activation_bytes, available, forecast
+from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.collate import collate
 from reasonenv.policy.hf_policy import HFPolicy
@@ -43,11 +44,12 @@ class Finding:
 def examine(config: DoctorConfig) -> list[Finding]:
     """Every finding on a policy and an environment. Raises `UserError` where there is nothing to examine."""
     check_sampler(config.sampler, config.address)
-    examination_process(config)  # refuses bad settings and missing data before the policy is loaded
+    process = partial(make_mdp, config.task, **config.env_keys)
+    process()  # refuses bad settings and missing data before the policy is loaded
     policy = open_policy(config)
     if policy.goals is not None:
         raise UserError(f"policy {config.policy!r} writes behind goals; examine the policy that it was trained from")
-    mdp = examination_process(config, policy.tokenizer)
+    mdp = process(tokenizer=policy.tokenizer)
     findings = [_tokenizer(mdp), _template(mdp), _verifier(mdp), _context(mdp, policy)]
     if findings[-1].state == "wrong":
         return findings  # nothing can be sampled

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reasonenv.catalog import AGENTS, environment_module, find_agent, parse_env_id, task_factory
+from reasonenv.catalog import AGENTS, environment_module, find_agent, task_factory
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import RunConfig
 from reasonenv.learn.curriculum import read_levels
@@ -187,7 +187,7 @@ def edited(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
 def _things(run: RunConfig) -> Iterator[Any]:
     """Classes and functions that a run names."""
     agent = find_agent(run.agent)
-    yield from (agent, agent.Config, task_factory(parse_env_id(run.env)[0]))
+    yield from (agent, agent.Config, task_factory(run.task))
     levels = [] if run.curriculum is None else read_levels(run.curriculum)
     for keys in (run.env_keys, *levels):
         yield from reward_terms(keys.get("reward", "sparse")).values()

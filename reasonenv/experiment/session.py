@@ -62,11 +62,10 @@ class Session:
     recorder: RolloutRecorder
     rescore: Callable[[Sequence[Group]], list[Group]] | None  # rewards by a reward model
 
-    @property
-    def chosen(self) -> dict[str, Any]:
-        """The settings that the policy or the task decides; see `claim.py`."""
-        dtype = str(self.policy.model.dtype).removeprefix("torch.")
-        return {"dtype": dtype, "env_keys.max_tokens": self.held_out.mdp.max_tokens}
+    def settled(self, config: RunConfig) -> RunConfig:
+        """The settings with those that the policy or the task decides; see `claim.py`."""
+        dtype: Any = str(self.policy.model.dtype).removeprefix("torch.")
+        return replace(config, dtype=dtype, env_keys={**config.env_keys, "max_tokens": self.held_out.mdp.max_tokens})
 
 
 def build(config: RunConfig, out: Path, *, places: Mapping[str, Path] = MappingProxyType({})) -> Session:
@@ -83,8 +82,7 @@ def build(config: RunConfig, out: Path, *, places: Mapping[str, Path] = MappingP
     curriculum, mdp = processes(config, policy.tokenizer)
     for process in (*curriculum.levels, mdp):
         process.fits(policy.context, name=config.policy)
-    kind = find_agent(settings.agent)
-    method: Method = kind(policy, kind.Config(**settings.agent_keys), seed=settings.seed)
+    method: Method = find_agent(settings.agent)(policy, settings.agent_config, seed=settings.seed)
     size = method.tokens_per_microbatch
     rescore = None
     if settings.orm is not None:

@@ -25,10 +25,6 @@ class Suite:
     """A suite file, read and checked."""
 
     name: str
-    title: str
-    description: str
-    ks: tuple[int, ...]
-    margin: float
     cells: tuple[Cell, ...]  # each after the one that it starts from
     source: str  # the text of the file
     scale: str | None
@@ -90,8 +86,7 @@ def read_suite(path: Path, scale: str | None = None, keys: Mapping[str, Any] = M
     except UserError as error:
         raise UserError(f"{path}, {error}") from error
     name = path.stem if path.name != "suite.toml" else path.parent.name
-    title = config.title or name
-    return Suite(name, title, config.description, config.ks, config.margin, tuple(cells), source, scale, config)
+    return Suite(name, tuple(cells), source, scale, config)
 
 
 def check_cells(cells: Sequence[Cell]) -> None:

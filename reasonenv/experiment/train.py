@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from reasonenv.core import Group
-from reasonenv.experiment.claim import SUMMARY, check_claim, claim
+from reasonenv.experiment.claim import SUMMARY, Claim
 from reasonenv.experiment.config import RunConfig
 from reasonenv.experiment.held_out import base
 from reasonenv.experiment.identity import code_of
@@ -68,15 +68,14 @@ def train(
     curriculum, held_out = processes(config)
     data = fingerprints(config, curriculum, held_out)
     code = code_of(config, *(process.task for process in (*curriculum.levels, held_out)))
-    weights = weights_of(config, places)
-    check_claim(out, config, code, changed_code=changed_code, weights=weights)
+    claim = Claim(out, config, code, weights_of(config, places), changed_code)
+    claim.check()
     check_free(out)
     if (out / SUMMARY).exists():
         check_data(out, data, held_out.task.name, finished=True)
         return read_record(out / SUMMARY)
     session = build(config, out, places=places)
-    folder = claim(out, config, code, changed_code=changed_code, made=session.chosen, weights=weights)
-    with closing(session.sampler), folder:
+    with closing(session.sampler), replace(claim, run=session.settled(config)).hold():
         if (out / MANIFEST).exists() and not changed_data:
             check_data(out, data, held_out.task.name)
         write_manifest(out, config, data, quiet=quiet)

@@ -22,6 +22,7 @@ from reasonenv.experiment.scheduler import run_cells, working
 from reasonenv.experiment.suite import Suite, check_cells
 from reasonenv.experiment.suite_config import SuiteConfig
 from reasonenv.experiment.tuning_table import Tuning, read_tuning
+from reasonenv.measures.records import CELL, SUITE
 from reasonenv.measures.samples import EVALUATION, read_samples
 from reasonenv.stats import Accuracy, accuracy
 from reasonenv.storage import read_record
@@ -37,7 +38,7 @@ def tune(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
 
     Raises `UserError` for a suite without a table [tune], and if a trial fails: every agent has equally many or none.
     """
-    if (out / "suite.json").exists():
+    if (out / SUITE).exists():
         raise UserError(f"{out} is the folder of a suite that was run; choose another --out")
     trials = trials_of(suite)
     folder = out / "trials"
@@ -61,13 +62,14 @@ def trials_of(suite: Suite) -> Suite:
     if tuning.problems is not None:
         keys["eval_problems"] = tuning.problems
     inits = {name: {**settings, "eval_every": NEVER} for name, settings in config.inits.items()}
-    config = replace(config, agents=agents, keys=keys, inits=inits, seeds=tuning.seeds)
+    title = config.title or suite.name
+    config = replace(config, title=title, agents=agents, keys=keys, inits=inits, seeds=tuning.seeds, ks=(1,))
     cells: list[Cell] = []
     for env in config.envs:
         for init in inits:
             cells.extend(cells_from(config, env, init, samples=0))
     check_cells(cells)
-    return replace(suite, name=f"the trials of {suite.name}", config=config, cells=tuple(cells), ks=(1,))
+    return replace(suite, name=f"the trials of {suite.name}", config=config, cells=tuple(cells))
 
 
 def _tuning(suite: Suite) -> Tuning:
@@ -88,7 +90,7 @@ def _tuned(suite: Suite, trials: Suite, folder: Path) -> SuiteConfig:
     tuning = _tuning(suite)
     outcomes: dict[str, list[Accuracy]] = {}  # agent of a trial -> the greedy accuracy of each of its cells
     for cell in trials.cells:
-        record = read_record(folder / "cells" / cell.name / "cell.json")
+        record = read_record(folder / "cells" / cell.name / CELL)
         if record.get("status") != "done":
             raise UserError(
                 f"{cell.agent} has failed ({record.get('error')}); mend that and run the same command again"
