@@ -50,11 +50,7 @@ def assess(config: EvalConfig, *, out: Path | None = None, quiet: bool = False) 
         closing(open_sampler(config, policy)) as base,
         tqdm(total=answers, unit=" answers", dynamic_ncols=True, disable=quiet) as bar,
     ):
-
-        def advance(finished: int) -> None:
-            bar.update(finished)
-
-        measure = partial(evaluate, mdp=mdp, problems=problems, seed=config.seed, progress=advance)
+        measure = partial(evaluate, mdp=mdp, problems=problems, seed=config.seed, progress=bar.update)
         sampler = conditioned_sampler(base, policy, policy.goals)
         samples = measure(sampler, samples=1, temperature=0.0)
         if config.samples:
@@ -72,7 +68,7 @@ def assess(config: EvalConfig, *, out: Path | None = None, quiet: bool = False) 
     if out is not None:
         write_samples(out, samples)
     ks = [config.samples] if config.samples else []
-    summary = dict(summarise(samples, ks, held_out_problems(mdp.task.problems[i] for i in problems)))
+    summary = dict(summarise(samples, ks, held_out_problems(mdp.task.problems[: config.problems])))
     if policy.goals is not None:
         share = accuracy(negated)
         summary[f"{GREEDY} {policy.goals.negated_goal}"] = Estimate(share.value, *share.interval, share.judged)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from reasonenv.core import Group, Problem
+from reasonenv.core import Group
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import DoctorConfig
 from reasonenv.experiment.session import open_policy, open_sampler
@@ -59,13 +59,9 @@ def examine(config: DoctorConfig) -> list[Finding]:
     return [*findings, _ending(mdp, groups), _signal(groups), _gap(policy, groups), _memory(policy, mdp, groups)]
 
 
-def _first(mdp: ReasoningMDP) -> list[Problem]:
-    return [mdp.task.problems[i] for i in range(min(TEXTS, len(mdp.task.problems)))]
-
-
 def _tokenizer(mdp: ReasoningMDP) -> Finding:
     texts: list[str] = []
-    for problem in _first(mdp):
+    for problem in mdp.task.problems[:TEXTS]:
         texts += [problem.question, reference_solution(problem)]
     lost = [text for text in texts if mdp.tokenizer.decode(mdp.tokenizer.encode(text)) != text]
     if lost:
@@ -86,7 +82,7 @@ def _template(mdp: ReasoningMDP) -> Finding:
 
 
 def _verifier(mdp: ReasoningMDP) -> Finding:
-    problems = _first(mdp)
+    problems = mdp.task.problems[:TEXTS]
     rejected = [p.id for p in problems if not mdp.task.verify(reference_solution(p), p).correct]
     if rejected:
         seen = f"{len(rejected)} of {len(problems)} gold answers are not accepted, the first of {rejected[0]}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from reasonenv.learn.evaluation import records
 from reasonenv.mdp.mdp import ReasoningMDP
@@ -21,26 +22,15 @@ def evaluate(
     samples: int,
     temperature: float,
     seed: int,
-    top_k: int = 0,
-    top_p: float = 1.0,
     scorer: Scorer | None = None,
-    progress: Callable[[int], None] = lambda finished: None,
+    **options: Any,
 ) -> list[Sample]:
-    """`samples` answers to each problem, drawn as `Sampling` says, scored if there is a `scorer`.
+    """`samples` answers to each problem, drawn with the `options` of `sample_groups`, scored if there is a `scorer`.
 
     Temperature 0 and one sample give the greedy accuracy.
     """
-    groups = sample_groups(
-        sampler,
-        mdp,
-        problems,
-        samples,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        seed=(seed, "evaluation"),
-        progress=progress,
-    )
+    path = (seed, "evaluation")
+    groups = sample_groups(sampler, mdp, problems, samples, temperature=temperature, seed=path, **options)
     return records(groups, mdp, greedy=temperature == 0, scorer=scorer)
 
 

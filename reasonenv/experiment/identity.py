@@ -29,7 +29,9 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -108,14 +110,19 @@ class _Sources:
         waiting = list(dict.fromkeys(modules))
         while waiting:
             name = waiting.pop(0)
-            path = _path(name)
+            file = _file(name)
+            if file is None:
+                raise UserError(
+                    f"what a run uses of module {name!r} is defined in no file, so its code cannot be known"
+                )
+            path = Path(file)
             if path.resolve() in self._resolved:
                 continue
             self._resolved.add(path.resolve())
             label = _label(name, path, self._paths)
             self.modules[name] = self._paths[label] = path
             self.files[label] = _content(name, path)
-            if path.suffix == ".py" and not _installed(name, path):
+            if path.suffix == ".py" and _is_followed(name, path):
                 waiting += _imports(name, path, self.files[label])
 
     @property
@@ -145,6 +152,11 @@ def _loaded_beside(sources: _Sources, others: _Sources) -> list[str]:
 def _is_users(module: str, path: Path) -> bool:
     """Whether a file is the user's own: of no installed package, neither this one nor Python."""
     return module.partition(".")[0] not in EXCLUDED and not is_installed(path) and not is_standard(path)
+
+
+def _is_followed(module: str, path: Path) -> bool:
+    """Whether what a file imports counts too: a user's own, or one of the shipped agents and envs."""
+    return module.startswith(SHIPPED) or _is_users(module, path)
 
 
 def _is_users_module(module: str) -> bool:
@@ -241,7 +253,9 @@ def _held(thing: Any) -> list[Any]:
         held += [thing.__func__, thing.__self__]
     elif inspect.isfunction(thing):
         held += [*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
-        held += [cell.cell_contents for cell in thing.__closure__ or () if _is_filled(cell)]
+        for cell in thing.__closure__ or ():
+            with suppress(ValueError):  # of a variable that has no value yet
+                held.append(cell.cell_contents)
     elif inspect.isbuiltin(thing):
         held.append(thing.__self__)
     elif isinstance(thing, dict):
@@ -263,14 +277,6 @@ def _slots(thing: Any) -> list[Any]:
             if hasattr(thing, name):
                 held.append(getattr(thing, name))
     return held
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return False
-    return True
 
 
 def _is_users_object(thing: Any) -> bool:
@@ -296,13 +302,6 @@ def _counts(module: str) -> bool:
 def _file(module: str) -> str | None:
     """The file that defines a module, loaded or not; None if there is none."""
     return getattr(sys.modules.get(module), "__file__", None) or _unloaded(module)
-
-
-def _path(module: str) -> Path:
-    file = _file(module)
-    if file is None:
-        raise UserError(f"what a run uses of module {module!r} is defined in no file, so its code cannot be known")
-    return Path(file)
 
 
 def _unloaded(module: str) -> str | None:
@@ -336,10 +335,6 @@ def _content(module: str, path: Path) -> bytes:
         raise UserError(f"the code of the run cannot be known: {path} cannot be read ({error.strerror})") from error
 
 
-def _installed(module: str, path: Path) -> bool:
-    return not module.startswith(SHIPPED) and is_installed(path)
-
-
 def _label(module: str, path: Path, taken: Mapping[str, Path]) -> str:
     """A name for a file that does not depend on where the machine keeps it; two files never share one."""
     parts = module.split(".")
@@ -360,8 +355,8 @@ def _imports(module: str, path: Path, source: bytes) -> Iterator[str]:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UserError(f"the code of the run cannot be known: {path} is not Python ({error})") from error
     for name in dict.fromkeys(_names(tree, module, package=path.stem == "__init__")):
-        file = _file(name) if _counts(name) else None
-        if file is not None and not _installed(name, Path(file)):
+        file = _file(name)
+        if file is not None and _is_followed(name, Path(file)):
             yield name
     if not _is_users(module, path):
         return
@@ -405,6 +400,4 @@ def _base(node: ast.ImportFrom, module: str, *, package: bool) -> str:
 
 def _prefixes(name: str) -> Iterator[str]:
     """`a`, `a.b` and `a.b.c` of `a.b.c`: importing the last one runs the others."""
-    parts = name.split(".")
-    for count in range(1, len(parts) + 1):
-        yield ".".join(parts[:count])
+    return accumulate(name.split("."), "{}.{}".format)

@@ -1,8 +1,7 @@
 """How the settings of a suite were chosen: what its tables [tune] and [tuned] may hold, and the sentence for a report.
 
-    [tune]                      lists of values of settings, each tried with each: `lr = [1e-4, 3e-4]`
-    tune.seeds                  of the trials; none of them is reported
-    tune.problems               of the validation split, on which trials are measured (default: `eval_problems`)
+    [tune]                      lists of values of settings, each tried with each: `lr = [1e-4, 3e-4]`; and beside them
+                                `seeds` and `problems`, see `Tuning`
 
     [tuned]                     written by `bench tune`: split, problems, keys, seeds, trials (runs of one agent in one
                                 place)
@@ -34,7 +33,7 @@ class Tuning:
 
     trials: tuple[Values, ...]  # the same for every agent
     seeds: tuple[int, ...] = setting(MISSING, "of the trials; none of them is reported", min_length=1)
-    problems: int | None = setting(None, "of the validation split, on which trials are measured", ge=1)
+    problems: int | None = setting(None, "validation problems of a trial (none: `eval_problems`)", ge=1)
 
     @property
     def keys(self) -> list[str]:
