@@ -118,7 +118,7 @@ def cells_from(suite: SuiteConfig, env: str, init: str, *, samples: int) -> Iter
                 if cell.agent not in suite.agents:
                     yield cell
         for label in suite.agents:
-            kind, numbers = agent_settings(suite.agents, label)
+            kind, numbers = suite.agent(label)
             run = _run(kind, env, 0, _named({**keys, **numbers}, needs), start.name)
             cell = _with_run(template, run, agent=label, after=(initial.name,))
             for each in suite.seeds:
@@ -149,14 +149,6 @@ def _with_run(cell: Cell, run: RunConfig, **changes: Any) -> Cell:
     return replace(cell, run=run, code=code_of(run).record, **changes)
 
 
-def agent_settings(agents: Mapping[str, Mapping[str, Any]], label: str) -> tuple[str, dict[str, Any]]:
-    """Which agent `label` is, and its settings: those of the agent of the file that it is a form of, then its own."""
-    settings = dict(agents[label])
-    kind = settings.pop("agent", label)
-    base = dict(agents[kind]) if kind in agents and kind != label else {}
-    return base.pop("agent", kind), {**base, **settings}
-
-
 def _named(keys: Mapping[str, Any], needs: tuple[str, ...]) -> dict[str, Any]:
     """The settings with the suite's reward model by its name, where they ask for it."""
     referring = {key for key in ("orm", "labels") if keys.get(key) == ORM}
@@ -170,12 +162,12 @@ def _run(agent: str, env: str, seed: int, keys: Mapping[str, Any], policy: str) 
     settings = dict(keys)
     rollouts = settings.pop("rollouts", None)
     try:
-        if "iterations" in settings:
-            return describe_run(agent, env, settings, policy=policy, seed=seed)
-        if rollouts is None:
+        if "iterations" not in settings and rollouts is None:
             raise UserError("iterations is missing; give it, or rollouts")
         run = describe_run(agent, env, settings, policy=policy, seed=seed)
-        return replace(run, iterations=_iterations(run, read_value("rollouts", rollouts, int)))
+        if "iterations" not in settings:
+            run = replace(run, iterations=_iterations(run, read_value("rollouts", rollouts, int)))
+        return run
     except UserError as error:
         raise UserError(f"{agent}: {error}") from error
 

@@ -10,7 +10,7 @@ from typing import Literal
 from reasonenv.core import Group
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import DoctorConfig
-from reasonenv.experiment.session import open_policy, open_sampler
+from reasonenv.experiment.session import open_policy
 from reasonenv.learn.filters import nonconstant, usable
 from reasonenv.learn.loop import describe
 from reasonenv.learn.memory import activation_bytes, available, forecast
@@ -20,7 +20,7 @@ from reasonenv.policy.collate import collate
 from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH, microbatches
 from reasonenv.rollout.groups import sample_groups
-from reasonenv.sampling import check_sampler
+from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import MAX_GAP
 from reasonenv.sampling.torch.torch_sampler import ROWS
 from reasonenv.stats import accuracy
@@ -54,7 +54,7 @@ def examine(config: DoctorConfig) -> list[Finding]:
     if findings[-1].state == "wrong":
         return findings  # nothing can be sampled
     problems, path = range(min(config.problems, len(mdp.task.problems))), (config.seed, "doctor")
-    with closing(open_sampler(config, policy)) as sampler:
+    with closing(make_sampler(config.sampler, policy, address=config.address)) as sampler:
         groups = sample_groups(sampler, mdp, problems, config.samples, temperature=1.0, seed=path)
     return [*findings, _ending(mdp, groups), _signal(groups), _gap(policy, groups), _memory(policy, mdp, groups)]
 

@@ -42,11 +42,6 @@ def open_policy(config: PolicyConfig) -> HFPolicy:
     return policy
 
 
-def open_sampler(config: PolicyConfig, policy: HFPolicy) -> Sampler:
-    """What draws from the policy; goals that it is conditioned on are set by whoever draws. To be closed."""
-    return make_sampler(config.sampler, policy, address=config.address)
-
-
 @dataclass(frozen=True)
 class Session:
     """All that a run works with."""
@@ -89,7 +84,7 @@ def build(config: RunConfig, out: Path, *, places: Mapping[str, Path] = MappingP
         placement = str(settings.env_keys.get("reward", "sparse"))
         scorer = load_scorer(settings.orm, policy)
         rescore = partial(rewarded_by, scorer, placement=placement, tokens_per_microbatch=size)
-    sampler = open_sampler(settings, policy)
+    sampler = make_sampler(settings.sampler, policy, address=settings.address)
     problems = range(min(settings.eval_problems, len(mdp.task.problems)))
     samples = settings.eval_samples or SCORED_SAMPLES
     held_out = HeldOut(sampler, mdp, out / "evaluations", problems, settings.seed, samples)

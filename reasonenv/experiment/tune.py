@@ -17,11 +17,10 @@ from pathlib import Path
 from statistics import fmean
 
 from reasonenv.errors import UserError
-from reasonenv.experiment.cells import Cell, agent_settings, cells_from
+from reasonenv.experiment.cells import Cell, cells_from
 from reasonenv.experiment.scheduler import run_cells, working
 from reasonenv.experiment.suite import Suite, check_cells
-from reasonenv.experiment.suite_config import SuiteConfig
-from reasonenv.experiment.tuning_table import Tuning, read_tuning
+from reasonenv.experiment.suite_config import SuiteConfig, Tuning
 from reasonenv.measures.records import CELL, SUITE
 from reasonenv.measures.samples import EVALUATION, read_samples
 from reasonenv.stats import Accuracy, accuracy
@@ -55,7 +54,7 @@ def trials_of(suite: Suite) -> Suite:
     tuning, config = _tuning(suite), suite.config
     agents = {}
     for label in config.agents:
-        kind, settings = agent_settings(config.agents, label)
+        kind, settings = config.agent(label)
         for number, values in enumerate(tuning.trials):
             agents[_label(label, number)] = {"agent": kind, **settings, **values, "eval_every": NEVER}
     keys = {**config.keys, "holdout": VALIDATION}
@@ -73,7 +72,7 @@ def trials_of(suite: Suite) -> Suite:
 
 
 def _tuning(suite: Suite) -> Tuning:
-    tuning = read_tuning(suite.config)
+    tuning = suite.config.tuning()
     if tuning is None:
         example = "tune = { lr = [1e-4, 3e-4, 1e-3], seeds = [100] }"
         raise UserError(f"suite {suite.name} has no table [tune]; add one, such as {example}")
