@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import gc
 import hashlib
 import importlib.util
 import inspect
@@ -29,10 +30,10 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from types import CellType
 from typing import Any
 
 from reasonenv.catalog import AGENTS, environment_module, find_agent, task_factory
@@ -47,7 +48,7 @@ from reasonenv.tasks import Task
 from reasonenv.version import VERSION
 
 FOLDER = "code"  # of a run, for the copies
-CONTAINERS = (dict, list, tuple, set, frozenset)
+CONTAINERS = (dict, list, tuple, set, frozenset, functools.partial, CellType)
 SHIPPED = ("reasonenv.agents.", "reasonenv.envs.")
 EXCLUDED = {"torch", PACKAGE}
 PROGRAMS = {"__main__", "__mp_main__"}  # modules that start a run and, unless they define a part of it, are none of it
@@ -221,7 +222,7 @@ def _modules(thing: Any) -> list[str]:
         if part is thing or isinstance(part, type) or inspect.isroutine(part) or _is_users_object(part):
             modules += _defining(part)
             waiting += _held(part)
-        elif isinstance(part, (functools.partial, *CONTAINERS)):
+        elif isinstance(part, CONTAINERS):
             waiting += _held(part)
     return modules
 
@@ -246,37 +247,11 @@ def _defining(thing: Any) -> list[str]:
 
 def _held(thing: Any) -> list[Any]:
     """What a thing calls or reads without naming it: arguments, closures, what is wrapped or bound, attributes."""
-    held: list[Any] = []
-    if isinstance(thing, functools.partial):
-        held += [thing.func, *thing.args, *thing.keywords.values()]
-    elif inspect.ismethod(thing):
-        held += [thing.__func__, thing.__self__]
-    elif inspect.isfunction(thing):
-        held += [*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
-        for cell in thing.__closure__ or ():
-            with suppress(ValueError):  # of a variable that has no value yet
-                held.append(cell.cell_contents)
-    elif inspect.isbuiltin(thing):
-        held.append(thing.__self__)
-    elif isinstance(thing, dict):
-        held += thing.values()
-    elif isinstance(thing, CONTAINERS):
-        held += thing
-    if not isinstance(thing, type):
-        held += getattr(thing, "__dict__", {}).values()  # `__wrapped__` is among them
-        held += _slots(thing)
-    return held
-
-
-def _slots(thing: Any) -> list[Any]:
-    """The attributes that an object has outside its `__dict__`."""
-    held = []
-    for base in type(thing).__mro__:
-        slots = base.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if hasattr(thing, name):
-                held.append(getattr(thing, name))
-    return held
+    if isinstance(thing, type):
+        return []
+    if inspect.isfunction(thing):  # without its globals: what it uses of them, its file says
+        return [thing.__defaults__, thing.__kwdefaults__, thing.__closure__, thing.__dict__]
+    return gc.get_referents(thing)
 
 
 def _is_users_object(thing: Any) -> bool:
