@@ -65,9 +65,8 @@ class SettingsCommand(TyperCommand):
         from reasonenv.settings import as_text
 
         arguments = ctx.meta[ARGUMENTS]
-        for title, section in config.explained(
-            getattr(config, RECORDS.get(str(self.name), ""), None), arguments.get("agent"), arguments.get("env")
-        ).items():
+        record = getattr(config, RECORDS.get(str(self.name), ""), None)
+        for title, section in config.explained(record, arguments.get("agent"), arguments.get("env")).items():
             formatter.write(f"\n{title}, as KEY=VALUE or --key VALUE:\n")
             for known in section:
                 formatter.write(f"  {known.key:<24} {as_text(known.default):<8} {known.meaning}".rstrip() + "\n")
@@ -91,8 +90,8 @@ def application(**options: Any) -> typer.Typer:
 
 def settings(context: typer.Context) -> dict[str, str]:
     """The settings of a `SettingsCommand`, as they were written."""
-    given: dict[str, str] = context.meta[SETTINGS]
-    return given
+    written: dict[str, str] = context.meta[SETTINGS]
+    return written
 
 
 def _divide(args: Sequence[str], takes_value: Mapping[str, bool]) -> tuple[list[str], list[str], dict[str, str]]:

@@ -33,15 +33,13 @@ def processes(config: RunConfig, tokenizer: Tokenizer | None = None) -> tuple[Cu
         for name in filter(None, (config.policy, config.orm, config.rank)):
             check_unseen(name, config.env)
         training = training_part(config.task)
+    return _curriculum(config, training, tokenizer), _held_out(config, tokenizer)
+
+
+def _curriculum(config: RunConfig, training: TaskName, tokenizer: Tokenizer | None) -> Curriculum:
     if config.curriculum is None:
-        curriculum = Curriculum((make_mdp(training, tokenizer=tokenizer, **config.env_keys),))
-    else:
-        curriculum = _curriculum(config, training, config.curriculum, tokenizer)
-    return curriculum, _held_out(config, tokenizer)
-
-
-def _curriculum(config: RunConfig, training: TaskName, schedule: str, tokenizer: Tokenizer | None) -> Curriculum:
-    settings = [environment_keys(config.task, level) for level in read_levels(schedule)]
+        return Curriculum((make_mdp(training, tokenizer=tokenizer, **config.env_keys),))
+    settings = [environment_keys(config.task, level) for level in read_levels(config.curriculum)]
     levels: dict[str, ReasoningMDP] = {}  # levels of equal settings are one process
     for level in settings:
         if "split" in level:

@@ -20,7 +20,7 @@ from reasonenv.errors import UserError
 from reasonenv.experiment.cells import Cell, cells_from
 from reasonenv.experiment.scheduler import run_cells, working
 from reasonenv.experiment.suite import Suite, check_cells
-from reasonenv.experiment.suite_config import SuiteConfig, Tuning
+from reasonenv.experiment.suite_config import SuiteConfig
 from reasonenv.measures.records import CELL, SUITE
 from reasonenv.measures.samples import EVALUATION, read_samples
 from reasonenv.stats import Accuracy, accuracy
@@ -51,7 +51,11 @@ def tune(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
 
 def trials_of(suite: Suite) -> Suite:
     """The trials as a suite. Raises `UserError` for one that cannot be."""
-    tuning, config = _tuning(suite), suite.config
+    config = suite.config
+    tuning = config.tuning()
+    if tuning is None:
+        example = "tune = { lr = [1e-4, 3e-4, 1e-3], seeds = [100] }"
+        raise UserError(f"suite {suite.name} has no table [tune]; add one, such as {example}")
     agents = {}
     for label in config.agents:
         kind, settings = config.agent(label)
@@ -71,14 +75,6 @@ def trials_of(suite: Suite) -> Suite:
     return replace(suite, name=f"the trials of {suite.name}", config=config, cells=tuple(cells))
 
 
-def _tuning(suite: Suite) -> Tuning:
-    tuning = suite.config.tuning()
-    if tuning is None:
-        example = "tune = { lr = [1e-4, 3e-4, 1e-3], seeds = [100] }"
-        raise UserError(f"suite {suite.name} has no table [tune]; add one, such as {example}")
-    return tuning
-
-
 def _label(label: str, number: int) -> str:
     """The agent of a trial."""
     return f"{label}, trial {number + 1}"
@@ -86,7 +82,8 @@ def _label(label: str, number: int) -> str:
 
 def _tuned(suite: Suite, trials: Suite, folder: Path) -> SuiteConfig:
     """The suite with what the trials say is best, and the record of that."""
-    tuning = _tuning(suite)
+    tuning = suite.config.tuning()
+    assert tuning is not None, "there are trials"
     outcomes: dict[str, list[Accuracy]] = {}  # agent of a trial -> the greedy accuracy of each of its cells
     for cell in trials.cells:
         record = read_record(folder / "cells" / cell.name / CELL)
