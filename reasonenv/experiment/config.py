@@ -33,8 +33,6 @@ WITHIN = f"what is held out: {TEST}, or {VALIDATION}, one in ten training questi
 class PolicyConfig:
     """A policy, the device that it is on, what draws its responses, and the environment that it answers."""
 
-    env: str
-    env_keys: Mapping[str, Any] = field(default_factory=dict)
     policy: str = setting("tiny", "tiny, smollm2-135m, a run's folder, a path or a hub id")
     seed: int = setting(0, "of everything that is drawn")
     device: str = setting("cpu", "of the policy: cpu, cuda, ...")
@@ -45,6 +43,8 @@ class PolicyConfig:
         None, "rank of an adapter that is trained in place of the whole policy (needs peft)", ge=1
     )
     checkpointing: bool = setting(False, "layers are computed again in the backward pass: less memory, more time")
+    env: str
+    env_keys: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         SAMPLERS.check_name(self.sampler)
