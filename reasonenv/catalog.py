@@ -124,6 +124,11 @@ def find_agent(name: str) -> Any:
     return AGENTS.find(name)
 
 
+def agent_summary(name: str) -> str:
+    """The first line of an agent's docstring."""
+    return (find_agent(name).__doc__ or "").strip().partition("\n")[0]
+
+
 def task_factory(name: str | Callable[..., Task]) -> Callable[..., Task]:
     """The factory of the task called `name`, or at `module:name`, or `name` itself."""
     return TASKS.find(name) if isinstance(name, str) else name

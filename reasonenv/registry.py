@@ -55,7 +55,8 @@ class Registry(Generic[T]):
 
         Raises `UserError` for an unknown name, with the nearest, and for one that cannot be imported.
         """
-        thing: Any = name if ":" in name else self._entry(name)
+        self.check_name(name)
+        thing: Any = name if ":" in name else self._entries[name]
         if isinstance(thing, str):
             thing = load(thing)
         if self._check is not None:
@@ -79,10 +80,6 @@ class Registry(Generic[T]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._with_plugins())
-
-    def _entry(self, name: str) -> str | T:
-        self.check_name(name)
-        return self._entries[name]
 
     def _with_plugins(self) -> Mapping[str, str | T]:
         if not self._complete:

@@ -1,7 +1,7 @@
 """Settings as typed records: a field says its type, its default, its limits and its meaning, and all else follows.
 
 `record` makes a frozen pydantic dataclass of a class. `settings_of` reads the settings of a record, of anybody's plain
-dataclass and of a function's keyword arguments; a `Setting` reads its value from text, as on a command line.
+dataclass and of a function's keyword arguments; `read_value` reads a value from text, as on a command line.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def record(kind: type[T]) -> type[T]:
     """Makes a frozen pydantic dataclass of `kind`, which takes keyword arguments alone.
 
     Its constructor raises `UserError` for an unknown argument, and for a value of another type or beyond its limits.
-    Types are exact, but for numbers of NumPy, and an integer where a float is meant: text is read by `Setting.read`.
+    Types are exact, but for numbers of NumPy, and an integer where a float is meant: text is read by `read_value`.
     A field that is declared anew keeps the limits that it has in the base class.
     """
     for name, declared in vars(kind).items():
@@ -95,15 +95,8 @@ class Setting:
 
     @property
     def has_text_form(self) -> bool:
-        """Whether `read` knows a text for some value."""
+        """Whether `read_value` knows a text for some value."""
         return any(o in (*PLAIN, Path) or get_origin(o) in (Literal, *SEQUENCES) for o in options_of(self.annotation))
-
-    def read(self, value: Any) -> Any:
-        """`value`, a text of a command line or what TOML and JSON know, as the type of the setting.
-
-        `none` is None, and `1,2` is a sequence. Raises `UserError` that names the key and the types.
-        """
-        return read_value(self.key, value, self.annotation)
 
     def check(self, value: Any) -> None:
         """Raises `UserError` if a `value` from Python is of another type or beyond the limits.
@@ -155,7 +148,10 @@ def _types(described: Any, stated: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_value(key: str, value: Any, annotation: Any) -> Any:
-    """See `Setting.read`."""
+    """`value`, a text of a command line or what TOML and JSON know, as a type that `annotation` names.
+
+    `none` is None, and `1,2` is a sequence. Raises `UserError` that names the key and the types.
+    """
     options = options_of(annotation)
     if NoneType in options and str(value).lower() == "none":
         return None
@@ -173,7 +169,7 @@ def _is_any_text(option: Any) -> bool:
 
 
 def as_text(value: Any) -> str:
-    """A value as `Setting.read` reads it, or a default that there is not."""
+    """A value as `read_value` reads it, or a default that there is not."""
     if value is MISSING:
         return "needed"
     if value is None:

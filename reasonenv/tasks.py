@@ -13,8 +13,7 @@ from reasonenv.errors import UserError, check_known
 from reasonenv.seeding import derive_seed
 from reasonenv.tokenizer import Tokenizer
 
-TEST, VALIDATION = "test", "validation"
-HOLDOUTS = (TEST, VALIDATION)  # parts of a task on which a policy may be measured
+TEST, VALIDATION = "test", "validation"  # parts of a task on which a policy may be measured
 PROMPTS = ("auto", "chat", "few_shot", "plain")
 ANSWER_FORM = "answer_form"  # in a problem's meta: how a solution states its answer, if not behind ####
 

@@ -132,9 +132,9 @@ def test_a_plain_subclass_of_a_record_keeps_its_settings_and_limits() -> None:
 )
 def test_text_is_read_as_the_type_of_its_field(key: str, text: str, value: Any) -> None:
     known = settings_of(Plain)[key]
-    read = known.read(text)
+    read = read_value(key, text, known.annotation)
     assert (read, type(read)) == (value, type(value))
-    assert known.read(value) == value  # as from TOML or Python
+    assert read_value(key, value, known.annotation) == value  # as from TOML or Python
     assert getattr(build(Plain, {key: read}), key) == value
 
 
@@ -198,8 +198,8 @@ class Plugged:
 """
     exec(source, namespace)
     known = settings_of(namespace["Plugged"])
-    assert known["lr"].read("2") == 2.0
-    assert known["extra"].read("2") == 2  # a name of `typing`, imported for type checkers
+    assert read_value("lr", "2", known["lr"].annotation) == 2.0
+    assert read_value("extra", "2", known["extra"].annotation) == 2  # a name of `typing`, imported for type checkers
     assert [known[key].has_text_form for key in ("lr", "extra", "widget")] == [True, True, False]
     assert build(namespace["Plugged"], {"widget": object}).lr == 1.0
 
@@ -214,7 +214,7 @@ def test_arguments_of_a_function_are_settings_too() -> None:
         ("factor", "2", "int"),
     ]
     with pytest.raises(UserError, match="factor is 'x'; it must be int"):
-        known["factor"].read("x")
+        read_value("factor", "x", known["factor"].annotation)
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def audit_verifier(
 
 def _rates(rows: list[Row]) -> dict[str, dict[str, float]]:
     """Share of wrong answers accepted and of right ones rejected, each with its 95 % Wilson interval."""
-    from reasonenv.stats import mean_interval
+    from reasonenv.stats import wilson
 
     counts = {
         "false accepts": (sum(len(row.accepted) for row in rows), sum(row.wrong for row in rows)),
@@ -82,6 +82,6 @@ def _rates(rows: list[Row]) -> dict[str, dict[str, float]]:
     rates = {}
     for name, (misjudged, n) in counts.items():
         if n:
-            e = mean_interval([1.0] * misjudged + [0.0] * (n - misjudged))
-            rates[name] = {"rate": e.value, "low": e.low, "high": e.high, "n": n}
+            low, high = wilson(misjudged / n, n)
+            rates[name] = {"rate": misjudged / n, "low": low, "high": high, "n": n}
     return rates

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -16,6 +16,7 @@ ENV_ID = "an id from `reasonenv list envs`, or file.py:id"
 Environment = Annotated[str, typer.Argument(metavar="ENV_ID", help=ENV_ID)]
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON and nothing else")]
 KEY = re.compile(r"[A-Za-z_][\w.]*")
+RECORDS = {"train": "RunConfig", "eval": "EvalConfig", "doctor": "DoctorConfig"}  # in `experiment.config`
 SETTINGS, ARGUMENTS = "settings", "arguments"  # of a command line, in the `meta` of its context
 
 
@@ -32,12 +33,11 @@ class Group(TyperGroup):
 class SettingsCommand(TyperCommand):
     """A command with settings: `lr=1e-4`, `--lr 1e-4` and `--lr=1e-4` are the same, wherever they stand.
 
-    Every option that the command does not have itself is one; `settings` gives them. `--help` explains those of the
-    `record`, a class in `experiment.config`, and of the agent and environment that stand before it.
+    Every option that the command does not have itself is one; `settings` gives them. `--help` explains those of its
+    record (`RECORDS`), and of the agent and environment that stand before it.
     """
 
     allow_extra_args = True
-    record: ClassVar[str] = ""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         takes_value: dict[str, bool] = {}
@@ -52,14 +52,21 @@ class SettingsCommand(TyperCommand):
             raise UserError(f"{rest[0]!r} is not KEY=VALUE; settings are written as lr=1e-4 or --lr 1e-4")
         return rest
 
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        from reasonenv.catalog import agent_summary
+
+        super().format_help_text(ctx, formatter)
+        agent = ctx.meta[ARGUMENTS].get("agent")
+        if agent is not None:
+            formatter.write(f"\n  {agent}: {agent_summary(agent)}\n")
+
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         from reasonenv.experiment import config
         from reasonenv.settings import as_text
 
         arguments = ctx.meta[ARGUMENTS]
-        for title, section in config.explained(
-            getattr(config, self.record, None), arguments.get("agent"), arguments.get("env")
-        ).items():
+        record = getattr(config, RECORDS.get(str(self.name), ""), None)
+        for title, section in config.explained(record, arguments.get("agent"), arguments.get("env")).items():
             formatter.write(f"\n{title}, as KEY=VALUE or --key VALUE:\n")
             for known in section:
                 formatter.write(f"  {known.key:<24} {as_text(known.default):<8} {known.meaning}".rstrip() + "\n")
@@ -83,8 +90,8 @@ def application(**options: Any) -> typer.Typer:
 
 def settings(context: typer.Context) -> dict[str, str]:
     """The settings of a `SettingsCommand`, as they were written."""
-    given: dict[str, str] = context.meta[SETTINGS]
-    return given
+    written: dict[str, str] = context.meta[SETTINGS]
+    return written
 
 
 def _divide(args: Sequence[str], takes_value: Mapping[str, bool]) -> tuple[list[str], list[str], dict[str, str]]:

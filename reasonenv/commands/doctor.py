@@ -13,13 +13,9 @@ from reasonenv.commands.command import AsJson, Environment, SettingsCommand, app
 app = application()
 
 
-class _Doctor(SettingsCommand):
-    record = "DoctorConfig"
-
-
 @app.command(
     "doctor",
-    cls=_Doctor,
+    cls=SettingsCommand,
     epilog="example: reasonenv doctor smollm2-135m reasonenv/SVAMP-Response-v0 prompt=few_shot max_tokens=28",
 )
 def doctor(
@@ -34,10 +30,10 @@ def doctor(
 
     Exits with 0 if nothing is wrong, and with 1 if something is.
     """
-    from reasonenv.experiment.config import describe_doctor
+    from reasonenv.experiment.config import DoctorConfig, describe
     from reasonenv.experiment.doctor import examine
 
-    findings = examine(describe_doctor(policy, env, settings(context)))
+    findings = examine(describe(DoctorConfig, policy, env, settings(context)))
     wrong = sum(finding.state == "wrong" for finding in findings)
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))

@@ -13,13 +13,9 @@ from reasonenv.commands.command import ENV_ID, AsJson, SettingsCommand, applicat
 app = application()
 
 
-class _Eval(SettingsCommand):
-    record = "EvalConfig"
-
-
 @app.command(
     "eval",
-    cls=_Eval,
+    cls=SettingsCommand,
     epilog="example: reasonenv eval smollm2-135m reasonenv/GSM8K-Response-v0 --samples 8 --problems 100",
 )
 def evaluate(

@@ -25,12 +25,9 @@ def show(
     from reasonenv.experiment.suite import suites
     from reasonenv.policy.pretrained import KNOWN
 
-    agents = {}
-    for name in sorted(catalog.AGENTS):
-        agents[name] = (catalog.find_agent(name).__doc__ or "").strip().partition("\n")[0]
     names = {
         "envs": dict.fromkeys(catalog.environment_ids(), ""),
-        "agents": agents,
+        "agents": {name: catalog.agent_summary(name) for name in sorted(catalog.AGENTS)},
         "policies": dict.fromkeys(KNOWN, ""),
         "suites": suites(),
     }

@@ -9,27 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from reasonenv.commands.command import ARGUMENTS, AsJson, Environment, SettingsCommand, application, settings
+from reasonenv.commands.command import AsJson, Environment, SettingsCommand, application, settings
 
 EXAMPLE = "reasonenv train grpo reasonenv/Chain-Response-v0 --policy runs/prior --out runs/grpo lr=1e-4"
 
 app = application()
 
 
-class _Train(SettingsCommand):
-    record = "RunConfig"
-
-    def format_help_text(self, ctx: Any, formatter: Any) -> None:
-        from reasonenv.catalog import find_agent
-
-        super().format_help_text(ctx, formatter)
-        agent = ctx.meta[ARGUMENTS].get("agent")
-        if agent is not None:
-            idea = (find_agent(agent).__doc__ or "").strip().partition("\n")[0]
-            formatter.write(f"\n  {agent}: {idea}\n")
-
-
-@app.command("train", cls=_Train, epilog=f"example: {EXAMPLE}")
+@app.command("train", cls=SettingsCommand, epilog=f"example: {EXAMPLE}")
 def train(
     context: typer.Context,
     agent: Annotated[

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import EvalConfig, check_writable
-from reasonenv.experiment.held_out import evaluate
 from reasonenv.experiment.processes import evaluation_process
-from reasonenv.experiment.session import open_policy, open_sampler
+from reasonenv.experiment.session import open_policy
+from reasonenv.learn.evaluation import records
+from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.measures.metrics import GREEDY, summarise
 from reasonenv.measures.questions import held_out_problems
 from reasonenv.measures.samples import Sample, write_samples
-from reasonenv.policy.value_head import load_scorer, scorer_folder
-from reasonenv.sampling import check_sampler
+from reasonenv.policy.value_head import Scorer, load_scorer, scorer_folder
+from reasonenv.rollout.groups import sample_groups
+from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.goal_sampler import conditioned_sampler
+from reasonenv.sampling.sampler import Sampler
 from reasonenv.stats import Estimate, accuracy
 
 
@@ -47,14 +51,10 @@ def assess(config: EvalConfig, *, out: Path | None = None, quiet: bool = False) 
     answers = len(problems) * (1 + config.samples + (policy.goals is not None))
     negated: list[Sample] = []
     with (
-        closing(open_sampler(config, policy)) as base,
+        closing(make_sampler(config.sampler, policy, address=config.address)) as base,
         tqdm(total=answers, unit=" answers", dynamic_ncols=True, disable=quiet) as bar,
     ):
-
-        def advance(finished: int) -> None:
-            bar.update(finished)
-
-        measure = partial(evaluate, mdp=mdp, problems=problems, seed=config.seed, progress=advance)
+        measure = partial(evaluate, mdp=mdp, problems=problems, seed=config.seed, progress=bar.update)
         sampler = conditioned_sampler(base, policy, policy.goals)
         samples = measure(sampler, samples=1, temperature=0.0)
         if config.samples:
@@ -72,8 +72,28 @@ def assess(config: EvalConfig, *, out: Path | None = None, quiet: bool = False) 
     if out is not None:
         write_samples(out, samples)
     ks = [config.samples] if config.samples else []
-    summary = dict(summarise(samples, ks, held_out_problems(mdp.task.problems[i] for i in problems)))
+    summary = dict(summarise(samples, ks, held_out_problems(mdp.task.problems[: config.problems])))
     if policy.goals is not None:
         share = accuracy(negated)
         summary[f"{GREEDY} {policy.goals.negated_goal}"] = Estimate(share.value, *share.interval, share.judged)
     return summary
+
+
+def evaluate(
+    sampler: Sampler,
+    mdp: ReasoningMDP,
+    problems: Sequence[int],
+    *,
+    samples: int,
+    temperature: float,
+    seed: int,
+    scorer: Scorer | None = None,
+    **options: Any,
+) -> list[Sample]:
+    """`samples` answers to each problem, drawn with the `options` of `sample_groups`, scored if there is a `scorer`.
+
+    Temperature 0 and one sample give the greedy accuracy.
+    """
+    path = (seed, "evaluation")
+    groups = sample_groups(sampler, mdp, problems, samples, temperature=temperature, seed=path, **options)
+    return records(groups, mdp, greedy=temperature == 0, scorer=scorer)

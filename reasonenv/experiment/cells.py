@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from reasonenv.catalog import find_agent
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import RunConfig, describe_run, resolved
 from reasonenv.experiment.identity import code_of
@@ -61,7 +60,7 @@ class Cell:
     @property
     def planned(self) -> int:
         """Answers, or demonstrations, from which the cell is to learn; dynamic sampling may take more."""
-        config = self._config
+        config = self.run.agent_config
         problems = getattr(config, "problems_per_iteration", None) or 0  # of an agent that learns nothing: 0
         planned: int = self.run.iterations * problems * config.samples_per_problem
         return planned
@@ -78,12 +77,8 @@ class Cell:
     @property
     def sequences(self) -> int:
         """How many sequences are drawn, learned from and measured: it orders cells by cost and estimates no time."""
-        passes = 1 + getattr(self._config, "epochs", 1)  # drawn once, then learned from
+        passes = 1 + getattr(self.run.agent_config, "epochs", 1)  # drawn once, then learned from
         return self.planned * passes + self.measured
-
-    @property
-    def _config(self) -> Any:
-        return find_agent(self.run.agent).Config(**self.run.agent_keys)
 
 
 def cells_from(suite: SuiteConfig, env: str, init: str, *, samples: int) -> Iterator[Cell]:
@@ -123,7 +118,7 @@ def cells_from(suite: SuiteConfig, env: str, init: str, *, samples: int) -> Iter
                 if cell.agent not in suite.agents:
                     yield cell
         for label in suite.agents:
-            kind, numbers = agent_settings(suite.agents, label)
+            kind, numbers = suite.agent(label)
             run = _run(kind, env, 0, _named({**keys, **numbers}, needs), start.name)
             cell = _with_run(template, run, agent=label, after=(initial.name,))
             for each in suite.seeds:
@@ -154,14 +149,6 @@ def _with_run(cell: Cell, run: RunConfig, **changes: Any) -> Cell:
     return replace(cell, run=run, code=code_of(run).record, **changes)
 
 
-def agent_settings(agents: Mapping[str, Mapping[str, Any]], label: str) -> tuple[str, dict[str, Any]]:
-    """Which agent `label` is, and its settings: those of the agent of the file that it is a form of, then its own."""
-    settings = dict(agents[label])
-    kind = settings.pop("agent", label)
-    base = dict(agents[kind]) if kind in agents and kind != label else {}
-    return base.pop("agent", kind), {**base, **settings}
-
-
 def _named(keys: Mapping[str, Any], needs: tuple[str, ...]) -> dict[str, Any]:
     """The settings with the suite's reward model by its name, where they ask for it."""
     referring = {key for key in ("orm", "labels") if keys.get(key) == ORM}
@@ -175,18 +162,18 @@ def _run(agent: str, env: str, seed: int, keys: Mapping[str, Any], policy: str) 
     settings = dict(keys)
     rollouts = settings.pop("rollouts", None)
     try:
-        if "iterations" in settings:
-            return describe_run(agent, env, settings, policy=policy, seed=seed)
-        if rollouts is None:
+        if "iterations" not in settings and rollouts is None:
             raise UserError("iterations is missing; give it, or rollouts")
         run = describe_run(agent, env, settings, policy=policy, seed=seed)
-        return replace(run, iterations=_iterations(run, read_value("rollouts", rollouts, int)))
+        if "iterations" not in settings:
+            run = replace(run, iterations=_iterations(run, read_value("rollouts", rollouts, int)))
+        return run
     except UserError as error:
         raise UserError(f"{agent}: {error}") from error
 
 
 def _iterations(run: RunConfig, rollouts: int) -> int:
-    config = find_agent(run.agent).Config(**run.agent_keys)
+    config = run.agent_config
     if config.problems_per_iteration is None:
         raise UserError("rollouts says how many iterations there are only together with problems_per_iteration")
     each: int = config.problems_per_iteration * config.samples_per_problem

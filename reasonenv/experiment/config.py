@@ -18,7 +18,7 @@ from reasonenv.experiment.validation import RECORD
 from reasonenv.mdp.config import EnvConfig
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sampling.sampler import KEYS, TRAINING
-from reasonenv.settings import Setting, build, record, setting, settings_of
+from reasonenv.settings import Setting, build, read_value, record, setting, settings_of
 from reasonenv.storage import read_record
 from reasonenv.tasks import TEST, VALIDATION
 
@@ -31,7 +31,7 @@ WITHIN = f"what is held out: {TEST}, or {VALIDATION}, one in ten training questi
 
 @record
 class PolicyConfig:
-    """A policy, the device that it is on, and what draws its responses."""
+    """A policy, the device that it is on, what draws its responses, and the environment that it answers."""
 
     policy: str = setting("tiny", "tiny, smollm2-135m, a run's folder, a path or a hub id")
     seed: int = setting(0, "of everything that is drawn")
@@ -43,9 +43,16 @@ class PolicyConfig:
         None, "rank of an adapter that is trained in place of the whole policy (needs peft)", ge=1
     )
     checkpointing: bool = setting(False, "layers are computed again in the backward pass: less memory, more time")
+    env: str
+    env_keys: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         SAMPLERS.check_name(self.sampler)
+
+    @property
+    def task(self) -> str:
+        """The name of the environment's task."""
+        return parse_env_id(self.env)[0]
 
 
 @record
@@ -53,10 +60,8 @@ class RunConfig(PolicyConfig):
     """Everything that decides a run's result. Two equal records give the same weights, bit for bit, on one CPU."""
 
     agent: str
-    env: str
     iterations: int = setting(100, "how often to sample and learn", ge=0)
     agent_keys: Mapping[str, Any] = field(default_factory=dict)
-    env_keys: Mapping[str, Any] = field(default_factory=dict)
     eval_problems: int = setting(200, "held-out problems: the first ones", ge=1)
     holdout: Holdout = setting("test", WITHIN)
     eval_samples: int = setting(0, "sampled answers a held-out problem after the last iteration, for pass@k", ge=0)
@@ -66,13 +71,16 @@ class RunConfig(PolicyConfig):
     orm: str | None = setting(None, "folder of a reward model; its score is the reward in place of the verdict")
     rank: str | None = setting(None, "folder of a reward model that scores the sampled answers, for rerank@k")
 
+    @property
+    def agent_config(self) -> Any:
+        """The agent's `Config`."""
+        return find_agent(self.agent).Config(**self.agent_keys)
+
 
 @record
 class EvalConfig(PolicyConfig):
     """A policy that is measured on held-out problems of an environment."""
 
-    env: str
-    env_keys: Mapping[str, Any] = field(default_factory=dict)
     samples: int = setting(0, "sampled answers a problem, beside the greedy one", ge=0, le=MAX_SAMPLES)
     problems: int = setting(200, "held-out problems: the first ones", ge=1)
     temperature: float = setting(1.0, "of the sampled answers", ge=0)
@@ -91,8 +99,6 @@ class EvalConfig(PolicyConfig):
 class DoctorConfig(PolicyConfig):
     """A policy that is examined on training problems of an environment."""
 
-    env: str
-    env_keys: Mapping[str, Any] = field(default_factory=dict)
     problems: int = setting(8, "training problems to sample: the first ones", ge=1)
     samples: int = setting(4, "answers a problem", ge=2)
 
@@ -127,24 +133,20 @@ def describe_run(agent: str, env: str, keys: Mapping[str, Any], **fixed: Any) ->
 def describe_eval(policy: str, env: str | None, keys: Mapping[str, Any]) -> EvalConfig:
     """As `describe_run`. Without `env`, `policy` is the folder of a run, whose environment and its keys are meant."""
     if env is not None:
-        return _describe(EvalConfig, policy, env, keys)
+        return describe(EvalConfig, policy, env, keys)
     path = Path(policy) / RECORD
     if not path.is_file():
         raise UserError(
             f"{policy!r} is no folder of a run with an environment of its own; say on which ENV_ID to measure it"
         )
     stored = read_record(path)
-    described = _describe(EvalConfig, policy, stored["env"], keys)
-    trained = environment_keys(parse_env_id(stored["env"])[0], stored["env_keys"])
+    described = describe(EvalConfig, policy, stored["env"], keys)
+    trained = environment_keys(described.task, stored["env_keys"])
     return replace(described, env_keys={**trained, **described.env_keys})
 
 
-def describe_doctor(policy: str, env: str, keys: Mapping[str, Any]) -> DoctorConfig:
-    """As `describe_run`."""
-    return _describe(DoctorConfig, policy, env, keys)
-
-
-def _describe(kind: type[Measured], policy: str, env: str, keys: Mapping[str, Any]) -> Measured:
+def describe(kind: type[Measured], policy: str, env: str, keys: Mapping[str, Any]) -> Measured:
+    """As `describe_run`, of a record that has no agent."""
     sections = {"run": _settable(kind, ("policy",)), "env": environment_settings(parse_env_id(env)[0])}
     values = _read(keys, sections)
     return kind(policy=policy, env=env, env_keys=values["env"], **values["run"])
@@ -153,7 +155,7 @@ def _describe(kind: type[Measured], policy: str, env: str, keys: Mapping[str, An
 def explained(kind: type[PolicyConfig] | None, agent: str | None, env: str | None) -> dict[str, list[Setting]]:
     """What may be set in a record, of an agent and of an environment or a task: sections by their titles."""
     sections: dict[str, list[Setting]] = {}
-    common = {} if kind is None else _settable(kind, ())
+    common = {} if kind is None else _settable(kind)
     sections["settings"] = list(common.values())
     if agent is not None:
         sections[f"settings of {agent}"] = list(settings_of(find_agent(agent).Config).values())
@@ -165,7 +167,7 @@ def explained(kind: type[PolicyConfig] | None, agent: str | None, env: str | Non
     return {title: section for title, section in sections.items() if section}
 
 
-def _settable(kind: type[PolicyConfig], fixed: Iterable[str]) -> dict[str, Setting]:
+def _settable(kind: type[PolicyConfig], fixed: Iterable[str] = ()) -> dict[str, Setting]:
     return {key: known for key, known in settings_of(kind).items() if key not in (*SPELLED, *fixed)}
 
 
@@ -176,7 +178,7 @@ def _read(keys: Mapping[str, Any], sections: Mapping[str, Mapping[str, Setting]]
         prefix, _, name = key.rpartition(".")
         for section, settings in sections.items():
             if name in settings and prefix in ("", section):
-                values[section][name] = settings[name].read(value)
+                values[section][name] = read_value(name, value, settings[name].annotation)
                 break
         else:
             known = [name for settings in sections.values() for name in settings]
@@ -215,10 +217,10 @@ def resolved(run: RunConfig) -> dict[str, Any]:
     So a default that another version has changed is seen. None stands where the policy or the task decides: `dtype`,
     and `max_tokens` of the environment.
     """
-    config = find_agent(run.agent).Config(**run.agent_keys)
+    config = run.agent_config
     agent_keys = {f.name: getattr(config, f.name) for f in fields(config)}
     env_keys: dict[str, Any] = {}
-    for key, known in environment_settings(parse_env_id(run.env)[0], training=True).items():
+    for key, known in environment_settings(run.task, training=True).items():
         if known.default is not MISSING:
             env_keys[key] = known.default
     settings: dict[str, Any] = _plain(

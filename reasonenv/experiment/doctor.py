@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
-from reasonenv.core import Group, Problem
+from reasonenv.core import Group
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import DoctorConfig
-from reasonenv.experiment.processes import examination_process
-from reasonenv.experiment.session import open_policy, open_sampler
+from reasonenv.experiment.session import open_policy
 from reasonenv.learn.filters import nonconstant, usable
 from reasonenv.learn.loop import describe
 from reasonenv.learn.memory import activation_bytes, available, forecast
+from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.policy.collate import collate
 from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH, microbatches
 from reasonenv.rollout.groups import sample_groups
-from reasonenv.sampling import check_sampler
+from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import MAX_GAP
 from reasonenv.sampling.torch.torch_sampler import ROWS
 from reasonenv.stats import accuracy
@@ -43,27 +44,24 @@ class Finding:
 def examine(config: DoctorConfig) -> list[Finding]:
     """Every finding on a policy and an environment. Raises `UserError` where there is nothing to examine."""
     check_sampler(config.sampler, config.address)
-    examination_process(config)  # refuses bad settings and missing data before the policy is loaded
+    process = partial(make_mdp, config.task, **config.env_keys)
+    process()  # refuses bad settings and missing data before the policy is loaded
     policy = open_policy(config)
     if policy.goals is not None:
         raise UserError(f"policy {config.policy!r} writes behind goals; examine the policy that it was trained from")
-    mdp = examination_process(config, policy.tokenizer)
+    mdp = process(tokenizer=policy.tokenizer)
     findings = [_tokenizer(mdp), _template(mdp), _verifier(mdp), _context(mdp, policy)]
     if findings[-1].state == "wrong":
         return findings  # nothing can be sampled
     problems, path = range(min(config.problems, len(mdp.task.problems))), (config.seed, "doctor")
-    with closing(open_sampler(config, policy)) as sampler:
+    with closing(make_sampler(config.sampler, policy, address=config.address)) as sampler:
         groups = sample_groups(sampler, mdp, problems, config.samples, temperature=1.0, seed=path)
     return [*findings, _ending(mdp, groups), _signal(groups), _gap(policy, groups), _memory(policy, mdp, groups)]
 
 
-def _first(mdp: ReasoningMDP) -> list[Problem]:
-    return [mdp.task.problems[i] for i in range(min(TEXTS, len(mdp.task.problems)))]
-
-
 def _tokenizer(mdp: ReasoningMDP) -> Finding:
     texts: list[str] = []
-    for problem in _first(mdp):
+    for problem in mdp.task.problems[:TEXTS]:
         texts += [problem.question, reference_solution(problem)]
     lost = [text for text in texts if mdp.tokenizer.decode(mdp.tokenizer.encode(text)) != text]
     if lost:
@@ -84,7 +82,7 @@ def _template(mdp: ReasoningMDP) -> Finding:
 
 
 def _verifier(mdp: ReasoningMDP) -> Finding:
-    problems = _first(mdp)
+    problems = mdp.task.problems[:TEXTS]
     rejected = [p.id for p in problems if not mdp.task.verify(reference_solution(p), p).correct]
     if rejected:
         seen = f"{len(rejected)} of {len(problems)} gold answers are not accepted, the first of {rejected[0]}"

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import gc
 import hashlib
 import importlib.util
 import inspect
@@ -30,10 +31,12 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
+from types import CellType
 from typing import Any
 
-from reasonenv.catalog import AGENTS, environment_module, find_agent, parse_env_id, task_factory
+from reasonenv.catalog import AGENTS, environment_module, find_agent, task_factory
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import RunConfig
 from reasonenv.learn.curriculum import read_levels
@@ -45,7 +48,7 @@ from reasonenv.tasks import Task
 from reasonenv.version import VERSION
 
 FOLDER = "code"  # of a run, for the copies
-CONTAINERS = (dict, list, tuple, set, frozenset)
+CONTAINERS = (dict, list, tuple, set, frozenset, functools.partial, CellType)
 SHIPPED = ("reasonenv.agents.", "reasonenv.envs.")
 EXCLUDED = {"torch", PACKAGE}
 PROGRAMS = {"__main__", "__mp_main__"}  # modules that start a run and, unless they define a part of it, are none of it
@@ -108,14 +111,19 @@ class _Sources:
         waiting = list(dict.fromkeys(modules))
         while waiting:
             name = waiting.pop(0)
-            path = _path(name)
+            file = _file(name)
+            if file is None:
+                raise UserError(
+                    f"what a run uses of module {name!r} is defined in no file, so its code cannot be known"
+                )
+            path = Path(file)
             if path.resolve() in self._resolved:
                 continue
             self._resolved.add(path.resolve())
             label = _label(name, path, self._paths)
             self.modules[name] = self._paths[label] = path
             self.files[label] = _content(name, path)
-            if path.suffix == ".py" and not _installed(name, path):
+            if path.suffix == ".py" and _is_followed(name, path):
                 waiting += _imports(name, path, self.files[label])
 
     @property
@@ -145,6 +153,11 @@ def _loaded_beside(sources: _Sources, others: _Sources) -> list[str]:
 def _is_users(module: str, path: Path) -> bool:
     """Whether a file is the user's own: of no installed package, neither this one nor Python."""
     return module.partition(".")[0] not in EXCLUDED and not is_installed(path) and not is_standard(path)
+
+
+def _is_followed(module: str, path: Path) -> bool:
+    """Whether what a file imports counts too: a user's own, or one of the shipped agents and envs."""
+    return module.startswith(SHIPPED) or _is_users(module, path)
 
 
 def _is_users_module(module: str) -> bool:
@@ -187,7 +200,7 @@ def edited(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
 def _things(run: RunConfig) -> Iterator[Any]:
     """Classes and functions that a run names."""
     agent = find_agent(run.agent)
-    yield from (agent, agent.Config, task_factory(parse_env_id(run.env)[0]))
+    yield from (agent, agent.Config, task_factory(run.task))
     levels = [] if run.curriculum is None else read_levels(run.curriculum)
     for keys in (run.env_keys, *levels):
         yield from reward_terms(keys.get("reward", "sparse")).values()
@@ -209,7 +222,7 @@ def _modules(thing: Any) -> list[str]:
         if part is thing or isinstance(part, type) or inspect.isroutine(part) or _is_users_object(part):
             modules += _defining(part)
             waiting += _held(part)
-        elif isinstance(part, (functools.partial, *CONTAINERS)):
+        elif isinstance(part, CONTAINERS):
             waiting += _held(part)
     return modules
 
@@ -234,43 +247,11 @@ def _defining(thing: Any) -> list[str]:
 
 def _held(thing: Any) -> list[Any]:
     """What a thing calls or reads without naming it: arguments, closures, what is wrapped or bound, attributes."""
-    held: list[Any] = []
-    if isinstance(thing, functools.partial):
-        held += [thing.func, *thing.args, *thing.keywords.values()]
-    elif inspect.ismethod(thing):
-        held += [thing.__func__, thing.__self__]
-    elif inspect.isfunction(thing):
-        held += [*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
-        held += [cell.cell_contents for cell in thing.__closure__ or () if _is_filled(cell)]
-    elif inspect.isbuiltin(thing):
-        held.append(thing.__self__)
-    elif isinstance(thing, dict):
-        held += thing.values()
-    elif isinstance(thing, CONTAINERS):
-        held += thing
-    if not isinstance(thing, type):
-        held += getattr(thing, "__dict__", {}).values()  # `__wrapped__` is among them
-        held += _slots(thing)
-    return held
-
-
-def _slots(thing: Any) -> list[Any]:
-    """The attributes that an object has outside its `__dict__`."""
-    held = []
-    for base in type(thing).__mro__:
-        slots = base.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if hasattr(thing, name):
-                held.append(getattr(thing, name))
-    return held
-
-
-def _is_filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return False
-    return True
+    if isinstance(thing, type):
+        return []
+    if inspect.isfunction(thing):  # without its globals: what it uses of them, its file says
+        return [thing.__defaults__, thing.__kwdefaults__, thing.__closure__, thing.__dict__]
+    return gc.get_referents(thing)
 
 
 def _is_users_object(thing: Any) -> bool:
@@ -296,13 +277,6 @@ def _counts(module: str) -> bool:
 def _file(module: str) -> str | None:
     """The file that defines a module, loaded or not; None if there is none."""
     return getattr(sys.modules.get(module), "__file__", None) or _unloaded(module)
-
-
-def _path(module: str) -> Path:
-    file = _file(module)
-    if file is None:
-        raise UserError(f"what a run uses of module {module!r} is defined in no file, so its code cannot be known")
-    return Path(file)
 
 
 def _unloaded(module: str) -> str | None:
@@ -336,10 +310,6 @@ def _content(module: str, path: Path) -> bytes:
         raise UserError(f"the code of the run cannot be known: {path} cannot be read ({error.strerror})") from error
 
 
-def _installed(module: str, path: Path) -> bool:
-    return not module.startswith(SHIPPED) and is_installed(path)
-
-
 def _label(module: str, path: Path, taken: Mapping[str, Path]) -> str:
     """A name for a file that does not depend on where the machine keeps it; two files never share one."""
     parts = module.split(".")
@@ -360,8 +330,8 @@ def _imports(module: str, path: Path, source: bytes) -> Iterator[str]:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UserError(f"the code of the run cannot be known: {path} is not Python ({error})") from error
     for name in dict.fromkeys(_names(tree, module, package=path.stem == "__init__")):
-        file = _file(name) if _counts(name) else None
-        if file is not None and not _installed(name, Path(file)):
+        file = _file(name)
+        if file is not None and _is_followed(name, Path(file)):
             yield name
     if not _is_users(module, path):
         return
@@ -405,6 +375,4 @@ def _base(node: ast.ImportFrom, module: str, *, package: bool) -> str:
 
 def _prefixes(name: str) -> Iterator[str]:
     """`a`, `a.b` and `a.b.c` of `a.b.c`: importing the last one runs the others."""
-    parts = name.split(".")
-    for count in range(1, len(parts) + 1):
-        yield ".".join(parts[:count])
+    return accumulate(name.split("."), "{}.{}".format)

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import RunConfig
@@ -71,19 +70,19 @@ def reproducibility(*, device: str, sampler: str, address: str | None) -> tuple[
     return "bitwise", "on this processor, with these versions and as many threads"
 
 
-def stored_data(out: Path) -> dict[str, Any]:
-    """Split -> fingerprint of the problems, as the manifest of a run has them; empty if it has none."""
+def changed_split(out: Path, data: Mapping[str, str]) -> str | None:
+    """The first split of a run whose fingerprint in `data` is not that of its manifest; None if there is none."""
     path = out / MANIFEST
-    data = read_record(path).get("data") if path.is_file() else None
-    return data if isinstance(data, dict) else {}
+    stored = read_record(path).get("data") if path.is_file() else None
+    stored = stored if isinstance(stored, dict) else {}
+    return next((split for split, fingerprint in data.items() if stored.get(split) != fingerprint), None)
 
 
 def check_data(out: Path, data: Mapping[str, str], task: str, *, finished: bool = False) -> None:
     """Raises `UserError` if the problems of a run are not those of which its manifest has the fingerprints."""
-    stored = stored_data(out)
-    for split, fingerprint in data.items():
-        if stored.get(split) != fingerprint:
-            raise UserError(changed(task, split, out, finished=finished))
+    split = changed_split(out, data)
+    if split is not None:
+        raise UserError(changed(task, split, out, finished=finished))
 
 
 def write_manifest(out: Path, config: RunConfig, data: Mapping[str, str], *, quiet: bool) -> None:

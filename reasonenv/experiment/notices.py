@@ -15,6 +15,7 @@ from reasonenv.errors import UserError
 from reasonenv.experiment.cells import BASELINE, Cell
 from reasonenv.experiment.suite import Suite
 from reasonenv.measures.metrics import summarise
+from reasonenv.measures.records import Notice
 from reasonenv.measures.samples import EVALUATION, Sample, Samples, load_samples
 
 SATURATED = 0.97  # pass@k above which hardly anything is left to gain
@@ -47,13 +48,10 @@ def measured(cell: Cell) -> bool:
     return cell.agent == BASELINE and cell.shown
 
 
-def cell_notice(cell: Cell, folder: Path, ks: Sequence[int]) -> str | None:
+def cell_notice(cell: Cell, folder: Path, ks: Sequence[int]) -> Notice | None:
     """The notice on the initial policy of a cell that is done, with the table that it belongs to."""
-    message = notice(load_samples(folder / EVALUATION), ks)
-    if message is None:
-        return None
-    table = ", ".join(filter(None, (cell.run.env, cell.variant, f"init {cell.init}")))
-    return f"{table}: {message}"
+    text = notice(load_samples(folder / EVALUATION), ks)
+    return None if text is None else Notice(cell.run.env, cell.init, cell.variant, text)
 
 
 def refuse_without_signal(suite: Suite, answers: Mapping[str, Sequence[Sample]]) -> None:

@@ -29,15 +29,16 @@ from tqdm import tqdm
 from reasonenv.core import Problem
 from reasonenv.errors import UserError
 from reasonenv.experiment.cells import BASELINE, REFERENCES, Cell
-from reasonenv.experiment.claim import RECORD
+from reasonenv.experiment.claim import SUMMARY
 from reasonenv.experiment.config import RunConfig
 from reasonenv.experiment.identity import code_of, edited
-from reasonenv.experiment.manifest import MANIFEST, hardware, stored_data, versions
-from reasonenv.experiment.notices import cell_notice, measured, notice, refuse_without_signal
-from reasonenv.experiment.processes import fingerprints, held_out_problems, processes
+from reasonenv.experiment.manifest import MANIFEST, changed_split, hardware, versions
+from reasonenv.experiment.notices import cell_notice, measured, refuse_without_signal
+from reasonenv.experiment.processes import fingerprints, processes
 from reasonenv.experiment.stored_baselines import choose
 from reasonenv.experiment.suite import Suite
 from reasonenv.experiment.train import train
+from reasonenv.experiment.validation import RECORD
 from reasonenv.experiment.weights import check_weights, weights_of
 from reasonenv.measures.questions import PROBLEMS, write_questions
 from reasonenv.measures.records import BUDGET, CELL, SUITE, CellRecord, Notice, SuiteRecord, write_record
@@ -89,7 +90,7 @@ def run_cells(suite: Suite, out: Path, problems: Sequence[Problem], *, jobs: int
     missing = [cell for cell in suite.cells if _status(_folder(out, cell)) != "done"]
     if not missing:
         print(f"all {len(suite.cells)} cells of {suite.name} are done; nothing to run")
-    earlier = _seconds(out)
+    earlier = float(read_record(out / SUITE).get("seconds", 0.0)) if (out / SUITE).exists() else 0.0
     _write_suite(suite, out, command, earlier)
     replace(out / "suite.toml", suite.source)
     write_questions(out / PROBLEMS, problems)
@@ -147,16 +148,15 @@ class Scheduler:
         failed = [name for name in cell.needs if _status(cells / name) != "done"]
         if failed:
             _write_cell(cells / cell.name, cell, "failed", f"what it starts from has failed: {failed[0]}")
-            self.bar.write(outcome(cell, cells / cell.name))
-            return
-        if cell.answers is not None:  # it chooses among stored answers
+        elif cell.answers is not None:  # it chooses among stored answers
             run_cell(cell, cells)
-            self.bar.write(outcome(cell, cells / cell.name))
+        else:
+            process = self.context.Process(target=run_cell, args=(cell, cells), daemon=True)
+            with _one_thread(), _interrupts_ignored():
+                process.start()
+            self.running[cell.name] = (cell, process)
             return
-        process = self.context.Process(target=run_cell, args=(cell, cells), daemon=True)
-        with _threads(1), _interrupts_ignored():
-            process.start()
-        self.running[cell.name] = (cell, process)
+        self.bar.write(outcome(cell, cells / cell.name))
 
     def _collect_ended(self) -> None:
         """Says how the cells went whose processes have ended."""
@@ -174,13 +174,11 @@ class Scheduler:
 
     def _report_initial_policies(self, cell: Cell | None = None) -> None:
         """Says what the initial policy of a `cell` leaves to learn, or what all of them do that are done already."""
-        policies = [other for other in self.suite.cells if measured(other)]
-        done = [other for other in policies if _status(_folder(self.out, other)) == "done"]
-        for policy in done:
-            notice_text = cell_notice(policy, _folder(self.out, policy), self.suite.ks)
-            if cell in (None, policy) and notice_text:
-                self.bar.write(notice_text)
-        if len(done) == len(policies):
+        done = _measured_policies(self.suite, self.out)
+        for notice in _notices(self.suite, self.out, done if cell is None else [cell]):
+            table = ", ".join(filter(None, (notice.env, notice.variant, f"init {notice.init}")))
+            self.bar.write(f"{table}: {notice.notice}")
+        if len(done) == sum(map(measured, self.suite.cells)):
             answers = {policy.name: read_samples(_folder(self.out, policy) / EVALUATION) for policy in done}
             refuse_without_signal(self.suite, answers)
 
@@ -231,10 +229,10 @@ def in_order(cells: Sequence[Cell]) -> list[Cell]:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def _one_thread() -> Iterator[None]:
     """One thread for the children that start inside: cells run side by side, and results do not depend on cores."""
     before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = str(count)
+    os.environ["OMP_NUM_THREADS"] = "1"
     try:
         yield
     finally:
@@ -296,7 +294,8 @@ def _data(suite: Suite) -> dict[str, tuple[list[Problem], dict[str, str]]]:
         key = _data_key(cell.run)
         if key not in data:
             curriculum, held_out = processes(cell.run)
-            data[key] = held_out_problems(cell.run, held_out), fingerprints(cell.run, curriculum, held_out)
+            problems = list(held_out.task.problems[: cell.run.eval_problems])
+            data[key] = problems, fingerprints(cell.run, curriculum, held_out)
     return data
 
 
@@ -315,18 +314,17 @@ def _check_inputs(cell: Cell, out: Path, data: Mapping[str, str]) -> None:
         check_weights(folder, read_record(folder / RECORD), cell.run, weights_of(cell.run, cell.needs))
     if not (folder / MANIFEST).exists():  # nothing was asked yet, or it chooses among the answers of another cell
         return
-    stored = stored_data(folder)
-    for split, fingerprint in data.items():
-        if stored.get(split) != fingerprint:
-            raise UserError(
-                f"the problems of {cell.run.env}, split {split}, have changed since cell {cell.name} was run; "
-                "choose another --out"
-            )
+    split = changed_split(folder, data)
+    if split is not None:
+        raise UserError(
+            f"the problems of {cell.run.env}, split {split}, have changed since cell {cell.name} was run; "
+            "choose another --out"
+        )
 
 
 def _write_cell(out: Path, cell: Cell, status: str, error: str | None = None) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    summary = read_record(out / "summary.json") if (out / "summary.json").exists() else {}
+    summary = read_record(out / SUMMARY) if (out / SUMMARY).exists() else {}
     record = CellRecord(
         agent=cell.agent,
         env=cell.run.env,
@@ -342,31 +340,34 @@ def _write_cell(out: Path, cell: Cell, status: str, error: str | None = None) ->
     write_record(out / CELL, record)
 
 
-def _notices(suite: Suite, out: Path) -> Iterator[Notice]:
-    """What is said of the initial policies that are done, each with the table that it belongs to."""
-    for cell in filter(measured, suite.cells):
-        folder = out / "cells" / cell.name
-        text = notice(read_samples(folder / EVALUATION), suite.ks) if _status(folder) == "done" else None
-        if text:
-            yield Notice(cell.run.env, cell.init, cell.variant, text)
+def _measured_policies(suite: Suite, out: Path) -> list[Cell]:
+    """The initial policies that are done."""
+    return [cell for cell in suite.cells if measured(cell) and _status(_folder(out, cell)) == "done"]
+
+
+def _notices(suite: Suite, out: Path, policies: Sequence[Cell]) -> list[Notice]:
+    """What is said of initial policies, each with the table that it belongs to."""
+    notices = [cell_notice(cell, _folder(out, cell), suite.config.ks) for cell in policies]
+    return [notice for notice in notices if notice is not None]
 
 
 def _write_suite(suite: Suite, out: Path, command: str, seconds: float) -> None:
+    config = suite.config
     record = SuiteRecord(
         name=suite.name,
-        title=suite.title,
-        description=suite.description,
+        title=config.title or suite.name,
+        description=config.description,
         baseline=BASELINE,
         references=REFERENCES,
         command=command,
-        ks=suite.ks,
-        margin=suite.margin,
+        ks=config.ks,
+        margin=config.margin,
         scale=suite.scale,
         versions=versions(),
         hardware=hardware(),
         seconds=seconds,
-        notices=tuple(_notices(suite, out)),
-        tuned=suite.config.tuned,
+        notices=tuple(_notices(suite, out, _measured_policies(suite, out))),
+        tuned=config.tuned,
         cells=tuple(cell.name for cell in suite.cells if cell.shown),
     )
     write_record(out / SUITE, record)
@@ -381,17 +382,12 @@ def _status(folder: Path) -> str | None:
     return str(read_record(path).get("status")) if path.exists() else None
 
 
-def _seconds(out: Path) -> float:
-    path = out / SUITE
-    return float(read_record(path).get("seconds", 0.0)) if path.exists() else 0.0
-
-
 def outcome(cell: Cell, folder: Path) -> str:
     """How a cell went, in one line."""
     label = f"{cell.agent} on {cell.run.env}, seed {cell.run.seed}"
     if _status(folder) != "done":
         return f"{label}: failed; {printable(read_record(folder / CELL)['error'])}"
-    summary = read_record(folder / "summary.json")
+    summary = read_record(folder / SUMMARY)
     if cell.agent in REFERENCES:
         return f"{label}: reference line, {summary['after']:.3f} of the questions answered right"
     before, after, seconds = (summary[key] for key in ("before", "after", "seconds"))

@@ -12,15 +12,12 @@ from reasonenv.core import Group, Trajectory
 from reasonenv.learn.filters import correct
 from reasonenv.measures.provenance import SolvedProblem
 from reasonenv.policy.collate import collate
-from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.policy.policy import Policy
 
 INITIAL_SAMPLES = 4  # a problem, which suffice for a mean over many problems
 
 
-def token_scores(
-    groups: Sequence[Group], policy: Policy, *, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH
-) -> tuple[Tensor, Tensor]:
+def token_scores(groups: Sequence[Group], policy: Policy, *, tokens_per_microbatch: int) -> tuple[Tensor, Tensor]:
     """Log-probabilities and entropies at temperature 1, a row a trajectory; log-probs are 0 but for chosen tokens.
 
     On the CPU.  # [B, T], [B, T]
@@ -30,9 +27,7 @@ def token_scores(
     return logp * batch.mask, entropy
 
 
-def initial_logps(
-    groups: Sequence[Group], initial: Policy, *, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH
-) -> list[float | None]:
+def initial_logps(groups: Sequence[Group], initial: Policy, *, tokens_per_microbatch: int) -> list[float | None]:
     """The log-probability of each sample under the `initial` policy; None but for the first of each problem."""
     first = [Group(g.problem, g.trajectories[:INITIAL_SAMPLES]) for g in groups]
     logp, _ = token_scores(first, initial, tokens_per_microbatch=tokens_per_microbatch)
@@ -43,9 +38,7 @@ def initial_logps(
     return logps
 
 
-def solved_problems(
-    groups: Sequence[Group], initial: Policy, *, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH
-) -> list[SolvedProblem]:
+def solved_problems(groups: Sequence[Group], initial: Policy, *, tokens_per_microbatch: int) -> list[SolvedProblem]:
     """One `SolvedProblem` for each group with a correct trajectory; the samples were drawn at temperature 1."""
     best = []
     for group in groups:

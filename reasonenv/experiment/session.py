@@ -42,11 +42,6 @@ def open_policy(config: PolicyConfig) -> HFPolicy:
     return policy
 
 
-def open_sampler(config: PolicyConfig, policy: HFPolicy) -> Sampler:
-    """What draws from the policy; goals that it is conditioned on are set by whoever draws. To be closed."""
-    return make_sampler(config.sampler, policy, address=config.address)
-
-
 @dataclass(frozen=True)
 class Session:
     """All that a run works with."""
@@ -62,11 +57,10 @@ class Session:
     recorder: RolloutRecorder
     rescore: Callable[[Sequence[Group]], list[Group]] | None  # rewards by a reward model
 
-    @property
-    def chosen(self) -> dict[str, Any]:
-        """The settings that the policy or the task decides; see `claim.py`."""
-        dtype = str(self.policy.model.dtype).removeprefix("torch.")
-        return {"dtype": dtype, "env_keys.max_tokens": self.held_out.mdp.max_tokens}
+    def settled(self, config: RunConfig) -> RunConfig:
+        """The settings with those that the policy or the task decides; see `claim.py`."""
+        dtype: Any = str(self.policy.model.dtype).removeprefix("torch.")
+        return replace(config, dtype=dtype, env_keys={**config.env_keys, "max_tokens": self.held_out.mdp.max_tokens})
 
 
 def build(config: RunConfig, out: Path, *, places: Mapping[str, Path] = MappingProxyType({})) -> Session:
@@ -83,15 +77,14 @@ def build(config: RunConfig, out: Path, *, places: Mapping[str, Path] = MappingP
     curriculum, mdp = processes(config, policy.tokenizer)
     for process in (*curriculum.levels, mdp):
         process.fits(policy.context, name=config.policy)
-    kind = find_agent(settings.agent)
-    method: Method = kind(policy, kind.Config(**settings.agent_keys), seed=settings.seed)
+    method: Method = find_agent(settings.agent)(policy, settings.agent_config, seed=settings.seed)
     size = method.tokens_per_microbatch
     rescore = None
     if settings.orm is not None:
         placement = str(settings.env_keys.get("reward", "sparse"))
         scorer = load_scorer(settings.orm, policy)
         rescore = partial(rewarded_by, scorer, placement=placement, tokens_per_microbatch=size)
-    sampler = open_sampler(settings, policy)
+    sampler = make_sampler(settings.sampler, policy, address=settings.address)
     problems = range(min(settings.eval_problems, len(mdp.task.problems)))
     samples = settings.eval_samples or SCORED_SAMPLES
     held_out = HeldOut(sampler, mdp, out / "evaluations", problems, settings.seed, samples)

@@ -10,7 +10,7 @@ from statistics import fmean
 
 from reasonenv.catalog import find_agent
 from reasonenv.core import Reason, Verdict
-from reasonenv.experiment.claim import SUMMARY, claim
+from reasonenv.experiment.claim import SUMMARY, Claim
 from reasonenv.experiment.config import RunConfig
 from reasonenv.experiment.identity import code_of
 from reasonenv.learn.baseline import Baseline
@@ -44,7 +44,7 @@ def choose(config: RunConfig, out: Path, stored: Path) -> None:
         "problems": accuracy(chosen).judged,
         "seconds": 0.0,
     }
-    with claim(out, config, code_of(config)):
+    with Claim(out, config, code_of(config)).hold():
         write_samples(out / EVALUATION, [with_(sample, index=0, greedy=True) for sample in chosen])
         replace(out / SUMMARY, json.dumps(summary, indent=1))
 

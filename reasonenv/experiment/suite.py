@@ -12,9 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from reasonenv.errors import UserError, unknown
-from reasonenv.experiment.cells import BASELINE, ORM, REFERENCES, Cell, agent_settings, cells_from
+from reasonenv.experiment.cells import BASELINE, ORM, REFERENCES, Cell, cells_from
 from reasonenv.experiment.suite_config import SuiteConfig, to_toml
-from reasonenv.experiment.tuning_table import check_tuning
 from reasonenv.settings import build
 
 RESERVED = (BASELINE, *REFERENCES, ORM)  # rows that every suite makes: no agent is called so
@@ -25,10 +24,6 @@ class Suite:
     """A suite file, read and checked."""
 
     name: str
-    title: str
-    description: str
-    ks: tuple[int, ...]
-    margin: float
     cells: tuple[Cell, ...]  # each after the one that it starts from
     source: str  # the text of the file
     scale: str | None
@@ -82,7 +77,7 @@ def read_suite(path: Path, scale: str | None = None, keys: Mapping[str, Any] = M
             source += to_toml({"scales": {scale: {}}})
     cells: list[Cell] = []
     try:
-        check_tuning(config)
+        config.check_tuning()
         for env in config.envs:
             for init in config.inits:
                 cells.extend(cells_from(config, env, init, samples=max(config.ks)))
@@ -90,8 +85,7 @@ def read_suite(path: Path, scale: str | None = None, keys: Mapping[str, Any] = M
     except UserError as error:
         raise UserError(f"{path}, {error}") from error
     name = path.stem if path.name != "suite.toml" else path.parent.name
-    title = config.title or name
-    return Suite(name, title, config.description, config.ks, config.margin, tuple(cells), source, scale, config)
+    return Suite(name, tuple(cells), source, scale, config)
 
 
 def check_cells(cells: Sequence[Cell]) -> None:
@@ -118,7 +112,7 @@ def _check_effect(config: SuiteConfig, keys: Mapping[str, Any]) -> None:
     """Raises `UserError` for a key above [keys] that every table sets itself."""
     tables = list(config.inits.values())
     for label in config.agents:
-        tables.append(agent_settings(config.agents, label)[1])
+        tables.append(config.agent(label)[1])
     for key in keys:
         if all(key in table for table in tables):
             raise UserError(f"{key} is set by every initial policy and agent of the suite, so {key}= changes nothing")

@@ -73,9 +73,7 @@ def _chosen(t: Trajectory, values: Sequence[float]) -> tuple[float, ...]:
 class RolloutRecorder(Observer):
     """Stores some rollouts of the iterations before an evaluation, as an agent learns from them."""
 
-    def __init__(
-        self, out: Path, policy: Policy, *, interval: int, tokens_per_microbatch: int = TOKENS_PER_MICROBATCH
-    ) -> None:
+    def __init__(self, out: Path, policy: Policy, *, interval: int, tokens_per_microbatch: int) -> None:
         self._path, self._policy, self._interval = out / TRAINING, policy, interval
         self._tokens = tokens_per_microbatch
 

@@ -11,9 +11,8 @@ from types import MappingProxyType
 from typing import Any
 
 from reasonenv.core import Group
-from reasonenv.experiment.claim import SUMMARY, check_claim, claim
+from reasonenv.experiment.claim import SUMMARY, Claim
 from reasonenv.experiment.config import RunConfig
-from reasonenv.experiment.held_out import base
 from reasonenv.experiment.identity import code_of
 from reasonenv.experiment.manifest import MANIFEST, check_data, write_manifest
 from reasonenv.experiment.processes import fingerprints, processes
@@ -27,7 +26,8 @@ from reasonenv.learn.evaluation import records
 from reasonenv.learn.log import log_curve
 from reasonenv.learn.loop import Loop, Progress
 from reasonenv.learn.memory import peak_memory
-from reasonenv.measures.discovery import BASE, Draws
+from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.measures.discovery import BASE, Draws, base_draws
 from reasonenv.measures.metrics import summarise
 from reasonenv.measures.parquet import write_records
 from reasonenv.measures.provenance import write_solved
@@ -36,6 +36,8 @@ from reasonenv.measures.questions import write_questions
 from reasonenv.measures.rollouts import HELD_OUT, PROBLEMS, SAMPLES, Rollout
 from reasonenv.measures.samples import EVALUATION, Sample, write_samples
 from reasonenv.policy.value_head import load_scorer
+from reasonenv.rollout.groups import sample_groups
+from reasonenv.sampling.sampler import Sampler
 from reasonenv.stats import accuracy
 from reasonenv.storage import check_free, read_record
 from reasonenv.storage import replace as write
@@ -68,15 +70,14 @@ def train(
     curriculum, held_out = processes(config)
     data = fingerprints(config, curriculum, held_out)
     code = code_of(config, *(process.task for process in (*curriculum.levels, held_out)))
-    weights = weights_of(config, places)
-    check_claim(out, config, code, changed_code=changed_code, weights=weights)
+    claim = Claim(out, config, code, weights_of(config, places), changed_code)
+    claim.check()
     check_free(out)
     if (out / SUMMARY).exists():
         check_data(out, data, held_out.task.name, finished=True)
         return read_record(out / SUMMARY)
     session = build(config, out, places=places)
-    folder = claim(out, config, code, changed_code=changed_code, made=session.chosen, weights=weights)
-    with closing(session.sampler), folder:
+    with closing(session.sampler), replace(claim, run=session.settled(config)).hold():
         if (out / MANIFEST).exists() and not changed_data:
             check_data(out, data, held_out.task.name)
         write_manifest(out, config, data, quiet=quiet)
@@ -172,6 +173,25 @@ def _base(session: Session) -> list[Draws]:
     sampler, most = session.method.policy_sampler(session.sampler), config.base_samples
     first = min(config.eval_samples or most, most)
     return base(sampler, held_out.mdp, held_out.problems, first=first, most=most, seed=config.seed)
+
+
+def base(
+    sampler: Sampler, mdp: ReasoningMDP, problems: Sequence[int], *, first: int, most: int, seed: int
+) -> list[Draws]:
+    """The base budget of each problem: `first` samples at temperature 1, up to `most` where none of them is right.
+
+    Their seeds are a path of their own, so they are independent of every evaluation.
+    """
+
+    def count(chosen: Sequence[int], samples: int, number: int) -> list[tuple[int, int]]:
+        counts = []
+        for group in sample_groups(sampler, mdp, chosen, samples, temperature=1.0, seed=("base", seed, number)):
+            verdicts = [t.verdict for t in group.trajectories if t.verdict.checked]
+            counts.append((len(verdicts), sum(verdict.correct for verdict in verdicts)))
+        return counts
+
+    counts = base_draws(count, problems, first=first, most=most)
+    return [Draws(mdp.task.problems[i].id, drawn, right) for i, (drawn, right) in counts.items()]
 
 
 def _passes(samples: Sequence[Sample], count: int) -> dict[int, float]:

@@ -17,11 +17,11 @@ from pathlib import Path
 from statistics import fmean
 
 from reasonenv.errors import UserError
-from reasonenv.experiment.cells import Cell, agent_settings, cells_from
+from reasonenv.experiment.cells import Cell, cells_from
 from reasonenv.experiment.scheduler import run_cells, working
 from reasonenv.experiment.suite import Suite, check_cells
 from reasonenv.experiment.suite_config import SuiteConfig
-from reasonenv.experiment.tuning_table import Tuning, read_tuning
+from reasonenv.measures.records import CELL, SUITE
 from reasonenv.measures.samples import EVALUATION, read_samples
 from reasonenv.stats import Accuracy, accuracy
 from reasonenv.storage import read_record
@@ -37,7 +37,7 @@ def tune(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
 
     Raises `UserError` for a suite without a table [tune], and if a trial fails: every agent has equally many or none.
     """
-    if (out / "suite.json").exists():
+    if (out / SUITE).exists():
         raise UserError(f"{out} is the folder of a suite that was run; choose another --out")
     trials = trials_of(suite)
     folder = out / "trials"
@@ -51,31 +51,28 @@ def tune(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
 
 def trials_of(suite: Suite) -> Suite:
     """The trials as a suite. Raises `UserError` for one that cannot be."""
-    tuning, config = _tuning(suite), suite.config
+    config = suite.config
+    tuning = config.tuning()
+    if tuning is None:
+        example = "tune = { lr = [1e-4, 3e-4, 1e-3], seeds = [100] }"
+        raise UserError(f"suite {suite.name} has no table [tune]; add one, such as {example}")
     agents = {}
     for label in config.agents:
-        kind, settings = agent_settings(config.agents, label)
+        kind, settings = config.agent(label)
         for number, values in enumerate(tuning.trials):
             agents[_label(label, number)] = {"agent": kind, **settings, **values, "eval_every": NEVER}
     keys = {**config.keys, "holdout": VALIDATION}
     if tuning.problems is not None:
         keys["eval_problems"] = tuning.problems
     inits = {name: {**settings, "eval_every": NEVER} for name, settings in config.inits.items()}
-    config = replace(config, agents=agents, keys=keys, inits=inits, seeds=tuning.seeds)
+    title = config.title or suite.name
+    config = replace(config, title=title, agents=agents, keys=keys, inits=inits, seeds=tuning.seeds, ks=(1,))
     cells: list[Cell] = []
     for env in config.envs:
         for init in inits:
             cells.extend(cells_from(config, env, init, samples=0))
     check_cells(cells)
-    return replace(suite, name=f"the trials of {suite.name}", config=config, cells=tuple(cells), ks=(1,))
-
-
-def _tuning(suite: Suite) -> Tuning:
-    tuning = read_tuning(suite.config)
-    if tuning is None:
-        example = "tune = { lr = [1e-4, 3e-4, 1e-3], seeds = [100] }"
-        raise UserError(f"suite {suite.name} has no table [tune]; add one, such as {example}")
-    return tuning
+    return replace(suite, name=f"the trials of {suite.name}", config=config, cells=tuple(cells))
 
 
 def _label(label: str, number: int) -> str:
@@ -85,10 +82,11 @@ def _label(label: str, number: int) -> str:
 
 def _tuned(suite: Suite, trials: Suite, folder: Path) -> SuiteConfig:
     """The suite with what the trials say is best, and the record of that."""
-    tuning = _tuning(suite)
+    tuning = suite.config.tuning()
+    assert tuning is not None, "there are trials"
     outcomes: dict[str, list[Accuracy]] = {}  # agent of a trial -> the greedy accuracy of each of its cells
     for cell in trials.cells:
-        record = read_record(folder / "cells" / cell.name / "cell.json")
+        record = read_record(folder / "cells" / cell.name / CELL)
         if record.get("status") != "done":
             raise UserError(
                 f"{cell.agent} has failed ({record.get('error')}); mend that and run the same command again"

@@ -32,11 +32,7 @@ def held_back(question: str) -> bool:
 
 def training_part(task: str) -> Callable[..., Task]:
     """The factory of `task` without the questions that are held back. It raises `UserError` where none is left."""
-
-    def belongs(question: str, whole: Task) -> bool:
-        return not held_back(question)
-
-    return _part(task, "training", belongs)
+    return _part(task, "training", lambda question, whole: not held_back(question))
 
 
 def validation_part(task: str) -> Callable[..., Task]:

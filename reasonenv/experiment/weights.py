@@ -60,10 +60,7 @@ def _named(run: RunConfig) -> Iterator[tuple[str, str, tuple[str, ...]]]:
 
 def _hash(path: Path, parts: tuple[str, ...]) -> str:
     """SHA-256 over the names and contents of a folder's files; of an adapter, over those of the model below it too."""
-    for part in parts:
-        if (path / part).is_dir():
-            path = path / part
-            break
+    path = next((path / part for part in parts if (path / part).is_dir()), path)
     digest = hashlib.sha256()
     try:
         for file in sorted(path.iterdir()):

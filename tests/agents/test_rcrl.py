@@ -12,7 +12,7 @@ from reasonenv.agents.ei import ExpertIteration
 from reasonenv.agents.rcrl import RCRLConfig, ReturnConditioned, conditioned
 from reasonenv.core import Completion, Group, Reason, Role, Trajectory, Verdict
 from reasonenv.errors import UserError
-from reasonenv.experiment.held_out import evaluate
+from reasonenv.experiment.assess import evaluate
 from reasonenv.learn.agent import Budget
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP

@@ -18,7 +18,7 @@ from reasonenv.experiment.config import (
     EvalConfig,
     PolicyConfig,
     RunConfig,
-    describe_doctor,
+    describe,
     describe_eval,
     describe_run,
     environment_settings,
@@ -58,9 +58,8 @@ def test_eval_and_doctor_take_their_keys_as_printed(
 ) -> None:
     keys = printed(f"{command} tiny {CHAIN}", capsys)
     assert keys.pop("policy") == "tiny"  # the word before
-    assert settings_of(PolicyConfig).keys() - {"policy"} <= keys.keys()
-    describe: Any = describe_eval if command == "eval" else describe_doctor
-    described = describe("tiny", CHAIN, keys)
+    assert settings_of(PolicyConfig).keys() - {"policy", "env", "env_keys"} <= keys.keys()
+    described: Any = describe(kind, "tiny", CHAIN, keys)  # type: ignore[type-var]
     assert described == kind(env=CHAIN, env_keys=described.env_keys)  # type: ignore[call-arg]
 
 

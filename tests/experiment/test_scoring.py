@@ -64,7 +64,7 @@ def test_a_reward_model_scores_in_the_micro_batches_allowed(policy: Counting, gr
 
 
 def test_wins_and_kept_rollouts_pass_in_the_micro_batches_allowed(policy: Counting, groups: list[Group]) -> None:
-    whole, _ = token_scores(groups, policy)
+    whole, _ = token_scores(groups, policy, tokens_per_microbatch=8192)
     assert policy.largest > LIMIT
     policy.largest = 0
     kept = rollouts(groups, policy, source="training", tokens_per_microbatch=LIMIT)

@@ -109,7 +109,8 @@ def test_a_session_is_built_of_one_policy_and_one_sampler_and_leaves_nothing_beh
     assert isinstance(session.evaluator, GreedyEvaluator)
     assert session.held_out.sampler is session.sampler
     assert session.evaluator.held_out is session.held_out
-    assert session.chosen == {"dtype": "float32", "env_keys.max_tokens": 8}
+    settled = session.settled(session.config)
+    assert (settled.dtype, settled.env_keys["max_tokens"]) == ("float32", 8)
     assert session.held_out.problems == range(4)
     assert not list(tmp_path.iterdir())
 

@@ -69,7 +69,7 @@ def test_training_keeps_the_rows_of_its_advantages(tmp_path: Path) -> None:
     policy = TabularPolicy(MDP)
     groups = [MDP.group(policy, chosen) for chosen in ([0, 0], [0, 2, 0, 1, 2, 2], [2, 2])]
     advantage = torch.arange(10.0)[:, None] + torch.tensor([[0.25, 0.5]])  # [B, T]
-    recorder = RolloutRecorder(tmp_path, policy, interval=4)
+    recorder = RolloutRecorder(tmp_path, policy, interval=4, tokens_per_microbatch=64)
     recorder.update(Budget(1, 9), groups, advantage)
     assert not (tmp_path / TRAINING).exists()  # no evaluation follows
     recorder.update(Budget(3, 9), groups, advantage)
@@ -94,7 +94,7 @@ def test_samples_bear_both_log_probabilities() -> None:
     policy, initial = TabularPolicy(MDP, seed=1), TabularPolicy(MDP, seed=2)
     groups = [MDP.group(policy, [4] * (INITIAL_SAMPLES + 1)), MDP.group(policy, [7])]
     found = records(groups, _Plain(), greedy=False)  # type: ignore[arg-type]
-    logps = initial_logps(groups, initial)
+    logps = initial_logps(groups, initial, tokens_per_microbatch=64)
     after, before = (p.log_likelihood().tolist() for p in (policy, initial))
     assert [s.logp for s in found] == pytest.approx([after[4]] * (INITIAL_SAMPLES + 1) + [after[7]], abs=1e-5)
     assert logps[:INITIAL_SAMPLES] == pytest.approx([before[4]] * INITIAL_SAMPLES, abs=1e-5)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.data.from_problems import from_problems
-from reasonenv.experiment.held_out import base, evaluate
+from reasonenv.experiment.assess import evaluate
+from reasonenv.experiment.train import base
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.measures.comparisons import Contrast
 from reasonenv.measures.discovery import (

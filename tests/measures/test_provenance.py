@@ -15,7 +15,7 @@ def test_a_win_is_the_most_probable_correct_response_under_both_policies() -> No
     mdp = TinyMDP(actions=3, horizon=2, reward=lambda r: float(sum(r) == 2))  # (0, 2), (1, 1), (2, 0) are correct
     initial, trained = TabularPolicy(mdp, seed=0), TabularPolicy(mdp, seed=1)
     group = mdp.group(trained, range(len(mdp.responses)))
-    (win,) = solved_problems([group], initial)
+    (win,) = solved_problems([group], initial, tokens_per_microbatch=64)
     right = [i for i, response in enumerate(mdp.responses) if sum(response) == 2]
     after, before = (policy.log_likelihood().detach() for policy in (trained, initial))
     best = right[int(torch.argmax(after[right]))]
@@ -27,7 +27,7 @@ def test_a_win_is_the_most_probable_correct_response_under_both_policies() -> No
 def test_without_a_correct_response_there_is_no_win() -> None:
     mdp = TinyMDP(actions=2, horizon=1, reward=lambda r: 0.0)
     policy = TabularPolicy(mdp)
-    assert solved_problems([mdp.group(policy, [0, 1])], policy) == []
+    assert solved_problems([mdp.group(policy, [0, 1])], policy, tokens_per_microbatch=64) == []
 
 
 def test_wins_are_stored_as_they_are(tmp_path: Path) -> None:
