@@ -20,6 +20,9 @@ _REVISION = "refs/convert/parquet"  # the hub keeps every data set as parquet th
 _GAP = re.compile(r"[\s,]*")
 
 
+DataPath = str | Path | None  # of a data set's file or of a folder that holds it; None where it is to be found
+
+
 @dataclass(frozen=True)
 class Source:
     """Where a data set lives: its original file under a data folder, and its copy on the Hugging Face hub."""
@@ -51,7 +54,7 @@ class Record:
         return value
 
 
-def records(source: Source, data: str | Path | None) -> list[Record]:
+def records(source: Source, data: DataPath) -> list[Record]:
     """All records of a data set, in file order.
 
     `data` is its file or a folder that holds it; None looks under the folder in `REASONENV_DATA`, then on the hub.
@@ -128,7 +131,7 @@ def _record(where: str, value: Any) -> Record:
     return Record(where, value)
 
 
-def find(source: Source, data: str | Path | None) -> list[Path]:
+def find(source: Source, data: DataPath) -> list[Path]:
     """The files of a data set, wherever they are; see `records`."""
     name = Path(source.path).name
     if data is not None:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from reasonenv.core import Group, Problem, Reason, Role, TokenBatch, Trajectory, Verdict
-from reasonenv.errors import UserError
+from reasonenv.errors import check_range
 from reasonenv.learn.agent import Agent
 from reasonenv.policy.policy import Policy, ResponseStates
 from reasonenv.seeding import generator
@@ -44,9 +44,8 @@ class TinyMDP:
     stops: bool = False
 
     def __post_init__(self) -> None:
-        for name, low, high in (("actions", 2, 16), ("horizon", 1, 6)):
-            if not low <= getattr(self, name) <= high:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be {low} to {high}")
+        check_range("actions", self.actions, 2, 16)
+        check_range("horizon", self.horizon, 1, 6)
 
     @cached_property
     def responses(self) -> list[Response]:
