@@ -14,7 +14,6 @@ from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import centered
-from reasonenv.learn.losses import clip_fractions, clipped
 from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
 from reasonenv.learn.weights import constant
 from reasonenv.settings import record, setting
@@ -41,9 +40,7 @@ class DrGRPO(PolicyGradient):
         return centered(batch.rewards.sum(dim=1), batch.group)[:, None]
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
-        eps = self.config.clip
-        self.log(clip_fractions((logp - micro.old_logp).exp(), advantage=advantage, low=eps, high=eps))
-        return clipped(logp, anchor=micro.old_logp, advantage=advantage, low=eps, high=eps)
+        return self.clipped(logp, micro, advantage, low=self.config.clip, high=self.config.clip)
 
     def weights(self, batch: Batch) -> Tensor:
         return constant(batch.mask, length=self.config.divisor)

@@ -41,13 +41,10 @@ class GSPO(PolicyGradient):
         return zscore(batch.rewards.sum(dim=1), batch.group, ddof=1, eps=1e-6)[:, None]
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
-        c, old = self.config, micro.old_logp
-        ratio = sequence_ratio(logp, old, micro.mask)
-        clips = clip_fractions(ratio, advantage=advantage, low=c.clip_low, high=c.clip_high)
+        low, high, old, mask = self.config.clip_low, self.config.clip_high, micro.old_logp, micro.mask
+        clips = clip_fractions(sequence_ratio(logp, old, mask), advantage=advantage, low=low, high=high)
         self.log({name: fraction.expand_as(logp) for name, fraction in clips.items()})
-        return sequence_clipped(
-            logp, anchor=old, advantage=advantage, mask=micro.mask, low=c.clip_low, high=c.clip_high
-        )
+        return sequence_clipped(logp, anchor=old, advantage=advantage, mask=mask, low=low, high=high)
 
     def weights(self, batch: Batch) -> Tensor:
         return sequence_mean(batch.mask)

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.learn import advantages
-from reasonenv.learn.losses import clip_fractions, clipped
 from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
 from reasonenv.learn.weights import token_mean
 from reasonenv.settings import record, setting
@@ -44,9 +43,7 @@ class MaxRL(PolicyGradient):
         return advantages.maxrl(batch.rewards.sum(dim=1), batch.group)[:, None]
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
-        eps = self.config.clip
-        self.log(clip_fractions((logp - micro.old_logp).exp(), advantage=advantage, low=eps, high=eps))
-        return clipped(logp, anchor=micro.old_logp, advantage=advantage, low=eps, high=eps)
+        return self.clipped(logp, micro, advantage, low=self.config.clip, high=self.config.clip)
 
     def weights(self, batch: Batch) -> Tensor:
         return token_mean(batch.mask)

@@ -9,7 +9,6 @@ from reasonenv.core import Group
 from reasonenv.learn.agent import Agent, Metrics
 from reasonenv.learn.losses import likelihood
 from reasonenv.learn.observer import SILENT, Observer
-from reasonenv.learn.weights import token_mean
 
 
 class Imitation(Agent):
@@ -18,14 +17,7 @@ class Imitation(Agent):
     def imitate(self, groups: Sequence[Group], lr: float, observer: Observer = SILENT) -> Metrics:
         """One optimiser step on all the trajectories of these groups."""
         batch = self.batch(groups)
-        weights = token_mean(batch.mask)
-        total = 0.0
-        for rows in self.micro(batch):
-            micro = batch.select(rows)
-            logp, _ = self.policy.logprobs(micro)
-            loss = (weights[rows][:, : micro.width].to(logp.device) * likelihood(logp)).sum()
-            self.optimizer.backward(loss)
-            total += float(loss.detach())
+        total = self.accumulate(batch, lambda micro, rows: likelihood(self.policy.logprobs(micro)[0]))
         norm = self.step(batch, lr, total, observer)
         taken = math.isfinite(norm)
         return {

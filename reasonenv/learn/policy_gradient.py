@@ -12,8 +12,9 @@ from torch import Tensor
 
 from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
-from reasonenv.learn.agent import Agent, Budget, Config, Metrics, Plan
+from reasonenv.learn.agent import Agent, Budget, Config, Metrics
 from reasonenv.learn.filters import usable
+from reasonenv.learn.losses import clip_fractions, clipped
 from reasonenv.learn.observer import SILENT, Observer
 from reasonenv.learn.tally import Tally
 from reasonenv.policy.microbatch import passed
@@ -84,18 +85,16 @@ class PolicyGradient(Agent):
         """The groups worth learning from: all."""
         return groups
 
-    def plan(self, budget: Budget) -> Plan:
-        c = self.config
-        return Plan(c.problems_per_iteration, c.samples_per_problem, c.temperature)
-
     def prepare(self, batch: Batch) -> Batch:
         """Adds the log-probs that stay fixed during the update: the trainer's own, if there is more than one step."""
         if self.config.epochs * self.config.minibatches == 1:
             return batch  # the first forward pass of the only step yields them
-        logp, _ = self.policy.score(
-            batch, tokens_per_microbatch=self.config.tokens_per_microbatch, temperature=self.config.temperature
-        )
-        return replace(batch, old_logp=logp)
+        return replace(batch, old_logp=self.scored(self.policy, batch))
+
+    def scored(self, policy: Policy, batch: Batch) -> Tensor:
+        """The log-probs of a whole batch under `policy`, without gradient, on the CPU.  # [B, T]"""
+        c = self.config
+        return policy.score(batch, tokens_per_microbatch=c.tokens_per_microbatch, temperature=c.temperature)[0]
 
     def measure(self, states: ResponseStates, micro: Batch) -> Batch:
         """Adds what the surrogate wants to know of the current policy beside `logp`: nothing."""
@@ -108,6 +107,12 @@ class PolicyGradient(Agent):
     def log(self, numbers: Mapping[str, Tensor]) -> None:
         """For `surrogate` and `auxiliary`: the means of these [b, T] over all tokens will be among the metrics."""
         self.logged.update(numbers)
+
+    def clipped(self, logp: Tensor, micro: Batch, advantage: Tensor, *, low: float, high: float) -> Tensor:
+        """PPO's clipped loss from the ratio to `old_logp`; logs the shares of tokens that lose their gradient by it."""
+        old = micro.old_logp
+        self.log(clip_fractions((logp - old).exp(), advantage=advantage, low=low, high=high))
+        return clipped(logp, anchor=old, advantage=advantage, low=low, high=high)
 
     def describe(self, batch: Batch, advantage: Tensor) -> Metrics:
         """What can be said of the whole batch before the update."""
@@ -138,7 +143,7 @@ class PolicyGradient(Agent):
             return self.loss_scales_with_advantage
         kinds = type(self).__mro__
         bases = next(kind for kind in kinds if "loss_scales_with_advantage" in vars(kind)).__mro__
-        loss = {"surrogate", "auxiliary"}
+        loss = {"surrogate", "auxiliary", "clipped"}
         for base in bases:
             if issubclass(base, PolicyGradient):
                 loss.update(name for name in vars(base) if not hasattr(PolicyGradient, name))

@@ -34,10 +34,7 @@ class Referenced(PolicyGradient):
         batch = super().prepare(batch)
         if self.reference is None:
             return batch
-        ref_logp, _ = self.reference.score(
-            batch, tokens_per_microbatch=self.config.tokens_per_microbatch, temperature=self.config.temperature
-        )
-        return replace(batch, ref_logp=ref_logp)
+        return replace(batch, ref_logp=self.scored(self.reference, batch))
 
     def penalised(self, batch: Batch) -> Tensor:
         """Rewards with the KL of each token taken off, r_t - beta k1, at the policy that sampled.  # [B, T]"""
