@@ -60,7 +60,9 @@ def records(source: Source, data: DataPath) -> list[Record]:
     `data` is its file or a folder that holds it; None looks under the folder in `REASONENV_DATA`, then on the hub.
     Raises `UserError` if it is nowhere, or if a record is broken.
     """
-    content = [record for path in find(source, data) for record in read(path)]
+    content: list[Record] = []
+    for path in find(source, data):
+        content += read(path)
     if not content:
         raise UserError(f"{source.path} holds no records; give a complete copy of it")
     return content
@@ -152,12 +154,13 @@ def _download(source: Source) -> list[Path]:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
 
+    paths = []
     try:
-        return [
-            Path(hf_hub_download(source.repo, file, repo_type="dataset", revision=_REVISION)) for file in source.parquet
-        ]
+        for file in source.parquet:
+            paths.append(Path(hf_hub_download(source.repo, file, repo_type="dataset", revision=_REVISION)))
     except (HfHubHTTPError, OSError) as error:  # refused by the hub, no network or offline
         raise _not_found(source, f"the hub failed: {' '.join(str(error).split())}") from None
+    return paths
 
 
 def _not_found(source: Source, why: str) -> UserError:
