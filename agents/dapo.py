@@ -11,14 +11,11 @@ rewards are -1 and 1; with 0 and 1 the punishment counts half, so that it keeps 
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import overlong, zscore
-from reasonenv.learn.dynamic_sampling import DynamicSampling
-from reasonenv.learn.policy_gradient import PolicyGradientConfig
+from reasonenv.learn.policy_gradient import DynamicSampling, PolicyGradientConfig
 from reasonenv.learn.weights import token_mean
 from reasonenv.settings import record, setting
 
@@ -32,7 +29,7 @@ class DAPOConfig(PolicyGradientConfig):
     clip_high: float = setting(0.28, "eps_high: and to 1 + eps_high, so rare tokens can grow (paper: 0.28)", gt=0)
     longest: int = setting(256, "Lmax: punished in full, from 4/5 of it on; choose max_tokens (paper: 20480)", gt=0)
 
-    least_samples: ClassVar[int] = 2
+    least_samples = 2
 
 
 class DAPO(DynamicSampling):
@@ -47,7 +44,7 @@ class DAPO(DynamicSampling):
         return zscore(shaped, batch.group, ddof=1, eps=1e-6)[:, None]
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
-        return self.clipped(logp, micro, advantage, low=self.config.clip_low, high=self.config.clip_high)
+        return self.clipped_loss(logp, micro, advantage, low=self.config.clip_low, high=self.config.clip_high)
 
     def weights(self, batch: Batch) -> Tensor:
         return token_mean(batch.mask)

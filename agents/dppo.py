@@ -13,7 +13,7 @@ the K others mu is the trainer's own at the start of the update.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor
 
@@ -40,7 +40,7 @@ class DPPOConfig(PolicyGradientConfig):
     divisor: int = setting(256, "Lmax: the constant that divides a sequence's sum; choose about max_tokens", gt=0)
     top: int = setting(20, "K: likeliest tokens of top_tv and top_kl, beside the sampled one (paper: 20)", gt=0)
 
-    least_samples: ClassVar[int] = 2
+    least_samples = 2
 
 
 class DPPO(PolicyGradient):

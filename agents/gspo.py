@@ -7,8 +7,6 @@ Source: 2507.18071, equations 5 and 7. Differences: as in `grpo`, ddof 1 and 1e-
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from reasonenv.core import Batch
@@ -27,7 +25,7 @@ class GSPOConfig(PolicyGradientConfig):
     clip_low: float = setting(3e-4, "the sequence ratio is clipped to 1 - this (paper: 3e-4)", gt=0)
     clip_high: float = setting(4e-4, "and to 1 + this (paper: 4e-4; ScaleRL needed 4e-3)", gt=0)
 
-    least_samples: ClassVar[int] = 2
+    least_samples = 2
 
 
 class GSPO(PolicyGradient):

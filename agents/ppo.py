@@ -24,7 +24,7 @@ from reasonenv.core import Batch
 from reasonenv.learn.advantages import gae, whiten
 from reasonenv.learn.agent import Metrics
 from reasonenv.learn.losses import clipped_value, value_clipped
-from reasonenv.learn.reference import ReferenceConfig, Referenced
+from reasonenv.learn.policy_gradient import ReferenceConfig, Referenced
 from reasonenv.learn.weights import token_mean
 from reasonenv.policy.policy import Policy, ResponseStates, prefixed, under
 from reasonenv.policy.value_head import Critic
@@ -80,7 +80,7 @@ class PPO(Referenced):
         return whiten(returns - values, batch.mask, ddof=1, eps=1e-8)
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
-        return self.clipped(logp, micro, advantage, low=self.config.clip, high=self.config.clip)
+        return self.clipped_loss(logp, micro, advantage, low=self.config.clip, high=self.config.clip)
 
     def auxiliary(self, states: ResponseStates, micro: Batch) -> Tensor:
         old, returns = critique(micro)

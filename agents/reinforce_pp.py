@@ -13,7 +13,7 @@ from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import reward_to_go, whiten
-from reasonenv.learn.reference import ReferenceConfig, Referenced
+from reasonenv.learn.policy_gradient import ReferenceConfig, Referenced
 from reasonenv.learn.weights import sequence_mean
 from reasonenv.settings import record, setting
 
@@ -40,7 +40,7 @@ class ReinforcePP(Referenced):
         return whiten(reward_to_go(self.penalised(batch), gamma=1.0), batch.mask, ddof=1, eps=1e-8)
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
-        return self.clipped(logp, micro, advantage, low=self.config.clip, high=self.config.clip)
+        return self.clipped_loss(logp, micro, advantage, low=self.config.clip, high=self.config.clip)
 
     def weights(self, batch: Batch) -> Tensor:
         return sequence_mean(batch.mask)

@@ -93,10 +93,6 @@ def read(path: Path) -> list[Record]:
         return [Record(f"{path}, line {rows.line_num}", dict(row)) for row in rows]
     if path.suffix == ".json":
         return _read_list(path, text)
-    return _read_lines(path, text)
-
-
-def _read_lines(path: Path, text: str) -> list[Record]:
     lines = text.removesuffix("\n").split("\n") if text else []
     return [_record(f"{path}, line {number}", _parse(path, line, number)) for number, line in enumerate(lines, start=1)]
 

@@ -55,7 +55,6 @@ class Engine(Protocol):
 
     def sample(self, jobs: Mapping[int, Job], sampling: Sampling, eos: int) -> Iterator[Answer]:
         """The answers in the order in which they are finished."""
-        ...
 
     def close(self) -> None:
         """Stop what `start` started."""
