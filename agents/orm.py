@@ -12,7 +12,6 @@ samples are neither balanced nor deduplicated, so that s estimates the chance un
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from reasonenv.core import Batch, Group
-from reasonenv.learn.agent import Agent, Budget, Config, Metrics
+from reasonenv.learn.agent import Agent, Budget, Config, Metrics, step_metrics
 from reasonenv.learn.evaluation import HeldOut, ScoreEvaluator
 from reasonenv.learn.imitation import cosine
 from reasonenv.learn.observer import SILENT, Observer
@@ -81,14 +80,7 @@ class OutcomeRewardModel(Agent):
                 norms.append(self.step(batch, lr, losses[-1], observer))
         if not losses:
             return {"updates": 0.0}  # no sample could be checked
-        taken = sum(map(math.isfinite, norms))
-        return {
-            "loss": sum(losses) / len(losses),
-            "grad_norm": sum(norms) / len(norms),
-            "lr": lr,
-            "updates": float(taken),
-            "updates/refused": float(len(norms) - taken),
-        }
+        return step_metrics(losses, norms, lr)
 
     def cross_entropy(self, right: Tensor, micro: Batch, rows: Tensor) -> Tensor:
         """The loss of each token [b, t], where the answers of the batch are `right` [B, 1] or not."""

@@ -147,3 +147,15 @@ class Agent(Method, ABC):
         if not math.isfinite(norm):
             observer.skipped_step(batch)
         return norm
+
+
+def step_metrics(losses: Sequence[float], norms: Sequence[float], lr: float) -> Metrics:
+    """Of some optimiser steps: their mean loss, the mean norm of their gradients, and how many were taken."""
+    taken = sum(map(math.isfinite, norms))
+    return {
+        "loss": sum(losses) / len(losses),
+        "grad_norm": sum(norms) / len(norms),
+        "lr": lr,
+        "updates": float(taken),
+        "updates/refused": float(len(norms) - taken),
+    }

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from reasonenv.core import Group
-from reasonenv.learn.agent import Agent, Metrics
+from reasonenv.learn.agent import Agent, Metrics, step_metrics
 from reasonenv.learn.losses import likelihood
 from reasonenv.learn.observer import SILENT, Observer
 
@@ -18,15 +18,7 @@ class Imitation(Agent):
         """One optimiser step on all the trajectories of these groups."""
         batch = self.batch(groups)
         total = self.accumulate(batch, lambda micro, rows: likelihood(self.policy.logprobs(micro)[0]))
-        norm = self.step(batch, lr, total, observer)
-        taken = math.isfinite(norm)
-        return {
-            "loss": total,
-            "grad_norm": norm,
-            "lr": lr,
-            "updates": float(taken),
-            "updates/refused": float(not taken),
-        }
+        return step_metrics([total], [self.step(batch, lr, total, observer)], lr)
 
 
 def cosine(lr: float, step: int, steps: int) -> float:

@@ -97,8 +97,7 @@ class Rounds(Imitation):
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         super().load_state_dict(state)
         self.kept = {}
-        for trajectory in unpack(state):
-            self.kept.setdefault(_place(trajectory), {})[operations(self._text(trajectory))] = trajectory
+        self._extend(unpack(state))
 
     @property
     def training_set(self) -> list[Trajectory]:
@@ -121,13 +120,9 @@ class Rounds(Imitation):
         """Adds to D what is new, as long as there is room."""
         for trajectory in trajectories:
             # Made by the first solution only, so that the order of D is that of a checkpoint.
-            solutions = self.kept.setdefault(_place(trajectory), {})
+            solutions = self.kept.setdefault((trajectory.problem.id, trajectory.verdict.correct), {})
             if len(solutions) < self.config.solutions_per_problem:
                 solutions.setdefault(operations(self._text(trajectory)), trajectory)
 
     def _text(self, t: Trajectory) -> str:
         return self.policy.tokenizer.decode(t.tokens[: len(t.tokens) - t.terminated].tolist())
-
-
-def _place(trajectory: Trajectory) -> tuple[str, bool]:
-    return trajectory.problem.id, trajectory.verdict.correct

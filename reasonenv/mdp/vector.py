@@ -177,11 +177,10 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         if len(restarted) == self.num_envs:
             return {}
         if self._stochastic:
-            states = {row: self._states[row] for row in np.delete(self._rows, restarted).tolist()}
-            moves = [
-                (row, state, completed_action(self.mdp, self.granularity, state, actions[row]))
-                for row, state in states.items()
-            ]
+            moves = []
+            for row in np.delete(self._rows, restarted).tolist():
+                state = self._states[row]
+                moves.append((row, state, completed_action(self.mdp, self.granularity, state, actions[row])))
         else:
             append = self._append_tokens if self.granularity == "token" else self._append_actions
             sizes = append(actions, restarted)
@@ -306,13 +305,13 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
             indexes = [problems[row // size] for row in rows]
         states = dict[int, State]()
         if len(prefix) or self._stochastic:
-            if noises is None and self._stochastic:
-                noises = [
-                    derive_seed(seeds[row // size], "noise", row % size, self._episode[row])
-                    for row in range(self.num_envs)
-                ]
             for row, index in zip(rows, indexes, strict=True):
-                states[row] = mdp.initial(index, prefix, 0 if noises is None else noises[row])
+                noise = 0
+                if noises is not None:
+                    noise = noises[row]
+                elif self._stochastic:
+                    noise = derive_seed(seeds[row // size], "noise", row % size, self._episode[row])
+                states[row] = mdp.initial(index, prefix, noise)
             prompts = [mdp.prompt(state) for state in states.values()]
         else:
             for index in {min(indexes), max(indexes)}:

@@ -18,9 +18,8 @@ import torch
 from reasonenv.errors import UserError, unknown
 from reasonenv.policy.adapter_files import CONFIG, base_of
 from reasonenv.policy.goals import load_goals
-from reasonenv.policy.hf_policy import HFPolicy
+from reasonenv.policy.hf_policy import HFPolicy, quiet
 from reasonenv.policy.lora import attach
-from reasonenv.policy.silence import quiet
 from reasonenv.storage import SUMS, Damaged, check, seal
 from reasonenv.tokenizer import Tokenizer
 
