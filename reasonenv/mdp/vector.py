@@ -133,9 +133,8 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         if self._some_over:
             restarted = np.flatnonzero(self._over).tolist()
             if self.autoreset_mode != AutoresetMode.NEXT_STEP:
-                raise gymnasium.error.ResetNeeded(
-                    f"rows {restarted} are over: reset(options={{'reset_mask': ...}}) them first"
-                )
+                remedy = "reset(options={'reset_mask': ...}) them first"
+                raise gymnasium.error.ResetNeeded(f"rows {restarted} are over: {remedy}")
             infos = self._start(restarted)
         infos |= self._take(actions, restarted, rewards, terminated, truncated)
         if not infos:  # no row is over, and nothing was earned

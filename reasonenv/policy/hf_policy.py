@@ -42,9 +42,7 @@ class HFPolicy(Policy):
         for field in LOGIT_FIELDS:
             value = getattr(config, field, None)
             if value is not None and value != 1:
-                raise UserError(
-                    f"policy {name!r} has {field}={value} in its config; models that rescale logits are not supported"
-                )
+                raise UserError(f"policy {name!r} has {field}={value} in its config; rescaled logits are unsupported")
         embedding = model.get_input_embeddings()
         if embedding.num_embeddings < tokenizer.vocab_size:
             raise UserError(

@@ -112,9 +112,7 @@ class Policy(Protocol):
         """Copies `state` into the weights. Raises `UserError` if it is of another model."""
         weights = self.state_dict()
         if not same_shapes(weights, state):
-            raise UserError(
-                f"these weights are not of policy {self.name!r}: names or shapes differ; load the policy that made them"
-            )
+            raise UserError(f"these weights are not of policy {self.name!r}: names or shapes differ; load their policy")
         for name, tensor in weights.items():
             tensor.copy_(state[name])
 
