@@ -56,9 +56,7 @@ class Config:
     def __post_init__(self) -> None:
         rows = (self.problems_per_iteration or 1) * self.samples_per_problem
         if rows > MAX_ROWS:
-            raise UserError(
-                f"problems_per_iteration times samples_per_problem is {rows}; it must be at most {MAX_ROWS}"
-            )
+            raise UserError(f"problems_per_iteration * samples_per_problem is {rows}; it must be at most {MAX_ROWS}")
 
 
 class Agent(Method, ABC):
