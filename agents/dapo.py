@@ -26,7 +26,7 @@ class DAPOConfig(PolicyGradientConfig):
 
     samples_per_problem: int = setting(16, "G: samples a problem (paper: 16)")
     clip_low: float = setting(0.2, "eps_low: the ratio is clipped to 1 - eps_low (paper: 0.2)", gt=0)
-    clip_high: float = setting(0.28, "eps_high: and to 1 + eps_high, so rare tokens can grow (paper: 0.28)", gt=0)
+    clip_high: float = setting(0.28, "eps_high: and to 1 + eps_high, room for rare tokens (paper: 0.28)", gt=0)
     longest: int = setting(256, "Lmax: punished in full, from 4/5 of it on; choose max_tokens (paper: 20480)", gt=0)
 
     least_samples = 2

@@ -32,7 +32,7 @@ from reasonenv.settings import record, setting
 class ScaleRLConfig(CISPOConfig):
     """The paper's cap (4, 5 and 8 were equally good) and G; it took 48 problems an iteration."""
 
-    solved: float = setting(0.9, "share of right attempts from which a problem rests (paper: 0.9)", gt=0, le=1)
+    solved: float = setting(0.9, "problems with this share of right attempts are left out (paper: 0.9)", gt=0, le=1)
 
 
 class ScaleRL(CISPO):

@@ -33,7 +33,7 @@ class RoundsConfig(Config):
     """An iteration is a round. 2403.04642: K = 96, 4 to 5 rounds, the hyper-parameters of SFT."""
 
     lr: float = setting(1e-3, "peak learning rate of each round's SFT; warm-up, then cosine")
-    problems_per_iteration: int | None = setting(None, "N: problems a round (none: the whole training set, as there)")
+    problems_per_iteration: int | None = setting(None, "N: problems a round (none: the training set, as in the paper)")
     samples_per_problem: int = setting(8, "K: samples a problem and round (paper: 96; 4 works too)")
     temperature: float = setting(1.0, "of the rollouts (paper: 1.0)", gt=0)
     epochs: int = setting(4, "passes of each round's SFT over D", gt=0)
