@@ -227,7 +227,7 @@ class DynamicSampling(PolicyGradient):
 
 @record
 class ReferenceConfig(PolicyGradientConfig):
-    """Adds the strength of the hold."""
+    """Adds the weight of a KL to the initial policy."""
 
     beta: float = setting(0.0, "beta: weight of the KL to the initial policy; 0 needs no reference model", ge=0)
 
