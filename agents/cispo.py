@@ -8,15 +8,12 @@ and 8 equally good); dynamic sampling is that of `dapo`.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import zscore
-from reasonenv.learn.dynamic_sampling import DynamicSampling
 from reasonenv.learn.losses import capped_importance
-from reasonenv.learn.policy_gradient import PolicyGradientConfig
+from reasonenv.learn.policy_gradient import DynamicSampling, PolicyGradientConfig
 from reasonenv.learn.weights import token_mean
 from reasonenv.settings import record, setting
 
@@ -28,7 +25,7 @@ class CISPOConfig(PolicyGradientConfig):
     samples_per_problem: int = setting(16, "G: samples a problem (paper: 16)")
     cap: float = setting(5.0, "the largest weight, absolute (verl's 0.2 would be 1.2 here)", gt=0)
 
-    least_samples: ClassVar[int] = 2
+    least_samples = 2
 
 
 class CISPO(DynamicSampling):

@@ -11,15 +11,11 @@ rewards are -1 and 1; with 0 and 1 the punishment counts half, so that it keeps 
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import overlong, zscore
-from reasonenv.learn.dynamic_sampling import DynamicSampling
-from reasonenv.learn.losses import clip_fractions, clipped
-from reasonenv.learn.policy_gradient import PolicyGradientConfig
+from reasonenv.learn.policy_gradient import DynamicSampling, PolicyGradientConfig
 from reasonenv.learn.weights import token_mean
 from reasonenv.settings import record, setting
 
@@ -30,14 +26,10 @@ class DAPOConfig(PolicyGradientConfig):
 
     samples_per_problem: int = setting(16, "G: samples a problem (paper: 16)")
     clip_low: float = setting(0.2, "eps_low: the ratio is clipped to 1 - eps_low (paper: 0.2)", gt=0)
-    clip_high: float = setting(
-        0.28, "eps_high: and to 1 + eps_high, which leaves room for rare tokens (paper: 0.28)", gt=0
-    )
-    longest: int = setting(
-        256, "Lmax: the length punished in full, from 4/5 of it on; choose max_tokens (paper: 20480)", gt=0
-    )
+    clip_high: float = setting(0.28, "eps_high: and to 1 + eps_high, room for rare tokens (paper: 0.28)", gt=0)
+    longest: int = setting(256, "Lmax: punished in full, from 4/5 of it on; choose max_tokens (paper: 20480)", gt=0)
 
-    least_samples: ClassVar[int] = 2
+    least_samples = 2
 
 
 class DAPO(DynamicSampling):
@@ -52,9 +44,7 @@ class DAPO(DynamicSampling):
         return zscore(shaped, batch.group, ddof=1, eps=1e-6)[:, None]
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
-        low, high = self.config.clip_low, self.config.clip_high
-        self.log(clip_fractions((logp - micro.old_logp).exp(), advantage=advantage, low=low, high=high))
-        return clipped(logp, anchor=micro.old_logp, advantage=advantage, low=low, high=high)
+        return self.clipped_loss(logp, micro, advantage, low=self.config.clip_low, high=self.config.clip_high)
 
     def weights(self, batch: Batch) -> Tensor:
         return token_mean(batch.mask)

@@ -13,7 +13,7 @@ the K others mu is the trainer's own at the start of the update.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor
 
@@ -38,11 +38,9 @@ class DPPOConfig(PolicyGradientConfig):
     divergence: Literal["tv", "kl", "top_tv", "top_kl"] = setting("tv", "D: tv, kl, top_tv or top_kl")
     limit: float | None = setting(None, "delta (none: the paper's, 0.2 for tv and 0.05 for kl)", gt=0)
     divisor: int = setting(256, "Lmax: the constant that divides a sequence's sum; choose about max_tokens", gt=0)
-    top: int = setting(
-        20, "K: likeliest tokens that top_tv and top_kl look at beside the sampled one (paper: 20)", gt=0
-    )
+    top: int = setting(20, "K: likeliest tokens of top_tv and top_kl, beside the sampled one (paper: 20)", gt=0)
 
-    least_samples: ClassVar[int] = 2
+    least_samples = 2
 
 
 class DPPO(PolicyGradient):

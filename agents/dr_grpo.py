@@ -8,13 +8,10 @@ The mean holds the sample itself, so the expected gradient is (G - 1) / G of tha
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import centered
-from reasonenv.learn.losses import clip_fractions, clipped
 from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
 from reasonenv.learn.weights import constant
 from reasonenv.settings import record, setting
@@ -27,7 +24,7 @@ class DrGRPOConfig(PolicyGradientConfig):
     clip: float = setting(0.2, "eps: the ratio is clipped to 1 - eps and 1 + eps (paper: 0.2)", gt=0)
     divisor: int = setting(256, "Lmax: the constant that divides a sequence's sum; choose about max_tokens", gt=0)
 
-    least_samples: ClassVar[int] = 2
+    least_samples = 2
 
 
 class DrGRPO(PolicyGradient):
@@ -41,9 +38,7 @@ class DrGRPO(PolicyGradient):
         return centered(batch.rewards.sum(dim=1), batch.group)[:, None]
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
-        eps = self.config.clip
-        self.log(clip_fractions((logp - micro.old_logp).exp(), advantage=advantage, low=eps, high=eps))
-        return clipped(logp, anchor=micro.old_logp, advantage=advantage, low=eps, high=eps)
+        return self.clipped_loss(logp, micro, advantage, low=self.config.clip, high=self.config.clip)
 
     def weights(self, batch: Batch) -> Tensor:
         return constant(batch.mask, length=self.config.divisor)

@@ -8,14 +8,12 @@ neither the ddof of std nor what is added to it (1 and 1e-6 here, as in verl), a
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import zscore
-from reasonenv.learn.losses import clip_fractions, clipped, k3
-from reasonenv.learn.reference import ReferenceConfig, Referenced
+from reasonenv.learn.losses import k3
+from reasonenv.learn.policy_gradient import ReferenceConfig, Referenced
 from reasonenv.learn.weights import sequence_mean
 from reasonenv.settings import record, setting
 
@@ -26,11 +24,9 @@ class GRPOConfig(ReferenceConfig):
 
     samples_per_problem: int = setting(16, "G: samples a problem (paper: 64)")
     clip: float = setting(0.2, "eps: the ratio is clipped to 1 - eps and 1 + eps (PPO: 0.2)", gt=0)
-    beta: float = setting(
-        0.04, "beta: weight of the KL to the initial policy (paper: 0.04); 0 needs no reference model"
-    )
+    beta: float = setting(0.04, "beta: weight of the KL to the initial policy (paper: 0.04); 0: no reference model")
 
-    least_samples: ClassVar[int] = 2
+    least_samples = 2
 
 
 class GRPO(Referenced):
@@ -47,10 +43,8 @@ class GRPO(Referenced):
         return zscore(batch.rewards.sum(dim=1), batch.group, ddof=1, eps=1e-6)[:, None]
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
-        eps, beta = self.config.clip, self.config.beta
-        self.log(clip_fractions((logp - micro.old_logp).exp(), advantage=advantage, low=eps, high=eps))
-        loss = clipped(logp, anchor=micro.old_logp, advantage=advantage, low=eps, high=eps)
-        return loss if micro.ref_logp is None else loss + beta * k3(logp, micro.ref_logp)
+        loss = self.clipped_loss(logp, micro, advantage, low=self.config.clip, high=self.config.clip)
+        return loss if micro.ref_logp is None else loss + self.config.beta * k3(logp, micro.ref_logp)
 
     def weights(self, batch: Batch) -> Tensor:
         return sequence_mean(batch.mask)

@@ -7,8 +7,6 @@ Source: 2507.18071, equations 5 and 7. Differences: as in `grpo`, ddof 1 and 1e-
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from reasonenv.core import Batch
@@ -27,7 +25,7 @@ class GSPOConfig(PolicyGradientConfig):
     clip_low: float = setting(3e-4, "the sequence ratio is clipped to 1 - this (paper: 3e-4)", gt=0)
     clip_high: float = setting(4e-4, "and to 1 + this (paper: 4e-4; ScaleRL needed 4e-3)", gt=0)
 
-    least_samples: ClassVar[int] = 2
+    least_samples = 2
 
 
 class GSPO(PolicyGradient):
@@ -41,13 +39,10 @@ class GSPO(PolicyGradient):
         return zscore(batch.rewards.sum(dim=1), batch.group, ddof=1, eps=1e-6)[:, None]
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
-        c, old = self.config, micro.old_logp
-        ratio = sequence_ratio(logp, old, micro.mask)
-        clips = clip_fractions(ratio, advantage=advantage, low=c.clip_low, high=c.clip_high)
+        low, high, old, mask = self.config.clip_low, self.config.clip_high, micro.old_logp, micro.mask
+        clips = clip_fractions(sequence_ratio(logp, old, mask), advantage=advantage, low=low, high=high)
         self.log({name: fraction.expand_as(logp) for name, fraction in clips.items()})
-        return sequence_clipped(
-            logp, anchor=old, advantage=advantage, mask=micro.mask, low=c.clip_low, high=c.clip_high
-        )
+        return sequence_clipped(logp, anchor=old, advantage=advantage, mask=mask, low=low, high=high)
 
     def weights(self, batch: Batch) -> Tensor:
         return sequence_mean(batch.mask)

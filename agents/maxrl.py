@@ -11,13 +11,10 @@ averaged and not summed by sequence, so the gradient is exact only up to the len
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.learn import advantages
-from reasonenv.learn.losses import clip_fractions, clipped
 from reasonenv.learn.policy_gradient import PolicyGradient, PolicyGradientConfig
 from reasonenv.learn.weights import token_mean
 from reasonenv.settings import record, setting
@@ -30,7 +27,7 @@ class MaxRLConfig(PolicyGradientConfig):
     samples_per_problem: int = setting(16, "G: samples a problem (paper: 16 to 128)")
     clip: float = setting(0.2, "eps: the ratio is clipped to 1 - eps and 1 + eps (code: 0.2)", gt=0)
 
-    least_samples: ClassVar[int] = 2
+    least_samples = 2
 
 
 class MaxRL(PolicyGradient):
@@ -44,9 +41,7 @@ class MaxRL(PolicyGradient):
         return advantages.maxrl(batch.rewards.sum(dim=1), batch.group)[:, None]
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
-        eps = self.config.clip
-        self.log(clip_fractions((logp - micro.old_logp).exp(), advantage=advantage, low=eps, high=eps))
-        return clipped(logp, anchor=micro.old_logp, advantage=advantage, low=eps, high=eps)
+        return self.clipped_loss(logp, micro, advantage, low=self.config.clip, high=self.config.clip)
 
     def weights(self, batch: Batch) -> Tensor:
         return token_mean(batch.mask)

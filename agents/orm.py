@@ -12,21 +12,20 @@ samples are neither balanced nor deduplicated, so that s estimates the chance un
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from reasonenv.core import Batch, Group
-from reasonenv.learn.agent import Agent, Budget, Config, Metrics, Plan
+from reasonenv.learn.agent import Agent, Budget, Config, Metrics, step_metrics
 from reasonenv.learn.evaluation import HeldOut, ScoreEvaluator
 from reasonenv.learn.imitation import cosine
 from reasonenv.learn.observer import SILENT, Observer
-from reasonenv.learn.weights import token_mean
-from reasonenv.policy.policy import Policy, prefixed, under
+from reasonenv.policy.policy import Policy
 from reasonenv.policy.value_head import Scorer
 from reasonenv.seeding import generator
 from reasonenv.settings import record, setting
@@ -49,18 +48,16 @@ class OutcomeRewardModel(Agent):
     Config = ORMConfig
     config: ORMConfig
     trains_policy = False
+    prefix = "scorer."
     signal = "any"  # right and wrong answers teach alike
 
     def __init__(self, policy: Policy, config: ORMConfig | None = None, *, seed: int = 0) -> None:
         self.scorer = Scorer(policy.trainable_copy())
         super().__init__(policy, config, seed=seed)
 
-    def parameters(self) -> list[nn.Parameter]:
-        return self.scorer.parameters()
-
-    def plan(self, budget: Budget) -> Plan:
-        c = self.config
-        return Plan(c.problems_per_iteration, c.samples_per_problem, c.temperature)
+    @property
+    def learner(self) -> Scorer:
+        return self.scorer
 
     def evaluator(self, held_out: HeldOut) -> ScoreEvaluator:
         return ScoreEvaluator(held_out, self, self.scorer)
@@ -78,37 +75,15 @@ class OutcomeRewardModel(Agent):
             for start in range(0, len(order), c.solutions_per_step):
                 chosen = [samples[i] for i in order[start : start + c.solutions_per_step]]
                 batch = self.batch([Group(t.problem, (t,)) for t in chosen])
-                losses.append(self._accumulate(batch, torch.tensor([[float(t.verdict.correct)] for t in chosen])))
+                right = torch.tensor([[float(t.verdict.correct)] for t in chosen])  # [B, 1]
+                losses.append(self.accumulate(batch, partial(self.cross_entropy, right)))
                 norms.append(self.step(batch, lr, losses[-1], observer))
         if not losses:
             return {"updates": 0.0}  # no sample could be checked
-        taken = sum(map(math.isfinite, norms))
-        return {
-            "loss": sum(losses) / len(losses),
-            "grad_norm": sum(norms) / len(norms),
-            "lr": lr,
-            "updates": float(taken),
-            "updates/refused": float(len(norms) - taken),
-        }
+        return step_metrics(losses, norms, lr)
 
-    def _accumulate(self, batch: Batch, right: Tensor) -> float:
-        """The gradient of one optimiser batch whose answers are `right` [B, 1] or not. Returns its loss."""
-        weights = token_mean(batch.mask)
-        total = 0.0
-        for rows in self.micro(batch):
-            logits = self.scorer.logits(batch.select(rows))  # [b, t]
-            target = right[rows].to(logits.device).expand_as(logits)
-            each = binary_cross_entropy_with_logits(logits, target, reduction="none")
-            loss = (weights[rows][:, : logits.shape[1]].to(logits.device) * each).sum()
-            self.optimizer.backward(loss)
-            total += float(loss.detach())
-        return total
-
-    def state_dict(self) -> dict[str, Tensor]:
-        optimizer = prefixed("optimizer.", self.optimizer.state_dict())
-        return prefixed("scorer.", self.scorer.state_dict()) | optimizer
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.scorer.load_state_dict(under("scorer.", state))
-        self.optimizer = self.new_optimizer()
-        self.optimizer.load_state_dict(under("optimizer.", state))
+    def cross_entropy(self, right: Tensor, micro: Batch, rows: Tensor) -> Tensor:
+        """The loss of each token [b, t], where the answers of the batch are `right` [B, 1] or not."""
+        logits = self.scorer.logits(micro)
+        target = right[rows].to(logits.device).expand_as(logits)
+        return binary_cross_entropy_with_logits(logits, target, reduction="none")

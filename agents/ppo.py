@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import gae, whiten
 from reasonenv.learn.agent import Metrics
-from reasonenv.learn.losses import clip_fractions, clipped, clipped_value, value_clipped
-from reasonenv.learn.reference import ReferenceConfig, Referenced
+from reasonenv.learn.losses import clipped_value, value_clipped
+from reasonenv.learn.policy_gradient import ReferenceConfig, Referenced
 from reasonenv.learn.weights import token_mean
 from reasonenv.policy.policy import Policy, ResponseStates, prefixed, under
 from reasonenv.policy.value_head import Critic
@@ -38,14 +38,10 @@ class PPOConfig(ReferenceConfig):
     samples_per_problem: int = setting(4, "G: samples a problem; the critic needs no siblings")
     epochs: int = setting(4, "passes over the samples of an iteration (paper: 3 to 15)")
     minibatches: int = setting(4, "optimiser steps a pass")
-    beta: float = setting(
-        0.05, "beta: weight of the KL to the initial policy in the reward; 0 needs no reference model"
-    )
+    beta: float = setting(0.05, "beta: weight of the KL to the initial policy in the reward; 0: no reference model")
     clip: float = setting(0.2, "eps: how far the ratio leaves 1, and the value its old one (paper: 0.2)", gt=0)
     lam: float = setting(0.95, "lambda of GAE: 1 trusts the rewards, 0 the critic (paper: 0.95)", ge=0, le=1)
-    value_weight: float = setting(
-        0.1, "c: weight of the critic's loss, which shapes a shared trunk too (paper: 1)", gt=0
-    )
+    value_weight: float = setting(0.1, "c: weight of the critic's loss, felt by a shared trunk too (paper: 1)", gt=0)
     separate_critic: bool = setting(False, "the critic has a copy of the trunk for itself")
     bootstrap_truncated: bool = setting(False, "a cut answer is worth V of its last state, not 0 (verl, TRL: 0)")
 
@@ -84,9 +80,7 @@ class PPO(Referenced):
         return whiten(returns - values, batch.mask, ddof=1, eps=1e-8)
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
-        eps = self.config.clip
-        self.log(clip_fractions((logp - micro.old_logp).exp(), advantage=advantage, low=eps, high=eps))
-        return clipped(logp, anchor=micro.old_logp, advantage=advantage, low=eps, high=eps)
+        return self.clipped_loss(logp, micro, advantage, low=self.config.clip, high=self.config.clip)
 
     def auxiliary(self, states: ResponseStates, micro: Batch) -> Tensor:
         old, returns = critique(micro)

@@ -37,12 +37,8 @@ class RCRLConfig(RoundsConfig):
     """The hyper-parameters of SFT, and what is said of the samples."""
 
     labels: str = setting("outcome", "what a step is labelled by: outcome, or the folder of a trained orm")
-    bad_per_good: float | None = setting(
-        1.0, "bad solutions for each good one in an epoch, drawn anew (none: all)", ge=0
-    )
-    good: str = setting(
-        "[GOOD]", "the goal of a good step; a model without pretraining wants one token (paper: [GOOD])"
-    )
+    bad_per_good: float | None = setting(1.0, "bad solutions a good one in an epoch, drawn anew (none: all)", ge=0)
+    good: str = setting("[GOOD]", "the goal of a good step; one token for an untrained model (paper: [GOOD])")
     bad: str = setting("[BAD]", "the goal of a bad step (paper: [BAD])")
 
     def __post_init__(self) -> None:

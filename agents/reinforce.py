@@ -8,8 +8,6 @@ same with one.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from reasonenv.core import Batch
@@ -23,7 +21,7 @@ from reasonenv.settings import record
 class ReinforceConfig(PolicyGradientConfig):
     """Nothing is clipped and nothing corrected, so one step an iteration."""
 
-    on_policy: ClassVar[bool] = True
+    on_policy = True
 
 
 class Reinforce(PolicyGradient):

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import reward_to_go, whiten
-from reasonenv.learn.losses import clip_fractions, clipped
-from reasonenv.learn.reference import ReferenceConfig, Referenced
+from reasonenv.learn.policy_gradient import ReferenceConfig, Referenced
 from reasonenv.learn.weights import sequence_mean
 from reasonenv.settings import record, setting
 
@@ -24,9 +23,7 @@ class ReinforcePPConfig(ReferenceConfig):
     """The paper's numbers (section 4.2.3)."""
 
     clip: float = setting(0.2, "eps: the ratio is clipped to 1 - eps and 1 + eps (paper: 0.2)", gt=0)
-    beta: float = setting(
-        0.001, "beta: weight of the KL to the initial policy (paper: 0.001); 0 needs no reference model"
-    )
+    beta: float = setting(0.001, "beta: weight of the KL to the initial policy (paper: 0.001); 0: no reference model")
 
 
 class ReinforcePP(Referenced):
@@ -43,9 +40,7 @@ class ReinforcePP(Referenced):
         return whiten(reward_to_go(self.penalised(batch), gamma=1.0), batch.mask, ddof=1, eps=1e-8)
 
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
-        eps = self.config.clip
-        self.log(clip_fractions((logp - micro.old_logp).exp(), advantage=advantage, low=eps, high=eps))
-        return clipped(logp, anchor=micro.old_logp, advantage=advantage, low=eps, high=eps)
+        return self.clipped_loss(logp, micro, advantage, low=self.config.clip, high=self.config.clip)
 
     def weights(self, batch: Batch) -> Tensor:
         return sequence_mean(batch.mask)

@@ -8,8 +8,6 @@ of one group need not add up to 0.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -24,7 +22,7 @@ from reasonenv.settings import record
 class ReinforcePPBaselineConfig(ReinforcePPConfig):
     """As REINFORCE++, with at least two siblings."""
 
-    least_samples: ClassVar[int] = 2
+    least_samples = 2
 
 
 class ReinforcePPBaseline(ReinforcePP):

@@ -8,14 +8,12 @@ whole sequence, verl's that of the token, where the paper argues for plain REINF
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from reasonenv.agents.reinforce import Reinforce, ReinforceConfig
 from reasonenv.core import Batch
 from reasonenv.learn.advantages import leave_one_out
-from reasonenv.learn.reference import ReferenceConfig, Referenced
+from reasonenv.learn.policy_gradient import ReferenceConfig, Referenced
 from reasonenv.settings import record, setting
 
 
@@ -26,7 +24,7 @@ class RLOOConfig(ReferenceConfig, ReinforceConfig):
     samples_per_problem: int = setting(4, "G: samples a problem (paper: 2 and 4)")
     beta: float = setting(0.03, "beta: weight of the KL in the reward (paper: 0.03); 0 needs no reference model")
 
-    least_samples: ClassVar[int] = 2
+    least_samples = 2
 
 
 class RLOO(Referenced, Reinforce):

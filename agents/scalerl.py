@@ -32,9 +32,7 @@ from reasonenv.settings import record, setting
 class ScaleRLConfig(CISPOConfig):
     """The paper's cap (4, 5 and 8 were equally good) and G; it took 48 problems an iteration."""
 
-    solved: float = setting(
-        0.9, "problems solved in this share of their attempts are not asked again (paper: 0.9)", gt=0, le=1
-    )
+    solved: float = setting(0.9, "problems with this share of right attempts are left out (paper: 0.9)", gt=0, le=1)
 
 
 class ScaleRL(CISPO):

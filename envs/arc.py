@@ -13,12 +13,11 @@ Some choices are numbered 1 to 4 in the source; all are lettered here, so that o
 
 from __future__ import annotations
 
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from reasonenv.core import Problem, Verdict
-from reasonenv.data.files import Record, Source, first, records
+from reasonenv.data.files import DataPath, Record, Source, first, records
 from reasonenv.errors import UserError, check_known
 from reasonenv.tasks import Task
 from reasonenv.verify.canonical import verdict
@@ -29,9 +28,7 @@ LEVELS = ("challenge", "easy")
 INSTRUCTION = "Think step by step. End with the letter of the right choice on its own line, after ####."
 
 
-def arc(
-    *, split: str = "train", level: str = "challenge", data: str | Path | None = None, limit: int | None = None
-) -> Task:
+def arc(*, split: str = "train", level: str = "challenge", data: DataPath = None, limit: int | None = None) -> Task:
     """ARC of a `level`, split `train`, `validation` or `test`; `data` as in `reasonenv.data.records`.
 
     `limit` keeps the first problems only. Raises `UserError` for an unknown split or level, missing data, a broken

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.core import Problem
-from reasonenv.data.files import Record, Source, find, first, read
+from reasonenv.data.files import DataPath, Record, Source, find, first, read
 from reasonenv.errors import UserError, check_known
 from reasonenv.tasks import Task, in_test
 from reasonenv.verify.extract import step_value
@@ -34,7 +34,7 @@ _NUMBER = re.compile(r"[0-9][0-9.,]*")
 _UNIT = re.compile(r"\s*\([^()]*\)\s*$")  # "9 (apples)"
 
 
-def asdiv(*, split: str = "train", data: str | Path | None = None, limit: int | None = None) -> Task:
+def asdiv(*, split: str = "train", data: DataPath = None, limit: int | None = None) -> Task:
     """ASDiv, split `train` or `test` as above; `data` as in `reasonenv.data.records`; `limit` keeps the first ones.
 
     Raises `UserError` for an unknown split, missing data, a broken record or a limit below 1.

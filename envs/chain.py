@@ -24,7 +24,7 @@ from functools import partial
 
 from reasonenv.core import Problem
 from reasonenv.data.procedural import Candidate, Procedural
-from reasonenv.errors import UserError, check_known
+from reasonenv.errors import UserError, check_known, check_range
 from reasonenv.seeding import derive_seed, permuted
 from reasonenv.tasks import Task
 from reasonenv.verify.grade import verify_math
@@ -50,9 +50,8 @@ def chain(
     for a setting out of its range, and for a size above the number of questions.
     """
     check_known("chain split", split, SIZES)
-    for name, value, low, high in (("operands", operands, 2, 12), ("digits", digits, 1, 6)):
-        if not low <= value <= high:
-            raise UserError(f"{name} is {value}; it must be {low} to {high}")
+    check_range("operands", operands, 2, 12)
+    check_range("digits", digits, 1, 6)
     if not operators or not set(operators) <= set(OPERATORS) or len(set(operators)) < len(operators):
         raise UserError(f"operators is {operators!r}; it must name one or more of {OPERATORS!r}, each once")
     used = "".join(operator for operator in OPERATORS if operator in operators)  # their order means nothing

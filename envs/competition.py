@@ -19,11 +19,9 @@ MATH and AIME give the answer in the last `\boxed` of the solution. The lines of
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import Any
 
 from reasonenv.core import Problem, Verdict
-from reasonenv.data.files import Record, Source, first, records
+from reasonenv.data.files import DataPath, Record, Source, first, records
 from reasonenv.errors import UserError, check_known
 from reasonenv.tasks import Task
 from reasonenv.verify.extract import find_answer
@@ -47,30 +45,30 @@ _BARE_BOX = re.compile(r"\\boxed\s+([^\s{}$][^{}$]*)\$")  # \boxed 5$ in some pu
 _YEAR = re.compile(r"/(20[0-9]{2})_AIME")
 
 
-def math(*, split: str = "train", data: str | Path | None = None, limit: int | None = None) -> Task:
+def math(*, split: str = "train", data: DataPath = None, limit: int | None = None) -> Task:
     """MATH, split `train` or `test`; `data` as in `reasonenv.data.records`; `limit` keeps the first problems only.
 
     Raises `UserError` for an unknown split, missing data, a broken record or a limit below 1.
     """
-    _check(split)
+    check_known("split", split, SPLITS)
     files = tuple(f"{subject}/{split}/0000.parquet" for subject in SUBJECTS)
     source = Source(f"math/{split}.jsonl", "EleutherAI/hendrycks_math", files)
     problems = [_problem(f"math/{split}/{i}", record) for i, record in enumerate(records(source, data))]
     return Task("MATH", split, first(problems, limit), verify_latex, INSTRUCTION, max_tokens=1024)
 
 
-def math500(*, split: str = "train", data: str | Path | None = None, limit: int | None = None) -> Task:
+def math500(*, split: str = "train", data: DataPath = None, limit: int | None = None) -> Task:
     """MATH500; its `train` split is that of `math`. Keywords and errors as there."""
-    _check(split)
+    check_known("split", split, SPLITS)
     if split == "train":
         return math(split="train", data=data, limit=limit)
     problems = [_problem(f"math500/{i}", record) for i, record in enumerate(records(MATH500, data))]
     return Task("MATH500", split, first(problems, limit), verify_latex, INSTRUCTION, max_tokens=1024)
 
 
-def aime(*, split: str = "train", data: str | Path | None = None, limit: int | None = None) -> Task:
+def aime(*, split: str = "train", data: DataPath = None, limit: int | None = None) -> Task:
     """AIME, split by year as above. Keywords and errors as in `math`."""
-    _check(split)
+    check_known("split", split, SPLITS)
     dated = [(_year(record), _problem(f"aime/{i}", record)) for i, record in enumerate(records(AIME, data))]
     problems = [problem for year, problem in dated if (year >= 2024) == (split == "test")]
     return Task("AIME", split, first(problems, limit), verify_latex, INSTRUCTION, max_tokens=2048)
@@ -81,16 +79,10 @@ def verify_latex(text: str, problem: Problem) -> Verdict:
     return grade(text, problem.answer)
 
 
-def _check(split: str) -> None:
-    check_known("split", split, SPLITS)
-
-
 def _year(record: Record) -> int:
     match = _YEAR.search(record.text("url"))
     if match is None:
-        raise UserError(
-            f"{record.where}: field 'url' is {record.text('url')!r}; it must name a year, as 2024_AIME_I does"
-        )
+        raise UserError(f"{record.where}: field 'url' is {record.text('url')!r}; it must name a year: 2024_AIME_I")
     return int(match[1])
 
 
@@ -98,9 +90,8 @@ def _problem(id: str, record: Record) -> Problem:
     solution = record.text("solution")
     answer = record.text("answer") if "answer" in record.fields else _boxed(solution, record.where)
     steps = tuple(line.strip() for line in solution.split("\n") if line.strip())
-    meta: dict[str, Any] = {
-        key: record.fields[key] for key in ("level", "type", "subject", "unique_id", "url") if key in record.fields
-    }
+    known = ("level", "type", "subject", "unique_id", "url")
+    meta = {key: record.fields[key] for key in known if key in record.fields}
     return Problem(id, record.text("problem"), " ".join(answer.split()), steps, meta)
 
 

@@ -29,7 +29,7 @@ from time import perf_counter
 
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.data.procedural import Candidate, Procedural
-from reasonenv.errors import UserError, check_known
+from reasonenv.errors import check_known, check_range
 from reasonenv.seeding import derive_seed
 from reasonenv.tasks import Task
 from reasonenv.verify.algebra.parse import arithmetic
@@ -65,14 +65,9 @@ def countdown(
     for a size above the number of questions.
     """
     check_known("countdown split", split, SIZES)
-    for name, value, low, high in (
-        ("numbers", numbers, 2, 6),
-        ("largest", largest, 10, 10_000),
-        ("target", target, 10, 10_000),
-    ):
-        if not low <= value <= high:
-            raise UserError(f"{name} is {value}; it must be {low} to {high}")
-
+    check_range("numbers", numbers, 2, 6)
+    check_range("largest", largest, 10, 10_000)
+    check_range("target", target, 10, 10_000)
     problems = Procedural(
         name="Countdown",
         prefix="countdown",

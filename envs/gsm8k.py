@@ -22,7 +22,7 @@ import re
 from pathlib import Path
 
 from reasonenv.core import Problem
-from reasonenv.data.files import Record, Source, find, first, records
+from reasonenv.data.files import DataPath, Record, Source, find, first, records
 from reasonenv.errors import UserError, check_known
 from reasonenv.tasks import Task
 from reasonenv.verify.grade import verify_math
@@ -33,9 +33,7 @@ SPLITS = ("test", "train")
 _ANNOTATION = re.compile(r"<<[^<>\n]*>>")
 
 
-def gsm8k(
-    *, split: str = "train", socratic: bool = False, data: str | Path | None = None, limit: int | None = None
-) -> Task:
+def gsm8k(*, split: str = "train", socratic: bool = False, data: DataPath = None, limit: int | None = None) -> Task:
     """GSM8K, split `train` or `test`; `data` as in `reasonenv.data.records`; `limit` keeps the first problems only.
 
     A `test` whose `train` is not there too has no few-shot examples; a lone file given as `data` is its own split.
@@ -73,9 +71,7 @@ def read_problem(id: str, record: Record) -> Problem:
     """One record with a `question`, and an `answer` of annotated steps that ends in `#### ` and one number."""
     solution, mark, answer = record.text("answer").rpartition("#### ")
     if not mark or parse_number(answer) is None:
-        raise UserError(
-            f"{record.where}: field 'answer' must end in '#### ' and one number; it ends in {answer[-80:]!r}"
-        )
+        raise UserError(f"{record.where}: field 'answer' must end in '#### ' and a number; it ends in {answer[-80:]!r}")
     annotated = tuple(line.strip() for line in solution.split("\n") if line.strip())
     steps = tuple(_ANNOTATION.sub("", line) for line in annotated)
     return Problem(id, record.text("question"), answer, steps, {"annotated": annotated})

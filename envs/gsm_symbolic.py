@@ -15,9 +15,7 @@ made from GSM8K's test split: training on them spoils that.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from reasonenv.data.files import Source, first, records
+from reasonenv.data.files import DataPath, Source, first, records
 from reasonenv.envs.gsm8k import read_problem
 from reasonenv.errors import check_known
 from reasonenv.tasks import Task, in_test
@@ -28,7 +26,7 @@ VARIANTS = {"main": "GSM_symbolic.jsonl", "p1": "GSM_p1.jsonl", "p2": "GSM_p2.js
 
 
 def gsm_symbolic(
-    *, split: str = "train", variant: str = "main", data: str | Path | None = None, limit: int | None = None
+    *, split: str = "train", variant: str = "main", data: DataPath = None, limit: int | None = None
 ) -> Task:
     """GSM-Symbolic `main`, `p1` or `p2`; `data` as in `reasonenv.data.records`; `limit` keeps the first problems only.
 

@@ -14,10 +14,9 @@ the question without its numbers. Problems of one scene stay on one side.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from reasonenv.core import Problem
-from reasonenv.data.files import Record, Source, first, records
+from reasonenv.data.files import DataPath, Record, Source, first, records
 from reasonenv.errors import UserError, check_known
 from reasonenv.tasks import Task, in_test
 from reasonenv.verify.grade import verify_math
@@ -31,7 +30,7 @@ SOURCE = Source(
 _NUMBER = re.compile(r"[0-9][0-9.,]*")
 
 
-def multiarith(*, split: str = "train", data: str | Path | None = None, limit: int | None = None) -> Task:
+def multiarith(*, split: str = "train", data: DataPath = None, limit: int | None = None) -> Task:
     """MultiArith, split `train` or `test` as above; `data` as in `reasonenv.data.records`; `limit` keeps the first.
 
     Raises `UserError` for an unknown split, missing data, a broken record or a limit below 1.
@@ -51,8 +50,6 @@ def _problem(i: int, record: Record) -> Problem:
     if value is None:
         raise UserError(f"{record.where}: field 'lSolutions' is {solutions!r}; it must be a list of one number")
     if not isinstance(equations, list) or not all(isinstance(e, str) and e.startswith("X=") for e in equations):
-        raise UserError(
-            f"{record.where}: field 'lEquations' is {equations!r}; it must be a list of texts like 'X=(4+6)'"
-        )
+        raise UserError(f"{record.where}: field 'lEquations' is {equations!r}; it must list texts like 'X=(4+6)'")
     steps = tuple(f"{equation[2:]}={value}" for equation in equations)
     return Problem(f"multiarith/{i}", record.text("sQuestion"), str(value), steps)

@@ -29,14 +29,13 @@ from __future__ import annotations
 
 from functools import partial
 from math import perm
-from pathlib import Path
 from random import Random
 from typing import Any
 
 from reasonenv.core import Problem
-from reasonenv.data.files import Record, Source, first, records
+from reasonenv.data.files import DataPath, Record, Source, first, records
 from reasonenv.data.procedural import Candidate, Procedural
-from reasonenv.errors import UserError, check_known
+from reasonenv.errors import UserError, check_known, check_range
 from reasonenv.seeding import derive_seed, permuted
 from reasonenv.tasks import ANSWER_FORM, Task, in_test
 from reasonenv.verify.sandbox.unit_tests import UnitTests, verify_code
@@ -78,9 +77,7 @@ def code(*, split: str = "train", size: int | None = None, seed: int = 0, operat
     for a setting out of its range, and for a size above the number of questions.
     """
     check_known("code split", split, SIZES)
-    if not 1 <= operations <= 6:
-        raise UserError(f"operations is {operations}; it must be 1 to 6")
-
+    check_range("operations", operations, 1, 6)
     problems = Procedural(
         name="Code",
         prefix="code",
@@ -132,7 +129,7 @@ def _tested(seed: int, question: str, program: str, id: str) -> Problem:
     return _problem(id, question, program, UnitTests(asserts, entry_point="solve"))
 
 
-def humaneval(*, split: str = "train", data: str | Path | None = None, limit: int | None = None) -> Task:
+def humaneval(*, split: str = "train", data: DataPath = None, limit: int | None = None) -> Task:
     """HumanEval, split `train`, `test` or `all`; `data` as in `reasonenv.data.records`; `limit` keeps the first ones.
 
     Raises `UserError` for an unknown split, missing data, a broken record or a limit below 1.
@@ -150,7 +147,7 @@ def humaneval(*, split: str = "train", data: str | Path | None = None, limit: in
     return Task("HumanEval", split, first(problems, limit), verify_code, INSTRUCTION, 512)
 
 
-def mbpp(*, split: str = "train", data: str | Path | None = None, limit: int | None = None) -> Task:
+def mbpp(*, split: str = "train", data: DataPath = None, limit: int | None = None) -> Task:
     """MBPP in its published splits; a question shows its tests, as published. Keywords and errors as in `humaneval`."""
     check_known("mbpp split", split, MBPP_IDS)
     problems: dict[str, list[Problem]] = {name: [] for name in MBPP_IDS}

@@ -28,10 +28,9 @@ import re
 from collections import defaultdict
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
 
 from reasonenv.core import Problem
-from reasonenv.data.files import Record, Source, first, records
+from reasonenv.data.files import DataPath, Record, Source, first, records
 from reasonenv.errors import UserError, check_known
 from reasonenv.tasks import Task
 from reasonenv.verify.algebra.parse import arithmetic
@@ -46,7 +45,7 @@ _VALUE = re.compile(r"-?[0-9]+(?:[./][0-9]+)?")
 _BRACKET = re.compile(rf"\( ({_VALUE.pattern}) ([-+*/]) ({_VALUE.pattern}) \)")
 
 
-def svamp(*, split: str = "train", data: str | Path | None = None, limit: int | None = None) -> Task:
+def svamp(*, split: str = "train", data: DataPath = None, limit: int | None = None) -> Task:
     """SVAMP, split `train` or `test` as above; `data` as in `reasonenv.data.records`; `limit` keeps the first ones.
 
     Raises `UserError` for an unknown split, missing data, a broken record or a limit below 1.

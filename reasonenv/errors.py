@@ -22,6 +22,12 @@ def check_known(kind: str, name: str, known: Collection[str]) -> None:
         raise unknown(kind, name, known)
 
 
+def check_range(name: str, value: int, low: int, high: int) -> None:
+    """Raises `UserError` for a `value` of `name` outside `low` to `high`."""
+    if not low <= value <= high:
+        raise UserError(f"{name} is {value}; it must be {low} to {high}")
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a `name` that is not one of `known`: names it, suggests the nearest, else lists them."""
     options = sorted(known)

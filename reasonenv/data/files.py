@@ -20,6 +20,9 @@ _REVISION = "refs/convert/parquet"  # the hub keeps every data set as parquet th
 _GAP = re.compile(r"[\s,]*")
 
 
+DataPath = str | Path | None  # of a data set's file or of a folder that holds it; None where it is to be found
+
+
 @dataclass(frozen=True)
 class Source:
     """Where a data set lives: its original file under a data folder, and its copy on the Hugging Face hub."""
@@ -51,13 +54,15 @@ class Record:
         return value
 
 
-def records(source: Source, data: str | Path | None) -> list[Record]:
+def records(source: Source, data: DataPath) -> list[Record]:
     """All records of a data set, in file order.
 
     `data` is its file or a folder that holds it; None looks under the folder in `REASONENV_DATA`, then on the hub.
     Raises `UserError` if it is nowhere, or if a record is broken.
     """
-    content = [record for path in find(source, data) for record in read(path)]
+    content: list[Record] = []
+    for path in find(source, data):
+        content += read(path)
     if not content:
         raise UserError(f"{source.path} holds no records; give a complete copy of it")
     return content
@@ -88,10 +93,6 @@ def read(path: Path) -> list[Record]:
         return [Record(f"{path}, line {rows.line_num}", dict(row)) for row in rows]
     if path.suffix == ".json":
         return _read_list(path, text)
-    return _read_lines(path, text)
-
-
-def _read_lines(path: Path, text: str) -> list[Record]:
     lines = text.removesuffix("\n").split("\n") if text else []
     return [_record(f"{path}, line {number}", _parse(path, line, number)) for number, line in enumerate(lines, start=1)]
 
@@ -128,7 +129,7 @@ def _record(where: str, value: Any) -> Record:
     return Record(where, value)
 
 
-def find(source: Source, data: str | Path | None) -> list[Path]:
+def find(source: Source, data: DataPath) -> list[Path]:
     """The files of a data set, wherever they are; see `records`."""
     name = Path(source.path).name
     if data is not None:
@@ -149,12 +150,13 @@ def _download(source: Source) -> list[Path]:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
 
+    paths = []
     try:
-        return [
-            Path(hf_hub_download(source.repo, file, repo_type="dataset", revision=_REVISION)) for file in source.parquet
-        ]
+        for file in source.parquet:
+            paths.append(Path(hf_hub_download(source.repo, file, repo_type="dataset", revision=_REVISION)))
     except (HfHubHTTPError, OSError) as error:  # refused by the hub, no network or offline
         raise _not_found(source, f"the hub failed: {' '.join(str(error).split())}") from None
+    return paths
 
 
 def _not_found(source: Source, why: str) -> UserError:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.core import Problem, Verdict
-from reasonenv.data.files import Record, Source, find, first, read
+from reasonenv.data.files import Record, Source, first, read, records
 from reasonenv.errors import UserError, check_known, unknown
 from reasonenv.seeding import derive_seed
 from reasonenv.tasks import Task
@@ -67,10 +67,10 @@ def _hashed(problems: list[Problem], share: float) -> dict[str, list[Problem]]:
     if not 0 < share < 1 or len(questions) < 2:
         raise UserError(f"test is {share} of {len(questions)} questions; it must be between 0 and 1, of at least 2")
     held_out = set(questions[: min(max(1, round(share * len(questions))), len(questions) - 1)])
-    return {
-        "train": [p for p in problems if p.question not in held_out],
-        "test": [p for p in problems if p.question in held_out],
-    }
+    splits: dict[str, list[Problem]] = {"train": [], "test": []}
+    for problem in problems:
+        splits["test" if problem.question in held_out else "train"].append(problem)
+    return splits
 
 
 def _records(source: Problems) -> list[Record | Problem]:
@@ -97,7 +97,7 @@ def read_source(source: str) -> list[Record]:
             raise UserError(f"{source!r} must read hub:owner/name/config/split, as in hub:openai/gsm8k/main/train")
         owner, name, config, split = parts
         hub = Source(f"{name}/{config}-{split}.jsonl", f"{owner}/{name}", (f"{config}/{split}/0000.parquet",))
-        return [record for path in find(hub, None) for record in read(path)]
+        return records(hub, None)
     path = Path(source).expanduser()
     if not path.is_file():
         raise UserError(f"there is no file {path}; give a .jsonl, .json, .csv or .parquet file, or hub:owner/name/..")

@@ -123,14 +123,7 @@ def reward_to_go(rewards: Tensor, *, gamma: float) -> Tensor:
 
 
 def gae(
-    rewards: Tensor,
-    values: Tensor,
-    *,
-    bootstrap: Tensor,
-    discount: Tensor,
-    mask: Tensor,
-    gamma: float,
-    lam: float,
+    rewards: Tensor, values: Tensor, *, bootstrap: Tensor, discount: Tensor, mask: Tensor, gamma: float, lam: float
 ) -> Tensor:
     """A_t = delta_t + gamma lam A_(t+1), delta_t = r_t + gamma V_(t+1) - V_t: GAE (1506.02438, equation 16).  # [B, T]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -19,9 +19,11 @@ from reasonenv.learn.method import Method, Signal
 from reasonenv.learn.observer import SILENT, Observer
 from reasonenv.learn.observer import Budget as Budget  # who writes an agent finds all that it needs here
 from reasonenv.learn.optimizer import AdamW, Optimizer
+from reasonenv.learn.weights import token_mean
 from reasonenv.policy.collate import collate
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH, microbatches, passed
 from reasonenv.policy.policy import Policy, prefixed, under
+from reasonenv.policy.value_head import Scorer
 from reasonenv.settings import record, setting
 
 Metrics = dict[str, float]
@@ -54,9 +56,7 @@ class Config:
     def __post_init__(self) -> None:
         rows = (self.problems_per_iteration or 1) * self.samples_per_problem
         if rows > MAX_ROWS:
-            raise UserError(
-                f"problems_per_iteration times samples_per_problem is {rows}; it must be at most {MAX_ROWS}"
-            )
+            raise UserError(f"problems_per_iteration * samples_per_problem is {rows}; it must be at most {MAX_ROWS}")
 
 
 class Agent(Method, ABC):
@@ -65,6 +65,7 @@ class Agent(Method, ABC):
     Config: ClassVar[Any] = Config
     conditions: ClassVar[bool] = False  # whether it can train a policy that is conditioned on goals
     signal: ClassVar[Signal] = "correct"
+    prefix: ClassVar[str] = "policy."  # of the names of the learner's tensors in a state
     largest: tuple[int, int] | None = None  # rows and tokens of the largest micro-batch
 
     def __init__(self, policy: Policy, config: Any = None, *, seed: int = 0) -> None:
@@ -73,18 +74,24 @@ class Agent(Method, ABC):
         super().__init__(policy, config, seed=seed)
         self.optimizer = self.new_optimizer()
 
+    @property
+    def learner(self) -> Policy | Scorer:
+        """The model that the agent trains."""
+        return self.policy
+
     def parameters(self) -> list[nn.Parameter]:
         """What the agent trains."""
-        return self.policy.parameters()
+        return self.learner.parameters()
 
     def new_optimizer(self) -> Optimizer:
         """AdamW over the parameters as they are now, with nothing remembered."""
         c = self.config
         return AdamW(self.parameters(), max_grad_norm=c.max_grad_norm, weight_decay=c.weight_decay)
 
-    @abstractmethod
     def plan(self, budget: Budget) -> Plan:
-        """What to sample for the next iteration."""
+        """What to sample for the next iteration: G samples of N problems, at the temperature of the config if any."""
+        c = self.config
+        return Plan(c.problems_per_iteration, c.samples_per_problem, getattr(c, "temperature", 1.0))
 
     @abstractmethod
     def learn(self, groups: Sequence[Group], budget: Budget, observer: Observer = SILENT) -> Metrics:
@@ -101,11 +108,11 @@ class Agent(Method, ABC):
     def state_dict(self) -> dict[str, Tensor]:
         """All that the next iteration depends on, as flat named tensors."""
         optimizer = prefixed("optimizer.", self.optimizer.state_dict())
-        return prefixed("policy.", self.policy.state_dict()) | optimizer
+        return prefixed(self.prefix, self.learner.state_dict()) | optimizer
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """The inverse of `state_dict`."""
-        self.policy.load_state_dict(under("policy.", state))
+        self.learner.load_state_dict(under(self.prefix, state))
         self.optimizer = self.new_optimizer()
         self.optimizer.load_state_dict(under("optimizer.", state))
 
@@ -121,9 +128,32 @@ class Agent(Method, ABC):
         self.largest = max(sizes, key=lambda size: size[1])
         return cut
 
+    def accumulate(self, batch: Batch, loss: Callable[[Batch, Tensor], Tensor]) -> float:
+        """Adds the gradient of the mean over all tokens of `loss(micro, rows)` [b, T]. Returns the mean."""
+        weights, total = token_mean(batch.mask), 0.0
+        for rows in self.micro(batch):
+            micro = batch.select(rows)
+            each = loss(micro, rows)
+            mean = (weights[rows][:, : micro.width].to(each.device) * each).sum()
+            self.optimizer.backward(mean)
+            total += float(mean.detach())
+        return total
+
     def step(self, batch: Batch, lr: float, loss: float, observer: Observer = SILENT) -> float:
         """One update by the gradient of `loss` on `batch`, or none if either is not finite. Returns the norm."""
         norm = self.optimizer.step(lr, loss=loss)
         if not math.isfinite(norm):
             observer.skipped_step(batch)
         return norm
+
+
+def step_metrics(losses: Sequence[float], norms: Sequence[float], lr: float) -> Metrics:
+    """Of some optimiser steps: their mean loss, the mean norm of their gradients, and how many were taken."""
+    taken = sum(map(math.isfinite, norms))
+    return {
+        "loss": sum(losses) / len(losses),
+        "grad_norm": sum(norms) / len(norms),
+        "lr": lr,
+        "updates": float(taken),
+        "updates/refused": float(len(norms) - taken),
+    }

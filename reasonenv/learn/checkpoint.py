@@ -96,17 +96,16 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The newest intact checkpoint of a folder; None if there is none. Says which ones are passed over."""
-    damaged = False
-    for path in reversed(saved(folder)):
+    paths = saved(folder)[::-1]
+    for damaged, path in enumerate(paths):  # all before `path` are
         try:
             contents = load(path)
         except Damaged as error:
-            damaged = True
             print(f"reasonenv: {error}", file=sys.stderr)
             continue
         if damaged:
             print(f"reasonenv: going on from the checkpoint before, {path}", file=sys.stderr)
         return contents
-    if damaged:
+    if paths:
         print("reasonenv: no checkpoint is left; beginning anew", file=sys.stderr)
     return None

@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 
 from reasonenv.core import Group
-from reasonenv.learn.agent import Agent, Metrics
+from reasonenv.learn.agent import Agent, Metrics, step_metrics
 from reasonenv.learn.losses import likelihood
 from reasonenv.learn.observer import SILENT, Observer
-from reasonenv.learn.weights import token_mean
 
 
 class Imitation(Agent):
@@ -18,23 +17,8 @@ class Imitation(Agent):
     def imitate(self, groups: Sequence[Group], lr: float, observer: Observer = SILENT) -> Metrics:
         """One optimiser step on all the trajectories of these groups."""
         batch = self.batch(groups)
-        weights = token_mean(batch.mask)
-        total = 0.0
-        for rows in self.micro(batch):
-            micro = batch.select(rows)
-            logp, _ = self.policy.logprobs(micro)
-            loss = (weights[rows][:, : micro.width].to(logp.device) * likelihood(logp)).sum()
-            self.optimizer.backward(loss)
-            total += float(loss.detach())
-        norm = self.step(batch, lr, total, observer)
-        taken = math.isfinite(norm)
-        return {
-            "loss": total,
-            "grad_norm": norm,
-            "lr": lr,
-            "updates": float(taken),
-            "updates/refused": float(not taken),
-        }
+        total = self.accumulate(batch, lambda micro, rows: likelihood(self.policy.logprobs(micro)[0]))
+        return step_metrics([total], [self.step(batch, lr, total, observer)], lr)
 
 
 def cosine(lr: float, step: int, steps: int) -> float:

@@ -83,9 +83,8 @@ class RunLog:
         self._quiet = quiet
         # A log file wants a line now and then, a person a bar that moves.
         pace = 0.1 if sys.stderr.isatty() else 30.0
-        self._bar = tqdm(
-            total=budget, initial=used, unit=f" {unit}", dynamic_ncols=True, disable=quiet, mininterval=pace
-        )
+        unit = f" {unit}"
+        self._bar = tqdm(total=budget, initial=used, unit=unit, dynamic_ncols=True, disable=quiet, mininterval=pace)
 
     def used(self, rollouts: int) -> None:
         """Moves the bar."""

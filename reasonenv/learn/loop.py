@@ -197,6 +197,7 @@ class Loop(Observer):
         iteration = self.progress.iteration
         mdp = self.curriculum.process(iteration, self.iterations)
         sampler, position = self.agent.sampler(self.sampler), self.progress.position
+        temperature = plan.temperature
         groups: list[Group] = []
         count = missing = planned_problems(plan, mdp)
         while missing:
@@ -208,13 +209,7 @@ class Loop(Observer):
                 refill = ("refill", len(groups)) if groups else ()
                 path = (self.seed, "rollout", iteration, *refill)
                 groups += sample_groups(
-                    sampler,
-                    mdp,
-                    problems,
-                    plan.samples,
-                    temperature=plan.temperature,
-                    seed=path,
-                    progress=self.log.used,
+                    sampler, mdp, problems, plan.samples, temperature=temperature, seed=path, progress=self.log.used
                 )
             missing = min(self.agent.groups_missing(groups), count, MAX_BATCHES * count - len(groups))
         return self.rescore(groups) if self.rescore else groups, position
@@ -276,10 +271,9 @@ class Loop(Observer):
 
     def _warn(self, progress: Progress, groups: int, *, teaches: bool) -> None:
         """Says what is odd about an iteration."""
-        lack = missing_signal(
-            self.agent, rollouts=progress.rollouts, right=progress.right, contrasts=progress.contrasts
-        )
-        if lack and self.progress.rollouts < ENOUGH <= progress.rollouts:
+        rollouts = progress.rollouts
+        lack = missing_signal(self.agent, rollouts=rollouts, right=progress.right, contrasts=progress.contrasts)
+        if lack and self.progress.rollouts < ENOUGH <= rollouts:
             self.log.say(lack)
         if not teaches:
             self.log.say(f"iteration {self.progress.iteration}: none of {groups} groups teaches, the policy stays")
@@ -304,9 +298,8 @@ def check(row: Metrics, out: Path) -> None:
             "not from the policy that is trained; use float32 (dtype=float32) or the torch sampler"
         )
     if row.get("verifier_errors", 0.0) > MAX_ERRORS:
-        raise UserError(
-            f"{row['verifier_errors']:.1%} of the verdicts failed (limit {MAX_ERRORS:.0%}); see metrics.jsonl"
-        )
+        share = row["verifier_errors"]
+        raise UserError(f"{share:.1%} of the verdicts failed (limit {MAX_ERRORS:.0%}); see metrics.jsonl")
     if row.get("rewards/invalid", 0.0) > MAX_INVALID:
         raise UserError(
             f"{row['rewards/invalid']:.1%} of the samples have a reward that is not finite (limit {MAX_INVALID:.0%}); "

@@ -29,14 +29,10 @@ def enough_memory(agent: Agent) -> Iterator[None]:
             raise
         allowed = agent.config.tokens_per_microbatch
         rows, tokens = agent.largest or (2, allowed)  # while nothing is known, what is allowed
-        message = f"out of memory in the update, on a micro-batch of {tokens} tokens"
+        remedy = f"; set tokens_per_microbatch={min(tokens, allowed) // 2} (it is {allowed}), or checkpointing=true"
         if rows == 1:
-            raise UserError(
-                f"{message}, one sequence, which cannot be cut; set checkpointing=true or lora=16, or lower max_tokens"
-            ) from error
-        raise UserError(
-            f"{message}; set tokens_per_microbatch={min(tokens, allowed) // 2} (it is {allowed}), or checkpointing=true"
-        ) from error
+            remedy = ", one sequence, which cannot be cut; set checkpointing=true or lora=16, or lower max_tokens"
+        raise UserError(f"out of memory in the update, on a micro-batch of {tokens} tokens{remedy}") from error
 
 
 def available(device: torch.device) -> int:

@@ -1,7 +1,11 @@
-"""Agents that follow a policy gradient: an advantage, a surrogate, weights and a KL term."""
+"""Agents that follow a policy gradient: an advantage, a surrogate and weights.
+
+Two kinds fill in more: `DynamicSampling` the batch with groups that teach, `Referenced` the KL to the initial policy.
+"""
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,8 +16,9 @@ from torch import Tensor
 
 from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
-from reasonenv.learn.agent import Agent, Budget, Config, Metrics, Plan
-from reasonenv.learn.filters import usable
+from reasonenv.learn.agent import Agent, Budget, Config, Metrics
+from reasonenv.learn.filters import nonconstant, usable
+from reasonenv.learn.losses import clip_fractions, clipped, k1
 from reasonenv.learn.observer import SILENT, Observer
 from reasonenv.learn.tally import Tally
 from reasonenv.policy.microbatch import passed
@@ -84,18 +89,16 @@ class PolicyGradient(Agent):
         """The groups worth learning from: all."""
         return groups
 
-    def plan(self, budget: Budget) -> Plan:
-        c = self.config
-        return Plan(c.problems_per_iteration, c.samples_per_problem, c.temperature)
-
     def prepare(self, batch: Batch) -> Batch:
         """Adds the log-probs that stay fixed during the update: the trainer's own, if there is more than one step."""
         if self.config.epochs * self.config.minibatches == 1:
             return batch  # the first forward pass of the only step yields them
-        logp, _ = self.policy.score(
-            batch, tokens_per_microbatch=self.config.tokens_per_microbatch, temperature=self.config.temperature
-        )
-        return replace(batch, old_logp=logp)
+        return replace(batch, old_logp=self.scored(self.policy, batch))
+
+    def scored(self, policy: Policy, batch: Batch) -> Tensor:
+        """The log-probs of a whole batch under `policy`, without gradient, on the CPU.  # [B, T]"""
+        c = self.config
+        return policy.score(batch, tokens_per_microbatch=c.tokens_per_microbatch, temperature=c.temperature)[0]
 
     def measure(self, states: ResponseStates, micro: Batch) -> Batch:
         """Adds what the surrogate wants to know of the current policy beside `logp`: nothing."""
@@ -108,6 +111,12 @@ class PolicyGradient(Agent):
     def log(self, numbers: Mapping[str, Tensor]) -> None:
         """For `surrogate` and `auxiliary`: the means of these [b, T] over all tokens will be among the metrics."""
         self.logged.update(numbers)
+
+    def clipped_loss(self, logp: Tensor, micro: Batch, advantage: Tensor, *, low: float, high: float) -> Tensor:
+        """PPO's clipped loss from the ratio to `old_logp`; logs the shares of tokens that lose their gradient by it."""
+        old = micro.old_logp
+        self.log(clip_fractions((logp - old).exp(), advantage=advantage, low=low, high=high))
+        return clipped(logp, anchor=old, advantage=advantage, low=low, high=high)
 
     def describe(self, batch: Batch, advantage: Tensor) -> Metrics:
         """What can be said of the whole batch before the update."""
@@ -138,7 +147,7 @@ class PolicyGradient(Agent):
             return self.loss_scales_with_advantage
         kinds = type(self).__mro__
         bases = next(kind for kind in kinds if "loss_scales_with_advantage" in vars(kind)).__mro__
-        loss = {"surrogate", "auxiliary"}
+        loss = {"surrogate", "auxiliary", "clipped_loss"}
         for base in bases:
             if issubclass(base, PolicyGradient):
                 loss.update(name for name in vars(base) if not hasattr(PolicyGradient, name))
@@ -198,3 +207,49 @@ class PolicyGradient(Agent):
         loss = (weights[:, : micro.width].to(device) * token_loss).sum()
         tally.add(logp.detach(), entropy.detach(), micro, float(loss.detach()), self.logged)
         return loss
+
+
+class DynamicSampling(PolicyGradient):
+    """Learns from N groups that are not constant, N being `problems_per_iteration` (DAPO, 2503.14476, equation 11).
+
+    Whether a group is constant is decided by its verdicts, whatever the reward. Those first sampled are kept, and the
+    surplus is cut. Where N is every problem of the task there is nothing to replace a group with.
+    """
+
+    def keep(self, groups: Sequence[Group]) -> Sequence[Group]:
+        return nonconstant(groups)[: self.config.problems_per_iteration]
+
+    def groups_missing(self, groups: Sequence[Group]) -> int:
+        """As many as will fill the batch if they yield what the problems so far have yielded."""
+        count, target = len(nonconstant(usable(groups))), self.config.problems_per_iteration or 0
+        return max(0, math.ceil((target - count) * len(groups) / max(count, 1)))
+
+
+@record
+class ReferenceConfig(PolicyGradientConfig):
+    """Adds the weight of a KL to the initial policy."""
+
+    beta: float = setting(0.0, "beta: weight of the KL to the initial policy; 0 needs no reference model", ge=0)
+
+
+class Referenced(PolicyGradient):
+    """Fills `ref_logp` of the batch, from a frozen copy of the initial policy, if `beta` is above 0."""
+
+    Config = ReferenceConfig
+    config: ReferenceConfig
+
+    def __init__(self, policy: Policy, config: ReferenceConfig | None = None, *, seed: int = 0) -> None:
+        super().__init__(policy, config, seed=seed)
+        self.reference = policy.clone() if self.config.beta else None
+
+    def prepare(self, batch: Batch) -> Batch:
+        batch = super().prepare(batch)
+        if self.reference is None:
+            return batch
+        return replace(batch, ref_logp=self.scored(self.reference, batch))
+
+    def penalised(self, batch: Batch) -> Tensor:
+        """Rewards with the KL of each token taken off, r_t - beta k1, at the policy that sampled.  # [B, T]"""
+        if batch.ref_logp is None:
+            return batch.rewards
+        return batch.rewards - self.config.beta * k1(batch.old_logp, batch.ref_logp) * batch.mask

@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from reasonenv.core import Group, Trajectory
-from reasonenv.learn.agent import Budget, Config, Metrics, Plan
+from reasonenv.learn.agent import Budget, Config, Metrics
 from reasonenv.learn.dataset import pack, unpack
 from reasonenv.learn.imitation import Imitation, cosine
 from reasonenv.learn.observer import SILENT, Observer
@@ -33,16 +33,12 @@ class RoundsConfig(Config):
     """An iteration is a round. 2403.04642: K = 96, 4 to 5 rounds, the hyper-parameters of SFT."""
 
     lr: float = setting(1e-3, "peak learning rate of each round's SFT; warm-up, then cosine")
-    problems_per_iteration: int | None = setting(
-        None, "N: problems a round (none: the whole training set, as in the paper)"
-    )
+    problems_per_iteration: int | None = setting(None, "N: problems a round (none: the training set, as in the paper)")
     samples_per_problem: int = setting(8, "K: samples a problem and round (paper: 96; 4 works too)")
     temperature: float = setting(1.0, "of the rollouts (paper: 1.0)", gt=0)
     epochs: int = setting(4, "passes of each round's SFT over D", gt=0)
     solutions_per_step: int = setting(64, "solutions in one optimiser step", gt=0)
-    solutions_per_problem: int = setting(
-        8, "distinct solutions of a problem kept in D, of the right and of the wrong ones", gt=0
-    )
+    solutions_per_problem: int = setting(8, "distinct right, and distinct wrong, solutions of a problem in D", gt=0)
 
 
 class Rounds(Imitation):
@@ -70,10 +66,6 @@ class Rounds(Imitation):
         for draw in draws:
             epochs.append([solutions[i] for i in draw.permutation(len(solutions))])
         return epochs
-
-    def plan(self, budget: Budget) -> Plan:
-        c = self.config
-        return Plan(c.problems_per_iteration, c.samples_per_problem, c.temperature)
 
     def learn(self, groups: Sequence[Group], budget: Budget, observer: Observer = SILENT) -> Metrics:
         c = self.config
@@ -105,8 +97,7 @@ class Rounds(Imitation):
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         super().load_state_dict(state)
         self.kept = {}
-        for trajectory in unpack(state):
-            self.kept.setdefault(_place(trajectory), {})[operations(self._text(trajectory))] = trajectory
+        self._extend(unpack(state))
 
     @property
     def training_set(self) -> list[Trajectory]:
@@ -129,13 +120,9 @@ class Rounds(Imitation):
         """Adds to D what is new, as long as there is room."""
         for trajectory in trajectories:
             # Made by the first solution only, so that the order of D is that of a checkpoint.
-            solutions = self.kept.setdefault(_place(trajectory), {})
+            solutions = self.kept.setdefault((trajectory.problem.id, trajectory.verdict.correct), {})
             if len(solutions) < self.config.solutions_per_problem:
                 solutions.setdefault(operations(self._text(trajectory)), trajectory)
 
     def _text(self, t: Trajectory) -> str:
         return self.policy.tokenizer.decode(t.tokens[: len(t.tokens) - t.terminated].tolist())
-
-
-def _place(trajectory: Trajectory) -> tuple[str, bool]:
-    return trajectory.problem.id, trajectory.verdict.correct

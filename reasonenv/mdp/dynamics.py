@@ -154,9 +154,7 @@ class Hint(Dynamics):
             return ()
         if self.happens(state):
             distance = 1 + derive_seed(state.noise, "distance", state.index) % 9
-            if uniform(state.noise, "sign", state.index) >= 0.5:
-                distance = -distance
-            value += distance
+            value += distance if uniform(state.noise, "sign", state.index) < 0.5 else -distance
         return self.tokenizer.encode(f"Hint: the first step gives {value}\n")
 
     def budget(self, tokens: int) -> int:
@@ -201,9 +199,7 @@ class Retry(Dynamics):
         eos, mark = tokenizer.decode([tokenizer.eos_id]), "an answer"
         behind = tokenizer.chat(["a question", mark, text]).rpartition(mark)[2]
         if not behind.startswith(eos) or behind.endswith(eos):
-            raise UserError(
-                f"the chat template does not close an answer with EOS ({eos!r}); use prompt=plain for retry"
-            )
+            raise UserError(f"the chat template does not close an answer with EOS ({eos!r}); use prompt=plain")
         return tokenizer.encode(behind.removeprefix(eos))
 
 

@@ -18,15 +18,14 @@ from reasonenv.terminal import printable
 
 GRANULARITIES = ("token", "step", "response")
 Observation = dict[str, IntArray]
+Info = dict[str, Any]
 Action = int | Sequence[int] | IntArray
 
 
 def observation_space(mdp: ReasoningMDP) -> spaces.Space[Any]:
     """`tokens`: the sequence so far, zeros behind it [L]; `length`: how many of them count."""
-    size, context = mdp.tokenizer.vocab_size, mdp.context
-    return spaces.Dict(
-        tokens=spaces.Box(0, size - 1, (context,), np.int64), length=spaces.Box(0, context, (), np.int64)
-    )
+    last, context = mdp.tokenizer.vocab_size - 1, mdp.context
+    return spaces.Dict(tokens=spaces.Box(0, last, (context,), np.int64), length=spaces.Box(0, context, (), np.int64))
 
 
 def action_space(mdp: ReasoningMDP, granularity: str) -> spaces.Space[Any]:
@@ -113,9 +112,7 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
         self._prompt_length, self._written = 0, 0  # tokens of it
         self._earned: list[tuple[int, float]] = []  # (response length, reward) after each action
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Observation, Info]:
         super().reset(seed=seed)
         options = options or {}
         for key in options:
@@ -135,7 +132,7 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
         self._earned = []
         return self._observation(), self._info()
 
-    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, Info]:
         if self._over:
             raise gymnasium.error.ResetNeeded("the episode is over (or never began): call reset() before step()")
         outcome = self.mdp.take(self._state, completed_action(self.mdp, self.granularity, self._state, action))
@@ -182,7 +179,7 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
         self._written = len(self._state.tokens)
         return {"tokens": self._sequence.copy(), "length": np.array(length, dtype=np.int64)}
 
-    def _info(self) -> dict[str, Any]:
+    def _info(self) -> Info:
         problem = self.mdp.problem(self._state)
         info = {"problem_id": problem.id, "question": problem.question, "response": self.mdp.text(self._state)}
         return info if not self.mdp.stochastic else {**info, "noise": self._state.noise}
@@ -213,17 +210,14 @@ def replay(trajectory: Trajectory, env: gymnasium.Env[Any, Any]) -> None:
     for stop in stops:
         following = int(chosen[np.searchsorted(chosen, stop, side="right")])  # the next action, behind what was written
         tokens = trajectory.tokens[start : stop + 1]
-        observation, reward, terminated, truncated, info = env.step(
-            int(tokens[0]) if base.granularity == "token" else tokens
-        )
+        action = int(tokens[0]) if base.granularity == "token" else tokens
+        observation, reward, terminated, truncated, info = env.step(action)
         expected = float(trajectory.rewards[start : stop + 1].sum(dtype=np.float64))
         last = following == size
         length = len(trajectory.prompt) + following
         where = f"{trajectory.problem.id}, token {stop}"
-        seen = observation["tokens"][:length]
-        assert (seen == np.concatenate([trajectory.prompt, trajectory.tokens[:following]])).all(), (
-            f"{where}: tokens part"
-        )
+        recorded = np.concatenate([trajectory.prompt, trajectory.tokens[:following]])
+        assert (observation["tokens"][:length] == recorded).all(), f"{where}: tokens part"
         assert observation["length"] == length, f"{where}: length {observation['length']}, recorded {length}"
         assert abs(float(reward) - expected) < 1e-6, f"{where}: reward {reward}, recorded {expected}"
         assert terminated == (last and trajectory.terminated), f"{where}: terminated is {terminated}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from reasonenv.catalog import check_keys, make_task
 from reasonenv.data.procedural import TooFewQuestions
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+TaskLike = str | Callable[..., Task]  # the name of a task, or a factory of tasks
+TokenizerLike: TypeAlias = "Tokenizer | PreTrainedTokenizerBase | str | None"
+
+
 @lru_cache(maxsize=4)
 def _named_tokenizer(name: str) -> Tokenizer:
     if name == "tiny":
@@ -32,12 +36,10 @@ def _named_tokenizer(name: str) -> Tokenizer:
         if isinstance(error, UserError):
             raise
         reason = str(error).splitlines()[0]
-        raise UserError(
-            f"tokenizer {name!r} is neither 'tiny', a folder with a tokenizer, nor a hub id ({reason})"
-        ) from error
+        raise UserError(f"tokenizer {name!r} is neither tiny, a tokenizer's folder, nor a hub id ({reason})") from error
 
 
-def resolve_tokenizer(tokenizer: Tokenizer | PreTrainedTokenizerBase | str | None) -> Tokenizer:
+def resolve_tokenizer(tokenizer: TokenizerLike) -> Tokenizer:
     """A `Tokenizer` from one, from a Hugging Face one, from a name or path; None is the byte tokenizer of `tiny`."""
     if isinstance(tokenizer, Tokenizer):
         return tokenizer
@@ -46,12 +48,7 @@ def resolve_tokenizer(tokenizer: Tokenizer | PreTrainedTokenizerBase | str | Non
     return Tokenizer(tokenizer)
 
 
-def make_mdp(
-    task: str | Callable[..., Task],
-    *,
-    tokenizer: Tokenizer | PreTrainedTokenizerBase | str | None = None,
-    **keys: Any,
-) -> ReasoningMDP:
+def make_mdp(task: TaskLike, *, tokenizer: TokenizerLike = None, **keys: Any) -> ReasoningMDP:
     """The process of a registered task, or of a factory of tasks.
 
     `keys` are the fields of `EnvConfig`, and the keys of the task (`split`, `data`, `operands`, ...). Raises
@@ -62,7 +59,7 @@ def make_mdp(
     return ReasoningMDP(make_task(task, **keys), resolve_tokenizer(tokenizer), config)
 
 
-def held_out_keys(task: str | Callable[..., Task], keys: Mapping[str, Any]) -> dict[str, Any]:
+def held_out_keys(task: TaskLike, keys: Mapping[str, Any]) -> dict[str, Any]:
     """`keys` for the test split: `size` problems as in training, or all that there are where they are fewer."""
     keys = {**keys, "split": "test"}
     if keys.get("size") is None:
@@ -74,9 +71,7 @@ def held_out_keys(task: str | Callable[..., Task], keys: Mapping[str, Any]) -> d
     return keys
 
 
-def make_env(
-    task: str | Callable[..., Task], granularity: str, *, render_mode: str | None = None, **keys: Any
-) -> ReasoningEnv:
+def make_env(task: TaskLike, granularity: str, *, render_mode: str | None = None, **keys: Any) -> ReasoningEnv:
     """Entry point of `gymnasium.make`."""
     return ReasoningEnv(make_mdp(task, **keys), granularity, render_mode=render_mode)
 

@@ -66,9 +66,7 @@ class ReasoningMDP:
         if self.max_tokens < 2:
             raise UserError(f"max_tokens is {self.max_tokens}; a response needs at least 2 (one token and EOS)")
         if self.max_tokens > MAX_TOKENS:
-            raise UserError(
-                f"max_tokens is {self.max_tokens}; it must be at most {MAX_TOKENS}, which no model can read"
-            )
+            raise UserError(f"max_tokens is {self.max_tokens}; it must be at most {MAX_TOKENS}")
 
     @property
     def stochastic(self) -> bool:
@@ -268,10 +266,8 @@ class ReasoningMDP:
         try:
             return {name: float(term(problem, before, after)) for name, term in self._terms.items()}
         except Exception as error:
-            cause = f"{type(error).__name__}: {error}"
-            raise UserError(
-                f"a term of the reward ({', '.join(self._terms)}) failed on {problem.id}: {cause}"
-            ) from error
+            names, cause = ", ".join(self._terms), f"{type(error).__name__}: {error}"
+            raise UserError(f"a term of the reward ({names}) failed on {problem.id}: {cause}") from error
 
     def _progress(self, state: State, verdict: Verdict | None) -> Progress:
         return Progress(lambda: self.answer(state), len(state.tokens), self.max_tokens, verdict, self.over(state))

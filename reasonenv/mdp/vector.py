@@ -19,6 +19,7 @@ from gymnasium.vector.utils import batch_space
 from reasonenv.core import BoolArray
 from reasonenv.errors import UserError, check_known
 from reasonenv.mdp.env import (
+    Info,
     Observation,
     action_space,
     check_ids,
@@ -32,6 +33,7 @@ from reasonenv.mdp.state import State
 from reasonenv.seeding import derive_seed
 
 Rewards = npt.NDArray[np.float64]
+Seeds = int | Sequence[int | None] | None  # one of which all others come, or one a row
 
 
 def _broadcast(option: Any, count: int) -> list[int] | None:
@@ -92,7 +94,8 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         self._episode = [0] * num_envs
         self._over = np.ones(num_envs, dtype=bool)
         self._some_over = True
-        self._at_end = not mdp.stochastic and not mdp.pays_steps  # nothing but the end of an episode earns
+        self._stochastic = mdp.stochastic  # asked at every step, and a property
+        self._at_end = not self._stochastic and not mdp.pays_steps  # nothing but the end of an episode earns
         self._seeds = [0] * (num_envs // group_size)
         self._states: dict[int, State] = {}  # of each row, where the environment itself may write
 
@@ -106,9 +109,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         self.__dict__.update(state)
         self._view()
 
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
+    def reset(self, *, seed: Seeds = None, options: Info | None = None) -> tuple[Observation, Info]:
         options = options or {}
         for key in options:
             check_known("reset option", key, ("problem", "prefix", "noise", "reset_mask"))
@@ -124,17 +125,17 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         self._some_over = bool(self._over.any())
         return self._observation(), self._gathered(infos)
 
-    def step(self, actions: Any) -> tuple[Observation, Rewards, BoolArray, BoolArray, dict[str, Any]]:
+    def step(self, actions: Any) -> tuple[Observation, Rewards, BoolArray, BoolArray, Info]:
         rewards = np.zeros(self.num_envs)
         terminated, truncated = np.zeros(self.num_envs, dtype=bool), np.zeros(self.num_envs, dtype=bool)
         restarted: list[int] = []
+        infos: dict[int, Info] = {}  # by row
         if self._some_over:
             restarted = np.flatnonzero(self._over).tolist()
             if self.autoreset_mode != AutoresetMode.NEXT_STEP:
-                raise gymnasium.error.ResetNeeded(
-                    f"rows {restarted} are over: reset(options={{'reset_mask': ...}}) them first"
-                )
-        infos = self._start(restarted)  # by row
+                remedy = "reset(options={'reset_mask': ...}) them first"
+                raise gymnasium.error.ResetNeeded(f"rows {restarted} are over: {remedy}")
+            infos = self._start(restarted)
         infos |= self._take(actions, restarted, rewards, terminated, truncated)
         if not infos:  # no row is over, and nothing was earned
             return self._observation(), rewards, terminated, truncated, {}
@@ -149,10 +150,10 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         self._some_over = bool(self._over.any())
         return self._observation(), rewards, terminated, truncated, self._gathered(infos)
 
-    def _gathered(self, infos: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    def _gathered(self, infos: dict[int, Info]) -> Info:
         """The infos of all rows by key, put together as `VectorEnv._add_info` does."""
-        gathered: dict[str, Any] = {}
-        inner: dict[str, dict[int, dict[str, Any]]] = {}
+        gathered: Info = {}
+        inner: dict[str, dict[int, Info]] = {}
         for row, info in infos.items():
             for key, value in info.items():
                 mask = f"_{key}"
@@ -170,16 +171,15 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
 
     def _take(
         self, actions: Any, restarted: list[int], rewards: Rewards, terminated: BoolArray, truncated: BoolArray
-    ) -> dict[int, dict[str, Any]]:
+    ) -> dict[int, Info]:
         """Takes the actions, fills in what they earned and ended, and returns the infos of such rows."""
         if len(restarted) == self.num_envs:
             return {}
-        if self.mdp.stochastic:
-            states = {row: self._states[row] for row in np.delete(self._rows, restarted).tolist()}
-            moves = [
-                (row, state, completed_action(self.mdp, self.granularity, state, actions[row]))
-                for row, state in states.items()
-            ]
+        if self._stochastic:
+            moves = []
+            for row in np.delete(self._rows, restarted).tolist():
+                state = self._states[row]
+                moves.append((row, state, completed_action(self.mdp, self.granularity, state, actions[row])))
         else:
             append = self._append_tokens if self.granularity == "token" else self._append_actions
             sizes = append(actions, restarted)
@@ -188,14 +188,14 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
             if self._at_end:
                 return self._ended(list(sizes), rewards, terminated, truncated)
             moves = [(row, *self._split(row, size)) for row, size in sizes.items()]
-        infos: dict[int, dict[str, Any]] = {}
+        infos: dict[int, Info] = {}
         for row, before, tokens in moves:
             outcome = self.mdp.take(before, tokens)
             rewards[row] = sum(outcome.terms.values())
             terminated[row] = self.mdp.terminated(outcome.state)
             truncated[row] = self.mdp.truncated(outcome.state)
             infos[row] = {"reward_terms": outcome.terms}
-            if self.mdp.stochastic:
+            if self._stochastic:
                 infos[row]["taken"] = outcome.taken
                 self._write(row, outcome.state)
             if outcome.verdict is not None:
@@ -203,9 +203,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
                 infos[row] |= {"verdict": verdict, "is_success": verdict.correct, "response": text}
         return infos
 
-    def _ended(
-        self, rows: list[int], rewards: Rewards, terminated: BoolArray, truncated: BoolArray
-    ) -> dict[int, dict[str, Any]]:
+    def _ended(self, rows: list[int], rewards: Rewards, terminated: BoolArray, truncated: BoolArray) -> dict[int, Info]:
         """As `_take`, for `rows` that have moved, where nothing but the end of an episode earns: all ends together."""
         mdp, begins, ends = self.mdp, self._begin.tolist(), self._length.tolist()
         last = self._flat[self._at - 1].tolist()  # of each row
@@ -217,19 +215,14 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
                 terminated[row], truncated[row] = closed, not closed
                 over.append((row, size, closed))
                 spans.append(self._tokens[row, begins[row] : ends[row] - closed])
-        infos: dict[int, dict[str, Any]] = {}
+        infos: dict[int, Info] = {}
         for (row, size, closed), text in zip(over, mdp.tokenizer.decode_all(spans), strict=True):
             problem = mdp.problems[self._index[row]]
             verdict = mdp.verify(text, problem, terminated=closed)
             end = Progress(text.__str__, size, mdp.max_tokens, verdict, over=True)
             terms = mdp.event_reward(problem, end, end)
             rewards[row] = sum(terms.values())
-            infos[row] = {
-                "reward_terms": terms,
-                "verdict": verdict,
-                "is_success": verdict.correct,
-                "response": text,
-            }
+            infos[row] = {"reward_terms": terms, "verdict": verdict, "is_success": verdict.correct, "response": text}
         return infos
 
     def _split(self, row: int, fresh: int) -> tuple[State, list[int]]:
@@ -250,9 +243,8 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         """Writes the steps or responses of all rows but those `restarted`. Returns how many tokens each of them got."""
         rows = np.delete(self._rows, restarted) if restarted else self._rows
         rooms = self._begin[rows] + self.mdp.max_tokens - self._length[rows]
-        flat, starts, sizes = completed_actions(
-            self.mdp, self.granularity, rooms, [actions[row] for row in rows.tolist()]
-        )
+        chosen = [actions[row] for row in rows.tolist()]
+        flat, starts, sizes = completed_actions(self.mdp, self.granularity, rooms, chosen)
         spans = zip(self._at[rows].tolist(), starts.tolist(), sizes.tolist(), strict=True)
         for at, start, size in spans:
             self._flat[at : at + size] = flat[start : start + size]
@@ -282,7 +274,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         events[restarted] = False
         return dict.fromkeys(np.flatnonzero(events).tolist(), 1)
 
-    def _reseed(self, seed: int | Sequence[int | None] | None) -> None:
+    def _reseed(self, seed: Seeds) -> None:
         groups = len(self._seeds)
         if seed is None:
             self._seeds = [int(s) for s in self.np_random.integers(2**62, size=groups)]
@@ -300,7 +292,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         problems: list[int] | None = None,
         prefix: Sequence[int] = (),
         noises: list[int] | None = None,
-    ) -> dict[int, dict[str, Any]]:
+    ) -> dict[int, Info]:
         """Begins the next episode of each of the `rows`, on the problem of its group, and returns their infos."""
         if not rows:
             return {}
@@ -311,14 +303,14 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         else:
             indexes = [problems[row // size] for row in rows]
         states = dict[int, State]()
-        if len(prefix) or mdp.stochastic:
-            if noises is None and mdp.stochastic:
-                noises = [
-                    derive_seed(seeds[row // size], "noise", row % size, self._episode[row])
-                    for row in range(self.num_envs)
-                ]
+        if len(prefix) or self._stochastic:
             for row, index in zip(rows, indexes, strict=True):
-                states[row] = mdp.initial(index, prefix, 0 if noises is None else noises[row])
+                noise = 0
+                if noises is not None:
+                    noise = noises[row]
+                elif self._stochastic:
+                    noise = derive_seed(seeds[row // size], "noise", row % size, self._episode[row])
+                states[row] = mdp.initial(index, prefix, noise)
             prompts = [mdp.prompt(state) for state in states.values()]
         else:
             for index in {min(indexes), max(indexes)}:
@@ -326,7 +318,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
             prompts = [mdp.prompts[index] for index in indexes]
 
         widths = list(map(len, prompts))
-        infos: dict[int, dict[str, Any]] = {}
+        infos: dict[int, Info] = {}
         lives = zip(rows, indexes, prompts, widths, self._length[rows].tolist(), strict=True)
         for row, index, prompt, width, used in lives:
             self._tokens[row, :width] = prompt
@@ -342,7 +334,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         for row, state in states.items():
             self._write(row, state)
             self._room = min(self._room, mdp.max_tokens - len(state.tokens))
-            if mdp.stochastic:
+            if self._stochastic:
                 infos[row]["noise"] = state.noise
         return infos
 

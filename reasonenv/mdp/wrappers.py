@@ -20,22 +20,27 @@ from gymnasium.utils import RecordConstructorArgs
 
 from reasonenv.core import IntArray, Reason, Role, Trajectory, Verdict
 from reasonenv.errors import UserError
-from reasonenv.mdp.env import Action, Observation, ReasoningEnv
+from reasonenv.mdp.env import Action, Info, Observation, ReasoningEnv
 from reasonenv.mdp.record import TrajectoryFile
 from reasonenv.mdp.spaces import UnicodeText
 
-Step = tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]
+Step = tuple[Any, SupportsFloat, bool, bool, Info]
 AnyEnv = gymnasium.Env[Any, Any]
 
 
-def _base(env: AnyEnv, wrapper: gymnasium.Wrapper[Any, Any, Any, Any]) -> ReasoningEnv:
-    base = env.unwrapped
-    if not isinstance(base, ReasoningEnv):
-        raise UserError(f"{type(wrapper).__name__} wraps a ReasoningEnv, not {type(base).__name__}")
-    return base
+class _Wrapper(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """A wrapper of a `ReasoningEnv`, which may be wrapped already; `arguments` are its own."""
+
+    def __init__(self, env: AnyEnv, **arguments: Any) -> None:
+        RecordConstructorArgs.__init__(self, **arguments)
+        gymnasium.Wrapper.__init__(self, env)
+        base = env.unwrapped
+        if not isinstance(base, ReasoningEnv):
+            raise UserError(f"{type(self).__name__} wraps a ReasoningEnv, not {type(base).__name__}")
+        self._base = base
 
 
-class TextView(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class TextView(_Wrapper):
     """Text in, text out: the observation is the prompt and the response so far, the action is the text to append.
 
     At token granularity all tokens of the text are taken, one after the other, until the episode is over; rewards and
@@ -43,23 +48,21 @@ class TextView(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """
 
     def __init__(self, env: AnyEnv) -> None:
-        RecordConstructorArgs.__init__(self)
-        gymnasium.Wrapper.__init__(self, env)
-        self._granularity = _base(env, self).granularity
-        self._tokenizer = _base(env, self).mdp.tokenizer
+        super().__init__(env)
+        self._tokenizer = self._base.mdp.tokenizer
         self.observation_space = self.action_space = UnicodeText()
         self._text, self._info = "", dict[str, Any]()
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[str, Info]:
         observation, self._info = self.env.reset(seed=seed, options=options)
         self._text = self._read(observation)
         return self._text, dict(self._info)
 
-    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+    def step(self, action: str) -> tuple[str, float, bool, bool, Info]:
         ids = self._tokenizer.encode(action)
         total, terms = 0.0, dict[str, float]()
         terminated = truncated = False
-        for part in ids if self._granularity == "token" else [ids]:
+        for part in ids if self._base.granularity == "token" else [ids]:
             observation, reward, terminated, truncated, self._info = self.env.step(part)
             self._text, total = self._read(observation), total + float(reward)
             for name, value in self._info["reward_terms"].items():
@@ -72,22 +75,20 @@ class TextView(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return self._tokenizer.decode(observation["tokens"][: int(observation["length"])].tolist())
 
 
-class OneHotView(gymnasium.ObservationWrapper[npt.NDArray[np.float32], Any, Observation], RecordConstructorArgs):
+class OneHotView(_Wrapper, gymnasium.ObservationWrapper[Any, Any, Any]):
     """A flat Box for clients that want one: the sequence so far, a one-hot row of V for each of its L places.
 
     Meant for small vocabularies (see `char_tokenizer`): raises `UserError` where L * V is over a million.
     """
 
     def __init__(self, env: AnyEnv) -> None:
-        RecordConstructorArgs.__init__(self)
-        gymnasium.Wrapper.__init__(self, env)
-        mdp = _base(env, self).mdp
-        self._shape = (mdp.context, mdp.tokenizer.vocab_size)  # L, V
-        size = mdp.context * mdp.tokenizer.vocab_size
+        super().__init__(env)
+        length, vocabulary = self._shape = (self._base.mdp.context, self._base.mdp.tokenizer.vocab_size)  # L, V
+        size = length * vocabulary
         if size > 10**6:
             raise UserError(
-                f"OneHotView would hold {mdp.context} x {mdp.tokenizer.vocab_size} = {size} numbers, over 1,000,000; "
-                "use a smaller vocabulary (tokenizer=char_tokenizer(...)) or max_tokens"
+                f"OneHotView would hold {length} x {vocabulary} = {size} numbers, over 1,000,000; use a smaller "
+                "vocabulary (tokenizer=char_tokenizer(...)) or max_tokens"
             )
         self.observation_space = spaces.Box(0, 1, (size,), np.float32)
 
@@ -98,7 +99,7 @@ class OneHotView(gymnasium.ObservationWrapper[npt.NDArray[np.float32], Any, Obse
         return rows.ravel()
 
 
-class ActionMask(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class ActionMask(_Wrapper):
     """Adds `info["action_mask"]`, 1 for the tokens worth choosing: EOS, and all others that are not special.
 
     With `alphabet`, only tokens whose text is made of its characters. The mask is advice and any token stays legal; it
@@ -106,18 +107,17 @@ class ActionMask(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """
 
     def __init__(self, env: AnyEnv, alphabet: str | None = None) -> None:
-        RecordConstructorArgs.__init__(self, alphabet=alphabet)
-        gymnasium.Wrapper.__init__(self, env)
-        tokenizer = _base(env, self).mdp.tokenizer
-        if _base(env, self).granularity != "token":
-            raise UserError(f"ActionMask masks one token; the granularity is {_base(env, self).granularity!r}")
+        super().__init__(env, alphabet=alphabet)
+        tokenizer = self._base.mdp.tokenizer
+        if self._base.granularity != "token":
+            raise UserError(f"ActionMask masks one token; the granularity is {self._base.granularity!r}")
         special = set(tokenizer.hf.all_special_ids)
         pieces = [tokenizer.decode([i]) for i in range(tokenizer.vocab_size)]
         plain = [i not in special and (alphabet is None or set(p) <= set(alphabet)) for i, p in enumerate(pieces)]
         self._mask = np.array(plain, dtype=np.int8)  # [V]
         self._mask[tokenizer.eos_id] = 1
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Any, Info]:
         observation, info = self.env.reset(seed=seed, options=options)
         return observation, {**info, "action_mask": self._mask.copy()}
 
@@ -126,7 +126,7 @@ class ActionMask(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return (*outcome, {**info, "action_mask": self._mask.copy()})
 
 
-class KLPenalty(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class KLPenalty(_Wrapper):
     """Takes beta * (log pi(a|s) - log pi_ref(a|s)) from each reward: the k1 estimate of KL(pi || pi_ref).
 
     `log_ratio(sequence [L'], taken [k])` returns the sum over the tokens of an action, given the sequence before it:
@@ -134,14 +134,11 @@ class KLPenalty(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """
 
     def __init__(self, env: AnyEnv, log_ratio: Callable[[IntArray, IntArray], float], *, beta: float) -> None:
-        RecordConstructorArgs.__init__(self, log_ratio=log_ratio, beta=beta)
-        gymnasium.Wrapper.__init__(self, env)
+        super().__init__(env, log_ratio=log_ratio, beta=beta)
         self._log_ratio, self._beta = log_ratio, beta
         self._before = np.zeros(0, dtype=np.int64)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Observation, Info]:
         observation, info = self.env.reset(seed=seed, options=options)
         self._before = _sequence(observation)
         return observation, info
@@ -160,7 +157,7 @@ def _sequence(observation: Observation) -> IntArray:
     return observation["tokens"][: int(observation["length"])].copy()
 
 
-class RecordTrajectories(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class RecordTrajectories(_Wrapper):
     """Appends each finished episode to a file of JSON lines, with the rewards as they are seen here.
 
     `read_trajectories` gives them back, and `replay` takes them again at the same granularity or a coarser one. Use one
@@ -168,14 +165,12 @@ class RecordTrajectories(gymnasium.Wrapper[Any, Any, Any, Any], RecordConstructo
     """
 
     def __init__(self, env: AnyEnv, path: str | Path) -> None:
-        RecordConstructorArgs.__init__(self, path=path)
-        gymnasium.Wrapper.__init__(self, env)
-        self._base = _base(env, self)
+        super().__init__(env, path=path)
         self._file = TrajectoryFile(Path(path))
         self._start = 0  # response tokens up to the last of the prefix
         self._earned: list[tuple[int, float]] = []  # (its last token, its reward) of each action
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Any, Info]:
         outcome = self.env.reset(seed=seed, options=options)
         prefix = np.flatnonzero(self._base.state.roles == Role.POLICY)
         self._start, self._earned = int(prefix.max(initial=-1)) + 1, []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,7 +18,6 @@ from reasonenv.policy.attention import segment_arguments, share_prompts
 from reasonenv.policy.goals import Goals
 from reasonenv.policy.microbatch import layout
 from reasonenv.policy.policy import Policy, ResponseStates
-from reasonenv.policy.silence import quiet
 from reasonenv.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -41,9 +42,7 @@ class HFPolicy(Policy):
         for field in LOGIT_FIELDS:
             value = getattr(config, field, None)
             if value is not None and value != 1:
-                raise UserError(
-                    f"policy {name!r} has {field}={value} in its config; models that rescale logits are not supported"
-                )
+                raise UserError(f"policy {name!r} has {field}={value} in its config; rescaled logits are unsupported")
         embedding = model.get_input_embeddings()
         if embedding.num_embeddings < tokenizer.vocab_size:
             raise UserError(
@@ -146,3 +145,19 @@ class HFPolicy(Policy):
         twin = type(self)(model, self.tokenizer, name=self.name)
         twin.adapter, twin.source, twin.seed, twin.revision = adapter, self.source, self.seed, self.revision
         return twin
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Within it transformers shows neither progress bars nor warnings; afterwards it is as it was."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

@@ -31,9 +31,7 @@ def add_adapter(policy: HFPolicy, rank: int, *, seed: int) -> None:
     Raises `UserError` if it has one already, or no layer that could take one.
     """
     if policy.adapter is not None:
-        raise UserError(
-            f"policy {policy.name!r} has an adapter already, which goes on being trained; leave lora={rank} out"
-        )
+        raise UserError(f"policy {policy.name!r} has an adapter already, and that is trained; leave lora={rank} out")
     peft = _peft()
     config = peft.LoraConfig(r=rank, lora_alpha=ALPHA, target_modules="all-linear", task_type="CAUSAL_LM")
     try:

@@ -63,7 +63,6 @@ class Policy(Protocol):
     @property
     def head(self) -> nn.Linear:
         """The layer from hidden states [H] to logits [V]."""
-        ...
 
     @property
     def device(self) -> torch.device:
@@ -75,7 +74,6 @@ class Policy(Protocol):
 
     def states(self, batch: TokenBatch) -> ResponseStates:
         """The hidden states that heads read, differentiable. Give it one micro-batch."""
-        ...
 
     def logprobs(
         self, batch: TokenBatch, *, temperature: float = 1.0, states: ResponseStates | None = None
@@ -101,7 +99,6 @@ class Policy(Protocol):
 
     def parameters(self) -> list[nn.Parameter]:
         """What training may change; a tied parameter comes once."""
-        ...
 
     def trunk_parameters(self) -> list[nn.Parameter]:
         """Those of `parameters` on which `states` depend."""
@@ -109,16 +106,13 @@ class Policy(Protocol):
 
     def state_dict(self) -> dict[str, Tensor]:
         """Every weight once, sharing memory."""
-        ...
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Copies `state` into the weights. Raises `UserError` if it is of another model."""
         weights = self.state_dict()
         if not same_shapes(weights, state):
-            raise UserError(
-                f"these weights are not of policy {self.name!r}: names or shapes differ; load the policy that made them"
-            )
+            raise UserError(f"these weights are not of policy {self.name!r}: names or shapes differ; load their policy")
         for name, tensor in weights.items():
             tensor.copy_(state[name])
 
@@ -128,11 +122,9 @@ class Policy(Protocol):
 
     def clone(self) -> Self:
         """A frozen copy, for a reference policy."""
-        ...
 
     def trainable_copy(self) -> Self:
         """A copy of which training may change what it may change here; what it may not is shared."""
-        ...
 
 
 def same_shapes(state: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:

@@ -18,9 +18,8 @@ import torch
 from reasonenv.errors import UserError, unknown
 from reasonenv.policy.adapter_files import CONFIG, base_of
 from reasonenv.policy.goals import load_goals
-from reasonenv.policy.hf_policy import HFPolicy
+from reasonenv.policy.hf_policy import HFPolicy, quiet
 from reasonenv.policy.lora import attach
-from reasonenv.policy.silence import quiet
 from reasonenv.storage import SUMS, Damaged, check, seal
 from reasonenv.tokenizer import Tokenizer
 
@@ -57,8 +56,7 @@ def load_policy(
         policy.model.to(device=device, dtype=getattr(torch, dtype or "float32"))
         return policy
     if name == "smollm2-135m":
-        folder = _smollm2_folder()
-        return _load(str(folder or SMOLLM2_HUB), name, device, dtype)
+        return _load(str(_smollm2_folder() or SMOLLM2_HUB), name, device, dtype)
     folder = _folder(name)
     if folder is not None and (folder / CONFIG).is_file():
         return _load_adapter(folder, name, device, dtype)
@@ -80,11 +78,10 @@ def _folder(name: str) -> Path | None:
     path = Path(name).expanduser()
     if not path.is_dir():
         return None
-    folder = path
     if (path / "policy").is_dir():
-        folder = path / "policy"
-    _check_folder(folder)
-    return folder.resolve()
+        path /= "policy"
+    _check_folder(path)
+    return path.resolve()
 
 
 def native_dtype(device: str) -> torch.dtype:
@@ -157,13 +154,9 @@ def _check_folder(folder: Path) -> None:
     if not (folder / "config.json").is_file():
         raise UserError(f"policy folder {folder} has no config.json; give a folder in Hugging Face format")
     if not any(folder.glob("*.safetensors")):  # a pickled pytorch_model.bin is none: loading it could run code
-        raise UserError(
-            f"policy folder {folder} has no weights (*.safetensors); copy them there or save the policy again"
-        )
+        raise UserError(f"policy folder {folder} has no weights (*.safetensors); add them or save the policy again")
     if not any((folder / file).is_file() for file in TOKENIZER_FILES):
-        raise UserError(
-            f"policy folder {folder} has no tokenizer (tokenizer.json); save the tokenizer beside the model"
-        )
+        raise UserError(f"policy folder {folder} has no tokenizer (tokenizer.json); save it beside the model")
 
 
 def cache_folder() -> Path:

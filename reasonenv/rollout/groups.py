@@ -39,7 +39,10 @@ def sample_groups(
         drawn = sampler.generate([mdp.prompts[i] for i in problems], seeds, sampling, progress)
         for i, completions in zip(problems, drawn, strict=True):
             rows.append([mdp.trajectory(i, completion) for completion in completions])
-    return [Group(mdp.task.problems[i], tuple(row)) for i, row in zip(problems, rows, strict=True)]
+    groups = []
+    for i, row in zip(problems, rows, strict=True):
+        groups.append(Group(mdp.task.problems[i], tuple(row)))
+    return groups
 
 
 def draw_seeds(problems: Sequence[int], samples: int, path: tuple[int | str, ...]) -> list[list[int]]:

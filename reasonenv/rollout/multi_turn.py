@@ -12,7 +12,7 @@ import numpy as np
 from reasonenv.core import Completion, IntArray, Trajectory
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.mdp.state import State
-from reasonenv.sampling.sampler import Sampler, Sampling
+from reasonenv.sampling.sampler import Sampler, Sampling, continuations
 from reasonenv.seeding import derive_seed
 
 
@@ -45,9 +45,12 @@ def converse(
     All episodes go on together, turn by turn, each from its history. What one drew behind a stop token, or behind one
     that the environment answered, is dropped: so a sampler that does not stop there draws the same.
     """
-    groups = []
+    groups: list[list[_Episode]] = []
     for index, row in zip(problems, seeds, strict=True):
-        groups.append([_begin(mdp, index, seed) for seed in row])
+        groups.append([])
+        for seed in row:
+            noise = derive_seed(seed, "noise")
+            groups[-1].append(_Episode(seed, noise, mdp.initial(index, noise=noise)))
     active = list(chain.from_iterable(groups))
     while active:
         _draw_turn(sampler, mdp, active, sampling)
@@ -60,30 +63,21 @@ def converse(
     return trajectories
 
 
-def _begin(mdp: ReasoningMDP, index: int, seed: int) -> _Episode:
-    noise = derive_seed(seed, "noise")
-    return _Episode(seed, noise, mdp.initial(index, noise=noise))
-
-
 def _draw_turn(sampler: Sampler, mdp: ReasoningMDP, episodes: Sequence[_Episode], sampling: Sampling) -> None:
-    """One more turn of every episode. Those with one history are samples of one prompt, which is read once."""
+    """One more turn of every episode."""
     stop, patience = tuple[int, ...](), None
     if mdp.dynamics is not None:
         stop, patience = mdp.dynamics.stop, mdp.dynamics.patience
-    by_history: dict[tuple[int, ...], list[_Episode]] = {}
+    histories, shortest, longest = [], mdp.max_tokens, 0  # of the responses, and of the histories
     for episode in episodes:
         history = (*mdp.prompt(episode.state).tolist(), *episode.state.tokens)
-        by_history.setdefault(history, []).append(episode)
-    budget = mdp.max_tokens - min(len(episode.state.tokens) for episode in episodes)
-    count = min(budget, mdp.context - max(map(len, by_history)), patience or budget)
-    prompts, seeds = [], []
-    for history, group in by_history.items():
-        prompts.append(np.array(history, dtype=np.int64))
-        seeds.append([episode.turn_seed() for episode in group])
-    drawn = sampler.generate(prompts, seeds, replace(sampling, max_tokens=count, stop=stop))
-    for group, completions in zip(by_history.values(), drawn, strict=True):
-        for episode, completion in zip(group, completions, strict=True):
-            _follow(mdp, episode, completion, stop)
+        histories.append((history, episode.turn_seed()))
+        shortest, longest = min(shortest, len(episode.state.tokens)), max(longest, len(history))
+    budget = mdp.max_tokens - shortest
+    count = min(budget, mdp.context - longest, patience or budget)
+    drawn = continuations(sampler, histories, replace(sampling, max_tokens=count, stop=stop))
+    for episode, completion in zip(episodes, drawn, strict=True):
+        _follow(mdp, episode, completion, stop)
 
 
 def _follow(mdp: ReasoningMDP, episode: _Episode, completion: Completion, stop: Sequence[int]) -> None:

@@ -32,7 +32,7 @@ def check_sampler(name: str, address: str | None = None) -> None:
 
 
 def make_sampler(name: str, policy: HFPolicy, *, address: str | None = None) -> Sampler:
-    """The sampler called `name` over `policy`; it sets the goals of a policy that is conditioned on them.
+    """The sampler called `name` over `policy`.
 
     `address` is that of a served engine; without it `vllm` starts an engine of its own. Of a policy that is conditioned
     on goals it draws without them: see `goal_sampler.conditioned_sampler`.

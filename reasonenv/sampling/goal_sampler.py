@@ -8,9 +8,8 @@ them; but every log-prob is that of a token given all that stands before it, goa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from reasonenv.core import Completion, IntArray
 from reasonenv.errors import UserError
 from reasonenv.policy.goals import Goals
 from reasonenv.policy.policy import Policy
-from reasonenv.sampling.sampler import Sampler, Sampling, Wrapper, check_prompts
+from reasonenv.sampling.sampler import Drawn, Job, Sampler, Sampling, check_prompts, continuations
 from reasonenv.seeding import derive_seed
 
 
@@ -44,7 +43,7 @@ def conditioned_sampler(sampler: Sampler, policy: Policy, goals: Goals | None) -
     return sampler if goals is None else GoalSampler(sampler, policy, goals)
 
 
-class GoalSampler(Wrapper):
+class GoalSampler(Sampler):
     """`sampler`, a sampler of `policy`, with `goals.goal` before every step.
 
     A step at a time: the sampler writes up to the end of a step and reads on behind the next goal. Near the end of the
@@ -52,54 +51,48 @@ class GoalSampler(Wrapper):
     """
 
     def __init__(self, sampler: Sampler, policy: Policy, goals: Goals) -> None:
-        super().__init__(sampler)
-        self.policy, self.goal = policy, policy.tokenizer.encode(goals.goal)
+        self.sampler, self.policy, self.goal = sampler, policy, policy.tokenizer.encode(goals.goal)
 
-    def generate(
-        self,
-        prompts: Sequence[IntArray],
-        seeds: Sequence[Sequence[int]],
-        sampling: Sampling,
-        progress: Callable[[int], None] = lambda finished: None,
-    ) -> list[list[Completion]]:
-        """See `Sampler.generate`."""
+    def sync(self, version: int) -> dict[str, float]:
+        return self.sampler.sync(version)
+
+    def release(self) -> None:
+        self.sampler.release()
+
+    def close(self) -> None:
+        self.sampler.close()
+
+    def draw(self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling) -> Iterator[Drawn]:
         if sampling.stop_strings:
             raise UserError("a policy that is asked for goals knows no stop strings; leave stop_strings out")
         check_prompts(prompts, sampling, self.policy.context)
         stepwise = replace(sampling, stop=tuple(np.flatnonzero(self.policy.tokenizer.ends_step).tolist()))
-        rows = []
-        for prompt, row_seeds in zip(prompts, seeds, strict=True):
-            rows.append([_Row(prompt.tolist(), seed) for seed in row_seeds])
-        active = list(chain.from_iterable(rows))
+        active = {job: _Row(prompts[n].tolist(), seed) for job, (n, seed) in enumerate(jobs)}
         while active:
-            for row in active:
+            for row in active.values():
                 if len(row.read) + len(self.goal) + sampling.max_tokens - row.written <= self.policy.context:
                     row.read += self.goal
-            self._write(active, stepwise)
-            left = [r for r in active if r.parts[-1].stop != "eos" and r.written < sampling.max_tokens]
-            progress(len(active) - len(left))
-            active = left
-        return [list(map(_whole, group)) for group in rows]
+            self._write(list(active.values()), stepwise)
+            for job, row in list(active.items()):
+                if row.parts[-1].stop == "eos" or row.written >= sampling.max_tokens:
+                    yield job, _whole(row)
+                    del active[job]
 
     def _write(self, rows: Sequence[_Row], stepwise: Sampling) -> None:
-        """One more step of every row. Those that have read the same are drawn as samples of one prompt."""
+        """One more step of every row."""
         room = stepwise.max_tokens - min(row.written for row in rows)
-        calls: dict[int, dict[tuple[int, ...], list[_Row]]] = {}  # tokens to draw -> what was read -> rows
+        calls: dict[int, list[_Row]] = {}  # tokens to draw -> rows
         for row in rows:
             alone = len(row.read) + room > self.policy.context  # the context holds its own budget and no more
             limit = stepwise.max_tokens - row.written if alone else room
-            calls.setdefault(limit, {}).setdefault(tuple(row.read), []).append(row)
-        for limit, same in calls.items():
-            prompts = [np.array(ids, dtype=np.int64) for ids in same]
-            seeds = []
-            for group in same.values():
-                seeds.append([row.step_seed() for row in group])
-            drawn = self.sampler.generate(prompts, seeds, replace(stepwise, max_tokens=limit))
-            for group, parts in zip(same.values(), drawn, strict=True):
-                for row, part in zip(group, parts, strict=True):
-                    part = self._step(part, stepwise.max_tokens - row.written)
-                    row.parts.append(part)
-                    row.read += part.tokens.tolist()
+            calls.setdefault(limit, []).append(row)
+        for limit, together in calls.items():
+            histories = [(row.read, row.step_seed()) for row in together]
+            drawn = continuations(self.sampler, histories, replace(stepwise, max_tokens=limit))
+            for row, part in zip(together, drawn, strict=True):
+                part = self._step(part, stepwise.max_tokens - row.written)
+                row.parts.append(part)
+                row.read += part.tokens.tolist()
 
     def _step(self, part: Completion, room: int) -> Completion:
         """What of `part` is one step and fits into `room` tokens: a sampler may write on behind a stop token."""
@@ -116,7 +109,7 @@ def _whole(row: _Row) -> Completion:
     return Completion(
         tokens=np.concatenate([part.tokens for part in row.parts]),
         logprobs=np.concatenate([part.logprobs for part in row.parts]),
-        stop="eos" if row.parts[-1].stop == "eos" else "length",
+        stop=row.parts[-1].stop,
         versions=np.concatenate([part.versions for part in row.parts]),
         seed=row.seed,
     )

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from reasonenv.core import IntArray
-from reasonenv.policy.hf_policy import HFPolicy
-from reasonenv.policy.silence import quiet
+from reasonenv.policy.hf_policy import HFPolicy, quiet
 from reasonenv.sampling.choose import choose, truncate
 from reasonenv.sampling.sampler import Drawn, Job, Sampler, Sampling, check_prompts
 from reasonenv.seeding import uniforms

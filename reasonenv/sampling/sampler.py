@@ -133,23 +133,17 @@ class Sampler(ABC):
         return
 
 
-class Wrapper(Sampler):
-    """What a sampler in front of another one leaves to it."""
-
-    def __init__(self, sampler: Sampler) -> None:
-        self.sampler = sampler
-
-    def draw(self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling) -> Iterator[Drawn]:
-        return self.sampler.draw(prompts, jobs, sampling)
-
-    def sync(self, version: int) -> dict[str, float]:
-        return self.sampler.sync(version)
-
-    def release(self) -> None:
-        self.sampler.release()
-
-    def close(self) -> None:
-        self.sampler.close()
+def continuations(
+    sampler: Sampler, histories: Sequence[tuple[Sequence[int], int]], sampling: Sampling
+) -> list[Completion]:
+    """The completion behind each history, from the seed beside it. Equal histories are one prompt, read once."""
+    seeds: dict[tuple[int, ...], list[int]] = {}  # by history
+    for history, seed in histories:
+        seeds.setdefault(tuple(history), []).append(seed)
+    prompts = [np.array(history, dtype=np.int64) for history in seeds]
+    drawn = sampler.generate(prompts, list(seeds.values()), sampling)
+    left = dict(zip(seeds, map(iter, drawn), strict=True))
+    return [next(left[tuple(history)]) for history, _ in histories]
 
 
 def check_prompts(prompts: Sequence[IntArray], sampling: Sampling, context: int) -> None:

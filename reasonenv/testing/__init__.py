@@ -8,13 +8,4 @@ from reasonenv.testing.laws import check_agent
 from reasonenv.testing.report import LawBroken, Report
 from reasonenv.testing.tiny import TabularPolicy, TinyMDP, expected_update
 
-__all__ = [
-    "LawBroken",
-    "Report",
-    "TabularPolicy",
-    "TinyMDP",
-    "check_agent",
-    "expected_update",
-    "gradients",
-    "scored",
-]
+__all__ = ["LawBroken", "Report", "TabularPolicy", "TinyMDP", "check_agent", "expected_update", "gradients", "scored"]

@@ -57,9 +57,10 @@ class _Case:
     def gradient(self, groups: Sequence[Group], **numbers: Any) -> Tensor:
         """[states, V], of all optimiser steps on these groups; 0 where none was taken."""
         agent = self.on_policy(**numbers)
-        zero = torch.zeros_like(agent.policy.theta)
-        # the table comes first, whatever else the agent trains
-        return sum((step[: zero.numel()].view_as(zero) for step in gradients(agent, groups)), zero)
+        total = torch.zeros_like(agent.policy.theta)
+        for gradient in gradients(agent, groups):
+            total += gradient[: total.numel()].view_as(total)  # the table comes first, whatever else the agent trains
+        return total
 
     def variant(self, **slots: Any) -> _Case:
         """The same agent with other slots in place of its own."""
@@ -113,12 +114,14 @@ def _apart(gradient: Tensor, expected: Tensor) -> float:
 
 def _equal_rewards(case: _Case) -> float:
     case.siblings()
-    group = [replace(_mixed()[0], trajectories=tuple(t for g in _mixed() for t in g.trajectories[:3]))]
+    first, second = _mixed()
+    group = [replace(first, trajectories=first.trajectories[:3] + second.trajectories[:3])]
+    case = case.surrogate_alone()
     try:
-        # the mean of six float32 0.9 is another number
-        return float(case.surrogate_alone().gradient(_paying(group, lambda r: 0.9)).abs().max())
+        gradient = case.gradient(_paying(group, lambda r: 0.9))  # the mean of six float32 0.9 is another number
     except UserError:  # it takes rewards 0 and 1 alone
-        return float(case.surrogate_alone().gradient(_paying(group, lambda r: 1.0)).abs().max())
+        gradient = case.gradient(_paying(group, lambda r: 1.0))
+    return float(gradient.abs().max())
 
 
 def _single_sample(case: _Case) -> float:

@@ -44,7 +44,7 @@ class Report:
 
     def __str__(self) -> str:
         verdict = f"breaks {', '.join(self.broken)}" if self.broken else "obeys its laws"
-        return "\n".join((f"{self.agent} {verdict}", *(f"  {finding}" for finding in self.findings)))
+        return "\n  ".join((f"{self.agent} {verdict}", *map(str, self.findings)))
 
 
 class LawBroken(AssertionError):

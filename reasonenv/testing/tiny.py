@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from reasonenv.core import Group, Problem, Reason, Role, TokenBatch, Trajectory, Verdict
-from reasonenv.errors import UserError
+from reasonenv.errors import check_range
 from reasonenv.learn.agent import Agent
 from reasonenv.policy.policy import Policy, ResponseStates
 from reasonenv.seeding import generator
@@ -44,9 +44,8 @@ class TinyMDP:
     stops: bool = False
 
     def __post_init__(self) -> None:
-        for name, low, high in (("actions", 2, 16), ("horizon", 1, 6)):
-            if not low <= getattr(self, name) <= high:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be {low} to {high}")
+        check_range("actions", self.actions, 2, 16)
+        check_range("horizon", self.horizon, 1, 6)
 
     @cached_property
     def responses(self) -> list[Response]:
@@ -68,8 +67,11 @@ class TinyMDP:
     @cached_property
     def states(self) -> dict[Response, int]:
         """Every unfinished response, numbered as in the policy's table."""
-        prefixes = (p for t in range(self.horizon) for p in product(range(self.actions), repeat=t))
-        return {prefix: number for number, prefix in enumerate(prefixes)}
+        states: dict[Response, int] = {}
+        for length in range(self.horizon):
+            for prefix in product(range(self.actions), repeat=length):
+                states[prefix] = len(states)
+        return states
 
     def value(self, policy: TabularPolicy) -> Tensor:
         """E[R], exact and differentiable; with rewards 0 and 1 the probability of success."""
@@ -152,18 +154,22 @@ class TabularPolicy(Policy):
 
     def states(self, batch: TokenBatch) -> ResponseStates:
         """Each state as a unit vector, unfinished responses first, then the complete ones: a critic is a table too."""
-        tokens = [tuple(row) for row in batch.tokens[:, batch.tokens.shape[1] - batch.width :].tolist()]
-        rows = [row[:length] for row, length in zip(tokens, batch.length.tolist(), strict=True)]
-        before = [self.mdp.states[row[:t]] for row in rows for t in range(len(row))]
-        after = [len(self.mdp.states) + self.mdp.responses.index(row) for row in rows]
+        left = batch.tokens.shape[1] - batch.width  # P
+        before, after, targets, steps = [], [], list[int](), list[int]()
+        for tokens, length in zip(batch.tokens[:, left:].tolist(), batch.length.tolist(), strict=True):
+            response = tuple(tokens[:length])
+            before += [self.mdp.states[response[:t]] for t in range(length)]
+            after.append(len(self.mdp.states) + self.mdp.responses.index(response))
+            targets += response
+            steps += range(length)
         units = torch.eye(self.width)
         return ResponseStates(
             before=units[before],
             after=units[after],
-            targets=torch.tensor([token for row in rows for token in row]),
+            targets=torch.tensor(targets),
             row=torch.repeat_interleave(batch.length),
-            step=torch.cat([torch.arange(len(row)) for row in rows]),
-            shape=(len(rows), batch.width),
+            step=torch.tensor(steps),
+            shape=(len(after), batch.width),
         )
 
     def parameters(self) -> list[nn.Parameter]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from reasonenv.errors import UserError
 from reasonenv.policy.attention import use_attention
 from reasonenv.policy.lora import merge_adapters
+from reasonenv.policy.pretrained import native_dtype
 from reasonenv.sampling.torch.slots import ATTENTION, slot_attention
 
 if TYPE_CHECKING:
@@ -86,9 +87,8 @@ def merged(model: PreTrainedModel) -> PreTrainedModel:
 
 def _packable(dtype: torch.dtype) -> bool:
     """Whether this CPU has a packed kernel for `dtype`; without bfloat16 instructions there is none for that."""
-    native = dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return available and (native or dtype == torch.float32)
+    return available and dtype in (torch.float32, native_dtype("cpu"))
 
 
 def _pack(twin: PreTrainedModel) -> None:

@@ -55,7 +55,6 @@ class Engine(Protocol):
 
     def sample(self, jobs: Mapping[int, Job], sampling: Sampling, eos: int) -> Iterator[Answer]:
         """The answers in the order in which they are finished."""
-        ...
 
     def close(self) -> None:
         """Stop what `start` started."""
@@ -73,25 +72,23 @@ class Local:
         self.adapter: Any = None  # the `LoRARequest` of all samples
 
     def start(self, folder: Path, rank: int) -> None:
+        cores = "auto"
+        if hasattr(os, "sched_getaffinity"):
+            cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
         settings = {
             "VLLM_LOGGING_LEVEL": "ERROR",
             "VLLM_LOGGING_STREAM": "ext://sys.stderr",
             "VLLM_NO_USAGE_STATS": "1",
+            "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # a fork would copy torch's threads half-way
+            "VLLM_CPU_OMP_THREADS_BIND": cores,
         }
-        settings["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"  # a fork would copy torch's threads half-way
-        if hasattr(os, "sched_getaffinity"):
-            settings["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, sorted(os.sched_getaffinity(0))))
-        else:
-            settings["VLLM_CPU_OMP_THREADS_BIND"] = "auto"
         for name, value in settings.items():
             os.environ.setdefault(name, value)
         here: dict[str, Any] = {"enforce_eager": True, "kv_cache_memory_bytes": CPU_CACHE}  # compiling costs a minute
         if self.shared:
             here = {"enable_sleep_mode": True, "gpu_memory_utilization": GPU_SHARE}
         if rank > RANKS[-1]:
-            raise UserError(
-                f"lora is {rank}; vLLM takes adapters up to rank {RANKS[-1]}; lower it or use sampler=torch"
-            )
+            raise UserError(f"lora is {rank}; vLLM takes ranks up to {RANKS[-1]}; lower it or use sampler=torch")
         if rank:
             here |= {"enable_lora": True, "max_lora_rank": next(size for size in RANKS if size >= rank)}
         preload = os.environ.get("LD_PRELOAD")
@@ -135,11 +132,10 @@ class Local:
         from vllm import SamplingParams
 
         # Ids end a response here as everywhere in the package, and the model's own list of ends does not.
-        params = [
-            SamplingParams(seed=seed, logprobs=0, detokenize=False, **stopping(sampling, eos))
-            for _, seed in jobs.values()
-        ]
-        prompts = [{"prompt_token_ids": prompt.tolist()} for prompt, _ in jobs.values()]
+        prompts, params, ends = [], [], stopping(sampling, eos)
+        for prompt, seed in jobs.values():
+            prompts.append({"prompt_token_ids": prompt.tolist()})
+            params.append(SamplingParams(seed=seed, logprobs=0, detokenize=False, **ends))
         with self._awake():
             # vLLM adds a random suffix to the ids it returns, and answers under the ids without it.
             ids = self.llm.enqueue(prompts, params, self.adapter, use_tqdm=False)
@@ -149,11 +145,8 @@ class Local:
                     if answer.finished:
                         (out,) = answer.outputs
                         tokens = list(out.token_ids)
-                        yield (
-                            job[answer.request_id],
-                            tokens,
-                            [at[token].logprob for at, token in zip(out.logprobs, tokens, strict=True)],
-                        )
+                        logps = [at[token].logprob for at, token in zip(out.logprobs, tokens, strict=True)]
+                        yield job[answer.request_id], tokens, logps
 
     def close(self) -> None:
         llm, self.llm = self.llm, None

@@ -16,8 +16,7 @@ import numpy as np
 from reasonenv.core import IntArray
 from reasonenv.errors import UserError
 from reasonenv.policy.collate import padded, token_batch
-from reasonenv.policy.hf_policy import HFPolicy
-from reasonenv.policy.silence import quiet
+from reasonenv.policy.hf_policy import HFPolicy, quiet
 from reasonenv.sampling.sampler import MAX_GAP, Drawn, Job, Sampler, Sampling, check_prompts
 from reasonenv.sampling.torch.packed import merged
 from reasonenv.sampling.vllm.engine import Engine, EngineDied, Local, Served, check_installed
