@@ -35,7 +35,7 @@ from reasonenv.settings import record, setting
 class ORMConfig(Config):
     """An iteration samples, then passes over the samples; the learning rate falls over the whole run."""
 
-    lr: float = setting(3e-4, "peak learning rate of AdamW; warm-up, then cosine over the iterations")
+    lr: float = setting(3e-4, "peak learning rate; warm-up, then cosine over the iterations")
     problems_per_iteration: int | None = setting(64, "N: problems an iteration (none: the whole training set)")
     temperature: float = setting(1.0, "of the samples that are judged", gt=0)
     epochs: int = setting(2, "passes over the samples of an iteration", gt=0)

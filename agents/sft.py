@@ -21,7 +21,7 @@ from reasonenv.settings import record, setting
 class SFTConfig(Config):
     """One iteration is one optimiser step."""
 
-    lr: float = setting(1e-3, "peak learning rate of AdamW; warm-up, then cosine")
+    lr: float = setting(1e-3, "peak learning rate; warm-up, then cosine")
     problems_per_iteration: int | None = setting(64, "N: demonstrations an optimiser step")
     samples_per_problem: int = setting(1, "a problem has one reference solution")
 

@@ -42,6 +42,7 @@ class Registry(Generic[T]):
         self, kind: str, group: str, builtin: Mapping[str, str | T], check: Callable[[str, Any], None] | None = None
     ) -> None:
         self.kind, self.group = kind, group
+        self._builtin = frozenset(builtin)
         self._entries: dict[str, str | T] = dict(builtin)
         self._check = check
         self._complete = False
@@ -74,6 +75,10 @@ class Registry(Generic[T]):
         """Raises `UserError`, with the nearest names, for a `name` that `find` does not know. Imports nothing."""
         if ":" not in name and name not in self:
             raise unknown(self.kind, name, self)
+
+    def is_users(self, name: str) -> bool:
+        """Whether the thing called `name` is not one that comes with the package."""
+        return name not in self._builtin
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries or name in self._with_plugins()

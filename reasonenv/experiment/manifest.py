@@ -14,6 +14,7 @@ from pathlib import Path
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import RunConfig
 from reasonenv.learn.loop import changed
+from reasonenv.sampling import SAMPLERS
 from reasonenv.storage import read_record, replace
 from reasonenv.version import VERSION
 
@@ -63,8 +64,9 @@ def reproducibility(*, device: str, sampler: str, address: str | None) -> tuple[
     """
     if address is not None:
         return "fast", f"the server at {address} may change and serves others too"
-    if sampler == "vllm":
-        return "seeded", "vLLM cuts its batches by the moment"
+    stated = SAMPLERS.find(sampler).reproducibility
+    if stated is not None:
+        return stated
     if not device.startswith("cpu"):
         return "seeded", f"kernels on {device} may add in any order"
     return "bitwise", "on this processor, with these versions and as many threads"

@@ -46,7 +46,7 @@ class Plan:
 class Config:
     """The numbers every agent has. Three of them size a batch; the rest is derived."""
 
-    lr: float = setting(1e-4, "learning rate of AdamW", gt=0)
+    lr: float = setting(1e-4, "learning rate", gt=0)
     max_grad_norm: float = setting(1.0, "gradients are clipped to this norm", gt=0)
     weight_decay: float = setting(0.0, "decoupled weight decay of AdamW", ge=0)
     problems_per_iteration: int | None = setting(32, "N: problems an iteration (none: the whole training set)", ge=1)

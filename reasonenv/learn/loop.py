@@ -115,8 +115,7 @@ class Loop(Observer):
 
     Leaves `metrics.jsonl`, `tensorboard/` and two checkpoints in `out`. Run again on the same folder it goes on from
     the last intact checkpoint and ends as if it had never stopped: bit for bit on a CPU. Ctrl-C makes one.
-    Raises `UserError` for a sampler that cuts the distribution, for other problems than those of the checkpoint, and
-    for numbers that cannot be believed.
+    Raises `UserError` for other problems than those of the checkpoint, and for numbers that cannot be believed.
     """
 
     agent: Agent

@@ -11,6 +11,16 @@ if TYPE_CHECKING:
     from reasonenv.policy.hf_policy import HFPolicy
     from reasonenv.sampling.sampler import Sampler
 
+
+def _check_backend(name: str, backend: Any) -> None:
+    from reasonenv.sampling.sampler import Sampler
+
+    if not isinstance(backend, type) or not issubclass(backend, Sampler):
+        raise UserError(
+            f"sampler {name!r} is {backend!r}; it must be a class derived from reasonenv.sampling.sampler.Sampler"
+        )
+
+
 SAMPLERS: Registry[type[Sampler]] = Registry(
     "sampler",
     "reasonenv.samplers",
@@ -19,6 +29,7 @@ SAMPLERS: Registry[type[Sampler]] = Registry(
         "torch": "reasonenv.sampling.torch.torch_sampler:TorchSampler",  # ours
         "vllm": "reasonenv.sampling.vllm.vllm_sampler:VLLMSampler",
     },
+    _check_backend,
 )
 
 

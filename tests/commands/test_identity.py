@@ -335,3 +335,25 @@ def test_a_reward_and_dynamics_of_a_user_are_named_by_their_files_and_are_code_o
     code, _, err = call(*train("--json", "stochastic=dynamics.py:Space", out="other"))
     assert code == 2
     assert "write dynamics.py:Space:NUMBER, the probability of a space before the first token, from 0 to 1" in err
+
+
+SAMPLER = """
+from reasonenv.sampling.torch.torch_sampler import TorchSampler
+
+class Hurried(TorchSampler):
+    reproducibility = ("fast", "it draws in any order")
+"""
+
+
+def test_a_sampler_of_a_user_is_code_of_the_run_and_says_how_reproducible_it_is(call: Callable[..., Any]) -> None:
+    Path("sampler.py").write_text(SAMPLER)
+    words = train("sampler=sampler.py:Hurried")
+    code, out, _ = call(*words)
+    assert code == 0
+    assert "reproducibility: fast (it draws in any order)" in out
+    assert "sampler.py" in record()["code"]["files"]
+    Path("sampler.py").write_text(SAMPLER.replace("any", "some"))
+    assert "sampler.py is not what it was" in call(*words)[2]
+    code, _, err = call(*train("sampler=mine.py:Mine", out="other"))  # an agent
+    assert code == 2
+    assert "it must be a class derived from reasonenv.sampling.sampler.Sampler" in err
