@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import is_dataclass
 from functools import partial
 from typing import Any
 
@@ -20,8 +21,11 @@ GRANULARITIES = ("Token", "Step", "Response")
 
 
 def _check_agent(name: str, agent: Any) -> None:
-    if not hasattr(agent, "Config"):
-        raise UserError(f"agent {name!r} is {agent!r}; it must be a class derived from reasonenv.learn.agent.Agent")
+    config = getattr(agent, "Config", None)
+    if not isinstance(config, type) or not is_dataclass(config):
+        raise UserError(
+            f"agent {name!r} is {agent!r}; it must be a class derived from reasonenv.learn.agent.Agent with a Config"
+        )
 
 
 TASKS = Registry[Callable[..., Task]](

@@ -92,4 +92,5 @@ def _one_line(error: typer.TyperException) -> UserError:
     if hasattr(error, "possibilities"):
         options = [option for parameter in context.command.get_params(context) for option in parameter.opts]
         return unknown("option", str(name), options)
-    return UserError(f"{error.format_message().rstrip('.')}; see {context.command_path} --help")
+    command = "reasonenv" if context is None else context.command_path  # without one: an option that lacks its value
+    return UserError(f"{error.format_message().rstrip('.')}; see {command} --help")

@@ -48,7 +48,12 @@ class Registry(Generic[T]):
         self._complete = False
 
     def register(self, name: str, entry_point: str | T) -> None:
-        """Adds a thing, or the `module:name` at which it will be looked for."""
+        """Adds a thing, or the `module:name` at which it will be looked for.
+
+        Raises `UserError` for a name that is empty or has a colon, by which `find` knows a reference.
+        """
+        if not name or ":" in name:
+            raise UserError(f"{self.kind} {name!r} cannot be registered; a name is a text without a colon")
         self._entries[name] = entry_point
 
     def find(self, name: str) -> T:
@@ -128,7 +133,7 @@ def import_named(module: str, reference: str) -> ModuleType:
         raise UserError(f"cannot import {module!r} of {reference!r}: {error}") from error
     except UserError:
         raise
-    except Exception as error:  # of the user's own code
+    except (Exception, SystemExit) as error:  # of the user's own code
         raise UserError(f"cannot import {module!r} of {reference!r}: {type(error).__name__}: {error}") from error
 
 

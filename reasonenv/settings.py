@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from dataclasses import Field as DataclassField
 from functools import cache, wraps
@@ -36,6 +36,7 @@ WORDS = {
     "a valid dictionary": "a table",
 }
 PLAIN = (NoneType, bool, int, float, str)
+INFINITE = ("nan", "inf", "infinity")
 SEQUENCES = (tuple, list, Sequence)
 NAMES = {**vars(typing), "Path": Path}  # what the text of an annotation may name, beside Python's own types
 
@@ -196,6 +197,8 @@ def in_words(annotation: Any) -> str:
             words.append(f"a list of {', '.join(in_words(kind) for kind in get_args(option) if kind is not Ellipsis)}")
         elif option is NoneType:
             words.append("None")
+        elif get_origin(option) is Callable:
+            words.append("a function")
         elif isinstance(option, str):
             words.append(option)
         else:
@@ -213,8 +216,10 @@ def _read_option(value: Any, option: Any) -> Any:
     elif isinstance(value, str):
         if get_origin(option) in SEQUENCES:
             value = [part for part in value.split(",") if part]
-        elif option is int and "e" in value:
+        elif option is int and "e" in value.lower():
             value = float(value)  # 1e4 is a whole number too
+    elif option is int and isinstance(value, float) and value.is_integer():
+        value = int(value)  # as TOML has 1e4
     return _adapter(option).validate_python(_python_number(value), strict=exact)
 
 
@@ -285,4 +290,5 @@ def _wrong(key: str, value: Any, annotation: Any) -> UserError:
         choices = get_args(options[0])
         if all(isinstance(choice, str) for choice in (value, *choices)):
             return unknown(key, value, choices)
-    return UserError(f"{key} is {value!r}; it must be {in_words(annotation)}")
+    finite = " and finite" if float in options and str(value).strip("+-").lower() in INFINITE else ""
+    return UserError(f"{key} is {value!r}; it must be {in_words(annotation)}{finite}")

@@ -144,7 +144,7 @@ def test_text_is_read_as_the_type_of_its_field(key: str, text: str, value: Any) 
         (int, "few", "key is 'few'; it must be int"),
         (int, "2.5", "key is '2.5'; it must be int"),
         (int | None, "few", "key is 'few'; it must be int or None"),
-        (float, "nan", "key is 'nan'; it must be float"),
+        (float, "nan", "key is 'nan'; it must be float and finite"),
         (bool, "maybe", "key is 'maybe'; it must be bool"),
         (Mode, "c", "key is 'c'; it must be 'a' or 'b' or 3"),
         (Literal["chat", "plain"], "plane", "unknown key 'plane'; did you mean plain"),

@@ -28,6 +28,7 @@ BASELINE = "initial"
 ORM = "orm"  # stands for the reward model of the suite
 FLOOR, CEILINGS = "random_tokens", ("majority", "best_of_k")
 REFERENCES = (FLOOR, *CEILINGS)
+BUDGETS = {"iterations", "rollouts"}  # two ways to say how long a cell trains
 BASE_SAMPLES = 256  # of a problem that none of them has solved; `base_samples` in [keys] changes it
 
 
@@ -94,7 +95,7 @@ def cells_from(suite: SuiteConfig, env: str, init: str, *, samples: int) -> Iter
     base = {"base_samples": budget}  # of the initial policy alone
     training = dict(suite.inits[init])
     seed = _seed(init, training.pop("seed", 0))
-    run = _run("sft", env, seed, {**shared, **base, **training}, suite.policy)
+    run = _run("sft", env, seed, _over({**shared, **base}, training), suite.policy)
     start = Cell(run, BASELINE, suite.policy, init, code_of(run).record)
     again = suite.orm is not None or any(variants.values())  # it is measured in each variant, ranked by the model
     if again:
@@ -102,16 +103,18 @@ def cells_from(suite: SuiteConfig, env: str, init: str, *, samples: int) -> Iter
     yield start
     needs: tuple[str, ...] = (start.name,)
     if suite.orm is not None:
-        run = _run(ORM, env, seed, {**shared, "eval_samples": 0, **suite.orm}, start.name)
+        run = _run(ORM, env, seed, _over({**shared, "eval_samples": 0}, suite.orm), start.name)
         model = _with_run(replace(start, needs=needs, shown=False), run, agent=ORM)
         yield model
         shared, needs = {**shared, "rank": model.name}, (start.name, model.name)
     for variant, settings in variants.items():
-        keys = {**shared, **settings}
+        keys = _over(shared, settings)
         template = replace(start, variant=variant, needs=needs, shown=True)  # what the cells of the variant share
         initial = start
         if again:
-            initial = _with_run(template, _run("sft", env, seed, {**keys, **base, "iterations": 0}, start.name))
+            initial = _with_run(
+                template, _run("sft", env, seed, _over({**keys, **base}, {"iterations": 0}), start.name)
+            )
             yield initial
         if samples:
             for cell in _references(template, initial, samples):
@@ -119,10 +122,19 @@ def cells_from(suite: SuiteConfig, env: str, init: str, *, samples: int) -> Iter
                     yield cell
         for label in suite.agents:
             kind, numbers = suite.agent(label)
-            run = _run(kind, env, 0, _named({**keys, **numbers}, needs), start.name)
+            run = _run(kind, env, 0, _named(_over(keys, numbers), needs), start.name)
             cell = _with_run(template, run, agent=label, after=(initial.name,))
             for each in suite.seeds:
                 yield replace(cell, run=replace(cell.run, seed=each))
+
+
+def _over(keys: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a table over those of all tables. One budget takes the place of the other."""
+    merged = {**keys, **table}
+    if BUDGETS & table.keys():
+        for key in BUDGETS - table.keys():
+            merged.pop(key, None)
+    return merged
 
 
 def _seed(init: str, value: Any) -> int:

@@ -155,7 +155,8 @@ def describe(kind: type[Measured], policy: str, env: str, keys: Mapping[str, Any
 def explained(kind: type[PolicyConfig] | None, agent: str | None, env: str | None) -> dict[str, list[Setting]]:
     """What may be set in a record, of an agent and of an environment or a task: sections by their titles."""
     sections: dict[str, list[Setting]] = {}
-    common = {} if kind is None else _settable(kind)
+    fixed = () if kind is RunConfig else ("policy",)  # the word before the settings
+    common = {} if kind is None else _settable(kind, fixed)
     sections["settings"] = list(common.values())
     if agent is not None:
         sections[f"settings of {agent}"] = list(settings_of(find_agent(agent).Config).values())

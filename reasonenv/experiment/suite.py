@@ -12,11 +12,18 @@ from types import MappingProxyType
 from typing import Any
 
 from reasonenv.errors import UserError, unknown
-from reasonenv.experiment.cells import BASELINE, ORM, REFERENCES, Cell, cells_from
+from reasonenv.experiment.cells import BASELINE, BUDGETS, ORM, REFERENCES, Cell, cells_from
 from reasonenv.experiment.suite_config import SuiteConfig, to_toml
 from reasonenv.settings import build
 
 RESERVED = (BASELINE, *REFERENCES, ORM)  # rows that every suite makes: no agent is called so
+
+# Settings of a run that a suite decides in another way.
+INSTEAD = {
+    "seed": "training seeds are its key `seeds`, and the environment's is env.seed=",
+    "seeds": "write its key `seeds` in the file",
+    "eval_samples": "it follows from the largest of its key `ks`",
+}
 
 
 @dataclass(frozen=True)
@@ -109,12 +116,16 @@ def _check_labels(config: SuiteConfig) -> None:
 
 
 def _check_effect(config: SuiteConfig, keys: Mapping[str, Any]) -> None:
-    """Raises `UserError` for a key above [keys] that every table sets itself."""
+    """Raises `UserError` for a key above [keys] that a suite decides elsewhere, or that every table sets itself."""
+    for key, instead in INSTEAD.items():
+        if key in keys:
+            raise UserError(f"{key}= is no setting of a suite; {instead}")
     tables = list(config.inits.values())
     for label in config.agents:
         tables.append(config.agent(label)[1])
     for key in keys:
-        if all(key in table for table in tables):
+        alike = BUDGETS if key in BUDGETS else {key}
+        if all(alike & table.keys() for table in tables):
             raise UserError(f"{key} is set by every initial policy and agent of the suite, so {key}= changes nothing")
 
 

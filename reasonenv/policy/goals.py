@@ -26,7 +26,7 @@ class Goals:
         return Goals(self.negated_goal, self.goal)
 
     def save(self, folder: Path) -> None:
-        """Writes `folder/goals.json`."""
+        """Writes `folder/goals.json`, under the keys that it has always had."""
         (folder / FILE).write_text(json.dumps({"asked": self.goal, "contrary": self.negated_goal}, indent=1))
 
 

@@ -61,8 +61,8 @@ def test_an_unknown_name_is_told_with_the_nearest(refused: Refused, command: str
         ("max_tokens=0", "max_tokens is 0; a response needs at least 2"),
         ("lr=abc", "lr is 'abc'; it must be float"),
         ("lr=-1", "lr is -1.0; it must be greater than 0"),
-        ("lr=inf", "lr is 'inf'; it must be float"),
-        ("lr=nan", "lr is 'nan'; it must be float"),
+        ("lr=inf", "lr is 'inf'; it must be float and finite"),
+        ("lr=nan", "lr is 'nan'; it must be float and finite"),
         ("weight_decay=-1", "weight_decay is -1.0; it must be at least 0"),
         ("clip=-0.1", "clip is -0.1; it must be greater than 0"),
         ("samples_per_problem=1", "samples_per_problem is 1; a group baseline needs at least 2"),
@@ -266,3 +266,19 @@ def test_a_suite_that_cannot_be_written(refused: Refused, tmp_path: Path) -> Non
     (tmp_path / "below").write_text("a file")
     assert "cannot write to --out below/a/file" in refused("bench run quickstart --out below/a/file")
     assert "--jobs is 0; it must be at least 1" in refused("bench run quickstart --jobs 0")
+
+
+@pytest.mark.parametrize("command", [f"train grpo {CHAIN} --out", "report x --png=yes", "bench run quickstart --scale"])
+def test_an_option_without_its_value_or_a_flag_with_one_is_one_line(refused: Refused, command: str) -> None:
+    assert command.split()[-1].partition("=")[0] in refused(command)
+
+
+@pytest.mark.parametrize(
+    ("setting", "instead"),
+    [("seed=7", "`seeds`"), ("seeds=7", "`seeds`"), ("eval_samples=9", "`ks`"), ("iterations=3", "changes nothing")],
+)
+def test_what_a_suite_decides_elsewhere_is_no_setting_of_it(
+    refused: Refused, tmp_path: Path, setting: str, instead: str
+) -> None:
+    (tmp_path / "s.toml").write_text(SUITE)
+    assert instead in refused(f"bench run s.toml {setting} --dry-run")
