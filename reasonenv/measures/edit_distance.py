@@ -15,6 +15,7 @@ import numpy.typing as npt
 from reasonenv.core import IntArray
 
 Words = npt.NDArray[np.uint64]
+Bits = Words | np.uint64
 
 WORD = 64
 BLOCK = 1 << 24  # bytes of the masks that say where in a text its letters stand, held at once
@@ -70,9 +71,10 @@ def _block(
     for at, left in enumerate(longer_than.tolist()):
         letter = letters.take(starts[used] + at, mode="clip")  # of the texts that have ended any one
         row = of_first[:left] + letter.take(of_second[:left])
-        rises, falls = ONE, ZERO  # of the row above the first word
+        rise: Bits = ONE  # of the row above the first word
+        fall: Bits = ZERO
         for word in range(width):
-            rises, falls = _step(same[word].take(row), up[word, :left], down[word, :left], rises, falls)
+            rise, fall = _step(same[word].take(row), up[word, :left], down[word, :left], rise, fall)
     distances = lengths[second].copy()
     for word in range(width):
         bits = np.clip(lengths[first] - word * WORD, 0, WORD).astype(np.uint64)
@@ -81,7 +83,7 @@ def _block(
     return distances
 
 
-def _step(match: Words, up: Words, down: Words, above_up: Words, above_down: Words) -> tuple[Words, Words]:
+def _step(match: Words, up: Words, down: Words, above_up: Bits, above_down: Bits) -> tuple[Words, Words]:
     """One letter of the second text, 64 rows: changes `up` and `down` and returns how their last row changes (1 or 0).
 
     `match` are the rows with that letter; `above_up` and `above_down` how the row above changes.

@@ -98,13 +98,19 @@ def read_cell_record(path: Path) -> CellRecord:
     return _read(path, CellRecord)
 
 
-def _read(path: Path, kind: type[Record]) -> Record:
+def json_object(text: str, place: str) -> dict[str, Any]:
+    """The object that a text is. Raises `UserError` in one line that names its `place`."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not a JSON object ({error.msg} at column {error.colno})") from None
+        raise UserError(f"{place}: not a JSON object ({error.msg} at column {error.colno})") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path}: a JSON object is needed, found {type(values).__name__}")
+        raise UserError(f"{place}: a JSON object is needed, found {type(values).__name__}")
+    return values
+
+
+def _read(path: Path, kind: type[Record]) -> Record:
+    values = json_object(path.read_text(encoding="utf-8"), str(path))
     known = {field.name: field for field in fields(kind)}
     for key in values:
         if key not in known:
