@@ -88,16 +88,6 @@ def write_record(path: Path, record: SuiteRecord | CellRecord) -> None:
     replace(path, json.dumps(asdict(record), indent=1))
 
 
-def read_suite_record(path: Path) -> SuiteRecord:
-    """Raises `UserError` in one line that names the file, and the key that is missing, unknown or of another type."""
-    return _read(path, SuiteRecord)
-
-
-def read_cell_record(path: Path) -> CellRecord:
-    """Raises `UserError` as `read_suite_record` does."""
-    return _read(path, CellRecord)
-
-
 def json_object(text: str, place: str) -> dict[str, Any]:
     """The object that a text is. Raises `UserError` in one line that names its `place`."""
     try:
@@ -109,7 +99,8 @@ def json_object(text: str, place: str) -> dict[str, Any]:
     return values
 
 
-def _read(path: Path, kind: type[Record]) -> Record:
+def read_record(path: Path, kind: type[Record]) -> Record:
+    """Raises `UserError` in one line that names the file, and the key that is missing, unknown or of another type."""
     values = json_object(path.read_text(encoding="utf-8"), str(path))
     known = {field.name: field for field in fields(kind)}
     for key in values:

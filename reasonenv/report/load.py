@@ -27,15 +27,7 @@ from reasonenv.measures.discovery import BASE, Draws
 from reasonenv.measures.parquet import read_records
 from reasonenv.measures.provenance import SOLVED, SolvedProblem, read_solved
 from reasonenv.measures.questions import PROBLEMS, HeldOutProblem, read_questions
-from reasonenv.measures.records import (
-    CELL,
-    SUITE,
-    CellRecord,
-    SuiteRecord,
-    json_object,
-    read_cell_record,
-    read_suite_record,
-)
+from reasonenv.measures.records import CELL, SUITE, CellRecord, SuiteRecord, json_object, read_record
 from reasonenv.measures.rollouts import Rollout, read_rollouts
 from reasonenv.measures.samples import EVALUATION, Samples, load_samples
 from reasonenv.measures.training_set import TRAINING_SET, Solution
@@ -94,12 +86,12 @@ def load_suite(folder: Path) -> Suite:
     path, source = folder / SUITE, folder / "suite.toml"
     if not path.is_file():
         raise UserError(f"{folder}: not a suite folder, it has no suite.json; give the folder of `reasonenv bench run`")
-    record = read_suite_record(path)
+    record = read_record(path, SuiteRecord)
     cells = []
     for name in record.cells:  # a folder may hold cells of an earlier form of its suite as well
         cell = folder / "cells" / name
         if (cell / CELL).is_file():
-            cells.append(load_cell(cell, read_cell_record(cell / CELL)))
+            cells.append(load_cell(cell, read_record(cell / CELL, CellRecord)))
     return Suite(
         record=replace(record, title=record.title or record.name, ks=tuple(sorted(set(record.ks)))),
         cells=cells,

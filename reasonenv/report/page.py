@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parent
 EMBEDDED = 1_000_000  # bytes of a file that the page offers for download; a longer one lies beside it
 
 
-def render(suite: Suite, settings: Sequence[Setting], tables: Mapping[str, bytes]) -> str:
+def render(suite: Suite, settings: Sequence[Setting], tables: Mapping[str, str]) -> str:
     """The page, which offers the files `tables` for download.
 
     A pure function of its arguments: the same suite gives the same bytes.
@@ -87,8 +87,9 @@ def _part(shown: Sequence[Section | None], title: str = "", anchor: str = "") ->
     return {"title": title, "anchor": anchor, "sections": rendered, "level": level}
 
 
-def _data_url(content: bytes) -> str:
+def _data_url(table: str) -> str:
     """A link that holds the file; empty if it is too long."""
+    content = table.encode(errors="replace")
     if len(content) > EMBEDDED:
         return ""
     return f"data:text/csv;base64,{base64.b64encode(content).decode()}"

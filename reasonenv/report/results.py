@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reasonenv.core import Reason
 from reasonenv.measures.comparisons import Decision
-from reasonenv.measures.conclusions import Conclusions, listed
+from reasonenv.measures.conclusions import Conclusions, listed, relations
 from reasonenv.measures.discovery import Origin, upper_bound
 from reasonenv.measures.training_set import REFERENCE
 from reasonenv.report.curves import styles
@@ -52,17 +52,9 @@ def results(setting: Setting) -> Section:
 
 def headline(conclusions: Conclusions) -> str:
     """Who is above and who is below the initial policy in greedy accuracy; the whole sentence has the figures."""
-    groups: dict[Decision, list[str]] = {decision: [] for decision in Decision}
-    for agent, contrast in conclusions.against.items():
-        groups[conclusions.decision(contrast)].append(agent)
-    baseline = conclusions.baseline
-    relations = {
-        Decision.HIGHER: f"above {baseline}",
-        Decision.LOWER: f"below {baseline}",
-        Decision.EQUAL: f"equal to {baseline} within ±{100 * conclusions.margin:g} points",
-        Decision.UNDECIDED: f"undecided against {baseline}",
-    }
-    clauses = [f"{listed(groups[decision])} {text}" for decision, text in relations.items() if groups[decision]]
+    clauses = []
+    for relation, group in relations(conclusions).items():
+        clauses.append(f"{listed([contrast.first for contrast in group])} {relation}")
     if not clauses:
         return ""
     return f"Greedy accuracy: {'; '.join(clauses)}."

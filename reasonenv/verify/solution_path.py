@@ -80,7 +80,8 @@ def _step(written: str) -> str:
 def _plain(number: re.Match[str]) -> str:
     """007.50 -> 7.5"""
     whole, _, fraction = number[0].partition(".")
-    return ".".join(filter(None, (whole.lstrip("0") or "0", fraction.rstrip("0"))))
+    whole, fraction = whole.lstrip("0") or "0", fraction.rstrip("0")
+    return f"{whole}.{fraction}" if fraction else whole
 
 
 @lru_cache(maxsize=20_000)
