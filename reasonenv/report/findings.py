@@ -13,7 +13,7 @@ from statistics import fmean
 import numpy as np
 
 from reasonenv.core import Reason
-from reasonenv.measures.comparisons import Contrast, SeedScores, complete, contrasts, question_means, row_means
+from reasonenv.measures.comparisons import Contrast, complete, contrasts, question_means, row_means
 from reasonenv.measures.conclusions import SATURATED, Conclusions, conclude
 from reasonenv.measures.discovery import Discovery, Draws, discovery
 from reasonenv.measures.diversity import distinct, diversity, drift
@@ -120,24 +120,28 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
         scored[cell.place] = _by_question(scores(cell.samples, usable_ks), problems)
     tables = _on_the_same_questions(scored)
     usable = [cell for cell in evaluated if cell.place in tables]
-    diverse, different, drifts = dict[Place, Scores](), dict[Place, Scores](), dict[Place, Scores]()
+    diverse, different = dict[Place, Scores](), dict[Place, Scores]()
     for cell in usable:
         diverse[cell.place] = _by_question(diversity(cell.samples), problems)
         different[cell.place] = _by_question(distinct(cell.samples, ks), problems)
-        drifts[cell.place] = drift(cell.samples)
     measures = {
         "summary": _summaries(tables, suite.fixed),
         "diversity": _summaries(diverse, suite.fixed),
         "distinct": _summaries(different, suite.fixed, high=max(ks, default=1)),
-        "drift": _drifts(drifts, record.baseline),
+        "drift": _drifts(usable, record.baseline),
     }
-    agents = {cell.agent for cell in evaluated}
-    order = sorted(agents, key=lambda agent: (agent != record.baseline, agent not in record.references, agent))
+    by_agent: dict[str, list[Cell]] = {cell.agent: [] for cell in evaluated}
+    for cell in sorted(usable, key=lambda cell: cell.seed):
+        by_agent[cell.agent].append(cell)
+    order = sorted(by_agent, key=lambda agent: (agent != record.baseline, agent not in record.references, agent))
     questions = set[str]()
     for table in tables.values():
         questions.update(*table.values())
-    notices = {(each.env, each.init, each.variant): each.notice for each in record.notices}
     env, policy, init, variant = cells[0].setting
+    notice = ""
+    for each in record.notices:
+        if (each.env, each.init, each.variant) == (env, init, variant):
+            notice = each.notice
     return Setting(
         env=env,
         policy=policy,
@@ -149,13 +153,13 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
         questions=len(questions),
         ks=ks,
         cells=sorted(cells, key=lambda cell: (cell.agent != record.baseline, cell.agent, cell.seed)),
-        findings=[_finding(agent, usable, tables, measures) for agent in order],
+        findings=[_finding(agent, by_agent[agent], tables, measures) for agent in order],
         conclusions=_conclusions(suite, tables, ks),
         discovery=_discovery(suite, usable, ks, problems),
         diversities=_against_baseline(diverse, suite),
         training_sets=set_diversity(_training_sets(cells)),
         missing=[*_missing(suite, cells), *_unjudged(scored)],
-        notice=notices.get((env, init, variant), ""),
+        notice=notice,
         provenance=suite.provenance,
     )
 
@@ -175,33 +179,28 @@ def _by_question(table: Scores, problems: Mapping[str, HeldOutProblem]) -> Score
     return {metric: by_question(values, problems) for metric, values in table.items()}
 
 
-def _metrics(tables: Tables) -> list[str]:
-    """The metrics that some table has, as they first occur."""
-    metrics: dict[str, None] = {}
-    for table in tables.values():
-        metrics.update(dict.fromkeys(table))
-    return list(metrics)
-
-
-def _metric(tables: Tables, metric: str) -> SeedScores:
-    """Row -> seed -> question -> score, of the rows that have the metric."""
-    rows: dict[str, dict[int, Mapping[str, float]]] = defaultdict(dict)
+def _by_metric(tables: Tables) -> dict[str, dict[str, dict[int, Mapping[str, float]]]]:
+    """Metric -> row -> seed -> question -> score."""
+    metrics: dict[str, dict[str, dict[int, Mapping[str, float]]]] = {}
     for (agent, seed), table in tables.items():
-        if metric in table:
-            rows[agent][seed] = table[metric]
-    return rows
+        for metric, values in table.items():
+            metrics.setdefault(metric, {}).setdefault(agent, {})[seed] = values
+    return metrics
 
 
 def _summaries(tables: Tables, fixed: Collection[str], *, high: float = 1.0) -> RowMeans:
     """The mean of every metric in [0, `high`] over questions and seeds."""
-    return {metric: row_means(_metric(tables, metric), fixed=fixed, high=high) for metric in _metrics(tables)}
+    means = {}
+    for metric, rows in _by_metric(tables).items():
+        means[metric] = row_means(rows, fixed=fixed, high=high)
+    return means
 
 
 def _on_the_same_questions(tables: Tables) -> dict[Place, Scores]:
     """The tables with each metric on the questions that all rows have it of, without seeds that lack too many."""
     same: dict[Place, dict[str, Mapping[str, float]]] = {place: {} for place in tables}
-    for metric in _metrics(tables):
-        for agent, seeds in complete(_metric(tables, metric)).rows.items():
+    for metric, rows in _by_metric(tables).items():
+        for agent, seeds in complete(rows).rows.items():
             for seed, values in seeds.items():
                 same[agent, seed][metric] = values
     return {place: table for place, table in same.items() if table}
@@ -209,7 +208,7 @@ def _on_the_same_questions(tables: Tables) -> dict[Place, Scores]:
 
 def _unjudged(tables: Tables) -> list[str]:
     """What the verifier's failures have cost the greedy accuracy."""
-    whole = complete(_metric(tables, HEADLINE))
+    whole = complete(_by_metric(tables).get(HEADLINE, {}))
     lines = []
     for agent, seeds in whole.unjudged.items():
         for seed in seeds:
@@ -224,10 +223,10 @@ def _conclusions(suite: Suite, tables: Tables, ks: Sequence[int]) -> dict[str, C
     saturations: dict[str, float | None] = {HEADLINE: None}
     if ks and ks[-1] > 1:
         saturations[f"pass@{ks[-1]}"] = SATURATED
-    conclusions = {}
+    scored, conclusions = _by_metric(tables), {}
     for metric, saturation in saturations.items():
         conclusions[metric] = conclude(
-            _metric(tables, metric),
+            scored.get(metric, {}),
             metric=metric,
             baseline=suite.record.baseline,
             references=suite.record.references,
@@ -241,10 +240,11 @@ def _against_baseline(tables: Tables, suite: Suite) -> dict[str, dict[str, Contr
     """Of every metric, agents minus the baseline on the questions that both have: metric -> agent -> contrast."""
     baseline = suite.record.baseline
     differences: dict[str, dict[str, Contrast]] = {}
-    for metric in _metrics(tables):
-        rows = _metric(tables, metric)
-        pairs = [(agent, baseline) for agent in rows if agent not in suite.fixed and baseline in rows]
+    for metric, rows in _by_metric(tables).items():
         differences[metric] = {}
+        pairs = []
+        if baseline in rows:
+            pairs = [(agent, baseline) for agent in rows if agent not in suite.fixed]
         for contrast in contrasts(rows, pairs, fixed=suite.fixed):
             differences[metric][contrast.first] = contrast
     return differences
@@ -279,28 +279,29 @@ def _training_sets(cells: Iterable[Cell]) -> dict[str, dict[int, Sequence[Soluti
     return sets
 
 
-def _drifts(tables: Tables, baseline: str) -> RowMeans:
+def _drifts(usable: Iterable[Cell], baseline: str) -> RowMeans:
     """The mean over problems of every measure of `drift`, seeds averaged within each problem."""
+    tables: dict[Place, Scores] = {}
+    for cell in sorted(usable, key=lambda cell: cell.seed):
+        tables[cell.place] = drift(cell.samples)
     means: dict[str, dict[str, Estimate]] = defaultdict(dict)
-    for measure in _metrics(tables):
-        for agent, seeds in _metric(tables, measure).items():
+    for measure, rows in _by_metric(tables).items():
+        for agent, seeds in rows.items():
             if measure != "kl" or agent != baseline:  # what it has moved away from itself is of no interest
                 values = list(question_means(seeds).values())
                 means[measure][agent] = mean_interval(values, low=-math.inf, high=math.inf)
     return means
 
 
-def _finding(agent: str, usable: Sequence[Cell], tables: Tables, measures: Mapping[str, RowMeans]) -> Finding:
-    cells = sorted((cell for cell in usable if cell.agent == agent), key=lambda cell: cell.seed)
-    by_seed: dict[int, dict[str, float]] = {}
+def _finding(agent: str, cells: Sequence[Cell], tables: Tables, measures: Mapping[str, RowMeans]) -> Finding:
+    by_seed, budget = dict[int, dict[str, float]](), dict[str, float]()
     for cell in cells:
         by_seed[cell.seed] = {metric: fmean(values.values()) for metric, values in tables[cell.place].items()}
+    for key in BUDGET:
+        budget[key] = fmean(cell.budget[key] for cell in cells)
     means: dict[str, Summary] = {}
     for field, table in measures.items():
         means[field] = {metric: rows[agent] for metric, rows in table.items() if agent in rows}
-    budget = {}
-    for key in BUDGET:
-        budget[key] = fmean(cell.budget[key] for cell in cells)
     return Finding(agent=agent, cells=cells, by_seed=by_seed, reasons=_reasons(cells), budget=budget, **means)
 
 
@@ -313,9 +314,11 @@ def _reasons(cells: Sequence[Cell]) -> dict[str, float]:
         places = samples.reason[~(samples.greedy & sampled)]
         for reason, count in zip(samples.reasons, np.bincount(places, minlength=len(samples.reasons)), strict=True):
             counts[reason] += int(count)
-    known = [reason.value for reason in Reason if reason in counts]
-    order = dict.fromkeys([*known, *sorted(counts)])
-    return {reason: counts[reason] / counts.total() for reason in order if counts[reason]}
+    shares = {}
+    for reason in dict.fromkeys((*Reason, *sorted(counts))):
+        if counts[reason]:
+            shares[str(reason)] = counts[reason] / counts.total()
+    return shares
 
 
 def _missing(suite: Suite, cells: Iterable[Cell]) -> list[str]:
