@@ -92,7 +92,7 @@ def write_suite(folder: Path, agents: int, seeds: int, samples: int, rows: int) 
     for problem in range(len(difficulty)):
         record = {"id": f"words-test-{problem:05d}", "question": f"How many? ({problem})", "answer": str(problem)}
         problems.append(json.dumps(record) + "\n")
-    suite = {"name": "large", "baseline": "prior", "ks": KS, "margin": 0.05, "seconds": 1.0}
+    suite = {"name": "large", "baseline": "prior", "ks": KS, "margin": 0.05, "seconds": 1.0, "versions": {}}
     for agent, seed in cells:
         cell = folder / "cells" / f"{agent}-{seed}"
         cell.mkdir(parents=True)

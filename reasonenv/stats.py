@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
-from operator import attrgetter
 from statistics import NormalDist
 from typing import Protocol, TypeVar
 
@@ -79,7 +78,7 @@ class Accuracy:
         return wilson(self.value, self.judged) if self.judged else wilson(0.0, 0)
 
 
-def accuracy(answers: Iterable[Answer], hit: Callable[[Answer], bool] = attrgetter("correct")) -> Accuracy:
+def accuracy(answers: Iterable[Answer], hit: Callable[[Answer], bool] = lambda answer: answer.correct) -> Accuracy:
     """The accuracy of answers; `hit` says what counts as right, if not the verdict itself."""
     right = judged = total = 0
     for answer in answers:

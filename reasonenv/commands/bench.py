@@ -103,7 +103,7 @@ def tune(
             written = " ".join(f"{key}={value}" for key, value in values.items())
             chosen = "  chosen" if values == record["chosen"] else ""
             print(f"{agent:<16} {written:<24} {trial['accuracy']:.3f}{chosen}")
-    print(provenance_of_settings({"tuned": tuned}))
+    print(provenance_of_settings(tuned))
     print(f"reasonenv bench run {path}")
 
 

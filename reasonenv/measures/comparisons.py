@@ -28,7 +28,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
-from itertools import chain
 
 import numpy as np
 from scipy.special import ndtri, stdtr, stdtrit
@@ -218,10 +217,10 @@ def contrasts(
     replicated = sum(len(grid.seeds) > 1 for grid in random.values())
     compared: dict[tuple[str, str], tuple[_Grid, _Grid]] = {}
     for first, second in pairs:
-        shared = _on_shared_questions(grids[first], grids[second])
+        shared = _shared(grids[first], grids[second]), _shared(grids[second], grids[first])
         if shared[0].questions:
             compared[first, second] = shared
-    rows = len(set(chain(*compared)))
+    rows = len({name for pair in compared for name in pair})
     size = max(len(compared), family or 0, 1)
     if size > rows * (rows - 1) // 2:
         rows = 2  # such comparisons are of several metrics: Bonferroni alone holds for them
@@ -278,15 +277,11 @@ class _Grid:
     values: Floats  # [S, N]
 
 
-def _on_shared_questions(first: _Grid, second: _Grid) -> tuple[_Grid, _Grid]:
-    """The columns of the questions that both have."""
-    shared = sorted(set(first.questions).intersection(second.questions))
-    return _columns(first, shared), _columns(second, shared)
-
-
-def _columns(grid: _Grid, questions: Sequence[str]) -> _Grid:
-    places = [bisect_left(grid.questions, question) for question in questions]
-    return _Grid(grid.seeds, tuple(questions), grid.values[:, places])
+def _shared(first: _Grid, second: _Grid) -> _Grid:
+    """The first with the questions alone that both have."""
+    questions = tuple(sorted(set(first.questions).intersection(second.questions)))
+    places = [bisect_left(first.questions, question) for question in questions]
+    return _Grid(first.seeds, questions, first.values[:, places])
 
 
 def _grid(name: str, by_seed: Mapping[int, Mapping[str, float]], bound: float) -> _Grid:

@@ -10,7 +10,6 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from operator import attrgetter
 
 from reasonenv.measures.comparisons import Contrast, Decision, SeedScores, SeedVariance, contrasts, seed_variances
 
@@ -72,7 +71,7 @@ def conclude(
         if contrast.second == baseline:
             against[contrast.first] = contrast
         else:
-            between.append(max(contrast, contrast.reversed(), key=attrgetter("value")))
+            between.append(contrast if contrast.value >= 0 else contrast.reversed())
     return Conclusions(metric, baseline, margin, against, between, seed_variances(rows, fixed=fixed), saturation)
 
 
@@ -88,28 +87,33 @@ def sentence(conclusions: Conclusions) -> str:
 
 def _scope(conclusions: Conclusions) -> str:
     seeds = sorted({contrast.seeds for contrast in conclusions.pairs})
-    shown = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
-    scope = f"{shown} training {plural('seed', seeds[-1])} an agent"
-    pairs = len(conclusions.pairs)
-    return f"{scope}, all {pairs} pairs judged at once" if pairs > 1 else scope
+    scope = f"{seeds[-1]} training {plural('seed', seeds[-1])} an agent"
+    if len(seeds) > 1:
+        scope = f"{seeds[0]} to {scope}"
+    if len(conclusions.pairs) > 1:
+        scope += f", all {len(conclusions.pairs)} pairs judged at once"
+    return scope
 
 
-def _against(conclusions: Conclusions) -> list[str]:
-    """How the agents stand to the baseline."""
-    groups = conclusions.decided(conclusions.against.values())
+def relations(conclusions: Conclusions) -> dict[str, list[Contrast]]:
+    """How agents stand to the baseline in words, each with the contrasts of which that is said."""
     baseline, margin = conclusions.baseline, f"±{100 * conclusions.margin:g} points"
-    relations = {
+    words = {
         Decision.HIGHER: f"above {baseline}",
         Decision.LOWER: f"below {baseline}",
         Decision.EQUAL: f"equal to {baseline} within {margin}",
         Decision.UNDECIDED: f"undecided against {baseline}",
     }
+    groups = conclusions.decided(conclusions.against.values())
+    return {text: groups[decision] for decision, text in words.items() if groups[decision]}
+
+
+def _against(conclusions: Conclusions) -> list[str]:
     clauses = []
-    for decision, relation in relations.items():
-        if groups[decision]:
-            agents = [contrast.first for contrast in groups[decision]]
-            verb = "is" if len(agents) == 1 else "are"
-            clauses.append(f"{listed(agents)} {verb} {relation}{_figures(conclusions, groups[decision])}")
+    for relation, group in relations(conclusions).items():
+        agents = [contrast.first for contrast in group]
+        verb = "is" if len(agents) == 1 else "are"
+        clauses.append(f"{listed(agents)} {verb} {relation}{_figures(conclusions, group)}")
     return clauses
 
 
@@ -232,7 +236,9 @@ def points(contrast: Contrast) -> str:
 
 def listed(names: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    if len(names) == 1:
+        return names[0]
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def plural(noun: str, count: int) -> str:

@@ -10,17 +10,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
-from itertools import combinations
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
 
+from reasonenv.core import IntArray
 from reasonenv.errors import UserError
 from reasonenv.measures.edit_distance import edit_distances
 from reasonenv.measures.metrics import Scores
 from reasonenv.measures.samples import Sample, Samples
 from reasonenv.verify.solution_path import operations, steps_hold
+
+Path = tuple[str, ...]  # as `operations` reads it from a text
 
 COMPARED = 16  # samples of a problem among which letters are compared: enough, and still unbiased
 MEASURES = (  # in the order of a table
@@ -37,39 +42,27 @@ def diversity(samples: Samples | Iterable[Sample]) -> Scores:
     entropy of final answers over its maximum, log n. `bigrams`: distinct-2. `true_steps`: of the correct answers with
     written equations, the share whose equations are all true. Absent where there are too few samples.
     """
-    samples = Samples.of(samples)
-    written = np.array([*samples.texts(), None], dtype=object)[:-1]
     table: dict[str, dict[str, float]] = defaultdict(dict)
-    texts: dict[str, dict[str, list[str]]] = {"all": {}, "correct": {}}  # problem -> texts, where there are two
-    for number, rows in samples.by_problem(~samples.greedy):
-        problem = samples.problems[number]
-        checked, sound = _checked(written[rows[samples.correct[rows]]])
-        if checked:
-            table["true_steps"][problem] = sum(checked) / len(checked)
-        if len(rows) > 1:
-            texts["all"][problem] = written[rows].tolist()
-            table["answers"][problem] = answer_entropy(samples.form[rows].tolist()) / math.log(len(rows))
-            table["bigrams"][problem] = distinct_n(texts["all"][problem])
-        if len(sound) > 1:
-            texts["correct"][problem] = sound
-    for which, groups in texts.items():
-        table[f"paths/{which}"] = {problem: path_distance(each) for problem, each in groups.items()}
-        table[f"equations/{which}"] = {problem: equation_distance(each) for problem, each in groups.items()}
-        edits = _edit_distances([each[:COMPARED] for each in groups.values()])
-        table[f"edits/{which}"] = dict(zip(groups, edits, strict=True))
-    return {name: table[name] for name in MEASURES if table.get(name)}
-
-
-def _checked(texts: Iterable[str]) -> tuple[list[bool], list[str]]:
-    """Of correct answers: whether the steps of each one with equations hold, and those without a false step."""
-    checked, sound = [], []
-    for text in texts:
-        holds = steps_hold(text)
-        if holds is not None:
-            checked.append(holds)
-        if holds is not False:
-            sound.append(text)
-    return checked, sound
+    several = []
+    for answers in _answers(Samples.of(samples)):
+        if answers.checked:
+            table["true_steps"][answers.problem] = sum(answers.checked) / len(answers.checked)
+        if len(answers.texts) < 2:
+            continue
+        several.append(answers)
+        table["answers"][answers.problem] = answer_entropy(answers.forms) / math.log(len(answers.forms))
+        table["bigrams"][answers.problem] = distinct_bigrams(answers.texts)
+        for which, texts in (("all", answers.texts), ("correct", answers.correct)):
+            if len(texts) > 1:
+                paths = solution_paths(texts)
+                table[f"paths/{which}"][answers.problem] = expected_distinct(paths, len(texts), 2) - 1
+                table[f"equations/{which}"][answers.problem] = equation_distance(paths)
+    edits = mean_edit_distances([(answers.texts[:COMPARED], answers.correct[:COMPARED]) for answers in several])
+    for answers, among_all, among_correct in zip(several, *edits, strict=True):
+        table["edits/all"][answers.problem] = among_all
+        if len(answers.correct) > 1:
+            table["edits/correct"][answers.problem] = among_correct
+    return {name: table[name] for name in MEASURES if name in table}
 
 
 def distinct(samples: Samples | Iterable[Sample], ks: Sequence[int]) -> Scores:
@@ -78,18 +71,41 @@ def distinct(samples: Samples | Iterable[Sample], ks: Sequence[int]) -> Scores:
     Of `correct@k` only correct answers without a false step count, of k samples as they come; 2403.04642 tells
     exploration by these curves.
     """
-    samples = Samples.of(samples)
-    written = np.array([*samples.texts(), None], dtype=object)[:-1]
-    table: dict[str, dict[str, float]] = {}
-    for number, rows in samples.by_problem(~samples.greedy):
-        _, sound = _checked(written[rows[samples.correct[rows]]])
-        paths, correct = Counter(map(operations, written[rows])), Counter(map(operations, sound))
+    table: dict[str, dict[str, float]] = defaultdict(dict)
+    for answers in _answers(Samples.of(samples)):
+        n, paths, correct = len(answers.texts), solution_paths(answers.texts), solution_paths(answers.correct)
         for k in ks:
-            if 1 < k <= len(rows):  # of one sample there is one
-                table.setdefault(f"all@{k}", {})[samples.problems[number]] = _rarefied(paths, len(rows), k)
-            if k <= len(rows):
-                table.setdefault(f"correct@{k}", {})[samples.problems[number]] = _rarefied(correct, len(rows), k)
+            if 1 < k <= n:  # of one sample there is one
+                table[f"all@{k}"][answers.problem] = expected_distinct(paths, n, k)
+            if k <= n:
+                table[f"correct@{k}"][answers.problem] = expected_distinct(correct, n, k)
     return table
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """The sampled answers to one problem."""
+
+    problem: str
+    forms: list[int]  # which canonical form each one has
+    texts: list[str]
+    correct: list[str]  # the texts of the correct ones without a false step
+    checked: list[bool]  # of the correct ones with equations: whether all of these hold
+
+
+def _answers(samples: Samples) -> Iterator[_Answers]:
+    texts = samples.texts()
+    for number, rows in samples.by_problem(~samples.greedy):
+        answers = _Answers(samples.problems[number], samples.form[rows].tolist(), [], [], [])
+        for row, correct in zip(rows.tolist(), samples.correct[rows].tolist(), strict=True):
+            answers.texts.append(texts[row])
+            if correct:
+                holds = steps_hold(texts[row])
+                if holds is not None:
+                    answers.checked.append(holds)
+                if holds is not False:
+                    answers.correct.append(texts[row])
+        yield answers
 
 
 def drift(samples: Samples | Iterable[Sample]) -> Scores:
@@ -110,80 +126,81 @@ def drift(samples: Samples | Iterable[Sample]) -> Scores:
     return table
 
 
-def expected_distinct(items: Sequence[Hashable], k: int) -> float:
+def solution_paths(texts: Iterable[str]) -> Counter[Path]:
+    """The different sequences of arithmetic operations, and how often each occurs."""
+    return Counter(operations(text) for text in texts)
+
+
+def expected_distinct(counts: Counter[Any], n: int, k: int) -> float:
     """Expected number of different items among `k` of n: rarefaction, sum_j 1 - C(n - n_j, k) / C(n, k).
 
-    Of `operations`, these are the distinct solution paths of 2403.04642. Raises `UserError` unless 1 <= k <= n.
+    What else is among the n than the items in `counts` is not counted. Of `solution_paths`, these are the distinct
+    solution paths of 2403.04642. Raises `UserError` unless 1 <= k <= n.
     """
-    if not 1 <= k <= len(items):
-        raise UserError(f"k is {k} but there are {len(items)} samples; k must be at least 1 and at most the samples")
-    return _rarefied(Counter(items), len(items), k)
-
-
-def _rarefied(counts: Counter[Any], n: int, k: int) -> float:
-    """`expected_distinct` of the items counted; what else is among the n does not count."""
+    if not 1 <= k <= n:
+        raise UserError(f"k is {k} but there are {n} samples; k must be at least 1 and at most the samples")
     subsets = math.comb(n, k)
     return sum(1 - math.comb(n - count, k) / subsets for count in counts.values())
 
 
-def solution_paths(texts: Sequence[str], k: int) -> float:
-    """`expected_distinct` of the sequences of arithmetic operations."""
-    return expected_distinct(list(map(operations, texts)), k)
-
-
-def path_distance(texts: Sequence[str]) -> float:
-    """The chance that two of the texts have different arithmetic."""
-    return solution_paths(texts, 2) - 1
-
-
-def equation_distance(texts: Sequence[str]) -> float:
+def equation_distance(paths: Counter[Path]) -> float:
     """Mean over pairs of 1 - |E_i and E_j| / |E_i or E_j|, E the set of equations of a text (Jaccard).
 
     It is 0 between copies, which are frequent, so each set is taken once.
     """
+    counts = Counter[frozenset[str]]()
+    for path, count in paths.items():
+        counts[frozenset(path)] += count
     total = 0.0
-    counts = Counter(map(frozenset, map(operations, texts)))
     for (a, n), (b, m) in combinations(counts.items(), 2):
         total += n * m * (1 - len(a & b) / len(a | b))
-    return total / max(math.comb(len(texts), 2), 1)
+    return total / max(math.comb(paths.total(), 2), 1)
 
 
-def edit_distance(texts: Sequence[str]) -> float:
-    """Mean over pairs of the Levenshtein distance divided by the longer length."""
-    return _edit_distances([texts])[0]
+def mean_edit_distances(groups: Sequence[tuple[Sequence[str], Sequence[str]]]) -> tuple[list[float], list[float]]:
+    """Of each group of texts, and of some of its texts beside them, the mean over pairs of the edit distance.
 
-
-def _edit_distances(groups: Sequence[Sequence[str]]) -> list[float]:
-    """`edit_distance` of each group of texts. Copies, which are frequent, are taken once."""
-    texts, copies = list[str](), list[int]()
-    firsts, seconds, group_of = [], [], []
-    for number, group in enumerate(groups):
-        counts = Counter(group)
-        first, second = np.triu_indices(len(counts), 1)
+    The distance is Levenshtein's, divided by the longer length. Copies, which are frequent, are taken once, and so is a
+    pair that is on both sides.
+    """
+    if not groups:
+        return [], []
+    texts, copies = list[str](), list[tuple[int, int]]()
+    firsts, seconds, group_of, pairs = [], [], [], []
+    for number, (whole, part) in enumerate(groups):
+        in_whole, in_part = Counter(whole), Counter(part)
+        different = in_whole | in_part
+        first, second = _all_pairs(len(different))
         firsts.append(first + len(texts))
         seconds.append(second + len(texts))
         group_of.append(np.full(len(first), number))
-        texts += counts.keys()
-        copies += counts.values()
-    if not groups:
-        return []
-    first, second, group_of_pair = np.concatenate(firsts), np.concatenate(seconds), np.concatenate(group_of)
-    times, lengths = np.array(copies, dtype=np.int64), np.array([max(len(text), 1) for text in texts], dtype=np.int64)
+        pairs.append((max(math.comb(len(whole), 2), 1), max(math.comb(len(part), 2), 1)))
+        texts += different
+        copies += [(in_whole[text], in_part[text]) for text in different]
+    counts = np.array(copies, dtype=np.int64).reshape(-1, 2)
+    lengths = np.array([max(len(text), 1) for text in texts], dtype=np.int64)
+    first, second, group = np.concatenate(firsts), np.concatenate(seconds), np.concatenate(group_of)
+    times = counts[first] * counts[second]  # [pairs, 2]
     distances = edit_distances(texts, first, second) / np.maximum(lengths[first], lengths[second])
-    total = np.bincount(group_of_pair, times[first] * times[second] * distances, len(groups))
-    pairs = np.array([max(math.comb(len(group), 2), 1) for group in groups])
-    means: list[float] = (total / pairs).tolist()
-    return means
+    means = []
+    for side in (0, 1):
+        means.append(np.bincount(group, times[:, side] * distances, len(groups)) / np.array(pairs)[:, side])
+    return means[0].tolist(), means[1].tolist()
 
 
-def distinct_n(texts: Sequence[str], n: int = 2) -> float:
-    """Different n-grams of words over all n-grams of words (Li et al. 2016, arXiv 1510.03055); 0 without any."""
-    different, total = set[tuple[str, ...]](), 0
+@lru_cache(maxsize=2 * COMPARED)
+def _all_pairs(n: int) -> tuple[IntArray, IntArray]:
+    """The places i < j among n."""
+    return np.triu_indices(n, 1)
+
+
+def distinct_bigrams(texts: Iterable[str]) -> float:
+    """Different pairs of words over all pairs, distinct-2 (Li et al. 2016, arXiv 1510.03055); 0 without any."""
+    different, total = set[tuple[str, str]](), 0
     for text in texts:
         words = text.split()
-        grams = list(zip(*(words[i:] for i in range(n)), strict=False))
-        different.update(grams)
-        total += len(grams)
+        different.update(pairwise(words))
+        total += max(len(words) - 1, 0)
     return len(different) / max(total, 1)
 
 

@@ -15,10 +15,11 @@ import numpy.typing as npt
 from reasonenv.core import IntArray
 
 Words = npt.NDArray[np.uint64]
+Bits = Words | np.uint64
 
 WORD = 64
 BLOCK = 1 << 24  # bytes of the masks that say where in a text its letters stand, held at once
-ONE, LAST, ALL = np.uint64(1), np.uint64(WORD - 1), ~np.uint64(0)
+ZERO, ONE, LAST, ALL = np.uint64(0), np.uint64(1), np.uint64(WORD - 1), ~np.uint64(0)
 BITS = np.array([number.bit_count() for number in range(256)], dtype=np.int64)  # that are set in a byte
 
 
@@ -28,7 +29,10 @@ def edit_distances(texts: Sequence[str], first: IntArray, second: IntArray) -> I
     joined = "".join(texts).encode("utf-32-le", "surrogatepass")
     letters, alphabet = _renumbered(np.frombuffer(joined, dtype=np.uint32))
     starts = np.cumsum(lengths) - lengths
-    words = np.maximum(-(-lengths // WORD), 1)[first]
+    words_of = np.maximum(-(-lengths // WORD), 1)
+    dearer = words_of[first] * lengths[second] > words_of[second] * lengths[first]
+    first, second = np.where(dearer, second, first), np.where(dearer, first, second)
+    words = words_of[first]
     order = np.argsort(words, kind="stable")  # pairs of one block take equally many words, and often the same texts
     distances = np.empty(len(order), dtype=np.int64)
     at = 0
@@ -53,22 +57,24 @@ def _block(
     letters: IntArray, alphabet: int, starts: IntArray, lengths: IntArray, first: IntArray, second: IntArray, width: int
 ) -> IntArray:
     """The distances of pairs of which the first text takes `width` words and the second ones become no longer."""
-    used, row = np.unique(first, return_inverse=True)
+    used, place = np.unique(np.concatenate((first, second)), return_inverse=True)
+    of_first, of_second = place[: len(first)] * alphabet, place[len(first) :]
     same = np.zeros((width, len(used) * alphabet), dtype=np.uint64)  # of (text, letter): the rows with that letter
     places = np.arange(len(used)) * alphabet
-    for at in range(int(lengths[used].max())):
+    for at in range(int(lengths[first].max())):
         longer = lengths[used] > at
         letter = letters[starts[used[longer]] + at]
         same[at // WORD, places[longer] + letter] |= np.uint64(1 << at % WORD)
     up = np.full((width, len(first)), ALL)
     down = np.zeros_like(up)
-    key, begin = row * alphabet, starts[second]
     longer_than = np.searchsorted(-lengths[second], -np.arange(int(lengths[second].max(initial=0))))
     for at, left in enumerate(longer_than.tolist()):
-        place = key[:left] + letters[begin[:left] + at]
-        right, wrong = np.ones(left, dtype=np.uint64), np.zeros(left, dtype=np.uint64)  # of the row above: +1 and -1
+        letter = letters.take(starts[used] + at, mode="clip")  # of the texts that have ended any one
+        row = of_first[:left] + letter.take(of_second[:left])
+        rise: Bits = ONE  # of the row above the first word
+        fall: Bits = ZERO
         for word in range(width):
-            right, wrong = _step(same[word].take(place), up[word, :left], down[word, :left], right, wrong)
+            rise, fall = _step(same[word].take(row), up[word, :left], down[word, :left], rise, fall)
     distances = lengths[second].copy()
     for word in range(width):
         bits = np.clip(lengths[first] - word * WORD, 0, WORD).astype(np.uint64)
@@ -77,7 +83,7 @@ def _block(
     return distances
 
 
-def _step(match: Words, up: Words, down: Words, above_up: Words, above_down: Words) -> tuple[Words, Words]:
+def _step(match: Words, up: Words, down: Words, above_up: Bits, above_down: Bits) -> tuple[Words, Words]:
     """One letter of the second text, 64 rows: changes `up` and `down` and returns how their last row changes (1 or 0).
 
     `match` are the rows with that letter; `above_up` and `above_down` how the row above changes.

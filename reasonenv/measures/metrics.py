@@ -27,14 +27,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import combinations, compress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from reasonenv.core import BoolArray
 from reasonenv.errors import UserError
 from reasonenv.measures.questions import HeldOutProblem, by_question
 from reasonenv.measures.samples import Sample, Samples
@@ -180,14 +179,14 @@ def average(samples: Samples) -> Floats:
     return samples.share(samples.correct, ~samples.greedy & samples.verified)
 
 
-def pass_at(samples: Samples, k: int) -> Floats:
-    """`pass_at_k` of the verified sampled answers."""
-    return _of_counts(pass_at_k, samples, k)
-
-
-def pass_all(samples: Samples, k: int) -> Floats:
-    """`all_at_k` of the verified sampled answers."""
-    return _of_counts(all_at_k, samples, k)
+def of_counts(estimator: Callable[[int, int, int], float], samples: Samples, k: int) -> Floats:
+    """`estimator` of n verified sampled answers, c correct ones and k, where n >= k.  # [P]"""
+    drawn = ~samples.greedy & samples.verified
+    total, right = samples.count(drawn), samples.count(drawn & samples.correct)
+    values = np.full(len(total), np.nan)
+    for problem in np.flatnonzero(total >= k):
+        values[problem] = estimator(int(total[problem]), int(right[problem]), k)
+    return values
 
 
 def majority(samples: Samples, k: int) -> Floats:
@@ -210,22 +209,26 @@ def majority(samples: Samples, k: int) -> Floats:
 def rerank(samples: Samples, k: int) -> Floats:
     """`rerank_at_k` of the verified sampled answers that bear a score."""
     values = np.full(len(samples.problems), np.nan)
-    for problem, rows in samples.by_problem(_scored(samples)):
-        if len(rows) >= k:
-            values[problem] = rerank_at_k(samples.score[rows].tolist(), samples.correct[rows].tolist(), k)
+    for problem, _, scored, correct in _scored(samples, k):
+        values[problem] = rerank_at_k(scored, correct, k)
     return values
 
 
 def weighted(samples: Samples, k: int) -> Floats:
     """`weighted_at_k` of the verified sampled answers that bear a score."""
-    forms = np.array([*samples.forms, None], dtype=object)
     values = np.full(len(samples.problems), np.nan)
-    for problem, rows in samples.by_problem(_scored(samples)):
-        if len(rows) >= k:
-            answers = forms[samples.vote[rows]].tolist()  # place -1 is None
-            correct = samples.correct[rows].tolist()
-            values[problem] = weighted_at_k(answers, samples.score[rows].tolist(), correct, k)
+    for problem, answers, scored, correct in _scored(samples, k):
+        values[problem] = weighted_at_k(answers, scored, correct, k)
     return values
+
+
+def _scored(samples: Samples, k: int) -> Iterator[tuple[int, list[str | None], list[float], list[bool]]]:
+    """Problems with k verified sampled answers that bear a score: their forms, scores and verdicts."""
+    forms = np.array([*samples.forms, None], dtype=object)
+    for problem, rows in samples.by_problem(~samples.greedy & samples.verified & ~np.isnan(samples.score)):
+        if len(rows) >= k:
+            votes = forms[samples.vote[rows]].tolist()  # place -1 is None
+            yield problem, votes, samples.score[rows].tolist(), samples.correct[rows].tolist()
 
 
 def answered(samples: Samples) -> Floats:
@@ -249,8 +252,8 @@ BUILTIN: Mapping[str, str | Metric] = {  # in the order of a table
     "maj@k": majority,
     "rerank@k": rerank,
     "weighted@k": weighted,
-    "pass@k": pass_at,
-    "pass^k": pass_all,
+    "pass@k": partial(of_counts, pass_at_k),
+    "pass^k": partial(of_counts, all_at_k),
     "answered": answered,
     "truncated": truncated,
     "unverified": unverified,
@@ -323,17 +326,3 @@ def _check_complete(samples: Samples) -> None:
 def _check(n: int, k: int) -> None:
     if not 1 <= k <= n:
         raise UserError(f"k is {k} but there are {n} samples a problem; k must be at least 1 and at most the samples")
-
-
-def _of_counts(estimator: Callable[[int, int, int], float], samples: Samples, k: int) -> Floats:
-    """`estimator` of n verified sampled answers, c correct ones and k, where n >= k.  # [P]"""
-    drawn = ~samples.greedy & samples.verified
-    total, right = samples.count(drawn), samples.count(drawn & samples.correct)
-    values = np.full(len(total), np.nan)
-    for problem in np.flatnonzero(total >= k):
-        values[problem] = estimator(int(total[problem]), int(right[problem]), k)
-    return values
-
-
-def _scored(samples: Samples) -> BoolArray:
-    return ~samples.greedy & samples.verified & ~np.isnan(samples.score)

@@ -88,23 +88,20 @@ def write_record(path: Path, record: SuiteRecord | CellRecord) -> None:
     replace(path, json.dumps(asdict(record), indent=1))
 
 
-def read_suite_record(path: Path) -> SuiteRecord:
-    """Raises `UserError` in one line that names the file, and the key that is missing, unknown or of another type."""
-    return _read(path, SuiteRecord)
-
-
-def read_cell_record(path: Path) -> CellRecord:
-    """Raises `UserError` as `read_suite_record` does."""
-    return _read(path, CellRecord)
-
-
-def _read(path: Path, kind: type[Record]) -> Record:
+def json_object(text: str, place: str) -> dict[str, Any]:
+    """The object that a text is. Raises `UserError` in one line that names its `place`."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(text)
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not a JSON object ({error.msg} at column {error.colno})") from None
+        raise UserError(f"{place}: not a JSON object ({error.msg} at column {error.colno})") from None
     if not isinstance(values, dict):
-        raise UserError(f"{path}: a JSON object is needed, found {type(values).__name__}")
+        raise UserError(f"{place}: a JSON object is needed, found {type(values).__name__}")
+    return values
+
+
+def read_record(path: Path, kind: type[Record]) -> Record:
+    """Raises `UserError` in one line that names the file, and the key that is missing, unknown or of another type."""
+    values = json_object(path.read_text(encoding="utf-8"), str(path))
     known = {field.name: field for field in fields(kind)}
     for key in values:
         if key not in known:

@@ -43,8 +43,9 @@ Form = tuple[str, ...]
 
 def form(text: str) -> Form:
     """The operations of a text without their numbers; empty where no equation is written."""
-    written = next(equations(text), None)
-    return () if written is None else tuple(_NUMBER.sub("n", step) for step in operations(text))
+    if not equations(text):
+        return ()
+    return tuple(_NUMBER.sub("n", step) for step in operations(text))
 
 
 def forms(solutions: Iterable[Solution], *, reference: bool) -> dict[str, list[Form]]:

@@ -17,9 +17,12 @@ def is_record(record: Any) -> bool:
     for key, kind in KINDS.items():
         if type(record.get(key)) is not kind:
             return False
-    if record["split"] != VALIDATION or {*map(type, record["keys"])} != {str} or {*map(type, record["seeds"])} - {int}:
+    keys = record["keys"]
+    if record["split"] != VALIDATION or not keys or not all(type(key) is str for key in keys):
         return False
-    return all(_has_choice(entry, record["keys"]) for entry in record["agents"].values())
+    if not all(type(seed) is int for seed in record["seeds"]):
+        return False
+    return all(_has_choice(entry, keys) for entry in record["agents"].values())
 
 
 def _has_choice(entry: Any, keys: list[str]) -> bool:
@@ -38,17 +41,15 @@ def _at_an_edge(entry: Mapping[str, Any], keys: list[str]) -> bool:
     return False
 
 
-def provenance_of_settings(suite: Mapping[str, Any]) -> str:
-    """One sentence on how the settings of a suite were chosen, from its `suite.json`.
+def provenance_of_settings(record: Any) -> str:
+    """One sentence on how the settings of a suite were chosen, from the record of it if there is one.
 
     No checkpoint is ever chosen: an agent is reported as it is after its last iteration, and what is measured along the
     way on the test split decides nothing.
     """
     last = "of every agent the last iterate is reported, no checkpoint is chosen"
-    record = suite.get("tuned")
     if not is_record(record):
         return f"Settings are those of the suite file, without a record of tuning; {last}."
-    assert isinstance(record, Mapping)
     keys = record["keys"]
     verb = "was" if len(keys) == 1 else "were"
     seeds = "other seeds than those" if len(record["seeds"]) > 1 else "another seed than those"

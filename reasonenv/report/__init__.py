@@ -28,16 +28,11 @@ def write_report(folder: Path, *more: Path, out: Path | None = None, png: bool =
     suite = load_folders([folder, *more])
     findings = settings(suite)
     out.mkdir(parents=True, exist_ok=True)
-    # A title or a question may hold half a surrogate pair.
-    tables = {
-        "table.csv": csv_table(findings).encode(errors="replace"),
-        "curves.csv": csv_curves(findings).encode(errors="replace"),
-    }
+    tables = {"table.csv": csv_table(findings), "curves.csv": csv_curves(findings)}
     page = out / "report.html"
-    for name, content in tables.items():
-        replace(out / name, content)
-    replace(out / TABLE, text_table(findings).encode(errors="replace"))
-    replace(page, render(suite, findings, tables).encode(errors="replace"))
+    files = {**tables, TABLE: text_table(findings), page.name: render(suite, findings, tables)}
+    for name, content in files.items():
+        replace(out / name, content.encode(errors="replace"))  # a title may hold half a surrogate pair
     if png:
         from reasonenv.report.png import write_png
 

@@ -23,7 +23,7 @@ TOP, BOTTOM, LEFT = 26, 44, 46
 LONGEST = 14  # characters of a name beside its line
 CROWD = 6  # more agents than this are drawn without their seeds and bands
 GAP = 15  # least distance between two labels at the ends of lines
-POINTS, SEED_POINTS = 300, 100  # at most, of a mean and of a seed
+POINTS, SEED_POINTS = 300, 100  # at most, of a mean, and of a seed or of one mean among many
 MARKS = 5  # on a line
 # Around (0, 0), filled: circle, square, triangle, diamond, cross, triangle downwards.
 SHAPES = (
@@ -153,7 +153,12 @@ class Drawing:
         across = LEFT + self.x.scale(x) * (self.edge - LEFT)
         return across, self.bottom - self.y.scale(y) * (self.bottom - TOP)
 
-    def path(self, points: Sequence[Point], most: int = POINTS) -> str:
+    @property
+    def points(self) -> int:
+        """Of a mean, at most: fewer where there are many, or they would make most of the page."""
+        return POINTS if self.few else SEED_POINTS
+
+    def path(self, points: Sequence[Point], most: int) -> str:
         """A line through at most so many of the points."""
         return "M" + "L".join("{:.1f},{:.1f}".format(*self.place(x, y)) for x, y in thinned(points, most))
 
@@ -167,7 +172,7 @@ class Drawing:
 
     def marks(self, number: int) -> Iterator[Point]:
         """Of the line with this number: its end, and some places before it that differ from line to line."""
-        points = thinned(self.series[number].points)
+        points = thinned(self.series[number].points, self.points)
         step = max(1, len(points) // MARKS)
         for x, y in (*points[number * step // 3 % step : -1 : step], points[-1]):
             yield self.place(x, y)
@@ -196,7 +201,7 @@ class Drawing:
         lines: list[dict[str, object]] = []
         for series in self.series:
             ranges, points = series.ranges(), []
-            for x, y in thinned(series.points):
+            for x, y in thinned(series.points, self.points):
                 across, down = map(round, self.place(x, y))
                 text = self._text(y, *ranges.get(x, ()))
                 points.append([across, down, position(x), text])
@@ -242,7 +247,7 @@ def crowded(plot: Plot) -> bool:
     return sum(bool(series.points) for series in plot.series) > CROWD + 1
 
 
-def thinned(points: Sequence[Point], most: int = POINTS) -> list[Point]:
+def thinned(points: Sequence[Point], most: int) -> list[Point]:
     """At most `most` of the points: the first and the last, and of equal parts between them the lowest and the highest.
 
     So no peak is lost, as with M4 (Jugel et al. 2014, doi 10.14778/2732951.2732953). `most` is at least 4.

@@ -13,13 +13,14 @@ from statistics import fmean
 import numpy as np
 
 from reasonenv.core import Reason
-from reasonenv.measures.comparisons import Contrast, SeedScores, complete, contrasts, question_means, row_means
+from reasonenv.measures.comparisons import Contrast, complete, contrasts, question_means, row_means
 from reasonenv.measures.conclusions import SATURATED, Conclusions, conclude
 from reasonenv.measures.discovery import Discovery, Draws, discovery
 from reasonenv.measures.diversity import distinct, diversity, drift
 from reasonenv.measures.metrics import GREEDY, Scores, Summary, scores
 from reasonenv.measures.provenance import SolvedProblem
 from reasonenv.measures.questions import HeldOutProblem, by_question
+from reasonenv.measures.records import BUDGET
 from reasonenv.measures.samples import EVALUATION, Samples
 from reasonenv.measures.training_set import SetDiversity, Solution, set_diversity
 from reasonenv.report.load import Cell, Suite
@@ -40,7 +41,7 @@ class Finding:
     cells: Sequence[Cell]  # done and evaluated, by seed
     summary: Summary  # means over questions and seeds, with both in the interval
     by_seed: Mapping[int, Mapping[str, float]]
-    diversity: Summary  # as `summary`, of `evaluate.diversity`
+    diversity: Summary  # as `summary`, of `measures.diversity`
     distinct: Summary  # the same, different solution paths
     drift: Summary  # the same, nats per token
     reasons: Mapping[str, float]  # share of each verdict reason among sampled answers
@@ -72,8 +73,10 @@ class Setting:
 
     @property
     def name(self) -> str:
-        start = f"{self.policy} from {self.init}" if self.init else self.policy
-        return ", ".join(filter(None, (self.env, self.variant, start)))
+        parts = [self.env, self.variant, self.policy]
+        if self.init:
+            parts[-1] += f" from {self.init}"
+        return ", ".join(part for part in parts if part)
 
     @property
     def rows(self) -> list[Finding]:
@@ -105,6 +108,7 @@ def settings(suite: Suite) -> list[Setting]:
 
 
 def _setting(suite: Suite, cells: list[Cell]) -> Setting:
+    record = suite.record
     evaluated = [cell for cell in cells if len(cell.samples)]
     ks = _usable_ks(suite, evaluated)
     problems = dict(suite.questions)
@@ -113,47 +117,56 @@ def _setting(suite: Suite, cells: list[Cell]) -> Setting:
     scored: dict[Place, Scores] = {}
     for cell in evaluated:
         usable_ks = ks if cell.samples.drawn else ()
-        scored[cell.agent, cell.seed] = _by_question(scores(cell.samples, usable_ks), problems)
+        scored[cell.place] = _by_question(scores(cell.samples, usable_ks), problems)
     tables = _on_the_same_questions(scored)
-    usable = [cell for cell in evaluated if (cell.agent, cell.seed) in tables]
+    usable = [cell for cell in evaluated if cell.place in tables]
     diverse, different = dict[Place, Scores](), dict[Place, Scores]()
     for cell in usable:
-        diverse[cell.agent, cell.seed] = _by_question(diversity(cell.samples), problems)
-        different[cell.agent, cell.seed] = _by_question(distinct(cell.samples, ks), problems)
-    fixed = {suite.baseline, *suite.references}
-    summaries = _Summaries(
-        _summaries(tables, fixed), _summaries(diverse, fixed), _summaries(different, fixed, high=max(ks, default=1))
-    )
-    agents = {cell.agent for cell in evaluated}
-    order = sorted(agents, key=lambda agent: (agent != suite.baseline, agent not in suite.references, agent))
+        diverse[cell.place] = _by_question(diversity(cell.samples), problems)
+        different[cell.place] = _by_question(distinct(cell.samples, ks), problems)
+    measures = {
+        "summary": _summaries(tables, suite.fixed),
+        "diversity": _summaries(diverse, suite.fixed),
+        "distinct": _summaries(different, suite.fixed, high=max(ks, default=1)),
+        "drift": _drifts(usable, record.baseline),
+    }
+    by_agent: dict[str, list[Cell]] = {cell.agent: [] for cell in evaluated}
+    for cell in sorted(usable, key=lambda cell: cell.seed):
+        by_agent[cell.agent].append(cell)
+    order = sorted(by_agent, key=lambda agent: (agent != record.baseline, agent not in record.references, agent))
     questions = set[str]()
     for table in tables.values():
         questions.update(*table.values())
+    env, policy, init, variant = cells[0].setting
+    notice = ""
+    for each in record.notices:
+        if (each.env, each.init, each.variant) == (env, init, variant):
+            notice = each.notice
     return Setting(
-        env=cells[0].env,
-        policy=cells[0].policy,
-        init=cells[0].init,
-        variant=cells[0].variant,
-        baseline=suite.baseline,
-        references=suite.references,
+        env=env,
+        policy=policy,
+        init=init,
+        variant=variant,
+        baseline=record.baseline,
+        references=record.references,
         problems=problems,
         questions=len(questions),
         ks=ks,
-        cells=sorted(cells, key=lambda cell: (cell.agent != suite.baseline, cell.agent, cell.seed)),
-        findings=[_finding(suite, agent, usable, tables, summaries) for agent in order],
+        cells=sorted(cells, key=lambda cell: (cell.agent != record.baseline, cell.agent, cell.seed)),
+        findings=[_finding(agent, by_agent[agent], tables, measures) for agent in order],
         conclusions=_conclusions(suite, tables, ks),
         discovery=_discovery(suite, usable, ks, problems),
         diversities=_against_baseline(diverse, suite),
         training_sets=set_diversity(_training_sets(cells)),
         missing=[*_missing(suite, cells), *_unjudged(scored)],
-        notice=suite.notices.get((cells[0].env, cells[0].init, cells[0].variant), ""),
+        notice=notice,
         provenance=suite.provenance,
     )
 
 
 def _usable_ks(suite: Suite, evaluated: Sequence[Cell]) -> tuple[int, ...]:
     """The k of the suite for which every row that has samples has enough of them."""
-    usable = suite.ks
+    usable = suite.record.ks
     for cell in evaluated:
         drawn = np.count_nonzero(~cell.samples.greedy) / len(cell.samples.problems)
         if drawn:  # a floor or ceiling may have one answer alone
@@ -166,33 +179,28 @@ def _by_question(table: Scores, problems: Mapping[str, HeldOutProblem]) -> Score
     return {metric: by_question(values, problems) for metric, values in table.items()}
 
 
-def _metrics(tables: Tables) -> list[str]:
-    """The metrics that some table has, as they first occur."""
-    metrics: dict[str, None] = {}
-    for table in tables.values():
-        metrics.update(dict.fromkeys(table))
-    return list(metrics)
-
-
-def _metric(tables: Tables, metric: str) -> SeedScores:
-    """Row -> seed -> question -> score, of the rows that have the metric."""
-    rows: dict[str, dict[int, Mapping[str, float]]] = defaultdict(dict)
+def _by_metric(tables: Tables) -> dict[str, dict[str, dict[int, Mapping[str, float]]]]:
+    """Metric -> row -> seed -> question -> score."""
+    metrics: dict[str, dict[str, dict[int, Mapping[str, float]]]] = {}
     for (agent, seed), table in tables.items():
-        if metric in table:
-            rows[agent][seed] = table[metric]
-    return rows
+        for metric, values in table.items():
+            metrics.setdefault(metric, {}).setdefault(agent, {})[seed] = values
+    return metrics
 
 
 def _summaries(tables: Tables, fixed: Collection[str], *, high: float = 1.0) -> RowMeans:
     """The mean of every metric in [0, `high`] over questions and seeds."""
-    return {metric: row_means(_metric(tables, metric), fixed=fixed, high=high) for metric in _metrics(tables)}
+    means = {}
+    for metric, rows in _by_metric(tables).items():
+        means[metric] = row_means(rows, fixed=fixed, high=high)
+    return means
 
 
 def _on_the_same_questions(tables: Tables) -> dict[Place, Scores]:
     """The tables with each metric on the questions that all rows have it of, without seeds that lack too many."""
     same: dict[Place, dict[str, Mapping[str, float]]] = {place: {} for place in tables}
-    for metric in _metrics(tables):
-        for agent, seeds in complete(_metric(tables, metric)).rows.items():
+    for metric, rows in _by_metric(tables).items():
+        for agent, seeds in complete(rows).rows.items():
             for seed, values in seeds.items():
                 same[agent, seed][metric] = values
     return {place: table for place, table in same.items() if table}
@@ -200,7 +208,7 @@ def _on_the_same_questions(tables: Tables) -> dict[Place, Scores]:
 
 def _unjudged(tables: Tables) -> list[str]:
     """What the verifier's failures have cost the greedy accuracy."""
-    whole = complete(_metric(tables, HEADLINE))
+    whole = complete(_by_metric(tables).get(HEADLINE, {}))
     lines = []
     for agent, seeds in whole.unjudged.items():
         for seed in seeds:
@@ -215,14 +223,14 @@ def _conclusions(suite: Suite, tables: Tables, ks: Sequence[int]) -> dict[str, C
     saturations: dict[str, float | None] = {HEADLINE: None}
     if ks and ks[-1] > 1:
         saturations[f"pass@{ks[-1]}"] = SATURATED
-    conclusions = {}
+    scored, conclusions = _by_metric(tables), {}
     for metric, saturation in saturations.items():
         conclusions[metric] = conclude(
-            _metric(tables, metric),
+            scored.get(metric, {}),
             metric=metric,
-            baseline=suite.baseline,
-            references=suite.references,
-            margin=suite.margin,
+            baseline=suite.record.baseline,
+            references=suite.record.references,
+            margin=suite.record.margin,
             saturation=saturation,
         )
     return conclusions
@@ -230,12 +238,15 @@ def _conclusions(suite: Suite, tables: Tables, ks: Sequence[int]) -> dict[str, C
 
 def _against_baseline(tables: Tables, suite: Suite) -> dict[str, dict[str, Contrast]]:
     """Of every metric, agents minus the baseline on the questions that both have: metric -> agent -> contrast."""
-    fixed = {suite.baseline, *suite.references}
-    differences = {}
-    for metric in _metrics(tables):
-        rows = _metric(tables, metric)
-        pairs = [(agent, suite.baseline) for agent in rows if agent not in fixed and suite.baseline in rows]
-        differences[metric] = {contrast.first: contrast for contrast in contrasts(rows, pairs, fixed=fixed)}
+    baseline = suite.record.baseline
+    differences: dict[str, dict[str, Contrast]] = {}
+    for metric, rows in _by_metric(tables).items():
+        differences[metric] = {}
+        pairs = []
+        if baseline in rows:
+            pairs = [(agent, baseline) for agent in rows if agent not in suite.fixed]
+        for contrast in contrasts(rows, pairs, fixed=suite.fixed):
+            differences[metric][contrast.first] = contrast
     return differences
 
 
@@ -243,19 +254,20 @@ def _discovery(
     suite: Suite, usable: Sequence[Cell], ks: Sequence[int], problems: Mapping[str, HeldOutProblem]
 ) -> Discovery | None:
     """Of all rows that are agents, and of the baseline as their placebo."""
-    shown = [cell for cell in usable if cell.agent not in suite.references]
+    baseline = suite.record.baseline
     rows: dict[str, dict[int, Samples]] = defaultdict(dict)
     solved: dict[str, list[SolvedProblem]] = defaultdict(list)
     base: Sequence[Draws] = ()
-    for cell in sorted(shown, key=lambda cell: (cell.agent != suite.baseline, cell.agent)):
-        rows[cell.agent][cell.seed] = cell.samples
-        solved[cell.agent] += cell.solved
-        base = base or cell.base
+    for cell in sorted(usable, key=lambda cell: (cell.agent != baseline, cell.agent)):
+        if cell.agent not in suite.record.references:
+            rows[cell.agent][cell.seed] = cell.samples
+            solved[cell.agent] += cell.solved
+            base = base or cell.base
 
     def mean(values: Mapping[str, float]) -> Mapping[str, float]:
         return by_question(values, problems)
 
-    return discovery(rows, solved, base, k=max(ks, default=0), placebo=suite.baseline, by_question=mean)
+    return discovery(rows, solved, base, k=max(ks, default=0), placebo=baseline, by_question=mean)
 
 
 def _training_sets(cells: Iterable[Cell]) -> dict[str, dict[int, Sequence[Solution]]]:
@@ -267,52 +279,30 @@ def _training_sets(cells: Iterable[Cell]) -> dict[str, dict[int, Sequence[Soluti
     return sets
 
 
-def _drift(cells: Iterable[Cell]) -> dict[str, Estimate]:
+def _drifts(usable: Iterable[Cell], baseline: str) -> RowMeans:
     """The mean over problems of every measure of `drift`, seeds averaged within each problem."""
-    seeds: dict[str, dict[int, Mapping[str, float]]] = defaultdict(dict)
-    for cell in cells:
-        for measure, values in drift(cell.samples).items():
-            seeds[measure][cell.seed] = values
-    means = {}
-    for measure, by_seed in seeds.items():
-        means[measure] = mean_interval(list(question_means(by_seed).values()), low=-math.inf, high=math.inf)
+    tables: dict[Place, Scores] = {}
+    for cell in sorted(usable, key=lambda cell: cell.seed):
+        tables[cell.place] = drift(cell.samples)
+    means: dict[str, dict[str, Estimate]] = defaultdict(dict)
+    for measure, rows in _by_metric(tables).items():
+        for agent, seeds in rows.items():
+            if measure != "kl" or agent != baseline:  # what it has moved away from itself is of no interest
+                values = list(question_means(seeds).values())
+                means[measure][agent] = mean_interval(values, low=-math.inf, high=math.inf)
     return means
 
 
-@dataclass(frozen=True)
-class _Summaries:
-    scores: RowMeans
-    diversity: RowMeans
-    distinct: RowMeans
-
-
-def _finding(suite: Suite, agent: str, usable: Sequence[Cell], tables: Tables, summaries: _Summaries) -> Finding:
-    cells = sorted((cell for cell in usable if cell.agent == agent), key=lambda cell: cell.seed)
-    drifts = _drift(cells)
-    if agent == suite.baseline:
-        drifts.pop("kl", None)  # what it has moved away from itself is of no interest
-    return Finding(
-        agent=agent,
-        cells=cells,
-        summary=_row(summaries.scores, agent),
-        diversity=_row(summaries.diversity, agent),
-        distinct=_row(summaries.distinct, agent),
-        drift=drifts,
-        by_seed={cell.seed: _means(tables[agent, cell.seed]) for cell in cells},
-        reasons=_reasons(cells),
-        budget=_mean_budget(cells),
-    )
-
-
-def _mean_budget(cells: Sequence[Cell]) -> dict[str, float]:
-    budget = {}
-    for key in cells[0].budget:
+def _finding(agent: str, cells: Sequence[Cell], tables: Tables, measures: Mapping[str, RowMeans]) -> Finding:
+    by_seed, budget = dict[int, dict[str, float]](), dict[str, float]()
+    for cell in cells:
+        by_seed[cell.seed] = {metric: fmean(values.values()) for metric, values in tables[cell.place].items()}
+    for key in BUDGET:
         budget[key] = fmean(cell.budget[key] for cell in cells)
-    return budget
-
-
-def _row(means: RowMeans, agent: str) -> Summary:
-    return {metric: rows[agent] for metric, rows in means.items() if agent in rows}
+    means: dict[str, Summary] = {}
+    for field, table in measures.items():
+        means[field] = {metric: rows[agent] for metric, rows in table.items() if agent in rows}
+    return Finding(agent=agent, cells=cells, by_seed=by_seed, reasons=_reasons(cells), budget=budget, **means)
 
 
 def _reasons(cells: Sequence[Cell]) -> dict[str, float]:
@@ -324,32 +314,30 @@ def _reasons(cells: Sequence[Cell]) -> dict[str, float]:
         places = samples.reason[~(samples.greedy & sampled)]
         for reason, count in zip(samples.reasons, np.bincount(places, minlength=len(samples.reasons)), strict=True):
             counts[reason] += int(count)
-    order = dict.fromkeys([*map(str, Reason), *sorted(counts)])
-    return {reason: counts[reason] / counts.total() for reason in order if counts[reason]}
-
-
-def _means(table: Scores) -> dict[str, float]:
-    """Metric -> its mean over questions."""
-    return {metric: fmean(values.values()) for metric, values in table.items()}
+    shares = {}
+    for reason in dict.fromkeys((*Reason, *sorted(counts))):
+        if counts[reason]:
+            shares[str(reason)] = counts[reason] / counts.total()
+    return shares
 
 
 def _missing(suite: Suite, cells: Iterable[Cell]) -> list[str]:
     """Agents and seeds span a grid; its empty places, cells that are not done and cells without samples are missing."""
-    fixed = {suite.baseline, *suite.references}
+    baseline = suite.record.baseline
     by_place: dict[Place, Cell] = {}
     agents, seeds = set[str](), set[int]()
     for cell in cells:
-        by_place[cell.agent, cell.seed] = cell
-        if cell.agent not in fixed:
+        by_place[cell.place] = cell
+        if cell.agent not in suite.fixed:
             agents.add(cell.agent)
             seeds.add(cell.seed)
-    places = sorted(place for place in by_place if place[0] in fixed)
+    places = sorted(place for place in by_place if place[0] in suite.fixed)
     for place in product(sorted(agents), sorted(seeds)):
         if suite.grid or place in by_place:
             places.append(place)
     missing = []
-    if suite.grid and all(agent != suite.baseline for agent, _ in by_place):
-        missing.append(f"{suite.baseline}: not started")
+    if suite.grid and all(agent != baseline for agent, _ in by_place):
+        missing.append(f"{baseline}: not started")
     for agent, seed in places:
         state = _unfinished(by_place.get((agent, seed)))
         if state:

@@ -16,9 +16,8 @@ DIR/cells/<cell>/environment.json   optional: versions, hardware, threads, hashe
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +27,7 @@ from reasonenv.measures.discovery import BASE, Draws
 from reasonenv.measures.parquet import read_records
 from reasonenv.measures.provenance import SOLVED, SolvedProblem, read_solved
 from reasonenv.measures.questions import PROBLEMS, HeldOutProblem, read_questions
-from reasonenv.measures.records import CELL, SUITE, CellRecord, read_cell_record, read_suite_record
+from reasonenv.measures.records import CELL, SUITE, CellRecord, SuiteRecord, json_object, read_record
 from reasonenv.measures.rollouts import Rollout, read_rollouts
 from reasonenv.measures.samples import EVALUATION, Samples, load_samples
 from reasonenv.measures.training_set import TRAINING_SET, Solution
@@ -56,6 +55,11 @@ class Cell(CellRecord):
     settings: Mapping[str, Any]  # of the run, by names such as `agent_keys.lr`
 
     @property
+    def place(self) -> tuple[str, int]:
+        """Of an agent and a training seed there is one cell in each setting."""
+        return self.agent, self.seed
+
+    @property
     def setting(self) -> tuple[str, str, str, str]:
         return self.env, self.policy, self.init, self.variant
 
@@ -64,23 +68,17 @@ class Cell(CellRecord):
 class Suite:
     """Everything that a report is made from."""
 
-    name: str
-    title: str
-    description: str
-    baseline: str
-    references: tuple[str, ...]  # rows that are no agents: the floor and the ceilings
-    command: str
-    ks: tuple[int, ...]
-    margin: float
-    versions: Mapping[str, str]
-    hardware: str
-    seconds: float | None  # None while the suite has not ended
+    record: SuiteRecord
     cells: Sequence[Cell]
-    questions: Mapping[str, HeldOutProblem]  # by problem id
     provenance: str  # how its settings were chosen
-    notices: Mapping[tuple[str, str, str], str]  # of an environment, initial policy and variant: what is wrong with it
+    questions: Mapping[str, HeldOutProblem] = field(default_factory=dict)  # by problem id
     source: str = ""  # the suite file
     grid: bool = True  # whether every agent was to be run with every seed
+
+    @property
+    def fixed(self) -> set[str]:
+        """The rows that are no agents: the initial policy, the floor and the ceilings."""
+        return {self.record.baseline, *self.record.references}
 
 
 def load_suite(folder: Path) -> Suite:
@@ -88,47 +86,39 @@ def load_suite(folder: Path) -> Suite:
     path, source = folder / SUITE, folder / "suite.toml"
     if not path.is_file():
         raise UserError(f"{folder}: not a suite folder, it has no suite.json; give the folder of `reasonenv bench run`")
-    record = read_suite_record(path)
-    # A folder may hold cells of an earlier form of its suite; `cells` names those of this one.
-    folders = [folder / "cells" / name for name in record.cells]
+    record = read_record(path, SuiteRecord)
+    cells = []
+    for name in record.cells:  # a folder may hold cells of an earlier form of its suite as well
+        cell = folder / "cells" / name
+        if (cell / CELL).is_file():
+            cells.append(load_cell(cell, read_record(cell / CELL, CellRecord)))
     return Suite(
-        name=record.name,
-        title=record.title or record.name,
-        description=record.description,
-        baseline=record.baseline,
-        references=record.references,
-        command=record.command,
-        ks=tuple(sorted(set(record.ks))),
-        margin=record.margin,
-        versions=record.versions,
-        hardware=record.hardware,
-        seconds=record.seconds,
-        cells=[load_cell(each, read_cell_record(each / CELL)) for each in folders if (each / CELL).is_file()],
+        record=replace(record, title=record.title or record.name, ks=tuple(sorted(set(record.ks)))),
+        cells=cells,
+        provenance=provenance_of_settings(record.tuned),
         questions=read_questions(folder / PROBLEMS),
-        provenance=provenance_of_settings(vars(record)),
-        notices={(n.env, n.init, n.variant): n.notice for n in record.notices},
         source=source.read_text(encoding="utf-8") if source.is_file() else "",
     )
 
 
 def load_cell(folder: Path, record: CellRecord) -> Cell:
-    """What the run in `folder` has left, with its `record`."""
+    """What the run in `folder` has left, with its `record`. Answers and what comes of them count when it is done."""
     done = record.status == "done"
 
-    def optional(name: str, read: Callable[[Path], Sequence[T]]) -> Sequence[T]:
-        """What a cell leaves when it is done, if it leaves any."""
-        return read(folder / name) if done and (folder / name).is_file() else ()
+    def optional(name: str, read: Callable[[Path], T], nothing: T) -> T:
+        if done and (folder / name).is_file():
+            return read(folder / name)
+        return nothing
 
-    evaluation = folder / EVALUATION
     return Cell(
         **vars(record),
         name=folder.name,
         rows=_rows(folder / "metrics.jsonl", done=done),
-        samples=load_samples(evaluation) if done and evaluation.is_file() else Samples.of(()),
-        solved=optional(SOLVED, read_solved),
-        base=optional(BASE, partial(read_records, kind=Draws)),
-        training_set=optional(TRAINING_SET, partial(read_records, kind=Solution)),
-        token_records=read_rollouts(folder) if done else (),
+        samples=optional(EVALUATION, load_samples, Samples.of(())),
+        solved=optional(SOLVED, read_solved, []),
+        base=optional(BASE, partial(read_records, kind=Draws), []),
+        training_set=optional(TRAINING_SET, partial(read_records, kind=Solution), []),
+        token_records=read_rollouts(folder) if done else [],
         manifest=_manifest(folder / "environment.json"),
         questions=read_questions(folder / PROBLEMS),
         settings=read_settings(folder / RUN),
@@ -137,24 +127,34 @@ def load_cell(folder: Path, record: CellRecord) -> Cell:
 
 def read_settings(path: Path) -> dict[str, Any]:
     """All settings of a run by names such as `agent_keys.lr`; none if there is no such file."""
-    if not path.is_file():
-        return {}
     settings: dict[str, Any] = {}
-    for key, value in _object(path.read_text(encoding="utf-8"), str(path)).items():
+    for key, value in _optional_object(path).items():
         if key in ("agent_keys", "env_keys") and isinstance(value, dict):
-            settings |= {f"{key}.{name}": each for name, each in value.items()}
+            for name, each in value.items():
+                settings[f"{key}.{name}"] = each
         elif key not in ("code", "weights", "earlier_code"):
             settings[key] = value
     return settings
 
 
 def _manifest(path: Path) -> dict[str, str]:
+    record = _optional_object(path)
+    manifest: dict[str, str] = {}
+    for key in ("reproducibility", "hardware", "threads"):
+        if key in record:
+            manifest[key] = str(record[key])
+    for split, digest in dict(record.get("data") or {}).items():
+        manifest[f"data, {split}"] = str(digest)
+    for package, version in dict(record.get("versions") or {}).items():
+        manifest[package] = str(version)
+    return manifest
+
+
+def _optional_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; an empty one if there is no such file."""
     if not path.is_file():
         return {}
-    record = _object(path.read_text(encoding="utf-8"), str(path))
-    data = {f"data, {split}": digest for split, digest in dict(record.get("data") or {}).items()}
-    named = {key: record[key] for key in ("reproducibility", "hardware", "threads") if key in record}
-    return {key: str(value) for key, value in {**named, **data, **dict(record.get("versions") or {})}.items()}
+    return json_object(path.read_text(encoding="utf-8"), str(path))
 
 
 def _rows(path: Path, *, done: bool) -> list[Row]:
@@ -167,16 +167,6 @@ def _rows(path: Path, *, done: bool) -> list[Row]:
     rows = list[Row]()
     for number, line in enumerate(lines, start=1):
         if line:
-            record = _object(line, f"{path}:{number}")
+            record = json_object(line, f"{path}:{number}")
             rows.append({key: float(value) for key, value in record.items() if isinstance(value, int | float)})
     return rows
-
-
-def _object(text: str, place: str) -> dict[str, Any]:
-    try:
-        record = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{place}: not a JSON object ({error.msg} at column {error.colno})") from None
-    if not isinstance(record, dict):
-        raise UserError(f"{place}: a JSON object is needed, found {type(record).__name__}")
-    return record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,20 +12,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from reasonenv.report.findings import Setting
 from reasonenv.report.formats import FILTERS
 from reasonenv.report.load import Suite
 from reasonenv.report.pairs import across
 from reasonenv.report.sections import Section, sections
-from reasonenv.report.style import digest, text_of
 
-TEMPLATES = Path(__file__).parent / "templates"
+FOLDER = Path(__file__).parent
 EMBEDDED = 1_000_000  # bytes of a file that the page offers for download; a longer one lies beside it
 
 
-def render(suite: Suite, settings: Sequence[Setting], tables: Mapping[str, bytes]) -> str:
+def render(suite: Suite, settings: Sequence[Setting], tables: Mapping[str, str]) -> str:
     """The page, which offers the files `tables` for download.
 
     A pure function of its arguments: the same suite gives the same bytes.
@@ -37,21 +37,29 @@ def render(suite: Suite, settings: Sequence[Setting], tables: Mapping[str, bytes
             shown = [replace(each, anchor=f"{each.anchor}-{number}") for each in sections(setting)]
             parts.append(_part(shown, setting.name, f"setting-{number}"))
     parts.append(_part([suite_file(suite), environment(suite)]))
-    template = _templates().get_template("page.html.j2")
-    return template.render(
+    script = text_of("report.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return _template("page.html.j2").render(
         suite=suite,
         parts=parts,
         missing=_missing(settings),
         downloads={name: _data_url(content) for name, content in tables.items()},
         style=text_of("report.css"),
-        script=text_of("report.js"),
-        digest=digest(text_of("report.js")),
+        script=script,
+        digest=f"sha256-{digest}",  # by which a Content-Security-Policy lets this script run and no other
     )
 
 
 @cache
+def text_of(name: str) -> str:
+    """`report.css` or `report.js`, which stand in the page itself."""
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
+@cache
 def _templates() -> Environment:
-    loader = FileSystemLoader([TEMPLATES, TEMPLATES.anchor])
+    """Knows the templates of the package and opens no other file."""
+    loader = FileSystemLoader(FOLDER / "templates")
     templates = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -61,19 +69,27 @@ def _templates() -> Environment:
     return templates
 
 
+def _template(source: str | Path) -> Template:
+    """A template of the package by its name, or the one in the file of a plug-in."""
+    if isinstance(source, Path):
+        return _templates().from_string(source.read_text(encoding="utf-8"))
+    return _templates().get_template(source)
+
+
 def _part(shown: Sequence[Section | None], title: str = "", anchor: str = "") -> dict[str, Any]:
     """Sections under a common heading, if it has one, with their HTML."""
     level = 3 if title else 2
     rendered = []
     for section in shown:
         if section is not None:
-            template = _templates().get_template(section.template)
-            rendered.append((section, template.render({**section.data, "level": level, "anchor": section.anchor})))
+            data = {**section.data, "level": level, "anchor": section.anchor}
+            rendered.append((section, _template(section.template).render(data)))
     return {"title": title, "anchor": anchor, "sections": rendered, "level": level}
 
 
-def _data_url(content: bytes) -> str:
+def _data_url(table: str) -> str:
     """A link that holds the file; empty if it is too long."""
+    content = table.encode(errors="replace")
     if len(content) > EMBEDDED:
         return ""
     return f"data:text/csv;base64,{base64.b64encode(content).decode()}"
@@ -96,19 +112,19 @@ def suite_file(suite: Suite) -> Section | None:
 
 def environment(suite: Suite) -> Section:
     """What the numbers were made with."""
-    seeds, cells = set[int](), []
+    record, seeds, cells = suite.record, set[int](), []
     for cell in suite.cells:
         seeds.add(cell.seed)
         cells.append(f"{cell.name} ({cell.status})")
     time = "not ended"
-    if suite.seconds is not None:
-        time = f"{suite.seconds / 60:.1f} minutes ({suite.seconds:.0f} s)"
+    if record.seconds is not None:
+        time = f"{record.seconds / 60:.1f} minutes ({record.seconds:.0f} s)"
     entries = {
-        "command": suite.command,
-        "hardware": suite.hardware,
+        "command": record.command,
+        "hardware": record.hardware,
         "seeds": ", ".join(map(str, sorted(seeds))),
         "time": time,
-        **suite.versions,
+        **record.versions,
         **_machines(suite),
     }
     return Section("Environment", "environment", {"entries": entries, "cells": cells}, "environment.html.j2")

@@ -63,6 +63,6 @@ def _runs(settings: Sequence[Setting], findings: Mapping[str, Finding]) -> Float
         if setting.name not in findings:
             return None
         columns.append([values[HEADLINE] for values in findings[setting.name].by_seed.values() if HEADLINE in values])
-    if len(set(map(len, columns))) != 1 or not columns[0]:
+    if not columns or not columns[0] or any(len(column) != len(columns[0]) for column in columns):
         return None
     return np.array(columns).T

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,9 @@ from reasonenv.errors import UserError
 from reasonenv.measures.discovery import Origin
 from reasonenv.report.charts import Plot, crowded
 from reasonenv.report.curves import charts
-from reasonenv.report.discovery import ORIGIN_COLOURS
 from reasonenv.report.findings import Setting
-from reasonenv.report.style import palette
+from reasonenv.report.page import text_of
+from reasonenv.report.results import ORIGIN_COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,3 +100,10 @@ def draw_origins(setting: Setting, axes: Axes) -> bool:
     axes.set(xlabel="problems that it solves, %", xlim=(0, 100))
     axes.legend(frameon=False, fontsize="x-small", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(Origin))
     return bool(known)
+
+
+@cache
+def palette() -> dict[str, str]:
+    """CSS variable -> colour of the light page, with which the style sheet begins."""
+    light, _, _ = text_of("report.css").partition("}")
+    return dict(re.findall(r"(--[\w-]+):\s*(#\w+)", light))

@@ -1,14 +1,16 @@
-"""Sections on the results of a setting: who is better, why answers were wrong, what it cost, with which settings."""
+"""Sections on a setting: who is better, what is new, how answers differ and why they are wrong, cost and settings."""
 
 from __future__ import annotations
 
 from reasonenv.core import Reason
 from reasonenv.measures.comparisons import Decision
-from reasonenv.measures.conclusions import Conclusions, listed
+from reasonenv.measures.conclusions import Conclusions, listed, relations
+from reasonenv.measures.discovery import Origin, upper_bound
+from reasonenv.measures.training_set import REFERENCE
 from reasonenv.report.curves import styles
 from reasonenv.report.findings import HEADLINE, Setting
 from reasonenv.report.sections import Section
-from reasonenv.report.text_table import REFERENCE_LINES, columns, sentences
+from reasonenv.report.text_table import REFERENCE_LINES, claims_at_k, columns, discoveries, sentences
 
 LABELS = {HEADLINE: "greedy accuracy", "truncated": "cut off", "unverified": "not verified"}
 TONES = {Decision.HIGHER: "up", Decision.LOWER: "down"}  # CSS classes
@@ -18,6 +20,19 @@ REASON_COLOURS = {  # all others are failures of the verifier
     Reason.NO_ANSWER.value: "--none",
     Reason.UNPARSABLE_ANSWER.value: "--odd",
 }
+ORIGIN_COLOURS = {Origin.LIKELY: "--base", Origin.SUPPORT: "--c1", Origin.UNSEEN: "--c2"}
+DIVERSITY = {
+    "true_steps": "correct, steps true",
+    "paths/correct": "paths, correct",
+    "paths/all": "paths, all",
+    "equations/correct": "equations, correct",
+    "equations/all": "equations, all",
+    "edits/correct": "letters, correct",
+    "edits/all": "letters, all",
+    "bigrams": "distinct-2",
+    "answers": "answer entropy",
+}
+DRIFT = {"entropy": "policy entropy", "kl": "KL to the start"}
 
 
 def results(setting: Setting) -> Section:
@@ -37,20 +52,42 @@ def results(setting: Setting) -> Section:
 
 def headline(conclusions: Conclusions) -> str:
     """Who is above and who is below the initial policy in greedy accuracy; the whole sentence has the figures."""
-    groups: dict[Decision, list[str]] = {decision: [] for decision in Decision}
-    for agent, contrast in conclusions.against.items():
-        groups[conclusions.decision(contrast)].append(agent)
-    baseline = conclusions.baseline
-    relations = {
-        Decision.HIGHER: f"above {baseline}",
-        Decision.LOWER: f"below {baseline}",
-        Decision.EQUAL: f"equal to {baseline} within ±{100 * conclusions.margin:g} points",
-        Decision.UNDECIDED: f"undecided against {baseline}",
-    }
-    clauses = [f"{listed(groups[decision])} {text}" for decision, text in relations.items() if groups[decision]]
+    clauses = []
+    for relation, group in relations(conclusions).items():
+        clauses.append(f"{listed([contrast.first for contrast in group])} {relation}")
     if not clauses:
         return ""
     return f"Greedy accuracy: {'; '.join(clauses)}."
+
+
+def discovery(setting: Setting) -> Section | None:
+    """Of the questions that each agent solves, how the initial policy stood to them, and what the placebo shows."""
+    claims = [*discoveries(setting), *claims_at_k(setting)]
+    known = setting.discovery
+    if not setting.findings or (known is None and not claims):
+        return None
+    data = {"known": known, "claims": claims, "colours": ORIGIN_COLOURS, "upper_bound": upper_bound}
+    return Section("Sharpening or discovery?", "discovery", data, "discovery.html.j2")
+
+
+def diversity(setting: Setting) -> Section | None:
+    """How different the samples of each agent are, and how much more or less than those of the initial policy."""
+    sampled = [finding for finding in setting.findings if finding.diversity]
+    known, drifted = set[str](), set[str]()
+    for finding in sampled:
+        known |= finding.diversity.keys()
+        drifted |= finding.drift.keys()
+    data = {
+        "setting": setting,
+        "sampled": sampled,
+        "measures": {name: label for name, label in DIVERSITY.items() if name in known},
+        "drifts": {name: label for name, label in DRIFT.items() if name in drifted},
+        "paired": {name: label for name, label in DIVERSITY.items() if setting.diversities.get(name)},
+        "reference": REFERENCE,
+    }
+    if not data["measures"]:
+        return None
+    return Section("Diversity", "diversity", data, "diversity.html.j2")
 
 
 def verdicts(setting: Setting) -> Section | None:

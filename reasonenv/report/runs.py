@@ -14,7 +14,7 @@ from typing import Any
 
 from reasonenv.errors import UserError
 from reasonenv.measures.conclusions import listed
-from reasonenv.measures.records import BUDGET, SUITE, CellRecord
+from reasonenv.measures.records import BUDGET, SUITE, CellRecord, SuiteRecord
 from reasonenv.measures.samples import load_samples
 from reasonenv.report.load import RUN, Cell, Suite, load_cell, load_suite, read_settings
 from reasonenv.storage import read_record
@@ -49,7 +49,7 @@ def load_folders(folders: Sequence[Path]) -> Suite:
             continue
         suites.append(load_suite(folder))
         for cell in suites[-1].cells:
-            if cell.agent == suites[-1].baseline:
+            if cell.agent == suites[-1].record.baseline:
                 cell = replace(cell, agent=INITIAL)
             cells.append(replace(cell, init=f"{cell.init} of {label}"))
     cells += _comparable(runs)
@@ -59,27 +59,24 @@ def load_folders(folders: Sequence[Path]) -> Suite:
         sampled = int(cell.settings.get("eval_samples", 0))
         ks.update(2**power for power in range(sampled.bit_length()))
     for suite in suites:
-        margins.append(suite.margin)
-        ks |= set(suite.ks)
-        references |= dict.fromkeys(suite.references)
-    return Suite(
+        margins.append(suite.record.margin)
+        ks |= set(suite.record.ks)
+        references |= dict.fromkeys(suite.record.references)
+    title = f"{len(folders)} runs"
+    if len(folders) <= 3:
+        title = listed([folder.name for folder in folders])
+    record = SuiteRecord(
         name="",
-        title=listed([folder.name for folder in folders]) if len(folders) <= 3 else f"{len(folders)} runs",
-        description="",
+        title=title,
         baseline=INITIAL,
         references=tuple(references),
-        command="",
         ks=tuple(sorted(ks)),
         margin=max(margins, default=MARGIN),
         versions={},
-        hardware="",
         seconds=seconds,
-        cells=cells,
-        questions={},
-        provenance=PROVENANCE,
-        notices={},
-        grid=False,
+        cells=(),
     )
+    return Suite(record, cells, PROVENANCE, grid=False)
 
 
 def _run(folder: Path) -> Cell:

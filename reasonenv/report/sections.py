@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from reasonenv.registry import Registry
@@ -18,22 +19,23 @@ from reasonenv.report.findings import Setting
 class Section:
     """A part of the page with a heading of its own.
 
-    `template` is a file in `templates/`, or the absolute path of another one. It receives the fields of `data`, and
-    `level`, the level of its heading; all text is escaped. `blocks.html.j2` draws captions, tables and lists.
+    `template` names a file in `templates/`; a plug-in may give the `Path` of its own file instead. It receives the
+    fields of `data`, and `level`, the level of its heading; all text is escaped. `blocks.html.j2` draws captions,
+    tables and lists.
     """
 
     title: str
     anchor: str  # by which a link names it
     data: Mapping[str, Any]
-    template: str = "blocks.html.j2"
+    template: str | Path = "blocks.html.j2"
 
 
 _BUILTIN = {
     "results": "reasonenv.report.results:results",
     "curves": "reasonenv.report.curves:curves",
     "pairs": "reasonenv.report.pairs:pairs",
-    "discovery": "reasonenv.report.discovery:discovery",
-    "diversity": "reasonenv.report.diversity:diversity",
+    "discovery": "reasonenv.report.results:discovery",
+    "diversity": "reasonenv.report.results:diversity",
     "verdicts": "reasonenv.report.results:verdicts",
     "cost": "reasonenv.report.results:cost",
     "agent_settings": "reasonenv.report.results:agent_settings",

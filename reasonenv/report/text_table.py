@@ -54,22 +54,16 @@ def _text(setting: Setting) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = []
     for row in rows:
-        table.append("  ".join(map(str.ljust, row, widths)).rstrip())
+        padded = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
+        table.append("  ".join(padded).rstrip())
     if setting.reference_lines:
         table.insert(1 + len(setting.rows), "reference lines, no agents:")
     table.insert(1, "  ".join("-" * width for width in widths))
-    conclusions = [
-        setting.notice,
-        *sentences(setting),
-        seeds_vary(setting),
-        setting.provenance,
-        *discoveries(setting),
-        *claims_at_k(setting),
-    ]
-    lines = [setting.name, "", *table, "", *filter(None, conclusions)]
+    lines = [setting.notice, *sentences(setting), seeds_vary(setting), setting.provenance]
+    lines += [*discoveries(setting), *claims_at_k(setting)]
     for item in setting.missing:
         lines.append(f"missing: {item}")
-    return "\n".join(lines)
+    return "\n".join([setting.name, "", *table, "", *(line for line in lines if line)])
 
 
 def label(agent: str) -> str:
@@ -81,7 +75,7 @@ def label(agent: str) -> str:
 
 def sentences(setting: Setting) -> list[str]:
     """Who is better in each metric that is decided: the same words on the page and on the console."""
-    return list(map(sentence, setting.conclusions.values()))
+    return [sentence(conclusions) for conclusions in setting.conclusions.values()]
 
 
 def seeds_vary(setting: Setting) -> str:
@@ -136,12 +130,12 @@ def _csv_lines(setting: Setting) -> Iterator[tuple[object, ...]]:
             yield from _csv_estimate(finding.agent, metric, mean, seeds)
         for metric, mean in (*finding.diversity.items(), *finding.drift.items()):
             yield from _csv_estimate(finding.agent, metric, mean, {})
-        for reason, share in finding.reasons.items():
-            yield finding.agent, f"verdict/{reason}", "mean", repr(share), "", "", ""
-        for metric, share in _origins(setting, finding.agent):
-            yield finding.agent, metric, "mean", repr(share), "", "", ""
+        plain = {f"verdict/{reason}": share for reason, share in finding.reasons.items()}
+        plain.update(_origins(setting, finding.agent))
         for name, spent in finding.budget.items():
-            yield finding.agent, f"cost/{name}", "mean", spent, "", "", ""
+            plain[f"cost/{name}"] = spent
+        for metric, value in plain.items():
+            yield finding.agent, metric, "mean", repr(value), "", "", ""
     for metric, pair in _contrasts(setting):
         yield from _csv_estimate(pair.first, f"{metric} - {pair.second}", pair.estimate, pair.by_seed)
 

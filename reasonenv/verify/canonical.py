@@ -14,7 +14,7 @@ from time import perf_counter
 from reasonenv.core import FAILURES, Reason, Verdict
 from reasonenv.verify.algebra.lexer import MAX_TEXT
 from reasonenv.verify.choice import read_choice
-from reasonenv.verify.numeric import MAX_LENGTH, parse_number
+from reasonenv.verify.numeric import parse_number
 from reasonenv.verify.pool import TIMEOUT, shared
 
 MAX_FORM = 120  # characters; of a longer form a hash stands for the end
@@ -78,27 +78,19 @@ def _form(text: str, kind: str, choices: Sequence[str], timeout: float) -> str |
     form = None
     if kind == "choice":
         form = read_choice(text, choices)
-    elif len(text) <= MAX_LENGTH:
-        form = _number(text)
+    elif (value := parse_number(text)) is not None:
+        form = _short(str(value))
     if form is None and kind == "math" and len(text) <= MAX_TEXT:
         with suppress(_Failed):
             form = _algebra(text, timeout)
     return form or _short(_even(text))
 
 
-@lru_cache(maxsize=16_384)  # a gold is asked for at every sample of its problem, and a policy repeats itself
-def _number(text: str) -> str | None:
-    value = parse_number(text)
-    if value is None:
-        return None
-    return _short(str(value))
-
-
 class _Failed(Exception):
     """A normal form that was not made in time. An exception, so that no cache keeps it."""
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=16_384)  # as for numbers
 def _algebra(text: str, timeout: float) -> str | None:
     reply = shared().call("reasonenv.verify.algebra.normal_form:normal_form", (text,), timeout)
     if isinstance(reply, Reason):
@@ -114,8 +106,7 @@ def _even(text: str) -> str:
 
 
 def _lines(text: str) -> str:
-    lines = [line.rstrip() for line in text.splitlines()]
-    return "\n".join(filter(None, lines))
+    return "\n".join(line.rstrip() for line in text.splitlines() if line.strip())
 
 
 def _short(form: str) -> str | None:

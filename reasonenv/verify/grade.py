@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from fractions import Fraction
-from functools import lru_cache, partial
+from functools import partial
 from time import perf_counter
 
 from reasonenv.core import Problem, Reason, Verdict
@@ -18,7 +17,7 @@ from reasonenv.verify.algebra.lexer import MAX_TEXT
 from reasonenv.verify.canonical import verdict
 from reasonenv.verify.choice import compare_choice, find_choice
 from reasonenv.verify.extract import find_answer
-from reasonenv.verify.numeric import MAX_LENGTH, parse_number
+from reasonenv.verify.numeric import parse_number
 from reasonenv.verify.pool import TIMEOUT, shared
 
 KINDS = ("math", "numeric", "choice")
@@ -111,10 +110,10 @@ def _at_once(text: str, gold: str, kind: str, extract: str) -> tuple[str | None,
         choice = find_choice(text)
         return choice, compare_choice(choice, gold)
     extracted = find_answer(text, extract)
-    expected = _number(gold)
+    expected = parse_number(gold)
     if extracted == gold and expected is not None:
         return extracted, Reason.CORRECT
-    value = _number(extracted or "")
+    value = parse_number(extracted or "")
     if expected is not None and value is not None:
         return extracted, Reason.of(value == expected)
     if expected is None and (kind == "numeric" or not 0 < len(gold) <= MAX_TEXT):
@@ -124,16 +123,6 @@ def _at_once(text: str, gold: str, kind: str, extract: str) -> tuple[str | None,
     if kind == "numeric" or (extracted is not None and len(extracted) > MAX_TEXT):
         return extracted, Reason.UNPARSABLE_ANSWER
     return extracted, None
-
-
-def _number(text: str) -> Fraction | None:
-    if len(text) > MAX_LENGTH:
-        return None
-    return _read_number(text)
-
-
-# A gold is asked for at every sample of its problem, and a policy repeats itself.
-_read_number = lru_cache(maxsize=16_384)(parse_number)
 
 
 def _in_the_pool(extracted: str | None, gold: str, timeout: float) -> Reason:

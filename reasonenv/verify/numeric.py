@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 
 MAX_LENGTH = 400  # characters; nobody means a longer number, and int() costs the square of its digits
 MAX_EXPONENT = 1000
@@ -60,6 +61,11 @@ def parse_number(text: str) -> Fraction | None:
     """
     if len(text) > MAX_LENGTH:
         return None
+    return _parsed(text)
+
+
+@lru_cache(maxsize=16_384)  # a gold is read at every sample of its problem, and a policy repeats itself
+def _parsed(text: str) -> Fraction | None:
     if text.isdigit() and text.isascii():  # most answers
         return Fraction(int(text))
     text = text.strip(" \t\r\n*_`\"'")

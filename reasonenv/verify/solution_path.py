@@ -7,7 +7,6 @@ GSM8K's `<<48/2=24>>`, "so 7 + 5 = 12 apples". In `2+3=5+4=9`, as people write i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
@@ -46,8 +45,10 @@ class Equation(NamedTuple):
     tail: str  # the begin of what stands behind it
 
 
-def equations(text: str) -> Iterator[Equation]:
+@lru_cache(maxsize=1_000)  # a text is read twice in a row: for its path, and for its truth
+def equations(text: str) -> tuple[Equation, ...]:
     """The equations of a text in their order, right or wrong. Takes time linear in the text."""
+    written = []
     for before, after in pairwise(text.split("=")):
         left = _NEIGHBOURS.split(before[len(before.rstrip(_WRITTEN)) :])[-1]
         result = _RESULT.match(after)
@@ -56,7 +57,8 @@ def equations(text: str) -> Iterator[Equation]:
             assert right is not None, "the empty side matches"
             start = len(before) - len(left)
             lead, tail = before[max(0, start - _LEAD) : start], after[right.end() : right.end() + _TAIL]
-            yield Equation(lead, left, result[1], right[0], tail)
+            written.append(Equation(lead, left, result[1], right[0], tail))
+    return tuple(written)
 
 
 @lru_cache(maxsize=20_000)  # a policy repeats itself
@@ -78,7 +80,8 @@ def _step(written: str) -> str:
 def _plain(number: re.Match[str]) -> str:
     """007.50 -> 7.5"""
     whole, _, fraction = number[0].partition(".")
-    return ".".join(filter(None, (whole.lstrip("0") or "0", fraction.rstrip("0"))))
+    whole, fraction = whole.lstrip("0") or "0", fraction.rstrip("0")
+    return f"{whole}.{fraction}" if fraction else whole
 
 
 @lru_cache(maxsize=20_000)

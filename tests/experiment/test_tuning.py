@@ -157,10 +157,10 @@ def test_a_record_that_is_not_true_is_refused(tmp_path: Path, change: tuple[str,
 def test_a_sentence_says_how_settings_were_chosen_or_that_nothing_is_known() -> None:
     last = "of every agent the last iterate is reported, no checkpoint is chosen."
     record = tomllib.loads(TUNED)
-    assert provenance_of_settings(record) == (
+    assert provenance_of_settings(record["tuned"]) == (
         "Of each agent lr was chosen by greedy accuracy on 300 validation problems, in 3 trials an agent with another "
         f"seed than those reported; {last}"
     )
     unknown = f"Settings are those of the suite file, without a record of tuning; {last}"
-    for hostile in ({}, {"tuned": None}, {"tuned": []}, {"tuned": {**record["tuned"], "agents": [1]}}):
+    for hostile in (None, {}, [], {**record["tuned"], "agents": [1]}):
         assert provenance_of_settings(hostile) == unknown

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from itertools import combinations
 
 import numpy as np
@@ -14,12 +15,12 @@ from reasonenv.measures import edit_distance as edit_distance_module
 from reasonenv.measures.diversity import (
     answer_entropy,
     distinct,
-    distinct_n,
+    distinct_bigrams,
     diversity,
     drift,
-    edit_distance,
     equation_distance,
     expected_distinct,
+    mean_edit_distances,
     solution_paths,
 )
 from reasonenv.measures.edit_distance import edit_distances
@@ -33,7 +34,7 @@ TEXT = st.text(alphabet="ab1 é", max_size=12)
 def test_rarefaction_is_the_mean_over_all_subsets(items: list[str], data: st.DataObject) -> None:
     k = data.draw(st.integers(1, len(items)))
     subsets = [len(set(chosen)) for chosen in combinations(items, k)]
-    assert expected_distinct(items, k) == pytest.approx(sum(subsets) / len(subsets))
+    assert expected_distinct(Counter(items), len(items), k) == pytest.approx(sum(subsets) / len(subsets))
 
 
 @given(st.lists(st.tuples(st.sampled_from(["1+1=2", "2+2=4", "3+3=6"]), st.booleans()), min_size=1, max_size=7))
@@ -99,18 +100,19 @@ def test_paths_are_counted_by_their_arithmetic() -> None:
     # The first two write the same operations in other words, so of three samples two are different: with k = 2 the
     # pairs are (same), (different), (different), on average 5/3.
     texts = ["7 + 5 = 12", "so 7+5=12, fine", "5 + 7 = 12"]
-    assert solution_paths(texts, 3) == 2
-    assert solution_paths(texts, 2) == pytest.approx(5 / 3)
+    paths = solution_paths(texts)
+    assert sorted(paths.values()) == [1, 2]
+    assert expected_distinct(paths, 3, 2) == pytest.approx(5 / 3)
 
 
 def test_more_samples_than_there_are_cannot_be_drawn() -> None:
     with pytest.raises(UserError, match="k is 3 but there are 2 samples"):
-        expected_distinct("ab", 3)
+        expected_distinct(Counter("ab"), 2, 3)
 
 
 def test_equation_distance_gold() -> None:
     # {a, b} and {a, c} share one of three: 1 - 1/3.
-    assert equation_distance(["1+1=2 2+1=3", "1+1=2 2+2=4"]) == pytest.approx(2 / 3)
+    assert equation_distance(solution_paths(["1+1=2 2+1=3", "1+1=2 2+2=4"])) == pytest.approx(2 / 3)
 
 
 def slow_levenshtein(a: str, b: str) -> int:
@@ -151,10 +153,10 @@ def test_edit_distances_do_not_depend_on_the_size_of_blocks(monkeypatch: pytest.
     assert all_distances(texts) == whole
 
 
-def test_distinct_n_gold() -> None:
+def test_distinct_bigrams_gold() -> None:
     # (a b) (b a) from the first, (a b) from the second: two different of three.
-    assert distinct_n(["a b a", "a b"], 2) == pytest.approx(2 / 3)
-    assert distinct_n(["a", "b"], 2) == 0
+    assert distinct_bigrams(["a b a", "a b"]) == pytest.approx(2 / 3)
+    assert distinct_bigrams(["a", "b"]) == 0
 
 
 def test_entropy_of_answers() -> None:
@@ -164,9 +166,20 @@ def test_entropy_of_answers() -> None:
 
 @given(st.lists(TEXT, min_size=2, max_size=4))
 def test_copies_have_no_distance(texts: list[str]) -> None:
-    for measure in (equation_distance, edit_distance):
-        assert measure(texts[:1] * 3) == 0
-        assert 0 <= measure(texts) <= 1
+    assert equation_distance(solution_paths(texts[:1] * 3)) == 0
+    assert 0 <= equation_distance(solution_paths(texts)) <= 1
+    assert mean_edit_distances([(texts[:1] * 3, texts[:1] * 2)]) == ([0], [0])
+
+
+@given(st.lists(st.tuples(st.lists(TEXT, max_size=4), st.lists(TEXT, max_size=3)), max_size=3))
+def test_mean_edit_distances_are_those_of_every_pair(groups: list[tuple[list[str], list[str]]]) -> None:
+    def mean(texts: list[str]) -> float:
+        shares = [slow_levenshtein(a, b) / max(len(a), len(b), 1) for a, b in combinations(texts, 2)]
+        return sum(shares) / max(len(shares), 1)
+
+    whole, part = mean_edit_distances(groups)
+    assert whole == pytest.approx([mean(texts) for texts, _ in groups])
+    assert part == pytest.approx([mean(texts) for _, texts in groups])
 
 
 def test_every_measure_is_a_share_and_knows_correct_from_all() -> None:

@@ -11,8 +11,7 @@ from reasonenv.measures.records import (
     CellRecord,
     Notice,
     SuiteRecord,
-    read_cell_record,
-    read_suite_record,
+    read_record,
     write_record,
 )
 
@@ -34,8 +33,8 @@ SUITE = SuiteRecord(
 def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
     write_record(tmp_path / "cell.json", CELL)
     write_record(tmp_path / "suite.json", SUITE)
-    assert read_cell_record(tmp_path / "cell.json") == CELL
-    assert read_suite_record(tmp_path / "suite.json") == SUITE
+    assert read_record(tmp_path / "cell.json", CellRecord) == CELL
+    assert read_record(tmp_path / "suite.json", SuiteRecord) == SUITE
     assert CELL.budget == {"rollouts": 0.0, "tokens": 5.0, "updates": 0.0, "seconds": 1.5, "memory": 0.0}
     assert json.loads((tmp_path / "suite.json").read_text())["notices"][0]["notice"] == "nothing to learn"
 
@@ -54,14 +53,14 @@ def test_a_wrong_key_is_named_with_its_file(tmp_path: Path, change: dict[str, An
     record = json.loads((tmp_path / "cell.json").read_text())
     (tmp_path / "cell.json").write_text(json.dumps(record | change))
     with pytest.raises(UserError, match=message) as caught:
-        read_cell_record(tmp_path / "cell.json")
+        read_record(tmp_path / "cell.json", CellRecord)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_key_is_named_with_its_file(tmp_path: Path) -> None:
     (tmp_path / "suite.json").write_text('{"name": "s"}')
     with pytest.raises(UserError, match=r"suite\.json: key 'baseline' is missing"):
-        read_suite_record(tmp_path / "suite.json")
+        read_record(tmp_path / "suite.json", SuiteRecord)
     (tmp_path / "suite.json").write_text("[]")
     with pytest.raises(UserError, match=r"suite\.json: a JSON object is needed, found list"):
-        read_suite_record(tmp_path / "suite.json")
+        read_record(tmp_path / "suite.json", SuiteRecord)

@@ -53,7 +53,7 @@ def test_a_section_is_a_function_and_may_bring_its_template(
     template.write_text("<p>{{ words }}, level {{ level }}</p>")
 
     def new(setting: Setting) -> Section:
-        return Section("A new section", "new", {"words": f"<{setting.env}>"}, str(template))
+        return Section("A new section", "new", {"words": f"<{setting.env}>"}, template)
 
     monkeypatch.setattr(SECTIONS, "_entries", {**SECTIONS._entries})
     SECTIONS.register("new", new)

@@ -20,7 +20,6 @@ from reasonenv.verify.algebra.relations import PLUS_MINUS, relate, spread, top_l
 from reasonenv.verify.numeric import NOT_UNITS
 
 MAX_DEPTH = 40
-_OPENING = {"(": ")", "[": "]"}
 _OPERANDS = frozenset(("var", "const", "name", "(", "[", "{", "begin"))
 _MATRICES = frozenset(("pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix", "array"))
 _TRIGONOMETRIC = frozenset(("sin", "cos", "tan", "cot", "sec", "csc"))

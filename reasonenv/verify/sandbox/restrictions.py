@@ -22,7 +22,7 @@ import os
 import platform
 import struct
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 # Numbers of system calls. First the ones that are refused whatever their arguments.
 _REFUSED = {
@@ -63,7 +63,7 @@ _READ_FILE, _READ_DIR, _WRITE_FILE = 1 << 2, 1 << 3, 1 << 1
 
 def enforce(seconds: int, megabytes: int) -> list[str]:
     """Enforces every restriction that this platform offers, for good. Returns the names of those in force."""
-    in_force = [*_limits(seconds, megabytes)]
+    in_force = _limits({"CPU": seconds, "AS": megabytes << 20, "FSIZE": 0, "CORE": 0, "NOFILE": 64})
     machine = platform.machine()
     if sys.platform == "linux" and machine in _REFUSED:
         with contextlib.suppress(OSError):
@@ -73,27 +73,21 @@ def enforce(seconds: int, megabytes: int) -> list[str]:
                 restrict(machine)
                 in_force.append(name)
     if "seccomp" not in in_force:
-        _no_processes()
+        _limits({"NPROC": 0})  # all processes of the user count, so none can be added; root is exempt
     sys.addaudithook(_guard())
     return [*in_force, "audit"]
 
 
-def _limits(seconds: int, megabytes: int) -> Iterator[str]:
+def _limits(limits: dict[str, int]) -> list[str]:
+    """Sets resource limits. Returns the names of those that this platform has, in small letters."""
     import resource
 
-    limits = {"CPU": seconds, "AS": megabytes << 20, "FSIZE": 0, "CORE": 0, "NOFILE": 64}
+    in_force = []
     for name, value in limits.items():
         with contextlib.suppress(OSError, ValueError, AttributeError):
             resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
-            yield name.lower()
-
-
-def _no_processes() -> None:
-    """Without seccomp: a limit that counts all processes of the user, so none can be added. root is exempt from it."""
-    import resource
-
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+            in_force.append(name.lower())
+    return in_force
 
 
 def _call(number: int, *arguments: object) -> int:
