@@ -169,14 +169,14 @@ def mean_edit_distances(groups: Sequence[tuple[Sequence[str], Sequence[str]]]) -
     firsts, seconds, group_of, pairs = [], [], [], []
     for number, (whole, part) in enumerate(groups):
         in_whole, in_part = Counter(whole), Counter(part)
-        different = in_whole | in_part
+        different = dict.fromkeys((*whole, *part))
         first, second = _all_pairs(len(different))
         firsts.append(first + len(texts))
         seconds.append(second + len(texts))
         group_of.append(np.full(len(first), number))
         pairs.append((max(math.comb(len(whole), 2), 1), max(math.comb(len(part), 2), 1)))
         texts += different
-        copies += [(in_whole[text], in_part[text]) for text in different]
+        copies += [(in_whole.get(text, 0), in_part.get(text, 0)) for text in different]
     counts = np.array(copies, dtype=np.int64).reshape(-1, 2)
     lengths = np.array([max(len(text), 1) for text in texts], dtype=np.int64)
     first, second, group = np.concatenate(firsts), np.concatenate(seconds), np.concatenate(group_of)

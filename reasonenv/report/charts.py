@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from reasonenv.report.formats import percent, position
 
@@ -196,6 +197,7 @@ class Drawing:
             below = labels[i].y - GAP
         return labels
 
+    @cached_property
     def readings(self) -> list[dict[str, object]]:
         """What pointing at the chart tells: of every line its points, [across, down, text of x, text of y]."""
         lines: list[dict[str, object]] = []

@@ -62,8 +62,9 @@ def curves(setting: Setting) -> Section | None:
         first, caption = next(iter(chart.plots.values())), chart.caption
         if crowded(first):
             caption += " Of so many agents the means alone; point at one."
-        figures.append({"title": first.title, "caption": caption, "plots": chart.plots})
-    return Section("Curves", "curves", {"figures": figures, "draw": drawing, "listed": LISTED}, "curves.html.j2")
+        drawings = {axis: drawing(plot) for axis, plot in chart.plots.items()}
+        figures.append({"title": first.title, "caption": caption, "drawings": drawings})
+    return Section("Curves", "curves", {"figures": figures, "listed": LISTED}, "curves.html.j2")
 
 
 def charts(setting: Setting) -> list[Chart]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
+from jinja2 import TemplateNotFound
 
 from reasonenv.report import write_report
 from reasonenv.report.charts import POINTS, thinned
@@ -65,3 +66,14 @@ def test_a_section_is_a_function_and_may_bring_its_template(
     order = re.findall(r'<section id="([\w-]+)"><h2>', page)
     assert order == ["results", "curves", "pairs", "discovery", "diversity", "verdicts", "cost", "answers", "new",
                      "environment"]  # fmt: skip
+
+
+def test_a_name_opens_no_file_outside_the_templates(
+    small_suite: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = tmp_path / "outside.html.j2"
+    template.write_text("<p>outside</p>")
+    monkeypatch.setattr(SECTIONS, "_entries", {**SECTIONS._entries})
+    SECTIONS.register("outside", lambda setting: Section("Outside", "outside", {}, str(template)))
+    with pytest.raises(TemplateNotFound):
+        write_report(small_suite())
