@@ -36,15 +36,28 @@ def replace(path: Path, content: str | bytes) -> None:
         raise
 
 
+def read_text(path: Path) -> str:
+    """The text of a file. Raises `Damaged` if it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Damaged(f"{path} is damaged: {error}") from None
+
+
+def json_object(text: str, place: str) -> dict[str, Any]:
+    """The JSON object that a text is. Raises `Damaged`, naming its `place`, for anything else."""
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"{place} is damaged: not a JSON object ({error})") from None
+    if not isinstance(values, dict):
+        raise Damaged(f"{place} is damaged: it holds a {type(values).__name__}, not a JSON object")
+    return values
+
+
 def read_record(path: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises `Damaged` for anything else."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise Damaged(f"{path} is damaged: {error}") from None
-    if not isinstance(record, dict):
-        raise Damaged(f"{path} is damaged: it holds a {type(record).__name__}, not a JSON object")
-    return record
+    return json_object(read_text(path), str(path))
 
 
 def sync(file: IO[str] | IO[bytes]) -> None:

@@ -288,15 +288,29 @@ def scores(samples: Samples | Iterable[Sample], ks: Sequence[int]) -> Scores:
 
 def _columns(name: str, samples: Samples, ks: Sequence[int]) -> Iterator[tuple[str, Floats]]:
     """The columns of the metric called `name`, one for each k if it takes one, with their values [P]."""
-    metric = METRICS.find(name)
     if name.endswith(("@k", "^k")):
         for k in sorted({*ks}):
             if k > 1 or name == OF_ONE:
-                yield f"{name[:-1]}{k}", metric(samples, k)
+                yield f"{name[:-1]}{k}", _measured(name, samples, k)
     elif not name.endswith("@n"):
-        yield name, metric(samples)
+        yield name, _measured(name, samples)
     elif samples.drawn:
-        yield f"{name[:-1]}{samples.drawn}", metric(samples)
+        yield f"{name[:-1]}{samples.drawn}", _measured(name, samples)
+
+
+def _measured(name: str, samples: Samples, *k: int) -> Floats:
+    """The values of a metric [P]. Raises `UserError` that names a user's one if it fails or gives anything else."""
+    metric = METRICS.find(name)
+    try:
+        values = np.asarray(metric(samples, *k), dtype=np.float64)
+    except Exception as error:
+        if isinstance(error, UserError) or not METRICS.is_users(name):
+            raise
+        raise UserError(f"metric {name!r} failed: {type(error).__name__}: {error}") from error
+    problems = len(samples.problems)
+    if values.shape != (problems,):
+        raise UserError(f"metric {name!r} has the shape {values.shape}; it must be ({problems},), a value a problem")
+    return values
 
 
 def summarise(

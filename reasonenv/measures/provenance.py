@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from reasonenv.errors import UserError
-from reasonenv.storage import replace
+from reasonenv.storage import read_text, replace
 
 SOLVED = "winning.jsonl"  # in the folder of a run
 
@@ -35,9 +37,10 @@ def write_solved(path: Path, solved: Iterable[SolvedProblem]) -> None:
 def read_solved(path: Path) -> list[SolvedProblem]:
     """Raises `UserError` naming file and line for one that is broken."""
     solved = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         try:
-            solved.append(SolvedProblem(**json.loads(line)))
-        except (json.JSONDecodeError, TypeError) as error:
-            raise UserError(f"{path}:{number}: not a winning solution ({error}); train again") from None
+            solved.append(TypeAdapter(SolvedProblem).validate_json(line))
+        except ValidationError as error:
+            message = error.errors()[0]["msg"]
+            raise UserError(f"{path}:{number}: not a winning solution ({message}); train again") from None
     return solved

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from reasonenv.core import Problem
 from reasonenv.errors import UserError
-from reasonenv.storage import replace
+from reasonenv.storage import read_text, replace
 
 PROBLEMS = "problems.jsonl"  # in the folder of a run or a suite: the held-out problems
 
@@ -44,13 +44,13 @@ def read_questions(path: Path) -> dict[str, HeldOutProblem]:
     if not path.is_file():
         return {}
     problems = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line:
             continue
         try:
             record = json.loads(line)
             problems[str(record["id"])] = HeldOutProblem(str(record["question"]), str(record["answer"]))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise UserError(
                 f"{path}:{number}: not a JSON object of a problem ({type(error).__name__}: {error})"
             ) from None

@@ -9,14 +9,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from reasonenv.errors import UserError, unknown
-from reasonenv.storage import replace
+from reasonenv.storage import json_object, read_text, replace
 
 SUITE, CELL = "suite.json", "cell.json"
+Count = Annotated[int, Field(ge=0, le=10**18)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 BUDGET = ("rollouts", "tokens", "updates", "seconds", "memory")
 
 
@@ -68,11 +70,11 @@ class CellRecord:
     hash: str = ""
     status: str  # done, failed or running
     error: str | None = None
-    rollouts: int = 0
-    tokens: int = 0
-    updates: int = 0
-    seconds: float = 0.0  # summed over interruptions
-    memory: float = 0.0  # MiB, at most
+    rollouts: Count = 0
+    tokens: Count = 0
+    updates: Count = 0
+    seconds: Amount = 0.0  # summed over interruptions
+    memory: Amount = 0.0  # MiB, at most
 
     @property
     def budget(self) -> dict[str, float]:
@@ -88,20 +90,9 @@ def write_record(path: Path, record: SuiteRecord | CellRecord) -> None:
     replace(path, json.dumps(asdict(record), indent=1))
 
 
-def json_object(text: str, place: str) -> dict[str, Any]:
-    """The object that a text is. Raises `UserError` in one line that names its `place`."""
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{place}: not a JSON object ({error.msg} at column {error.colno})") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{place}: a JSON object is needed, found {type(values).__name__}")
-    return values
-
-
 def read_record(path: Path, kind: type[Record]) -> Record:
     """Raises `UserError` in one line that names the file, and the key that is missing, unknown or of another type."""
-    values = json_object(path.read_text(encoding="utf-8"), str(path))
+    values = json_object(read_text(path), str(path))
     known = {field.name: field for field in fields(kind)}
     for key in values:
         if key not in known:
@@ -109,10 +100,16 @@ def read_record(path: Path, kind: type[Record]) -> Record:
     for key, field in known.items():
         if key not in values and field.default is MISSING:
             raise UserError(f"{path}: key {key!r} is missing; write the file again by running the suite")
+    return validated(kind, values, path)
+
+
+def validated(kind: type[Record], values: Mapping[str, Any], path: Path) -> Record:
+    """A record of `values` from the file at `path`. Raises `UserError` that names the key of another type or size."""
     whole = json.dumps(values, ensure_ascii=False).encode(errors="replace")  # a text may hold half a surrogate pair
     try:
         return TypeAdapter(kind).validate_json(whole)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}: {key} is {first['input']!r}; it {first['msg'].removeprefix('Input ')}") from None
+        shown = repr(first["input"])[:80]
+        raise UserError(f"{path}: {key} is {shown}; it {first['msg'].removeprefix('Input ')}") from None

@@ -27,15 +27,18 @@ from reasonenv.measures.discovery import BASE, Draws
 from reasonenv.measures.parquet import read_records
 from reasonenv.measures.provenance import SOLVED, SolvedProblem, read_solved
 from reasonenv.measures.questions import PROBLEMS, HeldOutProblem, read_questions
-from reasonenv.measures.records import CELL, SUITE, CellRecord, SuiteRecord, json_object, read_record
+from reasonenv.measures.records import CELL, SUITE, CellRecord, SuiteRecord, read_record
 from reasonenv.measures.rollouts import Rollout, read_rollouts
 from reasonenv.measures.samples import EVALUATION, Samples, load_samples
 from reasonenv.measures.training_set import TRAINING_SET, Solution
 from reasonenv.measures.tuning_record import provenance_of_settings
+from reasonenv.storage import json_object, read_text
 
 Row = Mapping[str, float]
 T = TypeVar("T")
 
+AXES = ("iteration", "rollouts", "tokens", "updates", "seconds", "eval/greedy_accuracy")
+MOST = 1e18  # beyond it nothing can be drawn
 RUN = "run.json"  # in the folder of a run: all its settings
 
 
@@ -143,10 +146,10 @@ def _manifest(path: Path) -> dict[str, str]:
     for key in ("reproducibility", "hardware", "threads"):
         if key in record:
             manifest[key] = str(record[key])
-    for split, digest in dict(record.get("data") or {}).items():
-        manifest[f"data, {split}"] = str(digest)
-    for package, version in dict(record.get("versions") or {}).items():
-        manifest[package] = str(version)
+    for section, label in (("data", "data, "), ("versions", "")):
+        values = record.get(section)
+        if isinstance(values, dict):
+            manifest |= {f"{label}{name}": str(value) for name, value in values.items()}
     return manifest
 
 
@@ -154,19 +157,30 @@ def _optional_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file; an empty one if there is no such file."""
     if not path.is_file():
         return {}
-    return json_object(path.read_text(encoding="utf-8"), str(path))
+    return json_object(read_text(path), str(path))
 
 
 def _rows(path: Path, *, done: bool) -> list[Row]:
     """Metric rows. While a cell runs or after it broke, its last line may be half written and is left out."""
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = read_text(path).split("\n")
     if lines[-1] and not done:
         lines = lines[:-1]
     rows = list[Row]()
     for number, line in enumerate(lines, start=1):
         if line:
-            record = json_object(line, f"{path}:{number}")
-            rows.append({key: float(value) for key, value in record.items() if isinstance(value, int | float)})
+            rows.append(_row(json_object(line, f"{path}:{number}"), f"{path}:{number}"))
     return rows
+
+
+def _row(record: Mapping[str, Any], place: str) -> Row:
+    """The numbers of an iteration. Raises `UserError` for one that no curve can be drawn over or of."""
+    row = {}
+    for key, value in record.items():
+        if isinstance(value, int | float):
+            if key in AXES and not 0 <= value <= MOST:  # not of nan either
+                raise UserError(f"{place}: {key} is {str(value)[:40]}; it must be a number from 0 to {MOST:g}")
+            if abs(value) <= MOST:  # what is not finite has no place in a curve
+                row[key] = float(value)
+    return row

@@ -12,8 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError
 
+from reasonenv.errors import UserError
 from reasonenv.report.findings import Setting
 from reasonenv.report.formats import FILTERS
 from reasonenv.report.load import Suite
@@ -83,7 +84,11 @@ def _part(shown: Sequence[Section | None], title: str = "", anchor: str = "") ->
     for section in shown:
         if section is not None:
             data = {**section.data, "level": level, "anchor": section.anchor}
-            rendered.append((section, _template(section.template).render(data)))
+            try:
+                html = _template(section.template).render(data)
+            except (TemplateError, OSError, TypeError, ValueError) as error:
+                raise UserError(f"section {section.title!r}: its template and its data do not fit: {error}") from error
+            rendered.append((section, html))
     return {"title": title, "anchor": anchor, "sections": rendered, "level": level}
 
 

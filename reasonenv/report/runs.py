@@ -14,12 +14,13 @@ from typing import Any
 
 from reasonenv.errors import UserError
 from reasonenv.measures.conclusions import listed
-from reasonenv.measures.records import BUDGET, SUITE, CellRecord, SuiteRecord
+from reasonenv.measures.records import BUDGET, SUITE, CellRecord, SuiteRecord, validated
 from reasonenv.measures.samples import load_samples
 from reasonenv.report.load import RUN, Cell, Suite, load_cell, load_suite, read_settings
 from reasonenv.storage import read_record
 
 INITIAL = "initial"  # the row of the initial policy
+MOST_SAMPLES = 1 << 20  # a problem: more is no folder of a run
 MARGIN = 0.02  # differences below it count as none
 UNTRAINED = Path("evaluations", "000000.parquet")  # in the folder of a run: greedy answers before the first update
 # What decides what is asked, beside the environment. The reward does not: answers are measured by their verdicts.
@@ -88,16 +89,12 @@ def _run(folder: Path) -> Cell:
     status = "running"
     if (folder / "summary.json").is_file():
         status, summary = "done", read_record(folder / "summary.json")
-    record = CellRecord(
-        agent=settings["agent"],
-        env=settings["env"],
-        policy=settings["policy"],
-        init="",
-        variant="",
-        seed=settings["seed"],
-        status=status,
-        **{key: summary.get(key, 0) for key in BUDGET},
-    )
+    values = {key: settings[key] for key in ("agent", "env", "policy", "seed")}
+    values |= {key: summary.get(key, 0) for key in BUDGET}
+    record = validated(CellRecord, {**values, "init": "", "variant": "", "status": status}, path)
+    sampled = settings.get("eval_samples", 0)
+    if not isinstance(sampled, int) or not 0 <= sampled <= MOST_SAMPLES:
+        raise UserError(f"{path}: eval_samples is {sampled!r}; it must be a whole number up to {MOST_SAMPLES}")
     return load_cell(folder, record)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reasonenv.errors import UserError
 from reasonenv.registry import Registry
 from reasonenv.report.findings import Setting
 
@@ -48,7 +49,20 @@ def sections(setting: Setting) -> list[Section]:
     """All that there is to say of a setting."""
     parts = []
     for name in SECTIONS:
-        section = SECTIONS.find(name)(setting)
+        section = _section(name, setting)
         if section is not None:
             parts.append(section)
     return parts
+
+
+def _section(name: str, setting: Setting) -> Section | None:
+    """A section by its name. Raises `UserError` that names a user's one if it fails or gives anything else."""
+    try:
+        section = SECTIONS.find(name)(setting)
+    except Exception as error:
+        if isinstance(error, UserError) or not SECTIONS.is_users(name):
+            raise
+        raise UserError(f"section {name!r} failed: {type(error).__name__}: {error}") from error
+    if section is not None and not isinstance(section, Section):
+        raise UserError(f"section {name!r} is {section!r}; it must be a Section, or None where there is nothing to say")
+    return section

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reasonenv.experiment.config import RunConfig
-from reasonenv.experiment.processes import held_out_problems, processes
+from reasonenv.experiment.processes import processes
 from reasonenv.experiment.suite import read_suite, suite_path, suites
 
 SCALES = [(name, scale) for name in suites() for scale in tomllib.loads(suite_path(name).read_text())["scales"]]
@@ -29,10 +29,11 @@ def test_no_suite_asks_a_question_twice(
 ) -> None:
     monkeypatch.setenv("REASONENV_DATA", str(data_folder))
     for run in runs(name, scale):
-        course, held_out = processes(run)
-        levels = dict.fromkeys(course.levels)  # one that comes again is the same process
+        curriculum, held_out = processes(run)
+        levels = dict.fromkeys(curriculum.levels)  # one that comes again is the same process
         trained = [problem.question for level in levels for problem in level.problems]
-        measured = [problem.question for problem in held_out_problems(run, held_out)]
+        problems = held_out.task.problems
+        measured = [problems[i].question for i in range(min(run.eval_problems, len(problems)))]
         for questions in (trained, measured):
             assert len(set(questions)) == len(questions)
         assert not set(trained) & set(measured)

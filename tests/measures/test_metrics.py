@@ -256,6 +256,12 @@ def test_a_registered_function_is_a_metric_for_every_k(monkeypatch: pytest.Monke
     METRICS.register("odd", lambda samples: np.full(len(samples.problems), 1.5))
     with pytest.raises(UserError, match=r"metric 'odd' is 1.5 of a problem; it must be in \[0, 1\]"):
         scores(drawn, [2])
+    METRICS.register("odd", lambda samples: [0.5] * 7)
+    with pytest.raises(UserError, match=r"metric 'odd' has the shape \(7,\); it must be \(1,\), a value a problem"):
+        scores(drawn, [2])
+    METRICS.register("odd", lambda samples: 1 / 0)
+    with pytest.raises(UserError, match="metric 'odd' failed: ZeroDivisionError"):
+        scores(drawn, [2])
 
 
 def test_columns_hold_what_the_records_hold() -> None:

@@ -62,5 +62,5 @@ def test_a_missing_key_is_named_with_its_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"suite\.json: key 'baseline' is missing"):
         read_record(tmp_path / "suite.json", SuiteRecord)
     (tmp_path / "suite.json").write_text("[]")
-    with pytest.raises(UserError, match=r"suite\.json: a JSON object is needed, found list"):
+    with pytest.raises(UserError, match=r"suite\.json is damaged: it holds a list"):
         read_record(tmp_path / "suite.json", SuiteRecord)

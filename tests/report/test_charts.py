@@ -6,12 +6,13 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
-from jinja2 import TemplateNotFound
 
+from reasonenv.errors import UserError
 from reasonenv.report import write_report
 from reasonenv.report.charts import POINTS, thinned
 from reasonenv.report.findings import Setting
@@ -75,5 +76,24 @@ def test_a_name_opens_no_file_outside_the_templates(
     template.write_text("<p>outside</p>")
     monkeypatch.setattr(SECTIONS, "_entries", {**SECTIONS._entries})
     SECTIONS.register("outside", lambda setting: Section("Outside", "outside", {}, str(template)))
-    with pytest.raises(TemplateNotFound):
+    with pytest.raises(UserError, match="section 'Outside': its template"):
         write_report(small_suite())
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        (lambda setting: 1 / 0, "section 'mine' failed: ZeroDivisionError"),
+        (lambda setting: "text", "section 'mine' is 'text'; it must be a Section"),
+        (
+            lambda setting: Section("Mine", "mine", {"tables": [("a", "b")]}),
+            "section 'Mine': its template and its data",
+        ),
+    ],
+)
+def test_a_section_of_a_user_that_fails_is_named(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: Any, message: str
+) -> None:
+    monkeypatch.setattr(SECTIONS, "_entries", {**SECTIONS._entries, "mine": section})
+    with pytest.raises(UserError, match=message):
+        write_report(finished, out=tmp_path / "out")

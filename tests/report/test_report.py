@@ -263,8 +263,11 @@ def test_a_cell_of_an_earlier_form_of_the_suite_is_left_out(small_suite: Callabl
     [
         (lambda f: (f / "suite.json").unlink(), "no suite.json"),
         (lambda f: (f / "suite.json").write_text("{}"), "suite.json: key 'name' is missing"),
-        (lambda f: (f / "cells" / "ei-0" / "cell.json").write_text("["), "cell.json: not a JSON object"),
-        (lambda f: (f / "cells" / "ei-0" / "metrics.jsonl").write_text('{"a": 1}\nx\n'), "metrics.jsonl:2: not a JSON"),
+        (lambda f: (f / "cells" / "ei-0" / "cell.json").write_text("["), "cell.json is damaged: not a JSON object"),
+        (
+            lambda f: (f / "cells" / "ei-0" / "metrics.jsonl").write_text('{"a": 1}\nx\n'),
+            "metrics.jsonl:2 is damaged: not a JSON",
+        ),
         (lambda f: (f / "cells" / "ei-0" / "evaluation.parquet").write_text("x\n"), "evaluation.parquet: not a whole"),
     ],
 )

@@ -134,3 +134,55 @@ def test_folders_without_a_run_are_named_in_one_line(
     (run / "run.json").write_text('{"agent": "grpo"}')
     with pytest.raises(UserError, match=r"run.json: key 'env' is missing"):
         write_report(run)
+
+
+HOSTILE = {
+    "nothing": b"",
+    "no object": b"[]",
+    "no text": b"\x00\xff\xfe",
+    "too deep": b"[" * 200_000,
+    "half a character": b'{"a": "\\ud800"}',
+    "a long number": b'{"iteration": ' + b"9" * 5000 + b"}",
+    "beyond a float": b'{"iteration": 1' + b"0" * 400 + b"}",
+    "cut": b'{"a": 1',
+}
+VALUES = [None, [], {"a": [1]}, "x", -1, 10**400, 1.5, float("nan"), float("inf"), 1e308]
+
+
+def one_line(folder: Path) -> None:
+    """A stranger's folder is a report or one line that names a file in it."""
+    message = str(folder)
+    try:
+        write_report(folder)
+    except UserError as error:
+        message = str(error)
+    assert str(folder) in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", ["run.json", "summary.json", "metrics.jsonl", "problems.jsonl", "winning.jsonl"])
+def test_damaged_files_are_one_line(new_run: Callable[..., Path], name: str) -> None:
+    folder = new_run("a", "grpo", 0)
+    for content in HOSTILE.values():
+        (folder / name).write_bytes(content)
+        one_line(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("run.json", ["agent", "env", "policy", "seed", "eval_samples", "eval_problems", "env_keys", "agent_keys"]),
+        ("summary.json", ["seconds", "rollouts", "tokens", "updates", "memory"]),
+        ("metrics.jsonl", ["iteration", "rollouts", "tokens", "updates", "seconds", "eval/greedy_accuracy", "reward"]),
+        ("environment.json", ["data", "versions", "hardware"]),
+    ],
+)
+def test_values_that_cannot_be_are_one_line(new_run: Callable[..., Path], name: str, keys: list[str]) -> None:
+    folder = new_run("a", "grpo", 0)
+    path = folder / name
+    lines = path.read_text().splitlines() if name == "metrics.jsonl" else [path.read_text() if path.exists() else "{}"]
+    for key in keys:
+        for value in VALUES:
+            record = {**json.loads(lines[-1]), key: value}
+            path.write_text("\n".join([*lines[:-1], json.dumps(record)]))
+            one_line(folder)
