@@ -75,22 +75,24 @@ def verdict(
 
 def _form(text: str, kind: str, choices: Sequence[str], timeout: float) -> str | None:
     """The letter, the number or the expression that a text is, else its words."""
-    form = None
-    if kind == "choice":
-        form = read_choice(text, choices)
-    elif (value := parse_number(text)) is not None:
-        form = _short(str(value))
+    form = read_choice(text, choices) if kind == "choice" else _number(text)
     if form is None and kind == "math" and len(text) <= MAX_TEXT:
         with suppress(_Failed):
             form = _algebra(text, timeout)
     return form or _short(_even(text))
 
 
+@lru_cache(maxsize=16_384)  # a gold is read at every sample of its problem, and writing it costs as much as reading
+def _number(text: str) -> str | None:
+    value = parse_number(text)
+    return None if value is None else _short(str(value))
+
+
 class _Failed(Exception):
     """A normal form that was not made in time. An exception, so that no cache keeps it."""
 
 
-@lru_cache(maxsize=16_384)  # as for numbers
+@lru_cache(maxsize=16_384)
 def _algebra(text: str, timeout: float) -> str | None:
     reply = shared().call("reasonenv.verify.algebra.normal_form:normal_form", (text,), timeout)
     if isinstance(reply, Reason):
