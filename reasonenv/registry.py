@@ -69,6 +69,16 @@ class Registry(Generic[T]):
             self._check(name, thing)
         return cast(T, thing)
 
+    def call(self, name: str, *arguments: Any) -> Any:
+        """What the thing called `name` returns. Raises `UserError` that names a user's one if it fails."""
+        thing: Any = self.find(name)
+        try:
+            return thing(*arguments)
+        except Exception as error:
+            if isinstance(error, UserError) or not self.is_users(name):
+                raise
+            raise UserError(f"{self.kind} {name!r} failed: {type(error).__name__}: {error}") from error
+
     def module(self, name: str) -> str | None:
         """The module, by its name in `sys.modules`, in which `find` looks; None for what a script has registered."""
         entry_point = name if ":" in name else self._entries.get(name)

@@ -300,13 +300,7 @@ def _columns(name: str, samples: Samples, ks: Sequence[int]) -> Iterator[tuple[s
 
 def _measured(name: str, samples: Samples, *k: int) -> Floats:
     """The values of a metric [P]. Raises `UserError` that names a user's one if it fails or gives anything else."""
-    metric = METRICS.find(name)
-    try:
-        values = np.asarray(metric(samples, *k), dtype=np.float64)
-    except Exception as error:
-        if isinstance(error, UserError) or not METRICS.is_users(name):
-            raise
-        raise UserError(f"metric {name!r} failed: {type(error).__name__}: {error}") from error
+    values = np.asarray(METRICS.call(name, samples, *k), dtype=np.float64)
     problems = len(samples.problems)
     if values.shape != (problems,):
         raise UserError(f"metric {name!r} has the shape {values.shape}; it must be ({problems},), a value a problem")

@@ -57,12 +57,7 @@ def sections(setting: Setting) -> list[Section]:
 
 def _section(name: str, setting: Setting) -> Section | None:
     """A section by its name. Raises `UserError` that names a user's one if it fails or gives anything else."""
-    try:
-        section = SECTIONS.find(name)(setting)
-    except Exception as error:
-        if isinstance(error, UserError) or not SECTIONS.is_users(name):
-            raise
-        raise UserError(f"section {name!r} failed: {type(error).__name__}: {error}") from error
+    section: Any = SECTIONS.call(name, setting)
     if section is not None and not isinstance(section, Section):
         raise UserError(f"section {name!r} is {section!r}; it must be a Section, or None where there is nothing to say")
     return section
