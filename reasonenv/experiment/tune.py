@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import chain
-from operator import attrgetter
 from pathlib import Path
 from statistics import fmean
 
@@ -92,7 +91,7 @@ def _tuned(suite: Suite, trials: Suite, folder: Path) -> SuiteConfig:
                 f"{cell.agent} has failed ({record.get('error')}); mend that and run the same command again"
             )
         samples = read_samples(folder / "cells" / cell.name / EVALUATION)
-        outcomes.setdefault(cell.agent, []).append(accuracy(filter(attrgetter("greedy"), samples)))
+        outcomes.setdefault(cell.agent, []).append(accuracy(sample for sample in samples if sample.greedy))
     agents, record = {}, {}
     for label, settings in suite.config.agents.items():
         tried = []

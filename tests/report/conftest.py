@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,22 @@ def small_suite(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def new_cell() -> Callable[..., None]:
     return write_cell
+
+
+@pytest.fixture(scope="session")
+def copy_cells() -> Callable[..., None]:
+    """Doubles a suite: each cell once more, in another setting."""
+
+    def copy(folder: Path, **changes: Any) -> None:
+        suite = json.loads((folder / "suite.json").read_text())
+        for name in list(suite["cells"]):
+            agent, seed = name.split("-")
+            cell = shutil.copytree(folder / "cells" / name, folder / "cells" / f"{agent}-other-{seed}")
+            write_cell(cell, agent=agent, seed=int(seed), **changes)
+            suite["cells"].append(cell.name)
+        (folder / "suite.json").write_text(json.dumps(suite))
+
+    return copy
 
 
 def write_suite(

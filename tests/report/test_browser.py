@@ -134,16 +134,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def two_settings(finished: Path, tmp_path_factory: pytest.TempPathFactory, new_cell: Callable[..., None]) -> Path:
+def two_settings(finished: Path, tmp_path_factory: pytest.TempPathFactory, copy_cells: Callable[..., None]) -> Path:
     """The page of a suite with two environments."""
     folder = shutil.copytree(finished, tmp_path_factory.mktemp("two") / "suite")
-    suite = json.loads((folder / "suite.json").read_text())
-    for name in list(suite["cells"]):
-        agent, seed = name.split("-")
-        copy = shutil.copytree(folder / "cells" / name, folder / "cells" / f"{agent}-svamp-{seed}")
-        new_cell(copy, agent=agent, seed=int(seed), env="reasonenv/SVAMP-Response-v0")
-        suite["cells"].append(copy.name)
-    (folder / "suite.json").write_text(json.dumps(suite))
+    copy_cells(folder, env="reasonenv/SVAMP-Response-v0")
     return write_report(folder)
 
 

@@ -460,15 +460,9 @@ def test_what_was_imitated_stands_beside_the_reference_solutions(finished: Path)
     assert "<td>ei</td><td>2.00</td><td>50.0%</td><td>60.0%</td><td>-10.0<small>" in page
 
 
-def test_several_settings_stand_in_one_table(small_suite: Callable[..., Path], new_cell: Callable[..., None]) -> None:
+def test_several_settings_stand_in_one_table(small_suite: Callable[..., Path], copy_cells: Callable[..., None]) -> None:
     folder = small_suite()
-    suite = json.loads((folder / "suite.json").read_text())
-    for name in list(suite["cells"]):
-        agent, seed = name.split("-")
-        copy = shutil.copytree(folder / "cells" / name, folder / "cells" / f"{agent}-dense-{seed}")
-        new_cell(copy, agent=agent, seed=int(seed), variant="dense")
-        suite["cells"].append(copy.name)
-    (folder / "suite.json").write_text(json.dumps(suite))
+    copy_cells(folder, variant="dense")
     found = section(page_of(folder), "All settings")
     assert "reasonenv/Chain-Response-v0, dense, tiny from sft" in found
     files = [folder / "cells" / f"grpo-{seed}" / "evaluation.parquet" for seed in SEEDS]
