@@ -21,11 +21,10 @@ from typing import Any
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import RunConfig, check_writable, resolved
 from reasonenv.experiment.identity import FOLDER, Code, difference
-from reasonenv.experiment.validation import RECORD
 from reasonenv.experiment.weights import WEIGHTS, check_weights
+from reasonenv.measures.records import RUN, SUMMARY
 from reasonenv.storage import owned, read_record, replace
 
-SUMMARY = "summary.json"
 DERIVED = ("dtype", "env_keys.max_tokens")  # settings that the policy or the task decides, if they are None
 
 
@@ -44,7 +43,7 @@ class Claim:
 
         A run with other settings, weights or code is another one; of `DERIVED` settings, once they are known.
         """
-        path = self.out / RECORD
+        path = self.out / RUN
         if path.exists():
             record = read_record(path)
             self._check_settings(record)
@@ -87,7 +86,7 @@ class Claim:
             )
 
     def _write_record(self) -> None:
-        path, folder = self.out / RECORD, self.out / FOLDER
+        path, folder = self.out / RUN, self.out / FOLDER
         before = read_record(path) if path.exists() else {}
         earlier = before.get("earlier_code")
         earlier = list(earlier) if isinstance(earlier, list) else []

@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeVar
 
 from reasonenv.catalog import find_agent, parse_env_id, task_name, task_settings
 from reasonenv.errors import UserError, unknown
-from reasonenv.experiment.validation import RECORD
 from reasonenv.mdp.config import EnvConfig
+from reasonenv.measures.records import RUN
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sampling.sampler import KEYS, TRAINING
 from reasonenv.settings import Setting, build, read_value, record, setting, settings_of
@@ -134,7 +134,7 @@ def describe_eval(policy: str, env: str | None, keys: Mapping[str, Any]) -> Eval
     """As `describe_run`. Without `env`, `policy` is the folder of a run, whose environment and its keys are meant."""
     if env is not None:
         return describe(EvalConfig, policy, env, keys)
-    path = Path(policy) / RECORD
+    path = Path(policy) / RUN
     if not path.is_file():
         raise UserError(
             f"{policy!r} is no folder of a run with an environment of its own; say on which ENV_ID to measure it"

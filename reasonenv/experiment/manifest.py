@@ -14,11 +14,11 @@ from pathlib import Path
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import RunConfig
 from reasonenv.learn.loop import changed
+from reasonenv.measures.records import MANIFEST
 from reasonenv.sampling import SAMPLERS
 from reasonenv.storage import read_record, replace
 from reasonenv.version import VERSION
 
-MANIFEST = "environment.json"  # in the folder of a run
 PACKAGES = (
     "torch",
     "transformers",

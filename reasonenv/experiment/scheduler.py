@@ -29,19 +29,28 @@ from tqdm import tqdm
 from reasonenv.core import Problem
 from reasonenv.errors import UserError
 from reasonenv.experiment.cells import BASELINE, REFERENCES, Cell
-from reasonenv.experiment.claim import SUMMARY
 from reasonenv.experiment.config import RunConfig
 from reasonenv.experiment.identity import code_of, edited
-from reasonenv.experiment.manifest import MANIFEST, changed_split, hardware, versions
+from reasonenv.experiment.manifest import changed_split, hardware, versions
 from reasonenv.experiment.notices import cell_notice, measured, refuse_without_signal
 from reasonenv.experiment.processes import fingerprints, processes
 from reasonenv.experiment.stored_baselines import choose
 from reasonenv.experiment.suite import Suite
 from reasonenv.experiment.train import train
-from reasonenv.experiment.validation import RECORD
 from reasonenv.experiment.weights import check_weights, weights_of
 from reasonenv.measures.questions import PROBLEMS, write_questions
-from reasonenv.measures.records import BUDGET, CELL, SUITE, CellRecord, Notice, SuiteRecord, write_record
+from reasonenv.measures.records import (
+    BUDGET,
+    CELL,
+    MANIFEST,
+    RUN,
+    SUITE,
+    SUMMARY,
+    CellRecord,
+    Notice,
+    SuiteRecord,
+    write_record,
+)
 from reasonenv.measures.samples import EVALUATION, read_samples
 from reasonenv.storage import owned, read_record, replace
 from reasonenv.terminal import printable
@@ -310,8 +319,8 @@ def _check_inputs(cell: Cell, out: Path, data: Mapping[str, str]) -> None:
     Its name holds its settings and its code, and not what lies in the files that the settings name.
     """
     folder = _folder(out, cell)
-    if (folder / RECORD).exists():
-        check_weights(folder, read_record(folder / RECORD), cell.run, weights_of(cell.run, cell.needs))
+    if (folder / RUN).exists():
+        check_weights(folder, read_record(folder / RUN), cell.run, weights_of(cell.run, cell.needs))
     if not (folder / MANIFEST).exists():  # nothing was asked yet, or it chooses among the answers of another cell
         return
     split = changed_split(folder, data)

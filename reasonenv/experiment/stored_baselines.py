@@ -10,11 +10,12 @@ from statistics import fmean
 
 from reasonenv.catalog import find_agent
 from reasonenv.core import Reason, Verdict
-from reasonenv.experiment.claim import SUMMARY, Claim
+from reasonenv.experiment.claim import Claim
 from reasonenv.experiment.config import RunConfig
 from reasonenv.experiment.identity import code_of
 from reasonenv.learn.baseline import Baseline
 from reasonenv.measures.questions import PROBLEMS, HeldOutProblem, by_question, read_questions
+from reasonenv.measures.records import SUMMARY
 from reasonenv.measures.samples import EVALUATION, Sample, read_samples, write_samples
 from reasonenv.stats import accuracy
 from reasonenv.storage import replace

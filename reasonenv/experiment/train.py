@@ -11,10 +11,10 @@ from types import MappingProxyType
 from typing import Any
 
 from reasonenv.core import Group
-from reasonenv.experiment.claim import SUMMARY, Claim
+from reasonenv.experiment.claim import Claim
 from reasonenv.experiment.config import RunConfig
 from reasonenv.experiment.identity import code_of
-from reasonenv.experiment.manifest import MANIFEST, check_data, write_manifest
+from reasonenv.experiment.manifest import check_data, write_manifest
 from reasonenv.experiment.processes import fingerprints, processes
 from reasonenv.experiment.scoring import initial_logps, solved_problems
 from reasonenv.experiment.session import Session, build, load
@@ -33,6 +33,7 @@ from reasonenv.measures.parquet import write_records
 from reasonenv.measures.provenance import write_solved
 from reasonenv.measures.questions import PROBLEMS as QUESTIONS
 from reasonenv.measures.questions import write_questions
+from reasonenv.measures.records import MANIFEST, SUMMARY
 from reasonenv.measures.rollouts import HELD_OUT, PROBLEMS, SAMPLES, Rollout
 from reasonenv.measures.samples import EVALUATION, Sample, write_samples
 from reasonenv.policy.value_head import load_scorer

@@ -17,12 +17,12 @@ from typing import Any
 
 from reasonenv.catalog import parse_env_id, task_factory
 from reasonenv.errors import UserError
+from reasonenv.measures.records import RUN
 from reasonenv.seeding import derive_seed
 from reasonenv.storage import read_record
 from reasonenv.tasks import TEST, VALIDATION, Task
 
 ONE_IN = 10
-RECORD = "run.json"  # in the folder of a run, as `claim.py` leaves it
 
 
 def held_back(question: str) -> bool:
@@ -73,7 +73,7 @@ def check_unseen(name: str, env: str) -> None:
     folder = _run_folder(Path(name).expanduser())
     while folder is not None and folder not in visited:
         visited.add(folder)
-        record = read_record(folder / RECORD)
+        record = read_record(folder / RUN)
         holdout = record.get("holdout", TEST)
         if holdout != VALIDATION and _task_of(record) == task:
             raise UserError(
@@ -88,7 +88,7 @@ def check_unseen(name: str, env: str) -> None:
 def _run_folder(path: Path) -> Path | None:
     """The folder of the run that `path`, or the folder of weights in it, belongs to; None if it belongs to none."""
     folder = path.parent if path.name == "policy" else path
-    return folder.resolve() if (folder / RECORD).is_file() else None
+    return folder.resolve() if (folder / RUN).is_file() else None
 
 
 def _task_of(record: dict[str, Any]) -> str:

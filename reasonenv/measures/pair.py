@@ -13,6 +13,7 @@ from reasonenv.errors import UserError
 from reasonenv.measures.comparisons import Contrast, Decision, contrasts
 from reasonenv.measures.metrics import GREEDY, Scores, scores
 from reasonenv.measures.questions import PROBLEMS, by_question, question_of, read_questions
+from reasonenv.measures.records import MANIFEST, RUN
 from reasonenv.measures.samples import EVALUATION, Sample, Samples, read_samples
 from reasonenv.storage import read_record
 from reasonenv.terminal import printable
@@ -92,12 +93,12 @@ def differences(first: Path, second: Path) -> Iterator[str]:
 
     Settings, code, versions and data, then the first row of numbers and the first answer that are not equal.
     """
-    one, other = _record(first / "run.json"), _record(second / "run.json")
+    one, other = _record(first / RUN), _record(second / RUN)
     same_code = one.pop("code", None) == other.pop("code", None)
     yield from _fields("run", one, other)
     if not same_code:
         yield from differing_lines(first, second)
-    yield from _fields("environment", _record(first / "environment.json"), _record(second / "environment.json"))
+    yield from _fields("environment", _record(first / MANIFEST), _record(second / MANIFEST))
     yield from _first_row(first / "metrics.jsonl", second / "metrics.jsonl")
     yield from _first_answer(first, second)
 

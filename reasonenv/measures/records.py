@@ -17,6 +17,8 @@ from reasonenv.errors import UserError, unknown
 from reasonenv.storage import json_object, read_text, replace
 
 SUITE, CELL = "suite.json", "cell.json"
+# In the folder of a run: all its settings, what it has come to, and what it ran on.
+RUN, SUMMARY, MANIFEST = "run.json", "summary.json", "environment.json"
 Count = Annotated[int, Field(ge=0, le=10**18)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 BUDGET = ("rollouts", "tokens", "updates", "seconds", "memory")

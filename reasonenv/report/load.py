@@ -27,7 +27,7 @@ from reasonenv.measures.discovery import BASE, Draws
 from reasonenv.measures.parquet import read_records
 from reasonenv.measures.provenance import SOLVED, SolvedProblem, read_solved
 from reasonenv.measures.questions import PROBLEMS, HeldOutProblem, read_questions
-from reasonenv.measures.records import CELL, SUITE, CellRecord, SuiteRecord, read_record
+from reasonenv.measures.records import CELL, MANIFEST, RUN, SUITE, CellRecord, SuiteRecord, read_record
 from reasonenv.measures.rollouts import Rollout, read_rollouts
 from reasonenv.measures.samples import EVALUATION, Samples, load_samples
 from reasonenv.measures.training_set import TRAINING_SET, Solution
@@ -39,7 +39,6 @@ T = TypeVar("T")
 
 AXES = ("iteration", "rollouts", "tokens", "updates", "seconds", "eval/greedy_accuracy")
 MOST = 1e18  # beyond it nothing can be drawn
-RUN = "run.json"  # in the folder of a run: all its settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +121,7 @@ def load_cell(folder: Path, record: CellRecord) -> Cell:
         base=optional(BASE, partial(read_records, kind=Draws), []),
         training_set=optional(TRAINING_SET, partial(read_records, kind=Solution), []),
         token_records=read_rollouts(folder) if done else [],
-        manifest=_manifest(folder / "environment.json"),
+        manifest=_manifest(folder / MANIFEST),
         questions=read_questions(folder / PROBLEMS),
         settings=read_settings(folder / RUN),
     )

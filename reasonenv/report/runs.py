@@ -14,9 +14,9 @@ from typing import Any
 
 from reasonenv.errors import UserError
 from reasonenv.measures.conclusions import listed
-from reasonenv.measures.records import BUDGET, SUITE, CellRecord, SuiteRecord, validated
+from reasonenv.measures.records import BUDGET, RUN, SUITE, SUMMARY, CellRecord, SuiteRecord, validated
 from reasonenv.measures.samples import load_samples
-from reasonenv.report.load import RUN, Cell, Suite, load_cell, load_suite, read_settings
+from reasonenv.report.load import Cell, Suite, load_cell, load_suite, read_settings
 from reasonenv.storage import read_record
 
 INITIAL = "initial"  # the row of the initial policy
@@ -87,8 +87,8 @@ def _run(folder: Path) -> Cell:
         if key not in settings:
             raise UserError(f"{path}: key {key!r} is missing; give the folder of `reasonenv train`")
     status = "running"
-    if (folder / "summary.json").is_file():
-        status, summary = "done", read_record(folder / "summary.json")
+    if (folder / SUMMARY).is_file():
+        status, summary = "done", read_record(folder / SUMMARY)
     values = {key: settings[key] for key in ("agent", "env", "policy", "seed")}
     values |= {key: summary.get(key, 0) for key in BUDGET}
     record = validated(CellRecord, {**values, "init": "", "variant": "", "status": status}, path)
