@@ -153,7 +153,7 @@ def _may_follow(value: int, group: Fraction) -> bool:
     """Whether a number word goes on with a group: "five" with "twenty" and "two hundred", and never with "ten"."""
     if group < 0:
         return True
-    return 0 < value and (group % 100 == 0 < group or (value < 10 and group % 10 == 0 and group % 100 > 10))
+    return value > 0 and (group % 100 == 0 < group or (value < 10 and group % 10 == 0 and group % 100 > 10))
 
 
 def _kind(word: str, letters: frozenset[str]) -> str | None:
@@ -164,7 +164,7 @@ def _kind(word: str, letters: frozenset[str]) -> str | None:
     if len(word) == 1 and word.isalpha():
         known = word in letters or word == "Ω"
     else:
-        known = word in SYMBOLS or lower in _ABBREVIATIONS or word[0] in "°'"
+        known = word in SYMBOLS or word[0] in "°'" or bool({lower, lower.removesuffix("s")} & _ABBREVIATIONS)
         known = known or bool(_forms(lower) & (_MEASURES | _nouns()))
     if known:
         return "unit"
@@ -183,6 +183,8 @@ def _singular(word: str) -> str:
 
 def _forms(word: str) -> set[str]:
     """The word, and what its singular and its plural may be."""
+    if len(word) < 3:
+        return {word}
     forms = {word, _singular(word), word + "s", word + "es", _IRREGULAR.get(word, word)}
     if word.endswith("y"):
         forms.add(word[:-1] + "ies")

@@ -29,7 +29,7 @@ _NOT_WORDS = re.compile(r"[\W_]")
 _INTERVALS = ("tuple", "interval")
 
 
-def compare(answer: str, gold: str) -> Reason:
+def compare(answer: str, gold: str, rules: str = "") -> Reason:
     """The verdict on an answer as found: correct, wrong, unparsable, or `error` if neither could be shown.
 
     Where one constant is wanted, several values are `unparsable_answer`: who names many has not answered. May take long
