@@ -20,7 +20,11 @@ _REVISION = "refs/convert/parquet"  # the hub keeps every data set as parquet th
 _GAP = re.compile(r"[\s,]*")
 
 
-DataPath = str | Path | None  # of a data set's file or of a folder that holds it; None where it is to be found
+DataPath = str | Path | None  # of a data set's file or of a folder that holds it; None where it is to be looked for
+
+
+class Missing(UserError):
+    """A data set that is neither where it was looked for nor on the hub."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def records(source: Source, data: DataPath) -> list[Record]:
     """All records of a data set, in file order.
 
     `data` is its file or a folder that holds it; None looks under the folder in `REASONENV_DATA`, then on the hub.
-    Raises `UserError` if it is nowhere, or if a record is broken.
+    Raises `Missing` if it is nowhere, and `UserError` if a record is broken.
     """
     content: list[Record] = []
     for path in find(source, data):
@@ -159,9 +163,9 @@ def _download(source: Source) -> list[Path]:
     return paths
 
 
-def _not_found(source: Source, why: str) -> UserError:
+def _not_found(source: Source, why: str) -> Missing:
     folder = os.environ.get(VARIABLE)
-    return UserError(
+    return Missing(
         f"{source.path} not found ({why}). Give it in one of three ways: "
         "(1) data=PATH, the file or a folder that holds it; "
         f"(2) the environment variable {VARIABLE}=FOLDER with FOLDER/{source.path} in it (now {folder or 'not set'}); "
