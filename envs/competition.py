@@ -22,9 +22,9 @@ import re
 
 from reasonenv.core import Problem, Verdict
 from reasonenv.data.files import DataPath, Record, Source, first, records
+from reasonenv.data.golds import marked_answer
 from reasonenv.errors import UserError, check_known
 from reasonenv.tasks import Task
-from reasonenv.verify.extract import find_answer
 from reasonenv.verify.grade import grade
 
 SPLITS = ("test", "train")
@@ -41,7 +41,6 @@ SUBJECTS = (
 MATH500 = Source("math500/test.jsonl", "HuggingFaceH4/MATH-500", ("default/test/0000.parquet",))
 AIME = Source("aime/train.jsonl", "AI-MO/aimo-validation-aime", ("default/train/0000.parquet",))
 
-_BARE_BOX = re.compile(r"\\boxed\s+([^\s{}$][^{}$]*)\$")  # \boxed 5$ in some published solutions
 _YEAR = re.compile(r"/(20[0-9]{2})_AIME")
 
 
@@ -88,17 +87,15 @@ def _year(record: Record) -> int:
 
 def _problem(id: str, record: Record) -> Problem:
     solution = record.text("solution")
-    answer = record.text("answer") if "answer" in record.fields else _boxed(solution, record.where)
+    answer = record.text("answer") if "answer" in record.fields else _marked(solution, record.where)
     steps = tuple(line.strip() for line in solution.split("\n") if line.strip())
     known = ("level", "type", "subject", "unique_id", "url")
     meta = {key: record.fields[key] for key in known if key in record.fields}
     return Problem(id, record.text("problem"), " ".join(answer.split()), steps, meta)
 
 
-def _boxed(solution: str, where: str) -> str:
-    at = max(solution.rfind(r"\boxed"), solution.rfind(r"\fbox"))
-    box = solution[at:].replace(r"\fbox", r"\boxed", 1) if at >= 0 else ""
-    answer = find_answer(_BARE_BOX.sub(r"\\boxed{\1}$", box), "marked") if box else None
+def _marked(solution: str, where: str) -> str:
+    answer = marked_answer(solution)
     if answer is None:
         raise UserError(
             f"{where}: field 'solution' must hold its answer in \\boxed{{..}}; it ends in {solution[-80:]!r}"

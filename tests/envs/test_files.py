@@ -71,7 +71,7 @@ def test_a_choice_may_be_given_by_its_text(sample_data: Path) -> None:
         ("MATH", "math/train.jsonl", {"solution": "It is 4."}, "field 'solution' must hold its answer in \\boxed"),
         ("MATH", "math/train.jsonl", {"problem": 5}, "field 'problem' is 5"),
         ("AIME", "aime/train.jsonl", {"url": "elsewhere"}, "field 'url' is 'elsewhere'"),
-        ("GSMSymbolic", "gsm_symbolic/GSM_symbolic.jsonl", {"original_id": None}, "field 'original_id' is 'None'"),
+        ("GSMSymbolic", "gsm_symbolic/GSM_symbolic.jsonl", {"original_id": None}, "field 'original_id' is None"),
         ("GSMSymbolic", "gsm_symbolic/GSM_symbolic.jsonl", {"answer": "4"}, "field 'answer' must end in '#### '"),
         ("HumanEval", "humaneval/HumanEval.jsonl", {"test": ""}, "field 'test' is ''"),
         ("MBPP", "mbpp/mbpp.jsonl", {"task_id": 975}, "field 'task_id' is 975"),

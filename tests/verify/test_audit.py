@@ -107,7 +107,8 @@ def test_a_false_accept_and_an_unverified_gold_are_the_exit_code(
     script = tmp_path / "script.py"
     script.write_text(
         "from reasonenv import from_problems\n"
-        "mine = from_problems([('a?', '1'), ('b?', 'one')], test=0.5, verifier='numeric')\n"
+        "from reasonenv.verify.grade import verify_math\n"
+        "mine = from_problems([('a?', '1'), ('b?', 'one')], test=0.5, verifier=verify_math)\n"
     )
     codes = [
         main(["audit-verifier", f"{script}:mine", "--split", s, "--corpus", str(pairs)]) for s in ("train", "test")
