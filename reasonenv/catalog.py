@@ -33,6 +33,9 @@ TASKS = Registry[Callable[..., Task]](
     "reasonenv.envs",
     {
         "AIME": "reasonenv.envs.competition:aime",
+        "AIME2025": "reasonenv.envs.competition:aime2025",
+        "AIME2026": "reasonenv.envs.competition:aime2026",
+        "AMC23": "reasonenv.envs.competition:amc23",
         "ARC": "reasonenv.envs.arc:arc",
         "ASDiv": "reasonenv.envs.asdiv:asdiv",
         "Chain": "reasonenv.envs.chain:chain",
@@ -44,7 +47,9 @@ TASKS = Registry[Callable[..., Task]](
         "MATH": "reasonenv.envs.competition:math",
         "MATH500": "reasonenv.envs.competition:math500",
         "MBPP": "reasonenv.envs.programming:mbpp",
+        "Minerva": "reasonenv.envs.competition:minerva",
         "MultiArith": "reasonenv.envs.multiarith:multiarith",
+        "OlympiadBench": "reasonenv.envs.olympiad:olympiadbench",
         "SVAMP": "reasonenv.envs.svamp:svamp",
     },
 )

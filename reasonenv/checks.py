@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import chain
 from typing import Any, Literal
 
 import gymnasium
@@ -180,7 +181,8 @@ def _once(subject: _Subject) -> str:
 
 
 def _one_answer(subject: _Subject) -> str:
-    contradiction = contradicted(problem for problems in subject.problems.values() for problem in problems)
+    problems = chain.from_iterable(subject.problems.values())
+    contradiction = contradicted(problems, subject.splits["train"].verify)
     _claim(contradiction is None, str(contradiction))
     return "no question has several answers"
 
