@@ -123,14 +123,14 @@ class _Subject:
     @cached_property
     def episodes(self) -> list[Trajectory]:
         """Of each problem the reference solution, another answer, a response cut short, and one without end."""
-        episodes, mdp, eos = [], self.mdp, self.tokenizer.eos_id
+        episodes, mdp, end = [], self.mdp, self.mdp.end_id
         for i, problem in enumerate(mdp.task.problems):
             gold = self.tokenizer.encode(reference_solution(problem))
             wrong = self.tokenizer.encode(reference_solution(replace(problem, answer=altered(problem.answer))))
             endless = (gold * mdp.max_tokens)[: mdp.max_tokens]
-            for tokens in ([*gold, eos], [*wrong, eos], [*gold[: len(gold) // 2], eos], endless):
+            for tokens in ([*gold, end], [*wrong, end], [*gold[: len(gold) // 2], end], endless):
                 taken = np.array(tokens[: mdp.max_tokens], dtype=np.int64)
-                stop: Literal["eos", "length"] = "eos" if taken[-1] == eos else "length"
+                stop: Literal["eos", "length"] = "eos" if taken[-1] in self.tokenizer.ends else "length"
                 episodes.append(mdp.trajectory(i, Completion.unsampled(taken, stop)))
         return episodes
 

@@ -40,17 +40,17 @@ def completed_actions(
 ) -> tuple[IntArray, IntArray, IntArray]:
     """The tokens that steps or responses stand for: `flat[start : start + size]` for each of `starts` and `sizes` [k].
 
-    A response is the last word: it is closed with EOS if it is not, unless it fills the budget, of which `rooms` [k]
-    are left. What follows an EOS or the budget inside an action is never taken, because the episode or the turn is over
-    by then.
+    A response is the last word: it is closed with `mdp.end_id` if it is not, unless it fills the budget, of which
+    `rooms` [k] are left. What follows an end or the budget inside an action is never taken, because the episode or the
+    turn is over by then.
     """
-    eos = np.array([mdp.tokenizer.eos_id])
-    pieces = [piece for action in actions for piece in (_ids(action), eos)]
+    closing = np.array([mdp.end_id])
+    pieces = [piece for action in actions for piece in (_ids(action), closing)]
     flat = check_ids(mdp, np.concatenate(pieces))
     widths = np.array(list(map(len, pieces[::2])), dtype=np.int64)
     starts = np.cumsum(widths + 1) - widths - 1
-    ends = np.flatnonzero(flat == eos)
-    sizes = ends[np.searchsorted(ends, starts)] + 1 - starts  # up to the first EOS, at the latest the one put behind
+    ends = np.flatnonzero(mdp.tokenizer.is_end[flat])
+    sizes = ends[np.searchsorted(ends, starts)] + 1 - starts  # up to the first end, at the latest the one put behind
     return flat, starts, np.minimum(sizes, rooms if granularity == "response" else np.minimum(widths, rooms))
 
 

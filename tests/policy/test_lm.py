@@ -1,5 +1,6 @@
 """The policy: log-probs that know nothing of padding, gradients that forget no token, weights that survive a file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -185,8 +186,16 @@ def test_state_is_copied_in_and_a_clone_is_frozen() -> None:
         one.load_state_dict({"x": torch.zeros(1)})
 
 
-def test_models_that_rescale_logits_are_refused_by_the_name_of_the_field() -> None:
+def test_models_that_make_their_logits_in_another_way_are_refused_by_name() -> None:
     policy = tiny_policy(0)
-    policy.model.config.final_logit_softcapping = 30.0
-    with pytest.raises(UserError, match="final_logit_softcapping"):
-        HFPolicy(policy.model, policy.tokenizer, name="capped")
+    squares = policy.model.register_forward_hook(
+        lambda module, inputs, output: replace(output, logits=output.logits**2)
+    )
+    with pytest.raises(UserError, match=r"'squared': LlamaForCausalLM makes its logits neither by scaling nor"):
+        HFPolicy(policy.model, policy.tokenizer, name="squared")
+    squares.remove()
+    doubles = policy.model.lm_head.register_forward_pre_hook(lambda module, inputs: (2 * inputs[0],))
+    with pytest.raises(UserError, match="of the last hidden state; it is not supported"):
+        HFPolicy(policy.model, policy.tokenizer, name="doubled")
+    doubles.remove()
+    HFPolicy(policy.model, policy.tokenizer, name="plain")

@@ -18,6 +18,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,10 +32,19 @@ CPU_CACHE = 2 * 2**30  # bytes of key-value cache on a CPU
 GPU_SHARE = 0.4  # of a GPU's memory, which the trainer uses too; the engine sleeps while it does
 PATIENCE = 300.0  # seconds for a served engine that died to come back
 CONNECTIONS = 256  # to a served engine: that many samples at once
+NEVER = -100.0  # added to the logit of an id that is no token; a server takes no less, and exp(-100) is 4e-44
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # of adapters that an engine can be started for
 
 Job = tuple[IntArray, int]  # prompt [P], seed
 Answer = tuple[int, list[int], list[float]]  # number of the job, tokens [T], log-probs [T]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an engine does not know of the tokenizer."""
+
+    ends: tuple[int, ...]  # the tokens that end a response
+    absent: tuple[int, ...]  # the ids of the head that are no token
 
 
 class EngineDied(Exception):
@@ -53,7 +63,7 @@ class Engine(Protocol):
     def adapt(self, folder: Path) -> None:
         """Sample with the adapter in `folder`, a name never used before, in place of the one before it."""
 
-    def sample(self, jobs: Mapping[int, Job], sampling: Sampling, eos: int) -> Iterator[Answer]:
+    def sample(self, jobs: Mapping[int, Job], sampling: Sampling, limits: Limits) -> Iterator[Answer]:
         """The answers in the order in which they are finished."""
 
     def close(self) -> None:
@@ -128,14 +138,14 @@ class Local:
             self.llm.llm_engine.add_lora(self.adapter)  # which drops the old one: the engine holds one
             self.llm.reset_prefix_cache()
 
-    def sample(self, jobs: Mapping[int, Job], sampling: Sampling, eos: int) -> Iterator[Answer]:
+    def sample(self, jobs: Mapping[int, Job], sampling: Sampling, limits: Limits) -> Iterator[Answer]:
         from vllm import SamplingParams
 
         # Ids end a response here as everywhere in the package, and the model's own list of ends does not.
-        prompts, params, ends = [], [], stopping(sampling, eos)
+        prompts, params, shared = [], [], request(sampling, limits)
         for prompt, seed in jobs.values():
             prompts.append({"prompt_token_ids": prompt.tolist()})
-            params.append(SamplingParams(seed=seed, logprobs=0, detokenize=False, **ends))
+            params.append(SamplingParams(seed=seed, logprobs=0, detokenize=False, **shared))
         with self._awake():
             # vLLM adds a random suffix to the ids it returns, and answers under the ids without it.
             ids = self.llm.enqueue(prompts, params, self.adapter, use_tqdm=False)
@@ -223,8 +233,8 @@ class Served:
         self.model = folder.name
         self._request("/reset_prefix_cache", {})
 
-    def sample(self, jobs: Mapping[int, Job], sampling: Sampling, eos: int) -> Iterator[Answer]:
-        common = {"model": self.model, "logprobs": 0, "return_token_ids": True, **stopping(sampling, eos)}
+    def sample(self, jobs: Mapping[int, Job], sampling: Sampling, limits: Limits) -> Iterator[Answer]:
+        common = {"model": self.model, "logprobs": 0, "return_token_ids": True, **request(sampling, limits)}
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             jobs_of = {
                 pool.submit(self._request, "/v1/completions", {"prompt": prompt.tolist(), "seed": seed, **common}): n
@@ -261,8 +271,8 @@ class Served:
         return json.loads(text) if text.startswith(b"{") else None
 
 
-def stopping(sampling: Sampling, eos: int) -> dict[str, Any]:
-    """The settings of both kinds of engine: no end but our EOS, the stop tokens or the budget, and no penalties."""
+def request(sampling: Sampling, limits: Limits) -> dict[str, Any]:
+    """The settings of both kinds of engine: no end but ours, the stop tokens or the budget, and no penalties."""
     return {
         "temperature": sampling.temperature,
         "max_tokens": sampling.max_tokens,
@@ -271,7 +281,8 @@ def stopping(sampling: Sampling, eos: int) -> dict[str, Any]:
         "min_p": 0.0,
         "repetition_penalty": 1.0,
         "ignore_eos": True,
-        "stop_token_ids": [eos, *sampling.stop],
+        "stop_token_ids": [*limits.ends, *sampling.stop],
+        "logit_bias": dict.fromkeys(limits.absent, NEVER),
     }
 
 
