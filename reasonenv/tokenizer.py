@@ -144,21 +144,24 @@ class Tokenizer:
     def turn_end(self) -> int | None:
         """The control token that the chat template puts behind an answer; None if it puts none, or ordinary text.
 
-        A token that also opens an answer closes none: a template that writes the opening unasked puts it there too.
+        It does so whether the answer is the last turn or another follows: else the token opens the next turn.
         """
         if not self.has_chat_template:
             return None
         from jinja2 import TemplateError
 
-        question, answer = "What is 2 + 3?", "It is 5."
+        question, answer, other = "What is 2 + 3?", "It is 5.", "And 5 + 7?"
         try:
-            before, _, behind = self._render([question, answer], opens=False).rpartition(answer)
+            _, _, behind = self._render([question, answer], opens=False).partition(answer)
+            _, _, following = self._render([question, answer, other], opens=False).partition(answer)
         except (TemplateError, TypeError, ValueError):  # a template that takes no such conversation
             return None
+        last, inner = self._first_control(behind), self._first_control(following.rpartition(other)[0])
+        return last if last == inner else None
+
+    def _first_control(self, text: str) -> int | None:
         control = {*self.hf.all_special_ids, *self.hf.added_tokens_decoder}
-        opening = [i for i in self.encode(before.rpartition(question)[2]) if i in control]
-        closing = [i for i in self.encode(behind) if i in control]
-        return closing[0] if closing and before and closing[:1] != opening[-1:] else None
+        return next((i for i in self.encode(text) if i in control), None)
 
     def _render(self, turns: Sequence[str], *, opens: bool = True) -> str:
         roles = ("user", "assistant") * len(turns)

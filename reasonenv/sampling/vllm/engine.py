@@ -10,6 +10,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import json
+import math
 import multiprocessing.connection
 import os
 import threading
@@ -32,7 +33,7 @@ CPU_CACHE = 2 * 2**30  # bytes of key-value cache on a CPU
 GPU_SHARE = 0.4  # of a GPU's memory, which the trainer uses too; the engine sleeps while it does
 PATIENCE = 300.0  # seconds for a served engine that died to come back
 CONNECTIONS = 256  # to a served engine: that many samples at once
-NEVER = -100.0  # added to the logit of an id that is no token; a server takes no less, and exp(-100) is 4e-44
+SERVED_NEVER = -100.0  # the least that a server adds to a logit; exp(-100) is 4e-44
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # of adapters that an engine can be started for
 
 Job = tuple[IntArray, int]  # prompt [P], seed
@@ -142,7 +143,7 @@ class Local:
         from vllm import SamplingParams
 
         # Ids end a response here as everywhere in the package, and the model's own list of ends does not.
-        prompts, params, shared = [], [], request(sampling, limits)
+        prompts, params, shared = [], [], request(sampling, limits, -math.inf)
         for prompt, seed in jobs.values():
             prompts.append({"prompt_token_ids": prompt.tolist()})
             params.append(SamplingParams(seed=seed, logprobs=0, detokenize=False, **shared))
@@ -234,7 +235,12 @@ class Served:
         self._request("/reset_prefix_cache", {})
 
     def sample(self, jobs: Mapping[int, Job], sampling: Sampling, limits: Limits) -> Iterator[Answer]:
-        common = {"model": self.model, "logprobs": 0, "return_token_ids": True, **request(sampling, limits)}
+        common = {
+            "model": self.model,
+            "logprobs": 0,
+            "return_token_ids": True,
+            **request(sampling, limits, SERVED_NEVER),
+        }
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             jobs_of = {
                 pool.submit(self._request, "/v1/completions", {"prompt": prompt.tolist(), "seed": seed, **common}): n
@@ -271,8 +277,11 @@ class Served:
         return json.loads(text) if text.startswith(b"{") else None
 
 
-def request(sampling: Sampling, limits: Limits) -> dict[str, Any]:
-    """The settings of both kinds of engine: no end but ours, the stop tokens or the budget, and no penalties."""
+def request(sampling: Sampling, limits: Limits, never: float) -> dict[str, Any]:
+    """The settings of both kinds of engine: no end but ours, the stop tokens or the budget, and no penalties.
+
+    `never` is added to the logits of the ids that are no token.
+    """
     return {
         "temperature": sampling.temperature,
         "max_tokens": sampling.max_tokens,
@@ -282,7 +291,7 @@ def request(sampling: Sampling, limits: Limits) -> dict[str, Any]:
         "repetition_penalty": 1.0,
         "ignore_eos": True,
         "stop_token_ids": [*limits.ends, *sampling.stop],
-        "logit_bias": dict.fromkeys(limits.absent, NEVER),
+        "logit_bias": dict.fromkeys(limits.absent, never),
     }
 
 
