@@ -74,7 +74,7 @@ class Registry(Generic[T]):
         thing: Any = self.find(name)
         try:
             return thing(*arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if isinstance(error, UserError) or not self.is_users(name):
                 raise
             raise UserError(f"{self.kind} {name!r} failed: {type(error).__name__}: {error}") from error

@@ -96,7 +96,7 @@ def _template(mdp: ReasoningMDP) -> Finding:
 
 def _verifier(mdp: ReasoningMDP) -> Finding:
     problems = mdp.task.problems[:TEXTS]
-    rejected = [p.id for p in problems if not mdp.task.verify(reference_solution(p), p).correct]
+    rejected = [p.id for p in problems if not mdp.verify(reference_solution(p), p, terminated=True).correct]
     if rejected:
         seen = f"{len(rejected)} of {len(problems)} gold answers are not accepted, the first of {rejected[0]}"
         return Finding("verifier", "wrong", seen, f"see reasonenv check {mdp.task.name}")

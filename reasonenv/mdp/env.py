@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import gymnasium
@@ -70,7 +71,10 @@ def no_token(mdp: ReasoningMDP, token: int) -> gymnasium.error.InvalidAction:
 def completed_action(mdp: ReasoningMDP, granularity: str, state: State, action: Action) -> list[int]:
     """The tokens that one action stands for in `state`, at any granularity."""
     if granularity == "token":
-        token = int(action)  # type: ignore[arg-type]
+        try:
+            token = index(action)  # type: ignore[arg-type]  # refuses what is no integer, 1.5 too
+        except TypeError:
+            raise not_ids("one token id", action) from None
         if not 0 <= token < mdp.tokenizer.vocab_size:
             raise no_token(mdp, token)
         return [token]
@@ -79,10 +83,26 @@ def completed_action(mdp: ReasoningMDP, granularity: str, state: State, action: 
     return list(flat[: sizes[0]].tolist())
 
 
+class WrongKind(gymnasium.error.InvalidAction, TypeError):
+    """An action that is no token id, or no sequence of them. Also a `TypeError`, which some callers catch."""
+
+
+def not_ids(expected: str, action: Any) -> WrongKind:
+    """The error for an action that is of another kind than `expected`."""
+    return WrongKind(
+        f"an action is {expected}, and this is {type(action).__name__} {action!r:.60}; TextView(env) takes text"
+    )
+
+
 def _ids(action: Action) -> IntArray:
-    if isinstance(action, np.ndarray) and action.dtype == np.int64:
+    if isinstance(action, np.ndarray) and action.dtype == np.int64 and action.ndim == 1:
         return action
-    return np.asarray(array("q", action), dtype=np.int64)  # type: ignore[arg-type]  # refuses what is no integer
+    try:
+        if isinstance(action, (str, bytes, bytearray)):  # of bytes, `array` would take the memory
+            raise TypeError
+        return np.asarray(array("q", action), dtype=np.int64)  # type: ignore[arg-type]  # refuses what is no integer
+    except (TypeError, ValueError, OverflowError):
+        raise not_ids("a sequence of token ids", action) from None
 
 
 class ReasoningEnv(gymnasium.Env[Observation, Action]):

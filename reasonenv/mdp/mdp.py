@@ -240,14 +240,15 @@ class ReasoningMDP:
         """The verdict on the `answer` of an episode that is over, `terminated` or truncated.
 
         A verifier that raises gives no verdict on the answer: the reason is `error`, and a warning tells the cause.
+        Raises `UserError` if it returns something else than a verdict.
         """
         if not terminated:
             return Verdict(Reason.NO_ANSWER, None, problem.answer)
         try:
-            verdict = self.task.verify(answer, problem)
+            verdict = self.task.judge(answer, problem)
         except UserError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             cause = f"{type(error).__name__}: {error}"
             warnings.warn(f"the verifier of {self.task.name} failed on {problem.id}: {cause}", stacklevel=2)
             return Verdict(Reason.ERROR, None, problem.answer)

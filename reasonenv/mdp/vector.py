@@ -25,6 +25,7 @@ from reasonenv.mdp.env import (
     check_ids,
     completed_action,
     completed_actions,
+    not_ids,
     observation_space,
 )
 from reasonenv.mdp.mdp import ReasoningMDP
@@ -253,7 +254,10 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
 
     def _append_tokens(self, actions: Any, restarted: list[int]) -> dict[int, int]:
         """Writes the tokens of all rows but those `restarted`. Returns 1 for each row at which something may happen."""
-        chosen, moved = np.asarray(actions, dtype=np.int64), self._one_each
+        chosen, moved = np.asarray(actions), self._one_each
+        if chosen.dtype.kind not in "iub" or chosen.shape != (self.num_envs,):
+            raise not_ids(f"an array of {self.num_envs} token ids", actions)
+        chosen = chosen.astype(np.int64, copy=False)
         if restarted:  # a zero is written where there is one
             chosen, moved = chosen.copy(), moved.copy()
             chosen[restarted] = moved[:, restarted] = 0
