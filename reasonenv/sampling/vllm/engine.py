@@ -13,6 +13,7 @@ import json
 import math
 import multiprocessing.connection
 import os
+import sys
 import threading
 import time
 import urllib.error
@@ -27,11 +28,12 @@ from reasonenv.core import IntArray
 from reasonenv.errors import UserError
 from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.sampling.sampler import Sampling
+from reasonenv.terminal import printable
 
 WINDOW = ("0.32", "0.34")  # versions of vLLM from the first up to, not including, the second
 CPU_CACHE = 2 * 2**30  # bytes of key-value cache on a CPU
 GPU_SHARE = 0.4  # of a GPU's memory, which the trainer uses too; the engine sleeps while it does
-PATIENCE = 300.0  # seconds for a served engine that died to come back
+PATIENCE = 120.0  # seconds for a served engine to start, or to come back after it died
 CONNECTIONS = 256  # to a served engine: that many samples at once
 SERVED_NEVER = -100.0  # the least that a server adds to a logit; exp(-100) is 4e-44
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # of adapters that an engine can be started for
@@ -209,7 +211,7 @@ class Served:
             raise UserError(f"address is {address!r}; it must be that of a served vLLM, as http://localhost:8000")
 
     def start(self, folder: Path, rank: int) -> None:
-        end = time.monotonic() + PATIENCE
+        end, waiting = time.monotonic() + PATIENCE, False
         while True:
             try:
                 self.base = self.model = self._request("/v1/models")["data"][0]["id"]
@@ -221,6 +223,10 @@ class Served:
                         f"no vLLM answers at {self.address} ({error.__cause__}); start one with "
                         f"VLLM_SERVER_DEV_MODE=1 vllm serve ..., or leave address out"
                     ) from error
+                if not waiting:
+                    cause = f"waiting up to {PATIENCE:.0f} s for a vLLM at {self.address} ({error.__cause__})"
+                    print(f"reasonenv: {printable(cause)}", file=sys.stderr)
+                waiting = True
                 time.sleep(1)
 
     def load(self, folder: Path) -> None:
