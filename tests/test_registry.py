@@ -46,5 +46,5 @@ def test_a_path_may_begin_with_dots_or_the_home(written: str, tmp_path: Path, mo
 
 @pytest.mark.parametrize("written", [".m:X", "..:X", ":X", "./m:X"])
 def test_a_module_does_not_begin_with_a_dot(written: str) -> None:
-    with pytest.raises(UserError, match="names no module; write module:name or file.py:name"):
+    with pytest.raises(UserError, match=r"names no module; write module:name or file.py:name"):
         load(written)
