@@ -25,7 +25,7 @@ from reasonenv.policy.policy import Policy, ResponseStates
 from reasonenv.tokenizer import Tokenizer, stated_ends
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import GenerationConfig, PreTrainedModel
 
 
 class HFPolicy(Policy):
@@ -51,8 +51,10 @@ class HFPolicy(Policy):
             )
         embedding.padding_idx = None  # pad is EOS in most models, and torch gives the padding row no gradient
         self.shared = share_prompts(model)
-        if model.generation_config is not None:
-            tokenizer = tokenizer.with_ends(stated_ends(model.generation_config, model.config))
+        generation = model.generation_config
+        if generation is not None:
+            tokenizer = tokenizer.with_ends(stated_ends(generation, model.config))
+            model.generation_config = _writable(generation)
         self.tokenizer = tokenizer
         known = np.pad(tokenizer.is_token, (0, rows - tokenizer.vocab_size))
         self.absent = torch.from_numpy(np.flatnonzero(~known))  # ids of the head that are no token
@@ -150,6 +152,21 @@ class HFPolicy(Policy):
         twin = type(self)(model, self.tokenizer, name=self.name)
         twin.adapter, twin.source, twin.seed, twin.revision = adapter, self.source, self.seed, self.revision
         return twin
+
+
+def _writable(generation: GenerationConfig) -> GenerationConfig:
+    """`generation`, or its tokens alone where transformers has read what it refuses to write.
+
+    Such as a temperature without sampling, of which some published checkpoints are: a run would fail at its end.
+    """
+    try:
+        generation.validate(strict=True)
+    except ValueError:
+        from transformers import GenerationConfig
+
+        names = ("bos_token_id", "eos_token_id", "pad_token_id")
+        return GenerationConfig(**{name: getattr(generation, name) for name in names})
+    return generation
 
 
 @contextlib.contextmanager

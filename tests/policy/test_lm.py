@@ -175,6 +175,16 @@ def test_a_saved_policy_loads_the_same_from_its_folder_from_a_run_and_in_plain_t
     assert load_policy(str(tmp_path / "run"), dtype="bfloat16").dtype == torch.bfloat16
 
 
+def test_a_generation_config_that_transformers_will_not_write_spoils_no_save(tmp_path: Path) -> None:
+    model = tiny_policy(0).model
+    model.generation_config.temperature = 0.6  # without do_sample, as Llama 2 has it
+    model.generation_config.eos_token_id = [256, 65]
+    with pytest.raises(ValueError, match="temperature"):
+        model.save_pretrained(tmp_path / "as it is")
+    HFPolicy(model, tiny_policy(0).tokenizer, name="x").save(tmp_path / "policy")
+    assert load_policy(str(tmp_path / "policy")).tokenizer.ends == (65, 256)
+
+
 def test_state_is_copied_in_and_a_clone_is_frozen() -> None:
     one, two = tiny_policy(1), tiny_policy(2)
     reference = one.clone()
