@@ -74,7 +74,7 @@ class Registry(Generic[T]):
         thing: Any = self.find(name)
         try:
             return thing(*arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if isinstance(error, UserError) or not self.is_users(name):
                 raise
             raise UserError(f"{self.kind} {name!r} failed: {type(error).__name__}: {error}") from error
@@ -120,7 +120,7 @@ def load(reference: str) -> Any:
 
 def module_name(module: str) -> str:
     """The name in `sys.modules` of the `module` of a reference."""
-    return str(Path(module).resolve()) if module.endswith(".py") else module
+    return str(Path(module).expanduser().resolve()) if module.endswith(".py") else module
 
 
 def named_modules() -> frozenset[str]:
@@ -130,7 +130,7 @@ def named_modules() -> frozenset[str]:
 
 def import_named(module: str, reference: str) -> ModuleType:
     """The module of a reference. Raises `UserError`, whatever the user's own code raises when it is imported."""
-    if not module or module.startswith("."):
+    if not module or (module.startswith(".") and not module.endswith(".py")):
         raise UserError(f"{reference!r} names no module; write module:name or file.py:name")
     if module.partition(".")[0] != PACKAGE:
         compile_from_source()

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from reasonenv.errors import UserError, unknown
+from reasonenv.measures.records import RUN, SUMMARY
 from reasonenv.policy.adapter_files import CONFIG, base_of
 from reasonenv.policy.goals import load_goals
 from reasonenv.policy.hf_policy import HFPolicy, quiet
@@ -80,6 +81,11 @@ def _folder(name: str) -> Path | None:
         return None
     if (path / "policy").is_dir():
         path /= "policy"
+    elif (path / RUN).is_file() and not (path / SUMMARY).is_file():
+        raise UserError(
+            f"run {name} is unfinished and has no policy yet; finish it by the command that began it, or give the "
+            "policy that it started from"
+        )
     _check_folder(path)
     return path.resolve()
 
