@@ -52,7 +52,7 @@ from reasonenv.measures.records import (
     write_record,
 )
 from reasonenv.measures.samples import EVALUATION, read_samples
-from reasonenv.storage import owned, read_record, replace
+from reasonenv.storage import check_writable, owned, read_record, replace
 from reasonenv.terminal import printable
 
 POLL = 0.2  # seconds between two looks at the processes
@@ -81,6 +81,7 @@ def working(suite: Suite, out: Path) -> Iterator[list[Problem]]:
     Raises `UserError` for missing data and bad settings, and for cells there that had other data or started from other
     weights, before anything is written.
     """
+    check_writable(out)
     data = _data(suite)
     problems = [problem for cell in suite.cells for problem in data[_data_key(cell.run)][0]]
     try:
@@ -284,7 +285,7 @@ def run_cell(cell: Cell, cells: Path) -> None:
     except KeyboardInterrupt:  # the suite has asked for it, and says what there is to say
         sys.exit(130)
     except Exception as error:  # whatever it was, it is this cell's result and is shown in the report
-        (out / "error.txt").write_text(traceback.format_exc())
+        replace(out / "error.txt", traceback.format_exc().encode(errors="replace"))
         _write_cell(out, cell, "failed", f"{type(error).__name__}: {error}")
 
 

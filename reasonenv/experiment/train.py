@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from reasonenv.core import Group
+from reasonenv.errors import UserError
 from reasonenv.experiment.claim import Claim
 from reasonenv.experiment.config import RunConfig
 from reasonenv.experiment.identity import code_of
@@ -26,6 +27,7 @@ from reasonenv.learn.evaluation import records
 from reasonenv.learn.log import log_curve
 from reasonenv.learn.loop import Loop, Progress
 from reasonenv.learn.memory import peak_memory
+from reasonenv.learn.method import Method
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.measures.discovery import BASE, Draws, base_draws
 from reasonenv.measures.metrics import summarise
@@ -72,8 +74,8 @@ def train(
     data = fingerprints(config, curriculum, held_out)
     code = code_of(config, *(process.task for process in (*curriculum.levels, held_out)))
     claim = Claim(out, config, code, weights_of(config, places), changed_code)
-    claim.check()
     check_free(out)
+    claim.check()
     if (out / SUMMARY).exists():
         check_data(out, data, held_out.task.name, finished=True)
         return read_record(out / SUMMARY)
@@ -89,7 +91,7 @@ def run(session: Session, *, changed_data: bool = False, quiet: bool = False) ->
     """Trains, measures, and leaves everything in the folder of the run, the summary last."""
     config, out, method = session.config, session.out, session.method
     progress = _learn(session, changed_data=changed_data, quiet=quiet)
-    method.save(out)
+    _save(method, out)
     summary = session.evaluator.summary(config.iterations)
     used = {"rollouts": progress.rollouts, "right": progress.right, "contrasts": progress.contrasts}
     summary |= {
@@ -108,6 +110,18 @@ def run(session: Session, *, changed_data: bool = False, quiet: bool = False) ->
     summary |= vars(progress)
     write(out / SUMMARY, json.dumps(summary, indent=1))
     return summary
+
+
+def _save(method: Method, out: Path) -> None:
+    """Leaves what was trained. Raises `UserError` if it cannot: safetensors and tokenizers do not raise `OSError`."""
+    try:
+        method.save(out)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"cannot save what was trained in {out} ({error}); mend that and run the same command again"
+        ) from error
 
 
 def _learn(session: Session, *, changed_data: bool, quiet: bool) -> Progress:
