@@ -37,8 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit code: the command's own, 2 for a user's mistake, 130 after Ctrl-C."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    if os.getcwd() not in sys.path:  # `python -m` puts it there: a user's module:name is found either way
-        sys.path.append(os.getcwd())
+    os.environ.setdefault("PYTHONSAFEPATH", "1")  # a process that starts looks for no module in the working folder
     words = list(sys.argv[1:])
     if argv is not None:
         words = list(argv)
