@@ -31,7 +31,7 @@ def _named_tokenizer(name: str) -> Tokenizer:
     from transformers import AutoTokenizer
 
     try:
-        return Tokenizer(AutoTokenizer.from_pretrained(name))
+        return Tokenizer(AutoTokenizer.from_pretrained(name, trust_remote_code=False))
     except (OSError, ValueError) as error:
         if isinstance(error, UserError):
             raise
