@@ -162,7 +162,7 @@ def _config(folder: Path) -> Any:
         check_config(folder, part, stored)
     kind = stated.get("model_type")
     if kind not in CONFIG_MAPPING:
-        raise UserError(f"policy folder {folder} is of model type {kind!r}, which transformers does not know")
+        raise UserError(f"{folder / 'config.json'} cannot be read: transformers knows no model_type {kind!r}")
     return CONFIG_MAPPING[kind].from_dict(stated)
 
 

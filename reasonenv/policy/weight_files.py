@@ -45,7 +45,7 @@ def model_files(folder: Path) -> list[Path]:
     if (folder / WEIGHTS).is_file():
         return [_inside(folder, WEIGHTS)]
     if not (folder / INDEX).is_file():
-        raise UserError(f"policy folder {folder} has no weights ({WEIGHTS}); add them or save the policy again")
+        raise UserError(f"policy folder {folder} has no weights (*{SUFFIX}); add them or save the policy again")
     index = read_record(folder / INDEX).get("weight_map")
     if not isinstance(index, dict) or not index:
         raise UserError(f"{folder / INDEX} has no weight_map; save the policy again")
