@@ -15,8 +15,9 @@ from reasonenv.commands.command import CONTEXT, Group
 from reasonenv.errors import UserError, unknown
 from reasonenv.terminal import printable
 
-# What a disk may answer that only the user can mend.
-STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+# What a disk, or a name of a file, may answer that only the user can mend.
+STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
+STORAGE |= {errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE}
 # Files of `reasonenv/commands`, in the order of --help.
 COMMANDS = ("list", "play", "check", "doctor", "train", "eval", "bench", "report", "compare", "diff", "audit-verifier")
 RESUMING = {"train", "bench"}  # the same command again goes on from the last checkpoint

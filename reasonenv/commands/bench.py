@@ -47,8 +47,8 @@ def run(
     ] = False,
     jobs: Jobs = CORES,
     trust_code: TrustCode = False,
-) -> None:
-    """Run what is missing, then report.
+) -> int:
+    """Run what is missing, then report. Exits with 1 if a cell has failed.
 
     Settings, KEY=VALUE or --key VALUE, stand above those of the suite's table [keys]: they hold for every cell whose
     agent or initial policy does not say otherwise, and a cell with other settings is another cell.
@@ -60,9 +60,9 @@ def run(
         suite = read_suite(path, scale, keys)
         if dry_run:
             print("\n".join(_plan(suite)))
-            return
+            return 0
         label = f"{suite.name}-{suite.scale}" if suite.scale else suite.name
-        _finish(suite, out or Path("runs") / label, jobs, _command("run", name, suite, keys))
+        return _finish(suite, out or Path("runs") / label, jobs, _command("run", name, suite, keys))
 
 
 def _reading(path: Path, typed: Iterable[str] = (), *, trust_code: bool) -> AbstractContextManager[None]:
@@ -124,8 +124,11 @@ def resume(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder of a suite")],
     jobs: Jobs = CORES,
     trust_code: TrustCode = False,
-) -> None:
-    """Run what is missing in a suite's folder. Code that its suite.toml names runs only with --trust-code."""
+) -> int:
+    """Run what is missing in a suite's folder. Exits with 1 if a cell has failed.
+
+    Code that its suite.toml names runs only with --trust-code.
+    """
     from reasonenv.experiment.suite import read_suite
 
     path, file = folder / SUITE, folder / "suite.toml"
@@ -135,19 +138,23 @@ def resume(
     if not {"scale", "command"} <= record.keys():
         raise UserError(f"{path} does not say scale and command; give the folder of a suite")
     with reading(file, trust_code=trust_code):
-        _finish(read_suite(file, record["scale"]), folder, jobs, record["command"])
+        return _finish(read_suite(file, record["scale"]), folder, jobs, record["command"])
 
 
 app.command("report", epilog=f"{EXAMPLE} report runs/quickstart")(report)
 
 
-def _finish(suite: Suite, folder: Path, jobs: int, command: str) -> None:
+def _finish(suite: Suite, folder: Path, jobs: int, command: str) -> int:
+    """Runs and reports. The exit code: 1 if a cell has failed."""
     from reasonenv.experiment.scheduler import run_suite
     from reasonenv.report import console_text, write_report
 
     _check_jobs(jobs)
-    run_suite(suite, folder, jobs=jobs, command=command)
+    failed = run_suite(suite, folder, jobs=jobs, command=command)
     print(console_text(write_report(folder)))
+    if failed:
+        print(f"{failed} of {len(suite.cells)} cells have failed; the same command runs them again")
+    return int(failed > 0)
 
 
 def _check_jobs(jobs: int) -> None:

@@ -68,10 +68,11 @@ PRELOADED = (
 )
 
 
-def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> None:
-    """Runs the cells that are not done, `jobs` at a time."""
+def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> int:
+    """Runs the cells that are not done, `jobs` at a time. Returns how many have failed."""
     with working(suite, out) as problems:
         run_cells(suite, out, problems, jobs=jobs, command=command)
+        return sum(_status(_folder(out, cell)) != "done" for cell in suite.cells)
 
 
 @contextmanager
@@ -286,7 +287,8 @@ def run_cell(cell: Cell, cells: Path) -> None:
         sys.exit(130)
     except Exception as error:  # whatever it was, it is this cell's result and is shown in the report
         replace(out / "error.txt", traceback.format_exc().encode(errors="replace"))
-        _write_cell(out, cell, "failed", f"{type(error).__name__}: {error}")
+        message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        _write_cell(out, cell, "failed", message)
 
 
 def _end_with_parent() -> None:
@@ -401,4 +403,7 @@ def outcome(cell: Cell, folder: Path) -> str:
     if cell.agent in REFERENCES:
         return f"{label}: reference line, {summary['after']:.3f} of the questions answered right"
     before, after, seconds = (summary[key] for key in ("before", "after", "seconds"))
-    return f"{label}: greedy accuracy {before:.3f} -> {after:.3f} in {seconds:.0f} s"
+    steps = ""
+    if summary.get("skipped"):
+        steps = f"; {summary['skipped']} optimiser steps were not taken, their loss or gradient not being finite"
+    return f"{label}: greedy accuracy {before:.3f} -> {after:.3f} in {seconds:.0f} s{steps}"

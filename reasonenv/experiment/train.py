@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from traceback import walk_tb
 from types import MappingProxyType
 from typing import Any
 
@@ -41,6 +42,7 @@ from reasonenv.measures.samples import EVALUATION, Sample, write_samples
 from reasonenv.policy.value_head import load_scorer
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling.sampler import Sampler
+from reasonenv.sources import is_users_code
 from reasonenv.stats import accuracy
 from reasonenv.storage import check_free, read_record
 from reasonenv.storage import replace as write
@@ -79,12 +81,29 @@ def train(
     if (out / SUMMARY).exists():
         check_data(out, data, held_out.task.name, finished=True)
         return read_record(out / SUMMARY)
-    session = build(config, out, places=places)
-    with closing(session.sampler), replace(claim, run=session.settled(config)).hold():
-        if (out / MANIFEST).exists() and not changed_data:
-            check_data(out, data, held_out.task.name)
-        write_manifest(out, config, data, quiet=quiet)
-        return run(session, changed_data=changed_data, quiet=quiet)
+    with naming_users_code():
+        session = build(config, out, places=places)
+        with closing(session.sampler), replace(claim, run=session.settled(config)).hold():
+            if (out / MANIFEST).exists() and not changed_data:
+                check_data(out, data, held_out.task.name)
+            write_manifest(out, config, data, quiet=quiet)
+            return run(session, changed_data=changed_data, quiet=quiet)
+
+
+@contextmanager
+def naming_users_code() -> Iterator[None]:
+    """What a user's agent, reward or other code raises within it is a `UserError` that names the line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        lines = [frame for frame, _ in walk_tb(error.__traceback__) if is_users_code(frame.f_globals)]
+        if not lines:
+            raise
+        code, number = lines[-1].f_code, lines[-1].f_lineno
+        place = f"{code.co_filename}, line {number}, {code.co_qualname}"
+        raise UserError(f"{type(error).__name__}: {error}, raised by your code in {place}") from error
 
 
 def run(session: Session, *, changed_data: bool = False, quiet: bool = False) -> dict[str, Any]:
@@ -114,11 +133,13 @@ def run(session: Session, *, changed_data: bool = False, quiet: bool = False) ->
 
 def _save(method: Method, out: Path) -> None:
     """Leaves what was trained. Raises `UserError` if it cannot: safetensors and tokenizers do not raise `OSError`."""
+    from safetensors import SafetensorError
+
     try:
         method.save(out)
-    except UserError:
-        raise
     except Exception as error:
+        if not isinstance(error, (OSError, SafetensorError)) and type(error) is not Exception:
+            raise
         raise UserError(
             f"cannot save what was trained in {out} ({error}); mend that and run the same command again"
         ) from error

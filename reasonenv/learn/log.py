@@ -54,17 +54,21 @@ class TensorBoard:
     def __init__(self, out: Path, first: int | None = None) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(out / "tensorboard"), purge_step=first)
+        self._folder = out / "tensorboard"
+        self._writer = SummaryWriter(str(self._folder), purge_step=first)
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+        with naming(self._folder):
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
 
     def text(self, name: str, text: str, step: int) -> None:
-        self._writer.add_text(name, text, step)
+        with naming(self._folder):
+            self._writer.add_text(name, text, step)
 
     def close(self) -> None:
-        self._writer.close()
+        with naming(self._folder):
+            self._writer.close()
 
 
 class RunLog:
