@@ -13,7 +13,7 @@ import gymnasium
 
 from reasonenv.errors import UnknownArgument, UserError, unknown
 from reasonenv.reasoning_gym_names import NAMES
-from reasonenv.registry import Registry, import_named, module_name
+from reasonenv.registry import Registry, admit, import_named, module_name
 from reasonenv.settings import Setting, settings_of
 from reasonenv.tasks import Task
 
@@ -181,6 +181,7 @@ def parse_env_id(env_id: str) -> tuple[str, str]:
     """
     module, colon, name = env_id.rpartition(":")
     if colon:
+        admit(env_id)
         import_named(module, env_id)
     short = name.removeprefix("reasonenv/")
     if short in TASKS:

@@ -32,7 +32,7 @@ def _named_tokenizer(name: str) -> Tokenizer:
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
     try:
-        tokenizer = Tokenizer(AutoTokenizer.from_pretrained(name))
+        tokenizer = Tokenizer(AutoTokenizer.from_pretrained(name, trust_remote_code=False))
     except (OSError, ValueError) as error:
         if isinstance(error, UserError):
             raise

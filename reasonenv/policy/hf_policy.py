@@ -117,6 +117,7 @@ class HFPolicy(Policy):
         fresh, stale = target.parent / f".{target.name}.new", target.parent / f".{target.name}.old"
         for remains in (fresh, stale):  # of a save that was killed
             shutil.rmtree(remains, ignore_errors=True)
+        fresh.mkdir()  # nothing else has this name, such as a link to another folder
         with quiet():
             if self.adapter is None:
                 self.model.save_pretrained(fresh)
