@@ -25,9 +25,7 @@ _SECOND = re.compile(
     r"(?:\b(?:or|and|nor|maybe)|[,/&;])\s*\(?[A-Za-z]\)?(?![A-Za-z'])|^\s*\(?[A-Z]\)?[\s.]*$", re.IGNORECASE
 )
 # What takes a choice back, or speaks of it instead of choosing it.
-_VERB = re.compile(
-    r"\b(?:is|are|was|isn't|cannot|can't|not|wrong|incorrect|false|fails?|seems?|would|could)\b", re.IGNORECASE
-)
+_VERB = re.compile(r"\b(?:is|are|was|isn't|cannot|can't|not|wrong|incorrect|false|fails?|seems?|would|could)\b")
 # Sentences that choose: "B is correct", "I would pick B", ".., so B".
 _ONE = r"(?:(?i:option|choice|answer)\s+)?\(?(?P<letter>[A-Z])\)?"
 _SO = r"(?i:so|therefore|thus|hence)"

@@ -19,9 +19,10 @@ from reasonenv.verify.canonical import verdict
 from reasonenv.verify.choice import compare_choice, find_choice
 from reasonenv.verify.extract import find_answer
 from reasonenv.verify.marks import last_mark
-from reasonenv.verify.numeric import MATH_LETTERS, WORD_PROBLEM_LETTERS, Quantity, decimal_comma, read_quantity
+from reasonenv.verify.numeric import Quantity, decimal_comma, read_quantity
 from reasonenv.verify.pool import TIMEOUT, shared
 from reasonenv.verify.rules import DEFAULT, Rules
+from reasonenv.verify.units import MATH_LETTERS, WORD_PROBLEM_LETTERS
 from reasonenv.verify.words import NO_GOLDS, exact, find_words, is_words, normalize, same_words
 
 KINDS = ("math", "numeric", "choice", "text")

@@ -37,6 +37,7 @@ _PARENTHESIS = re.compile(
 )
 _INSIDE = re.compile(rf"\s*(?:=|{_REMARK_WORDS}(?!\w))", re.IGNORECASE)
 _COUNT = re.compile(r"\s*[0-9]{1,3}\s+(?P<unit>[A-Za-z ]+)")
+_SAID = re.compile(r"[^\W_]|[\\∞∅]")
 _MAX_REMARK = 400  # characters of an answer and its remark
 _MAX_BRIEF = 60  # characters of what a label announces
 
@@ -53,8 +54,8 @@ def last_mark(text: str) -> Mark | None:
     r"""The mark that stands last, its body without remarks behind it; None if nothing is marked.
 
     A mark is a box with balanced braces (`\boxed`, `\fbox`; boxes joined by "and", "or" or a comma are one list),
-    `####` to the end of its line, `<answer>..</answer>`, `"answer": ..` of JSON, or a phrase: "the answer is .." to the end of
-    its sentence, `Answer: ..` where a brief answer follows. An empty or unclosed mark is no mark.
+    `####` to the end of its line, `<answer>..</answer>`, `"answer": ..` of JSON, or a phrase: "the answer is .." to
+    the end of its sentence, `Answer: ..` where a brief answer follows. An empty or unclosed mark is no mark.
     """
     # Each kind is only looked for behind the one found before, so the last find is the one that stands last.
     mark = None
@@ -64,7 +65,7 @@ def last_mark(text: str) -> Mark | None:
 
 
 def without_remark(body: str) -> str:
-    """An answer without the remark that follows it: a clause ("because ..") or a bracket ("(since ..)", "(= 9 + 9)")."""
+    """An answer without the remark that follows it: a clause ("because ..") or a bracket ("(since ..)")."""
     if len(body) > _MAX_REMARK:
         return body
     clause = _CLAUSE.search(body, 1)
@@ -153,8 +154,10 @@ def _may_announce(text: str, begin: int) -> bool:
 
 
 def _sentence(text: str, start: int, limit: int) -> str:
+    """The text up to the end of its sentence, without a remark; empty if it says nothing."""
     stop = _SENTENCE_END.search(text, start, limit)
-    return without_remark(text[start : stop.start() if stop else limit].strip())
+    body = text[start : stop.start() if stop else limit].strip()
+    return without_remark(body) if _SAID.search(body) else ""
 
 
 def _last_box(text: str, begin: int) -> Mark | None:

@@ -119,16 +119,16 @@ _DROPPED = """
 _SPELLED = {
     r"\text": "textbf textit textrm textsf texttt textup textnormal mbox hbox mathrm operatorname",
     r"\frac": "dfrac tfrac cfrac nicefrac sfrac flatfrac",
-    r"\approx ": "approx approxeq simeq sim doteq cong",
+    r"\approx": "approx approxeq simeq sim doteq cong",
     "...": "ldots dots cdots dotsc dotsb",
-    r"^\circ ": "textdegree degree",
+    r"^\circ": "textdegree degree",
     " ": ", ; : > thinspace medspace thickspace space nobreakspace",
     "  ": "quad qquad enspace",
-    r"\setminus ": "backslash",
+    r"\setminus": "backslash",
     r"\mathbb{R}": "R",
-    r"\sqrt ": "surd",
-    r"\cup ": "bigcup",
-    r"\cap ": "bigcap",
+    r"\sqrt": "surd",
+    r"\cup": "bigcup",
+    r"\cap": "bigcap",
     "$": "$ textdollar",
     ":": "colon",
     "<": "lt",
@@ -181,10 +181,14 @@ def _plain(text: str) -> str:
 
 
 def _stripped(text: str) -> str:
-    text = text.lstrip(_MARKUP).rstrip(_MARKUP + ".,;:")
-    while len(text) > 1 and text[0] == text[-1] == "_":
-        text = text[1:-1].rstrip(".,;:")
-    return text
+    """Without Markdown, dollar signs and white space at the ends, and stops at the right one."""
+    while True:
+        before = text
+        text = text.lstrip(_MARKUP).rstrip(_MARKUP + ".,;:")
+        if len(text) > 1 and text[0] == text[-1] == "_":
+            text = text[1:-1]
+        if text == before:
+            return text
 
 
 def _rewritten(text: str) -> str:

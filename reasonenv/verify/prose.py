@@ -139,7 +139,9 @@ def _may_precede(before: str, after: str) -> bool:
         return head[-2:-1] not in ("<", "!") and (last == "=" or head[-2:-1] in ("-", "=", ">"))
     if last in ")]":
         return re.search(r"[A-Za-z]\)$|(?:^|\s)\(?[0-9A-Za-z]\)$", head) is not None
-    return last in ".?!-–—|#[∴…" or unicodedata.category(last) in ("So", "Po")
+    if last == "-":  # a dash behind a word; behind an operand it subtracts
+        return re.search(r"[A-Za-z]{2,}[.:)]?\s+-+$", head) is not None
+    return last in ".?!|#[∴…" or unicodedata.category(last) == "So"
 
 
 def _word_may_precede(head: str, attached: bool) -> bool:
