@@ -153,7 +153,7 @@ def _may_follow(value: int, group: Fraction) -> bool:
     """Whether a number word goes on with a group: "five" with "twenty" and "two hundred", and never with "ten"."""
     if group < 0:
         return True
-    return 0 < value and (group % 100 == 0 < group or (value < 10 and group % 10 == 0 and group % 100 > 10))
+    return value > 0 and (group % 100 == 0 < group or (value < 10 and group % 10 == 0 and group % 100 > 10))
 
 
 def _kind(word: str, letters: frozenset[str]) -> str | None:
