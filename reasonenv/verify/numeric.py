@@ -219,6 +219,3 @@ def _without_latex(text: str) -> str:
 
 def _fraction(match: re.Match[str]) -> str:
     return f" {match['top'] or match['digit']}/{match['bottom'] or match['last']} "
-
-
-NOT_UNITS = re.compile(r"(?:hundred|thousand|million|billion|trillion|dozen|half|or|and)s?")  # until algebra uses units

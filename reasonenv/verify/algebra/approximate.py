@@ -9,14 +9,17 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from functools import cache
 from itertools import product
 from typing import Any
 
-from reasonenv.verify.algebra.expression import Node, Unreadable, variables, walk
+from reasonenv.verify.algebra.expression import KNOWN_FUNCTIONS, Node, Unreadable, variables, walk
 
 _BITS = ((200, 400),)
 _BITS_OF_CONSTANTS = ((200, 400), (1000, 2000))  # there is only one point, so it is looked at more closely
+_MANY_BITS = ((10_000, 20_000), (60_000, 120_000))  # e^(-40000) has 57,000 zeros behind the point
 _MAX_MAGNITUDE = 64  # bits of the exponent of a number: 9^(9^9) has 31; a tower above it is too large to look at
+_MAX_FACTORIAL = 10_000
 _POINTS = ((0.1, 1), (0.1, 1), (1, 4), (1, 4), (-3, 3), (-3, 3), (-4, -1), (-1, -0.1))
 
 Point = Mapping[str, Fraction]
@@ -32,48 +35,93 @@ def points(names: list[str]) -> Iterator[Point]:
         yield {name: Fraction(rng.randint(round(low * 997), round(high * 997)), 997) for name in names}
 
 
+@cache
+def context() -> Any:
+    """Arithmetic of high precision, made once: that takes as long as an answer does. Whoever uses it sets its bits."""
+    from mpmath import MPContext
+
+    return MPContext()
+
+
 def differ(a: Node, b: Node) -> tuple[bool, bool]:
     """Whether some point tells the two apart, and whether a point with a negative coordinate was compared at all.
 
     Raises `Unreadable` if a number grows too large to be written with an exponent of 64 bits.
     """
-    from mpmath import MPContext
-
-    context = MPContext()
     imaginary = any(node.op == "const" and node.atom == "i" for side in (a, b) for node in walk(side))
     names, negative = variables(a, b), False
     for point, pair in product(points(names), _BITS if names else _BITS_OF_CONSTANTS):
-        gaps = []
-        for bits in pair:
-            context.prec = bits
-            try:
-                left, right = evaluate(a, point, context), evaluate(b, point, context)
-            except (ZeroDivisionError, Undefined):
-                break
-            if names and not imaginary and (context.im(left) or context.im(right)):
-                break
-            gaps.append(left - right)
-        if len(gaps) == 2:
-            coarse, fine = gaps
-            if fine and abs(coarse - fine) * 1000 <= abs(fine):
-                return True, negative
+        gap = _gap(a, b, point, pair, real=bool(names) and not imaginary)
+        if gap:
+            return True, negative
+        if gap is not None:
             negative = negative or any(value < 0 for value in point.values())
     return False, negative
 
 
+def differ_far_behind_the_point(a: Node, b: Node) -> bool:
+    """Whether two constants differ in digits that `differ` does not look at: 1 and tanh(1000) do in the 869th."""
+    return any(_gap(a, b, {}, pair, real=False) for pair in _MANY_BITS)
+
+
+def _gap(a: Node, b: Node, point: Point, pair: tuple[int, int], *, real: bool) -> bool | None:
+    """Whether the two differ at a point; None if one of them has no value there, or none that is `real`."""
+    gaps = []
+    for bits in pair:
+        numbers = context()
+        numbers.prec = bits
+        try:
+            left, right = evaluate(a, point, numbers), evaluate(b, point, numbers)
+        except (ZeroDivisionError, Undefined):
+            return None
+        if real and (numbers.im(left) or numbers.im(right)):
+            return None
+        gaps.append(left - right)
+    coarse, fine = gaps
+    return bool(fine and abs(coarse - fine) * 1000 <= abs(fine))
+
+
 def sign(node: Node, point: Point) -> int:
     """The sign of a real value at a point; 0 if it is zero, not real, undefined, or too close to zero to tell."""
-    from mpmath import MPContext
-
-    context = MPContext()
-    context.prec = 400
+    numbers = context()
+    numbers.prec = 400
     try:
-        value = evaluate(node, point, context)
+        value = evaluate(node, point, numbers)
     except (ZeroDivisionError, Undefined, Unreadable):
         return 0
-    if context.im(value) or abs(value) < context.mpf(2) ** -200:
+    if numbers.im(value) or abs(value) < numbers.mpf(2) ** -200:
         return 0
     return 1 if value > 0 else -1
+
+
+def vanishes(node: Node) -> bool:
+    """Whether a constant is 0 as far as can be seen: at a higher precision nothing of its value stays."""
+    if node.value is not None:
+        return node.value == 0
+    if variables(node) or not any(each.op in ("+", "call") for each in walk(node)):
+        return False  # a product of roots and constants
+    values, numbers = [], context()
+    for bits in (400, 800):
+        numbers.prec = bits
+        try:
+            values.append(evaluate(node, {}, numbers))
+        except (ZeroDivisionError, Undefined, Unreadable):
+            return False
+    coarse, fine = values
+    return not fine or abs(coarse - fine) * 1000 > abs(fine)
+
+
+def close(a: Node, b: Node, *, absolute: Fraction = Fraction(0), relative: Fraction = Fraction(0)) -> bool:
+    """Whether two constants differ by at most `absolute`, or by `relative` times the larger of them."""
+    numbers = context()
+    numbers.prec = 200
+    try:
+        left, right = evaluate(a, {}, numbers), evaluate(b, {}, numbers)
+    except (ZeroDivisionError, Undefined):
+        return False
+    share, bound = (numbers.mpf(limit.numerator) / limit.denominator for limit in (relative, absolute))
+    bound = max(bound, share * max(abs(left), abs(right)))
+    return bool(abs(left - right) <= bound * (1 + numbers.mpf(2) ** -100))  # the bound itself is rounded
 
 
 class Undefined(ArithmeticError):
@@ -97,6 +145,8 @@ def evaluate(node: Node, point: Point, context: Any) -> Any:
             base, exponent = (evaluate(arg, point, context) for arg in node.args)
             return _power(base, exponent, node.args[1].value, context)
         case "call":
+            if node.atom not in KNOWN_FUNCTIONS:
+                raise Unreadable(f"the function {node.atom} has no value")
             return _call(str(node.atom), evaluate(node.args[0], point, context), context)
     raise Unreadable(f"{node.op} has no value")
 
@@ -108,11 +158,27 @@ def _call(name: str, arg: Any, context: Any) -> Any:
         if arg == 0:
             raise Undefined
         return context.ln(arg)
+    if name in ("floor", "ceil"):
+        return _whole(name, arg, context)
+    if name == "factorial":
+        if context.im(arg) or abs(arg) > _MAX_FACTORIAL or (arg < 0 and arg == context.floor(arg)):
+            raise Undefined
+        return context.factorial(arg)
     if context.mag(arg) > 4 * _MAX_MAGNITUDE:
         raise Unreadable(f"{name} of a number that is too large")
     if name in ("sinh", "cosh"):
         _exponent(arg, context)
     return getattr(context, name)(arg)  # sin, cos, asin, acos, atan, sinh, cosh, tanh
+
+
+def _whole(name: str, arg: Any, context: Any) -> Any:
+    """Floor or ceiling of a real number that is not so close to a whole one that round-off decides."""
+    if context.im(arg) or context.mag(arg) > context.prec // 2:
+        raise Undefined
+    near = context.nint(arg)
+    if arg != near and abs(arg - near) < context.mpf(2) ** -(context.prec // 3):
+        raise Undefined
+    return getattr(context, name)(arg)
 
 
 def _power(base: Any, exponent: Any, exact: Fraction | None, context: Any) -> Any:

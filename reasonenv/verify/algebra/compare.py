@@ -1,102 +1,339 @@
 r"""Whether two mathematical answers, in LaTeX or plain, are the same: values, sets, intervals, points, matrices, lines.
 
-Layers, from cheap to dear: the same tree (`expression` joins what is alike), exact rational numbers, numbers of high
-precision that can only tell apart (`approximate`), identities (`prove`). Equal is only what is proven equal.
+Layers, from cheap to dear: the same text, the same tree (`expression` joins what is alike), exact rational numbers,
+numbers of high precision that can only tell apart (`approximate`), identities (`prove`). Equal is only what is proven
+equal, and equality is symmetric.
 
-A list is the set of its solutions and `\pm` both of them. Sets and unions have no order, tuples have one. `x = 5` is 5.
-An equation or inequality is what it says up to a factor (a positive one where it has a direction), so `2x = 10` is not
-`x = 5`: one is solved. Variables are real, and two expressions are equal if they are wherever both are defined.
+A list is the set of its solutions and `\pm` both of them. Sets and unions have no order, tuples have one. `x = 5` is 5,
+`y = 2x` is 2x, but two different names are not the same. An equation or inequality is what it says up to a factor (a
+positive one where it has a direction), so `2x = 10` is not `x = 5`: one is solved. Variables are real, and two
+expressions are equal if they are wherever both are defined.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from functools import lru_cache
 from itertools import chain, product
 
 from reasonenv.core import Reason
 from reasonenv.verify.algebra import expression as ex
-from reasonenv.verify.algebra.approximate import differ, points, sign
-from reasonenv.verify.algebra.expression import SCALARS, Node, Unreadable, variables
-from reasonenv.verify.algebra.parse import parse
-from reasonenv.verify.algebra.prove import is_zero
+from reasonenv.verify.algebra.approximate import close, differ, differ_far_behind_the_point, points, sign
+from reasonenv.verify.algebra.arrays import coordinates
+from reasonenv.verify.algebra.expression import SCALARS, SETS, Node, Unreadable, variables, walk
+from reasonenv.verify.algebra.parse import parse, units
+from reasonenv.verify.algebra.prove import MAX_POWER, is_zero
+from reasonenv.verify.algebra.relations import named_value
+from reasonenv.verify.algebra.sets import MAX_ITEMS, WRITTEN_AS_SETS, real_set, same_sets
+from reasonenv.verify.notation import plain
 from reasonenv.verify.numeric import parse_number
+from reasonenv.verify.rules import Rules
+from reasonenv.verify.units import unit_of
 
-MAX_ITEMS = 50
-_UNORDERED = ("set", "union", "all")
-_COMMAND = re.compile(r"\\[A-Za-z]+")
-_NOT_WORDS = re.compile(r"[\W_]")
-_INTERVALS = ("tuple", "interval")
+_LETTER = re.compile(r"\(?(?:\\text\{\s*\(?)?\s*([A-Ja-j])\s*[).:]?\s*\}?\)?")
+_PROSE = re.compile(r"(?=.*[^\W\d_]{3})[\w\s.,:;'\"()!?&-]+")  # words, perhaps with numbers among them
+_UPRIGHT = re.compile(r"\\text\s*\{([^{}]*)\}")
+_PUNCTUATION = re.compile(r"[.,:;'\"()!?](?![0-9])|\\[A-Za-z]+|[{}_]")
+_HUNDRED = ex.number(100)
 
 
 def compare(answer: str, gold: str, rules: str = "") -> Reason:
     """The verdict on an answer as found: correct, wrong, unparsable, or `error` if neither could be shown.
 
-    Where one constant is wanted, several values are `unparsable_answer`: who names many has not answered. May take long
-    on what is hard to prove (`pool.Pool` gives it a process and a clock); on all else its cost is bounded.
+    `rules` is the JSON of `Rules`, empty for the defaults. Where one constant is wanted, several values are
+    `unparsable_answer`: who names many has not answered. May take long on what is hard to prove (`pool.Pool` gives it a
+    process and a clock); on all else its cost is bounded.
     """
+    comparison = _comparison(rules)
+    if _verbatim(answer, gold) and comparison.rules.units == "ignored":
+        return Reason.CORRECT
     try:
-        expected = _read(gold)
+        expected = read(gold)
     except Unreadable:
-        return Reason.UNPARSABLE_GOLD
-    if expected.op == "text":
-        return Reason.of(words(answer) == words(gold))
+        return Reason.CORRECT if _same_words(answer, gold) else Reason.UNPARSABLE_GOLD
     try:
-        node = _read(answer)
-        if _is_constant(expected) and node.op not in SCALARS and node.op != "assign":
-            return Reason.UNPARSABLE_ANSWER
-        equal = same(node, expected)
+        node = read(answer)
+        equal = comparison.same(node, expected)
+        if equal and comparison.rules.units == "same":
+            equal = _same_units(answer, gold)
     except Unreadable:
-        return Reason.UNPARSABLE_ANSWER
-    if equal is False and _is_constant(expected) and not _is_constant(node):
-        return Reason.UNPARSABLE_ANSWER
+        if _same_words(answer, gold):
+            return Reason.CORRECT
+        return Reason.WRONG if expected.op == "text" else Reason.UNPARSABLE_ANSWER
     if equal is None:
         return Reason.ERROR
+    if not equal and _is_constant(expected) and not _is_constant(node):
+        return Reason.UNPARSABLE_ANSWER
     return Reason.of(equal)
 
 
-def same(a: Node, b: Node) -> bool | None:
-    """Whether two trees mean the same; None if that could not be shown either way. Raises `Unreadable` if too large."""
-    if a == b:
-        return True
-    if a.op in SCALARS and b.op in SCALARS:
-        return _equal(a, b)
-    if "assign" in (a.op, b.op):
-        return _assigned(a, b)
-    for one, other in ((a, b), (b, a)):
-        if one.op in _UNORDERED and len(one.args) == 1 and other.op not in _UNORDERED:
-            return same(one.args[0], other)
-        if one.op == "matrix" and other.op == "tuple" and other.atom in ("()", "[]"):
-            return _each(_vector(one), other.args)
-        if one.op == "set" and other.op == "tuple" and other.atom == "()":
-            return _each(by_name(one.args), other.args)  # x = 2, y = 3 is the point (2, 3)
-    if a.op in _INTERVALS and b.op in _INTERVALS:
-        if len(a.args) == 2 and a.atom != b.atom:
-            return False
-        return _each(a.args, b.args)
-    if a.op != b.op:
-        return False
-    if a.op in _UNORDERED:
-        return _unordered(a.args, b.args)
-    if a.op in ("matrix", "row"):
-        return _each(a.args, b.args)
-    if a.op in ("=", "!=", "<", "<="):
-        return _proportional(a, b)
-    return False  # infinities of different sign
-
-
-def _read(text: str) -> Node:
-    value = parse_number(text)
-    return parse(text) if value is None else ex.number(value)
+def read(text: str) -> Node:
+    """The tree of an answer, or the number that it is in a spelling which only `numeric` knows."""
+    try:
+        node = parse(text)
+    except Unreadable:
+        value = parse_number(text)
+        if value is None:
+            raise
+        return ex.number(value)
+    value = parse_number(text) if node.op == "text" else None
+    return node if value is None else ex.number(value)
 
 
 def words(text: str) -> str:
-    """Words without case, dress, and brackets: `\\text{(B)}` is `b`."""
-    return " ".join(_NOT_WORDS.sub(" ", _COMMAND.sub(" ", text)).lower().split())
+    """Words without case, dress, punctuation and brackets: `\\text{(B)}` is `b`."""
+    return " ".join(_PUNCTUATION.sub(" ", _UPRIGHT.sub(r" \1 ", text)).lower().split())
+
+
+@lru_cache(maxsize=64)
+def _comparison(rules: str) -> Comparison:
+    return Comparison(Rules.from_json(rules))
+
+
+def _verbatim(answer: str, gold: str) -> bool:
+    """Whether the texts are the same but for their looks, or name the same choice."""
+    answer, gold = plain(answer), plain(gold)
+    if answer.split() == gold.split():
+        return bool(gold)
+    one, other = _LETTER.fullmatch(answer), _LETTER.fullmatch(gold)
+    if one is None or other is None:
+        return False
+    return one[1].lower() == other[1].lower() and (one[1].isupper() or other[1].isupper())
+
+
+def _same_words(answer: str, gold: str) -> bool:
+    """Whether two texts that the grammar does not have are the same words."""
+    both_in_words = all(_PROSE.fullmatch(_UPRIGHT.sub(r" \1 ", plain(text))) for text in (answer, gold))
+    return both_in_words and words(plain(answer)) == words(plain(gold))
+
+
+def _same_units(answer: str, gold: str) -> bool:
+    """Whether the units are the same, unless one of the two names none."""
+    written, expected = (set(map(unit_of, units(text))) for text in (answer, gold))
+    return not written or not expected or written == expected
 
 
 def _is_constant(node: Node) -> bool:
-    return (node.op in SCALARS and not variables(node)) or node.op == "assign"
+    if node.op in ("percent", "degree", "assign", "either", "numeral"):
+        return True
+    return ex.constant(node)
+
+
+class Comparison:
+    """Equality of trees under some rules. Each method says True, False, or None if neither could be shown."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.tolerance = Fraction(rules.tolerance)
+        # The structures in the order in which they are taken apart: a list of ratios is a list, a named set is a name.
+        self.structures: dict[str, Callable[[Node, Node], bool | None]] = {
+            "either": self._either,
+            "assign": self._assigned,
+            "list": self._listed,
+            "=": self._equation,
+            "percent": self._percentage,
+            "degree": self._angle,
+            "ratio": self._ratio,
+            "clock": self._time,
+            "numeral": self._numeral,
+            **dict.fromkeys(("union", "intersection", "difference", "interval"), self._reals),
+            "set": self._set,
+            "matrix": self._array,
+            "tuple": self._array,
+        }
+
+    def same(self, a: Node, b: Node) -> bool | None:
+        """Whether two trees mean the same. Raises `Unreadable` if one of them is too large to tell."""
+        if a == b:
+            return True
+        if a.op in SCALARS and b.op in SCALARS:
+            return self._equal(a, b)
+        for op, compared in self.structures.items():
+            if op == a.op:
+                return compared(a, b)
+            if op == b.op:
+                return compared(b, a)
+        if a.op != b.op:
+            return False
+        if a.op in ("!=", "<", "<="):
+            return self._proportional(a, b)
+        if a.op == "all":
+            return self._unordered(a.args, b.args)
+        if a.op in ("row", "cases", "such"):
+            return self._each(a.args, b.args)
+        return False  # words, infinities of different sign
+
+    # Several nodes.
+
+    def _each(self, a: Sequence[Node], b: Sequence[Node]) -> bool | None:
+        return len(a) == len(b) and _all(self.same(left, right) for left, right in zip(a, b, strict=True))
+
+    def _unordered(self, a: Sequence[Node], b: Sequence[Node]) -> bool | None:
+        if max(len(a), len(b)) > MAX_ITEMS:
+            raise Unreadable(f"more than {MAX_ITEMS} items")
+        return _all(chain((self._is_in(node, b) for node in a), (self._is_in(node, a) for node in b)))
+
+    def _is_in(self, node: Node, others: Sequence[Node]) -> bool | None:
+        alike = [other for other in others if (node.op == "set") == (other.op == "set")]  # the set {2} is no 2
+        return _any(self.same(node, other) for other in alike)
+
+    # One structure against anything that comes behind it in `structures`, or against its like.
+
+    def _either(self, one: Node, other: Node) -> bool | None:
+        return _any(self.same(value, other) for value in one.args)
+
+    def _assigned(self, one: Node, other: Node) -> bool | None:
+        """A name and its value against another, or against a value. Every side of a chain x = 2 + 3 = 5 must hold."""
+        if other.op == "=":
+            value = named_value(other)
+            return value is not None and _all(self.same(side, value) for side in one.args)
+        sides = other.args if other.op == "assign" else (other,)
+        if other.op == "assign" and not _same_name(str(one.atom), str(other.atom)):
+            return False
+        return _all(self.same(left, right) for left, right in product(one.args, sides))
+
+    def _listed(self, one: Node, other: Node) -> bool | None:
+        if other.op in ("list", "set"):
+            return self._unordered(one.args, other.args)
+        if other.op in WRITTEN_AS_SETS:
+            return self._reals(other, one)
+        if other.op == "tuple" and other.atom == "()":
+            return self._each(by_name(one.args) or one.args, other.args)
+        if other.op == "matrix":
+            return bool(by_name(one.args)) and self._each(by_name(one.args), _vector(other))
+        total = _mixed_number(one)
+        if total is not None and other.op in SCALARS:
+            return self.same(total, other)
+        return _all(self.same(item, other) for item in one.args)
+
+    def _equation(self, one: Node, other: Node) -> bool | None:
+        if other.op == "=":
+            return self._proportional(one, other)
+        value = named_value(one)
+        return value is not None and self.same(value, other)
+
+    def _percentage(self, one: Node, other: Node) -> bool | None:
+        """n% against m: m is n/100, or m is n where that can be no fraction of 1."""
+        number = one.args[0]
+        if other.op == "percent":
+            return self.same(number, other.args[0])
+        if other.op not in SCALARS:
+            return False
+        share = False if self.rules.percent == "number" else self.same(ex.divide(number, _HUNDRED), other)
+        if share or self.rules.percent == "fraction":
+            return share
+        if self.rules.percent == "either" and (other.value is None or abs(other.value) <= 1):
+            return share
+        return self.same(number, other)
+
+    def _angle(self, one: Node, other: Node) -> bool | None:
+        """Degrees against degrees or against a number, which may be of degrees or of radians."""
+        degrees = one.args[0]
+        if other.op == "degree":
+            return self.same(degrees, other.args[0])
+        if other.op not in SCALARS:
+            return False
+        equal = self.same(degrees, other)
+        if equal is False and degrees.value and ex.PI in walk(other):
+            return self.same(ex.multiply(degrees, ex.PI, ex.number(Fraction(1, 180))), other)
+        return equal
+
+    def _ratio(self, one: Node, other: Node) -> bool | None:
+        if other.op in ("ratio", "clock"):
+            return len(one.args) == len(other.args) and _all(
+                self.same(ex.multiply(one.args[0], right), ex.multiply(other.args[0], left))
+                for left, right in zip(one.args[1:], other.args[1:], strict=True)
+            )
+        if other.op not in SCALARS or len(one.args) != 2:
+            return False
+        return self.same(one.args[0], ex.multiply(other, one.args[1]))
+
+    def _time(self, one: Node, other: Node) -> bool | None:
+        """Clock times, where one may say "p.m." and the other not."""
+        if other.op != "clock" or (one.atom and other.atom and one.atom != other.atom):
+            return False
+        return one.args == other.args
+
+    def _numeral(self, one: Node, other: Node) -> bool | None:
+        """A numeral of base ten against a number; in other bases the digits without a base are another number."""
+        digits, _, base = str(one.atom).partition("_")
+        return base == "10" and other.value is not None and Fraction(digits) == other.value
+
+    def _reals(self, one: Node, other: Node) -> bool | None:
+        left, right = real_set(one), real_set(other)
+        if left is not None and right is not None:
+            return same_sets(left, right, self.same)
+        if one.op in ("interval", "tuple") and other.op in ("interval", "tuple"):
+            return one.atom == other.atom and self._each(one.args, other.args)
+        if one.op == other.op == "difference":
+            return self._each(one.args, other.args)
+        return one.op == other.op and self._unordered(one.args, other.args)
+
+    def _set(self, one: Node, other: Node) -> bool | None:
+        if other.op == "set":
+            return self._unordered(one.args, other.args)
+        if other.op == "tuple" and other.atom == "()" and by_name(one.args):
+            return self._each(by_name(one.args), other.args)
+        return bool(one.args) and other.op not in SETS and _all(self.same(item, other) for item in one.args)
+
+    def _array(self, one: Node, other: Node) -> bool | None:
+        """Matrices, points, and vectors in any way of writing them."""
+        if one.op == other.op == "matrix":
+            return self._each(one.args, other.args)
+        if one.op == other.op:
+            return (len(one.args) != 2 or one.atom == other.atom) and self._each(one.args, other.args)
+        items = _vector(one) if one.op == "matrix" else one.args
+        if other.op == "tuple":
+            return other.atom in ("()", "[]") and self._each(items, other.args)
+        parts = coordinates(other, len(items))
+        return parts is not None and self._each(items, parts)
+
+    # Values and relations.
+
+    def _equal(self, a: Node, b: Node) -> bool | None:
+        """Two scalars that are not the same tree."""
+        a, b = _with_one_imaginary_unit(ex.opaque(a), ex.opaque(b))
+        difference = ex.add(a, ex.negate(b))
+        if difference.value is not None and (difference.value == 0 or not self.tolerance):
+            return difference.value == 0
+        names = variables(a, b)
+        if self.tolerance and not names and close(a, b, relative=self.tolerance):
+            return True
+        unequal, negative = differ(a, b)
+        if unequal:
+            return False
+        # Where no negative number was defined on both sides, the variables are positive: log(xy) = log x + log y.
+        equal = is_zero(difference, positive=not negative)
+        if equal is None and not names and (differ_far_behind_the_point(a, b) or _is_extreme(difference)):
+            return False
+        return equal
+
+    def _proportional(self, a: Node, b: Node) -> bool | None:
+        """Whether a = 0 and b = 0 (or < 0) are one up to a constant factor: a(x) b(p) = b(x) a(p) for a point p."""
+        left, right = (ex.opaque(ex.add(node.args[0], ex.negate(node.args[1]))) for node in (a, b))
+        names = variables(left, right)
+        if variables(left) != variables(right):
+            return False
+        for point in points(names):
+            signs = sign(left, point), sign(right, point)
+            if 0 in signs:
+                continue
+            if a.op in ("<", "<=") and signs[0] != signs[1]:
+                return False
+            values = {Node("var", (), name): ex.number(value) for name, value in point.items()}
+            at_left, at_right = ex.rebuild(left, values.get), ex.rebuild(right, values.get)
+            return self._equal(ex.multiply(left, at_right), ex.multiply(right, at_left))
+        return None
+
+
+def by_name(items: Sequence[Node]) -> Sequence[Node]:
+    """The values of assignments to different names, in the order of these; empty if there is anything else."""
+    named = {str(item.atom): item.args[0] for item in items if item.op == "assign" and len(item.args) == 1}
+    if len(named) != len(items):
+        return ()
+    return [named[name] for name in sorted(named)]
 
 
 def _all(results: Iterable[bool | None]) -> bool | None:
@@ -109,33 +346,21 @@ def _all(results: Iterable[bool | None]) -> bool | None:
     return verdict
 
 
-def _is_in(node: Node, others: Sequence[Node]) -> bool | None:
+def _any(results: Iterable[bool | None]) -> bool | None:
     verdict: bool | None = False
-    for other in others:
-        equal = same(node, other)
-        if equal:
+    for result in results:
+        if result:
             return True
-        if equal is None:
+        if result is None:
             verdict = None
     return verdict
 
 
-def _each(a: Sequence[Node], b: Sequence[Node]) -> bool | None:
-    return len(a) == len(b) and _all(same(left, right) for left, right in zip(a, b, strict=True))
-
-
-def _unordered(a: Sequence[Node], b: Sequence[Node]) -> bool | None:
-    if max(len(a), len(b)) > MAX_ITEMS:
-        raise Unreadable(f"more than {MAX_ITEMS} items")
-    return _all(chain((_is_in(node, b) for node in a), (_is_in(node, a) for node in b)))
-
-
-def _assigned(a: Node, b: Node) -> bool | None:
-    """A name and its value against another, or against a value. Every side of a chain x = 2 + 3 = 5 must hold."""
-    if a.op == b.op and a.atom and b.atom and a.atom != b.atom:
-        return False
-    sides = [node.args if node.op == "assign" else (node,) for node in (a, b)]
-    return _all(same(one, other) for one, other in product(*sides))
+def _same_name(a: str, b: str) -> bool:
+    """Whether two names may be one: the same, perhaps with an index (x_1 = 5 is x = 5), or a name and none."""
+    if not a or not b or a == b:
+        return True
+    return "_" in a + b and a.partition("_")[0] == b.partition("_")[0] and not ("_" in a and "_" in b)
 
 
 def _vector(matrix: Node) -> Sequence[Node]:
@@ -146,39 +371,32 @@ def _vector(matrix: Node) -> Sequence[Node]:
     return [row[0] for row in rows if len(row) == 1]
 
 
-def by_name(items: Sequence[Node]) -> Sequence[Node]:
-    """The values of assignments to different names, in the order of these; empty if there is anything else."""
-    named = {str(item.atom): item.args[0] for item in items if item.op == "assign" and len(item.args) == 1}
-    if len(named) != len(items):
-        return ()
-    return [named[name] for name in sorted(named)]
+def _mixed_number(node: Node) -> Node | None:
+    """`3 and 1/2` as a number; None if the list is no whole number and a proper fraction."""
+    if node.atom != "and" or len(node.args) != 2:
+        return None
+    whole, part = (item.value for item in node.args)
+    if whole is None or part is None or whole.denominator != 1 or whole < 1 or not 0 < part < 1:
+        return None
+    return ex.number(whole + part)
 
 
-def _equal(a: Node, b: Node) -> bool | None:
-    """Two scalars that are not the same tree."""
-    difference = ex.add(a, ex.negate(b))
-    if difference.value is not None:
-        return difference.value == 0
-    unequal, negative = differ(a, b)
-    if unequal:
-        return False
-    # Where no negative number was defined on both sides, the variables are positive: log(xy) = log x + log y.
-    return is_zero(difference, positive=not negative)
+def _with_one_imaginary_unit(a: Node, b: Node) -> tuple[Node, Node]:
+    """The sides, j as i in the one that has no i, if the other has."""
+    letter = Node("var", (), "j")
+    has_unit = [ex.IMAGINARY in walk(side) for side in (a, b)]
+    if has_unit[0] != has_unit[1]:
+        plain_side, other = (a, b) if has_unit[1] else (b, a)
+        if letter in walk(plain_side) and letter not in walk(other):
+            turned = ex.rebuild(plain_side, {letter: ex.IMAGINARY}.get)
+            return (turned, b) if has_unit[1] else (a, turned)
+    return a, b
 
 
-def _proportional(a: Node, b: Node) -> bool | None:
-    """Whether a = 0 and b = 0 (or < 0) are one up to a constant factor: a(x) b(p) = b(x) a(p) for a point p."""
-    left, right = (ex.add(node.args[0], ex.negate(node.args[1])) for node in (a, b))
-    names = variables(left, right)
-    if variables(left) != variables(right):
-        return False
-    for point in points(names):
-        signs = sign(left, point), sign(right, point)
-        if 0 in signs:
-            continue
-        if a.op in ("<", "<=") and signs[0] != signs[1]:
-            return False
-        values = {Node("var", (), name): ex.number(value) for name, value in point.items()}
-        at_left, at_right = ex.rebuild(left, values.get), ex.rebuild(right, values.get)
-        return _equal(ex.multiply(left, at_right), ex.multiply(right, at_left))
-    return None
+def _is_extreme(node: Node) -> bool:
+    """Whether numbers beyond all measure stand in a constant that looks like 0: only who writes them can be judged."""
+    for each in walk(node):
+        operand = each.args[-1].value if each.op in ("^", "call") else None
+        if operand is not None and not Fraction(1, MAX_POWER) <= abs(operand) <= MAX_POWER:
+            return True
+    return False

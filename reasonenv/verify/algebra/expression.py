@@ -10,15 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import comb, factorial
+from math import ceil, comb, factorial, floor
 
 MAX_BITS = 100_000  # of a computed numerator or denominator: 5000! has 54,000
 MAX_FACTORIAL = 5_000
+_MAX_WRITTEN_OUT = 20  # factors of a binomial with a variable on top
+WRITABLE = 14_000  # bits of a whole number that Python writes in decimals
 _TRIAL = 1_000  # primes below this are found in the argument of a root
 
 # Scalar operations; every other `op` is a structure (set, tuple, relation, ..) and takes no part in arithmetic.
 SCALARS = frozenset({"num", "var", "const", "+", "*", "^", "call", "pm"})
+SETS = frozenset({"set", "interval", "union", "intersection", "difference", "domain"})
+KNOWN_FUNCTIONS = frozenset(
+    ("sin", "cos", "asin", "acos", "atan", "sinh", "cosh", "tanh", "ln", "abs", "floor", "ceil", "factorial")
+)
 HALF = Fraction(1, 2)
+_ROUNDED: dict[str, Callable[[Fraction], Fraction | int]] = {"abs": abs, "floor": floor, "ceil": ceil}
 
 
 class Unreadable(ValueError):
@@ -48,6 +55,8 @@ def number(value: Fraction | int) -> Node:
 
 ZERO, ONE, MINUS_ONE = number(0), number(1), number(-1)
 PI, E, IMAGINARY = (Node("const", (), name) for name in ("pi", "e", "i"))
+INFINITY, MINUS_INFINITY = Node("inf", (ONE,)), Node("inf", (MINUS_ONE,))
+REALS = Node("interval", (MINUS_INFINITY, INFINITY), "()")
 
 
 def single(op: str, items: Sequence[Node]) -> Node:
@@ -58,7 +67,11 @@ def single(op: str, items: Sequence[Node]) -> Node:
 
 
 def scalar(node: Node) -> Node:
-    """The same tree, which must be a value and not a set, tuple, relation or infinity."""
+    """The same tree, which must be a value and not a set, tuple, relation or infinity. A percentage is a fraction."""
+    if node.op == "percent":
+        return divide(node.args[0], number(100))
+    if node.op == "degree":
+        return node.args[0]
     if node.op not in SCALARS:
         raise Unreadable(f"a {node.op} inside an expression")
     return node
@@ -76,6 +89,13 @@ def variables(*nodes: Node) -> list[str]:
     return sorted({str(each.atom) for node in nodes for each in walk(node) if each.op == "var"})
 
 
+def constant(node: Node) -> bool:
+    """Whether the tree is a value without variables and unknown functions."""
+    return node.op in SCALARS and all(
+        each.op != "var" and (each.op != "call" or each.atom in KNOWN_FUNCTIONS) for each in walk(node)
+    )
+
+
 def order(node: Node) -> tuple[object, ...]:
     """A key that sorts trees; numbers come first."""
     return (node.op != "num", node.op, "" if node.atom is None else node.atom, *map(order, node.args))
@@ -88,7 +108,7 @@ def rebuild(node: Node, change: Callable[[Node], Node | None]) -> Node:
         return changed
     args = tuple(rebuild(arg, change) for arg in node.args)
     if node.op == "call":
-        return call(str(node.atom), args[0])
+        return call(str(node.atom), *args)
     builders: dict[str, Callable[..., Node]] = {"+": add, "*": multiply, "^": power}
     if node.op in builders:
         return builders[node.op](*args)
@@ -171,28 +191,62 @@ def divide(top: Node, bottom: Node) -> Node:
 
 
 def factorial_of(node: Node) -> Node:
+    """The factorial of a whole number, or of an expression with variables."""
     count = node.value
+    if count is None and variables(node):
+        return call("factorial", node)
     if count is None or count.denominator != 1 or not 0 <= count <= MAX_FACTORIAL:
         raise Unreadable(f"a factorial of something else than a whole number up to {MAX_FACTORIAL}")
     return number(factorial(int(count)))
 
 
 def choose(top: Node, bottom: Node) -> Node:
-    """The binomial coefficient of two whole numbers."""
+    """The binomial coefficient of two whole numbers, or of expressions with variables."""
     n, k = top.value, bottom.value
-    if n is None or k is None or n.denominator != 1 or k.denominator != 1 or not 0 <= k <= n <= MAX_FACTORIAL:
-        raise Unreadable(f"a binomial of something else than whole numbers up to {MAX_FACTORIAL}")
-    return number(comb(int(n), int(k)))
+    if n is not None and k is not None:
+        if n.denominator != 1 or k.denominator != 1 or not 0 <= k <= n <= MAX_FACTORIAL:
+            raise Unreadable(f"a binomial of something else than whole numbers up to {MAX_FACTORIAL}")
+        return number(comb(int(n), int(k)))
+    if k is not None and k.denominator == 1 and 0 <= k <= _MAX_WRITTEN_OUT:
+        factors = [add(top, number(-step)) for step in range(int(k))]
+        return multiply(*factors, number(Fraction(1, factorial(int(k)))))
+    rest = add(top, negate(bottom))
+    return divide(factorial_of(top), multiply(factorial_of(bottom), factorial_of(rest)))
 
 
-def call(name: str, arg: Node) -> Node:
-    if name == "abs" and arg.value is not None:
-        return number(abs(arg.value))
-    return Node("call", (scalar(arg),), name)
+def call(name: str, *args: Node) -> Node:
+    """The function `name` of its arguments; one that is not among `KNOWN_FUNCTIONS` is a name and nothing else."""
+    value = args[0].value
+    if value is not None and name in _ROUNDED:
+        return number(_ROUNDED[name](value))
+    return Node("call", tuple(map(scalar, args)), name)
+
+
+def opaque(node: Node) -> Node:
+    """The tree with each unknown function and its arguments as one variable, which is named by how it is written."""
+
+    def change(each: Node) -> Node | None:
+        if each.op != "call" or each.atom in KNOWN_FUNCTIONS:
+            return None
+        return Node("var", (), written(each))
+
+    if all(each.op != "call" or each.atom in KNOWN_FUNCTIONS for each in walk(node)):
+        return node
+    return rebuild(node, change)
+
+
+def written(node: Node) -> str:
+    """The tree as text."""
+    atom = node.atom or ""
+    if node.value is not None:
+        value = node.value
+        bits = max(value.numerator.bit_length(), value.denominator.bit_length())
+        atom = str(value) if bits < WRITABLE else f"{value.numerator:x}/{value.denominator:x}"
+    return f"{node.op}[{atom}]({','.join(map(written, node.args))})"
 
 
 def apply(name: str, arg: Node, base: Node) -> Node:
-    """The function `name` of `arg`, in terms of few: sin cos asin acos atan sinh cosh tanh ln abs."""
+    """The function `name` of `arg`, in terms of `KNOWN_FUNCTIONS`."""
     match name:
         case "tan":
             return divide(call("sin", arg), call("cos", arg))
@@ -206,6 +260,8 @@ def apply(name: str, arg: Node, base: Node) -> Node:
             return power(E, arg)
         case "sqrt":
             return power(arg, number(HALF))
+        case "cis":
+            return add(call("cos", arg), multiply(IMAGINARY, call("sin", arg)))
         case "log":
             return divide(call("ln", arg), call("ln", base))
     return call(name, arg)

@@ -1,118 +1,132 @@
 r"""LaTeX and plain mathematics to tokens, by one pattern and a whitelist: what is not on it makes the text unreadable.
 
-Dress is dropped here (`\left`, `\,`, `$`, `%`), spellings are united (`\dfrac`, `\leq`, `**`, `π`), and a run of
-letters is told apart as a function, a constant, a product of variables, or a word.
+Looks are gone before (`notation.plain`), spellings are united here (`\leq`, `**`, `π`), and a run of letters is told
+apart as a function, a constant, a product of variables, or a word. What stands in `\text{..}` is read like all else;
+only a single letter there is a `letter`, because behind a value it may be a unit.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
+from reasonenv.verify.algebra import numerals
 from reasonenv.verify.algebra.expression import Unreadable
-from reasonenv.verify.numeric import MAX_EXPONENT
+from reasonenv.verify.algebra.vocabulary import (
+    FUNCTION_WORDS,
+    FUNCTIONS,
+    GREEK,
+    GREEK_LETTERS,
+    SHORT_UNITS,
+    SHORT_WORDS,
+    SPELLINGS,
+    WORDS,
+)
+from reasonenv.verify.notation import plain
 
 MAX_TEXT = 1_000  # characters
 MAX_TOKENS = 400
-MAX_DIGITS = 400  # of one literal
-
-_FUNCTIONS = "sin cos tan cot sec csc asin acos atan sinh cosh tanh ln log exp sqrt abs"
-_GREEK_NAMES = "alpha beta gamma delta epsilon theta lambda mu nu rho sigma tau phi varphi omega ell"
-# Short runs of letters that are words; other runs of up to three letters are products of variables.
-_SHORT_WORDS = (
-    "no yes odd is it all if to by of the not any one two six ten per cm mm km kg mg ft lb oz mi hr hrs min mph ml deg "
-    "in rad usd a an at on as be so we for but nor has are was its"
-)
 
 
 class Token(NamedTuple):
-    """`kind` is num, var, const, name (function or construct), text, word, begin, end, or the symbol itself."""
+    """`kind` is num, var, const, name (of a function), letter, word, numeral, domain, begin, end, or a symbol."""
 
     kind: str
     text: str = ""
     value: Fraction = Fraction(0)
 
 
-_SPELLINGS = {
-    **dict.fromkeys(("cdot", "times", "ast", "*", "·", "×", "⋅", "∗"), "*"),
-    **dict.fromkeys(("div", "/", "÷"), "/"),
-    **dict.fromkeys(("pm", "+/-", "+-", "±"), "±"),
-    **dict.fromkeys(("mp", "∓"), "∓"),
-    **dict.fromkeys(("le", "leq", "leqslant", "<=", "≤"), "<="),
-    **dict.fromkeys(("ge", "geq", "geqslant", ">=", "≥"), ">="),
-    **dict.fromkeys(("ne", "neq", "!=", "≠"), "!="),
-    **dict.fromkeys(("lt", "<"), "<"),
-    **dict.fromkeys(("gt", ">"), ">"),
-    **dict.fromkeys(("cup", "∪"), "∪"),
-    **dict.fromkeys(("in", "∈"), "in"),
-    **dict.fromkeys(("infty", "∞", "inf", "infinity", "oo"), "inf"),
-    **dict.fromkeys(("emptyset", "varnothing", "∅"), "empty"),
-    **dict.fromkeys(("lvert", "rvert", "vert", "|"), "|"),
-    **dict.fromkeys(("{", "lbrace"), r"\{"),
-    **dict.fromkeys(("}", "rbrace"), r"\}"),
-    **dict.fromkeys(("langle", "lparen"), "("),
-    **dict.fromkeys(("rangle", "rparen"), ")"),
-    **dict.fromkeys(("degree", "°"), "°"),
-    **dict.fromkeys(("lor", "or"), "or"),
-    **dict.fromkeys(("land", "and"), "and"),
-    **dict.fromkeys(("==", "="), "="),
-    **dict.fromkeys(("**", "^"), "^"),
-    **dict.fromkeys(("−", "–", "-"), "-"),
-    "\\": "row",
+_ACCENTS = {
+    **dict.fromkeys(("vec", "overrightarrow"), "vec"),
+    **dict.fromkeys(("hat", "widehat"), "hat"),
+    **dict.fromkeys(("bar", "overline"), "bar"),
 }
-_NAMES = {
-    **{name: name for name in (*_FUNCTIONS.split(), "frac", "binom")},
-    **dict.fromkeys(("dfrac", "tfrac", "cfrac"), "frac"),
-    **dict.fromkeys(("dbinom", "tbinom"), "binom"),
-    **{f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan")},
-    "lg": "log",
+_KINDS = {
+    "gap": r"\s\s+(?=[A-Za-z]\s*=)",  # a wide space between two equations
+    "skip": r"[\s$€£¥₹¢]+",
+    "repeating": numerals.REPEATING,
+    "grouped": r"[0-9]{1,3}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+(?!\s*/))(?![0-9])(?:\.[0-9]+)?",
+    "num": r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,4}(?![0-9.A-Za-z]))?",
+    "text": r"\\text\s*\{(?P<body>(?:[^{}]|\{[^{}]*\})*)\}",
+    "domain": r"\\mathbb\{(?P<of>[RZNQC])\}",
+    "begin": r"\\begin\s*\{(?P<opened>[a-zA-Z]+)\}(?:\s*\{[lcr|\s]*\})?",
+    "end": r"\\end\s*\{(?P<closed>[a-zA-Z]+)\}",
+    "degree": r"\^\s*(?:\\circ(?![A-Za-z])|\{\s*(?:\\circ|o)\s*\}|o(?![A-Za-z]))",
+    "row": r"\\(?:\\|cr(?![A-Za-z])|newline(?![A-Za-z]))\s*(?:\[[0-9a-z. -]*\])?",
+    "figure": r"(?:m\s*)?\\(?:measured)?(?P<figured>angle|triangle)\s*\{?\s*(?P<corners>[A-Z]{1,4})(?![A-Za-z])\s*\}?",
+    "accented": r"\\(?P<accent>vec|overrightarrow|hat|widehat|bar|overline)\s*"
+    r"(?:\{\s*(?P<under>[A-Za-z]{1,4})\s*\}|(?P<bare>[A-Za-z])(?![A-Za-z]))",
+    "command": r"\\(?P<named>[A-Za-z]+|.)",
+    "meridiem": r"(?<=[0-9\s])(?:[ap]\.\s?m|[AP]\.\s?M)\.?",
+    "run": r"[A-Za-z]+",
+    "symbol": r"\*\*|<=|>=|!=|==|\+/-|\+-|\.\.\.|[-+*/^_!|(){}\[\],;:=<>&·×⋅∗÷±∓≤≥≠∪∩∈∞∅°'%√π∨∧"
+    + "".join(GREEK_LETTERS)
+    + "]",
 }
-_GREEK = frozenset(_GREEK_NAMES.split())
-_GREEK_LETTERS = {"θ": "theta", "α": "alpha", "β": "beta", "λ": "lambda", "φ": "phi"}
-_WORDS = frozenset(_SHORT_WORDS.split())
-
-_TOKEN = re.compile(
-    r"(?P<skip>\s+|\\(?:left|right)(?![A-Za-z])\s*\.?|\\(?:quad|qquad|[bB]igg?[lr]?|displaystyle|textstyle)(?![A-Za-z])"
-    r"|\\[,;:!>\s()\[\]]|~|\\?[$%])"
-    r"|(?P<cycle>(?P<whole>\d*)\.(?P<fixed>\d*)\\overline\s*\{(?P<repeat>\d+)\})"
-    r"|(?P<based>\d+_(?:\d|\{\d+\}))"
-    r"|(?P<grouped>\d{1,3}(?:(?:,|\{,\}|,\\!|\\,)\d{3})+(?![\d])(?:\.\d+)?)"
-    r"|(?P<num>(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d{1,4}(?![\d.A-Za-z]))?)"
-    r"|\\(?:text|textbf|textrm|textit|mbox|mathrm|mathbf|mathit|operatorname)\s*\{(?P<text>[^{}]*)\}"
-    r"|(?P<reals>\\mathbb\s*\{?R\}?|\\R(?![A-Za-z])|ℝ)"
-    r"|\\begin\s*\{(?P<begin>[a-zA-Z]+)\}(?:\s*\{[lcr|\s]*\})?"
-    r"|\\end\s*\{(?P<end>[a-zA-Z]+)\}"
-    r"|(?P<degree>\^\s*(?:\\circ(?![A-Za-z])|\{\s*\\circ\s*\}))"
-    r"|\\(?P<command>[A-Za-z]+|.)"
-    r"|(?P<subscripted>[A-Za-z]_(?:\{[A-Za-z0-9]{1,8}\}|[A-Za-z0-9]))"
-    r"|(?P<run>[A-Za-z]+)"
-    r"|(?P<super>[²³])"
-    r"|(?P<symbol>\*\*|<=|>=|!=|==|\+/-|\+-|[-−–+*/^_!|(){}\[\],;:=<>&·×⋅∗÷±∓≤≥≠∪∈∞∅°πθαβλφ√])",
-    re.ASCII,
-)
-_JOINS = re.compile(r",\\!|\\,|\{,\}|,")
-_DIGITS = re.compile(r"[^0-9]")
+_TOKEN = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _KINDS.items()), re.ASCII)
+_WORD = re.compile(r"[A-Za-zÀ-ÖØ-öø-ɏ]+(?:[.'-][A-Za-z]+)*\.?")
+_INDEX = re.compile(r"\s*_\s*(?:\{\s*[A-Za-z0-9,+-]{1,8}\s*\}|\{?\s*\\text\s*\{[A-Za-z0-9 ]{1,20}\}\s*\}?|[A-Za-z0-9])")
+_PRIMES = re.compile(r"'+|\^\s*(?:\{\s*(?:\\prime\s*)+\}|\\prime(?![A-Za-z]))")
+_NUMERAL_BEGINS = frozenset("0123456789ABCDEF(\\")
 _DEPTH = {"(": 1, "[": 1, r"\{": 1, ")": -1, "]": -1, r"\}": -1}
+_VALUE_ENDS = frozenset(("num", "var", "const", "letter", "word", ")", "]", "}", "|"))
+_SET_ENDS = frozenset((")", "]", r"\}", "domain"))
+_FIRST_DIGITS = re.compile(r"[0-9]+")
+
+# Ways of writing a binomial, and what stands in a `\text` that is no word: both are rewritten before tokens are read.
+_ARGUMENT = r"(?:\{{\s*(?P<{0}>[^{{}}]{{1,40}}?)\s*\}}|(?P<{0}_>[A-Za-z0-9]))"
+_CHOOSE = re.compile(rf"(?<![A-Za-z0-9)}}])[_^]\s*{_ARGUMENT.format('top')}\s*C\s*_\s*{_ARGUMENT.format('bottom')}")
+_CHOOSE_RAISED = re.compile(r"(?<![A-Za-z])C_(?:\{([0-9]+)\}|([0-9]))\^(?:\{([0-9]+)\}|([0-9]))")
+_NO_WORD = re.compile(r"\\text\s*\{([^{}A-Za-z\\]*)\}")
+_TIMES = re.compile(r"(?<=[0-9])\s*[xX]\s*(?=10\s*\^)")
+_UPRIGHT_E = re.compile(r"(?<=[0-9])\\text\s*\{\s*[eE]\s*\}(?=[-+]?[0-9])")
 
 
 def tokens(text: str) -> list[Token]:
     """The tokens of `text`; raises `Unreadable` for a character, command or word that the grammar does not have."""
     if len(text) > MAX_TEXT:
         raise Unreadable(f"more than {MAX_TEXT} characters")
-    text = text.strip(' \t\r\n*`"').rstrip(".,;: \t\r\n*$")
+    if text.strip() == "{}":  # a set, which LaTeX does not show
+        return [Token("empty")]
+    text = plain(text)
+    if "10" in text:
+        text = _TIMES.sub("*", text)
+    if "\\text" in text:
+        text = _NO_WORD.sub(r"\1", _UPRIGHT_E.sub("e", text))
+    if "C" in text and "_" in text:
+        text = _CHOOSE.sub(r"\\binom{\g<top>\g<top_>}{\g<bottom>\g<bottom_>}", text)
+        text = _CHOOSE_RAISED.sub(r"\\binom{\1\2}{\3\4}", text)
+    return _scan(text, upright=False)
+
+
+def _scan(text: str, *, upright: bool) -> list[Token]:
     read, at, depth = list[Token](), 0, 0
+    numerals_here = "_" in text or "ase" in text
     while at < len(text):
+        if numerals_here and text[at] in _NUMERAL_BEGINS and (numeral := numerals.numeral(text, at)):
+            name, at = numeral
+            read.append(Token("numeral", name))
+            continue
+        match = _WORD.match(text, at) if upright else None
+        if match is not None:
+            read += _upright(match[0].rstrip("."))
+            at = match.end()
+            continue
         match = _TOKEN.match(text, at)
         if match is None:
             raise Unreadable(f"the character {text[at]!r}")
         at = match.end()
         if match.lastgroup == "grouped" and depth:  # (1,234) has two coordinates
-            first = _DIGITS.split(match[0], maxsplit=1)[0]
-            at = match.start() + len(first)
-            new = [_number(first)]
+            first = _FIRST_DIGITS.match(match[0])
+            assert first is not None
+            at = match.start() + first.end()
+            new = [_number(first[0])]
         else:
-            new = _read(match, read)
+            new = list(_read(match, read))
+        if new and (new[-1].kind == "var" or (new[-1].kind == "const" and text[at : at + 1] == "_")):
+            new[-1], at = _indexed(new[-1], text, at)
         read += new
         depth += sum(_DEPTH.get(token.kind, 0) for token in new)
         if len(read) > MAX_TOKENS:
@@ -120,102 +134,130 @@ def tokens(text: str) -> list[Token]:
     return read
 
 
-def _read(match: re.Match[str], before: list[Token]) -> list[Token]:
-    body, kind = match[0], str(match.lastgroup)
-    inner = match[kind]
-    match kind:
+def _indexed(token: Token, text: str, at: int) -> tuple[Token, int]:
+    """A variable with its index and primes, `x_{1}'`, and where they end."""
+    name = token.text
+    if index := _INDEX.match(text, at):
+        name, at = f"{name}_{re.sub(r'[^A-Za-z0-9,+-]|text', '', index[0])}", index.end()
+    if primes := _PRIMES.match(text, at):
+        count = len(primes[0]) if primes[0].startswith("'") else primes[0].count("prime")
+        name, at = name + "'" * count, primes.end()
+    return Token("var", name), at
+
+
+def _read(match: re.Match[str], before: list[Token]) -> Iterator[Token]:
+    body = match[0]
+    match match.lastgroup:
+        case "gap":
+            if before and before[-1].kind in _VALUE_ENDS and any(token.kind == "=" for token in before):
+                yield Token(",")
         case "skip":
-            return []
-        case "cycle":
-            return [_repeating(match["whole"] or "0", match["fixed"], match["repeat"])]
-        case "based":
-            digits, _, base = body.partition("_")
-            return [Token("var", f"{digits.lstrip('0') or '0'}_{base.strip('{}')}")]
+            return
+        case "repeating":
+            yield Token("num", "repeating", numerals.repeating(match))
         case "grouped":
-            return [_number(_JOINS.sub("", body))]
+            yield _number(body.replace(",", "").replace(" ", ""))
         case "num":
-            return [_number(body)]
+            yield _number(body)
         case "text":
-            return _text(inner.strip())
-        case "reals":
-            return [Token("("), Token("-"), Token("inf"), Token(","), Token("inf"), Token(")")]
-        case "begin" | "end":
-            return [Token(kind, inner)]
+            yield from _scan(match["body"], upright=True)
+        case "domain":
+            yield Token("domain", match["of"])
+        case "begin":
+            yield Token("begin", match["opened"])
+        case "end":
+            yield Token("end", match["closed"])
         case "degree":
-            return [Token("°")]
-        case "super":
-            return [Token("^"), _number({"²": "2", "³": "3"}[body])]
-        case "subscripted":
-            return [Token("var", body.replace("{", "").replace("}", ""))]
-        case "run":
-            return _run(body, before)
+            yield Token("°")
+        case "row":
+            yield Token("row")
+        case "figure":
+            yield Token("var", f"{match['figured']} {match['corners']}")
+        case "accented":
+            yield _accented(_ACCENTS[match["accent"]], match["under"] or match["bare"])
         case "command":
-            return _command(body, inner)
+            yield from _command(body, match["named"])
+        case "meridiem":
+            yield Token("word", body.lower())
+        case "run" if body == "U" and before and before[-1].kind in _SET_ENDS:
+            yield Token("∪")
+        case "run":
+            yield from _run(body, before)
         case _:
-            return _symbol(body)
+            yield from _symbol(body)
 
 
-def _command(body: str, name: str) -> list[Token]:
-    if name in _NAMES:
-        return [Token("name", _NAMES[name])]
-    if name == "pi":
-        return [Token("const", "pi")]
-    if name in _GREEK:
-        return [Token("var", name)]
-    if name in _SPELLINGS:
-        return [Token(_SPELLINGS[name])]
-    raise Unreadable(f"the command {body}")
+def _accented(accent: str, letters: str) -> Token:
+    if accent == "bar" and letters.isupper():  # a segment has no direction
+        letters = "".join(sorted(letters))
+    return Token("var", f"{accent} {letters}")
 
 
-def _symbol(body: str) -> list[Token]:
+def _command(body: str, name: str) -> Iterator[Token]:
+    if name in FUNCTIONS:
+        yield Token("name", FUNCTIONS[name])
+    elif name == "pi":
+        yield Token("const", "pi")
+    elif name in GREEK:
+        yield Token("var", name)
+    elif name in SPELLINGS:
+        yield Token(SPELLINGS[name])
+    else:
+        raise Unreadable(f"the command {body}")
+
+
+def _symbol(body: str) -> Iterator[Token]:
     if body == "π":
-        return [Token("const", "pi")]
-    if body == "√":
-        return [Token("name", "sqrt")]
-    if body in _GREEK_LETTERS:
-        return [Token("var", _GREEK_LETTERS[body])]
-    if body in "{}":
-        return [Token(body)]
-    return [Token(_SPELLINGS.get(body, body))]
+        yield Token("const", "pi")
+    elif body == "√":
+        yield Token("name", "root")
+    elif body in GREEK_LETTERS:
+        yield Token("var", GREEK_LETTERS[body])
+    elif body in "{}":
+        yield Token(body)
+    else:
+        yield Token(SPELLINGS.get(body, body), body)
 
 
-def _run(run: str, before: list[Token]) -> list[Token]:
+def _known(word: str) -> Token | None:
+    """The function, constant, operator or Greek letter that a word is."""
+    lower = word.lower()
+    if word in FUNCTION_WORDS:
+        return Token("name", FUNCTION_WORDS[word])
+    if lower in WORDS:
+        return Token(WORDS[lower])
+    if word == "pi":
+        return Token("const", "pi")
+    if word in GREEK:
+        return Token("var", word)
+    return None
+
+
+def _letter(letter: str) -> Token:
+    return Token("const" if letter in "ei" else "var", letter)
+
+
+def _run(run: str, before: list[Token]) -> Iterator[Token]:
     """What a run of letters stands for."""
-    if run in _NAMES and run != "frac":
-        return [Token("name", _NAMES[run])]
-    if run == "pi":
-        return [Token("const", "pi")]
-    if run in _GREEK:
-        return [Token("var", run)]
-    if run.lower() in ("or", "and", "inf", "infinity", "oo"):
-        return [Token(_SPELLINGS[run.lower()])]
-    if run == "U" and before and before[-1].kind in (")", "]"):
-        return [Token("∪")]
-    if len(run) > 3 or (len(run) > 1 and run.lower() in _WORDS):
-        return [Token("word", run)]
-    return [Token("const" if letter in "ei" else "var", letter) for letter in run]
+    known = _known(run)
+    factor = run in SHORT_UNITS and bool(before) and before[-1].kind in ("const", "var")  # pi hr^2 is no hour
+    if known is not None:
+        yield known
+    elif len(run) > 3 or (len(run) > 1 and run.lower() in SHORT_WORDS and not factor):
+        yield Token("word", run)
+    else:
+        yield from map(_letter, run)
 
 
-def _text(body: str) -> list[Token]:
-    if body.lower() in ("or", "and"):
-        return [Token(body.lower())]
-    if body in _NAMES:
-        return [Token("name", _NAMES[body])]
-    if len(body) == 1 and body in "ei":
-        return [Token("const", body)]
-    return [Token("text", body)] if body else []
+def _upright(word: str) -> Iterator[Token]:
+    known = _known(word)
+    if known is not None:
+        yield known
+    elif len(word) > 1:
+        yield Token("word", word)
+    else:
+        yield Token("letter", word)
 
 
 def _number(digits: str) -> Token:
-    mantissa, _, exponent = digits.lower().partition("e")
-    if len(mantissa) > MAX_DIGITS or abs(int(exponent or 0)) > MAX_EXPONENT:
-        raise Unreadable(f"a number of more than {MAX_DIGITS} digits")
-    return Token("num", digits, Fraction(mantissa) * Fraction(10) ** int(exponent or 0))
-
-
-def _repeating(whole: str, fixed: str, repeat: str) -> Token:
-    if len(whole) + len(fixed) + len(repeat) > MAX_DIGITS:
-        raise Unreadable(f"a number of more than {MAX_DIGITS} digits")
-    shift = 10 ** len(fixed)
-    tail = Fraction(int(repeat), 10 ** len(repeat) - 1)
-    return Token("num", "repeating", Fraction(int(whole + fixed), shift) + tail / shift)
+    return Token("num", digits, numerals.decimal(digits))

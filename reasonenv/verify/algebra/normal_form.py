@@ -13,6 +13,8 @@ Differences from `compare`, whose equality is not transitive, so that no form ca
 * `x = \sqrt{2}` and `y = \sqrt{2}` both have the form of `\sqrt{2}`, `\ln(-x)` and `\ln x` that of `\ln|x|`.
 * `x = 1, y = 2` and a column are the point `(1,2)`. A row is not, nor are the set `\{1,2\}` and the interval `[1,2]`,
   though a grader takes the first two for the set, and column and row for what `[1,2]` writes.
+* `y = 2x` has the form of an equation, as `2x - y = 0` has, and not that of `2x`. A percentage and degrees have the
+  form of their number, a vector in i, j, k that of a sum, `3 and 1/2` that of a list.
 * `\sqrt{xy}` is `\sqrt{x}\sqrt{y}`: no point has two negative coordinates.
 * What agrees to `DIGITS` digits at every point is one.
 """
@@ -24,19 +26,32 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from functools import cache
 from typing import Any
 
-from reasonenv.verify.algebra.approximate import Undefined, evaluate
-from reasonenv.verify.algebra.compare import MAX_ITEMS, by_name, words
-from reasonenv.verify.algebra.expression import SCALARS, Node, Unreadable, add, call, negate, rebuild, variables, walk
+from reasonenv.verify.algebra.approximate import Undefined, context, evaluate
+from reasonenv.verify.algebra.compare import by_name, words
+from reasonenv.verify.algebra.expression import (
+    SCALARS,
+    WRITABLE,
+    Node,
+    Unreadable,
+    add,
+    call,
+    divide,
+    negate,
+    opaque,
+    rebuild,
+    variables,
+    walk,
+    written,
+)
 from reasonenv.verify.algebra.parse import parse
+from reasonenv.verify.algebra.sets import MAX_ITEMS, real_set
 from reasonenv.verify.numeric import parse_number
 
 DIGITS = 60  # significant ones that make two values one
 _COARSE, _FINE = 400, 800  # bits of the two evaluations, which must agree
 _LARGEST = 200  # bits before the point: above, what is added to a value is lost in its rounding
-_WRITABLE = 14_000  # bits of a whole number that Python writes in decimals
 _SMALLEST = -100_000  # bits: below, it takes too long to write
 _ZERO = -300  # bits: a value that the finer evaluation brings below this is 0 and a rounding error
 _RATIONAL = 10**9  # denominators up to here are recognised in a value; no other number comes as close as 2**-300
@@ -67,18 +82,50 @@ def _form(node: Node) -> str:
             return f"text:{words(str(node.atom))}"
         case "assign":
             return _joined("assign", {_form(side) for side in node.args})  # x = 2 + 3 = 5
-        case "set" | "union" | "all":
+        case "either" | "percent" | "degree":
+            return _form(node.args[0])
+        case "numeral":
+            return str(node.atom).removesuffix("_10")
+        case "clock":
+            return f"{_list(node.args)}{node.atom}:clock"
+        case "ratio":
+            return _ratio(node)
+        case "list" | "set" | "all":
             return _unordered(node)
-        case "tuple" | "interval":
+        case "interval" | "union" | "intersection" | "difference":
+            return _real_set(node)
+        case "tuple":
             brackets = str(node.atom) if len(node.args) == 2 else "()"
             return f"{brackets[0]}{_list(node.args)}{brackets[1]}"
         case "matrix" if len(node.args) > 1 and len(node.args[0].args) == 1:
             return f"({_list([row.args[0] for row in node.args])})"
     if node.op in SCALARS:
-        return _scalar(node)
+        return _scalar(opaque(node))
     if node.op in _RELATIONS:
-        return _relation(node)
-    return f"{node.op}({_list(node.args)})"  # a matrix, its rows, and infinity
+        return _relation(opaque(node))
+    atom = node.atom or ""
+    return f"{node.op}{atom}({_list(node.args)})"  # a matrix, its rows, infinity, a set-builder
+
+
+def _ratio(node: Node) -> str:
+    first, *others = node.args
+    if len(others) == 1:
+        return _form(divide(first, others[0]))
+    return f"ratio({','.join(_form(divide(other, first)) for other in others)})"
+
+
+def _real_set(node: Node) -> str:
+    pieces = real_set(node)
+    if pieces is None and node.op == "interval":
+        return f"{str(node.atom)[0]}{_list(node.args)}{str(node.atom)[1]}"
+    if pieces is None and node.op == "difference":
+        return f"difference({_list(node.args)})"
+    if pieces is None:
+        return _joined(node.op, {_form(item) for item in node.args})
+    if all(piece.low == piece.high for piece in pieces):
+        return _unordered(Node("set", tuple(piece.low for piece in pieces)))
+    forms = [_form(Node("tuple", (piece.low, piece.high), "(["[piece.left] + ")]"[piece.right])) for piece in pieces]
+    return forms[0] if len(forms) == 1 else f"union({','.join(forms)})"
 
 
 def _list(nodes: Sequence[Node]) -> str:
@@ -89,9 +136,12 @@ def _unordered(node: Node) -> str:
     if len(node.args) > MAX_ITEMS:
         raise Unreadable(f"more than {MAX_ITEMS} items")
     values = by_name(node.args)
-    if node.op == "set" and len(values) > 1:  # x = 2, y = 3 is the point (2, 3)
+    if node.op != "all" and len(values) > 1:  # x = 2, y = 3 is the point (2, 3)
         return f"({_list(values)})"
-    return _joined(node.op, {_form(item) for item in node.args})
+    if node.op == "list" and all(item.op == "interval" for item in node.args):
+        return _real_set(Node("union", node.args))
+    forms = {f"{{{_form(item)}}}" if item.op == "set" else _form(item) for item in node.args}
+    return _joined("all" if node.op == "all" else "set", forms)
 
 
 def _joined(op: str, forms: set[str]) -> str:
@@ -107,14 +157,14 @@ def _scalar(node: Node) -> str:
     values = _values(node)
     seen = {_digits(value) for value in values if value is not None}
     if not seen:
-        return _written(node)
+        return written(node)
     if len(seen) == 1:  # a constant, perhaps one that is written with variables
         return seen.pop()
     return _digest(list(map(_digits, values)))
 
 
 def _exact(value: Fraction) -> str:
-    if max(value.numerator.bit_length(), value.denominator.bit_length()) > _WRITABLE:
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > WRITABLE:
         return _digest([hex(value.numerator), hex(value.denominator)])
     return str(value)
 
@@ -124,7 +174,7 @@ def _relation(node: Node) -> str:
     values = _values(add(node.args[0], negate(node.args[1])))
     scale = next((value for value in values if value), None)
     if scale is None:
-        return _written(node)
+        return written(node)
     if node.op in ("<", "<="):
         scale = abs(scale)
     ratios = [None if value is None else value / scale for value in values]
@@ -133,16 +183,16 @@ def _relation(node: Node) -> str:
 
 def _values(node: Node) -> Values:
     """The values of a scalar at the points of its variables; at one point if it has none."""
-    context, names, values = _context(), variables(node), Values()
+    numbers, names, values = context(), variables(node), Values()
     real = bool(names) and not any(each.op == "const" and each.atom == "i" for each in walk(node))
     absolute = node
     if real:
         absolute = rebuild(node, _absolute)
     for point in _points(names):
-        value = _value(node, point, context)
-        if real and value is not None and context.im(value):
-            value = _value(absolute, point, context)
-        if real and value is not None and context.im(value):
+        value = _value(node, point, numbers)
+        if real and value is not None and numbers.im(value):
+            value = _value(absolute, point, numbers)
+        if real and value is not None and numbers.im(value):
             value = None  # as in `approximate.differ`
         values.append(value)
     return values
@@ -153,14 +203,6 @@ def _absolute(node: Node) -> Node | None:
     if node.op != "call" or node.atom != "ln":
         return None
     return call("ln", call("abs", rebuild(node.args[0], _absolute)))
-
-
-@cache
-def _context() -> Any:
-    """Arithmetic of high precision, made once: that takes as long as an answer does. `_value` sets its bits."""
-    from mpmath import MPContext
-
-    return MPContext()
 
 
 def _value(node: Node, point: dict[str, Fraction], context: Any) -> Any | None:
@@ -226,8 +268,3 @@ def _digits(value: Any | None) -> str:
 
 def _digest(parts: Sequence[str]) -> str:
     return "~" + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
-
-
-def _written(node: Node) -> str:
-    written = _exact(node.atom) if isinstance(node.atom, Fraction) else node.atom or ""
-    return f"{node.op}[{written}]({','.join(map(_written, node.args))})"

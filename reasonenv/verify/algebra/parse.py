@@ -1,39 +1,51 @@
-r"""Recursive descent over a whitelisted grammar: tokens in, one tree out, or `Unreadable`.
+r"""Recursive descent over a whitelisted grammar: tokens in, one tree out, or `Unreadable`. `terms` reads expressions.
 
-What has two readings has none here: `2\frac{3}{2}`, `x/2y`, `5!!`, `3 4`, `\log` of a list. Degrees and percent signs
-are units and dropped, but inside a trigonometric function a degree is pi/180. `\log` without a base has base 10.
+    answer   := clause (("," | ";" | "or" | "and") clause)*
+    clause   := [label] operand (relation operand)* ["(" "=" operand ")"]      relation := "=" | "<" | "≈" | "in" | ..
+    operand  := set [":" set]*                                                   a ratio or a clock time
+    set      := sum (("∪" | "∩" | "\" | "-") sum)*
+    bracket  := "(" clause ("," clause)* ")"     and "[" "]" "\{" "\}", set-builders, matrices, cases
 
-    answer   := clause (("," | ";" | "or" | "and") clause)*          clause := [label] union (relation union)*
-    union    := sum ("∪" sum)*           sum  := [sign] term (("+" | "-" | "±") term)*     then units, dropped
-    term     := power (["*" | "/"] power)*                           power := base ["!" | "°"] ["^" exponent]
+A name in front of the value is the name of an `assign` (see `relations`); a label in words is dropped.
 """
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
+from functools import lru_cache
 from itertools import takewhile
 
 from reasonenv.verify.algebra import expression as ex
-from reasonenv.verify.algebra.expression import Node, Unreadable, scalar
-from reasonenv.verify.algebra.lexer import Token, tokens
-from reasonenv.verify.algebra.relations import PLUS_MINUS, relate, spread, top_level
-from reasonenv.verify.numeric import NOT_UNITS
+from reasonenv.verify.algebra.expression import SCALARS, SETS, Node, Unreadable, scalar
+from reasonenv.verify.algebra.lexer import tokens
+from reasonenv.verify.algebra.relations import name_of, relate, spread, top_level
+from reasonenv.verify.algebra.terms import Terms, quotient
+from reasonenv.verify.algebra.vocabulary import EMPTY, INFINITE, LABELS, MERIDIEM, REALS, SHORT_WORDS
+from reasonenv.verify.units import is_unit
 
-MAX_DEPTH = 40
-_OPERANDS = frozenset(("var", "const", "name", "(", "[", "{", "begin"))
 _MATRICES = frozenset(("pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix", "array"))
-_TRIGONOMETRIC = frozenset(("sin", "cos", "tan", "cot", "sec", "csc"))
-_RELATIONS = frozenset(("=", "!=", "<", "<=", ">", ">="))
-_SIGNS = ("+", "-", "±", "∓")
-_END = Token("nothing")
+_SYSTEMS = frozenset(("cases", "aligned", "gathered"))
+_RELATIONS = ("=", "!=", "<", "<=", ">", ">=", "approx")
+_SEPARATORS = (",", ";", "or", "and")
+_SUCH_THAT = ("mid", "|", ":")
+_CONDITION_WORDS = frozenset(("if", "for", "when", "where"))
+_VALUES = frozenset(("num", "name", "(", "[", r"\{", "{", "const", "-", "domain", "begin"))
+_BRACKETS = {"][": "()", "[[": "[)", "]]": "(]"}
+_MINUTES = re.compile(r"[0-5][0-9]")
 
 
+@lru_cache(maxsize=4_096)  # a gold is read at every sample of its problem
 def parse(text: str) -> Node:
     """The tree of a whole answer; `Unreadable` for everything else. Never evaluates text; its cost is bounded."""
-    read = tokens(text)
-    if read and all(token.kind == "text" for token in read):
-        return Node("text", (), " ".join(token.text for token in read))
-    return _Parser(read).answer()
+    return _Answers(tokens(text)).answer()
+
+
+def units(text: str) -> list[str]:
+    """The units that stand in an answer behind its values, in their order; `Unreadable` as `parse`."""
+    answers = _Answers(tokens(text))
+    answers.answer()
+    return answers.units
 
 
 def arithmetic(text: str) -> Fraction | None:
@@ -44,90 +56,172 @@ def arithmetic(text: str) -> Fraction | None:
         return None
 
 
-class _Parser:
-    """A position in the tokens; each method reads one rule of the grammar and leaves the position behind it."""
-
-    def __init__(self, read: list[Token]) -> None:
-        self.tokens, self.at = [*read, _END], 0
-        self.depth, self.bars, self.turning = 0, 0, False
-
-    # The tokens.
-
-    @property
-    def next(self) -> Token:
-        return self.tokens[self.at]
-
-    def ahead(self, *kinds: str) -> bool:
-        """Whether the next tokens are of these kinds."""
-        return tuple(token.kind for token in self.tokens[self.at : self.at + len(kinds)]) == kinds
-
-    def take(self, *kinds: str) -> Token | None:
-        if self.next.kind not in kinds:
-            return None
-        self.at += 1
-        return self.tokens[self.at - 1]
-
-    def need(self, kind: str) -> Token:
-        token = self.take(kind)
-        if token is None:
-            raise Unreadable(f"{kind} expected, {self.next.text or self.next.kind} found")
-        return token
-
-    # Structures.
+class _Answers(Terms):
+    heading = False  # inside the head of a set-builder, where a colon is no ratio
 
     def answer(self) -> Node:
-        clauses, separators = [self.clause()], set[str]()
-        while separator := self.take(",", ";", "or", "and"):
+        self.take("=")
+        answer = self.clauses()
+        if not self.ended:
+            raise self.unexpected("the end expected")
+        return answer
+
+    def clauses(self) -> Node:
+        items, separators = self.separated()
+        if len(separators) == 2:  # 1, 2, and 3
+            separators.discard(",")
+        return top_level(items, separators)
+
+    def separated(self) -> tuple[list[Node], set[str]]:
+        """Clauses, and what stands between them."""
+        items, separators = [self.clause()], set[str]()
+        while separator := self.take(*_SEPARATORS):
             separators.add(separator.kind)
-            if separator.kind == ",":
-                self.take("or", "and")
-            clauses.append(self.clause())
-        if self.next is not _END:
-            raise Unreadable(f"{self.next.text or self.next.kind} behind the answer")
-        return top_level(clauses, separators)
+            if separator.kind == "," and (joined := self.take("or", "and")):
+                separators.add(joined.kind)
+            items.append(self.clause())
+        return items, separators
 
     def clause(self) -> Node:
-        self.label()
-        sides, signs = [self.union()], list[str]()
-        if sides[0].op == "var" and self.take("in"):
-            return self.union()
+        name = self.label()
+        self.take("approx")
+        point = self.labelled_point()
+        if point is not None:
+            return point
+        sides, signs = [self.operand()], list[str]()
+        if self.take("in"):
+            return _member(sides[0], self.union())
         while token := self.take(*_RELATIONS):
             signs.append(token.kind)
-            sides.append(self.union())
-        return relate(sides, signs) if signs else sides[0]
+            sides.append(self.operand())
+        if self.ahead("(", "=") or self.ahead("(", "approx"):  # 5 (= 2 + 3)
+            signs.append(self.tokens[self.at + 1].kind)
+            self.at += 2
+            sides.append(self.operand())
+            self.need(")")
+        tree = relate(sides, signs) if signs else sides[0]
+        if name is None:
+            return tree
+        return Node("assign", (tree,), name)
 
-    def label(self) -> None:
-        """Skips a name for the answer: `Area =`, `\\text{total}:`, `AB =`, `f(x) =`."""
-        if self.ahead("var", "(", "var", ")", "=") and self.next.text in tuple("fghFGHpqP"):
-            self.at += 5
-            return
-        end = self.at
-        while self.tokens[end].kind in ("text", "word"):
-            end += 1
-        if end == self.at:
-            capitals = takewhile(lambda token: token.kind == "var" and token.text.isupper(), self.tokens[end : end + 4])
-            end += len(list(capitals))
-            if end == self.at + 1:  # one is a variable
-                return
-        if end > self.at and self.tokens[end].kind in ("=", ":"):
-            self.at = end + 1
+    # Names in front of a value.
+
+    def label(self) -> str | None:
+        """Skips words that name the answer (`Area =`, `The answer is`); the name in `T(x) =` and `dy/dx =`."""
+        if self.words_label():
+            return None
+        for name, end in (self.application(), self.derivative()):
+            if name and self.tokens[end].kind in ("=", "approx"):
+                self.at = end + 1
+                return name
+        return None
+
+    def words_label(self) -> bool:
+        words = [token.text.lower() for token in takewhile(lambda token: token.kind == "word", self.tokens[self.at :])]
+        end = self.at + len(words)
+        kind = self.tokens[end].kind
+        named = kind in ("=", ":", "approx")
+        if not words or not (named or kind in _VALUES) or " ".join(words) in REALS | EMPTY:
+            return False
+        if not all(word in LABELS or (named and _counts(word)) for word in words):
+            if named:
+                raise Unreadable(f"{' '.join(words)!r} as the name of a value")
+            return False
+        self.at = end + (kind in ("=", ":"))
+        return True
+
+    def application(self) -> tuple[str, int]:
+        """The name in `T(x)`, `A(r, h)`, `y^{-1}(x)`, and its end."""
+        at = self.at
+        if self.tokens[at].kind != "var":
+            return "", at
+        name, begin = self.tokens[at].text, self.at
+        self.at += 1
+        if self.inverse():
+            name += "^{-1}"
+        at, self.at = self.at, begin
+        if self.tokens[at].kind != "(":
+            return "", at
+        end = at + 1
+        while self.tokens[end].kind == "var" and self.tokens[end + 1].kind == ",":
+            end += 2
+        if self.tokens[end].kind != "var" or self.tokens[end + 1].kind != ")":
+            return "", at
+        arguments = tuple(Node("var", (), token.text) for token in self.tokens[at + 1 : end + 1 : 2])
+        return ex.written(Node("call", arguments, name)), end + 2
+
+    def derivative(self) -> tuple[str, int]:
+        at = self.at
+        if not self.ahead("name", "{", "var", "var", "}", "{", "var", "var", "}"):
+            return "", at
+        letters = [self.tokens[at + step].text for step in (2, 3, 6, 7)]
+        if self.next.text != "frac" or letters[0] != "d" or letters[2] != "d":
+            return "", at
+        return f"d{letters[1]}/d{letters[3]}", at + 9
+
+    def labelled_point(self) -> Node | None:
+        """`P(3, 4)` as a whole clause: the point without its name."""
+        start = self.at
+        if self.depth or not self.ahead("var", "(") or not self.next.text[0].isupper():
+            return None
+        if not any(token.kind == "," for token in self.tokens[start:]):
+            return None
+        self.at += 1
+        try:
+            point = self.base()
+        except Unreadable:
+            point = ex.ZERO
+        if point.op == "tuple" and (self.ended or self.next.kind in _SEPARATORS) and self.tokens[start].text != "C":
+            return point
+        self.at = start
+        return None
+
+    # Ratios and sets.
+
+    def operand(self) -> Node:
+        start = self.at
+        parts = [self.union()]
+        while not self.heading and self.take(":"):
+            parts.append(self.union())
+        if len(parts) == 1 and self.tokens[start].kind == "num" and self.at == start + 1 and (half := self.meridiem()):
+            return Node("clock", (parts[0], ex.ZERO), half)  # 9 a.m.
+        if len(parts) == 1:
+            return parts[0]
+        written = self.tokens[start : self.at]
+        if [token.kind for token in written] == ["num", ":", "num"] and _is_time(written[0].text, written[2].text):
+            return Node("clock", tuple(parts), self.meridiem())
+        return Node("ratio", tuple(map(scalar, parts)))
+
+    def meridiem(self) -> str:
+        half = MERIDIEM.get(self.next.text.lower(), "")
+        if half:
+            self.at += 1
+        return half
 
     def union(self) -> Node:
-        parts = [self.sum()]
-        while self.take("∪"):
-            parts.append(self.sum())
-        return ex.single("union", parts)
-
-    def nested(self) -> None:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise Unreadable(f"nested deeper than {MAX_DEPTH}")
+        parts, ops = [self.sum()], set[str]()
+        while operator := self.take("∪", "∩", "\\", *(("-",) if parts[-1].op in SETS else ())):
+            op = {"∪": "union", "∩": "intersection"}.get(operator.kind, "difference")
+            part = self.sum()
+            ops.add(op)
+            if op == "difference" and part.op in SCALARS:
+                part = Node("set", (part,))
+            parts.append(part)
+        if not ops:
+            return parts[0]
+        if len(ops) > 1:
+            raise Unreadable("unions, intersections and differences without brackets")
+        if ops == {"union"} and all(part.op == "set" for part in parts):
+            return Node("set", tuple(item for part in parts for item in part.args))
+        return Node(ops.pop(), tuple(parts))
 
     def bracket(self, opening: str) -> Node:
         """Behind an opening bracket: an expression in parentheses, or a tuple, point, interval, or rows of a matrix."""
-        items = self.items(")", "]")
+        items = self.items(")", "]", "[")
         brackets = opening + self.tokens[self.at - 1].kind
-        matched = brackets in ("()", "[]")
+        turned = brackets in _BRACKETS
+        brackets = _BRACKETS.get(brackets, brackets)
+        matched = brackets in ("()", "[]") and not turned
         if not items or (len(items) != 2 and not matched):
             raise Unreadable(f"{brackets} around {len(items)} items")
         if len(items) == 1:
@@ -135,220 +229,130 @@ class _Parser:
         rows = [item.args for item in items if item.op == "tuple" and item.atom == "[]"]
         if brackets == "[]" and len(rows) == len(items) and len({len(row) for row in rows}) == 1:
             return Node("matrix", tuple(Node("row", row) for row in rows))
+        if not matched or any(item.op == "inf" for item in items):
+            return Node("interval" if len(items) == 2 else "tuple", tuple(items), brackets)
         return Node("tuple", tuple(items), brackets)
 
-    def items(self, *closing: str) -> list[Node]:
+    def items(self, *closing: str, first: Node | None = None) -> list[Node]:
         """Clauses up to a closing bracket, which is taken. Inside brackets bars begin anew."""
         self.nested()
-        bars, self.bars = self.bars, 0
-        items = list[Node]()
-        if not self.take(*closing):
+        bars, heading = self.bars, self.heading
+        self.bars, self.heading = 0, False
+        items = list[Node]() if first is None else [first]
+        if not items and (self.next.kind not in closing or self.next.kind == "["):
             items.append(self.clause())
-            while self.take(",", ";"):
-                items.append(self.clause())
-            if not self.take(*closing):
-                raise Unreadable(f"{closing[0]} expected, {self.next.text or self.next.kind} found")
-        self.depth, self.bars = self.depth - 1, bars
+        while items and self.take(",", ";"):
+            items.append(self.clause())
+        if not self.take(*closing):
+            raise self.unexpected(f"{closing[0]} expected")
+        self.depth, self.bars, self.heading = self.depth - 1, bars, heading
         return items
 
+    def group(self) -> Node:
+        r"""Behind a brace that LaTeX does not show: one value, `n \choose k`, `a \over b`, or a set."""
+        self.nested()
+        items, separators = self.separated()
+        construct = self.take("choose", "over")
+        bottom = self.sum() if construct and len(items) == 1 else None
+        self.need("}")
+        self.depth -= 1
+        if construct and bottom is not None:
+            return (ex.choose if construct.kind == "choose" else quotient)(scalar(items[0]), scalar(bottom))
+        if len(items) == 1:
+            return items[0]
+        return Node("set", tuple(spread(items))) if separators <= {",", ";"} else top_level(items, separators)
+
+    def braces(self) -> Node:
+        r"""Behind `\{`: a list of items, or `element | condition`."""
+        element = None
+        if self.next.kind not in ("|", r"\}") and any(token.kind in _SUCH_THAT for token in self.tokens[self.at :]):
+            element = self.head()
+            if self.take(*_SUCH_THAT):
+                condition = self.clauses()
+                self.need(r"\}")
+                return _such_that(element, condition)
+        return Node("set", tuple(spread(self.items(r"\}", first=element))))
+
+    def head(self) -> Node:
+        """What may stand before the bar or colon of a set-builder."""
+        self.nested()
+        bars, heading = self.bars, self.heading
+        self.bars, self.heading = 1, True
+        element = self.clause()
+        self.bars, self.heading, self.depth = bars, heading, self.depth - 1
+        return element
+
+    # Arrays.
+
     def matrix(self, name: str) -> Node:
-        if name not in _MATRICES:
+        if name not in _MATRICES and name not in _SYSTEMS:
             raise Unreadable(f"the environment {name}")
         self.nested()
-        rows = [[self.sum()]]
-        while separator := self.take("&", "row"):
-            if separator.kind == "&":
-                rows[-1].append(self.sum())
-            elif self.next.kind != "end":
-                rows.append([self.sum()])
+        system = name in _SYSTEMS
+        rows = [[self.cell(system)]]
+        while separator := self.take("&", "row", *((",",) if system else ())):
+            if separator.kind == "row" and self.next.kind != "end":
+                rows.append([self.cell(system)])
+            elif separator.kind == "&" or (separator.kind == "," and self.next.kind not in ("row", "end", "&")):
+                rows[-1].append(self.cell(system))
         self.need("end")
         self.depth -= 1
         if len({len(row) for row in rows}) != 1:
             raise Unreadable("a matrix with rows of different lengths")
-        return Node("matrix", tuple(Node("row", tuple(row)) for row in rows))
+        if system and len(rows[0]) == 1:
+            return top_level([cell for row in rows for cell in row], {"and"})
+        return Node("cases" if system else "matrix", tuple(Node("row", tuple(row)) for row in rows))
 
-    # Expressions.
-
-    def sum(self) -> Node:
-        terms = [_with_sign(self.take(*_SIGNS), self.term())]
-        while sign := self.take(*_SIGNS):  # behind it a term may have a sign, but not two
-            terms.append(_with_sign(sign, _with_sign(self.take("+", "-"), self.term())))
-        self.units()
-        return terms[0] if len(terms) == 1 else ex.add(*terms)
-
-    def term(self) -> Node:
-        start = self.at
-        product, slashed, plain = self.power(), False, self.tokens[start].kind == "num" and self.at == start + 1
-        while True:
-            operator = self.take("*", "/")
-            start = self.at
-            if operator:
-                factor = _with_sign(self.take("-", "+"), self.power())
-                # 4/3 pi is (4/3) pi; what x/2y is nobody knows.
-                slashed = operator.kind == "/"
-                plain = plain and self.tokens[start].kind == "num" and self.at == start + 1
-                product = ex.multiply(product, ex.power(factor, ex.MINUS_ONE) if slashed else factor)
-            elif self.next.kind in _OPERANDS or (self.next.kind == "|" and not self.bars):
-                if slashed and not plain:
-                    raise Unreadable("a product behind a slash")
-                product, slashed, plain = ex.multiply(product, self.power()), False, False
-            else:
-                return product
-
-    def power(self) -> Node:
-        base = self.base()
-        if self.take("!"):
-            base = ex.factorial_of(base)
-            if self.next.kind == "!":
-                raise Unreadable("a double factorial")
-        if self.take("°") and self.turning:
-            base = ex.multiply(base, ex.PI, ex.number(Fraction(1, 180)))
-        if self.take("^"):
-            base = ex.power(scalar(base), self.exponent())
-        return base
-
-    def exponent(self) -> Node:
-        self.nested()
-        sign = self.take("-", "+")
-        base = scalar(self.literal() or self.base())
-        if self.take("!"):
-            base = ex.factorial_of(base)
-        if self.take("^"):
-            base = ex.power(base, self.exponent())
-        self.depth -= 1
-        return _with_sign(sign, base)
-
-    def base(self) -> Node:
-        token = self.next
-        self.at += 1
-        match token.kind:
-            case "num":
-                return self.mixed(token)
-            case "var":
-                return Node("var", (), token.text)
-            case "const":
-                return Node("const", (), token.text)
-            case "inf":
-                return Node("inf", (ex.ONE,))
-            case "empty":
-                return Node("set")
-            case "(" | "[":
-                return self.bracket(token.kind)
-            case "{":
-                items = self.items("}")
-                if len(items) == 1:
-                    return items[0]
-                return Node("set", tuple(spread(items)))
-            case r"\{":
-                return Node("set", tuple(spread(self.items(r"\}"))))
-            case "|":
-                self.nested()
-                self.bars += 1
-                inner = ex.call("abs", self.sum())
-                self.need("|")
-                self.bars, self.depth = self.bars - 1, self.depth - 1
-                return inner
-            case "begin":
-                return self.matrix(token.text)
-            case "name":
-                return self.named(token.text)
-        raise Unreadable(f"{token.text or token.kind} where a value should be")
-
-    def literal(self) -> Node | None:
-        """A number alone: what stands behind it belongs to something else (`\\frac12\\frac13`, `2^3\\frac12`)."""
-        token = self.take("num")
-        return ex.number(token.value) if token else None
-
-    def mixed(self, token: Token) -> Node:
-        """A number, with the proper fraction behind it if there is one: `3 1/2`, `3\\frac{1}{2}`."""
-        whole = ex.number(token.value)
-        begin, slash = self.at, self.at > 1 and self.tokens[self.at - 2].kind == "/"
-        if self.ahead("num", "/", "num"):
-            top, bottom = self.tokens[begin].value, self.tokens[begin + 2].value
-            self.at += 3
-        elif self.ahead("name") and self.next.text == "frac":
+    def cell(self, system: bool) -> Node:
+        if not system:
+            return self.sum()
+        while self.next.kind == "word" and self.next.text.lower() in _CONDITION_WORDS:
             self.at += 1
-            top_node, bottom_node = self.argument(), self.argument()
-            if top_node.value is None or bottom_node.value is None:
-                self.at = begin
-                return whole
-            top, bottom = top_node.value, bottom_node.value
-        else:
-            return whole
-        if any(part.denominator != 1 for part in (token.value, top, bottom)) or not 0 < top < bottom or slash:
-            raise Unreadable("a number beside a fraction that makes no mixed number")
-        return ex.number(token.value + top / bottom)
+        return self.clause()
 
-    def named(self, name: str) -> Node:
-        match name:
-            case "frac":
-                return ex.divide(self.argument(), self.argument())
-            case "binom":
-                return ex.choose(self.argument(), self.argument())
-            case "sqrt":
-                index = ex.number(2)
-                if self.take("["):
-                    index = self.sum()
-                    self.need("]")
-                return ex.power(self.argument(), ex.divide(ex.ONE, index))
-        return self.function(name)
+    # Words.
 
-    def argument(self) -> Node:
-        r"""What one LaTeX command takes: a group, a bracketed expression, one token, or one digit (`\frac12`)."""
-        token = self.next
-        if token.kind == "num" and token.text.isdecimal() and len(token.text) > 1:
-            first, rest = token.text[0], token.text[1:]
-            # The rest stays for what follows: \frac12 is 1/2, and \sqrt23 is a product that nobody means.
-            self.tokens[self.at : self.at + 1] = [Token("num", each, Fraction(int(each))) for each in (first, rest)]
-        if token.kind not in ("num", "var", "const", "{", "(", "name", "begin", "|"):
-            raise Unreadable(f"{token.text or token.kind} as an argument")
-        self.nested()
-        node = scalar(self.literal() or self.base())
-        self.depth -= 1
-        return node
-
-    def function(self, name: str) -> Node:
-        self.nested()
-        exponent, base = ex.ONE, ex.number(10)
-        if name == "log" and self.take("_"):
-            base = self.argument()
-        if self.take("^"):
-            exponent = self.exponent()
-        if exponent == ex.MINUS_ONE and name in ("sin", "cos", "tan"):
-            name, exponent = "a" + name, ex.ONE
-        turning, self.turning = self.turning, name in _TRIGONOMETRIC
-        arg = scalar(self.base() if self.next.kind == "(" else self.bare())
-        self.turning, self.depth = turning, self.depth - 1
-        if exponent.value is None or exponent.value < 0:
-            raise Unreadable(f"a power of {name} without its argument")
-        return ex.power(ex.apply(name, arg, base), exponent)
-
-    def bare(self) -> Node:
-        r"""An argument without parentheses: the factors up to an operator or the next function (`\sin 2x \cos x`)."""
-        sign = self.take("-")
-        product = self.power()
-        while self.next.kind in ("var", "const") or (self.next.kind == "name" and self.next.text in ("frac", "sqrt")):
-            product = ex.multiply(product, self.power())
-        return _with_sign(sign, product)
-
-    def units(self) -> None:
-        """Skips units behind a value, with their exponents: `cm`, `\\text{ m}^2`, `km/h`."""
-        while self.next.kind in ("text", "word") or (self.ahead("/", "text") or self.ahead("/", "word")):
-            self.take("/")
-            unit = self.tokens[self.at].text
-            if any(NOT_UNITS.fullmatch(word) for word in unit.replace("/", " ").split()):
-                raise Unreadable(f"the word {unit!r} behind a value")
-            self.at += 1
-            if self.take("^"):
-                self.exponent()
+    def phrase(self) -> Node:
+        """Words where a value should be: a set that they name, or an answer in words."""
+        begin = self.at
+        while self.take("word", "letter"):
+            pass
+        text = " ".join(token.text.lower() for token in self.tokens[begin : self.at])
+        if text in EMPTY:
+            return Node("set")
+        if text in REALS:
+            return ex.REALS
+        if text in INFINITE:
+            return ex.INFINITY
+        return Node("text", (), text)
 
 
-def _with_sign(sign: Token | None, node: Node) -> Node:
-    if sign is None or sign.kind == "+":
-        return node
-    if sign.kind == "-" and node.op == "inf":
-        return Node("inf", (ex.MINUS_ONE,))
-    if sign.kind == "-":
-        return ex.negate(node)
-    both = PLUS_MINUS if sign.kind == "±" else ex.negate(PLUS_MINUS)
-    return ex.multiply(both, node)
+def _counts(word: str) -> bool:
+    """Whether a word is a unit or a counted thing, as in "Apples: 5"."""
+    return word not in SHORT_WORDS and is_unit(word)
+
+
+def _is_time(hours: str, minutes: str) -> bool:
+    return hours.isdecimal() and len(hours) <= 2 and int(hours) < 25 and _MINUTES.fullmatch(minutes) is not None
+
+
+def _member(element: Node, values: Node) -> Node:
+    """`x \\in S`: the name and the set of its values."""
+    name = name_of(element)
+    if name is None or (values.op not in SETS and values.op != "tuple"):
+        raise Unreadable("an element of something that is no set")
+    return Node("assign", (values,), name)
+
+
+def _such_that(element: Node, condition: Node) -> Node:
+    """The set of a builder: that of the condition where it says something of a real number, else both parts."""
+    name = name_of(element)
+    if element.op == "assign" and element.args[0] == ex.REALS:
+        name = str(element.atom)
+    if condition.op == "assign" and condition.atom == name and len(condition.args) == 1:
+        value = condition.args[0]
+        if value.op in SETS:
+            return value
+        items = value.args if value.op == "list" else (value,)
+        return Node("set", items)
+    return Node("such", (element, condition))

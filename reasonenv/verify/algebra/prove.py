@@ -37,8 +37,10 @@ def is_zero(node: Node, *, positive: bool) -> bool | None:
     two real variables also by showing it for every choice of their signs.
     """
     result, names = _decide(node, positive), variables(node)
-    if result is not None or positive or not 0 < len(names) <= MAX_SPLIT:
+    if result is not None or positive or not names:
         return result
+    if len(names) > MAX_SPLIT:  # a formula of so many quantities: they are positive where it has roots of them
+        return _decide(node, True)
     for signs in itertools.product((ONE, MINUS_ONE), repeat=len(names)):
         variables_ = [Node("var", (), name) for name in names]
         turned = {variable: multiply(sign, variable) for variable, sign in zip(variables_, signs, strict=True)}
@@ -71,6 +73,8 @@ def to_sympy(node: Node, *, positive: bool) -> Any:
     functions: dict[str, Callable[[Any], Any]] = {
         "ln": sympy.log,
         "abs": sympy.Abs,
+        "ceil": sympy.ceiling,
+        **{name: getattr(sympy, name) for name in ("floor", "factorial")},
         **{name: getattr(sympy, name) for name in ("sin", "cos", "asin", "acos", "atan", "sinh", "cosh", "tanh")},
     }
     constants = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I}

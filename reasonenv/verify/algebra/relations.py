@@ -1,57 +1,169 @@
-"""What clauses make together: relations, intervals from inequalities, assignments, sets of solutions, both signs."""
+r"""What clauses make together: relations, sets from inequalities, named values, sets of solutions, both signs.
+
+A clause that says something of one name (`x = 5`, `x < 2`, `x \ne 3`, `x \in [0,1]`) becomes `assign`: the name and
+its value or the set of its values. Joined by "or" such sets are united, joined by "and" they are intersected.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import pairwise
 
-from reasonenv.verify.algebra.expression import MINUS_ONE, ONE, Node, Unreadable, rebuild, single, variables, walk
+from reasonenv.verify.algebra import expression as ex
+from reasonenv.verify.algebra.approximate import close, sign
+from reasonenv.verify.algebra.expression import (
+    MINUS_ONE,
+    ONE,
+    REALS,
+    SCALARS,
+    SETS,
+    Node,
+    Unreadable,
+    rebuild,
+    scalar,
+    single,
+    variables,
+    walk,
+)
+from reasonenv.verify.algebra.sets import real_set
 
+_MAX_PLACES = 50
 PLUS_MINUS = Node("pm")
-_INFINITY, _MINUS_INFINITY = Node("inf", (ONE,)), Node("inf", (MINUS_ONE,))
+_TURNED = {">": "<", ">=": "<=", "<": ">", "<=": ">="}
+_SHARED = frozenset(("sin", "cos", "tan", "ln"))  # functions whose value at a variable is a name: cos x = 1/2
 
 
 def relate(sides: Sequence[Node], signs: Sequence[str]) -> Node:
-    """The tree of `a = b`, `a < b <= c`, ..: an assignment or an interval where one variable stands alone."""
+    """The tree of `a = b`, `a < b <= c`, `a = b ≈ c`, ..: a named value or set wherever one name stands alone."""
+    if "approx" in signs:
+        at = signs.index("approx")
+        exact = sides[at] if at == 0 else relate(sides[: at + 1], signs[:at])
+        return _approximated(exact, sides[at:])
     kinds = set(signs)
     if kinds == {"="}:
         return _equation(tuple(sides))
     if kinds == {"!="} and len(sides) == 2:
-        return Node("!=", tuple(sides))
+        return _solved(sides[0], sides[1], "!=") or Node("!=", tuple(sides))
     if kinds <= {">", ">="}:
-        sides, signs = sides[::-1], [{">": "<", ">=": "<="}[sign] for sign in reversed(signs)]
+        sides, signs = sides[::-1], [_TURNED[sign] for sign in reversed(signs)]
         kinds = set(signs)
     if not kinds <= {"<", "<="}:
         raise Unreadable("relations that do not go together")
-    each = [Node(sign, pair) for sign, pair in zip(signs, pairwise(sides), strict=True)]
-    return _interval(sides, signs) or single("all", each)
+    links = [(left, right, sign) for sign, (left, right) in zip(signs, pairwise(sides), strict=True)]
+    solved = [_solved(*link) for link in links]
+    names = {link.atom for link in solved if link is not None}
+    if None not in solved and len(names) == 1:
+        values = [link.args[0] for link in solved if link is not None]
+        return Node("assign", (single("intersection", values),), names.pop())
+    return single("all", [Node(sign, (left, right)) for left, right, sign in links])
+
+
+def name_of(node: Node) -> str | None:
+    r"""The name that a side of an equation is: `x`, `AB`, `|AB|`, `f(2)`, `\cos x`, `(x, y)`; None if it is none."""
+    match node.op:
+        case "var":
+            return str(node.atom)
+        case "*" if all(arg.op == "var" and str(arg.atom).isupper() and len(str(arg.atom)) == 1 for arg in node.args):
+            return "".join(str(arg.atom) for arg in node.args)
+        case "call" if node.atom == "abs":
+            inner = name_of(node.args[0])
+            return inner if inner and inner.isupper() and len(inner) > 1 else None
+        case "call" if node.atom not in ex.KNOWN_FUNCTIONS or (node.atom in _SHARED and node.args[0].op == "var"):
+            return ex.written(node)
+        case "tuple" | "ratio" if all(arg.op == "var" for arg in node.args):
+            return f"({','.join(str(arg.atom) for arg in node.args)})"
+    return None
+
+
+def named_value(equation: Node) -> Node | None:
+    """The right side of `y = 2x + 3`, or the left one of `2x + 3 = y`; None if no side is a name for the other."""
+    left, right = equation.args
+    for name, value in ((left, right), (right, left)):
+        if name.op == "var" and str(name.atom) not in variables(value):
+            return value
+    return None
 
 
 def _equation(sides: tuple[Node, ...]) -> Node:
-    constant = [not variables(side) for side in sides]
-    if all(constant):
+    """`x = 5` and its chains as a named value; `y = 2x + 3` stays an equation, as `2x - y + 3 = 0` is one."""
+    values = tuple(side for side in sides if side.op not in SCALARS or not variables(side))
+    if len(values) == len(sides) and name_of(sides[0]) is None:
         return Node("assign", sides, "")
-    if all(constant[1:]) and sides[0].op == "var":
-        return Node("assign", sides[1:], str(sides[0].atom))
+    for side, rest in ((sides[0], sides[1:]), (sides[-1], sides[:-1])):
+        name = name_of(side)
+        if name is None or any(name_of(other) for other in rest):
+            continue
+        if all(other.op not in SCALARS or not variables(other) for other in rest):
+            return Node("assign", rest, name)
+        if side.op != "var" and len(rest) == 1:
+            return Node("assign", rest, name)
     if len(sides) > 2:
         raise Unreadable("a chain of equations")
-    return Node("=", sides)
+    return Node("=", tuple(map(scalar, sides)))
 
 
-def _interval(sides: Sequence[Node], signs: Sequence[str]) -> Node | None:
-    """`x < 2` as (-inf, 2); `1 <= x < 2` as [1, 2); None where no single variable is bounded by constants."""
-    names = [side.op == "var" for side in sides]
-    if sum(names) != 1 or any(variables(side) for side, name in zip(sides, names, strict=True) if not name):
+def _approximated(exact: Node, sides: Sequence[Node]) -> Node:
+    """`a ≈ b`: either of the two, if b is a rounded; `x ≈ b` is x = b."""
+    if name_of(sides[0]) is not None and len(sides) == 2:
+        return relate(sides, ["="])
+    if not all(side.op == "percent" or ex.constant(side) for side in sides):
+        raise Unreadable("an approximation of something that is no number")
+    value, *rounded = map(scalar, sides)
+    if not all(close(value, side, absolute=_half_unit(side)) for side in rounded):
+        raise Unreadable("an approximation that is not the rounded value")
+    return Node("either", (exact, *sides[1:]))
+
+
+def _half_unit(node: Node) -> Fraction:
+    """Half a unit of the last place of a decimal."""
+    value = node.value
+    for places in range(_MAX_PLACES):
+        if value is not None and (value * 10**places).denominator == 1:
+            return Fraction(1, 2 * 10**places)
+    raise Unreadable("an approximation by something that is no decimal")
+
+
+def _solved(left: Node, right: Node, sign_: str) -> Node | None:
+    """The named set of solutions of an inequality that is linear in its one variable; None for all others."""
+    for side, other, turned in ((left, right, sign_), (right, left, _TURNED.get(sign_, sign_))):
+        name = name_of(side)
+        if name is not None and side.op in SCALARS and _is_end(other):
+            return Node("assign", (_half_line(other, turned),), name)
+    if left.op not in SCALARS or right.op not in SCALARS:
         return None
-    at = names.index(True)
-    if len(sides) > 3 or (len(sides) == 3 and at != 1):
+    names = variables(left, right)
+    if len(names) != 1:
         return None
-    low, opening, high, closing = _MINUS_INFINITY, "(", _INFINITY, ")"
-    if at > 0:
-        low, opening = sides[0], {"<": "(", "<=": "["}[signs[0]]
-    if at < len(sides) - 1:
-        high, closing = sides[-1], {"<": ")", "<=": "]"}[signs[-1]]
-    return Node("interval", (low, high), opening + closing)
+    difference, variable = ex.add(left, ex.negate(right)), Node("var", (), names[0])
+    try:
+        constant = rebuild(difference, {variable: ex.ZERO}.get)
+        slope = ex.add(rebuild(difference, {variable: ONE}.get), ex.negate(constant))
+    except Unreadable:  # a division by 0 at one of the two points
+        return None
+    if ex.add(ex.multiply(slope, variable), constant) != difference:
+        return None
+    direction = sign(slope, {})
+    if direction == 0:
+        return None
+    end = ex.divide(ex.negate(constant), slope)
+    return Node("assign", (_half_line(end, sign_ if direction > 0 else _TURNED.get(sign_, sign_)),), names[0])
+
+
+def _is_end(node: Node) -> bool:
+    return node.op in ("inf", "degree", "percent") or ex.constant(node)
+
+
+def _half_line(end: Node, sign_: str) -> Node:
+    """What is `<`, `<=`, `>`, `>=` or `!=` an end."""
+    if end.op != "inf":
+        end = scalar(end)
+    match sign_:
+        case "<" | "<=":
+            return Node("interval", (ex.MINUS_INFINITY, end), "(]" if sign_ == "<=" and end.op != "inf" else "()")
+        case ">" | ">=":
+            return Node("interval", (end, ex.INFINITY), "[)" if sign_ == ">=" and end.op != "inf" else "()")
+    return Node("difference", (REALS, Node("set", (end,))))
 
 
 def spread(items: Sequence[Node]) -> list[Node]:
@@ -66,17 +178,36 @@ def spread(items: Sequence[Node]) -> list[Node]:
 
 
 def top_level(clauses: Sequence[Node], separators: set[str]) -> Node:
-    """The whole answer: its one clause, or the set of solutions that a list of clauses or both signs mean."""
+    """The whole answer: its one clause, or the list, union or intersection that several clauses or both signs mean."""
     items = spread(clauses)
     if len(items) == 1:
         return items[0]
-    if any(item.op == "interval" for item in items):
-        if separators != {"or"} or any(item.op != "interval" for item in items):
-            raise Unreadable("inequalities that are not joined by 'or'")
-        return Node("union", tuple(items))
     names = {item.atom for item in items if item.op == "assign"}
-    if len(names) == 1:  # x = 2, 3 and x = 2 or x = 3
-        if any(item.op == "assign" and len(item.args) > 1 for item in items):
+    values = [item.args[0] if item.op == "assign" else item for item in items]
+    if len(names) <= 1 and any(item.op == "assign" and len(item.args) > 1 for item in items):
+        if len(names) == 1 and len(items) > sum(item.op == "assign" for item in items):
             raise Unreadable("a chain of equations in a list")
-        items = [item.args[0] if item.op == "assign" else item for item in items]
-    return Node("set", tuple(items))
+        return Node("list", tuple(items))
+    if len(names) == 1 and any(value.op in SETS for value in values):
+        return Node("assign", (_conditions(values, separators),), names.pop())
+    kind = "and" if separators == {"and"} else ""
+    if len(names) == 1:  # x = 2, 3 and x = 2 or x = 3
+        return Node("assign", (Node("list", tuple(values), kind),), names.pop())
+    return Node("list", tuple(items), kind)
+
+
+def _conditions(values: Sequence[Node], separators: set[str]) -> Node:
+    """The set that several conditions on one name leave. A comma is read so that all of them matter."""
+    sets = [Node("set", (value,)) if value.op in SCALARS else value for value in values]
+    if separators == {"or"}:
+        return Node("union", tuple(sets))
+    both = Node("intersection", tuple(sets))
+    if separators == {"and"} or any(value.op == "difference" for value in sets):
+        return both
+    common = real_set(both)
+    if separators == {","} and common is not None:
+        if not common:
+            return Node("union", tuple(sets))
+        if not any(real_set(each) == common for each in sets):
+            return both
+    raise Unreadable("conditions that are not joined by 'and' or 'or'")

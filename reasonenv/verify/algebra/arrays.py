@@ -1,0 +1,80 @@
+r"""Sums and products that may be matrices, and vectors written with the unit vectors i, j, k."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reasonenv.verify.algebra import expression as ex
+from reasonenv.verify.algebra.expression import SCALARS, Node, Unreadable
+
+_BASES = (
+    tuple(Node("var", (), f"hat {letter}") for letter in "ijk"),
+    (ex.IMAGINARY, Node("var", (), "j"), Node("var", (), "k")),
+)
+
+
+def add(*terms: Node) -> Node:
+    """The sum of values, or of matrices of one shape."""
+    if not any(term.op == "matrix" for term in terms):
+        return ex.add(*terms)
+    shapes = {(len(term.args), len(term.args[0].args)) for term in terms if term.op == "matrix"}
+    if len(shapes) > 1 or any(term.op != "matrix" for term in terms):
+        raise Unreadable("a sum of matrices of different shapes")
+    total = terms[0]
+    for term in terms[1:]:
+        total = _matrix([_row_sum(row, other) for row, other in zip(total.args, term.args, strict=True)])
+    return total
+
+
+def multiply(a: Node, b: Node) -> Node:
+    """The product of two values, of a value and a matrix, or of two matrices whose shapes fit."""
+    if a.op in SCALARS and b.op in SCALARS:
+        return ex.multiply(a, b)
+    if a.op in SCALARS and b.op == "matrix":
+        return _matrix([_scaled(a, row.args) for row in b.args])
+    if a.op == "matrix" and b.op in SCALARS:
+        return multiply(b, a)
+    if a.op != "matrix" or b.op != "matrix" or len(a.args[0].args) != len(b.args):
+        raise Unreadable(f"a product of a {a.op} and a {b.op}")
+    columns = transpose(b).args
+    return _matrix([_row_product(row, columns) for row in a.args])
+
+
+def transpose(node: Node) -> Node:
+    """The transpose of a matrix; a column for a point, which is written as a row."""
+    if node.op == "tuple":
+        return _matrix([[ex.scalar(item)] for item in node.args])
+    return _matrix(list(zip(*(row.args for row in node.args), strict=True)))
+
+
+def coordinates(node: Node, count: int) -> tuple[Node, ...] | None:
+    r"""The coordinates of a value that is linear in i, j, k or \hat{i}, \hat{j}, \hat{k}; None if it is not."""
+    if node.op not in SCALARS or count not in (2, 3):
+        return None
+    for vectors in _BASES:
+        units = vectors[:count]
+        zeros = dict.fromkeys(vectors, ex.ZERO)
+        try:
+            rest = ex.rebuild(node, zeros.get)
+            parts = tuple(ex.rebuild(node, {**zeros, unit: ex.ONE}.get) for unit in units)
+        except Unreadable:  # a division by one of them
+            continue
+        if rest == ex.ZERO and ex.add(*map(ex.multiply, parts, units)) == node:
+            return parts
+    return None
+
+
+def _row_sum(row: Node, other: Node) -> list[Node]:
+    return list(map(ex.add, row.args, other.args))
+
+
+def _scaled(scale: Node, items: Sequence[Node]) -> list[Node]:
+    return [ex.multiply(scale, item) for item in items]
+
+
+def _row_product(row: Node, columns: Sequence[Node]) -> list[Node]:
+    return [ex.add(*map(ex.multiply, row.args, column.args)) for column in columns]
+
+
+def _matrix(rows: Sequence[Sequence[Node]]) -> Node:
+    return Node("matrix", tuple(Node("row", tuple(row)) for row in rows))
