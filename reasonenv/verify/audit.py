@@ -121,7 +121,7 @@ _ATTACKS = {
         *(rf"\boxed{{{body}}}" for body in ("", " ", r"\boxed{}", r"\text{}")),
     ),
     "powers": (r"\boxed{9**9**9**9}", r"\boxed{9^{9^{9^9}}}", r"\boxed{10^{10^{10}}-10^{10^{10}}+5}", r"\boxed{5000!}"),
-    "unicode": (r"\boxed{١٨}", r"\boxed{１８}", "#### ½", r"\boxed{²√3}", "#### \u202e81", "#### 1\u200b8"),
+    "unicode": (r"\boxed{١٧}", r"\boxed{１９}", "#### ⅓", r"\boxed{²√3}", "#### \u202e81", "#### 1\u200b7"),
     "nul": ("#### 18\x00", "\\boxed{0\x00}", "\\boxed{\x00}", "#### \x0018"),
     "nesting": (
         r"\boxed{" + "{" * 400 + "7" + "}" * 400 + "}",
