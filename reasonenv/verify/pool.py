@@ -102,7 +102,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
-            env={**os.environ, **dict.fromkeys(_ONE_THREAD, "1")},
+            env={**os.environ, **dict.fromkeys(_ONE_THREAD, "1"), "PYTHONHASHSEED": "0"},  # sets have one order
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -159,25 +159,28 @@ class _Worker:
 
 
 _lock = threading.Lock()
-_shared: Pool | None = None
+_shared: dict[str, Pool] = {}
 
 
-def shared() -> Pool:
-    """The one pool of this process, made when it is first needed and closed at exit."""
-    global _shared
+def shared(purpose: str = "verdicts") -> Pool:
+    """The one pool of this process for a purpose, made when it is first needed and closed at exit.
+
+    Code of others that may change its process has a purpose, and so workers, of its own.
+    """
     with _lock:
-        if _shared is None:
-            _shared = Pool()
-            atexit.register(_shared.close)
-        return _shared
+        if purpose not in _shared:
+            _shared[purpose] = Pool()
+            atexit.register(_shared[purpose].close)
+        return _shared[purpose]
 
 
 def _forget() -> None:
     """A forked child has its own run: the workers and the lock that it copied belong to its parent."""
-    global _lock, _shared
-    if _shared is not None:
-        atexit.unregister(_shared.close)
-    _lock, _shared = threading.Lock(), None
+    global _lock
+    for pool in _shared.values():
+        atexit.unregister(pool.close)
+    _shared.clear()
+    _lock = threading.Lock()
 
 
 os.register_at_fork(after_in_child=_forget)
