@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from reasonenv.commands.command import AsJson, application
 from reasonenv.errors import UserError
+from reasonenv.terminal import show, show_json
 
 if TYPE_CHECKING:
     from reasonenv.verify.audit import Row
@@ -53,22 +53,22 @@ def audit_verifier(
     }
     rates = {name: _rates(rows) for name, rows in parts.items() if rows}
     if as_json:
-        print(json.dumps({"rates": rates, "rows": parts}, default=asdict))
+        show_json({"rates": rates, "rows": parts}, default=asdict)
         return
-    print(f"{'':<18} {'right':>6} {'rejected':>9} {'wrong':>6} {'accepted':>9} {'failed':>7}")
+    show(f"{'':<18} {'right':>6} {'rejected':>9} {'wrong':>6} {'accepted':>9} {'failed':>7}")
     for rows in parts.values():
         for row in rows:
             counts = f"{row.right:>6} {len(row.rejected):>9} {row.wrong:>6} {len(row.accepted):>9} {row.failed:>7}"
-            print(f"{row.category:<18} {counts}")
+            show(f"{row.category:<18} {counts}")
     for part, intervals in rates.items():
         for name, rate in intervals.items():
-            print(f"{part}: {name} {rate['rate']:.4f}  [{rate['low']:.4f}, {rate['high']:.4f}]  n = {rate['n']:.0f}")
+            show(f"{part}: {name} {rate['rate']:.4f}  [{rate['low']:.4f}, {rate['high']:.4f}]  n = {rate['n']:.0f}")
     for rows in parts.values():
         for row in rows:
             for line in row.accepted:
-                print(f"falsely accepted, {row.category}: {line}")
+                show(f"falsely accepted, {row.category}: {line}")
             for line in row.rejected:
-                print(f"falsely rejected, {row.category}: {line}")
+                show(f"falsely rejected, {row.category}: {line}")
 
 
 def _rates(rows: list[Row]) -> dict[str, dict[str, float]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
 from reasonenv.storage import PARTIAL, SUMS, Damaged, check, replace, seal
+from reasonenv.terminal import complain
 
 TENSORS, STATE = "state.safetensors", "state.json"
 FILES = (TENSORS, STATE, SUMS)
@@ -127,11 +127,11 @@ def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         try:
             contents = load(path)
         except Damaged as error:
-            print(f"reasonenv: {error}", file=sys.stderr)
+            complain(str(error))
             continue
         if damaged:
-            print(f"reasonenv: going on from the checkpoint before, {path}", file=sys.stderr)
+            complain(f"going on from the checkpoint before, {path}")
         return contents
     if paths:
-        print("reasonenv: no checkpoint is left; beginning anew", file=sys.stderr)
+        complain("no checkpoint is left; beginning anew")
     return None

@@ -126,16 +126,16 @@ class RunLog:
     def answers(self, iteration: int, answers: Sequence[tuple[str, str, str]]) -> None:
         """(question, response, verdict) of a few samples, on the console and in TensorBoard."""
         for number, (question, response, verdict) in enumerate(answers):
-            shown = printable(question.strip(), keep="\n"), printable(response.strip().replace("\n", " ⏎ "))
-            self.say(f"  {shown[0]}\n    {shown[1]}\n    -> {verdict}")
+            written = response.strip().replace("\n", " ⏎ ")
+            self.say(f"  {question.strip()}\n    {written}\n    -> {verdict}")
             text = "\n".join(f"    {line}" for line in f"{question}\n{response}\n-> {verdict}".splitlines())
             for logger in self._loggers:
                 logger.text(f"answers/{number}", text, iteration)
 
     def say(self, text: str) -> None:
-        """A line above the progress bar."""
+        """Lines above the progress bar."""
         if not self._quiet:
-            self._bar.write(text)
+            self._bar.write(printable(text, keep="\n"))
 
     def sync(self) -> None:
         """The rows are on the disk after this: a checkpoint must not be younger than its rows."""

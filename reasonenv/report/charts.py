@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from reasonenv.report.formats import percent, position
+from reasonenv.report.formats import percent, position, visible
 
 Point = tuple[float, float]
 Range = tuple[float, float, float]  # x, low, high
@@ -207,7 +207,7 @@ class Drawing:
                 across, down = map(round, self.place(x, y))
                 text = self._text(y, *ranges.get(x, ()))
                 points.append([across, down, position(x), text])
-            lines.append({"name": series.name, "colour": series.style.colour, "points": points})
+            lines.append({"name": visible(series.name), "colour": series.style.colour, "points": points})
         return lines
 
     def _text(self, value: float, *ends: float) -> str:

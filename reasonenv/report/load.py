@@ -38,6 +38,7 @@ Row = Mapping[str, float]
 T = TypeVar("T")
 
 AXES = ("iteration", "rollouts", "tokens", "updates", "seconds", "eval/greedy_accuracy")
+SEPARATORS = set("/\\\0")  # what no name of a folder has, here or on Windows
 MOST = 1e18  # beyond it nothing can be drawn
 
 
@@ -90,6 +91,9 @@ def load_suite(folder: Path) -> Suite:
         raise UserError(f"{folder}: not a suite folder, it has no suite.json; give the folder of `reasonenv bench run`")
     record = read_record(path, SuiteRecord)
     cells = []
+    for name in record.cells:
+        if name in ("", ".", "..") or not SEPARATORS.isdisjoint(name):
+            raise UserError(f"{path}: cells holds {name!r}; it must be the name of a folder in {folder / 'cells'}")
     for name in record.cells:  # a folder may hold cells of an earlier form of its suite as well
         cell = folder / "cells" / name
         if (cell / CELL).is_file():
