@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 from reasonenv.registry import Registry
-from reasonenv.storage import naming, replace
+from reasonenv.storage import naming, read_rows, replace
 from reasonenv.terminal import printable
 
 # What the console shows, in this order; everything else is in metrics.jsonl and TensorBoard.
@@ -79,8 +79,8 @@ class RunLog:
 
     def __init__(self, out: Path, *, iteration: int, used: int, budget: int, unit: str, quiet: bool = False) -> None:
         path = out / "metrics.jsonl"
-        rows = path.read_text().splitlines() if iteration and path.exists() else []
-        replace(path, "".join(f"{row}\n" for row in rows[: iteration + 1]))
+        rows = read_rows(path, whole=False) if iteration and path.exists() else []
+        replace(path, "".join(f"{json.dumps(row)}\n" for row in rows[: iteration + 1]))
         self._path, self._file = path, path.open("a")
         self._loggers = [LOGGERS.find(name)(out, iteration + 1) for name in DEFAULT_LOGGERS]
         self._quiet = quiet

@@ -95,8 +95,9 @@ def linear_axis(values: Sequence[float], *, floor: float = -math.inf, ceiling: f
 
 def from_zero_axis(end: float) -> Axis:
     """From 0 to exactly `end`, with round ticks: a budget that is used up reaches the edge."""
+    end = end or 1.0  # where nothing was used
     whole = linear_axis([0.0, end], floor=0.0, ceiling=end)
-    return Axis(0.0, end or 1.0, [tick for tick in whole.ticks if tick <= end])
+    return Axis(0.0, end, [tick for tick in whole.ticks if tick <= end])
 
 
 def log2_axis(values: Sequence[float]) -> Axis:
