@@ -56,7 +56,8 @@ def test_a_response_is_judged_by_what_its_program_does() -> None:
     for text, reason in (
         (f"So:\n```python\n{other}\n```\nThat is all.", Reason.CORRECT),
         (f"```python\n{other}\n    pass\n```\nor\n```\ndef solve(xs): return None\n```", Reason.WRONG),
-        (other, Reason.NO_ANSWER),
+        (other, Reason.CORRECT),
+        ("Return the numbers, solved.", Reason.NO_ANSWER),
         ("```python\nand then we return\n```", Reason.UNPARSABLE_ANSWER),
     ):
         env.reset(options={"problem": 0})
