@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import ast
 from functools import partial
-from itertools import chain
 from math import perm
 from random import Random
 from typing import Any
@@ -197,29 +196,41 @@ def _asserted(number: int, record: Record) -> Problem:
     setup = str(record.fields.get("test_setup_code") or "").strip()
     description = record.text("text") if "text" in record.fields else record.text("prompt")
     question = "\n".join((description, "It must pass:", *listed))
-    program = record.text("code")
-    entry_point, imports = _used_by_tests(program, [*filter(None, [setup]), *listed])
-    tests = UnitTests((*imports, *filter(None, [setup]), *listed), entry_point=entry_point)
-    return _problem(f"mbpp/{number}", question, program, tests)
+    program, sources = record.text("code"), [*filter(None, [setup]), *listed]
+    entry_point, imports = _used_by_tests(record, program, sources)
+    return _problem(f"mbpp/{number}", question, program, UnitTests((*imports, *sources), entry_point=entry_point))
 
 
-def _used_by_tests(program: str, tests: list[str]) -> tuple[str, list[str]]:
+def _used_by_tests(record: Record, program: str, tests: list[str]) -> tuple[str, list[str]]:
     """The first function of a reference solution that tests call, and its imports that they use.
 
     A test may call a function that has the name of a builtin (`sum`), and use a module that only the solution imports:
-    the reference solution says which, and no response can change it.
+    the reference solution says which, and no response can change it. Raises `UserError` for tests that call nothing.
     """
-    statements = ast.parse(program).body
-    functions = [each.name for each in statements if isinstance(each, ast.FunctionDef)]
+    statements = _parsed(record, "code", program).body
     used = []
-    for node in chain.from_iterable(ast.walk(ast.parse(test)) for test in tests):
+    for node in ast.walk(_parsed(record, "test_list", "\n".join(tests))):
         if isinstance(node, ast.Name):
             used.append(node.id)
-    imports = []
+    imports, defined = [], []
     for each in statements:
-        if isinstance(each, ast.Import) and any((name.asname or name.name) in used for name in each.names):
+        if isinstance(each, ast.Import | ast.ImportFrom) and any(
+            (name.asname or name.name) in used for name in each.names
+        ):
             imports.append(ast.unparse(each))
-    return next((name for name in used if name in functions), ""), imports
+        elif isinstance(each, ast.FunctionDef):
+            defined.append(each.name)
+    entry_point = next((name for name in used if name in defined), None)
+    if entry_point is None:
+        raise UserError(f"{record.where}: field 'test_list' is {tests!r}; it calls nothing that field 'code' defines")
+    return entry_point, imports
+
+
+def _parsed(record: Record, field: str, source: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UserError(f"{record.where}: field {field!r} is no Python ({error}); give the file as published") from None
 
 
 def _problem(id: str, question: str, program: str, tests: UnitTests) -> Problem:

@@ -86,11 +86,86 @@ def test_programs_by_examples() -> None:
         (("assert add(1, 2 ==",), Reason.UNPARSABLE_GOLD),
         (("assert True",), Reason.UNPARSABLE_GOLD),  # calls nothing: anything would pass
         (("assert add(lambda: 1, 2)",), Reason.UNPARSABLE_GOLD),
+        (("try:\n    add(lambda: 1, 2)\nexcept Exception: pass",), Reason.UNPARSABLE_GOLD),  # and catch that
         (("def add(a, b): return 3", ADD[0]), Reason.UNPARSABLE_GOLD),  # tests that bring the solution along
     ],
 )
 def test_tests_that_say_nothing_are_not_passed(tests: tuple[str, ...], reason: Reason) -> None:
     assert judge("def add(a, b): return a + b", UnitTests(tests)) is reason
+
+
+NODE = "class Node:\n    def __init__(self, value): self.value, self.left = value, None\n"
+NODE += "    def double(self): return 2 * self.value\n"
+NODE += "def depth(node): return 1 + depth(node.left) if node else 0\ndef leftmost(node): return node.left or node"
+TREE = "root = Node(1)\nroot.left = Node(2)\nroot.left.left = Node(value=3)"
+PAIR = "class Pair:\n    def __init__(self, a, b): self.a, self.b = a, b\n"
+PAIR += "def longest(pairs, n): return max(p.b - p.a for p in pairs[:n])"
+
+
+@pytest.mark.parametrize(
+    ("code", "tests"),
+    [
+        (NODE, (TREE, "assert depth(root) == 3", "assert root.left.left.value == 3", "assert root.double() == 2")),
+        (NODE, (TREE, "assert leftmost(root) is root.left", "assert leftmost(root) == root.left != root")),
+        (
+            NODE,
+            (TREE, "assert depth(None) == 0", "assert root.left.left.left is None", "assert not hasattr(root, 'x')"),
+        ),
+        (PAIR, ("assert longest([Pair(5, 24), Pair(15, 25)], 2) == 19",)),
+        (PAIR, ("pairs = {'a': [Pair(1, 9)]}\nassert longest(pairs['a'], n=1) == 8",)),
+    ],
+)
+def test_tests_use_objects_of_the_classes_of_a_solution(code: str, tests: tuple[str, ...]) -> None:
+    assert judge(code, UnitTests(tests)) is Reason.CORRECT
+
+
+LIES = "class Any:\n" + "\n".join(
+    f"    def __{name}__(self, *_): return {value}"
+    for name, value in (
+        *(("eq", True), ("ne", False), ("lt", True), ("gt", True), ("le", True), ("ge", True), ("contains", True)),
+        *(("hash", 3), ("len", 3), ("bool", False), ("abs", 3), ("sub", 0), ("rsub", 0), ("iter", "iter([3])")),
+        *(("int", 3), ("float", 3.0), ("index", 3), ("str", "'3'"), ("instancecheck", True), ("getitem", 3)),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        *("assert add(1, 2) == 3", "assert 3 == add(1, 2)", "assert not add(1, 2) != 3", "assert add(1, 2) <= 3"),
+        *("assert abs(add(1, 2) - 3) < 1e-6", "assert add(1, 2) in (3, 4)", "assert 3 in add(1, 2)"),
+        *("assert {3: True}[add(1, 2)]", "assert len(add(1, 2)) == 3", "assert list(add(1, 2)) == [3]"),
+        *("assert int(add(1, 2)) == 3", "assert not add(1, 2)", "assert str(add(1, 2)) == '3'"),
+        *("assert sorted([add(1, 2), 3])[0] == 3", "assert isinstance(add(1, 2), int)"),
+    ],
+)
+def test_no_method_of_an_object_of_a_solution_compares(test: str) -> None:
+    assert judge(f"{LIES}\ndef add(a, b): return Any()", UnitTests((test,))) is Reason.WRONG
+    assert judge(f"{LIES}\nadd = lambda a, b: [Any(), Any()]", UnitTests((test,))) is Reason.WRONG
+
+
+@pytest.mark.parametrize(
+    ("code", "test"),
+    [
+        ("from collections import deque\ndef add(a, b): return deque([a, b])", "assert list(add(1, 2)) == [1, 2]"),
+        ("def add(a, b): return range(a, b)", "assert add(1, 3) == range(1, 3) and list(add(1, 3)) == [1, 2]"),
+        ("def add(a, b): return {a: 1, b: 2}.keys()", "assert sorted(add(2, 1)) == [1, 2] and add(1, 2) == {1, 2}"),
+        ("def add(a, b): return {a: 1, b: 2}.values()", "assert list(add(2, 1)) == [1, 2]"),
+        ("def add(a, b): return {a: 1}.items()", "assert list(add(2, 1)) == [(2, 1)]"),
+        ("def add(a, b): return bytearray([a, b])", "assert add(1, 2) == b'\\x01\\x02'"),
+        ("from fractions import Fraction as F\ndef add(a, b): return F(a, b)", "assert add(1, 2) == 0.5"),
+        ("from decimal import Decimal as D\ndef add(a, b): return D(a) / b", "assert str(add(1, 2)) == '0.5'"),
+        ("from datetime import date\ndef add(a, b): return date(2024, a, b)", "assert add(1, 2).year == 2024"),
+        (
+            "from collections import namedtuple\nP = namedtuple('P', 'x y')\ndef add(a, b): return P(a, b)",
+            "assert add(1, 2) == (1, 2) and add(1, 2).y == 2",
+        ),
+        ("def add(a, b): return b(a)", "assert add(1, str) == '1'"),
+        ("def add(a, b): return type(a)", "assert add(1, 2) is int"),
+    ],
+)
+def test_values_of_many_types_can_be_compared(code: str, test: str) -> None:
+    assert judge(code, UnitTests((test,))) is Reason.CORRECT
 
 
 FORGERIES = {

@@ -23,7 +23,10 @@ from collections.abc import Callable, Iterable
 from importlib import import_module
 from itertools import chain, islice
 from operator import attrgetter
-from typing import Any, NamedTuple
+
+TYPE_CHECKING = False  # as type checkers know it: `typing` would take 2 ms of the 25 that a child needs to start
+if TYPE_CHECKING:
+    from typing import Any
 
 MAX_ITEMS = 100_000  # of an iterator
 
@@ -38,11 +41,16 @@ class NotPlain(TypeError):
     """A value that cannot cross."""
 
 
-class _Form(NamedTuple):
-    name: str
-    kind: str | type  # `module:type` of a module that may not be imported: then no value is of that type
-    parts: Callable[[Any], Iterable[Any]]
-    value: Callable[..., Any]
+class _Form:
+    """A type by the name of its form: the parts of a value, and the value of parts.
+
+    `kind` is a `module:type` where the module may not be imported: then no value is of that type.
+    """
+
+    def __init__(
+        self, name: str, kind: str | type, parts: Callable[[Any], Iterable[Any]], value: Callable[..., Any]
+    ) -> None:
+        self.name, self.kind, self.parts, self.value = name, kind, parts, value
 
 
 def _named(fields: Iterable[Any], *values: Any) -> Any:

@@ -11,33 +11,25 @@ kernel's generic table and have been compared with its headers, not run.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+_ALL = (1 << 64) - 1  # bits
+ArgumentTest = tuple[int, int, tuple[int, ...]]  # an argument (0..5), a mask, and what the bits in the mask may be
 
 
-class ArgumentTest(NamedTuple):
-    """Holds if (argument & mask) is one of `values`, in all 64 bits."""
+class Call:
+    """A system call by its numbers. With `allowed`, one of these lists of tests of its arguments must hold whole."""
 
-    argument: int  # 0..5
-    mask: int
-    values: tuple[int, ...]
-
-
-class Call(NamedTuple):
-    x86_64: int | None
-    aarch64: int | None
-    allowed: tuple[tuple[ArgumentTest, ...], ...] = ()  # lists of tests, of which one must hold whole; any if empty
+    def __init__(self, x86_64: int | None, aarch64: int | None, *allowed: tuple[ArgumentTest, ...]) -> None:
+        self.x86_64, self.aarch64, self.allowed = x86_64, aarch64, allowed
 
 
 def _is(argument: int, *values: int) -> ArgumentTest:
-    return ArgumentTest(argument, _ALL, values)
+    return argument, _ALL, values
 
 
 def _only(argument: int, *bits: int) -> ArgumentTest:
     """No bit of the argument beside these is set."""
-    return ArgumentTest(argument, _ALL & ~sum(bits), (0,))
+    return argument, _ALL & ~sum(bits), (0,)
 
-
-_ALL = (1 << 64) - 1
 
 # Flags of open. O_DIRECTORY, O_NOFOLLOW and O_LARGEFILE have two values, one on each machine, and both sets are open:
 # on the other machine they are each other or O_DIRECT, which changes nothing on what may be opened here.
@@ -56,13 +48,13 @@ CALLS = {
     "newfstatat": Call(262, 79),
     "lseek": Call(8, 62),
     # Opened for reading only, a file cannot be truncated or made; for writing, Landlock allows /dev/null alone.
-    "openat": Call(257, 56, ((_only(2, *_OPEN_READ),), (_only(2, *_OPEN_WRITE), ArgumentTest(2, 0x3, (1, 2))))),
-    "mmap": Call(9, 222, ((ArgumentTest(2, _WRITE_AND_EXECUTE, (0, 2, 4)), _only(3, *_MAPPED)),)),
-    "mprotect": Call(10, 226, ((_only(2, 0x1, 0x2),),)),  # never executable
+    "openat": Call(257, 56, (_only(2, *_OPEN_READ),), (_only(2, *_OPEN_WRITE), (2, 0x3, (1, 2)))),
+    "mmap": Call(9, 222, ((2, _WRITE_AND_EXECUTE, (0, 2, 4)), _only(3, *_MAPPED))),
+    "mprotect": Call(10, 226, (_only(2, 0x1, 0x2),)),  # never executable
     "munmap": Call(11, 215),
     "brk": Call(12, 214),
     "mremap": Call(25, 216),
-    "madvise": Call(28, 233, ((_is(2, 3, 4, 8, 14),),)),  # will need, do not need, free, huge pages
+    "madvise": Call(28, 233, (_is(2, 3, 4, 8, 14),)),  # will need, do not need, free, huge pages
     "futex": Call(202, 98),
     "rt_sigaction": Call(13, 134),
     "rt_sigprocmask": Call(14, 135),
@@ -81,14 +73,14 @@ CALLS = {
     "getcwd": Call(79, 17),
     # Duplicates and flags of descriptors; no locks, leases, owners, signals, seals or sizes of pipes.
     "fcntl": Call(  # the second is F_SETFL, without O_ASYNC
-        72, 25, ((_is(1, 0, 1, 2, 3, 1030),), (_is(1, 4), _only(2, 0x1, 0x2, 0x400, 0x800, 0x8000, 0x20000)))
+        72, 25, (_is(1, 0, 1, 2, 3, 1030),), (_is(1, 4), _only(2, 0x1, 0x2, 0x400, 0x800, 0x8000, 0x20000))
     ),
     "dup": Call(32, 23),
     "dup2": Call(33, None),
     "dup3": Call(292, 24),
     "pipe": Call(22, None),
-    "pipe2": Call(293, 59, ((_only(1, 0x800, 0x80000),),)),
-    "ioctl": Call(16, 29, ((_is(1, 0x5421),),)),  # FIONBIO: blocking or not
+    "pipe2": Call(293, 59, (_only(1, 0x800, 0x80000),)),
+    "ioctl": Call(16, 29, (_is(1, 0x5421),)),  # FIONBIO: blocking or not
     "poll": Call(7, None),
     "ppoll": Call(271, 73),
     "select": Call(23, None),
@@ -98,12 +90,12 @@ CALLS = {
     "epoll_wait": Call(232, None),
     "epoll_pwait": Call(281, 22),
     # A pair that is connected for good: local streams, which have no address and take none when they send.
-    "socketpair": Call(53, 199, ((_is(0, 1), ArgumentTest(1, _ALL & ~0x80800, (1,)), _is(2, 0)),)),
-    "sendto": Call(44, 206, ((_is(4, 0),),)),
+    "socketpair": Call(53, 199, (_is(0, 1), (1, _ALL & ~0x80800, (1,)), _is(2, 0))),
+    "sendto": Call(44, 206, (_is(4, 0),)),
     "recvfrom": Call(45, 207),
     "shutdown": Call(48, 210),
     "getsockname": Call(51, 204),
-    "clone": Call(56, 220, ((_is(0, _THREAD, _THREAD | _DETACHED),),)),
+    "clone": Call(56, 220, (_is(0, _THREAD, _THREAD | _DETACHED),)),
     "set_robust_list": Call(273, 99),
     "rseq": Call(334, 293),
     "exit": Call(60, 93),
@@ -132,7 +124,7 @@ CALLS = {
     "getrandom": Call(318, 278),
     "uname": Call(63, 160),
     "sysinfo": Call(99, 179),
-    "prlimit64": Call(302, 261, ((_is(0, 0), _is(2, 0)),)),  # its own limits are read, none is set
-    "prctl": Call(157, 167, ((_is(0, 15, 16),),)),  # the name of a thread
+    "prlimit64": Call(302, 261, (_is(0, 0), _is(2, 0))),  # its own limits are read, none is set
+    "prctl": Call(157, 167, (_is(0, 15, 16),)),  # the name of a thread
 }
 CLONE3 = Call(435, 435)  # its flags lie in memory: refused as unknown, so that the C library falls back to clone
