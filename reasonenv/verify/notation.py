@@ -152,6 +152,7 @@ _UNIT_VECTOR = re.compile(r"\\(?:mathbf|boldsymbol|bm|vec|hat)\s*\{\s*\\?([ijk])
 _NESTED_TEXT = re.compile(r"\\text\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}")
 _LONE_SIGN = re.compile(r"(\\[A-Za-z]+\s*|[\^_}]\s*)?\{\s*(,|\.|:|=|\+|-|%|<|>)?\s*\}")
 _COMMA_SPACE = re.compile(r"(?<=[0-9]),\s*\\[!, ;:]\s*(?=[0-9]{3}(?![0-9]))")
+_UNFINISHED = re.compile(r"\.[0-9]*([0-9])\1\1\.\.\.(?=[\s*`$\".,;:]*$)")  # 0.333... is no 0.333
 _MARKUP = ' \t\r\n*`$"'
 
 
@@ -181,7 +182,9 @@ def _plain(text: str) -> str:
 
 
 def _stripped(text: str) -> str:
-    text = text.lstrip(_MARKUP).rstrip(_MARKUP + ".,;:")
+    text = text.lstrip(_MARKUP)
+    end = _UNFINISHED.search(text)
+    text = text[: end.end()] if end else text.rstrip(_MARKUP + ".,;:")
     while len(text) > 1 and text[0] == text[-1] == "_":
         text = text[1:-1].rstrip(".,;:")
     return text

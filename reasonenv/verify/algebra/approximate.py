@@ -21,6 +21,7 @@ _MANY_BITS = ((10_000, 20_000), (60_000, 120_000))  # e^(-40000) has 57,000 zero
 _MAX_MAGNITUDE = 64  # bits of the exponent of a number: 9^(9^9) has 31; a tower above it is too large to look at
 _MAX_FACTORIAL = 10_000
 _POINTS = ((0.1, 1), (0.1, 1), (1, 4), (1, 4), (-3, 3), (-3, 3), (-4, -1), (-1, -0.1))
+_FAR_POINTS = ((20, 90), (-90, -20))  # |x - 5| is 5 - x at all others
 
 Point = Mapping[str, Fraction]
 
@@ -31,7 +32,7 @@ def points(names: list[str]) -> Iterator[Point]:
         yield {}
         return
     rng = random.Random(" ".join(names))
-    for low, high in _POINTS:
+    for low, high in _POINTS + _FAR_POINTS:
         yield {name: Fraction(rng.randint(round(low * 997), round(high * 997)), 997) for name in names}
 
 
@@ -46,7 +47,7 @@ def context() -> Any:
 def differ(a: Node, b: Node) -> tuple[bool, bool]:
     """Whether some point tells the two apart, and whether a point with a negative coordinate was compared at all.
 
-    Raises `Unreadable` if a number grows too large to be written with an exponent of 64 bits.
+    Raises `Unreadable` if a constant grows too large to be written with an exponent of 64 bits.
     """
     imaginary = any(node.op == "const" and node.atom == "i" for side in (a, b) for node in walk(side))
     names, negative = variables(a, b), False
@@ -73,6 +74,10 @@ def _gap(a: Node, b: Node, point: Point, pair: tuple[int, int], *, real: bool) -
         try:
             left, right = evaluate(a, point, numbers), evaluate(b, point, numbers)
         except (ZeroDivisionError, Undefined):
+            return None
+        except Unreadable:
+            if not point:
+                raise
             return None
         if real and (numbers.im(left) or numbers.im(right)):
             return None
@@ -158,8 +163,8 @@ def _call(name: str, arg: Any, context: Any) -> Any:
         if arg == 0:
             raise Undefined
         return context.ln(arg)
-    if name in ("floor", "ceil"):
-        return _whole(name, arg, context)
+    if name == "floor":
+        return _floor(arg, context)
     if name == "factorial":
         if context.im(arg) or abs(arg) > _MAX_FACTORIAL or (arg < 0 and arg == context.floor(arg)):
             raise Undefined
@@ -171,14 +176,14 @@ def _call(name: str, arg: Any, context: Any) -> Any:
     return getattr(context, name)(arg)  # sin, cos, asin, acos, atan, sinh, cosh, tanh
 
 
-def _whole(name: str, arg: Any, context: Any) -> Any:
-    """Floor or ceiling of a real number that is not so close to a whole one that round-off decides."""
+def _floor(arg: Any, context: Any) -> Any:
+    """The floor of a real number that is not so close to a whole one that round-off decides."""
     if context.im(arg) or context.mag(arg) > context.prec // 2:
         raise Undefined
     near = context.nint(arg)
     if arg != near and abs(arg - near) < context.mpf(2) ** -(context.prec // 3):
         raise Undefined
-    return getattr(context, name)(arg)
+    return context.floor(arg)
 
 
 def _power(base: Any, exponent: Any, exact: Fraction | None, context: Any) -> Any:

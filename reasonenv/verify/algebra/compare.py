@@ -246,7 +246,8 @@ class Comparison:
         if other.op not in SCALARS:
             return False
         equal = self.same(degrees, other)
-        if equal is False and degrees.value and ex.PI in walk(other):
+        in_radians = any(each == ex.PI or each.atom in ("asin", "acos", "atan") for each in walk(other))
+        if equal is False and in_radians:
             return self.same(ex.multiply(degrees, ex.PI, ex.number(Fraction(1, 180))), other)
         return equal
 

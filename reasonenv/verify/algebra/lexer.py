@@ -79,6 +79,7 @@ _FIRST_DIGITS = re.compile(r"[0-9]+")
 _ARGUMENT = r"(?:\{{\s*(?P<{0}>[^{{}}]{{1,40}}?)\s*\}}|(?P<{0}_>[A-Za-z0-9]))"
 _CHOOSE = re.compile(rf"(?<![A-Za-z0-9)}}])[_^]\s*{_ARGUMENT.format('top')}\s*C\s*_\s*{_ARGUMENT.format('bottom')}")
 _CHOOSE_RAISED = re.compile(r"(?<![A-Za-z])C_(?:\{([0-9]+)\}|([0-9]))\^(?:\{([0-9]+)\}|([0-9]))")
+_CHOOSE_LOWERED = re.compile(r"(?<![A-Za-z])C\^(?:\{([0-9]+)\}|([0-9]))_(?:\{([0-9]+)\}|([0-9]))")
 _NO_WORD = re.compile(r"\\text\s*\{([^{}A-Za-z\\]*)\}")
 _TIMES = re.compile(r"(?<=[0-9])\s*[xX]\s*(?=10\s*\^)")
 _UPRIGHT_E = re.compile(r"(?<=[0-9])\\text\s*\{\s*[eE]\s*\}(?=[-+]?[0-9])")
@@ -98,6 +99,7 @@ def tokens(text: str) -> list[Token]:
     if "C" in text and "_" in text:
         text = _CHOOSE.sub(r"\\binom{\g<top>\g<top_>}{\g<bottom>\g<bottom_>}", text)
         text = _CHOOSE_RAISED.sub(r"\\binom{\1\2}{\3\4}", text)
+        text = _CHOOSE_LOWERED.sub(r"\\binom{\3\4}{\1\2}", text)
     return _scan(text, upright=False)
 
 

@@ -188,6 +188,9 @@ def top_level(clauses: Sequence[Node], separators: set[str]) -> Node:
         if len(names) == 1 and len(items) > sum(item.op == "assign" for item in items):
             raise Unreadable("a chain of equations in a list")
         return Node("list", tuple(items))
+    if items[0].op == "assign" and values[0].op == "difference" and all(item.op in SCALARS for item in items[1:]):
+        excluded = values[0].args[1]  # x != 2, 3
+        return Node("assign", (Node("difference", (REALS, Node("set", (*excluded.args, *items[1:])))),), items[0].atom)
     if len(names) == 1 and any(value.op in SETS for value in values):
         return Node("assign", (_conditions(values, separators),), names.pop())
     kind = "and" if separators == {"and"} else ""

@@ -58,6 +58,7 @@ SPELLINGS = {
     **dict.fromkeys(("==", "="), "="),
     **dict.fromkeys(("**", "^"), "^"),
     "...": "dots",
+    **dict.fromkeys(("top", "intercal"), "top"),
     **{name: name for name in ("lfloor", "rfloor", "lceil", "rceil", "choose", "over", "mid", "approx")},
 }
 WORDS = {
