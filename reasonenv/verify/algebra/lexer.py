@@ -15,6 +15,7 @@ from typing import NamedTuple
 from reasonenv.verify.algebra import numerals
 from reasonenv.verify.algebra.expression import Unreadable
 from reasonenv.verify.algebra.vocabulary import (
+    CAPITALS,
     FUNCTION_WORDS,
     FUNCTIONS,
     GREEK,
@@ -242,7 +243,10 @@ def _letter(letter: str) -> Token:
 def _run(run: str, before: list[Token]) -> Iterator[Token]:
     """What a run of letters stands for."""
     known = _known(run)
-    factor = run in SHORT_UNITS and bool(before) and before[-1].kind in ("const", "var")  # pi hr^2 is no hour
+    # pi hr^2 is no hour, and NO a segment
+    factor = (run.isupper() and run.lower() not in CAPITALS) or (
+        run in SHORT_UNITS and bool(before) and before[-1].kind in ("const", "var")
+    )
     if known is not None:
         yield known
     elif len(run) > 3 or (len(run) > 1 and run.lower() in SHORT_WORDS and not factor):
