@@ -49,10 +49,11 @@ class UniformSampler(Sampler):
         self.tokenizer = tokenizer
 
     def draw(self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling) -> Iterator[Drawn]:
-        size, eos = self.tokenizer.vocab_size, self.tokenizer.eos_id
+        choices, ends = np.flatnonzero(self.tokenizer.is_token), self.tokenizer.ends
+        size = len(choices)
         for job, (_, seed) in enumerate(jobs):
-            tokens = (uniforms(seed, sampling.max_tokens) * size).astype(np.int64)
-            ends = np.flatnonzero(tokens == eos)
-            if len(ends):
-                tokens = tokens[: ends[0] + 1]
-            yield job, self.completion(tokens, np.full(len(tokens), -math.log(size)), eos=eos, seed=seed)
+            tokens = choices[(uniforms(seed, sampling.max_tokens) * size).astype(np.int64)]
+            last = np.flatnonzero(self.tokenizer.is_end[tokens])
+            if len(last):
+                tokens = tokens[: last[0] + 1]
+            yield job, self.completion(tokens, np.full(len(tokens), -math.log(size)), ends=ends, seed=seed)

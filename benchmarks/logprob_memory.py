@@ -28,7 +28,7 @@ def measure(contender: str, tokens: int, repeats: int, dtype: str, device: str) 
     """Peak MiB above the inputs and seconds of one forward and backward, or how far gradients are from float64."""
     import torch
 
-    from reasonenv.policy.logprobs import token_logprobs
+    from reasonenv.policy.logprobs import Head, token_logprobs
 
     draw = torch.Generator().manual_seed(0)
     states = torch.randn(tokens, WIDTH, generator=draw).to(device, getattr(torch, dtype))
@@ -43,7 +43,7 @@ def measure(contender: str, tokens: int, repeats: int, dtype: str, device: str) 
         return every.gather(1, targets[:, None])[:, 0]
 
     def ours(hidden: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return token_logprobs(hidden, weight, None, targets)[0]
+        return token_logprobs(hidden, Head(weight), targets)[0]
 
     def gradients(form: Any, kind: torch.dtype = states.dtype, **exact: torch.dtype) -> tuple[torch.Tensor, ...]:
         leaves = [x.to(kind).requires_grad_() for x in (states, head)]

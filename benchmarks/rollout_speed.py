@@ -111,6 +111,7 @@ def main() -> None:
     prompts = [mdp.prompts[i] for i in range(PROMPTS)]
     # A token that nobody can draw; `generate` reads the model's own, which is taken from it.
     policy.tokenizer.eos_id = policy.head.weight.shape[0]
+    policy.tokenizer.ends = (policy.tokenizer.eos_id,)
     policy.model.generation_config.eos_token_id = None
     runs: dict[str, Callable[[int, int], int]] = {}
     figures = {}

@@ -48,13 +48,14 @@ def number_pairs(folder: str | None, count: int) -> list[Pair]:
 
 
 def latex_pairs() -> tuple[list[Pair], list[Pair]]:
-    """The corpus without its traps, and the traps."""
+    """The answers in boxes of the corpus without its traps, and the traps."""
     from reasonenv.verify.audit import corpus  # in here, because the interpreter of the peers lacks us
 
     pairs: tuple[list[Pair], list[Pair]] = ([], [])
     for trial in corpus():
-        answer = trial.text.removeprefix("So it is ")
-        pairs[trial.category == "traps"].append((f"The result is ${answer}$.", trial.gold, trial.right))
+        if trial.kind == "math" and trial.answer is not None:
+            text = rf"The result is $\boxed{{{trial.answer}}}$."
+            pairs[trial.category == "traps"].append((text, trial.gold, trial.right))
     return pairs
 
 

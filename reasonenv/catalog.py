@@ -13,7 +13,7 @@ import gymnasium
 
 from reasonenv.errors import UnknownArgument, UserError, unknown
 from reasonenv.reasoning_gym_names import NAMES
-from reasonenv.registry import Registry, import_named, module_name
+from reasonenv.registry import Registry, admit, import_named, module_name
 from reasonenv.settings import Setting, settings_of
 from reasonenv.tasks import Task
 
@@ -33,6 +33,9 @@ TASKS = Registry[Callable[..., Task]](
     "reasonenv.envs",
     {
         "AIME": "reasonenv.envs.competition:aime",
+        "AIME2025": "reasonenv.envs.competition:aime2025",
+        "AIME2026": "reasonenv.envs.competition:aime2026",
+        "AMC23": "reasonenv.envs.competition:amc23",
         "ARC": "reasonenv.envs.arc:arc",
         "ASDiv": "reasonenv.envs.asdiv:asdiv",
         "Chain": "reasonenv.envs.chain:chain",
@@ -44,7 +47,9 @@ TASKS = Registry[Callable[..., Task]](
         "MATH": "reasonenv.envs.competition:math",
         "MATH500": "reasonenv.envs.competition:math500",
         "MBPP": "reasonenv.envs.programming:mbpp",
+        "Minerva": "reasonenv.envs.competition:minerva",
         "MultiArith": "reasonenv.envs.multiarith:multiarith",
+        "OlympiadBench": "reasonenv.envs.olympiad:olympiadbench",
         "SVAMP": "reasonenv.envs.svamp:svamp",
     },
 )
@@ -176,6 +181,7 @@ def parse_env_id(env_id: str) -> tuple[str, str]:
     """
     module, colon, name = env_id.rpartition(":")
     if colon:
+        admit(env_id)
         import_named(module, env_id)
     short = name.removeprefix("reasonenv/")
     if short in TASKS:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import chain
 from typing import Any, Literal
 
 import gymnasium
@@ -123,14 +124,14 @@ class _Subject:
     @cached_property
     def episodes(self) -> list[Trajectory]:
         """Of each problem the reference solution, another answer, a response cut short, and one without end."""
-        episodes, mdp, eos = [], self.mdp, self.tokenizer.eos_id
+        episodes, mdp, end = [], self.mdp, self.mdp.end_id
         for i, problem in enumerate(mdp.task.problems):
             gold = self.tokenizer.encode(reference_solution(problem))
             wrong = self.tokenizer.encode(reference_solution(replace(problem, answer=altered(problem.answer))))
             endless = (gold * mdp.max_tokens)[: mdp.max_tokens]
-            for tokens in ([*gold, eos], [*wrong, eos], [*gold[: len(gold) // 2], eos], endless):
+            for tokens in ([*gold, end], [*wrong, end], [*gold[: len(gold) // 2], end], endless):
                 taken = np.array(tokens[: mdp.max_tokens], dtype=np.int64)
-                stop: Literal["eos", "length"] = "eos" if taken[-1] == eos else "length"
+                stop: Literal["eos", "length"] = "eos" if taken[-1] in self.tokenizer.ends else "length"
                 episodes.append(mdp.trajectory(i, Completion.unsampled(taken, stop)))
         return episodes
 
@@ -154,7 +155,7 @@ def _checked(name: str, claim: Callable[[_Subject], str], subject: _Subject) -> 
         return Check(name, True, str(remark), remark=True)
     except _Failed as failure:
         return Check(name, False, str(failure))
-    except Exception as error:  # the task is somebody else's code: whatever it raises is the finding
+    except (Exception, SystemExit) as error:  # the task is somebody else's code: whatever it raises is the finding
         return Check(name, False, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
 
@@ -180,7 +181,8 @@ def _once(subject: _Subject) -> str:
 
 
 def _one_answer(subject: _Subject) -> str:
-    contradiction = contradicted(problem for problems in subject.problems.values() for problem in problems)
+    problems = chain.from_iterable(subject.problems.values())
+    contradiction = contradicted(problems, subject.splits["train"].verify)
     _claim(contradiction is None, str(contradiction))
     return "no question has several answers"
 
@@ -222,7 +224,7 @@ def _golds(subject: _Subject) -> str:
         if not problem.answer:
             without += 1
             continue
-        verdict = task.verify(reference_solution(problem), problem)
+        verdict = task.judge(reference_solution(problem), problem)
         _claim(verdict.correct, f"{problem.id}: its own answer {problem.answer[:80]!r} is {verdict.reason}")
         seen += 1
     return f"{seen} reference solutions are correct" + (f", {without} problems have none" if without else "")
@@ -232,7 +234,7 @@ def _settled(subject: _Subject) -> str:
     seen = 0
     for task, problem in subject.sampled():
         text = reference_solution(problem)
-        one, other = (task.verify(text, problem) for _ in range(2))
+        one, other = (task.judge(text, problem) for _ in range(2))
         both = " and then ".join(f"{verdict.reason} ({str(verdict.extracted)[:40]!r})" for verdict in (one, other))
         _claim(one == other, f"{problem.id}: its reference solution is {both}")
         seen += 1
@@ -244,7 +246,7 @@ def _altered(subject: _Subject) -> str:
     for task, problem in subject.sampled():
         if problem.answer:
             other = replace(problem, answer=altered(problem.answer))
-            verdict = task.verify(reference_solution(other), problem)
+            verdict = task.judge(reference_solution(other), problem)
             _claim(not verdict.correct, f"{problem.id}: {other.answer[:80]!r} is accepted for {problem.answer[:80]!r}")
             seen += 1
     return f"{seen} answers altered by one are not correct"
@@ -254,7 +256,7 @@ def _silence(subject: _Subject) -> str:
     seen = 0
     for task, problem in subject.sampled():
         for text in ("", "I do not know.", "#### ", "\\boxed{}"):
-            verdict = task.verify(text, problem)
+            verdict = task.judge(text, problem)
             _claim(not verdict.correct, f"{problem.id}: {text!r} is correct")
             _claim(verdict.reason not in (Reason.ERROR, Reason.TIMEOUT), f"{problem.id}: {text!r} is {verdict.reason}")
             seen += 1

@@ -15,8 +15,9 @@ from reasonenv.commands.command import CONTEXT, Group
 from reasonenv.errors import UserError, unknown
 from reasonenv.terminal import printable
 
-# What a disk may answer that only the user can mend.
-STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+# What a disk, or a name of a file, may answer that only the user can mend.
+STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
+STORAGE |= {errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE}
 # Files of `reasonenv/commands`, in the order of --help.
 COMMANDS = ("list", "play", "check", "doctor", "train", "eval", "bench", "report", "compare", "diff", "audit-verifier")
 RESUMING = {"train", "bench"}  # the same command again goes on from the last checkpoint
@@ -37,8 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit code: the command's own, 2 for a user's mistake, 130 after Ctrl-C."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    if os.getcwd() not in sys.path:  # `python -m` puts it there: a user's module:name is found either way
-        sys.path.append(os.getcwd())
+    os.environ.setdefault("PYTHONSAFEPATH", "1")  # a process that starts looks for no module in the working folder
     words = list(sys.argv[1:])
     if argv is not None:
         words = list(argv)

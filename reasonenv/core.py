@@ -101,9 +101,10 @@ class Verdict:
 class Completion:
     """What a sampler returns for one prompt and one seed."""
 
-    tokens: IntArray  # [T], the EOS action included
+    tokens: IntArray  # [T], the token that ends it included
     logprobs: FloatArray  # [T], under the distribution that was really sampled
-    stop: Literal["eos", "length"]  # length: cut, by the budget or at a stop token
+    # eos: at one of the tokenizer's `ends`, whichever was drawn; length: cut, by the budget or at a stop token
+    stop: Literal["eos", "length"]
     versions: IntArray  # [T], of the weights that drew each token
     seed: int
 

@@ -3,13 +3,18 @@
 What comes with the package is a string `module:name`, so that importing the package imports none of it. An installed
 plug-in adds to a kind through its entry-point group, a script through `Registry.register`, and a command line or a
 suite by writing `module:name` or `file.py:name` in place of a name.
+
+A folder of results may be a stranger's, and its files may write such a name too: `refusing_code` stands around every
+command that reads settings from one.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -21,6 +26,7 @@ from reasonenv.sources import PACKAGE, SourceLoader, compile_from_source
 
 T = TypeVar("T")
 
+_REFUSING: list[tuple[str, frozenset[str]]] = []  # whose names load no code, and the references that a person has typed
 _NAMED: set[str] = set()  # modules that were loaded because a name such as `module:name` names them
 
 
@@ -62,7 +68,11 @@ class Registry(Generic[T]):
         Raises `UserError` for an unknown name, with the nearest, and for one that cannot be imported.
         """
         self.check_name(name)
-        thing: Any = name if ":" in name else self._entries[name]
+        thing: Any = name
+        if ":" in name:
+            admit(name)
+        else:
+            thing = self._entries[name]
         if isinstance(thing, str):
             thing = load(thing)
         if self._check is not None:
@@ -74,7 +84,7 @@ class Registry(Generic[T]):
         thing: Any = self.find(name)
         try:
             return thing(*arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if isinstance(error, UserError) or not self.is_users(name):
                 raise
             raise UserError(f"{self.kind} {name!r} failed: {type(error).__name__}: {error}") from error
@@ -109,6 +119,34 @@ class Registry(Generic[T]):
         return self._entries
 
 
+@contextmanager
+def refusing_code(place: str, typed: Iterable[str] = ()) -> Iterator[None]:
+    """Within it a reference, `module:name` or `file.py:name`, is a `UserError` that names `place` and runs nothing.
+
+    But for those in `typed`, words of a command line. What comes with the package or with an installed plug-in has a
+    name without a colon and is found as ever.
+    """
+    references = set[str]()
+    for word in typed:  # a reward may be a sum, and dynamics have a strength behind their name
+        references.update((word, word.rpartition(":")[0], *word.split("+")))
+    _REFUSING.append((place, frozenset(references)))
+    try:
+        yield
+    finally:
+        _REFUSING.pop()
+
+
+def admit(reference: str) -> None:
+    """Raises `UserError` for a reference whose code is not to run. From here on its module is also looked for here."""
+    for place, typed in _REFUSING:
+        if reference not in typed:
+            raise UserError(
+                f"{place} names code, {reference!r}, which would run with your rights; read it, then add --trust-code"
+            )
+    if os.getcwd() not in sys.path:  # as for `python -m`, but not for what is imported before anybody names a module
+        sys.path.append(os.getcwd())
+
+
 def load(reference: str) -> Any:
     """The object at `module:name`; `file.py:name` reads a user's own file. Raises `UserError` if it is not there."""
     module, _, name = reference.rpartition(":")
@@ -120,7 +158,7 @@ def load(reference: str) -> Any:
 
 def module_name(module: str) -> str:
     """The name in `sys.modules` of the `module` of a reference."""
-    return str(Path(module).resolve()) if module.endswith(".py") else module
+    return str(Path(module).expanduser().resolve()) if module.endswith(".py") else module
 
 
 def named_modules() -> frozenset[str]:
@@ -130,7 +168,7 @@ def named_modules() -> frozenset[str]:
 
 def import_named(module: str, reference: str) -> ModuleType:
     """The module of a reference. Raises `UserError`, whatever the user's own code raises when it is imported."""
-    if not module or module.startswith("."):
+    if not module or (module.startswith(".") and not module.endswith(".py")):
         raise UserError(f"{reference!r} names no module; write module:name or file.py:name")
     if module.partition(".")[0] != PACKAGE:
         compile_from_source()

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import Any
 
 INSTALLED = {"site-packages", "dist-packages"}  # folders whose files are not the user's own
 PACKAGE = __name__.partition(".")[0]
@@ -49,6 +50,11 @@ class SourceLoader(SourceFileLoader):
         self.source = self.get_data(self.path)
         code: CodeType = self.source_to_code(self.source, self.path)
         return code
+
+
+def is_users_code(variables: Mapping[str, Any]) -> bool:
+    """Whether a frame with these globals runs a module that was named by a reference, or that such a one imports."""
+    return isinstance(variables.get("__loader__"), SourceLoader)
 
 
 class SourceFinder:

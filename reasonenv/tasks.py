@@ -57,6 +57,16 @@ class Task:
     def __deepcopy__(self, memo: dict[int, Any]) -> Task:
         return self  # nothing in it ever changes
 
+    def judge(self, text: str, problem: Problem) -> Verdict:
+        """What `verify` says. Raises `UserError` that names the verifier if that is no verdict."""
+        verdict: Any = self.verify(text, problem)
+        if not isinstance(verdict, Verdict):
+            raise UserError(
+                f"the verifier of {self.name} returned {verdict!r:.60} on {problem.id}; it must return a Verdict, as "
+                "reasonenv.verify.canonical.verdict makes one"
+            )
+        return verdict
+
     @cached_property
     def fingerprint(self) -> str:
         """A hash of every problem, of all that its verdict depends on: two runs that agree on it saw the same data."""

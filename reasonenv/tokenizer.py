@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from reasonenv.core import BoolArray, IntArray
 from reasonenv.errors import UserError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    import torch
+    from transformers import GenerationConfig, PreTrainedConfig, PreTrainedTokenizerBase
+
+Ids: TypeAlias = "Sequence[int] | npt.NDArray[np.integer[Any]] | torch.Tensor"
 
 EOS = "<eos>"
 
@@ -22,10 +26,11 @@ EOS = "<eos>"
 class Tokenizer:
     """`hf` with exact semantics: no special tokens added, none skipped, no spaces cleaned up.
 
-    Raises `UserError` if the tokenizer has no end-of-sequence token: without one, no episode could ever terminate.
+    `ends` are ids that end a response beside the tokenizer's EOS and the end of the chat template; see `ends`. Raises
+    `UserError` if the tokenizer has no end-of-sequence token: without one, no episode could ever terminate.
     """
 
-    def __init__(self, hf: PreTrainedTokenizerBase) -> None:
+    def __init__(self, hf: PreTrainedTokenizerBase, ends: Iterable[int] = ()) -> None:
         if hf.eos_token_id is None:
             raise UserError(
                 f"tokenizer {hf.name_or_path!r} has no EOS token, so no episode could end; "
@@ -33,8 +38,46 @@ class Tokenizer:
             )
         self.hf = hf
         self.eos_id = int(hf.eos_token_id)
-        self.vocab_size = len(hf)
+        self.vocab_size = 1 + max(hf.get_vocab().values())  # more than there are tokens, if ids are left out
         self.has_chat_template = bool(getattr(hf, "chat_template", None))
+        self._more_ends = frozenset(ends)
+
+    def with_ends(self, ends: Iterable[int]) -> Tokenizer:
+        """This tokenizer, whose responses end at the tokens `ends` too; itself if they do already."""
+        more = {i for i in ends if 0 <= i < self.vocab_size and self.is_token[i]}
+        return self if more <= set(self.ends) else Tokenizer(self.hf, self._more_ends | more)
+
+    @cached_property
+    def ends(self) -> tuple[int, ...]:
+        """The tokens that end a response: EOS, what the chat template closes an answer with, what a model states."""
+        closing = set() if self.turn_end is None else {self.turn_end}
+        return tuple(sorted({self.eos_id} | closing | self._more_ends))
+
+    @cached_property
+    def is_end(self) -> BoolArray:
+        """Which ids are in `ends`.  # [V]"""
+        return np.isin(np.arange(self.vocab_size), self.ends)
+
+    @cached_property
+    def is_token(self) -> BoolArray:
+        """Which ids are tokens.  # [V]
+
+        No tokens are the ids that a vocabulary leaves out, and control tokens without a text that end nothing.
+        """
+        known = np.zeros(self.vocab_size, dtype=bool)
+        known[list(self.hf.get_vocab().values())] = True
+        added = self.hf.added_tokens_decoder.items()
+        special = {*self.hf.all_special_ids, *(i for i, token in added if token.special)}
+        for i in special - {self.eos_id}:
+            known[i] &= self.hf.decode([i], skip_special_tokens=False) != ""
+        return known
+
+    @cached_property
+    def prefix(self) -> list[int]:
+        """What the tokenizer's usual encoding puts in front of a text, such as BOS; often nothing."""
+        bare, usual = self.encode("0"), self.hf.encode("0")
+        starts = (n for n in range(len(usual)) if usual[n : n + len(bare)] == bare)
+        return list(usual[: next(starts, 0)])
 
     def encode(self, text: str) -> list[int]:
         """Ids of `text` and of nothing else."""
@@ -45,24 +88,28 @@ class Tokenizer:
         ids: list[list[int]] = self.hf(list(texts), add_special_tokens=False)["input_ids"]
         return ids
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of `ids`, special tokens included, spaces untouched."""
+    def decode(self, ids: Ids) -> str:
+        """Text of `ids` [T], special tokens included, spaces untouched; an id that is no token has no text."""
+        row: Sequence[int] = list(ids) if isinstance(ids, Sequence) else ids.tolist()
         if self._plain is not None:
             with contextlib.suppress(ValueError):  # a token over 255
-                return bytes(ids).translate(self._plain).decode(errors="replace")
+                return bytes(row).translate(self._plain).decode(errors="replace")
+        if row and not 0 <= min(row) <= max(row) < self.vocab_size:
+            row = [i for i in row if 0 <= i < self.vocab_size]
         if self._bytes is not None:
-            return b"".join([self._bytes[i] for i in ids]).decode(errors="replace")
-        return str(self.hf.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+            return b"".join([self._bytes[i] for i in row]).decode(errors="replace")
+        row = [i for i in row if self.is_token[i]]
+        return str(self.hf.decode(row, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def decode_all(self, rows: Sequence[IntArray]) -> list[str]:
         """`decode` over many arrays at once, most of its cost paid once."""
         if self._plain is not None and rows:
             flat = np.concatenate(rows)
-            if flat.max(initial=0) < 256:
+            if 0 <= flat.min(initial=0) <= flat.max(initial=0) < 256:
                 raw = flat.astype(np.uint8).tobytes().translate(self._plain)
                 ends = accumulate(map(len, rows), initial=0)
                 return [raw[start:end].decode(errors="replace") for start, end in pairwise(ends)]
-        return [self.decode(row.tolist()) for row in rows]
+        return [self.decode(row) for row in rows]
 
     def chat(self, turns: Sequence[str]) -> str:
         """Turns of user, assistant, user, ... in the model's own chat template, ready for the next answer.
@@ -93,6 +140,29 @@ class Tokenizer:
             return "changes the tokens of earlier turns when a turn is appended"
         return None
 
+    @cached_property
+    def turn_end(self) -> int | None:
+        """The control token that the chat template puts behind an answer; None if it puts none, or ordinary text.
+
+        It does so whether the answer is the last turn or another follows: else the token opens the next turn.
+        """
+        if not self.has_chat_template:
+            return None
+        from jinja2 import TemplateError
+
+        question, answer, other = "What is 2 + 3?", "It is 5.", "And 5 + 7?"
+        try:
+            _, _, behind = self._render([question, answer], opens=False).partition(answer)
+            _, _, following = self._render([question, answer, other], opens=False).partition(answer)
+        except (TemplateError, TypeError, ValueError):  # a template that takes no such conversation
+            return None
+        last, inner = self._first_control(behind), self._first_control(following.rpartition(other)[0])
+        return last if last == inner else None
+
+    def _first_control(self, text: str) -> int | None:
+        control = {*self.hf.all_special_ids, *self.hf.added_tokens_decoder}
+        return next((i for i in self.encode(text) if i in control), None)
+
     def _render(self, turns: Sequence[str], *, opens: bool = True) -> str:
         roles = ("user", "assistant") * len(turns)
         messages = [{"role": role, "content": text} for role, text in zip(roles, turns, strict=False)]
@@ -100,8 +170,13 @@ class Tokenizer:
 
     @cached_property
     def pieces(self) -> list[str]:
-        """The text of each token.  # [V]"""
-        return list(self.hf.batch_decode([[i] for i in range(self.vocab_size)], clean_up_tokenization_spaces=False))
+        """The text of each id, empty where it is no token.  # [V]"""
+        tokens = np.flatnonzero(self.is_token).tolist()
+        texts = self.hf.batch_decode([[i] for i in tokens], clean_up_tokenization_spaces=False)
+        pieces = [""] * self.vocab_size
+        for i, text in zip(tokens, texts, strict=True):
+            pieces[i] = text
+        return pieces
 
     @cached_property
     def _bytes(self) -> list[bytes] | None:
@@ -133,6 +208,18 @@ class Tokenizer:
     def ends_step(self) -> BoolArray:
         """Which tokens end a reasoning step: those whose text holds a line break.  # [V]"""
         return np.array(["\n" in piece for piece in self.pieces])
+
+
+def stated_ends(generation: GenerationConfig, config: PreTrainedConfig) -> list[int]:
+    """The ids that a checkpoint's generation config says end a response.
+
+    What is only the default of the model's config class is nobody's statement: it is an id of another tokenizer.
+    """
+    stated = generation.eos_token_id
+    if stated is None or stated == getattr(type(config)(), "eos_token_id", None):
+        return []
+    ids = stated if isinstance(stated, list) else [stated]
+    return [i for i in ids if isinstance(i, int)]
 
 
 def byte_tokenizer() -> Tokenizer:
@@ -170,6 +257,7 @@ class _Characters(Tokenizer):
         backend.decoder = decoders.Fuse()
         super().__init__(PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=EOS, pad_token=EOS))
         self.alphabet = alphabet
+        self.prefix = []
 
     def encode(self, text: str) -> list[int]:
         return self.encode_all([text])[0]

@@ -152,8 +152,9 @@ def test_a_mistake_of_the_user_is_no_finding() -> None:
 
 TASK = """
 from reasonenv import from_problems
+from reasonenv.verify.grade import verify_math
 right = from_problems([(f"{n} + 1?", str(n + 1)) for n in range(9)])
-wrong = from_problems([(f"{n} + 1?", "some" if n == 4 else str(n + 1)) for n in range(9)], verifier="numeric")
+wrong = from_problems([(f"{n} + 1?", "some" if n == 4 else str(n + 1)) for n in range(9)], verifier=verify_math)
 """
 
 

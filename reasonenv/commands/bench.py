@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reasonenv.commands.command import Group, SettingsCommand, application, settings
+from reasonenv.commands.command import Group, SettingsCommand, TrustCode, application, reading, settings
 from reasonenv.commands.report import report
 from reasonenv.errors import UserError
+from reasonenv.measures.records import SUITE
 from reasonenv.storage import read_record
 
 if TYPE_CHECKING:
@@ -44,21 +46,29 @@ def run(
         bool, typer.Option("--dry-run", help="say how many cells there are and what they ask for, and run nothing")
     ] = False,
     jobs: Jobs = CORES,
-) -> None:
-    """Run what is missing, then report.
+    trust_code: TrustCode = False,
+) -> int:
+    """Run what is missing, then report. Exits with 1 if a cell has failed.
 
     Settings, KEY=VALUE or --key VALUE, stand above those of the suite's table [keys]: they hold for every cell whose
     agent or initial policy does not say otherwise, and a cell with other settings is another cell.
     """
     from reasonenv.experiment.suite import read_suite, suite_path
 
-    keys = settings(context)
-    suite = read_suite(suite_path(name), scale, keys)
-    if dry_run:
-        print("\n".join(_plan(suite)))
-        return
-    label = f"{suite.name}-{suite.scale}" if suite.scale else suite.name
-    _finish(suite, out or Path("runs") / label, jobs, _command("run", name, suite, keys))
+    keys, path = settings(context), suite_path(name)
+    with _reading(path, keys.values(), trust_code=trust_code):
+        suite = read_suite(path, scale, keys)
+        if dry_run:
+            print("\n".join(_plan(suite)))
+            return 0
+        label = f"{suite.name}-{suite.scale}" if suite.scale else suite.name
+        return _finish(suite, out or Path("runs") / label, jobs, _command("run", name, suite, keys))
+
+
+def _reading(path: Path, typed: Iterable[str] = (), *, trust_code: bool) -> AbstractContextManager[None]:
+    """As `reading`: a suite file is a person's choice, unless it is the one that a suite's folder keeps."""
+    stored = (path.parent / SUITE).is_file()
+    return reading(path, typed, trust_code=trust_code or not stored)
 
 
 def _command(action: str, name: str, suite: Suite, keys: Mapping[str, Any]) -> str:
@@ -87,6 +97,7 @@ def tune(
     out: Annotated[Path, typer.Option(help="folder of the trials and of suite.toml")],
     scale: Scale = None,
     jobs: Jobs = CORES,
+    trust_code: TrustCode = False,
 ) -> None:
     """Choose settings on validation problems, as the suite's table [tune] says; leaves a suite file to run."""
     from reasonenv.experiment.suite import read_suite, suite_path
@@ -94,9 +105,10 @@ def tune(
     from reasonenv.measures.tuning_record import provenance_of_settings
 
     _check_jobs(jobs)
-    suite = read_suite(suite_path(name), scale)
-    path = tune_suite(suite, out, jobs=jobs, command=_command("tune", name, suite, {}))
-    tuned = read_suite(path).config.tuned or {}
+    with _reading(suite_path(name), trust_code=trust_code):
+        suite = read_suite(suite_path(name), scale)
+        path = tune_suite(suite, out, jobs=jobs, command=_command("tune", name, suite, {}))
+        tuned = read_suite(path).config.tuned or {}
     for agent, record in tuned["agents"].items():
         for trial in record["tried"]:
             values = {key: trial[key] for key in tuned["keys"]}
@@ -109,30 +121,40 @@ def tune(
 
 @app.command("resume", epilog=f"{EXAMPLE} resume runs/quickstart")
 def resume(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder of a suite")], jobs: Jobs = CORES
-) -> None:
-    """Run what is missing in a suite's folder."""
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="folder of a suite")],
+    jobs: Jobs = CORES,
+    trust_code: TrustCode = False,
+) -> int:
+    """Run what is missing in a suite's folder. Exits with 1 if a cell has failed.
+
+    Code that its suite.toml names runs only with --trust-code.
+    """
     from reasonenv.experiment.suite import read_suite
 
-    path, file = folder / "suite.json", folder / "suite.toml"
+    path, file = folder / SUITE, folder / "suite.toml"
     if not (path.is_file() and file.is_file()):
         raise UserError(f"{folder} is not the folder of a suite: it has no suite.toml and suite.json")
     record = read_record(path)
     if not {"scale", "command"} <= record.keys():
         raise UserError(f"{path} does not say scale and command; give the folder of a suite")
-    _finish(read_suite(file, record["scale"]), folder, jobs, record["command"])
+    with reading(file, trust_code=trust_code):
+        return _finish(read_suite(file, record["scale"]), folder, jobs, record["command"])
 
 
 app.command("report", epilog=f"{EXAMPLE} report runs/quickstart")(report)
 
 
-def _finish(suite: Suite, folder: Path, jobs: int, command: str) -> None:
+def _finish(suite: Suite, folder: Path, jobs: int, command: str) -> int:
+    """Runs and reports. The exit code: 1 if a cell has failed."""
     from reasonenv.experiment.scheduler import run_suite
     from reasonenv.report import console_text, write_report
 
     _check_jobs(jobs)
-    run_suite(suite, folder, jobs=jobs, command=command)
+    failed = run_suite(suite, folder, jobs=jobs, command=command)
     print(console_text(write_report(folder)))
+    if failed:
+        print(f"{failed} of {len(suite.cells)} cells have failed; the same command runs them again")
+    return int(failed > 0)
 
 
 def _check_jobs(jobs: int) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from reasonenv.errors import UserError, unknown
+from reasonenv.registry import refusing_code
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 ENV_ID = "an id from `reasonenv list envs`, or file.py:id"
 Environment = Annotated[str, typer.Argument(metavar="ENV_ID", help=ENV_ID)]
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON and nothing else")]
+TrustCode = Annotated[bool, typer.Option("--trust-code", help="run the code that the folder's settings name")]
 KEY = re.compile(r"[A-Za-z_][\w.]*")
 RECORDS = {"train": "RunConfig", "eval": "EvalConfig", "doctor": "DoctorConfig"}  # in `experiment.config`
 SETTINGS, ARGUMENTS = "settings", "arguments"  # of a command line, in the `meta` of its context
@@ -86,6 +90,11 @@ def application(**options: Any) -> typer.Typer:
         context_settings=CONTEXT,
         **options,
     )
+
+
+def reading(place: Path | str, typed: Iterable[str] = (), *, trust_code: bool) -> AbstractContextManager[None]:
+    """Around reading settings from a folder: no code that they name runs, unless a person has typed or trusts it."""
+    return nullcontext() if trust_code else refusing_code(str(place), typed)
 
 
 def settings(context: typer.Context) -> dict[str, str]:

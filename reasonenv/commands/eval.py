@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from reasonenv.commands.command import ENV_ID, AsJson, SettingsCommand, application, settings
+from reasonenv.commands.command import ENV_ID, AsJson, SettingsCommand, TrustCode, application, reading, settings
 
 app = application()
 
@@ -27,13 +27,16 @@ def evaluate(
         str | None, typer.Argument(metavar="ENV_ID", help=f"{ENV_ID} (left out: that of the run, with its settings)")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Parquet file for every answer")] = None,
+    trust_code: TrustCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure greedy accuracy, maj@k and pass@k of a run or a policy on held-out problems."""
     from reasonenv.experiment.assess import assess
     from reasonenv.experiment.config import describe_eval
 
-    summary = assess(describe_eval(policy, env, settings(context)), out=out, quiet=as_json)
+    keys = settings(context)
+    with reading(policy, (env or "", *keys.values()), trust_code=trust_code):
+        summary = assess(describe_eval(policy, env, keys), out=out, quiet=as_json)
     if as_json:
         print(json.dumps({name: vars(estimate) for name, estimate in summary.items()}))
         return

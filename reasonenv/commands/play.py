@@ -46,9 +46,9 @@ def play(
 
 
 def _act(env: ReasoningEnv, text: str) -> bool:
-    """Takes what a person text as actions and shows what they led to. True when the episode is over."""
+    """Takes what a person types as actions and shows what they led to. True when the episode is over."""
     tokenizer = env.mdp.tokenizer
-    ids = tokenizer.encode(f"{text}\n") if text else [tokenizer.eos_id]
+    ids = tokenizer.encode(f"{text}\n") if text else [env.mdp.end_id]
     if env.granularity == "response":
         ids = tokenizer.encode(text.replace("\\n", "\n"))
     actions: list[Any] = ids if env.granularity == "token" else [ids]

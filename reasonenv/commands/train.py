@@ -48,7 +48,11 @@ def train(
         return
     _print_summary(summary)
     saved = [f"{name}: {out / name}" for name in ("policy", "scorer") if (out / name).is_dir()]
-    if saved:
+    if summary.get("skipped"):
+        print(f"{summary['skipped']} optimiser steps were not taken: their loss or gradient was not finite")
+    if saved and run.iterations and not summary["updates"]:
+        print(f"nothing was trained: no optimiser step was taken, and {out} holds what it started from")
+    elif saved:
         print("   ".join([*saved, f"curves: tensorboard --logdir {out}"]))
     else:
         print("nothing was trained")

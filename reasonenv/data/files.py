@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from numbers import Rational, Real
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +22,15 @@ from reasonenv.verify.numeric import parse_number
 
 VARIABLE = "REASONENV_DATA"
 _REVISION = "refs/convert/parquet"  # the hub keeps every data set as parquet there, under names that do not change
+_SHOWN = 200  # characters of a value in a message
 _GAP = re.compile(r"[\s,]*")
 
 
-DataPath = str | Path | None  # of a data set's file or of a folder that holds it; None where it is to be found
+DataPath = str | Path | None  # of a data set's file or of a folder that holds it; None where it is to be looked for
+
+
+class Missing(UserError):
+    """A data set that is neither where it was looked for nor on the hub."""
 
 
 @dataclass(frozen=True)
@@ -43,22 +53,60 @@ class Record:
         """The field's text, spaces at its ends removed. Raises `UserError` if it is missing, empty or not text."""
         value = self.fields.get(name)
         if not isinstance(value, str) or not value.strip():
-            raise UserError(f"{self.where}: field {name!r} is {value!r}; it must be a text that is not empty")
+            raise UserError(f"{self.where}: field {name!r} is {shown(value)}; it must be a text that is not empty")
+        if _HALF.search(value):
+            raise UserError(f"{self.where}: field {name!r} has half a character in {shown(value)}; write it as UTF-8")
         return value.strip()
 
     def number(self, name: str) -> str:
         """The field's one number as it is written. Raises `UserError` if it holds none, or more."""
-        value = str(self.fields.get(name)).strip()
-        if parse_number(value) is None:
-            raise UserError(f"{self.where}: field {name!r} is {value!r}; it must be one number")
-        return value
+        value = self.fields.get(name)
+        written = value.strip() if isinstance(value, str) else number_text(value)
+        if written is None or parse_number(written) is None:
+            raise UserError(f"{self.where}: field {name!r} is {shown(value)}; it must be one number")
+        return written
+
+    def value(self, name: str) -> str:
+        """The field's text, or its number written exactly. Raises `UserError` if it is neither, empty or not finite."""
+        value = self.fields.get(name)
+        written = number_text(value)
+        if written is None and isinstance(value, Real | Decimal):
+            raise UserError(f"{self.where}: field {name!r} is {shown(value)}; it must be a text or a finite number")
+        return self.text(name) if written is None else written
+
+
+_HALF = re.compile("[\ud800-\udfff]")  # of a pair of surrogates, as JSON may spell one: no encoding has it
+
+
+def number_text(value: object) -> str | None:
+    """A finite number of Python, NumPy or a file, written exactly or as its type writes it; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    try:
+        if isinstance(value, Rational):
+            return str(Fraction(int(value.numerator), int(value.denominator)))
+    except ValueError:  # thousands of digits, which Python refuses to write
+        return None
+    if isinstance(value, Decimal):
+        return str(value) if value.is_finite() else None
+    if isinstance(value, Real):
+        return str(value) if math.isfinite(value) else None
+    return None
+
+
+def shown(value: object) -> str:
+    """A value in a message."""
+    try:
+        return repr(value)[:_SHOWN]
+    except ValueError:  # an integer of thousands of digits
+        return f"a {type(value).__name__} too large to be written"
 
 
 def records(source: Source, data: DataPath) -> list[Record]:
     """All records of a data set, in file order.
 
     `data` is its file or a folder that holds it; None looks under the folder in `REASONENV_DATA`, then on the hub.
-    Raises `UserError` if it is nowhere, or if a record is broken.
+    Raises `Missing` if it is nowhere, and `UserError` if a record is broken.
     """
     content: list[Record] = []
     for path in find(source, data):
@@ -76,51 +124,123 @@ def first(problems: Sequence[Problem], limit: int | None) -> tuple[Problem, ...]
 
 
 def read(path: Path) -> list[Record]:
-    """The records of a `.json` list, a `.csv` or `.parquet` table, or a file of JSON lines (any other name)."""
-    if path.suffix == ".parquet":
-        from pyarrow import parquet
+    """The records of a file, whose suffix says how it is written.
 
-        table = parquet.read_table(path)
-        return [Record(f"{path}, row {i}", row) for i, row in enumerate(table.to_pylist(), start=1)]
+    `.json` is a list, `.csv` and `.tsv` are tables with the names of the columns in the first row, `.parquet` is that;
+    any other name means one JSON object a line. Blank lines are skipped. Numbers of JSON are `int` and `Decimal`, so
+    none is rounded. Raises `UserError` that names the file and, for a text, the line.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        return _read_parquet(path)
     raw = path.read_bytes()
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}, line {line}: not UTF-8 ({error.reason}); give the file as published") from None
-    if path.suffix == ".csv":
-        rows = csv.DictReader(text.splitlines(keepends=True))
-        return [Record(f"{path}, line {rows.line_num}", dict(row)) for row in rows]
-    if path.suffix == ".json":
+        number = raw.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {number}: not UTF-8 ({error.reason}); give the file as published") from None
+    if suffix in _DELIMITERS:
+        return _read_table(path, text, _DELIMITERS[suffix])
+    if suffix == ".json":
         return _read_list(path, text)
-    lines = text.removesuffix("\n").split("\n") if text else []
-    return [_record(f"{path}, line {number}", _parse(path, line, number)) for number, line in enumerate(lines, start=1)]
+    parsed = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            parsed.append(_record(f"{path}, line {number}", _parse(path, number, _DECODER.decode, line)))
+    return parsed
+
+
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+
+
+def _read_parquet(path: Path) -> list[Record]:
+    from pyarrow import ArrowException, parquet
+
+    try:
+        rows = parquet.read_table(path).to_pylist()
+    except (ArrowException, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not Parquet ({reason[:_SHOWN]}); give the file as published") from None
+    return [Record(f"{path}, row {i}", row) for i, row in enumerate(rows, start=1)]
+
+
+def _read_table(path: Path, text: str, delimiter: str) -> list[Record]:
+    # The limit on a field guards readers of streams; this text is in memory already.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    columns, parsed = list[str](), list[Record]()
+    line = 1
+    try:
+        for row in rows:
+            where = f"{path}, line {line}"
+            line = rows.line_num + 1
+            if len(row) < 2 and not "".join(row).strip():
+                continue
+            if not columns:
+                columns = _columns(where, row)
+            elif len(row) == len(columns):
+                parsed.append(Record(where, dict(zip(columns, row, strict=True))))
+            else:
+                remedy = f"put a field that holds a {delimiter!r} into double quotes"
+                raise UserError(f"{where}: has {len(row)} fields for {len(columns)} columns; {remedy}")
+    except csv.Error as error:
+        raise UserError(
+            f"{path}, line {line}: not CSV ({error}); a double quote in a quoted field is doubled"
+        ) from None
+    return parsed
+
+
+def _columns(where: str, names: list[str]) -> list[str]:
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{where}: two columns are called {name!r}; give each its own name")
+    return names
 
 
 def _read_list(path: Path, text: str) -> list[Record]:
-    values = _parse(path, text, 1)
+    values = _parse(path, 1, _SYNTAX.decode, text)
     if not isinstance(values, list):
         raise UserError(f"{path}, line 1: holds a {type(values).__name__}; it must be a list of records")
-    parsed, decoder, line, at = [], json.JSONDecoder(), 1, text.index("[") + 1
-    for value in values:  # read once more, one by one: only this tells the line of each
+    parsed, line, at = [], 1, text.index("[") + 1
+    for _ in values:  # read once more, one by one: only this tells the line of each
         gap = _GAP.match(text, at)
         assert gap is not None, "it matches the empty text too"
         start = gap.end()
         line += text.count("\n", at, start)
+        value, at = _parse(path, line, _DECODER.raw_decode, text, start)
         parsed.append(_record(f"{path}, line {line}", value))
-        _, at = decoder.raw_decode(text, start)
         line += text.count("\n", start, at)
     return parsed
 
 
-def _parse(path: Path, text: str, line: int) -> Any:
+def _parse(path: Path, line: int, decode: Callable[..., Any], *arguments: Any) -> Any:
+    """What a decoder makes of a text that begins in a line of a file."""
     try:
-        return json.loads(text)
+        return decode(*arguments)
     except json.JSONDecodeError as error:
         where = f"{path}, line {line + error.lineno - 1}, column {error.colno}"
         raise UserError(f"{where}: not JSON ({error.msg}); mend the line, or give the file as published") from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets nested without end
-        raise UserError(f"{path}, line {line}: not readable ({error}); give the file as published") from None
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        # a number of thousands of digits or without end, a field that comes twice, brackets nested without end
+        raise UserError(
+            f"{path}, line {line}: not readable ({error}); mend it, or give the file as published"
+        ) from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON and no answer")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the field {max(names, key=names.count)!r} comes twice")
+    return fields
+
+
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_distinct)
+_SYNTAX = json.JSONDecoder(parse_int=str, parse_float=str)  # for where records begin and end: it reads no value
 
 
 def _record(where: str, value: Any) -> Record:
@@ -159,9 +279,9 @@ def _download(source: Source) -> list[Path]:
     return paths
 
 
-def _not_found(source: Source, why: str) -> UserError:
+def _not_found(source: Source, why: str) -> Missing:
     folder = os.environ.get(VARIABLE)
-    return UserError(
+    return Missing(
         f"{source.path} not found ({why}). Give it in one of three ways: "
         "(1) data=PATH, the file or a folder that holds it; "
         f"(2) the environment variable {VARIABLE}=FOLDER with FOLDER/{source.path} in it (now {folder or 'not set'}); "

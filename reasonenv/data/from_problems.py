@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from reasonenv.core import Problem, Verdict
-from reasonenv.data.files import Record, Source, first, read, records
+from reasonenv.data.files import Record, Source, first, read, records, shown
+from reasonenv.data.golds import Placed, check_golds, kind_of, marked_answer
 from reasonenv.errors import UserError, check_known, unknown
 from reasonenv.seeding import derive_seed
 from reasonenv.tasks import Task
-from reasonenv.verify.grade import VERIFIERS
+from reasonenv.verify.grade import KINDS, VERIFIERS
 
-Problems = str | Path | Sequence[Problem | tuple[str, str] | Mapping[str, Any]]
+Problems = str | Path | Sequence[Problem | tuple[str, Any] | Mapping[str, Any]]
 Verify = Callable[[str, Problem], Verdict]
+
+AUTO = "auto"
 
 
 def from_problems(
     source: Problems,
     *,
-    verifier: str | Verify = "math",
+    verifier: str | Verify = AUTO,
     name: str = "Own",
     question: str = "question",
     answer: str = "answer",
@@ -31,34 +35,53 @@ def from_problems(
 ) -> Callable[..., Task]:
     """A factory of tasks, as `register_task`, `make_env` and `check_task` take it.
 
-    `source` is a list of `Problem`, of (question, answer) or of mappings; or a `.jsonl`, `.json`, `.csv` or `.parquet`
-    file; or `hub:owner/name/config/split`, the first shard of a data set on the Hugging Face hub. `question`, `answer`
-    and `steps` (reference steps: a list, or a text of one a line) say which columns are meant. `verifier` is a name of
-    `VERIFIERS` (a kind of `reasonenv.grade`, or `code`), a function (text, problem) -> Verdict, or its `module:name`.
+    `source` is a list of `Problem`, of (question, answer) or of mappings; or a `.jsonl`, `.json`, `.csv`, `.tsv` or
+    `.parquet` file; or `hub:owner/name/config/split`, the first shard of a data set on the Hugging Face hub.
+    `question`, `answer` and `steps` (reference steps: a list, or a text of one a line) say which columns are meant.
+    `verifier` is a name of `VERIFIERS` (a kind of `reasonenv.grade`, or `code`), a function (text, problem) -> Verdict,
+    or its `module:name`; `auto` chooses a kind by the golds, see `golds.kind_of`. For a kind, a gold that is a solution
+    with a mark (`#### 5`, a box) is what the mark holds, and each gold must be a right answer to itself.
     `test` is the share of the questions that is held out, chosen by their hashes, or a source of its own, which may
     share no question with the first.
     The factory takes `split`, `train` or `test`, and `limit`. Everything is read at once: raises `UserError` for a
-    source that is not there, a broken record, an unknown verifier, or splits that are empty or overlap.
+    source that is not there, a broken record, a gold that cannot be met, an unknown verifier, or splits that are empty
+    or overlap.
     """
-    verify = VERIFIERS.find(verifier) if isinstance(verifier, str) else verifier
-
-    def problems(of: Problems, prefix: str) -> list[Problem]:
-        return [_problem(f"{prefix}/{i}", record, question, answer, steps) for i, record in enumerate(_records(of))]
-
-    known = problems(source, name)
+    columns = _Columns(question, answer, steps)
+    placed = _read(source, name, columns)
+    count = len(placed)
+    if not isinstance(test, (int, float)):
+        placed += _read(test, f"{name}/test", columns)
+    verify, problems = _verifier(verifier, placed)
     if isinstance(test, (int, float)):
-        splits = _hashed(known, float(test))
+        splits = _hashed(problems, float(test))
     else:
-        splits = {"train": known, "test": problems(test, f"{name}/test")}
-        both = {p.question for p in known} & {p.question for p in splits["test"]}
-        if both:
-            raise UserError(f"{len(both)} questions are in both splits, as {min(both)[:80]!r} is; take them out of one")
+        splits = _separate(problems[:count], problems[count:])
 
     def factory(*, split: str = "train", limit: int | None = None) -> Task:
         check_known(f"{name} split", split, splits)
         return Task(name, split, first(splits[split], limit), verify, instruction, max_tokens)
 
     return factory
+
+
+def _verifier(verifier: str | Verify, placed: list[Placed]) -> tuple[Verify, list[Problem]]:
+    """The verifier, and the problems with the golds that it compares with."""
+    if callable(verifier) or verifier not in (AUTO, *KINDS):
+        verify = VERIFIERS.find(verifier) if isinstance(verifier, str) else verifier
+        return verify, [problem for _, problem in placed]
+    read = [(where, replace(p, answer=marked_answer(p.answer) or p.answer)) for where, p in placed]
+    kind = kind_of(read) if verifier == AUTO else verifier
+    verify = VERIFIERS.find(kind)
+    check_golds(read, kind)
+    return verify, [problem for _, problem in read]
+
+
+def _separate(train: list[Problem], test: list[Problem]) -> dict[str, list[Problem]]:
+    both = {p.question for p in train} & {p.question for p in test}
+    if both:
+        raise UserError(f"{len(both)} questions are in both splits, as {min(both)[:80]!r} is; take them out of one")
+    return {"train": train, "test": test}
 
 
 def _hashed(problems: list[Problem], share: float) -> dict[str, list[Problem]]:
@@ -73,48 +96,79 @@ def _hashed(problems: list[Problem], share: float) -> dict[str, list[Problem]]:
     return splits
 
 
-def _records(source: Problems) -> list[Record | Problem]:
-    if isinstance(source, (str, Path)):
-        return list(read_source(str(source)))
-    listed: list[Record | Problem] = []
-    for i, item in enumerate(source):
+@dataclass(frozen=True)
+class _Columns:
+    """The names of the fields of a record."""
+
+    question: str
+    answer: str
+    steps: str | None
+
+
+def _read(source: Problems, prefix: str, columns: _Columns) -> list[Placed]:
+    """The problems of a source; those that have no id get one from the prefix and their number."""
+    placed = []
+    for i, item in enumerate(read_source(source) if isinstance(source, (str, Path)) else source):
         if isinstance(item, Problem):
-            listed.append(item)
-        elif isinstance(item, Mapping):
-            listed.append(Record(f"problem {i}", dict(item)))
-        elif isinstance(item, (tuple, list)) and len(item) == 2:
-            listed.append(Record(f"problem {i}", {"question": item[0], "answer": item[1]}))
-        else:
-            raise UserError(f"problem {i} is {item!r}; it must be a Problem, a (question, answer), or a mapping")
-    return listed
+            placed.append((f"problem {i}", _checked(item, f"problem {i}")))
+            continue
+        record = item if isinstance(item, Record) else _listed(item, f"problem {i}", columns)
+        placed.append((record.where, _problem(f"{prefix}/{i}", record, columns)))
+    return placed
 
 
-def read_source(source: str) -> list[Record]:
+def read_source(source: str | Path) -> list[Record]:
     """The records of a file, or of `hub:owner/name/config/split`."""
-    if source.startswith("hub:"):
-        parts = source.removeprefix("hub:").split("/")
+    text = str(source)
+    if text.startswith("hub:"):
+        parts = text.removeprefix("hub:").split("/")
         if len(parts) != 4:
-            raise UserError(f"{source!r} must read hub:owner/name/config/split, as in hub:openai/gsm8k/main/train")
+            raise UserError(f"{text!r} must read hub:owner/name/config/split, as in hub:openai/gsm8k/main/train")
         owner, name, config, split = parts
         hub = Source(f"{name}/{config}-{split}.jsonl", f"{owner}/{name}", (f"{config}/{split}/0000.parquet",))
         return records(hub, None)
-    path = Path(source).expanduser()
+    path = Path(text).expanduser()
     if not path.is_file():
-        raise UserError(f"there is no file {path}; give a .jsonl, .json, .csv or .parquet file, or hub:owner/name/..")
+        kinds = ".jsonl, .json, .csv, .tsv or .parquet"
+        raise UserError(f"there is no file {path}; give a {kinds} file, or hub:owner/name/config/split")
     return read(path)
 
 
-def _problem(id: str, record: Record | Problem, question: str, answer: str, steps: str | None) -> Problem:
-    if isinstance(record, Problem):
-        return record
-    for column in filter(None, (question, answer, steps)):
+def _listed(item: Any, where: str, columns: _Columns) -> Record:
+    """An element of a list: a mapping, or a question and its answer."""
+    if isinstance(item, Mapping):
+        return Record(where, dict(item))
+    if isinstance(item, (tuple, list)) and len(item) == 2:
+        return Record(where, {columns.question: item[0], columns.answer: item[1]})
+    raise UserError(f"{where} is {shown(item)}; it must be a Problem, a (question, answer), or a mapping")
+
+
+def _problem(id: str, record: Record, columns: _Columns) -> Problem:
+    for column in filter(None, (columns.question, columns.answer, columns.steps)):
         if column not in record.fields:
             raise UserError(f"{record.where}: {unknown('column', column, map(str, record.fields))}")
-    lines = record.fields[steps] if steps else ()
+    steps = () if columns.steps is None else _steps(record, columns.steps)
+    return Problem(id, record.text(columns.question), record.value(columns.answer), steps)
+
+
+def _checked(problem: Problem, where: str) -> Problem:
+    """A problem that a user has made; its answer may be empty where his own verifier needs none."""
+    record = Record(where, {"question": problem.question, "answer": problem.answer, "steps": problem.steps})
+    record.text("question")
+    if problem.answer != "":
+        record.text("answer")
+    _steps(record, "steps")
+    return problem
+
+
+def _steps(record: Record, column: str) -> tuple[str, ...]:
+    """The reference steps, without empty ones."""
+    lines = record.fields[column]
     if isinstance(lines, str):
         lines = lines.split("\n")
-    gold = record.fields[answer]
-    if isinstance(gold, bool) or not isinstance(gold, (int, float)):
-        gold = record.text(answer)
-    reference = tuple(str(line).strip() for line in lines if str(line).strip())
-    return Problem(id, record.text(question), str(gold), reference)
+    if lines is None:
+        return ()
+    if not isinstance(lines, Iterable) or isinstance(lines, Mapping):
+        raise UserError(f"{record.where}: field {column!r} is {shown(lines)}; it must be a text or a list of texts")
+    present = [line for line in lines if not isinstance(line, str) or line.strip()]
+    return tuple(Record(record.where, {column: line}).value(column) for line in present)

@@ -6,9 +6,10 @@ A repeated question makes a held-out set look larger than it is, and one that wa
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from reasonenv.core import Problem
+from reasonenv.core import Problem, Verdict
+from reasonenv.tasks import reference_solution
 
 _SHOWN = 80  # characters of a question in a message
 
@@ -24,16 +25,18 @@ def repeated(split: str, problems: Sequence[Problem]) -> str | None:
     return f"{surplus} of {len(problems)} problems of {split} repeat an earlier question: {example}"
 
 
-def contradicted(problems: Iterable[Problem]) -> str | None:
-    """How many questions have several answers, with the first of them; None if none has."""
-    answers: dict[str, set[str]] = defaultdict(set)
+def contradicted(problems: Iterable[Problem], verify: Callable[[str, Problem], Verdict]) -> str | None:
+    """How many questions have answers of which one is no right answer beside the other, with the first of them."""
+    earlier = dict[str, Problem]()
+    several = dict[str, tuple[Problem, Problem]]()
     for problem in problems:
-        answers[problem.question].add(problem.answer)
-    several = [question for question, known in answers.items() if len(known) > 1]
+        first = earlier.setdefault(problem.question, problem)
+        if first.answer != problem.answer and not verify(reference_solution(problem), first).correct:
+            several.setdefault(problem.question, (first, problem))
     if not several:
         return None
-    first, second, *_ = sorted(answers[several[0]])
-    example = f"{shown(several[0])} has {first[:_SHOWN]!r} and {second[:_SHOWN]!r}"
+    first, second = next(iter(several.values()))
+    example = f"{shown(first.question)} has {first.answer[:_SHOWN]!r} and {second.answer[:_SHOWN]!r}"
     return f"{len(several)} questions have several answers: {example}"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from reasonenv.errors import UserError
-from reasonenv.experiment.config import EvalConfig, check_writable
+from reasonenv.experiment.config import EvalConfig
 from reasonenv.experiment.processes import evaluation_process
 from reasonenv.experiment.session import open_policy
 from reasonenv.learn.evaluation import records
@@ -25,6 +25,7 @@ from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.goal_sampler import conditioned_sampler
 from reasonenv.sampling.sampler import Sampler
 from reasonenv.stats import Estimate, accuracy
+from reasonenv.storage import check_writable
 
 
 def assess(config: EvalConfig, *, out: Path | None = None, quiet: bool = False) -> Mapping[str, Estimate]:
@@ -38,7 +39,7 @@ def assess(config: EvalConfig, *, out: Path | None = None, quiet: bool = False) 
     if config.orm is not None:
         scorer_folder(config.orm)
     if out is not None:
-        check_writable(out)
+        check_writable(out, file=True)
         if out.suffix != ".parquet":
             raise UserError(f"--out is {out}; answers are stored as Parquet, give a name that ends in .parquet")
     check_sampler(config.sampler, config.address)

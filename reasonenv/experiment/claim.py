@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.errors import UserError
-from reasonenv.experiment.config import RunConfig, check_writable, resolved
+from reasonenv.experiment.config import RunConfig, resolved
 from reasonenv.experiment.identity import FOLDER, Code, difference
 from reasonenv.experiment.weights import WEIGHTS, check_weights
 from reasonenv.measures.records import RUN, SUMMARY
-from reasonenv.storage import owned, read_record, replace
+from reasonenv.storage import LOCK, check_writable, owned, read_record, replace
 
+REPLACED = (FOLDER, "policy", "scorer")  # folders that a run replaces as a whole
 DERIVED = ("dtype", "env_keys.max_tokens")  # settings that the policy or the task decides, if they are None
 
 
@@ -49,8 +50,13 @@ class Claim:
             self._check_settings(record)
             self._check_code(record)
             check_weights(self.out, record, self.run, self.weights)
-        elif self.out.is_file():
-            raise UserError(f"cannot write to --out {self.out}: it is a file; give a folder")
+        elif not (self.out / LOCK).exists():  # no run has begun here
+            for name in REPLACED:
+                if (self.out / name).exists():
+                    raise UserError(
+                        f"{self.out} is no folder of a run and holds {name}, which a run would replace; choose another "
+                        "--out"
+                    )
         check_writable(self.out)
 
     @contextmanager

@@ -6,7 +6,6 @@ environment stand beside them: `agent_keys` are fields of the agent's `Config`, 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, field, fields, replace
 from pathlib import Path
@@ -239,14 +238,3 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float)):
         return value
     return str(value) if isinstance(value, Path) else type(value).__qualname__
-
-
-def check_writable(out: Path) -> None:
-    """Raises `UserError` if nothing can be made at `out`. Writes nothing."""
-    nearest = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
-    if nearest.is_file() and nearest == out.absolute():
-        nearest = nearest.parent  # a file is replaced
-    if not nearest.is_dir():
-        raise UserError(f"cannot write to --out {out}: {nearest} is not a folder")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError(f"cannot write to --out {out}: no permission to write in {nearest}")

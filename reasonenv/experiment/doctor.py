@@ -50,7 +50,7 @@ def examine(config: DoctorConfig) -> list[Finding]:
     if policy.goals is not None:
         raise UserError(f"policy {config.policy!r} writes behind goals; examine the policy that it was trained from")
     mdp = process(tokenizer=policy.tokenizer)
-    findings = [_tokenizer(mdp), _template(mdp), _verifier(mdp), _context(mdp, policy)]
+    findings = [_tokenizer(mdp, policy), _template(mdp), _verifier(mdp), _context(mdp, policy)]
     if findings[-1].state == "wrong":
         return findings  # nothing can be sampled
     problems, path = range(min(config.problems, len(mdp.task.problems))), (config.seed, "doctor")
@@ -59,15 +59,22 @@ def examine(config: DoctorConfig) -> list[Finding]:
     return [*findings, _ending(mdp, groups), _signal(groups), _gap(policy, groups), _memory(policy, mdp, groups)]
 
 
-def _tokenizer(mdp: ReasoningMDP) -> Finding:
+def _tokenizer(mdp: ReasoningMDP, policy: HFPolicy) -> Finding:
+    tokenizer = mdp.tokenizer
     texts: list[str] = []
     for problem in mdp.task.problems[:TEXTS]:
         texts += [problem.question, reference_solution(problem)]
-    lost = [text for text in texts if mdp.tokenizer.decode(mdp.tokenizer.encode(text)) != text]
+    lost = [text for text in texts if tokenizer.decode(tokenizer.encode(text)) != text]
     if lost:
         seen = f"{len(lost)} of {len(texts)} texts come back changed, the first {lost[0][:40]!r}"
         return Finding("tokenizer", "wrong", seen, "use a tokenizer that loses nothing, such as a byte-level one")
-    return Finding("tokenizer", "fine", f"{len(texts)} texts come back as they were")
+    ends = ", ".join(tokenizer.pieces[i] for i in tokenizer.ends)
+    seen = f"{len(texts)} texts come back as they were; a response ends at {ends}"
+    if len(tokenizer.ends) > 1:
+        seen += f"; demonstrations end with {tokenizer.pieces[mdp.end_id]}"
+    if len(policy.absent):
+        seen += f"; {len(policy.absent)} of {len(policy.head.weight)} ids of the model are no token and never drawn"
+    return Finding("tokenizer", "fine", seen)
 
 
 def _template(mdp: ReasoningMDP) -> Finding:
@@ -75,6 +82,12 @@ def _template(mdp: ReasoningMDP) -> Finding:
     if not tokenizer.has_chat_template:
         return Finding("template", "fine", "none: prompts are plain text")
     fault = tokenizer.template_fault
+    if fault is None and tokenizer.turn_end is None:
+        seen = f"the chat template closes an answer with ordinary text and not with {tokenizer.pieces[mdp.end_id]}"
+        return Finding("template", "note", seen, "make its closing a special token, or use prompt=plain")
+    if fault is None and tokenizer.encode(tokenizer.chat(["?"]))[: len(tokenizer.prefix)] != tokenizer.prefix:
+        seen = f"the chat template does not begin with {tokenizer.decode(tokenizer.prefix)}, as other texts do"
+        return Finding("template", "note", seen, "see whether the model was trained so, or use prompt=plain")
     if fault is None:
         return Finding("template", "fine", "appending turns leaves the tokens before them as they are")
     state: Literal["note", "wrong"] = "wrong" if "does not open" in fault else "note"
@@ -83,7 +96,7 @@ def _template(mdp: ReasoningMDP) -> Finding:
 
 def _verifier(mdp: ReasoningMDP) -> Finding:
     problems = mdp.task.problems[:TEXTS]
-    rejected = [p.id for p in problems if not mdp.task.verify(reference_solution(p), p).correct]
+    rejected = [p.id for p in problems if not mdp.verify(reference_solution(p), p, terminated=True).correct]
     if rejected:
         seen = f"{len(rejected)} of {len(problems)} gold answers are not accepted, the first of {rejected[0]}"
         return Finding("verifier", "wrong", seen, f"see reasonenv check {mdp.task.name}")

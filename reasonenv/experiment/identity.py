@@ -45,6 +45,7 @@ from reasonenv.mdp.rewards import reward_terms
 from reasonenv.registry import named_modules
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sources import PACKAGE, SourceLoader, is_installed, is_standard
+from reasonenv.storage import naming
 from reasonenv.tasks import Task
 from reasonenv.version import VERSION
 
@@ -74,7 +75,8 @@ class Code:
         partial.mkdir()
         for name, content in self.files.items():
             (partial / name).parent.mkdir(parents=True, exist_ok=True)
-            (partial / name).write_bytes(content)
+            with naming(final):
+                (partial / name).write_bytes(content)
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
 

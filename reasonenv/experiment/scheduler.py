@@ -52,7 +52,7 @@ from reasonenv.measures.records import (
     write_record,
 )
 from reasonenv.measures.samples import EVALUATION, read_samples
-from reasonenv.storage import owned, read_record, replace
+from reasonenv.storage import check_writable, owned, read_record, replace
 from reasonenv.terminal import printable
 
 POLL = 0.2  # seconds between two looks at the processes
@@ -68,10 +68,11 @@ PRELOADED = (
 )
 
 
-def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> None:
-    """Runs the cells that are not done, `jobs` at a time."""
+def run_suite(suite: Suite, out: Path, *, jobs: int, command: str) -> int:
+    """Runs the cells that are not done, `jobs` at a time. Returns how many have failed."""
     with working(suite, out) as problems:
         run_cells(suite, out, problems, jobs=jobs, command=command)
+        return sum(_status(_folder(out, cell)) != "done" for cell in suite.cells)
 
 
 @contextmanager
@@ -81,6 +82,7 @@ def working(suite: Suite, out: Path) -> Iterator[list[Problem]]:
     Raises `UserError` for missing data and bad settings, and for cells there that had other data or started from other
     weights, before anything is written.
     """
+    check_writable(out)
     data = _data(suite)
     problems = [problem for cell in suite.cells for problem in data[_data_key(cell.run)][0]]
     try:
@@ -284,8 +286,9 @@ def run_cell(cell: Cell, cells: Path) -> None:
     except KeyboardInterrupt:  # the suite has asked for it, and says what there is to say
         sys.exit(130)
     except Exception as error:  # whatever it was, it is this cell's result and is shown in the report
-        (out / "error.txt").write_text(traceback.format_exc())
-        _write_cell(out, cell, "failed", f"{type(error).__name__}: {error}")
+        replace(out / "error.txt", traceback.format_exc().encode(errors="replace"))
+        message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        _write_cell(out, cell, "failed", message)
 
 
 def _end_with_parent() -> None:
@@ -400,4 +403,7 @@ def outcome(cell: Cell, folder: Path) -> str:
     if cell.agent in REFERENCES:
         return f"{label}: reference line, {summary['after']:.3f} of the questions answered right"
     before, after, seconds = (summary[key] for key in ("before", "after", "seconds"))
-    return f"{label}: greedy accuracy {before:.3f} -> {after:.3f} in {seconds:.0f} s"
+    steps = ""
+    if summary.get("skipped"):
+        steps = f"; {summary['skipped']} optimiser steps were not taken, their loss or gradient not being finite"
+    return f"{label}: greedy accuracy {before:.3f} -> {after:.3f} in {seconds:.0f} s{steps}"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from traceback import walk_tb
 from types import MappingProxyType
 from typing import Any
 
 from reasonenv.core import Group
+from reasonenv.errors import UserError
 from reasonenv.experiment.claim import Claim
 from reasonenv.experiment.config import RunConfig
 from reasonenv.experiment.identity import code_of
@@ -26,6 +28,7 @@ from reasonenv.learn.evaluation import records
 from reasonenv.learn.log import log_curve
 from reasonenv.learn.loop import Loop, Progress
 from reasonenv.learn.memory import peak_memory
+from reasonenv.learn.method import Method
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.measures.discovery import BASE, Draws, base_draws
 from reasonenv.measures.metrics import summarise
@@ -39,6 +42,7 @@ from reasonenv.measures.samples import EVALUATION, Sample, write_samples
 from reasonenv.policy.value_head import load_scorer
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling.sampler import Sampler
+from reasonenv.sources import is_users_code
 from reasonenv.stats import accuracy
 from reasonenv.storage import check_free, read_record
 from reasonenv.storage import replace as write
@@ -72,24 +76,41 @@ def train(
     data = fingerprints(config, curriculum, held_out)
     code = code_of(config, *(process.task for process in (*curriculum.levels, held_out)))
     claim = Claim(out, config, code, weights_of(config, places), changed_code)
-    claim.check()
     check_free(out)
+    claim.check()
     if (out / SUMMARY).exists():
         check_data(out, data, held_out.task.name, finished=True)
         return read_record(out / SUMMARY)
-    session = build(config, out, places=places)
-    with closing(session.sampler), replace(claim, run=session.settled(config)).hold():
-        if (out / MANIFEST).exists() and not changed_data:
-            check_data(out, data, held_out.task.name)
-        write_manifest(out, config, data, quiet=quiet)
-        return run(session, changed_data=changed_data, quiet=quiet)
+    with naming_users_code():
+        session = build(config, out, places=places)
+        with closing(session.sampler), replace(claim, run=session.settled(config)).hold():
+            if (out / MANIFEST).exists() and not changed_data:
+                check_data(out, data, held_out.task.name)
+            write_manifest(out, config, data, quiet=quiet)
+            return run(session, changed_data=changed_data, quiet=quiet)
+
+
+@contextmanager
+def naming_users_code() -> Iterator[None]:
+    """What a user's agent, reward or other code raises within it is a `UserError` that names the line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        lines = [frame for frame, _ in walk_tb(error.__traceback__) if is_users_code(frame.f_globals)]
+        if not lines:
+            raise
+        code, number = lines[-1].f_code, lines[-1].f_lineno
+        place = f"{code.co_filename}, line {number}, {code.co_qualname}"
+        raise UserError(f"{type(error).__name__}: {error}, raised by your code in {place}") from error
 
 
 def run(session: Session, *, changed_data: bool = False, quiet: bool = False) -> dict[str, Any]:
     """Trains, measures, and leaves everything in the folder of the run, the summary last."""
     config, out, method = session.config, session.out, session.method
     progress = _learn(session, changed_data=changed_data, quiet=quiet)
-    method.save(out)
+    _save(method, out)
     summary = session.evaluator.summary(config.iterations)
     used = {"rollouts": progress.rollouts, "right": progress.right, "contrasts": progress.contrasts}
     summary |= {
@@ -108,6 +129,20 @@ def run(session: Session, *, changed_data: bool = False, quiet: bool = False) ->
     summary |= vars(progress)
     write(out / SUMMARY, json.dumps(summary, indent=1))
     return summary
+
+
+def _save(method: Method, out: Path) -> None:
+    """Leaves what was trained. Raises `UserError` if it cannot: safetensors and tokenizers do not raise `OSError`."""
+    from safetensors import SafetensorError
+
+    try:
+        method.save(out)
+    except Exception as error:
+        if not isinstance(error, (OSError, SafetensorError)) and type(error) is not Exception:
+            raise
+        raise UserError(
+            f"cannot save what was trained in {out} ({error}); mend that and run the same command again"
+        ) from error
 
 
 def _learn(session: Session, *, changed_data: bool, quiet: bool) -> Progress:

@@ -23,7 +23,7 @@ from reasonenv.experiment.suite_config import SuiteConfig
 from reasonenv.measures.records import CELL, SUITE
 from reasonenv.measures.samples import EVALUATION, read_samples
 from reasonenv.stats import Accuracy, accuracy
-from reasonenv.storage import read_record
+from reasonenv.storage import check_writable, make_folder, read_record
 from reasonenv.storage import replace as write
 from reasonenv.tasks import VALIDATION
 
@@ -40,6 +40,8 @@ def tune(suite: Suite, out: Path, *, jobs: int, command: str) -> Path:
         raise UserError(f"{out} is the folder of a suite that was run; choose another --out")
     trials = trials_of(suite)
     folder = out / "trials"
+    check_writable(out)
+    make_folder(folder)
     with working(trials, folder) as problems:
         run_cells(trials, folder, problems, jobs=jobs, command=command)
         tuned = _tuned(suite, trials, folder)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -18,49 +18,75 @@ from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
-from reasonenv.storage import Damaged, check, replace, seal
+from reasonenv.storage import PARTIAL, SUMS, Damaged, check, replace, seal
 
 TENSORS, STATE = "state.safetensors", "state.json"
+FILES = (TENSORS, STATE, SUMS)
+WHOLE = re.compile(r"[0-9]{8}")  # the name of a checkpoint
+REMAINS = re.compile(r"\.[0-9]{8}(\.old)?\.partial")  # of a save that was killed
 
 
 def save(folder: Path, iteration: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> Path:
-    """Writes `folder/<iteration>`, keeps the newest older one, and removes all others. Returns its path.
+    """Writes `folder/<iteration>`, keeps the newest older one, and removes all other checkpoints. Returns its path.
 
     Raises `UserError` if it cannot be written; then the older ones are as they were.
     """
     from safetensors import SafetensorError
 
-    final, temporary = folder / f"{iteration:08d}", folder / f".{iteration:08d}.partial"
+    final = folder / f"{iteration:08d}"
+    temporary, previous = folder / f".{iteration:08d}.partial", folder / f".{iteration:08d}.old.partial"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if final.exists() and _others(final):
+            raise UserError(f"{final} holds {_others(final)[0]}, so it is no checkpoint and stays; move it elsewhere")
+        for remains in (temporary, previous):
+            _remove(remains)
         _write(temporary, tensors, state)
         if final.exists():
-            final.rename(folder / f".{iteration:08d}.old.partial")
+            final.rename(previous)
         temporary.rename(final)
         _sync_folder(folder)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
         why = error.strerror if isinstance(error, OSError) else error
         before = saved(folder)
         last = f"the last is {before[-1].name}" if before else "there is none yet"
         raise UserError(f"cannot save a checkpoint in {folder} ({why}), {last}; mend that and go on") from error
     older = [path for path in saved(folder) if path < final]
-    for other in (*folder.glob("[0-9]*"), *folder.glob(".*.partial")):  # whole, damaged, or what a kill left of one
-        if other not in (final, *older[-1:]):
-            shutil.rmtree(other)
+    for path in saved(folder):
+        if path not in (final, *older[-1:]) and (path / SUMS).is_file() and not _others(path):
+            path.rename(folder / f".{path.name}.old.partial")
+    for path in folder.iterdir():
+        if REMAINS.fullmatch(path.name):
+            _remove(path)
     return final
 
 
 def _write(folder: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
     from safetensors.torch import save_file
 
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir()
     save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, folder / TENSORS)
-    (folder / STATE).write_text(json.dumps(state, indent=1))
-    for path in (folder / TENSORS, folder / STATE):
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+    replace(folder / STATE, json.dumps(state, indent=1))
+    with (folder / TENSORS).open("rb") as file:
+        os.fsync(file.fileno())
     seal(folder, (folder / TENSORS, folder / STATE))
+
+
+def _others(folder: Path) -> list[str]:
+    """What a folder holds that is no part of a checkpoint."""
+    return sorted({path.name for path in folder.iterdir()}.difference(FILES))
+
+
+def _remove(folder: Path) -> None:
+    """Removes the files of a checkpoint, and its folder unless that holds anything else."""
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if path.name in FILES or PARTIAL.fullmatch(path.name):
+            path.unlink()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -83,7 +109,7 @@ def save_batch(path: Path, batch: Batch) -> None:
 
 def saved(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first: whole ones, and perhaps one of which a kill left a piece."""
-    return sorted(folder.glob("[0-9]*"))
+    return sorted(path for path in folder.glob("[0-9]*") if WHOLE.fullmatch(path.name))
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 from reasonenv.registry import Registry
+from reasonenv.storage import naming, replace
 from reasonenv.terminal import printable
 
 # What the console shows, in this order; everything else is in metrics.jsonl and TensorBoard.
@@ -53,17 +54,21 @@ class TensorBoard:
     def __init__(self, out: Path, first: int | None = None) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(out / "tensorboard"), purge_step=first)
+        self._folder = out / "tensorboard"
+        self._writer = SummaryWriter(str(self._folder), purge_step=first)
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+        with naming(self._folder):
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
 
     def text(self, name: str, text: str, step: int) -> None:
-        self._writer.add_text(name, text, step)
+        with naming(self._folder):
+            self._writer.add_text(name, text, step)
 
     def close(self) -> None:
-        self._writer.close()
+        with naming(self._folder):
+            self._writer.close()
 
 
 class RunLog:
@@ -75,10 +80,8 @@ class RunLog:
     def __init__(self, out: Path, *, iteration: int, used: int, budget: int, unit: str, quiet: bool = False) -> None:
         path = out / "metrics.jsonl"
         rows = path.read_text().splitlines() if iteration and path.exists() else []
-        partial = path.with_suffix(".partial")  # a kill in the middle of writing must not lose the rows
-        partial.write_text("".join(f"{row}\n" for row in rows[: iteration + 1]))
-        partial.replace(path)
-        self._file = path.open("a")
+        replace(path, "".join(f"{row}\n" for row in rows[: iteration + 1]))
+        self._path, self._file = path, path.open("a")
         self._loggers = [LOGGERS.find(name)(out, iteration + 1) for name in DEFAULT_LOGGERS]
         self._quiet = quiet
         # A log file wants a line now and then, a person a bar that moves.
@@ -96,8 +99,9 @@ class RunLog:
 
     def row(self, metrics: Mapping[str, Any]) -> None:
         """One iteration."""
-        self._file.write(json.dumps(metrics) + "\n")
-        self._file.flush()
+        with naming(self._path):
+            self._file.write(json.dumps(metrics) + "\n")
+            self._file.flush()
         points = {}
         for name, value in metrics.items():
             if isinstance(value, int | float) and math.isfinite(value):

@@ -47,6 +47,7 @@ class Progress:
     tokens: int = 0
     updates: int = 0
     refused: int = 0  # optimiser steps that were skipped since the last iteration with one that was taken
+    skipped: int = 0  # optimiser steps that were skipped in all
     right: int = 0  # rollouts verified as correct
     contrasts: int = 0  # groups with different rewards; see `learn/contrast.py`
     seconds: float = 0.0
@@ -62,6 +63,7 @@ class Progress:
             tokens=self.tokens + sum(len(t.tokens) for t in trajectories),
             updates=self.updates + updates,
             refused=0 if updates else self.refused + skipped,
+            skipped=self.skipped + skipped,
             right=self.right + len(correct(trajectories)),
             contrasts=self.contrasts + contrasting(agent, usable(groups)),
         )
@@ -158,7 +160,7 @@ class Loop(Observer):
         learned = self._learn(groups, budget)
         updates, skipped = int(learned.pop("updates")), int(learned.get("updates/refused", 0))
         progress = self.progress.after(self.agent, groups, position, updates=updates, skipped=skipped)
-        self._warn(progress, len(groups), teaches=bool(updates or skipped))
+        self._warn(progress, len(groups), updates=updates, skipped=skipped)
         due = progress.iteration % self.eval_every == 0 or progress.iteration == self.iterations
         # Where only demonstrations are learned from, nothing is drawn until the next evaluation.
         draws = due or self.agent.plan(Budget(progress.iteration, self.iterations)).source == "policy"
@@ -268,13 +270,16 @@ class Loop(Observer):
         with enough_memory(self.agent):
             return self.agent.learn(groups, budget, self)
 
-    def _warn(self, progress: Progress, groups: int, *, teaches: bool) -> None:
+    def _warn(self, progress: Progress, groups: int, *, updates: int, skipped: int) -> None:
         """Says what is odd about an iteration."""
         rollouts = progress.rollouts
         lack = missing_signal(self.agent, rollouts=rollouts, right=progress.right, contrasts=progress.contrasts)
         if lack and self.progress.rollouts < ENOUGH <= rollouts:
             self.log.say(lack)
-        if not teaches:
+        if skipped:
+            steps = f"{skipped} of {updates + skipped} optimiser steps were not taken"
+            self.log.say(f"iteration {self.progress.iteration}: {steps}, their loss or gradient is not finite")
+        elif not updates:
             self.log.say(f"iteration {self.progress.iteration}: none of {groups} groups teaches, the policy stays")
 
 

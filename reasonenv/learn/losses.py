@@ -15,6 +15,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+# The largest log-ratio that is exponentiated. float32 overflows above 88.7, and the backward pass of exp multiplies the
+# 0 of a clipped token, or of an advantage of 0, by infinity: nan. 80 leaves a factor of 6,000 for advantages and
+# weights; beyond it the ratio is the constant e^80 and has no gradient. Log-ratios of a sound update are below 1.
+EXPONENT = 80.0
+
+
+def likelihood_ratio(logp: Tensor, anchor: Tensor) -> Tensor:
+    """r = exp(min(log pi - log anchor, `EXPONENT`)): always finite, with finite gradients.  # [B, T]"""
+    return (logp - anchor).clamp(max=EXPONENT).exp()
+
 
 def likelihood(logp: Tensor) -> Tensor:
     """-log pi: supervised learning of the tokens as they are.  # [B, T]"""
@@ -28,7 +38,7 @@ def reinforce(logp: Tensor, *, advantage: Tensor) -> Tensor:
 
 def clipped(logp: Tensor, *, anchor: Tensor, advantage: Tensor, low: float, high: float) -> Tensor:
     """-min(r A, clip(r, 1 - low, 1 + high) A) with r = pi / anchor: PPO (1707.06347, equation 7).  # [B, T]"""
-    ratio = (logp - anchor.detach()).exp()
+    ratio = likelihood_ratio(logp, anchor.detach())
     return -torch.minimum(ratio * advantage, ratio.clamp(1 - low, 1 + high) * advantage)
 
 
@@ -49,7 +59,7 @@ def capped_importance(logp: Tensor, *, anchor: Tensor, advantage: Tensor, cap: f
     `cap` is absolute: verl's `clip_ratio_high=0.2` is a cap of 1.2, TRL's `epsilon_high=5` one of 5. No token loses its
     gradient.
     """
-    ratio = (logp - anchor).detach().exp()
+    ratio = likelihood_ratio(logp, anchor).detach()
     return -ratio.clamp(max=cap) * advantage * logp
 
 
@@ -92,9 +102,9 @@ def divergence_masked(logp: Tensor, *, anchor: Tensor, advantage: Tensor, diverg
     """-sg(M r) A log pi with r = pi / anchor: DPPO (2602.04879, equation 12).  # [B, T]
 
     M is 0 where `divergence` [B, T] exceeds `limit` and the step would lead further away (A > 0 and r > 1, or A < 0 and
-    r < 1), else 1. The anchor is the sampler; nothing truncates r.
+    r < 1), else 1. The anchor is the sampler; nothing truncates r below e^80.
     """
-    ratio = (logp - anchor).detach().exp()
+    ratio = likelihood_ratio(logp, anchor).detach()
     masked = divergence_mask(ratio, advantage=advantage, divergence=divergence, limit=limit)
     return -ratio * ~masked * advantage * logp
 
@@ -121,7 +131,8 @@ def sequence_clipped(
 def sequence_ratio(logp: Tensor, anchor: Tensor, mask: Tensor) -> Tensor:
     """s = exp(mean_t log(pi / anchor)) over the tokens of each sequence: GSPO (2507.18071, equation 7).  # [B, 1]"""
     length = mask.sum(dim=1, keepdim=True).clamp(min=1)
-    return (((logp - anchor) * mask).sum(dim=1, keepdim=True) / length).exp()
+    mean = ((logp - anchor) * mask).sum(dim=1, keepdim=True) / length
+    return mean.clamp(max=EXPONENT).exp()
 
 
 def k1(logp: Tensor, ref_logp: Tensor) -> Tensor:
@@ -137,9 +148,10 @@ def k2(logp: Tensor, ref_logp: Tensor) -> Tensor:
 def k3(logp: Tensor, ref_logp: Tensor) -> Tensor:
     """exp(-d) + d - 1: unbiased, never negative (GRPO, 2402.03300, equation 4).  # [B, T]
 
-    As a loss its gradient is 1 - exp(-d), that of the forward KL.
+    As a loss its gradient is 1 - exp(-d), that of the forward KL. Below d = -`EXPONENT`, where the exponential would
+    soon overflow, d counts as that number: the value is finite and the gradient 0.
     """
-    d = k1(logp, ref_logp)
+    d = k1(logp, ref_logp).clamp(min=-EXPONENT)
     return (-d).exp() + d - 1
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from reasonenv.core import Batch
+from reasonenv.learn.losses import likelihood_ratio
 
 
 class Tally:
@@ -25,8 +26,8 @@ class Tally:
         """One micro-batch, and what the agent logs of each of its tokens [b, T]."""
         mask = micro.mask
         gap = (micro.sampled_logp - micro.old_logp).abs() * mask
-        ratio = (logp - micro.old_logp).exp()
-        weight = (micro.old_logp - micro.sampled_logp).exp() * mask
+        ratio = likelihood_ratio(logp, micro.old_logp)
+        weight = likelihood_ratio(micro.old_logp, micro.sampled_logp) * mask
         for name, value in {
             "tokens": mask.sum(),
             "entropy": (entropy * mask).sum(),

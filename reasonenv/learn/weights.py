@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from reasonenv.errors import UserError
+from reasonenv.learn.losses import likelihood_ratio
 
 
 def token_mean(mask: Tensor) -> Tensor:
@@ -53,4 +54,4 @@ def truncated_importance(old_logp: Tensor, sampled_logp: Tensor, *, cap: float) 
             "truncated_importance got the sampler's log-probs as old_logp; a surrogate anchored on the sampler needs "
             "no correction: drop it, or score the batch with the trainer first"
         )
-    return (old_logp - sampled_logp).detach().exp().clamp(max=cap)
+    return likelihood_ratio(old_logp, sampled_logp).detach().clamp(max=cap)

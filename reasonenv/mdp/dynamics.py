@@ -34,8 +34,8 @@ class View:
 
     state: State
     problem: Problem
-    terminated: bool  # the last token is the policy's EOS
-    answer: Callable[[], str]  # the text of the last turn so far, without its EOS
+    terminated: bool  # the last token ends the policy's turn
+    answer: Callable[[], str]  # the text of the last turn so far, without the token that ends it
     verdict: Callable[[], Verdict | None]  # None until the episode would be over
 
 
@@ -88,7 +88,7 @@ class Dynamics(Variant, ABC):
 
     @abstractmethod
     def reply(self, view: View) -> Sequence[int]:
-        """What the environment writes at an unfinished state or behind an EOS; nothing leaves it as it is."""
+        """What the environment writes at an unfinished state or behind the end of a turn; nothing changes nothing."""
 
     def happens(self, state: State) -> bool:
         """A draw that is true with probability `strength`, the same one at every visit of `state`."""
@@ -176,7 +176,7 @@ class Retry(Dynamics):
         self._feedback = self._user_turn("That is wrong. Try again.")
 
     def reply(self, view: View) -> Sequence[int]:
-        # The environment's own text may hold an EOS (a chat template's), so only the policy's are tries.
+        # The environment's own text may hold ends of turns (a chat template's), so only the policy's are tries.
         if not view.terminated or self._tries(view.state) >= self.strength:
             return ()
         verdict = view.verdict()
@@ -188,19 +188,22 @@ class Retry(Dynamics):
         return int(self.strength) * (tokens + len(self._feedback)) - len(self._feedback)
 
     def _tries(self, state: State) -> int:
-        eos, written = self.tokenizer.eos_id, set(state.written)
-        return sum(token == eos and at not in written for at, token in enumerate(state.tokens))
+        ends, written = self.tokenizer.ends, set(state.written)
+        return sum(token in ends and at not in written for at, token in enumerate(state.tokens))
 
     def _user_turn(self, text: str) -> list[int]:
-        """`text` as what follows the EOS of an answer: a user's turn in the model's template, or a line."""
+        """`text` as what follows the end of an answer: a user's turn in the model's template, or a line."""
         tokenizer = self.tokenizer
         if self.prompt_style == "plain" or not tokenizer.has_chat_template:
             return tokenizer.encode(f"\n{text}\n")
-        eos, mark = tokenizer.decode([tokenizer.eos_id]), "an answer"
-        behind = tokenizer.chat(["a question", mark, text]).rpartition(mark)[2]
-        if not behind.startswith(eos) or behind.endswith(eos):
-            raise UserError(f"the chat template does not close an answer with EOS ({eos!r}); use prompt=plain")
-        return tokenizer.encode(behind.removeprefix(eos))
+        mark = "an answer"
+        behind = tokenizer.encode(tokenizer.chat(["a question", mark, text]).rpartition(mark)[2])
+        if len(behind) < 2 or behind[0] not in tokenizer.ends or behind[-1] in tokenizer.ends:
+            ends = ", ".join(tokenizer.pieces[i] for i in tokenizer.ends)
+            raise UserError(
+                f"the chat template does not close an answer with EOS or another end ({ends}); use prompt=plain"
+            )
+        return behind[1:]
 
 
 class Interrupt(Dynamics):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import gymnasium
@@ -40,17 +41,17 @@ def completed_actions(
 ) -> tuple[IntArray, IntArray, IntArray]:
     """The tokens that steps or responses stand for: `flat[start : start + size]` for each of `starts` and `sizes` [k].
 
-    A response is the last word: it is closed with EOS if it is not, unless it fills the budget, of which `rooms` [k]
-    are left. What follows an EOS or the budget inside an action is never taken, because the episode or the turn is over
-    by then.
+    A response is the last word: it is closed with `mdp.end_id` if it is not, unless it fills the budget, of which
+    `rooms` [k] are left. What follows an end or the budget inside an action is never taken, because the episode or the
+    turn is over by then.
     """
-    eos = np.array([mdp.tokenizer.eos_id])
-    pieces = [piece for action in actions for piece in (_ids(action), eos)]
+    closing = np.array([mdp.end_id])
+    pieces = [piece for action in actions for piece in (_ids(action), closing)]
     flat = check_ids(mdp, np.concatenate(pieces))
     widths = np.array(list(map(len, pieces[::2])), dtype=np.int64)
     starts = np.cumsum(widths + 1) - widths - 1
-    ends = np.flatnonzero(flat == eos)
-    sizes = ends[np.searchsorted(ends, starts)] + 1 - starts  # up to the first EOS, at the latest the one put behind
+    ends = np.flatnonzero(mdp.tokenizer.is_end[flat])
+    sizes = ends[np.searchsorted(ends, starts)] + 1 - starts  # up to the first end, at the latest the one put behind
     return flat, starts, np.minimum(sizes, rooms if granularity == "response" else np.minimum(widths, rooms))
 
 
@@ -70,7 +71,10 @@ def no_token(mdp: ReasoningMDP, token: int) -> gymnasium.error.InvalidAction:
 def completed_action(mdp: ReasoningMDP, granularity: str, state: State, action: Action) -> list[int]:
     """The tokens that one action stands for in `state`, at any granularity."""
     if granularity == "token":
-        token = int(action)  # type: ignore[arg-type]
+        try:
+            token = index(action)  # type: ignore[arg-type]  # refuses what is no integer, 1.5 too
+        except TypeError:
+            raise not_ids("one token id", action) from None
         if not 0 <= token < mdp.tokenizer.vocab_size:
             raise no_token(mdp, token)
         return [token]
@@ -79,10 +83,26 @@ def completed_action(mdp: ReasoningMDP, granularity: str, state: State, action: 
     return list(flat[: sizes[0]].tolist())
 
 
+class WrongKind(gymnasium.error.InvalidAction, TypeError):
+    """An action that is no token id, or no sequence of them. Also a `TypeError`, which some callers catch."""
+
+
+def not_ids(expected: str, action: Any) -> WrongKind:
+    """The error for an action that is of another kind than `expected`."""
+    return WrongKind(
+        f"an action is {expected}, and this is {type(action).__name__} {action!r:.60}; TextView(env) takes text"
+    )
+
+
 def _ids(action: Action) -> IntArray:
-    if isinstance(action, np.ndarray) and action.dtype == np.int64:
+    if isinstance(action, np.ndarray) and action.dtype == np.int64 and action.ndim == 1:
         return action
-    return np.asarray(array("q", action), dtype=np.int64)  # type: ignore[arg-type]  # refuses what is no integer
+    try:
+        if isinstance(action, (str, bytes, bytearray)):  # of bytes, `array` would take the memory
+            raise TypeError
+        return np.asarray(array("q", action), dtype=np.int64)  # type: ignore[arg-type]  # refuses what is no integer
+    except (TypeError, ValueError, OverflowError):
+        raise not_ids("a sequence of token ids", action) from None
 
 
 class ReasoningEnv(gymnasium.Env[Observation, Action]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,7 +15,7 @@ from reasonenv.mdp.env import ReasoningEnv
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.mdp.vector import BatchedReasoningEnv
 from reasonenv.tasks import Task
-from reasonenv.tokenizer import Tokenizer, byte_tokenizer
+from reasonenv.tokenizer import Tokenizer, byte_tokenizer, stated_ends
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,15 +29,22 @@ TokenizerLike: TypeAlias = "Tokenizer | PreTrainedTokenizerBase | str | None"
 def _named_tokenizer(name: str) -> Tokenizer:
     if name == "tiny":
         return byte_tokenizer()
-    from transformers import AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
     try:
-        return Tokenizer(AutoTokenizer.from_pretrained(name))
+        tokenizer = Tokenizer(AutoTokenizer.from_pretrained(name, trust_remote_code=False))
     except (OSError, ValueError) as error:
         if isinstance(error, UserError):
             raise
         reason = str(error).splitlines()[0]
         raise UserError(f"tokenizer {name!r} is neither tiny, a tokenizer's folder, nor a hub id ({reason})") from error
+    with contextlib.suppress(OSError, ValueError):  # a tokenizer may lie without a model
+        config = AutoConfig.from_pretrained(name)
+        generation = GenerationConfig.from_model_config(config)
+        with contextlib.suppress(OSError):
+            generation = GenerationConfig.from_pretrained(name)
+        tokenizer = tokenizer.with_ends(stated_ends(generation, config))
+    return tokenizer
 
 
 def resolve_tokenizer(tokenizer: TokenizerLike) -> Tokenizer:

@@ -4,7 +4,7 @@
     action      one token; a step or a whole response is a sequence of such actions
     transition  append, then whatever the environment writes until it is the policy's turn (`dynamics.py`; by default
                 nothing): a pure function of the state, which holds the seed of the environment's draws
-    terminated  the policy chose EOS and the environment let it stand: absorbing, nothing follows
+    terminated  the policy chose an end of its turn and the environment let it stand: absorbing, nothing follows
     truncated   the token budget is used up: the episode was cut, not finished
     reward      a function of (state, next state); see `rewards.py`
 
@@ -49,6 +49,11 @@ class ReasoningMDP:
         self.task = task
         self.tokenizer = tokenizer
         self.prompt_style = config.prompt
+        self.templated = tokenizer.has_chat_template and config.prompt != "plain"  # prompts are in the chat template
+        # What closes a response that is written for the policy; the policy may end its own with any of the `ends`.
+        self.end_id = tokenizer.eos_id
+        if self.templated and tokenizer.turn_end is not None:
+            self.end_id = tokenizer.turn_end
         self._last_read = State(0), 0, ""
         self._terms = reward_terms(config.reward)
         self.pays_steps = not all(getattr(term, "at_end", False) for term in self._terms.values())
@@ -92,7 +97,11 @@ class ReasoningMDP:
 
     def _rendered(self, problems: Sequence[Problem]) -> list[IntArray]:
         texts = [render_prompt(self.task, p, self.tokenizer, self.prompt_style) for p in problems]
-        return [np.array(ids, dtype=np.int64) for ids in self.tokenizer.encode_all(texts)]
+        rows = self.tokenizer.encode_all(texts)
+        if not self.templated:  # a template writes its BOS itself
+            prefix = self.tokenizer.prefix
+            rows = [ids if ids[: len(prefix)] == prefix else prefix + ids for ids in rows]
+        return [np.array(ids, dtype=np.int64) for ids in rows]
 
     @cached_property
     def context(self) -> int:
@@ -124,7 +133,7 @@ class ReasoningMDP:
         if self.dynamics is None and not len(prefix):
             return state
         tokens = tuple(int(t) for t in prefix)
-        legal = all(0 <= t < self.tokenizer.vocab_size and t != self.tokenizer.eos_id for t in tokens)
+        legal = all(0 <= t < self.tokenizer.vocab_size and t not in self.tokenizer.ends for t in tokens)
         if legal and self.dynamics is None:
             state = State(index, tokens, noise)
         elif legal:
@@ -132,9 +141,10 @@ class ReasoningMDP:
             for token in tokens:
                 state = self.transition(state, token)
         if not legal or self.truncated(state):
+            last = self.tokenizer.vocab_size - 1
             raise UserError(
                 f"prefix of {len(tokens)} tokens is no start: it must be shorter than max_tokens "
-                f"({self.max_tokens}), hold no EOS, and its ids must lie in 0 to {self.tokenizer.vocab_size - 1}"
+                f"({self.max_tokens}), hold no end of a turn such as EOS, and its ids must lie in 0 to {last}"
             )
         return state
 
@@ -184,11 +194,11 @@ class ReasoningMDP:
                 return
 
     def terminated(self, state: State) -> bool:
-        """The last token is the policy's EOS."""
-        return bool(state.tokens) and state.tokens[-1] == self.tokenizer.eos_id
+        """The last token ends the policy's turn."""
+        return bool(state.tokens) and state.tokens[-1] in self.tokenizer.ends
 
     def truncated(self, state: State) -> bool:
-        """The budget is used up and the last action was not EOS. Never true together with `terminated`."""
+        """The budget is used up and the last action ended no turn. Never true together with `terminated`."""
         return len(state.tokens) >= self.max_tokens and not self.terminated(state)
 
     def over(self, state: State) -> bool:
@@ -196,7 +206,7 @@ class ReasoningMDP:
         return self.terminated(state) or self.truncated(state)
 
     def text(self, state: State) -> str:
-        """The response as text, without its EOS."""
+        """The response as text, without the token that ends it."""
         return self._read(state, 0)
 
     def answer(self, state: State) -> str:
@@ -227,17 +237,18 @@ class ReasoningMDP:
         return self.verify(self.answer(state), self.problem(state), terminated=self.terminated(state))
 
     def verify(self, answer: str, problem: Problem, *, terminated: bool) -> Verdict:
-        """The verdict on the `answer` of an episode that is over, `terminated` by EOS or truncated.
+        """The verdict on the `answer` of an episode that is over, `terminated` or truncated.
 
         A verifier that raises gives no verdict on the answer: the reason is `error`, and a warning tells the cause.
+        Raises `UserError` if it returns something else than a verdict.
         """
         if not terminated:
             return Verdict(Reason.NO_ANSWER, None, problem.answer)
         try:
-            verdict = self.task.verify(answer, problem)
+            verdict = self.task.judge(answer, problem)
         except UserError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             cause = f"{type(error).__name__}: {error}"
             warnings.warn(f"the verifier of {self.task.name} failed on {problem.id}: {cause}", stacklevel=2)
             return Verdict(Reason.ERROR, None, problem.answer)
@@ -313,7 +324,7 @@ class ReasoningMDP:
             verdict = self.verdict(state)
             earned[len(before.tokens)] = sum(self.reward(before, state, verdict).values())
         if verdict is None:
-            raise ValueError(f"a completion of {len(chosen)} tokens neither ends in EOS nor fills {self.max_tokens}")
+            raise ValueError(f"a completion of {len(chosen)} tokens neither ends a turn nor fills {self.max_tokens}")
         tokens, roles = np.array(state.tokens, dtype=np.int64), state.roles  # [T]
         by_policy = roles == Role.POLICY
         rewards, logprobs = np.zeros((2, len(tokens)), dtype=np.float32)
@@ -338,10 +349,12 @@ class ReasoningMDP:
     def demonstration(self, index: int) -> Trajectory:
         """The reference solution as an episode: what supervised agents imitate. The environment writes nothing in it.
 
+        It ends as the policy is to end: with the token by which the chat template closes an answer, or with EOS.
+
         Raises `UserError` where it does not fit the budget; cutting it would teach a solution without an answer.
         """
         problem = self.problems[index]
-        ids = [*self.tokenizer.encode(reference_solution(problem)), self.tokenizer.eos_id]
+        ids = [*self.tokenizer.encode(reference_solution(problem)), self.end_id]
         if len(ids) > self.max_tokens:
             raise UserError(
                 f"the reference solution of {problem.id} has {len(ids)} tokens; set max_tokens to at least that "

@@ -25,6 +25,7 @@ from reasonenv.mdp.env import (
     check_ids,
     completed_action,
     completed_actions,
+    not_ids,
     observation_space,
 )
 from reasonenv.mdp.mdp import ReasoningMDP
@@ -81,7 +82,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         # Whether something may happen at token id i - 1; whatever is no token id is clipped to the two ends.
         self._event_token = np.ones(mdp.tokenizer.vocab_size + 2, dtype=bool)  # [V + 2]
         self._event_token[1:-1] = mdp.tokenizer.ends_step & mdp.pays_steps
-        self._event_token[1 + mdp.tokenizer.eos_id] = True
+        self._event_token[1:-1] |= mdp.tokenizer.is_end
         self._tokens = np.zeros((num_envs, mdp.context), dtype=np.int64)  # [num_envs, L]
         self._offset = self._rows * mdp.context  # [num_envs], where each row begins in it
         self._room = 0  # no row runs out of budget before so many steps
@@ -210,7 +211,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         over, spans = [], []
         for row in rows:
             size = ends[row] - begins[row]
-            closed = size > 0 and last[row] == mdp.tokenizer.eos_id
+            closed = size > 0 and last[row] in mdp.tokenizer.ends
             if closed or size >= mdp.max_tokens:
                 terminated[row], truncated[row] = closed, not closed
                 over.append((row, size, closed))
@@ -253,7 +254,10 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
 
     def _append_tokens(self, actions: Any, restarted: list[int]) -> dict[int, int]:
         """Writes the tokens of all rows but those `restarted`. Returns 1 for each row at which something may happen."""
-        chosen, moved = np.asarray(actions, dtype=np.int64), self._one_each
+        chosen, moved = np.asarray(actions), self._one_each
+        if chosen.dtype.kind not in "iub" or chosen.shape != (self.num_envs,):
+            raise not_ids(f"an array of {self.num_envs} token ids", actions)
+        chosen = chosen.astype(np.int64, copy=False)
         if restarted:  # a zero is written where there is one
             chosen, moved = chosen.copy(), moved.copy()
             chosen[restarted] = moved[:, restarted] = 0

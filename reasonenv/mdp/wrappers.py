@@ -100,7 +100,7 @@ class OneHotView(_Wrapper, gymnasium.ObservationWrapper[Any, Any, Any]):
 
 
 class ActionMask(_Wrapper):
-    """Adds `info["action_mask"]`, 1 for the tokens worth choosing: EOS, and all others that are not special.
+    """Adds `info["action_mask"]`, 1 for the tokens worth choosing: those that end a turn, and all that are not special.
 
     With `alphabet`, only tokens whose text is made of its characters. The mask is advice and any token stays legal; it
     has the form that `action_space.sample(mask)` and masked policies take, int8 of shape [V].
@@ -111,11 +111,11 @@ class ActionMask(_Wrapper):
         tokenizer = self._base.mdp.tokenizer
         if self._base.granularity != "token":
             raise UserError(f"ActionMask masks one token; the granularity is {self._base.granularity!r}")
-        special = set(tokenizer.hf.all_special_ids)
-        pieces = [tokenizer.decode([i]) for i in range(tokenizer.vocab_size)]
-        plain = [i not in special and (alphabet is None or set(p) <= set(alphabet)) for i, p in enumerate(pieces)]
-        self._mask = np.array(plain, dtype=np.int8)  # [V]
-        self._mask[tokenizer.eos_id] = 1
+        chosen = tokenizer.is_token.copy()  # [V]
+        chosen[tokenizer.hf.all_special_ids] = False
+        if alphabet is not None:
+            chosen &= [set(tokenizer.decode([i])) <= set(alphabet) for i in range(tokenizer.vocab_size)]
+        self._mask = (chosen | tokenizer.is_end).astype(np.int8)
 
     def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Any, Info]:
         observation, info = self.env.reset(seed=seed, options=options)

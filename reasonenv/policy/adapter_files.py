@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasonenv.errors import UserError
+from reasonenv.storage import read_record
 
 CONFIG = "adapter_config.json"  # what marks a folder as an adapter
 SEED = "reasonenv.json"  # beside it, where the model below is made from scratch: peft has no field for its seed
@@ -30,13 +31,16 @@ def write_seed(folder: Path, seed: int | None) -> None:
 
 def base_of(folder: Path) -> Base:
     """The policy that the adapter in a folder rests on. Raises `UserError` if it does not say which."""
-    try:
-        stated = json.loads((folder / CONFIG).read_text())
-        name, revision = stated["base_model_name_or_path"], stated.get("revision")
-        if not isinstance(name, str) or not isinstance(revision, str | None):
-            raise TypeError(f"it is {name!r} at revision {revision!r}")
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / CONFIG} names no base model ({error}); save the adapter again") from error
+    stated = read_record(folder / CONFIG)
+    name, revision = stated.get("base_model_name_or_path"), stated.get("revision")
+    if not isinstance(name, str) or not isinstance(revision, str | None):
+        raise UserError(
+            f"{folder / CONFIG} names no base model (it is {name!r} at revision {revision!r}); save the adapter again"
+        )
+    below = Path(name).expanduser()
+    for place in (below, below / "policy"):
+        if (place / CONFIG).is_file():
+            raise UserError(f"adapter {folder} rests on {name!r}, another adapter; merge that into its model first")
     return Base(name, revision or None, _seed(folder / SEED))
 
 
@@ -44,6 +48,6 @@ def _seed(path: Path) -> int:
     if not path.is_file():
         return 0
     try:
-        return int(json.loads(path.read_text())["seed"])
+        return int(read_record(path)["seed"])
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} holds no seed ({error}); save the adapter again") from error

@@ -66,7 +66,8 @@ def share_prompts(model: PreTrainedModel) -> bool:
     from transformers.masking_utils import sdpa_mask
 
     kinds = getattr(model.config.get_text_config(), "layer_types", None) or ()
-    if not getattr(model, "_supports_attention_backend", False) or not LAYERS.issuperset(kinds):
+    takes = getattr(model, "_supports_attention_backend", False) and getattr(model, "_supports_sdpa", True)
+    if not takes or not LAYERS.issuperset(kinds):
         return False
     AttentionInterface.register(ATTENTION, segment_attention)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
@@ -100,11 +101,14 @@ def segment_attention(
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """`query` [1, Hq, N, D] to `key`, `value` [1, Hkv, N, D]; returns [1, N, Hq, D]. Without segments, PyTorch's."""
+    cap = kwargs.get("softcap")
     if segments is None:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
         if attention_mask is not None and not attention_mask.numel():
             raise UserError(f"{type(module).__name__} does not hand on what its decoder is given; it is not supported")
+        if cap is not None:  # which PyTorch's would leave out
+            return capped_attention(query, key, value, attention_mask, scaling, cap), None
         plain: tuple[Tensor, Tensor | None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )
@@ -112,14 +116,39 @@ def segment_attention(
     check_plain(module, kwargs, "which is not supported in training")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     out: Tensor = _SegmentAttention.apply(  # type: ignore[no-untyped-call]
-        query[0], key[0], value[0], segments, scale, kwargs.get("sliding_window")
+        query[0], key[0], value[0], segments, scale, kwargs.get("sliding_window"), cap
     )
     return out.transpose(0, 1)[None], None
 
 
+def capped(scores: Tensor, cap: float | None) -> Tensor:
+    """c tanh(s / c) of scaled scores: the cap of Gemma 2 (2408.00118, section 2)."""
+    return scores if cap is None else cap * (scores / cap).tanh()
+
+
+def capped_attention(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None, cap: float
+) -> Tensor:
+    """Attention of `query` [R, Hq, Q, D] to `key`, `value` [R, Hkv, K, D] with capped scores.  # [R, Q, Hq, D]
+
+    `mask` is boolean or additive, [R, 1, Q, K]; without one the last query sees all keys and none sees what follows it.
+    """
+    queries, keys, groups = query.shape[2], key.shape[2], query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scores = capped(torch.matmul(query, key.transpose(2, 3)) * scale, cap)
+    if mask is None:
+        mask = torch.ones(queries, keys, dtype=torch.bool, device=query.device).tril(keys - queries)
+    if mask.dtype == torch.bool:  # not by minus infinity: a row of padding would have nothing else
+        mask = torch.zeros_like(scores).masked_fill_(~mask, torch.finfo(scores.dtype).min)
+    scores = scores + mask
+    weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(value.dtype)
+    return torch.matmul(weights, value).transpose(1, 2).contiguous()
+
+
 def check_plain(module: nn.Module, kwargs: Mapping[str, Any], consequence: str) -> None:
     """Raises `UserError`, which ends in `consequence`, where attention is more than a softmax of scaled products."""
-    for name in ("s_aux", "softcap", "position_bias"):
+    for name in ("s_aux", "position_bias"):
         if kwargs.get(name) is not None:
             raise UserError(f"{type(module).__name__} uses {name}, {consequence}")
 
@@ -134,14 +163,14 @@ class _SegmentAttention(torch.autograd.Function):
         key: Tensor,
         value: Tensor,
         batches: Sequence[SegmentBatch],
-        scale: float,
-        window: int | None,
+        *settings: Any,
     ) -> Tensor:
+        """`settings` are scale, window and cap."""
         ctx.save_for_backward(query, key, value)
-        ctx.batches, ctx.scale, ctx.window = batches, scale, window
+        ctx.batches, ctx.settings = batches, settings
         out = query.new_empty(*query.shape[:2], value.shape[2])  # [Hq, N, D]
         for part, batch in _parts(batches):
-            out[:, part] = _attend(query[:, part], key[:, part], value[:, part], batch, scale, window)
+            out[:, part] = _attend(query[:, part], key[:, part], value[:, part], batch, *settings)
         return out
 
     @staticmethod
@@ -151,10 +180,10 @@ class _SegmentAttention(torch.autograd.Function):
         for part, batch in _parts(ctx.batches):
             leaves = query, key, value = tuple(x[:, part].detach().requires_grad_() for x in inputs)
             with torch.enable_grad():
-                out = _attend(query, key, value, batch, ctx.scale, ctx.window)
+                out = _attend(query, key, value, batch, *ctx.settings)
             for whole, gradient in zip(gradients, torch.autograd.grad(out, leaves, grads[0][:, part]), strict=True):
                 whole[:, part] = gradient
-        return (*gradients, None, None, None)
+        return (*gradients, *(None,) * 4)
 
 
 def _parts(batches: Sequence[SegmentBatch]) -> Iterator[tuple[slice, SegmentBatch]]:
@@ -165,7 +194,15 @@ def _parts(batches: Sequence[SegmentBatch]) -> Iterator[tuple[slice, SegmentBatc
         start += batch.size
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, batch: SegmentBatch, scale: float, window: int | None) -> Tensor:
+def _attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    batch: SegmentBatch,
+    scale: float,
+    window: int | None,
+    cap: float | None,
+) -> Tensor:
     """One batch of segments: `query` [Hq, M, D] to `key`, `value` [Hkv, M, D].  # [Hq, M, D]"""
     heads = key.shape[0]
     query = query.reshape(heads, -1, *query.shape[1:])  # [Hkv, Hq / Hkv, M, D], query heads of one key head together
@@ -178,15 +215,16 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, batch: SegmentBatch, scal
     padded = []
     for queries, keys in ((batch.prompts, batch.prompts), (batch.responses, batch.keys)):
         if queries.numel():
-            out = _causal(rows(query, queries), rows(key, keys), rows(value, keys), scale, window)
+            out = _causal(rows(query, queries), rows(key, keys), rows(value, keys), scale, window, cap)
             padded.append(out.view(-1, heads, *out.shape[1:]).permute(1, 2, 0, 3, 4).flatten(2, 3))
     return torch.cat(padded, dim=2).index_select(2, batch.unpad).flatten(0, 1)
 
 
-def _causal(query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None) -> Tensor:
+def _causal(query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None, cap: float | None) -> Tensor:
     """The last query sees all keys; a window counts the query itself. One key head serves all query heads."""
     groups, (queries, keys) = query.shape[1], (query.shape[2], key.shape[2])
     small = query.device.type == "cpu" and query.numel() // query.shape[3] * keys <= SCORES
+    small = small or cap is not None  # PyTorch's kernel knows no cap
     wide_key, wide_value = key.expand(-1, groups, -1, -1), value.expand(-1, groups, -1, -1)
     if not small and queries == keys and (window is None or window >= keys):
         return scaled_dot_product_attention(query, wide_key, wide_value, is_causal=True, scale=scale)
@@ -196,6 +234,9 @@ def _causal(query: Tensor, key: Tensor, value: Tensor, scale: float, window: int
     if not small:
         return scaled_dot_product_attention(query, wide_key, wide_value, attn_mask=mask, scale=scale)
     hidden = torch.zeros(mask.shape, dtype=query.dtype).masked_fill_(~mask, -torch.inf).repeat(groups, 1)
-    scores = torch.baddbmm(hidden[None], query.flatten(1, 2), key[:, 0].transpose(1, 2), alpha=scale)
+    if cap is None:
+        scores = torch.baddbmm(hidden[None], query.flatten(1, 2), key[:, 0].transpose(1, 2), alpha=scale)
+    else:
+        scores = hidden + capped(torch.bmm(query.flatten(1, 2), key[:, 0].transpose(1, 2)) * scale, cap)
     weights = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(value.dtype)
     return torch.bmm(weights, value[:, 0]).view(*query.shape[:3], -1)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reasonenv.errors import UserError
+from reasonenv.storage import read_record
 
 FILE = "goals.json"  # beside the weights
 
@@ -35,8 +36,8 @@ def load_goals(folder: Path) -> Goals | None:
     path = folder / FILE
     if not path.is_file():
         return None
-    try:
-        record = json.loads(path.read_text())
-        return Goals(record["asked"], record["contrary"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path} is no pair of goals ({error}); save the policy again") from error
+    record = read_record(path)
+    goal, negated = record.get("asked"), record.get("contrary")
+    if not isinstance(goal, str) or not isinstance(negated, str):
+        raise UserError(f"{path} is no pair of goals ({goal!r}, {negated!r}); save the policy again")
+    return Goals(goal, negated)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from reasonenv.core import TokenBatch
@@ -16,21 +18,21 @@ from reasonenv.errors import UserError
 from reasonenv.policy.adapter_files import MARK, write_seed
 from reasonenv.policy.attention import segment_arguments, share_prompts
 from reasonenv.policy.goals import Goals
+from reasonenv.policy.logit_map import logit_map
+from reasonenv.policy.logprobs import Head
 from reasonenv.policy.microbatch import layout
 from reasonenv.policy.policy import Policy, ResponseStates
-from reasonenv.tokenizer import Tokenizer
+from reasonenv.tokenizer import Tokenizer, stated_ends
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-# Config fields by which a model changes its logits after the head; the log-probs here are of the head alone.
-LOGIT_FIELDS = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
+    from transformers import GenerationConfig, PreTrainedModel
 
 
 class HFPolicy(Policy):
     """A Hugging Face causal LM, trained in its own dtype, always in eval mode: dropout would part trainer from sampler.
 
-    Raises `UserError` for a model whose vocabulary is smaller than the tokenizer's, or which rescales its logits.
+    Its tokenizer is the one given, with the ends that the model's generation config states. Raises `UserError` for a
+    model whose vocabulary is smaller than the tokenizer's, and for one whose logits `Head` does not describe.
     """
 
     adapter: Any = None  # the `peft.PeftModel` around `model`, if only an adapter is trained
@@ -38,30 +40,35 @@ class HFPolicy(Policy):
     revision: str | None = None  # of a model on the hub: a branch, a tag or a commit
 
     def __init__(self, model: PreTrainedModel, tokenizer: Tokenizer, *, name: str) -> None:
-        config = model.config.get_text_config()
-        for field in LOGIT_FIELDS:
-            value = getattr(config, field, None)
-            if value is not None and value != 1:
-                raise UserError(f"policy {name!r} has {field}={value} in its config; rescaled logits are unsupported")
+        self.model = model.eval()
+        self.scale, self.cap = logit_map(model, name)
         embedding = model.get_input_embeddings()
-        if embedding.num_embeddings < tokenizer.vocab_size:
+        rows = len(model.get_output_embeddings().weight)
+        if min(rows, embedding.num_embeddings) < tokenizer.vocab_size:
             raise UserError(
-                f"policy {name!r} knows {embedding.num_embeddings} tokens but its tokenizer has "
+                f"policy {name!r} knows {min(rows, embedding.num_embeddings)} tokens but its tokenizer has "
                 f"{tokenizer.vocab_size}; use the tokenizer the model was trained with"
             )
         embedding.padding_idx = None  # pad is EOS in most models, and torch gives the padding row no gradient
         self.shared = share_prompts(model)
-        self.model = model.eval()
+        generation = model.generation_config
+        if generation is not None:
+            tokenizer = tokenizer.with_ends(stated_ends(generation, model.config))
+            model.generation_config = _writable(generation)
         self.tokenizer = tokenizer
+        known = np.pad(tokenizer.is_token, (0, rows - tokenizer.vocab_size))
+        self.absent = torch.from_numpy(np.flatnonzero(~known))  # ids of the head that are no token
         self.name = name
         self.source = str(model.name_or_path)  # what the weights are found by
+        config = model.config.get_text_config()
         # A model without a table of positions, such as one with a state, reads as far as it is given.
         self.context = int(getattr(config, "max_position_embeddings", None) or 2**31 - 1)
 
     @property
-    def head(self) -> nn.Linear:
-        head: nn.Linear = self.model.get_output_embeddings()
-        return head
+    def head(self) -> Head:
+        layer = self.model.get_output_embeddings()
+        absent = self.absent.to(layer.weight.device) if len(self.absent) else None
+        return Head(layer.weight, layer.bias, self.scale, self.cap, absent)
 
     def states(self, batch: TokenBatch) -> ResponseStates:
         assert int(batch.prompt_length.min()) >= 1, "the first response token needs a prompt token before it"
@@ -110,6 +117,7 @@ class HFPolicy(Policy):
         fresh, stale = target.parent / f".{target.name}.new", target.parent / f".{target.name}.old"
         for remains in (fresh, stale):  # of a save that was killed
             shutil.rmtree(remains, ignore_errors=True)
+        fresh.mkdir()  # nothing else has this name, such as a link to another folder
         with quiet():
             if self.adapter is None:
                 self.model.save_pretrained(fresh)
@@ -145,6 +153,21 @@ class HFPolicy(Policy):
         twin = type(self)(model, self.tokenizer, name=self.name)
         twin.adapter, twin.source, twin.seed, twin.revision = adapter, self.source, self.seed, self.revision
         return twin
+
+
+def _writable(generation: GenerationConfig) -> GenerationConfig:
+    """`generation`, or its tokens alone where transformers has read what it refuses to write.
+
+    Such as a temperature without sampling, of which some published checkpoints are: a run would fail at its end.
+    """
+    try:
+        generation.validate(strict=True)
+    except ValueError:
+        from transformers import GenerationConfig
+
+        names = ("bos_token_id", "eos_token_id", "pad_token_id")
+        return GenerationConfig(**{name: getattr(generation, name) for name in names})
+    return generation
 
 
 @contextlib.contextmanager

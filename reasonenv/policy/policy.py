@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from reasonenv.core import TokenBatch
 from reasonenv.errors import UserError
 from reasonenv.policy.goals import Goals
-from reasonenv.policy.logprobs import token_logprobs
+from reasonenv.policy.logprobs import Head, token_logprobs
 from reasonenv.policy.microbatch import by_microbatch
 from reasonenv.tokenizer import Tokenizer
 
@@ -49,7 +49,7 @@ class ResponseStates:
 
 
 class Policy(Protocol):
-    """A distribution over the next token that is the softmax of a linear `head` on hidden `states`.
+    """A distribution over the next token that is the softmax of the logits of a `head` on hidden `states`.
 
     A subclass says what these two are, and what weights there are; the rest follows.
     """
@@ -61,8 +61,8 @@ class Policy(Protocol):
     goals: Goals | None = None  # of a return-conditioned policy
 
     @property
-    def head(self) -> nn.Linear:
-        """The layer from hidden states [H] to logits [V]."""
+    def head(self) -> Head:
+        """From hidden states [H] to logits [V]."""
 
     @property
     def device(self) -> torch.device:
@@ -82,8 +82,8 @@ class Policy(Protocol):
 
         Both are differentiable. Give it one micro-batch, and its `states` if they are at hand.
         """
-        states, head = states or self.states(batch), self.head
-        logp, entropy = token_logprobs(states.before, head.weight, head.bias, states.targets, temperature=temperature)
+        states = states or self.states(batch)
+        logp, entropy = token_logprobs(states.before, self.head, states.targets, temperature=temperature)
         return states.spread(logp), states.spread(entropy)
 
     def score(

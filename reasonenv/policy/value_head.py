@@ -130,13 +130,17 @@ def load_scorer(name: str, policy: Policy) -> Scorer:
 
     Raises `UserError` for a folder that holds none, and for a model that reads other tokens than `policy` writes.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from reasonenv.policy.pretrained import load_policy
 
     folder = scorer_folder(name)
     scorer = Scorer(load_policy(str(folder), device=str(policy.device)))
-    scorer.head.load_state_dict(load_file(folder / HEAD))
+    try:
+        scorer.head.load_state_dict(load_file(folder / HEAD))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{folder / HEAD} holds no head of {name!r}: {' '.join(str(error).split())}") from error
     if scorer.trunk.tokenizer.hf.get_vocab() != policy.tokenizer.hf.get_vocab():
         raise UserError(
             f"reward model {name!r} reads other tokens than {policy.name!r} writes; train one from that policy"

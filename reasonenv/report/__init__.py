@@ -9,7 +9,7 @@ from reasonenv.report.findings import settings
 from reasonenv.report.page import render
 from reasonenv.report.runs import load_folders
 from reasonenv.report.text_table import csv_table, text_table
-from reasonenv.storage import replace
+from reasonenv.storage import check_writable, replace
 
 __all__ = ["console_text", "write_report"]
 
@@ -25,12 +25,13 @@ def write_report(folder: Path, *more: Path, out: Path | None = None, png: bool =
     Raises `UserError` naming file and line for anything in a folder that is missing or malformed.
     """
     out = folder if out is None else out
+    check_writable(out)
     suite = load_folders([folder, *more])
     findings = settings(suite)
-    out.mkdir(parents=True, exist_ok=True)
     tables = {"table.csv": csv_table(findings), "curves.csv": csv_curves(findings)}
     page = out / "report.html"
     files = {**tables, TABLE: text_table(findings), page.name: render(suite, findings, tables)}
+    out.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         replace(out / name, content.encode(errors="replace"))  # a title may hold half a surrogate pair
     if png:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -17,6 +18,7 @@ from reasonenv.report.curves import charts
 from reasonenv.report.findings import Setting
 from reasonenv.report.page import text_of
 from reasonenv.report.results import ORIGIN_COLOURS
+from reasonenv.storage import make_folder, replace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,10 +29,11 @@ SIZE, DPI = (4.6, 3.0), 300  # inches, dots an inch: one column of a paper
 def write_png(folder: Path, settings: Sequence[Setting]) -> list[Path]:
     """A file for each chart, axis and setting in `folder`, named after them. Raises `UserError` without matplotlib."""
     try:
+        from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError:
         raise UserError("PNG charts need matplotlib; pip install 'reasonenv[plots]'") from None
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     written = []
     for setting in settings:
         prefix = ""
@@ -45,8 +48,11 @@ def write_png(folder: Path, settings: Sequence[Setting]) -> list[Path]:
             axes = figure.add_subplot()
             if draw(axes):
                 axes.spines[["top", "right"]].set_visible(False)
+                drawn = io.BytesIO()
+                with rc_context({"text.parse_math": False}):  # a name may hold a dollar
+                    figure.savefig(drawn)
                 written.append(folder / f"{prefix}{name}.png")
-                figure.savefig(written[-1])
+                replace(written[-1], drawn.getvalue())
     return written
 
 

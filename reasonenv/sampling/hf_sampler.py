@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from reasonenv.core import IntArray
 from reasonenv.policy.hf_policy import HFPolicy, quiet
+from reasonenv.policy.logprobs import Head
 from reasonenv.sampling.choose import choose, truncate
 from reasonenv.sampling.sampler import Drawn, Job, Sampler, Sampling, check_prompts
 from reasonenv.seeding import uniforms
@@ -28,7 +30,7 @@ class HFSampler(Sampler):
         from transformers import GenerationConfig, LogitsProcessorList
 
         check_prompts(prompts, sampling, self.policy.context)
-        eos, device = self.policy.tokenizer.eos_id, self.policy.device
+        eos, ends, device = self.policy.tokenizer.eos_id, self.policy.tokenizer.ends, self.policy.device
         width = max(len(prompts[n]) for n, _ in jobs)
         tokens = torch.full((len(jobs), width), eos, dtype=torch.int64)
         mask = torch.zeros_like(tokens)
@@ -36,18 +38,20 @@ class HFSampler(Sampler):
             start = width - len(prompts[n])
             tokens[row, start:] = torch.from_numpy(np.asarray(prompts[n], dtype=np.int64))
             mask[row, start:] = 1
-        processor = _Draw(np.stack([uniforms(seed, sampling.max_tokens) for _, seed in jobs]), sampling)
-        # What a model's own generation config might add (penalties, beams) is switched off by name.
+        uniform = np.stack([uniforms(seed, sampling.max_tokens) for _, seed in jobs])
+        processor = _Draw(uniform, sampling, self.policy.head)
         config = GenerationConfig(
             max_new_tokens=sampling.max_tokens,
             do_sample=False,
-            num_beams=1,
-            repetition_penalty=1.0,
-            eos_token_id=[eos, *sampling.stop],
+            eos_token_id=[*ends, *sampling.stop],
             pad_token_id=eos,
         )
+        # `generate` fills what is unset here from the model's own config (penalties, biases, limits of time), so it
+        # gets a model whose config says nothing. The copy shares all modules.
+        model = copy.copy(self.policy.model)
+        model.generation_config = GenerationConfig()
         with quiet(), torch.no_grad():
-            out = self.policy.model.generate(
+            out = model.generate(
                 tokens.to(device),
                 attention_mask=mask.to(device),
                 generation_config=config,
@@ -56,20 +60,21 @@ class HFSampler(Sampler):
         drawn, logps = out[:, width:].cpu().numpy(), torch.stack(processor.logps, 1).cpu().numpy()  # [B, T]
         for job, (_, seed) in enumerate(jobs):
             size = sampling.size(drawn[job].tolist(), self.policy.tokenizer)
-            yield job, self.completion(drawn[job, :size], logps[job, :size], eos=eos, seed=seed)
+            yield job, self.completion(drawn[job, :size], logps[job, :size], ends=ends, seed=seed)
 
 
 class _Draw:
     """A logits processor that leaves only the token that `choose` draws, and keeps its log-prob."""
 
-    def __init__(self, uniform: np.ndarray, sampling: Sampling) -> None:
-        self.uniform, self.sampling = torch.from_numpy(uniform), sampling
+    def __init__(self, uniform: np.ndarray, sampling: Sampling, head: Head) -> None:
+        self.uniform, self.sampling, self.head = torch.from_numpy(uniform), sampling, head
         self.logps: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         uniform = self.uniform[:, len(self.logps)].to(scores.device)
         s = self.sampling
-        logits = truncate(scores.float(), s.temperature, top_k=s.top_k, top_p=s.top_p)
+        logits = self.head.masked(scores.float(), -torch.inf)  # the model has scaled and capped them
+        logits = truncate(logits, s.temperature, top_k=s.top_k, top_p=s.top_p)
         token, logp = choose(logits, uniform, s.temperature)
         self.logps.append(logp)
         return torch.full_like(scores, -torch.inf).scatter_(1, token[:, None], 0.0)

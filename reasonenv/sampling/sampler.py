@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -58,7 +58,7 @@ class Sampling:
     def size(self, tokens: Sequence[int], tokenizer: Tokenizer) -> int:
         """How many of these tokens a completion has: up to the first end among them, else all."""
         for n, token in enumerate(tokens, 1):
-            if token == tokenizer.eos_id or token in self.stop:
+            if token in tokenizer.ends or token in self.stop:
                 return n
             if self.stop_strings and self.stopped(tokenizer.decode(tokens[:n])):
                 return n
@@ -112,10 +112,10 @@ class Sampler(ABC):
             rows[n].append(completions[job])
         return rows
 
-    def completion(self, tokens: ArrayLike, logprobs: ArrayLike, *, eos: int, seed: int) -> Completion:
-        """What was drawn from one seed with the weights as they are."""
+    def completion(self, tokens: ArrayLike, logprobs: ArrayLike, *, ends: Collection[int], seed: int) -> Completion:
+        """What was drawn from one seed with the weights as they are; `ends` are those of the tokenizer."""
         ids: IntArray = np.array(tokens, dtype=np.int64)
-        stop: Literal["eos", "length"] = "eos" if ids[-1] == eos else "length"
+        stop: Literal["eos", "length"] = "eos" if int(ids[-1]) in ends else "length"
         versions: IntArray = np.full(len(ids), self.version)
         return Completion(ids, np.array(logprobs, dtype=np.float32), stop, versions, seed)
 

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations_with_replacement, product
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,10 +21,11 @@ from torch import Tensor, nn
 from reasonenv.core import Group, Problem, Reason, Role, TokenBatch, Trajectory, Verdict
 from reasonenv.errors import check_range
 from reasonenv.learn.agent import Agent
+from reasonenv.policy.logprobs import Head
 from reasonenv.policy.policy import Policy, ResponseStates
 from reasonenv.seeding import generator
 from reasonenv.testing.gradients import gradients, scored
-from reasonenv.tokenizer import Tokenizer
+from reasonenv.tokenizer import Ids, Tokenizer
 
 Response = tuple[int, ...]
 
@@ -110,9 +109,10 @@ class _Symbols(Tokenizer):
 
     def __init__(self, size: int) -> None:
         self.eos_id, self.vocab_size, self.has_chat_template = 0, size, False
+        self.ends = (self.eos_id,)
 
-    def decode(self, ids: Sequence[int]) -> str:
-        return " ".join(map(str, ids))
+    def decode(self, ids: Ids) -> str:
+        return " ".join(map(str, np.asarray(ids).tolist()))
 
 
 class TabularPolicy(Policy):
@@ -143,10 +143,10 @@ class TabularPolicy(Policy):
         return torch.stack(sums)
 
     @property
-    def head(self) -> Any:
+    def head(self) -> Head:
         """The table: a state picks its row. After a complete response nothing is chosen."""
         rows = torch.cat([self.theta, self.theta.new_zeros(len(self.mdp.responses), self.mdp.actions)])
-        return SimpleNamespace(weight=rows.T, bias=None)  # [V, H]
+        return Head(rows.T)  # [V, H]
 
     @property
     def width(self) -> int:

@@ -1,22 +1,22 @@
 """Does the verifier tell right from wrong? Pairs whose truth is known, attacks that must not be accepted, gold answers.
 
-The truth of `corpus.txt` is derived by hand: "answer ≡ gold" is equal, "answer ≢ gold" is not, `[category]` heads its
-pairs. A corpus of your own has the same form.
+The truth of `corpus.txt` is derived by hand; its first lines say how a file of pairs is written.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from reasonenv.core import Reason, Verdict
-from reasonenv.errors import UserError
+from reasonenv.core import Problem, Reason, Verdict
+from reasonenv.errors import UserError, check_known
 from reasonenv.tasks import Task, reference_solution
-from reasonenv.verify.grade import grade_many
-from reasonenv.verify.pool import TIMEOUT
+from reasonenv.verify.grade import KINDS, grade_many
+from reasonenv.verify.pool import TIMEOUT, shared
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Trial:
     text: str
     gold: str
     right: bool
+    kind: str = "math"  # of `grade`
+    answer: str | None = None  # what stands in the box of `text`; None where the pair is a whole response
 
 
 @dataclass(frozen=True)
@@ -41,28 +43,56 @@ class Row:
     failed: int  # timeouts and errors: no verdict at all, whatever the truth
 
 
+@dataclass(frozen=True)
+class _Heading:
+    """`[category]`, `[category kind=numeric]` or `[category kind=numeric raw]`: what the pairs below it are."""
+
+    category: str = "pairs"
+    kind: str = "math"
+    raw: bool = False  # whole responses; otherwise the answers are put into a box
+
+    def trial(self, answer: str, right: bool, gold: str) -> Trial:
+        if self.raw:
+            return Trial(self.category, answer, gold, right, self.kind)
+        return Trial(self.category, rf"So it is \boxed{{{answer}}}", gold, right, self.kind, answer)
+
+
+_HEADING = re.compile(r"\[([a-z0-9-]+)(?: kind=([a-z]+))?( raw)?\]")
+_RELATION = re.compile(r" ([≡≢]) ")
+_CHARACTER = re.compile(r"⟨U\+([0-9A-F]{4,5})⟩")
+
+
 def corpus(path: Path | None = None) -> list[Trial]:
     """The trials of a file of pairs, or of the corpus that is shipped.
 
-    Raises `UserError` for a line that is no pair, and if there is none.
+    Raises `UserError` for a line that is no pair, a heading of an unknown kind, and if there is no pair.
     """
-    trials, category = list[Trial](), "pairs"
+    trials, heading = list[Trial](), _Heading()
     source = files("reasonenv.verify").joinpath("corpus.txt") if path is None else path
     try:
         text = source.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{source}: not UTF-8 at byte {error.start}; write it as UTF-8") from None
-    for number, line in enumerate(text.splitlines(), start=1):
-        if heading := re.fullmatch(r"\[([a-z-]+)\]", line):
-            category = heading[1]
-        elif line and not line.startswith("#"):
-            answer, *rest = re.split(r" ([≡≢]) ", line)
-            if len(rest) != 2:
-                raise UserError(f"{source}, line {number}: write 'answer ≡ gold' or 'answer ≢ gold', not {line[:80]!r}")
-            trials.append(Trial(category, rf"So it is \boxed{{{answer}}}", rest[1], rest[0] == "≡"))
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line or line == "#" or line.startswith("# "):
+            continue
+        if written := _HEADING.fullmatch(line):
+            category, kind, raw = written.groups()
+            heading = _Heading(category, kind or "math", raw is not None)
+            check_known(f"kind in {source}, line {number}:", heading.kind, KINDS)
+            continue
+        answer, *rest = _RELATION.split(line)
+        if len(rest) != 2:
+            raise UserError(f"{source}, line {number}: write 'answer ≡ gold' or 'answer ≢ gold', not {line[:80]!r}")
+        relation, gold = rest
+        trials.append(heading.trial(_unescaped(answer), relation == "≡", _unescaped(gold)))
     if not trials:
         raise UserError(f"{source} holds no pairs; write 'answer ≡ gold' or 'answer ≢ gold', one a line")
     return trials
+
+
+def _unescaped(text: str) -> str:
+    return _CHARACTER.sub(lambda match: chr(int(match[1], 16)), text.replace("⏎", "\n"))
 
 
 def attacks() -> list[Trial]:
@@ -107,16 +137,26 @@ _ATTACKS = {
 
 
 def check(trials: Sequence[Trial], timeout: float = TIMEOUT) -> list[Row]:
-    """Grades every trial (`kind="math"`, marked answers only); one row for each category, in order."""
-    verdicts = grade_many([t.text for t in trials], [t.gold for t in trials], extract="marked", timeout=timeout)
-    return tally(zip(trials, verdicts, strict=True))
+    """Grades each trial as `grade` does by default; one row for each category, in order."""
+    verified = dict[int, Verdict]()
+    for kind in KINDS:
+        indices = [index for index, trial in enumerate(trials) if trial.kind == kind]
+        texts, golds = [trials[i].text for i in indices], [trials[i].gold for i in indices]
+        verified.update(zip(indices, grade_many(texts, golds, kind, timeout=timeout), strict=True))
+    return tally((trial, verified[index]) for index, trial in enumerate(trials))
 
 
-def check_golds(task: Task, limit: int | None = None) -> Row:
-    """The task's own verifier on its own reference solutions: each must be right."""
-    solutions = [(reference_solution(problem), problem) for problem in task.problems[:limit]]
-    verified = [(Trial(task.name, text, p.answer, True), task.verify(text, p)) for text, p in solutions]
-    return tally(verified)[0]
+def check_golds(task: Task, name: str, limit: int | None = None) -> Row:
+    """The task's own verifier on its own reference solutions, each of which must be right, as the row `name`."""
+    problems = [problem for problem in task.problems[:limit] if problem.answer]
+
+    def verified(problem: Problem) -> tuple[Trial, Verdict]:
+        text = reference_solution(problem)
+        return Trial(name, text, problem.answer, True), task.verify(text, problem)
+
+    with ThreadPoolExecutor(shared().workers) as executor:
+        rows = tally(executor.map(verified, problems))
+    return rows[0] if rows else Row(name, 0, (), 0, (), 0)
 
 
 def tally(verified: Iterable[tuple[Trial, Verdict]]) -> list[Row]:

@@ -16,9 +16,10 @@ from reasonenv.verify.algebra.lexer import MAX_TEXT
 from reasonenv.verify.choice import read_choice
 from reasonenv.verify.numeric import parse_number
 from reasonenv.verify.pool import TIMEOUT, shared
+from reasonenv.verify.words import normalize
 
 MAX_FORM = 120  # characters; of a longer form a hash stands for the end
-_ONE_RIGHT = ("numeric", "math", "choice")  # kinds with one right answer, the gold, however it is written
+_ONE_RIGHT = ("numeric", "math", "choice", "words")  # kinds with one right answer, the gold, however it is written
 
 
 def canonical(
@@ -75,6 +76,8 @@ def verdict(
 
 def _form(text: str, kind: str, choices: Sequence[str], timeout: float) -> str | None:
     """The letter, the number or the expression that a text is, else its words."""
+    if kind == "words":
+        return _short(normalize(text))
     form = read_choice(text, choices) if kind == "choice" else _number(text)
     if form is None and kind == "math" and len(text) <= MAX_TEXT:
         with suppress(_Failed):

@@ -6,58 +6,93 @@ import re
 from collections.abc import Sequence
 
 from reasonenv.core import Reason
-from reasonenv.verify.extract import find_answer
+from reasonenv.verify.marks import last_mark, without_remark
+from reasonenv.verify.notation import characters, plain
+from reasonenv.verify.response import final_part
 
-_DRESS = re.compile(r"\\(?:text|textbf|mathrm|mathbf|boxed)(?![A-Za-z])|[\s*_`\"'$\\{}]+")
+_MAX_LENGTH = 2_000  # characters of an answer or a choice
+_MAX_SENTENCE = 300
+
+_DRESS = re.compile(r"\\(?:text|boxed|quad|qquad|:|,|;|!|\s)(?![A-Za-z])|[\s*_`\"'$\\{}~]+")
+_NAME = r"(?:(?:the\s+)?(?:correct\s+|final\s+|best\s+|right\s+)?(?:answer|option|choice)(?:\s+is)?\s*+[:\-]?\s*+)*+"
 _LETTER = re.compile(
-    r"(?:(?:the\s+)?(?:correct\s+|final\s+|best\s+)?(?:answer|option|choice)(?:\s+is)?\s*+:?\s*+)*+"
+    rf"{_NAME}"
     r"(?:\(\s*(?P<round>[A-Za-z])\s*\)|\[\s*(?P<square>[A-Za-z])\s*\]|(?P<bare>[A-Za-z]))"
-    r"(?:\s*[).:](?P<text>.*)|(?P<rest>\s+.*)?)",
+    r"(?:\s*[).:](?P<text>.*)|(?:\s+-|,)\s+(?P<dashed>.*)|\s*\.\.\.\s*|(?P<rest>\s+.*)?)",
     re.DOTALL | re.IGNORECASE,
 )
-_SECOND = re.compile(r"(?:\b(?:or|and|nor)|[,/&;])\s*\(?[A-Za-z]\)?(?![A-Za-z])", re.IGNORECASE)
-_NAMED = re.compile(r"\b(?:answer|option|choice)\b(?:\s+is\b)?[\s:*]*", re.IGNORECASE)
-_MAX_LENGTH = 2_000  # characters of an answer or a choice
+_SECOND = re.compile(
+    r"(?:\b(?:or|and|nor|maybe)|[,/&;])\s*\(?[A-Za-z]\)?(?![A-Za-z'])|^\s*\(?[A-Z]\)?[\s.]*$", re.IGNORECASE
+)
+# What takes a choice back, or speaks of it instead of choosing it.
+_VERB = re.compile(r"\b(?:is|are|was|isn't|cannot|can't|not|wrong|incorrect|false|fails?|seems?|would|could)\b")
+# Sentences that choose: "B is correct", "I would pick B", ".., so B".
+_ONE = r"(?:(?i:option|choice|answer)\s+)?\(?(?P<letter>[A-Z])\)?"
+_SO = r"(?i:so|therefore|thus|hence)"
+_RIGHT = r"(?:the\s+)?(?:correct|right|best|true)(?:\s+(?:answer|option|choice|one))?|the\s+answer"
+_CHOOSES = r"(?:choose|chose|pick|picked|select|selected|go\s+with|go\s+for|say|answer)"
+_SENTENCES = (
+    re.compile(rf"(?:{_SO}[,\s]+)?{_ONE}\s+(?i:(?:is|must\s+be|would\s+be|seems)\s+(?:{_RIGHT}))"),
+    re.compile(rf"(?:{_SO}[,\s]+)?(?i:i|we)(?:'d|'ll|\s+would|\s+will)?\s+{_CHOOSES}\s+{_ONE}(?:\s*[.:)]\s.*)?"),
+    re.compile(rf".*[,;.]\s*(?:and\s+)?{_SO}\s*,?\s+(?:it\s+is\s+|it's\s+|the\s+answer\s+is\s+)?{_ONE}"),
+)
+_NAMED = re.compile(r"\b(?:answer|option|choice)\b(?:\s+is\b)?[\s:*]*+(?=\S)", re.IGNORECASE)
 
 
 def find_choice(text: str) -> str | None:
-    r"""The choice as written: the last mark (`\boxed`, `####`, "the answer is"), else the last line.
+    r"""The choice as written: the last mark (`\boxed`, `####`, "the answer is"), else a first or last line that chooses.
 
-    Of an unmarked last line only what follows "answer", "option" or "choice" counts, if one of these is there.
-    None if the text has nothing on it.
+    A line chooses if it is a letter (`B`, `(b) forty-two`), names one behind "answer", "option" or "choice", or says so
+    ("B is correct", "I would pick B"). None if the text has nothing on it.
     """
-    marked = find_answer(text, "marked")
-    if marked is not None:
-        return marked
-    lines = text.rstrip()[-_MAX_LENGTH:].splitlines()
-    if not lines or not lines[-1].strip():
+    text = final_part(text)
+    mark = last_mark(text)
+    if mark is not None:
+        return mark.body
+    lines = [line.strip() for line in text.strip()[-_MAX_LENGTH:].splitlines() if line.strip()]
+    if not lines:
         return None
+    if (
+        len(lines) > 1
+        and len(text) <= _MAX_LENGTH
+        and _LETTER.fullmatch(_undressed(lines[0]))
+        and read_choice(lines[0])
+    ):
+        return lines[0]  # "B", and an explanation below
+    sentence = _chosen(lines[-1])
+    if sentence is not None:
+        return sentence
     names = list(_NAMED.finditer(lines[-1]))
     start = names[-1].end() if names else 0
-    return lines[-1][start:].strip() or None
+    return lines[-1][start:].strip()
 
 
 def read_choice(answer: str, choices: Sequence[str] = ()) -> str | None:
     """The capital letter that `answer` names, or None: `B`, `(b)`, `B.`, `B) forty-two`, or the text of `choices[1]`.
 
     A letter beside a text must be the letter of that text where the choices are known. Several letters are none, and so
-    is a letter beyond the last choice. A bare small letter before words ("a dog") is an article, not a choice.
+    is a letter beyond the last choice, or one that a verb follows ("B is wrong"). A bare small letter before words
+    ("a dog") is an article, not a choice.
     """
     if len(answer) > _MAX_LENGTH:
         return None
     texts = [_plain(choice) for choice in choices]
     if texts.count(_plain(answer)) == 1:
         return chr(ord("A") + texts.index(_plain(answer)))
-    match = _LETTER.fullmatch(_DRESS.sub(" ", answer).strip())
-    if match is None or _SECOND.search(match["text"] or match["rest"] or ""):
+    match = _LETTER.fullmatch(_undressed(answer))
+    if match is None or _SECOND.search(match["text"] or match["dashed"] or match["rest"] or ""):
         return None
-    rest = _plain(match["text"] or match["rest"] or "")
-    if match["bare"] and match["rest"] and rest:  # "A dog": words, unless they are the text of that choice
+    rest = _plain(match["text"] or match["dashed"] or match["rest"] or "")
+    bare = match["bare"] and (match["rest"] or match["dashed"]) and rest
+    if bare and not (match["dashed"] and match["bare"].isupper()):
+        # "A dog": words, unless they are the text of that choice
         index = ord(match["bare"].upper()) - ord("A")
         return match["bare"].upper() if texts[index : index + 1] == [rest] else None
     letter = (match["round"] or match["square"] or match["bare"]).upper()
     index = ord(letter) - ord("A")
     if texts and (index >= len(texts) or (rest in texts and texts[index] != rest)):
+        return None
+    if _VERB.match(rest) and rest not in texts:  # "(A) is incorrect"
         return None
     return letter
 
@@ -68,7 +103,7 @@ def compare_choice(answer: str | None, gold: str, choices: Sequence[str] = ()) -
     Without `choices`, the text in the gold is the only one that is known: it counts as that letter.
     """
     letter, text = read_choice(gold, choices), ""
-    match = _LETTER.fullmatch(_DRESS.sub(" ", gold).strip())
+    match = _LETTER.fullmatch(_undressed(gold))
     if match is not None and letter is not None:
         text = _plain(match["text"] or match["rest"] or "")
     if letter is None:
@@ -83,6 +118,21 @@ def compare_choice(answer: str | None, gold: str, choices: Sequence[str] = ()) -
     return Reason.of(chosen == letter)
 
 
+def _chosen(line: str) -> str | None:
+    """The letter that a sentence chooses."""
+    line = characters(line[-_MAX_SENTENCE:]).strip(" *_`\"'")
+    for spoken in (line, without_remark(line)):
+        for sentence in _SENTENCES:
+            match = sentence.fullmatch(spoken.rstrip(" .!*_`\"'"))
+            if match is not None:
+                return match["letter"]
+    return None
+
+
+def _undressed(text: str) -> str:
+    return _DRESS.sub(" ", without_remark(plain(text))).strip()
+
+
 def _plain(text: str) -> str:
     """Without dress, case and the full stop."""
-    return " ".join(_DRESS.sub(" ", text).lower().strip(" .").split())
+    return " ".join(_DRESS.sub(" ", plain(text)).lower().strip(" .").split())

@@ -9,43 +9,31 @@ import re
 from fractions import Fraction
 
 from reasonenv.errors import check_known
-from reasonenv.verify.numeric import MAX_LENGTH, NUMBER, UNIT_LETTERS, parse_number
+from reasonenv.verify.marks import last_mark
+from reasonenv.verify.numeric import MAX_LENGTH, parse_number
+from reasonenv.verify.prose import CONTINUES, NUMBER, last_number, last_value
+from reasonenv.verify.response import final_part
 
 POLICIES = ("marked", "last_number")
 
 _WINDOW = 2 * MAX_LENGTH  # a number that the window cuts is longer than any that parses
-_PHRASE = re.compile(r"[tT]he\s++(?:[fF]inal\s++)?[aA]nswer\s++is\b(?:\s++(?:therefore|thus)\b)?\s*+:?\s*+")
-_SENTENCE_END = re.compile(r"\n|[.;](?=\s)")
-_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # \{ is a character, not a brace
-# What makes a number part of a larger expression: a variable, root or constant behind it ("2p", "2\\pi", "2 sqrt(3)"),
-_ALGEBRA = (
-    rf"(?![{UNIT_LETTERS}])[A-Za-z](?![A-Za-z])"
-    r"|\s*+(?:\^|[π√]|\\(?:pi|sqrt|[dt]?frac|cdot|times)(?![A-Za-z])|(?:pi|sqrt)\b)"
-)
-_IS_FACTOR = re.compile(_ALGEBRA)
-# .. an operator and an operand, or a bracket,
-_GOES_ON = re.compile(rf"\(|{_ALGEBRA}|\s*+[-+*/×÷−–^]\s*+(?:[$(]|\.?[0-9]|[A-Za-z](?![A-Za-z]))")
-# .. or a power, index or function in front of it.
-_IS_ARGUMENT = re.compile(r"(?:√|[\^_]\s?[{(]?|(?:\\(?:sqrt|sin|cos|tan|ln|log)|sqrt)\s?(?:\[[0-9]{1,3}\])?[{(]?)-?$")
-# All that may stand in a number. Its letters are those of \\dtfrac, \\times, \\cdot, x and e.
-_IN_NUMBERS = (
-    "0123456789.,+-−–$€£/\\{}^×*" + "dtfracimesoxE" + "".join(c for c in map(chr, range(0x3001)) if c.isspace())
-)
-_ARGUMENT_WIDTH = 16  # characters that `_IS_ARGUMENT` looks back
+_ONE_NUMBER = re.compile(r"[^0-9]*[0-9][0-9.,]*(?![0-9])[^0-9]*")
+_SUM = re.compile(r"[-+*/×·÷()$\s0-9.,]+=(?P<right>[^=]+)")
 
 
 def find_answer(text: str, policy: str = "last_number") -> str | None:
-    r"""The answer as written in `text`, or None if nothing there looks like one.
+    r"""The answer as written in the final part of `text`, or None if nothing there looks like one.
 
-    `marked`: what stands in the last mark: `\boxed{..}` with balanced braces, `#### ..` to the end of its line, or
-    "the (final) answer is .." to the end of its sentence. Whichever stands last in the text counts; an empty or
-    unclosed mark is no mark. `last_number`: the same, or the last number in the text if nothing is marked
-    and it is no part of an expression (`2\pi`, `\sqrt{5}`, `x^2`).
+    `marked`: what stands in the last mark (`marks.last_mark`). `last_number`: the same, or if nothing is marked the
+    formula or number that the text ends in, unless what stands beside it changes it (`prose.last_value`).
     Raises `UserError` for another policy.
     """
     check_known("extract policy", policy, POLICIES)
-    marked = _last_mark(text)
-    return _last_number(text) if marked is None and policy == "last_number" else marked
+    text = final_part(text)
+    mark = last_mark(text)
+    if mark is not None:
+        return _value_of(mark.body) if mark.spoken else mark.body
+    return last_value(text) if policy == "last_number" else None
 
 
 def step_value(step: str) -> Fraction | None:
@@ -62,81 +50,21 @@ def step_value(step: str) -> Fraction | None:
         return parse_number(step[start + 2 : end].rpartition("=")[2])
     _, equals, right = step.rpartition("=")
     if not equals:
-        number = _last_number(step)
+        number = last_number(step)
         return None if number is None else parse_number(number)
     right = right.lstrip()[:_WINDOW]
     match = NUMBER.match(right)
-    if match is None or _GOES_ON.match(right, match.end()):
+    if match is None or CONTINUES.match(right, match.end()):
         return None
     return parse_number(match[0])
 
 
-def _last_mark(text: str) -> str | None:
-    # Each kind is only looked for behind the one found before, so the last find is the one that stands last.
-    body, begin = None, 0
-    for last in (_last_hashes, _last_box, _last_phrase):
-        mark = last(text, begin)
-        if mark is not None:
-            begin, body = mark
-    return body
-
-
-def _last_hashes(text: str, begin: int) -> tuple[int, str] | None:
-    """Where the last non-empty body behind exactly four hashes starts, and the body: the rest of its line."""
-    limit, at = len(text), text.rfind("####", begin)
-    while at >= 0:
-        if text[at - 1 : at] != "#" != text[at + 4 : at + 5]:  # five or more are a heading or a rule
-            end = text.find("\n", at + 4, limit)
-            body = text[at + 4 : limit if end < 0 else end].strip()
-            if body:
-                return at + 4, body
-            limit = at
-        at = text.rfind("####", begin, at)
-    return None
-
-
-def _last_phrase(text: str, begin: int) -> tuple[int, str] | None:
-    """Where the last non-empty body behind the phrase starts, and the body: up to the sentence's end or the next."""
-    if text.find("nswer", begin) < 0:  # a fixed string is found many times as fast as a pattern
-        return None
-    limit = len(text)
-    for match in reversed(list(_PHRASE.finditer(text, begin))):
-        stop = _SENTENCE_END.search(text, match.end(), limit)
-        body = text[match.end() : stop.start() if stop else limit].strip()
-        if body:
-            return match.end(), body
-        limit = match.start()
-    return None
-
-
-def _last_box(text: str, begin: int) -> tuple[int, str] | None:
-    """Where the last closed, non-empty box ends, and its content."""
-    limit, at = len(text), text.rfind(r"\boxed{", begin)
-    while at >= 0:
-        # Only up to the next box, which is empty or never closed: so is then what holds it, and nothing is read twice.
-        depth, start = 0, at + len(r"\boxed")
-        for brace in _BRACE.finditer(text, start, limit):
-            depth += {"{": 1, "}": -1}.get(brace[0], 0)
-            if depth == 0 and brace[0] == "}":
-                body = text[start + 1 : brace.start()].strip()
-                if body:
-                    return brace.end(), body
-                break
-        limit, at = at, text.rfind(r"\boxed{", begin, at)
-    return None
-
-
-def _last_number(text: str) -> str | None:
-    end = 1 + max(text.rfind(digit) for digit in "0123456789")
-    if end == 0:
-        return None
-    line = text.rfind("\n", 0, end) + 1  # no number goes over a line
-    window = max(line, end - _WINDOW)
-    start = window + len(text[window:end].rstrip(_IN_NUMBERS))  # no number goes over what is in none
-    number = None
-    for match in NUMBER.finditer(text, start, end + 4):  # closing braces belong to the number
-        number = match
-    if number is None or _IS_FACTOR.match(text, number.end()):
-        return None
-    before = text[max(0, number.start() - _ARGUMENT_WIDTH) : number.start()]
-    return None if _IS_ARGUMENT.search(before) else number[0]
+def _value_of(body: str) -> str:
+    """The answer of a sentence; of a sum its right side ("9 * 2 = 18"), and where it holds one number that number."""
+    if len(body) > _WINDOW:
+        return body
+    if summed := _SUM.fullmatch(body.strip(" .*_")):
+        return summed["right"].strip()
+    if parse_number(body) is not None or "\\" in body or not _ONE_NUMBER.fullmatch(body):
+        return body
+    return last_number(body) or body

@@ -1,13 +1,14 @@
 """Text and gold in, `Verdict` out, one at a time or many. Any thread may call.
 
-Numbers and choices are compared on the spot. What needs algebra goes to the processes of `pool`, because it may hang.
+Numbers, choices and words are compared on the spot. What needs algebra goes to the processes of `pool`, because it may
+hang.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from time import perf_counter
 
 from reasonenv.core import Problem, Reason, Verdict
@@ -17,28 +18,42 @@ from reasonenv.verify.algebra.lexer import MAX_TEXT
 from reasonenv.verify.canonical import verdict
 from reasonenv.verify.choice import compare_choice, find_choice
 from reasonenv.verify.extract import find_answer
-from reasonenv.verify.numeric import parse_number
+from reasonenv.verify.marks import last_mark
+from reasonenv.verify.numeric import Quantity, decimal_comma, read_quantity
 from reasonenv.verify.pool import TIMEOUT, shared
+from reasonenv.verify.rules import DEFAULT, Rules
+from reasonenv.verify.units import MATH_LETTERS, WORD_PROBLEM_LETTERS
+from reasonenv.verify.words import NO_GOLDS, exact, find_words, is_words, normalize, same_words
 
-KINDS = ("math", "numeric", "choice")
+KINDS = ("math", "numeric", "choice", "text")
+_FORMS = {"text": "words"}  # kinds whose canonical form has another name
+_LETTERS = frozenset("ABCDEFGHIJ")  # golds of one of these are choices as well as variables
 
 
-def grade(text: str, gold: str, kind: str = "math", extract: str = "last_number", timeout: float = TIMEOUT) -> Verdict:
+def grade(
+    text: str,
+    gold: str,
+    kind: str = "math",
+    extract: str = "last_number",
+    timeout: float = TIMEOUT,
+    rules: Rules = DEFAULT,
+) -> Verdict:
     r"""Whether the answer found in `text` equals `gold`, and if it could not be told, why.
 
-    `numeric` compares exact rational numbers (`numeric.parse_number`) and nothing else. `math` does the same where both
-    are numbers; everything else that is mathematics (`\sqrt{2}`, `90^\circ`, intervals, sets, ..) is compared by
-    `algebra.compare` in another process, for at most `timeout` seconds. `choice` compares letters (`choice`).
-    `extract` is a policy of `extract.find_answer`; a choice has its own. A gold that cannot be read is
-    `unparsable_gold` whatever the text says: nobody could have been right.
+    `numeric` compares exact rational numbers (`numeric.read_quantity`) and nothing else. `math` does the same where
+    both are numbers; everything else that is mathematics (`\sqrt{2}`, `90^\circ`, intervals, sets, ..) is compared by
+    `algebra.compare` in another process, for at most `timeout` seconds. `choice` compares letters (`choice`), `text`
+    words (`words`). `extract` is a policy of `extract.find_answer`; choices and words have their own. `rules` say how
+    close numbers must be and what units and percent signs mean. A gold that cannot be read is `unparsable_gold`
+    whatever the text says, unless the answer is the same text: nobody else could have been right.
     Raises `UserError` for an unknown kind or policy, or a `timeout` that is not positive.
     """
     start = perf_counter()
     _check(kind, timeout)
-    extracted, reason = _at_once(text, gold, kind, extract)
+    extracted, reason = _at_once(text, gold, kind, extract, rules)
     if reason is None:
-        reason = _in_the_pool(extracted, gold, timeout)
-    return verdict(reason, extracted, gold, kind, since=start, timeout=timeout)
+        reason = _in_the_pool(extracted, _read_gold(gold), timeout, rules)
+    return verdict(reason, extracted, gold, _FORMS.get(kind, kind), since=start, timeout=timeout)
 
 
 def grade_many(
@@ -48,6 +63,7 @@ def grade_many(
     extract: str = "last_number",
     workers: int | None = None,
     timeout: float = TIMEOUT,
+    rules: Rules = DEFAULT,
 ) -> list[Verdict]:
     """`grade` of each text against its gold, in order; what needs algebra runs in up to `workers` processes at once.
 
@@ -63,14 +79,14 @@ def grade_many(
     verdicts, waiting = dict[int, Verdict](), list[int]()
     for index, (text, gold) in enumerate(zip(texts, golds, strict=True)):
         start = perf_counter()
-        extracted, reason = _at_once(text, gold, kind, extract)
+        extracted, reason = _at_once(text, gold, kind, extract, rules)
         if reason is None:
             waiting.append(index)
         else:
-            verdicts[index] = verdict(reason, extracted, gold, kind, since=start, timeout=timeout)
+            verdicts[index] = verdict(reason, extracted, gold, _FORMS.get(kind, kind), since=start, timeout=timeout)
 
     def finish(index: int) -> None:
-        verdicts[index] = grade(texts[index], golds[index], kind, extract, timeout)
+        verdicts[index] = grade(texts[index], golds[index], kind, extract, timeout, rules)
 
     if waiting:
         threads = min(workers or shared().workers, shared().workers, len(waiting))
@@ -84,6 +100,14 @@ def verify_math(text: str, problem: Problem) -> Verdict:
     return grade(text, problem.answer, kind="numeric")
 
 
+def verify_text(text: str, problem: Problem) -> Verdict:
+    """The verifier of answers in words: the problem's answer, or one of the texts under `aliases` of its meta."""
+    start = perf_counter()
+    extracted = find_words(text)
+    reason = _compare_words(extracted, problem.answer, tuple(problem.meta.get("aliases", ())))
+    return verdict(reason, extracted, problem.answer, "words", since=start)
+
+
 def _graded(kind: str, text: str, problem: Problem) -> Verdict:
     return grade(text, problem.answer, kind)
 
@@ -92,7 +116,8 @@ VERIFIERS = Registry[Callable[[str, Problem], Verdict]](
     "verifier",
     "reasonenv.verifiers",
     {
-        **{kind: partial(_graded, kind) for kind in KINDS},
+        **{kind: partial(_graded, kind) for kind in KINDS if kind != "text"},
+        "text": verify_text,
         "code": "reasonenv.verify.sandbox.unit_tests:verify_code",
     },
 )
@@ -104,29 +129,80 @@ def _check(kind: str, timeout: float) -> None:
         raise UserError(f"timeout={timeout} must be above 0 seconds")
 
 
-def _at_once(text: str, gold: str, kind: str, extract: str) -> tuple[str | None, Reason | None]:
+@lru_cache(maxsize=16_384)  # a gold is read at every sample of its problem
+def _read_gold(gold: str) -> str:
+    """The gold without the mark that a dataset may have left around it."""
+    mark = last_mark(gold) if "\\boxed" in gold or "####" in gold else None
+    return gold if mark is None else mark.body
+
+
+def _at_once(text: str, gold: str, kind: str, extract: str, rules: Rules) -> tuple[str | None, Reason | None]:
     """The answer found, and the reason unless it takes algebra to tell."""
+    gold = _read_gold(gold)
     if kind == "choice":
         choice = find_choice(text)
         return choice, compare_choice(choice, gold)
+    if kind == "text":
+        answer = find_words(text)
+        return answer, _compare_words(answer, gold)
     extracted = find_answer(text, extract)
-    expected = parse_number(gold)
-    if extracted == gold and expected is not None:
-        return extracted, Reason.CORRECT
-    value = parse_number(extracted or "")
-    if expected is not None and value is not None:
-        return extracted, Reason.of(value == expected)
-    if expected is None and (kind == "numeric" or not 0 < len(gold) <= MAX_TEXT):
+    letters = WORD_PROBLEM_LETTERS if kind == "numeric" else MATH_LETTERS
+    value = None if extracted is None else read_quantity(extracted, letters)
+    expected = read_quantity(gold, letters)
+    if value is not None and expected is not None:
+        return extracted, Reason.of(rules.same(value, expected))
+    if normalize(gold) in NO_GOLDS:
         return extracted, Reason.UNPARSABLE_GOLD
     if extracted is None and expected is not None:
-        return extracted, Reason.NO_ANSWER
-    if kind == "numeric" or (extracted is not None and len(extracted) > MAX_TEXT):
-        return extracted, Reason.UNPARSABLE_ANSWER
-    return extracted, None
+        return None, Reason.NO_ANSWER
+    if extracted is not None and exact(extracted) == exact(gold):
+        return extracted, Reason.CORRECT
+    if extracted is not None and _equal_with_comma(extracted, gold, value, expected, rules):
+        return extracted, Reason.CORRECT
+    if kind == "numeric":
+        return extracted, Reason.UNPARSABLE_GOLD if expected is None else Reason.UNPARSABLE_ANSWER
+    return extracted, _words_or_letters(extracted, gold)
 
 
-def _in_the_pool(extracted: str | None, gold: str, timeout: float) -> Reason:
-    reason = shared().compare(extracted or "", gold, timeout)
+def _equal_with_comma(answer: str, gold: str, value: Quantity | None, expected: Quantity | None, rules: Rules) -> bool:
+    """Whether one is a number and the other the same number with a decimal comma: beside a list, `3,14` is a list."""
+    if value is None and expected is None:
+        return False
+    number, text = (expected, answer) if value is None else (value, gold)
+    other = decimal_comma(text)
+    return number is not None and other is not None and rules.same(Quantity(other), number)
+
+
+def _words_or_letters(extracted: str | None, gold: str) -> Reason | None:
+    """What can be told of mathematics without algebra: the letter of a choice, and texts too long to read."""
+    if extracted is not None and _letter(gold) is not None and _letter(gold) == _letter(extracted):
+        return Reason.CORRECT
+    if not 0 < len(gold) <= MAX_TEXT:
+        return Reason.UNPARSABLE_GOLD
+    if extracted is not None and len(extracted) > MAX_TEXT:
+        return Reason.UNPARSABLE_ANSWER
+    return None
+
+
+def _letter(text: str) -> str | None:
+    """The choice that a text is when it is nothing but its letter: `B`, `(b)`, `\\text{B.}`."""
+    words = exact(text).strip("()[] .")
+    return words.upper() if len(words) == 1 and words.upper() in _LETTERS else None
+
+
+def _compare_words(answer: str | None, gold: str, aliases: Sequence[str] = ()) -> Reason:
+    if not normalize(gold):
+        return Reason.UNPARSABLE_GOLD
+    if answer is None:
+        return Reason.NO_ANSWER
+    return Reason.of(same_words(answer, gold, aliases))
+
+
+def _in_the_pool(extracted: str | None, gold: str, timeout: float, rules: Rules) -> Reason:
+    """What algebra says. A gold of words that it cannot read is compared as words, and nothing else is equal to it."""
+    reason = shared().compare(extracted or "", gold, timeout, "" if rules == DEFAULT else rules.to_json())
+    if is_words(gold) and reason is not Reason.CORRECT:
+        return _compare_words(extracted, gold)
     if extracted is None and reason is not Reason.UNPARSABLE_GOLD:
         return Reason.NO_ANSWER
     return reason

@@ -119,16 +119,16 @@ _DROPPED = """
 _SPELLED = {
     r"\text": "textbf textit textrm textsf texttt textup textnormal mbox hbox mathrm operatorname",
     r"\frac": "dfrac tfrac cfrac nicefrac sfrac flatfrac",
-    r"\approx ": "approx approxeq simeq sim doteq cong",
+    r"\approx": "approx approxeq simeq sim doteq cong",
     "...": "ldots dots cdots dotsc dotsb",
-    r"^\circ ": "textdegree degree",
+    r"^\circ": "textdegree degree",
     " ": ", ; : > thinspace medspace thickspace space nobreakspace",
     "  ": "quad qquad enspace",
-    r"\setminus ": "backslash",
+    r"\setminus": "backslash",
     r"\mathbb{R}": "R",
-    r"\sqrt ": "surd",
-    r"\cup ": "bigcup",
-    r"\cap ": "bigcap",
+    r"\sqrt": "surd",
+    r"\cup": "bigcup",
+    r"\cap": "bigcap",
     "$": "$ textdollar",
     ":": "colon",
     "<": "lt",
@@ -152,7 +152,8 @@ _UNIT_VECTOR = re.compile(r"\\(?:mathbf|boldsymbol|bm|vec|hat)\s*\{\s*\\?([ijk])
 _NESTED_TEXT = re.compile(r"\\text\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}")
 _LONE_SIGN = re.compile(r"(\\[A-Za-z]+\s*|[\^_}]\s*)?\{\s*(,|\.|:|=|\+|-|%|<|>)?\s*\}")
 _COMMA_SPACE = re.compile(r"(?<=[0-9]),\s*\\[!, ;:]\s*(?=[0-9]{3}(?![0-9]))")
-_UNFINISHED = re.compile(r"\.[0-9]*([0-9])\1\1\.\.\.(?=[\s*`$\".,;:]*$)")  # 0.333... is no 0.333
+UNFINISHED = re.compile(r"\.[0-9]*([0-9])\1\1\.\.\.(?=[\s*`$\".,;:]*$)")  # 0.333... is no 0.333
+_LONE_BACKSLASH = re.compile(r"(?<!\\)\\$")  # of a space at the end: "7\\,"
 _MARKUP = ' \t\r\n*`$"'
 
 
@@ -182,12 +183,16 @@ def _plain(text: str) -> str:
 
 
 def _stripped(text: str) -> str:
-    text = text.lstrip(_MARKUP)
-    end = _UNFINISHED.search(text)
-    text = text[: end.end()] if end else text.rstrip(_MARKUP + ".,;:")
-    while len(text) > 1 and text[0] == text[-1] == "_":
-        text = text[1:-1].rstrip(".,;:")
-    return text
+    """Without Markdown, dollar signs and white space at the ends, and stops at the right one."""
+    while True:
+        before = text
+        text = text.lstrip(_MARKUP)
+        end = UNFINISHED.search(text)
+        text = text[: end.end()] if end else _LONE_BACKSLASH.sub("", text.rstrip(_MARKUP + ".,;:"))
+        if len(text) > 1 and text[0] == text[-1] == "_":
+            text = text[1:-1]
+        if text == before:
+            return text
 
 
 def _rewritten(text: str) -> str:

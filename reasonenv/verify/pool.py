@@ -39,9 +39,9 @@ class Pool:
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
 
-    def compare(self, answer: str, gold: str, timeout: float = TIMEOUT) -> Reason:
-        """`algebra.compare.compare` in a worker, as `judge` calls it."""
-        return self.judge("reasonenv.verify.algebra.compare:compare", (answer, gold), timeout)
+    def compare(self, answer: str, gold: str, timeout: float = TIMEOUT, rules: str = "") -> Reason:
+        """`algebra.compare.compare` in a worker, as `judge` calls it; `rules` is the JSON of `rules.Rules`."""
+        return self.judge("reasonenv.verify.algebra.compare:compare", (answer, gold, rules), timeout)
 
     def judge(self, function: str, arguments: Sequence[str], timeout: float = TIMEOUT) -> Reason:
         """What `function`, a `module:name` that returns a `Reason`, says of texts, as `call` calls it."""

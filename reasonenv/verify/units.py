@@ -93,7 +93,8 @@ NUMBER_WORDS |= {"a": 1, "an": 1}
 _SEPARATOR = re.compile(r"[\s/·⋅*.\-]+|\\cdot(?![A-Za-z])|\\times(?![A-Za-z])")
 _EXPONENT = re.compile(r"\^\s*(?:\{\s*-?[0-9]\s*\}|-?[0-9])")
 _LETTERS = re.compile(r"[°'A-Za-zÀ-ÖØ-öø-ɏμΩ]+")
-_MAX_WORDS = 8
+_MAX_WORDS = 8  # of a unit
+_MAX_NUMBER_WORDS = 16
 _IRREGULAR = {
     "person": "people",
     "man": "men",
@@ -134,7 +135,7 @@ def unit_of(phrase: str) -> str:
 def in_words(text: str) -> Fraction | None:
     """The number that words say: "twenty-one", "a dozen", "three quarters", "two million"; None for everything else."""
     words = text.lower().replace("-", " ").replace(" and ", " ").split()
-    if not 0 < len(words) <= _MAX_WORDS or words[-1] in ("a", "an"):
+    if not 0 < len(words) <= _MAX_NUMBER_WORDS or words[-1] in ("a", "an"):
         return None
     total, group = Fraction(0), Fraction(-1)  # a group below 0 has not begun
     for word in words:
@@ -164,7 +165,7 @@ def _kind(word: str, letters: frozenset[str]) -> str | None:
     if len(word) == 1 and word.isalpha():
         known = word in letters or word == "Ω"
     else:
-        known = word in SYMBOLS or lower in _ABBREVIATIONS or word[0] in "°'"
+        known = word in SYMBOLS or word[0] in "°'" or bool({lower, lower.removesuffix("s")} & _ABBREVIATIONS)
         known = known or bool(_forms(lower) & (_MEASURES | _nouns()))
     if known:
         return "unit"
@@ -183,7 +184,11 @@ def _singular(word: str) -> str:
 
 def _forms(word: str) -> set[str]:
     """The word, and what its singular and its plural may be."""
-    forms = {word, _singular(word), word + "s", word + "es", _IRREGULAR.get(word, word)}
+    if len(word) < 3:
+        return {word}
+    forms = {word, _singular(word), word + "s", _IRREGULAR.get(word, word)}
+    if word.endswith(("s", "x", "z", "ch", "sh", "o")):
+        forms.add(word + "es")
     if word.endswith("y"):
         forms.add(word[:-1] + "ies")
     return forms

@@ -106,3 +106,62 @@ def test_the_agent_of_the_readme_changes_the_advantage_alone_and_trains(
 def test_a_file_is_read_once() -> None:
     # else the class that was checked is not the class that trains
     assert catalog.find_agent("math.py:Centred") is catalog.find_agent("math.py:Centred")
+
+
+FAILING = """
+from reasonenv.agents.grpo import GRPO
+
+class Failing(GRPO):
+    def METHOD(self, *args, **kwargs):
+        return {}["no such key"]
+"""
+
+
+@pytest.mark.usefixtures("own_files")
+@pytest.mark.parametrize("method", ["__init__", "plan", "advantage", "learn", "state_dict", "groups_missing", "save"])
+def test_an_agent_that_fails_is_one_line_that_names_its_own(method: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("failing.py").write_text(FAILING.replace("METHOD", method))
+    command = ["train", "failing.py:Failing", "reasonenv/Chain-Response-v0", "operands=2", "max_tokens=8", *SMALL]
+    assert main([*command, "--out", "run"]) == 2
+    out, complaint = capsys.readouterr()
+    assert out == ""
+    assert complaint.startswith("reasonenv: ")
+    assert complaint.count("\n") == 1
+    assert "KeyError: 'no such key'" in complaint
+    assert f"failing.py, line 6, Failing.{method}" in complaint
+
+
+REWARD = """
+def reward(problem, before, after):
+    raise SystemError("of mine")
+"""
+
+
+@pytest.mark.usefixtures("own_files")
+def test_a_reward_that_fails_is_one_line_that_names_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("reward.py").write_text(REWARD)
+    command = ["train", "grpo", "reasonenv/Chain-Response-v0", "operands=2", "max_tokens=8", "reward=reward.py:reward"]
+    assert main([*command, *SMALL, "--out", "run"]) == 2
+    assert "SystemError: of mine" in capsys.readouterr().err
+
+
+NOT_FINITE = """
+from reasonenv.agents.grpo import GRPO
+
+class NotFinite(GRPO):
+    def advantage(self, batch):
+        return super().advantage(batch) * float("nan") + float("nan")
+"""
+
+
+@pytest.mark.usefixtures("own_files")
+def test_a_run_that_took_no_step_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("nan.py").write_text(NOT_FINITE)
+    command = ["train", "nan.py:NotFinite", "reasonenv/Chain-Response-v0", "operands=2", "max_tokens=8", *SMALL[:-1]]
+    assert main([*command, "--out", "run"]) == 0
+    said = "".join(capsys.readouterr())
+    assert "2 optimiser steps were not taken: their loss or gradient was not finite" in said
+    assert "nothing was trained: no optimiser step was taken" in said
+    assert "policy: run/policy" not in said
+    assert "iteration 0: 1 of 1 optimiser steps were not taken" in said
+    assert json.loads(Path("run/summary.json").read_text())["skipped"] == 2

@@ -38,14 +38,18 @@ sys.exit(main(ARGUMENTS))
 
 Moment = tuple[str, str, int]  # event, its path, which one
 
-FIRST_ANSWERS = ("os.rename", "*/evaluations/000000.parquet.partial", 1)  # before there is anything
-CHECKPOINT = ("open", "*/checkpoints/.00000001.partial/state.json", 1)  # in the middle of the first checkpoint
-EVALUATION = ("os.rename", "*/evaluations/000004.parquet.partial", 1)  # with rows behind the last checkpoint
-EVALUATIONS = ("os.rename", "*/evaluations/*.parquet.partial", 3)  # from that one on, as a person who presses again
-DROPPING = ("os.rename", "*/metrics.partial", 1)  # while such rows are dropped
-NEXT_CHECKPOINT = ("shutil.rmtree", "*/checkpoints/00000001", 1)  # when the next one makes the first superfluous
+FIRST_ANSWERS = ("os.rename", "*/evaluations/.000000.parquet.*.partial", 1)  # before there is anything
+CHECKPOINT = ("open", "*/checkpoints/.00000001.partial/.state.json.*", 1)  # in the middle of the first checkpoint
+EVALUATION = ("os.rename", "*/evaluations/.000004.parquet.*.partial", 1)  # with rows behind the last checkpoint
+EVALUATIONS = ("os.rename", "*/evaluations/.*.parquet.*.partial", 3)  # from that one on, as a person who presses again
+DROPPING = ("os.rename", "*/.metrics.jsonl.*.partial", 1)  # while such rows are dropped
+NEXT_CHECKPOINT = (
+    "os.remove",
+    "*/checkpoints/.00000001.old.partial/*",
+    1,
+)  # when the next one makes the first superfluous
 POLICY = ("os.rename", "*/.policy.new", 1)
-SUMMARY = ("os.rename", "*/summary.json.partial", 1)
+SUMMARY = ("os.rename", "*/.summary.json.*.partial", 1)
 
 
 def dying(moment: Moment, sent: int, arguments: list[str]) -> dict[str, Any]:
@@ -151,7 +155,7 @@ def test_no_row_is_lost_when_the_log_is_opened(tmp_path: Path) -> None:
 def test_saving_keeps_two_and_clears_away_what_kills_left(tmp_path: Path) -> None:
     weights = {"w": torch.ones(2)}
     (tmp_path / ".00000003.partial").mkdir(parents=True)  # killed while writing
-    (tmp_path / "00000002").mkdir()  # killed while removing
+    (tmp_path / ".00000002.old.partial").mkdir()  # killed while removing
     for iteration in (4, 5, 6):
         checkpoint.save(tmp_path, iteration, weights, {})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["00000005", "00000006"]

@@ -91,7 +91,7 @@ def agents(call: Call) -> dict[str, str]:
 
 def bench(suite: Path, out: Path, *options: str) -> Call:
     with contextlib.redirect_stdout(io.StringIO()) as said:
-        assert main(["bench", "run", str(suite), "--out", str(out), *options]) == 0
+        code = main(["bench", "run", str(suite), "--out", str(out), *options])
     cells = {
         folder.name: {
             "record": json.loads((folder / "cell.json").read_text()),
@@ -103,6 +103,9 @@ def bench(suite: Path, out: Path, *options: str) -> Call:
         }
         for folder in (out / "cells").iterdir()
     }
+    failed = [name for name, cell in cells.items() if cell["record"]["status"] == "failed"]
+    assert code == int(bool(failed))
+    assert ("cells have failed" in said.getvalue()) == bool(failed)
     return Call(said.getvalue(), cells)
 
 

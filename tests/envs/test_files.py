@@ -14,12 +14,17 @@ from reasonenv.core import Problem
 from reasonenv.envs.gsm8k import gsm8k
 from reasonenv.errors import UserError
 
-TASKS = ("MATH", "MATH500", "AIME", "ASDiv", "MultiArith", "GSMSymbolic", "ARC", "HumanEval", "MBPP")
+MATHEMATICS = ("MATH", "MATH500", "AIME", "AIME2025", "AIME2026", "AMC23", "Minerva", "OlympiadBench")
+TASKS = (*MATHEMATICS, "ASDiv", "MultiArith", "GSMSymbolic", "ARC", "HumanEval", "MBPP")
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_every_check_holds_on_lines_of_the_published_format(sample_data: Path, name: str) -> None:
     assert [(c.name, c.seen) for c in check_task(name, data=sample_data) if not c.holds] == []
+
+
+WHERE = dict.fromkeys(("GSMSymbolic", "HumanEval"), "all")  # the split in which a broken line stands
+WHERE |= dict.fromkeys(("AIME2025", "AIME2026", "AMC23", "Minerva", "OlympiadBench"), "test")
 
 
 def first(name: str, data: Path, **knobs: Any) -> Problem:
@@ -42,6 +47,57 @@ def test_fields_become_questions_steps_and_answers(sample_data: Path) -> None:
     arc, numbered = make_task("ARC", data=sample_data).problems
     assert arc.question == "Which melts first?\n(A) ice\n(B) iron\n(C) salt"
     assert (arc.answer, numbered.answer, numbered.question[-8:]) == ("A", "A", "(B) snow")
+
+
+def test_sets_that_are_tests_alone_are_trained_on_math(sample_data: Path) -> None:
+    for name in ("MATH500", "AIME2025", "AIME2026", "AMC23", "Minerva", "OlympiadBench"):
+        assert make_task(name, data=sample_data).problems == make_task("MATH", data=sample_data).problems
+
+
+def answers(name: str, data: Path) -> list[str]:
+    return [problem.answer for problem in make_task(name, data=data, split="test").problems]
+
+
+def test_numbers_as_published_are_answers(sample_data: Path) -> None:
+    assert answers("AIME2025", sample_data) == ["8", "9"]  # integers
+    assert answers("AIME2026", sample_data) == ["9", "10"]
+    assert answers("AMC23", sample_data) == ["27", "55/2"]  # 27.0 and 27.5
+    assert answers("Minerva", sample_data) == ["6.2e18", "12.4e18"]  # in the box of the solution
+
+
+@pytest.mark.parametrize(
+    ("record", "test"),
+    [
+        ({"problem": "?", "answer": "7", "year": 2023}, False),
+        ({"problem": "?", "answer": 7, "year": "2024"}, True),
+        ({"question": "?", "answer": "007", "solution": None, "url": "wiki/2025_AIME_I"}, True),
+        ({"problem": "?", "answer": None, "solution": "So \\boxed{7}.", "url": "wiki/2022_AIME_I"}, False),
+    ],
+)
+def test_the_forms_in_which_aime_is_published_are_read(tmp_path: Path, record: dict[str, Any], test: bool) -> None:
+    rows = [record, {"problem": "other", "answer": 1, "year": 2022 if test else 2024}]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (problem,) = make_task("AIME", data=tmp_path, split="test" if test else "train").problems
+    assert (problem.question, problem.answer.lstrip("0")) == ("?", "7")
+
+
+def test_problems_of_olympiads_have_lists_units_and_tolerances(sample_data: Path) -> None:
+    task = make_task("OlympiadBench", data=sample_data, split="test")
+    several, long, interval = task.problems  # one that only a person can judge is not asked
+    assert [p.answer for p in task.problems] == ["2,-1", "12.57", "(-2,2)"]
+    assert long.question == "A circle has radius 2.\n\nHow long is it?\n\nThe unit of the answer is $cm$."
+    assert long.steps == ("It is $4\\pi$.", "So 12.57.")
+
+    def correct(answer: str, problem: Problem) -> bool:
+        return task.verify(rf"\boxed{{{answer}}}", problem).correct
+
+    assert correct("-1, 2", several)
+    assert not correct("2", several)
+    # the source allows an error of 1e-1: 12.57 - 0.1 = 12.47 and 12.57 + 0.1 = 12.67 are the last right numbers
+    judged = {number: correct(number, long) for number in ("12.46", "12.47", "12.6", "12.67", "12.68", "x")}
+    assert judged == {"12.46": False, "12.47": True, "12.6": True, "12.67": True, "12.68": False, "x": False}
+    assert task.verify("#### 12.6", long).canonical == task.verify("#### 12.57", long).canonical  # they vote together
+    assert not correct("[-2,2]", interval)
 
 
 def test_an_answer_that_is_not_one_number_is_not_asked(sample_data: Path) -> None:
@@ -71,7 +127,12 @@ def test_a_choice_may_be_given_by_its_text(sample_data: Path) -> None:
         ("MATH", "math/train.jsonl", {"solution": "It is 4."}, "field 'solution' must hold its answer in \\boxed"),
         ("MATH", "math/train.jsonl", {"problem": 5}, "field 'problem' is 5"),
         ("AIME", "aime/train.jsonl", {"url": "elsewhere"}, "field 'url' is 'elsewhere'"),
-        ("GSMSymbolic", "gsm_symbolic/GSM_symbolic.jsonl", {"original_id": None}, "field 'original_id' is 'None'"),
+        ("AIME", "aime/train.jsonl", {"year": "MMXXIV"}, "field 'year' is 'MMXXIV'"),
+        ("AIME2025", "aime2025/test.jsonl", {"answer": float("nan")}, "not readable (NaN"),
+        ("AIME2026", "aime2026/test.jsonl", {"answer": None}, "field 'solution' is None"),
+        ("AMC23", "amc23/test.jsonl", {"answer": [27]}, "field 'answer' is [27]"),
+        ("Minerva", "minerva_math/test.jsonl", {"solution": "It is 4."}, "field 'solution' must hold its answer in"),
+        ("GSMSymbolic", "gsm_symbolic/GSM_symbolic.jsonl", {"original_id": None}, "field 'original_id' is None"),
         ("GSMSymbolic", "gsm_symbolic/GSM_symbolic.jsonl", {"answer": "4"}, "field 'answer' must end in '#### '"),
         ("HumanEval", "humaneval/HumanEval.jsonl", {"test": ""}, "field 'test' is ''"),
         ("MBPP", "mbpp/mbpp.jsonl", {"task_id": 975}, "field 'task_id' is 975"),
@@ -87,9 +148,18 @@ def test_a_broken_line_is_an_error_that_names_file_line_and_field(
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     path.write_text("\n".join(json.dumps(row) for row in (rows[0], rows[1] | change)))
     with pytest.raises(UserError) as error:
-        make_task(name, data=sample_data, **({"split": "all"} if name in ("GSMSymbolic", "HumanEval") else {}))
+        make_task(name, data=sample_data, split=WHERE.get(name, "train"))
     assert f"{path}, line 2: " in str(error.value)
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize("change", [{"final_answer": []}, {"final_answer": "2"}, {"solution": [5]}, {"answer_type": 1}])
+def test_a_broken_record_of_olympiadbench(sample_data: Path, change: dict[str, Any]) -> None:
+    path = sample_data / "olympiadbench/OE_TO_maths_en_COMP.json"
+    rows = json.loads(path.read_text())
+    path.write_text(json.dumps([rows[0] | change, *rows[1:]]))
+    with pytest.raises(UserError, match=rf"line 1: field '{next(iter(change))}'"):
+        make_task("OlympiadBench", data=sample_data, split="test")
 
 
 @pytest.mark.parametrize("change", [{"lSolutions": [1, 2]}, {"lSolutions": 3}, {"lEquations": ["3+4"]}])

@@ -77,7 +77,6 @@ def test_blank_lines_of_a_solution_are_no_steps(tmp_path: Path) -> None:
     ("broken", "complaint"),
     [
         ("{nope", "not JSON"),
-        ("", "not JSON"),
         ("[1]", "holds a list"),
         ('{"question": "q?"}', "'answer' is None"),
         ('{"question": "", "answer": "#### 4"}', "'question' is ''"),

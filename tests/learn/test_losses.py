@@ -17,12 +17,20 @@ from reasonenv.learn.losses import (
     divergence_masked,
     k3,
     likelihood,
+    likelihood_ratio,
     reinforce,
     sequence_clipped,
     top_kl,
     top_tv,
 )
-from reasonenv.learn.weights import constant, prompt_mean, sequence_mean, sequence_sum, token_mean
+from reasonenv.learn.weights import (
+    constant,
+    prompt_mean,
+    sequence_mean,
+    sequence_sum,
+    token_mean,
+    truncated_importance,
+)
 
 
 def verl(example) -> Tensor:
@@ -239,3 +247,54 @@ def test_the_divergence_mask_is_where_the_masked_loss_has_no_gradient(example) -
     slope = gradient(lambda x: divergence_masked(x, anchor=example.old, **how), example.new)
     assert torch.equal(divergence_mask(ratio, **how), slope == 0)
     assert 0 < int((slope == 0).sum()) < slope.numel()
+
+
+FAR = [-1e4, -200.0, -90.0, -89.0, 89.0, 90.0, 200.0, 1e4]  # log-ratios; exp overflows in float32 above 88.7
+RATIOS = {
+    "clipped": lambda logp, anchor, a: clipped(logp, anchor=anchor, advantage=a, low=0.2, high=0.2),
+    "capped": lambda logp, anchor, a: capped_importance(logp, anchor=anchor, advantage=a, cap=5.0),
+    "masked": lambda logp, anchor, a: divergence_masked(
+        logp, anchor=anchor, advantage=a, divergence=torch.ones_like(logp), limit=0.5
+    ),
+    "sequence": lambda logp, anchor, a: sequence_clipped(
+        logp, anchor=anchor, advantage=a, mask=torch.ones_like(logp), low=3e-4, high=4e-4
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RATIOS)
+@pytest.mark.parametrize("distance", FAR)
+@pytest.mark.parametrize("advantage", [-2.0, 0.0, 2.0])
+def test_far_from_the_anchor_losses_and_gradients_are_finite(name: str, distance: float, advantage: float) -> None:
+    logp = torch.full((1, 2), min(distance, 0.0)).requires_grad_()  # neither is above 0
+    anchor = torch.full((1, 2), min(-distance, 0.0))
+    loss = RATIOS[name](logp, anchor, torch.full((1, 1), advantage))
+    (slope,) = torch.autograd.grad(loss.sum(), logp)
+    assert loss.isfinite().all()
+    assert slope.isfinite().all()
+    if advantage == 0 or (name != "capped" and distance * advantage > 0):  # there is nothing to gain, or it is clipped
+        assert not slope.any()
+
+
+@pytest.mark.parametrize("distance", FAR)
+def test_k3_far_from_the_reference_is_finite(distance: float) -> None:
+    logp = torch.tensor([distance]).requires_grad_()
+    loss = k3(logp, torch.zeros(1))
+    (slope,) = torch.autograd.grad((0.0 * loss).sum(), logp, retain_graph=True)
+    assert slope.isfinite().all()
+    (slope,) = torch.autograd.grad(loss.sum(), logp)
+    assert loss.isfinite().all()
+    # 1 - exp(-d) above, and no gradient where the exponential is cut
+    assert float(slope) == pytest.approx(1.0 if distance > 0 else 0.0)
+
+
+def test_an_ordinary_ratio_is_the_exponential_to_the_bit() -> None:
+    logp = torch.linspace(-79, 79, 1001).requires_grad_()
+    plain_ratio, ratio = logp.exp(), likelihood_ratio(logp, torch.zeros(1001))
+    assert torch.equal(ratio, plain_ratio)
+    one, other = (torch.autograd.grad(x.sum(), logp)[0] for x in (ratio, plain_ratio))
+    assert torch.equal(one, other)
+    d = logp.detach()
+    assert torch.equal(k3(d, torch.zeros(1001)), (-d).exp() + d - 1)
+    weight = truncated_importance(torch.tensor([[90.0, 0.5]]), torch.zeros(1, 2), cap=2.0)
+    assert torch.equal(weight, torch.tensor([[2.0, 0.5]]).where(torch.tensor([[True, False]]), torch.tensor(0.5).exp()))

@@ -1,10 +1,12 @@
 """The laws of every environment. A new task is held to them by being registered, whoever registered it.
 
-A task whose data is not here is skipped with a warning; `size` or `limit` keeps large ones small.
+Published sets that are not here are made up, a few problems in their form; `size` or `limit` keeps large ones small.
 """
 
 import warnings
+from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -16,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import reasonenv
-from reasonenv.catalog import make_task, task_settings
+from reasonenv.catalog import task_settings
 from reasonenv.core import Completion, Trajectory
 from reasonenv.mdp.env import GRANULARITIES, ReasoningEnv
 from reasonenv.mdp.make import make_mdp
@@ -41,30 +43,17 @@ def knobs(task: str) -> dict[str, int]:
     return {key: SIZE for key in ("size", "limit") if key in task_settings(task)}
 
 
-@cache
-def no_data(task: str) -> str | None:
-    """Why a task cannot be tested here."""
-    try:
-        make_task(task, **knobs(task))
-    except reasonenv.UserError as error:
-        if "not found" not in str(error):
-            raise
-        told = f"NOT TESTED, NO DATA: {str(error).partition(' not found')[0]}"
-        warnings.warn(told, stacklevel=2)
-        return told
-    return None
+@pytest.fixture(scope="module", autouse=True)
+def _data(every_set: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REASONENV_DATA", str(every_set))
+        yield
 
 
 @cache
-def _mdp(task: str, reward: str) -> ReasoningMDP:
-    return make_mdp(task, reward=reward, **knobs(task))
-
-
 def mdp_of(task: str, reward: str = "dense") -> ReasoningMDP:
-    """The process of a task, made once for all laws: it tokenises every prompt. Skips the test without its data."""
-    if told := no_data(task):
-        pytest.skip(told)
-    return _mdp(task, reward)
+    """The process of a task, made once for all laws: it tokenises every prompt."""
+    return make_mdp(task, reward=reward, **knobs(task))
 
 
 @pytest.mark.parametrize("env_id", SPECS)

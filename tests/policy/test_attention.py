@@ -39,13 +39,18 @@ def sees(window: int | None) -> Tensor:
 
 @pytest.mark.parametrize("window", [None, 2, 4])
 @pytest.mark.parametrize("value_width", [8, 6])
-def test_values_and_gradients_are_those_of_the_whole_softmax(window: int | None, value_width: int) -> None:
+@pytest.mark.parametrize("cap", [None, 0.7])
+def test_values_and_gradients_are_those_of_the_whole_softmax(
+    window: int | None, value_width: int, cap: float | None
+) -> None:
     draw = torch.Generator().manual_seed(0)
     shapes = ((1, 6, TOKENS, 8), (1, 2, TOKENS, 8), (1, 2, TOKENS, value_width))  # six query heads on two key heads
     query, key, value = (torch.randn(shape, generator=draw, dtype=torch.float64).requires_grad_() for shape in shapes)
-    options: dict[str, Any] = {"segments": batches(), "sliding_window": window}
+    options: dict[str, Any] = {"segments": batches(), "sliding_window": window, "softcap": cap}
     ours, _ = segment_attention(torch.nn.Module(), query, key, value, None, scaling=0.4, **options)
     scores = query @ key.repeat_interleave(3, dim=1).transpose(2, 3) * 0.4
+    if cap is not None:
+        scores = cap * (scores / cap).tanh()
     weights = scores.masked_fill(~sees(window), -torch.inf).softmax(-1)
     want = (weights @ value.repeat_interleave(3, dim=1)).transpose(1, 2)
     torch.testing.assert_close(ours, want, rtol=0, atol=1e-12)
@@ -55,7 +60,7 @@ def test_values_and_gradients_are_those_of_the_whole_softmax(window: int | None,
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("extra", ["s_aux", "softcap"])
+@pytest.mark.parametrize("extra", ["s_aux", "position_bias"])
 def test_what_it_cannot_do_is_refused_by_name(extra: str) -> None:
     x = torch.zeros(1, 1, TOKENS, 4)
     with pytest.raises(UserError, match=extra):

@@ -1,5 +1,6 @@
 """The policy: log-probs that know nothing of padding, gradients that forget no token, weights that survive a file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,16 @@ def test_a_saved_policy_loads_the_same_from_its_folder_from_a_run_and_in_plain_t
     assert load_policy(str(tmp_path / "run"), dtype="bfloat16").dtype == torch.bfloat16
 
 
+def test_a_generation_config_that_transformers_will_not_write_spoils_no_save(tmp_path: Path) -> None:
+    model = tiny_policy(0).model
+    model.generation_config.temperature = 0.6  # without do_sample, as Llama 2 has it
+    model.generation_config.eos_token_id = [256, 65]
+    with pytest.raises(ValueError, match="temperature"):
+        model.save_pretrained(tmp_path / "as it is")
+    HFPolicy(model, tiny_policy(0).tokenizer, name="x").save(tmp_path / "policy")
+    assert load_policy(str(tmp_path / "policy")).tokenizer.ends == (65, 256)
+
+
 def test_state_is_copied_in_and_a_clone_is_frozen() -> None:
     one, two = tiny_policy(1), tiny_policy(2)
     reference = one.clone()
@@ -185,8 +196,16 @@ def test_state_is_copied_in_and_a_clone_is_frozen() -> None:
         one.load_state_dict({"x": torch.zeros(1)})
 
 
-def test_models_that_rescale_logits_are_refused_by_the_name_of_the_field() -> None:
+def test_models_that_make_their_logits_in_another_way_are_refused_by_name() -> None:
     policy = tiny_policy(0)
-    policy.model.config.final_logit_softcapping = 30.0
-    with pytest.raises(UserError, match="final_logit_softcapping"):
-        HFPolicy(policy.model, policy.tokenizer, name="capped")
+    squares = policy.model.register_forward_hook(
+        lambda module, inputs, output: replace(output, logits=output.logits**2)
+    )
+    with pytest.raises(UserError, match=r"'squared': LlamaForCausalLM makes its logits neither by scaling nor"):
+        HFPolicy(policy.model, policy.tokenizer, name="squared")
+    squares.remove()
+    doubles = policy.model.lm_head.register_forward_pre_hook(lambda module, inputs: (2 * inputs[0],))
+    with pytest.raises(UserError, match="of the last hidden state; it is not supported"):
+        HFPolicy(policy.model, policy.tokenizer, name="doubled")
+    doubles.remove()
+    HFPolicy(policy.model, policy.tokenizer, name="plain")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from reasonenv.policy.logprobs import _Head, token_logprobs
+from reasonenv.policy.logprobs import Head, _Chunks, token_logprobs
 
 
 def case(dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, ...]:
@@ -35,9 +35,7 @@ def test_values_and_gradients_are_those_of_the_naive_formula(
     leaves = [hidden, weight, bias][: 3 if with_bias else 2]
     ours = [x.clone().requires_grad_() for x in leaves]
     gold = [x.double().requires_grad_() for x in leaves]
-    logp, entropy = token_logprobs(
-        ours[0], ours[1], ours[2] if with_bias else None, targets, temperature=temperature, chunk=chunk, keep=keep
-    )
+    logp, entropy = token_logprobs(ours[0], Head(*ours[1:]), targets, temperature=temperature, chunk=chunk, keep=keep)
     want, want_entropy = naive(gold[0], gold[1], gold[2] if with_bias else None, targets, temperature)
     torch.testing.assert_close(logp.double(), want, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(entropy.double(), want_entropy, rtol=1e-5, atol=1e-5)
@@ -59,7 +57,7 @@ def test_the_gradient_of_the_entropy_is_that_of_the_naive_formula(
     *leaves, targets, weights = case()
     ours = [x.clone().requires_grad_() for x in leaves]
     gold = [x.double().requires_grad_() for x in leaves]
-    logp, entropy = token_logprobs(*ours, targets, temperature=temperature, chunk=chunk, keep=keep)
+    logp, entropy = token_logprobs(ours[0], Head(*ours[1:]), targets, temperature=temperature, chunk=chunk, keep=keep)
     want, want_entropy = naive(*gold, targets, temperature)
     bonus = weights.flip(0)  # another weight for each token than that of its log-prob
     loss = (entropy * bonus).sum() + holds_logp * (logp * weights).sum()
@@ -75,20 +73,20 @@ def test_an_entropy_that_no_loss_holds_is_never_differentiated(monkeypatch: pyte
     def refuse(*_: object) -> None:
         raise AssertionError("nobody asked for it")
 
-    monkeypatch.setattr(_Head, "entropy_rows", refuse)
+    monkeypatch.setattr(_Chunks, "entropy_rows", refuse)
     hidden, weight, bias, targets, weights = case()
     hidden.requires_grad_()
-    logp, entropy = token_logprobs(hidden, weight, bias, targets)
+    logp, entropy = token_logprobs(hidden, Head(weight, bias), targets)
     (logp * weights).sum().backward()
     with pytest.raises(AssertionError, match="nobody asked"):
-        token_logprobs(hidden, weight, bias, targets)[1].sum().backward()
+        token_logprobs(hidden, Head(weight, bias), targets)[1].sum().backward()
     assert entropy.requires_grad
 
 
 def test_bfloat16_weights_give_float32_exact_log_probs() -> None:
     # products of two bfloat16 numbers are exact in float32, so only the order of the sums is left
     hidden, weight, bias, targets, _ = case(torch.bfloat16)
-    logp, _ = token_logprobs(hidden, weight, bias, targets)
+    logp, _ = token_logprobs(hidden, Head(weight, bias), targets)
     want, _ = naive(hidden.double(), weight.double(), bias.double(), targets, 1.0)
     assert logp.dtype == torch.float32
     torch.testing.assert_close(logp.double(), want, rtol=1e-5, atol=1e-5)
@@ -101,7 +99,7 @@ def test_bfloat16_gradients_are_as_near_as_bfloat16_goes() -> None:
         [x.detach().clone().to(kind).requires_grad_() for x in (hidden, weight, bias)]
         for kind in (torch.bfloat16, torch.float64)
     )
-    (token_logprobs(*ours, targets, chunk=7, keep=10)[0] * weights).sum().backward()
+    (token_logprobs(ours[0], Head(*ours[1:]), targets, chunk=7, keep=10)[0] * weights).sum().backward()
     (naive(*gold, targets, 1.0)[0] * weights.double()).sum().backward()
     for mine, theirs in zip(ours, gold, strict=True):
         assert mine.grad is not None
@@ -113,7 +111,7 @@ def test_bfloat16_gradients_are_as_near_as_bfloat16_goes() -> None:
 def test_what_is_kept_serves_a_second_backward_pass() -> None:
     hidden, weight, _, targets, weights = case()
     hidden.requires_grad_()
-    loss = (token_logprobs(hidden, weight, None, targets, chunk=4, keep=9)[0] * weights).sum()
+    loss = (token_logprobs(hidden, Head(weight), targets, chunk=4, keep=9)[0] * weights).sum()
     (first,) = torch.autograd.grad(loss, hidden, retain_graph=True)
     (second,) = torch.autograd.grad(loss, hidden)
     torch.testing.assert_close(first, second)
@@ -122,7 +120,7 @@ def test_what_is_kept_serves_a_second_backward_pass() -> None:
 def test_a_loss_without_any_weight_has_no_gradient() -> None:
     hidden, weight, _, targets, weights = case()
     weight.requires_grad_()
-    (token_logprobs(hidden, weight, None, targets)[0] * 0 * weights).sum().backward()
+    (token_logprobs(hidden, Head(weight), targets)[0] * 0 * weights).sum().backward()
     assert weight.grad is not None
     assert not weight.grad.any()
 
@@ -130,6 +128,6 @@ def test_a_loss_without_any_weight_has_no_gradient() -> None:
 def test_a_frozen_head_gets_no_gradient() -> None:
     hidden, weight, _, targets, _ = case()
     hidden.requires_grad_()
-    token_logprobs(hidden, weight, None, targets)[0].sum().backward()
+    token_logprobs(hidden, Head(weight), targets)[0].sum().backward()
     assert hidden.grad is not None
     assert weight.grad is None

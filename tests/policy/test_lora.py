@@ -224,7 +224,7 @@ def test_an_adapter_may_name_the_revision_of_its_base(tmp_path: Path, monkeypatc
         asked.append(how.get("revision"))
         raise OSError("no network")
 
-    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", out_of_reach)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", out_of_reach)
     config.write_text(json.dumps({**stated, "base_model_name_or_path": "some/model", "revision": "v1.2"}))
     with pytest.raises(UserError, match="is an adapter of 'some/model', which cannot be loaded"):
         load_policy(str(tmp_path / "policy"))

@@ -75,3 +75,12 @@ def test_a_model_with_fewer_tokens_than_its_tokenizer_is_refused(folder: Path) -
     message = error_of(folder)
     assert "257 tokens" in message
     assert "259" in message
+
+
+def test_a_run_without_a_policy_yet_is_called_unfinished(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(UserError, match="is unfinished and has no policy yet; finish it by the command that began it"):
+        load_policy(str(tmp_path))
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(UserError, match=r"has no config.json"):
+        load_policy(str(tmp_path))

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from reasonenv.core import Completion, IntArray
 from reasonenv.errors import UserError
+from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.lora import add_adapter
 from reasonenv.policy.policy import Policy
 from reasonenv.policy.pretrained import load_policy
@@ -20,6 +22,7 @@ from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import Sampler, Sampling
 from reasonenv.sampling.vllm import engine
 from reasonenv.sampling.vllm.vllm_sampler import VLLMSampler
+from reasonenv.tokenizer import byte_tokenizer
 
 if importlib.util.find_spec("vllm") is None:
     pytest.skip("vLLM is not installed; make install-vllm adds it", allow_module_level=True)
@@ -211,3 +214,36 @@ def test_an_adapter_follows_the_trainer_without_being_merged(policy: Policy, pro
         assert [path.name for path in sampler.folder.parent.glob("adapter-*")] == ["adapter-3"]
     finally:
         sampler.close()
+
+
+def test_ids_that_are_no_token_are_never_drawn_and_every_end_ends() -> None:
+    tokenizer = byte_tokenizer()
+    config = LlamaConfig(
+        vocab_size=264,  # seven more than there are tokens
+        hidden_size=128,
+        intermediate_size=128,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=256,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        model.lm_head.weight[257:] *= 30  # by far the likeliest ids
+    model.generation_config.eos_token_id = [256, *range(60, 90)]
+    wide = HFPolicy(model, tokenizer, name="wide")
+    assert len(wide.tokenizer.ends) == 31
+    sampler = VLLMSampler(wide)
+    try:
+        gap = sampler.sync(1)
+        assert gap["canary/max"] < 1e-4  # in float32 on both sides, over the same tokens
+        (drawn,) = sampler.generate([np.array([5, 6, 7])], [list(range(16))], Sampling(32))
+    finally:
+        sampler.close()
+    for c in drawn:
+        assert c.tokens.max() < 257
+        ended = np.isin(c.tokens, wide.tokenizer.ends)
+        assert not ended[:-1].any()
+        assert (c.stop == "eos") == ended[-1]
+    assert {c.stop for c in drawn} >= {"eos"}

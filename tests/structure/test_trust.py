@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,38 @@ def test_models_are_read_as_safetensors_and_without_their_code() -> None:
     for call in from_folders:
         given = {k.arg: getattr(k.value, "value", None) for k in call.keywords}
         assert (given.get("use_safetensors"), given.get("trust_remote_code")) == (True, False)
+
+
+# What may write: a file here changes others' only by names that it makes itself, or that a person has typed.
+WRITERS = {
+    "reasonenv/storage.py": "whole files under new names, and their removal",
+    "reasonenv/learn/checkpoint.py": "checkpoints, which are removed file by file",
+    "reasonenv/learn/log.py": "metrics.jsonl, which is replaced before it grows",
+    "reasonenv/policy/hf_policy.py": "the policy of a run, in a folder that it has just made",
+    "reasonenv/policy/value_head.py": "beside that",
+    "reasonenv/policy/goals.py": "beside that",
+    "reasonenv/policy/adapter_files.py": "beside that",
+    "reasonenv/policy/pretrained.py": "the user's cache, in a folder that it has just made",
+    "reasonenv/experiment/identity.py": "the code of a run, in a folder that it has just made",
+    "reasonenv/experiment/claim.py": "renames that folder",
+    "reasonenv/experiment/scheduler.py": "removes error.txt",
+    "reasonenv/mdp/record.py": "a file that a program names",
+    "reasonenv/sampling/vllm/vllm_sampler.py": "a temporary folder",
+    "reasonenv/verify/sandbox/child.py": "what a program may, see SECURITY.md",
+    "reasonenv/verify/sandbox/unit_tests.py": "a temporary folder",
+}
+MODE = re.compile(r"[rwaxbt+]*[wax+][bt+]*")  # of `open`, that can write
+WRITES = {"write_text", "write_bytes", "rmtree", "unlink", "rmdir", "rename", "removedirs", "save_file"}
+WRITES |= {"save_pretrained", "symlink_to", "hardlink_to", "touch", "copyfile", "copytree", "copy2"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_files_are_written_by_few_modules(file: Path) -> None:
+    label = file.relative_to(ROOT).as_posix()
+    calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+    writes = [name(call.func) for call in calls if name(call.func).rpartition(".")[2] in WRITES]
+    for call in calls:
+        if name(call.func).rpartition(".")[2] == "open":
+            modes = [getattr(each, "value", None) for each in (*call.args, *(k.value for k in call.keywords))]
+            writes += [mode for mode in modes if isinstance(mode, str) and MODE.fullmatch(mode)]
+    assert not writes or label in WRITERS

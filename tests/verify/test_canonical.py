@@ -23,6 +23,7 @@ from reasonenv.verify.grade import grade, grade_many
 from reasonenv.verify.pool import shared
 from reasonenv.verify.sandbox.unit_tests import UnitTests, verify_code
 
+BOXED = [trial for trial in corpus() if trial.kind == "math" and trial.answer is not None]
 ELSEWHERE = r"\text{neither of the two}"  # a gold that no pair of the corpus is equal to, and that can be compared
 
 
@@ -35,7 +36,7 @@ def form(answer: str, gold: str = ELSEWHERE, kind: str = "math") -> str | None:
 
 
 def test_every_equal_pair_of_the_corpus_has_one_form_and_no_unequal_pair_has() -> None:
-    trials = corpus()
+    trials = BOXED
     verdicts = grade_many([t.text for t in trials], [t.gold for t in trials], extract="marked")
     golds = grade_many([boxed(t.gold) for t in trials], [t.gold for t in trials], extract="marked")
     joined = [v.canonical == g.canonical for v, g in zip(verdicts, golds, strict=True)]
@@ -44,7 +45,7 @@ def test_every_equal_pair_of_the_corpus_has_one_form_and_no_unequal_pair_has() -
 
 
 def test_wrong_answers_that_are_equal_vote_together_too() -> None:
-    trials = corpus()
+    trials = BOXED
     texts = [text for t in trials for text in (t.text, boxed(t.gold))]
     verdicts = grade_many(texts, [ELSEWHERE] * len(texts), extract="marked")
     assert {verdict.reason for verdict in verdicts} == {Reason.WRONG}

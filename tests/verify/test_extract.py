@@ -29,7 +29,7 @@ from reasonenv.verify.numeric import parse_number
         ("##### 7", None, "7"),  # a heading
         ("The answer is 18.50 dollars. I used 3 steps.", "18.50 dollars", "18.50 dollars"),
         ("the final answer is:\n**18**", "**18**", "**18**"),
-        ("The answer is therefore 3.", "3.", "3."),
+        ("The answer is therefore 3.", "3", "3"),
         ("The answer is 3. Wait, the answer is 4", "4", "4"),
         (r"The final answer is $\boxed{18}$.", "18", "18"),
         (r"\boxed{18} #### 19", "19", "19"),
@@ -39,16 +39,17 @@ from reasonenv.verify.numeric import parse_number
         ("none", None, None),
         ("", None, None),
         ("He has 5 of 1,234.", None, "1,234"),
-        ("5, 6", None, "6"),
+        ("5, 6", None, "5, 6"),  # several values: a list, and none of them
         ("is -$5.", None, "-$5"),
-        ("10-5", None, "5"),  # after an operand a minus subtracts
-        ("12 -5", None, "5"),
+        ("10-5", None, "10-5"),  # after an operand a minus subtracts: nothing but an expression
+        ("12 -5", None, "12 -5"),
+        ("it is 12 -5", None, None),
         ("it took 3 1/2 hours", None, "3 1/2"),
-        ("on 12/25/2024", None, "2024"),
+        ("on 12/25/2024", None, None),
         (r"leaves \frac{3}{4} of it", None, r"\frac{3}{4}"),
         ("about 1.5e3 m", None, "1.5e3"),
         (r"so the area is 2\pi", None, None),  # 2 is no answer, and no number stands alone at the end
-        (r"so the area is $2 \pi$.", None, None),
+        (r"so the area is $2 \pi$.", None, r"2 \pi"),  # a formula at the end is read whole
         (r"so it is \sqrt{5}", None, None),
         (r"so it is 3\sqrt{2}", None, None),
         ("so it is 3 sqrt(2)", None, None),
@@ -56,7 +57,7 @@ from reasonenv.verify.numeric import parse_number
         ("that gives x^2", None, None),
         ("that gives 2^{10}", None, None),
         ("that gives 2x", None, None),
-        ("that makes 5k", None, None),
+        ("that makes 5k", None, "5k"),
         ("that makes 5m (or less) - a lot", None, "5"),
         ("it is the 2nd", None, "2"),
         ("it took 18 (eggs)", None, "18"),
@@ -84,9 +85,12 @@ def test_exactly_four_hashes_are_a_mark(text: str) -> None:
     assert find_answer(text, "marked") == next((body for body in reversed(bodies) if body), None)
 
 
-@given(st.lists(st.integers(0, 10**9), min_size=1), st.sampled_from([", ", " and ", "\n", "; "]))
-def test_the_last_of_many_numbers_is_found(numbers: list[int], separator: str) -> None:
-    assert find_answer(separator.join(map(str, numbers))) == str(numbers[-1])
+@given(st.lists(st.integers(0, 10**9), min_size=2))
+def test_the_last_of_many_numbers_counts_only_if_it_stands_alone(numbers: list[int]) -> None:
+    written = [str(number) for number in numbers]
+    assert find_answer("So:\n" + "\n".join(written)) == written[-1]
+    assert find_answer("So there are " + " and ".join(written)) is None
+    assert find_answer("So there are " + ", ".join(written)) is None
 
 
 def test_an_unknown_policy_is_a_user_error() -> None:
@@ -132,10 +136,20 @@ HOSTILE = {
     "empty phrases": ("the answer is " * M, None),
     "empty sentences": ("the answer is . " * M, None),
     "spaces": ("the" + " " * 10 * M, None),
-    "fractions": (r"\frac{" * M + "1", "1"),
-    "many numbers": ("1 " * 5 * M, "1"),
-    "commas": ("1," * 5 * M, "1"),
+    "fractions": (r"\frac{" * M + "1", None),
+    "many numbers": ("1 " * 5 * M, None),
+    "commas": ("1," * 5 * M, None),
     "signs": ("-" * 10 * M + "5", "-5"),
+    "open tags": ("<answer>" * M, None),
+    "closing tags": ("</answer>" * M, None),
+    "closed thoughts": ("</think>" * M + "5", "5"),
+    "open strings": ('"answer":' * M, None),
+    "questions": ("\nQuestion: 5" * M, "5"),
+    "articles": ("the " * 2 * M + "answer", None),
+    "brackets": ("(" * 10 * M + "5", None),
+    "lines": ("\n" * 10 * M + "5", "5"),
+    "dollars": ("$5 " * M, None),
+    "superscripts": ("²" * 10 * M, None),
     "equations": ("=" * 10 * M, None),
     "annotations": ("<<>>" * 2 * M, None),
     "unicode digits": ("٣" * 10 * M, None),
@@ -152,8 +166,9 @@ def test_a_megabyte_of_anything_is_read_in_one_pass(text: str, found: str | None
 
 
 @pytest.mark.parametrize("text", ["9" * 10**6, "1" + ",234" * 250_000, "0." + "3" * 10**6, "1e" + "9" * 10**6])
-def test_a_number_of_a_million_digits_is_found_but_is_no_value(text: str) -> None:
-    for answer in (find_answer(text), find_answer(f"#### {text}"), text):
+def test_a_number_of_a_million_digits_is_no_value(text: str) -> None:
+    assert find_answer(text) is None  # of which only a piece would be looked at
+    for answer in (find_answer(f"#### {text}"), text):
         assert answer is not None
         assert parse_number(answer) is None
     assert step_value(f"1+1={text}") is None
@@ -161,6 +176,5 @@ def test_a_number_of_a_million_digits_is_found_but_is_no_value(text: str) -> Non
 
 @given(st.text(alphabet="\\boxed{}#<>= the answer is 0123456789.,/-$\n"))
 def test_no_text_raises(text: str) -> None:
-    answer = find_answer(text)
-    assert answer is None or answer in text
+    assert isinstance(find_answer(text), str | None)
     step_value(text)

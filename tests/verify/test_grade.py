@@ -18,18 +18,23 @@ from reasonenv.verify.grade import grade, verify_math
     [
         ("#### 18", "18", Reason.CORRECT, "18"),
         ("#### $18.00", "18", Reason.CORRECT, "$18.00"),
-        (r"The answer is \$18.00.", "$18$", Reason.CORRECT, r"\$18.00."),
+        (r"The answer is \$18.00.", "$18$", Reason.CORRECT, r"\$18.00"),
         ("#### 0.5", "1/2", Reason.CORRECT, "0.5"),
         ("#### 1080", "1,080", Reason.CORRECT, "1080"),
         ("#### 17", "18", Reason.WRONG, "17"),
         ("#### 0.333", "1/3", Reason.WRONG, "0.333"),
         ("I give up.", "18", Reason.NO_ANSWER, None),
         ("", "18", Reason.NO_ANSWER, None),
-        ("#### eighteen", "18", Reason.UNPARSABLE_ANSWER, "eighteen"),
+        ("#### eighteen", "18", Reason.CORRECT, "eighteen"),
+        ("#### umpteen", "18", Reason.UNPARSABLE_ANSWER, "umpteen"),
         ("#### 17, 18, 19", "18", Reason.UNPARSABLE_ANSWER, "17, 18, 19"),  # spraying
         (r"\boxed{17 or 18}", "18", Reason.UNPARSABLE_ANSWER, "17 or 18"),
-        ("The answer is 18 or 19.", "18", Reason.UNPARSABLE_ANSWER, "18 or 19."),
-        ("#### 18", "eighteen", Reason.UNPARSABLE_GOLD, "18"),
+        ("The answer is 18 or 19.", "18", Reason.UNPARSABLE_ANSWER, "18 or 19"),
+        ("#### 18", "eighteen", Reason.CORRECT, "18"),
+        ("#### 18", "N/A", Reason.UNPARSABLE_GOLD, "18"),
+        ("#### 18", "umpteen", Reason.WRONG, "18"),  # a word, and nothing else is equal to it
+        ("#### Umpteen.", "umpteen", Reason.CORRECT, "Umpteen."),
+        (r"\boxed{7}", r"\boxed{7}", Reason.CORRECT, "7"),
         ("I give up.", "", Reason.UNPARSABLE_GOLD, None),
     ],
 )

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasonenv.verify.numeric import MAX_LENGTH, parse_number
+from reasonenv.verify.numeric import MAX_LENGTH, Quantity, decimal_comma, parse_number, read_quantity
+from reasonenv.verify.units import MATH_LETTERS
 
 INTEGERS = st.integers(-(10**60), 10**60)
 
@@ -80,6 +81,38 @@ def test_powers_of_ten_come_back_exactly(whole: int, thousandths: int, exponent:
         ("1\\,234", 1234),
         (".5", Fraction(1, 2)),
         ("007", 7),
+        ("٣", 3),
+        ("５", 5),
+        ("5½", Fraction(11, 2)),
+        ("3 and a half", Fraction(7, 2)),
+        ("3 and 1/2", Fraction(7, 2)),
+        ("3{\\frac12}", Fraction(7, 2)),
+        ("(5)", 5),
+        ("1 000", 1000),
+        ("1\u202f234\u202f567", 1234567),
+        ("1'234.5", Fraction(2469, 2)),
+        ("1.234.567", 1234567),
+        ("1.234,5", Fraction(2469, 2)),
+        ("12,34,567", 1234567),
+        ("11,\\! 111,\\! 100", 11111100),
+        ("5 million", 5 * 10**6),
+        ("5k", 5000),
+        ("2 dozen", 24),
+        ("3 quarters", Fraction(3, 4)),
+        ("18 hundredths", Fraction(18, 100)),
+        ("minus 5", -5),
+        ("- $5", -5),
+        ("US$5", 5),
+        ("Rs. 1,250.50", Fraction(2501, 2)),
+        ("12 dollars and 50 cents", Fraction(25, 2)),
+        ("twenty-one", 21),
+        ("five days", 5),
+        ("\\approx 3.14", Fraction(157, 50)),
+        ("about 7 cm", 7),
+        ("1\\text{0}", 10),  # what stands in a text command is read
+        ("7\\text{.5}", Fraction(15, 2)),
+        ("1.5×10⁻³", Fraction(3, 2000)),
+        ("30^\\circ", 30),
     ],
 )
 def test_one_number_in_many_dresses(text: str, value: Fraction) -> None:
@@ -98,26 +131,51 @@ def test_one_number_in_many_dresses(text: str, value: Fraction) -> None:
             "1/0",
             "\x00",
             "5\x00",
-            "٣",
-            "5٣",
-            "５",
-            "½",
-            "5½",
             "5²",
             "5^2",
             "5!",
-            "(5)",
             "--5",
         ),
-        *("3, 4", "3,4", "12,34", "1,2345", "1 000", "3\\,4", "5 10/2", "1.2.3", "5:30", "5 - 2", "2+2", "2*2", "1 e5"),
-        *("12 apples and 3 pears", "5 or six", "2x", "2 x", "5n", "2\\pi", "2pi", "\\sqrt{5}", "3 and a half"),
-        *("5 million", "5k", "2 dozen", "minus 5", "half of 10", "nan", "inf", "1e1001", "1e-1001", "1e999999999"),
+        *("3, 4", "3,4", "12,34", "1,2345", "1 00", "3\\,4", "5 10/2", "1.2.3", "5:30", "5 - 2", "2+2", "2*2", "1 e5"),
+        *("12 apples and 3 pears", "5 or six", "2x", "2 x", "5n", "2\\pi", "2pi", "\\sqrt{5}", "3 and a bit"),
+        *(
+            "half of 10",
+            "5 splorks",
+            "5 is wrong",
+            "5 less",
+            "5 ft 6 in",
+            "negative: 5",
+            "not: 5",
+            "5%%",
+            "5‰",
+            "nan",
+            "inf",
+            "1e1001",
+            "1e-1001",
+            "1e999999999",
+        ),
         "\\frac{1}{0}",
         "9" * (MAX_LENGTH + 1),
     ],
 )
 def test_what_is_not_one_number_is_none(text: str) -> None:
     assert parse_number(text) is None
+
+
+def test_a_comma_marks_decimals_only_where_it_can_be_no_list() -> None:
+    assert parse_number("3,14") is None  # two numbers
+    assert decimal_comma("3,14") == Fraction(157, 50)
+    assert decimal_comma("1234,5") == Fraction(2469, 2)
+    assert decimal_comma("1,234") is None  # thousands
+    assert decimal_comma("3, 14") is None
+    assert decimal_comma("1,2,3") is None
+
+
+def test_single_letters_are_units_in_word_problems_and_products_in_mathematics() -> None:
+    assert read_quantity("5m") == read_quantity("5 m") == Quantity(Fraction(5), unit="m")
+    assert read_quantity("5m", MATH_LETTERS) is read_quantity("5 n", MATH_LETTERS) is None
+    assert read_quantity("5 A", MATH_LETTERS) == Quantity(Fraction(5), unit="A")
+    assert read_quantity("5A", MATH_LETTERS) is None
 
 
 def test_equality_is_exact() -> None:

@@ -103,7 +103,7 @@ def _pack(twin: PreTrainedModel) -> None:
                 for index, name in enumerate(names):
                     setattr(parent, name, FusedLinear(stack, shared, index))
         for name, child in list(parent.named_children()):
-            # The head works in float32, as `head_logits` does.
+            # The head works in float32, as `Head` does.
             dtype = torch.float32 if child is head else next(child.parameters(recurse=False), torch.empty(0)).dtype
             if type(child) is nn.Linear and _packable(dtype):
                 setattr(parent, name, PackedLinear([child], dtype))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from reasonenv.errors import UserError
-from reasonenv.policy.attention import check_plain
+from reasonenv.policy.attention import capped, capped_attention, check_plain
 
 if TYPE_CHECKING:
     from transformers import Cache
@@ -45,10 +45,12 @@ def slot_attention(
         )
     rows, heads, queries, width = query.shape
     shared = key.shape[1]
-    scale = width**-0.5 if scaling is None else scaling
+    scale, cap = width**-0.5 if scaling is None else scaling, kwargs.get("softcap")
     if slots is None:
         if attention_mask is not None:
             raise UserError(f"{type(module).__name__} gets no arguments of its decoder; use sampler=hf")
+        if cap is not None:
+            return capped_attention(query, key, value, None, scale, cap), None
         key, value = key.repeat_interleave(heads // shared, dim=1), value.repeat_interleave(heads // shared, dim=1)
         out = nn.functional.scaled_dot_product_attention(query, key, value, scale=scale, is_causal=queries > 1)
         return out.transpose(1, 2).contiguous(), None
@@ -62,7 +64,8 @@ def slot_attention(
     before = torch.bmm(slots.group_by_prompt(folded), prompt_key.transpose(1, 2))
     before = slots.ungroup(before)  # [R, Hkv, Hq / Hkv, P]
     after = torch.bmm(folded.flatten(0, 1), key.flatten(0, 1).transpose(1, 2)).view(*folded.shape[:3], -1)
-    scores = torch.cat([before, after], dim=-1).float().mul_(scale).add_(attention_mask)  # [R, Hkv, Hq / Hkv, P + W]
+    scores = torch.cat([before, after], dim=-1).float().mul_(scale)  # [R, Hkv, Hq / Hkv, P + W]
+    scores = capped(scores, cap).add_(attention_mask)
     weights, size = scores.softmax(-1).to(value.dtype), before.shape[-1]
     out = slots.ungroup(torch.bmm(slots.group_by_prompt(weights[..., :size]), prompt_value))  # [R, Hkv, Hq / Hkv, D]
     out = out + torch.bmm(weights[..., size:].flatten(0, 1), value.flatten(0, 1)).view_as(out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from torch import Tensor
 
 from reasonenv.core import Completion, IntArray
 from reasonenv.policy.hf_policy import HFPolicy
-from reasonenv.policy.logprobs import head_logits
 from reasonenv.sampling.choose import choose, truncate
 from reasonenv.sampling.sampler import Drawn, Job, Sampler, Sampling, check_prompts
 from reasonenv.sampling.torch.packed import PackedLinear, replica
@@ -52,12 +52,11 @@ class TorchSampler(Sampler):
             yield job, decoder.completion(job)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Float32 logits [R, V] of hidden states [R, H]; on a CPU `head_logits` with its weight packed."""
-        head = self.model.get_output_embeddings()
-        if isinstance(head, PackedLinear):
-            out: Tensor = head(hidden.float())
-            return out
-        return head_logits(hidden, head.weight, head.bias)
+        """Float32 logits [R, V] of hidden states [R, H]; on a CPU the head's weight is packed."""
+        layer, head = self.model.get_output_embeddings(), self.policy.head
+        if isinstance(layer, PackedLinear):
+            return head.finished(layer(hidden.float()))
+        return replace(head, weight=layer.weight, bias=layer.bias).logits(hidden)
 
 
 class _Decoder:
@@ -67,7 +66,7 @@ class _Decoder:
         self, sampler: TorchSampler, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling
     ) -> None:
         self.sampler, self.prompts, self.jobs, self.sampling = sampler, prompts, jobs, sampling
-        self.device, self.eos = sampler.policy.device, sampler.policy.tokenizer.eos_id
+        self.device = sampler.policy.device
         self.lengths = torch.tensor([len(prompt) for prompt in prompts])
         self.decoder = sampler.model.get_decoder()
         config = sampler.model.config.get_text_config()
@@ -88,7 +87,7 @@ class _Decoder:
         """Draws a token for every slot in use until no job is left; the jobs as they end."""
         s = self.sampling
         hidden = torch.empty(0)
-        ends = torch.tensor([self.eos, *s.stop])
+        ends = torch.tensor([*self.sampler.policy.tokenizer.ends, *s.stop])
         while self.waiting < len(self.jobs) or len(self.active):
             hidden = self.admit(hidden)  # [n, H], n slots in use
             active = self.active
@@ -196,7 +195,8 @@ class _Decoder:
         """What job number `job` has drawn."""
         count = int(self.made[job])
         tokens, logps = self.tokens[job, :count].numpy(), self.logps[job, :count].numpy()
-        return self.sampler.completion(tokens, logps, eos=self.eos, seed=self.jobs[job][1])
+        ends = self.sampler.policy.tokenizer.ends
+        return self.sampler.completion(tokens, logps, ends=ends, seed=self.jobs[job][1])
 
 
 def _rows(config: Any, dtype: torch.dtype, tokens: int) -> int:

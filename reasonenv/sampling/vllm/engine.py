@@ -10,14 +10,17 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import json
+import math
 import multiprocessing.connection
 import os
+import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,16 +28,26 @@ from reasonenv.core import IntArray
 from reasonenv.errors import UserError
 from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.sampling.sampler import Sampling
+from reasonenv.terminal import printable
 
 WINDOW = ("0.32", "0.34")  # versions of vLLM from the first up to, not including, the second
 CPU_CACHE = 2 * 2**30  # bytes of key-value cache on a CPU
 GPU_SHARE = 0.4  # of a GPU's memory, which the trainer uses too; the engine sleeps while it does
-PATIENCE = 300.0  # seconds for a served engine that died to come back
+PATIENCE = 120.0  # seconds for a served engine to start, or to come back after it died
 CONNECTIONS = 256  # to a served engine: that many samples at once
+SERVED_NEVER = -100.0  # the least that a server adds to a logit; exp(-100) is 4e-44
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # of adapters that an engine can be started for
 
 Job = tuple[IntArray, int]  # prompt [P], seed
 Answer = tuple[int, list[int], list[float]]  # number of the job, tokens [T], log-probs [T]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an engine does not know of the tokenizer."""
+
+    ends: tuple[int, ...]  # the tokens that end a response
+    absent: tuple[int, ...]  # the ids of the head that are no token
 
 
 class EngineDied(Exception):
@@ -53,7 +66,7 @@ class Engine(Protocol):
     def adapt(self, folder: Path) -> None:
         """Sample with the adapter in `folder`, a name never used before, in place of the one before it."""
 
-    def sample(self, jobs: Mapping[int, Job], sampling: Sampling, eos: int) -> Iterator[Answer]:
+    def sample(self, jobs: Mapping[int, Job], sampling: Sampling, limits: Limits) -> Iterator[Answer]:
         """The answers in the order in which they are finished."""
 
     def close(self) -> None:
@@ -128,14 +141,14 @@ class Local:
             self.llm.llm_engine.add_lora(self.adapter)  # which drops the old one: the engine holds one
             self.llm.reset_prefix_cache()
 
-    def sample(self, jobs: Mapping[int, Job], sampling: Sampling, eos: int) -> Iterator[Answer]:
+    def sample(self, jobs: Mapping[int, Job], sampling: Sampling, limits: Limits) -> Iterator[Answer]:
         from vllm import SamplingParams
 
         # Ids end a response here as everywhere in the package, and the model's own list of ends does not.
-        prompts, params, ends = [], [], stopping(sampling, eos)
+        prompts, params, shared = [], [], request(sampling, limits, -math.inf)
         for prompt, seed in jobs.values():
             prompts.append({"prompt_token_ids": prompt.tolist()})
-            params.append(SamplingParams(seed=seed, logprobs=0, detokenize=False, **ends))
+            params.append(SamplingParams(seed=seed, logprobs=0, detokenize=False, **shared))
         with self._awake():
             # vLLM adds a random suffix to the ids it returns, and answers under the ids without it.
             ids = self.llm.enqueue(prompts, params, self.adapter, use_tqdm=False)
@@ -198,7 +211,7 @@ class Served:
             raise UserError(f"address is {address!r}; it must be that of a served vLLM, as http://localhost:8000")
 
     def start(self, folder: Path, rank: int) -> None:
-        end = time.monotonic() + PATIENCE
+        end, waiting = time.monotonic() + PATIENCE, False
         while True:
             try:
                 self.base = self.model = self._request("/v1/models")["data"][0]["id"]
@@ -210,6 +223,10 @@ class Served:
                         f"no vLLM answers at {self.address} ({error.__cause__}); start one with "
                         f"VLLM_SERVER_DEV_MODE=1 vllm serve ..., or leave address out"
                     ) from error
+                if not waiting:
+                    cause = f"waiting up to {PATIENCE:.0f} s for a vLLM at {self.address} ({error.__cause__})"
+                    print(f"reasonenv: {printable(cause)}", file=sys.stderr)
+                waiting = True
                 time.sleep(1)
 
     def load(self, folder: Path) -> None:
@@ -223,8 +240,13 @@ class Served:
         self.model = folder.name
         self._request("/reset_prefix_cache", {})
 
-    def sample(self, jobs: Mapping[int, Job], sampling: Sampling, eos: int) -> Iterator[Answer]:
-        common = {"model": self.model, "logprobs": 0, "return_token_ids": True, **stopping(sampling, eos)}
+    def sample(self, jobs: Mapping[int, Job], sampling: Sampling, limits: Limits) -> Iterator[Answer]:
+        common = {
+            "model": self.model,
+            "logprobs": 0,
+            "return_token_ids": True,
+            **request(sampling, limits, SERVED_NEVER),
+        }
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             jobs_of = {
                 pool.submit(self._request, "/v1/completions", {"prompt": prompt.tolist(), "seed": seed, **common}): n
@@ -261,8 +283,11 @@ class Served:
         return json.loads(text) if text.startswith(b"{") else None
 
 
-def stopping(sampling: Sampling, eos: int) -> dict[str, Any]:
-    """The settings of both kinds of engine: no end but our EOS, the stop tokens or the budget, and no penalties."""
+def request(sampling: Sampling, limits: Limits, never: float) -> dict[str, Any]:
+    """The settings of both kinds of engine: no end but ours, the stop tokens or the budget, and no penalties.
+
+    `never` is added to the logits of the ids that are no token.
+    """
     return {
         "temperature": sampling.temperature,
         "max_tokens": sampling.max_tokens,
@@ -271,7 +296,8 @@ def stopping(sampling: Sampling, eos: int) -> dict[str, Any]:
         "min_p": 0.0,
         "repetition_penalty": 1.0,
         "ignore_eos": True,
-        "stop_token_ids": [eos, *sampling.stop],
+        "stop_token_ids": [*limits.ends, *sampling.stop],
+        "logit_bias": dict.fromkeys(limits.absent, never),
     }
 
 

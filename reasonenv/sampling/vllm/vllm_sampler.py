@@ -19,7 +19,7 @@ from reasonenv.policy.collate import padded, token_batch
 from reasonenv.policy.hf_policy import HFPolicy, quiet
 from reasonenv.sampling.sampler import MAX_GAP, Drawn, Job, Sampler, Sampling, check_prompts
 from reasonenv.sampling.torch.packed import merged
-from reasonenv.sampling.vllm.engine import Engine, EngineDied, Local, Served, check_installed
+from reasonenv.sampling.vllm.engine import Engine, EngineDied, Limits, Local, Served, check_installed
 from reasonenv.seeding import derive_seed
 
 DEATHS = 3  # of the engine during one `generate`, after which something is wrong that a restart will not mend
@@ -77,15 +77,16 @@ class VLLMSampler(Sampler):
         check_prompts(prompts, sampling, self.policy.context)
         if 0 < sampling.temperature < 0.01:
             raise UserError(f"temperature is {sampling.temperature}; vLLM takes 0 (greedy) or at least 0.01")
-        eos = self.policy.tokenizer.eos_id
+        ends = self.policy.tokenizer.ends
+        limits = Limits(ends, tuple(self.policy.absent.tolist()))
         missing = {job: (prompts[n], seed) for job, (n, seed) in enumerate(jobs)}
         deaths = 0
         while missing:
             try:
-                for job, tokens, logps in self.engine.sample(dict(missing), sampling, eos):
+                for job, tokens, logps in self.engine.sample(dict(missing), sampling, limits):
                     _, seed = missing.pop(job)
                     size = sampling.size(tokens, self.policy.tokenizer)  # the engine knows ids, and no strings
-                    yield job, self.completion(tokens[:size], logps[:size], eos=eos, seed=seed)
+                    yield job, self.completion(tokens[:size], logps[:size], ends=ends, seed=seed)
             except EngineDied as error:
                 deaths += 1
                 if deaths == DEATHS:

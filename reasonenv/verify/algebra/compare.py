@@ -12,10 +12,7 @@ expressions are equal if they are wherever both are defined.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import chain, product
@@ -29,24 +26,11 @@ from reasonenv.verify.algebra.parse import parse, units
 from reasonenv.verify.algebra.prove import MAX_POWER, is_zero
 from reasonenv.verify.algebra.relations import named_value
 from reasonenv.verify.algebra.sets import MAX_ITEMS, WRITTEN_AS_SETS, real_set, same_sets
-from reasonenv.verify.notation import plain
 from reasonenv.verify.numeric import parse_number
+from reasonenv.verify.rules import Rules
 from reasonenv.verify.units import unit_of
 
-_LETTER = re.compile(r"\(?(?:\\text\{\s*\(?)?\s*([A-Ja-j])\s*[).:]?\s*\}?\)?")
-_PROSE = re.compile(r"(?=.*[^\W\d_]{3})[\w\s.,:;'\"()!?&-]+")  # words, perhaps with numbers among them
-_UPRIGHT = re.compile(r"\\text\s*\{([^{}]*)\}")
-_PUNCTUATION = re.compile(r"[.,:;'\"()!?](?![0-9])|\\[A-Za-z]+|[{}_]")
 _HUNDRED = ex.number(100)
-
-
-@dataclass(frozen=True)
-class Rules:
-    """Where users differ about what is equal."""
-
-    tolerance: float = 0.0  # of two constants, relative to the larger one
-    units: str = "ignored"  # or "same": those that both sides name must be the same
-    percent: str = "either"  # 50% is 0.5, and 50; "number": 50 only; "fraction": 0.5 only
 
 
 def compare(answer: str, gold: str, rules: str = "") -> Reason:
@@ -57,20 +41,16 @@ def compare(answer: str, gold: str, rules: str = "") -> Reason:
     process and a clock); on all else its cost is bounded.
     """
     comparison = _comparison(rules)
-    if _verbatim(answer, gold) and comparison.rules.units == "ignored":
-        return Reason.CORRECT
     try:
         expected = read(gold)
     except Unreadable:
-        return Reason.CORRECT if _same_words(answer, gold) else Reason.UNPARSABLE_GOLD
+        return Reason.UNPARSABLE_GOLD
     try:
         node = read(answer)
         equal = comparison.same(node, expected)
         if equal and comparison.rules.units == "same":
             equal = _same_units(answer, gold)
     except Unreadable:
-        if _same_words(answer, gold):
-            return Reason.CORRECT
         return Reason.WRONG if expected.op == "text" else Reason.UNPARSABLE_ANSWER
     if equal is None:
         return Reason.ERROR
@@ -92,37 +72,15 @@ def read(text: str) -> Node:
     return node if value is None else ex.number(value)
 
 
-def words(text: str) -> str:
-    """Words without case, dress, punctuation and brackets: `\\text{(B)}` is `b`."""
-    return " ".join(_PUNCTUATION.sub(" ", _UPRIGHT.sub(r" \1 ", text)).lower().split())
-
-
 @lru_cache(maxsize=64)
 def _comparison(rules: str) -> Comparison:
-    return Comparison(Rules(**json.loads(rules)) if rules else Rules())
-
-
-def _verbatim(answer: str, gold: str) -> bool:
-    """Whether the texts are the same but for their looks, or name the same choice."""
-    answer, gold = plain(answer), plain(gold)
-    if answer.split() == gold.split():
-        return bool(gold)
-    one, other = _LETTER.fullmatch(answer), _LETTER.fullmatch(gold)
-    if one is None or other is None:
-        return False
-    return one[1].lower() == other[1].lower() and (one[1].isupper() or other[1].isupper())
-
-
-def _same_words(answer: str, gold: str) -> bool:
-    """Whether two texts that the grammar does not have are the same words."""
-    both_in_words = all(_PROSE.fullmatch(_UPRIGHT.sub(r" \1 ", plain(text))) for text in (answer, gold))
-    return both_in_words and words(plain(answer)) == words(plain(gold))
+    return Comparison(Rules.from_json(rules))
 
 
 def _same_units(answer: str, gold: str) -> bool:
-    """Whether the units are the same, unless one of the two names none."""
+    """Whether the units are the same, or there are none."""
     written, expected = (set(map(unit_of, units(text))) for text in (answer, gold))
-    return not written or not expected or written == expected
+    return written == expected
 
 
 def _is_constant(node: Node) -> bool:

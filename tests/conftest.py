@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+BESIDE = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder in REASONENV_DATA, by default `shared/data` beside the checkout."""
-    beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-    folder = Path(os.environ.get("REASONENV_DATA", beside))
+    folder = Path(os.environ.get("REASONENV_DATA", BESIDE))
     wanted = ("gsm8k/train.jsonl", "gsm8k/test.jsonl", "svamp/SVAMP.json")
     missing = [name for name in wanted if not (folder / name).is_file()]
     if missing:
@@ -38,6 +39,33 @@ LINES: dict[str, list[dict[str, object]]] = {
     "aime/train.jsonl": [
         {"id": 60, "problem": f"Find {n}.", "solution": f"\\boxed{{{n}}}", "answer": str(n), "url": f"wiki/{y}_AIME_I"}
         for n, y in ((33, 2022), (34, 2023), (35, 2024))
+    ],
+    "aime2025/test.jsonl": [
+        {"problem_idx": n, "problem": f"Find ${n} + 1$.", "answer": n + 1, "problem_type": ["Algebra"]} for n in (7, 8)
+    ],
+    "aime2026/test.jsonl": [{"problem_idx": n, "answer": n + 2, "problem": f"Find ${n} + 2$."} for n in (7, 8)],
+    "amc23/test.jsonl": [
+        {"id": n, "question": f"Half of {n}?", "answer": n / 2, "url": f"wiki/2023_AMC_12A_Problems/Problem_{n}"}
+        for n in (54, 55)
+    ],
+    "minerva_math/test.jsonl": [
+        {"problem": f"A star is {n} pc away. How far is that in cm?", "type": "Introduction to Astronomy", "idx": n}
+        | {"solution": f"One parsec is 3.1e18 cm.\nSo it is \\boxed{{{3.1 * n:.1f}e18}} cm."}
+        for n in (2, 4)
+    ],
+    "olympiadbench/OE_TO_maths_en_COMP.json": [
+        {"id": 1, "subfield": "Algebra", "context": None, "question": "Find all $x$ with $x^2 - x = 2$."}
+        | {"solution": ["$(x-2)(x+1) = 0$."], "final_answer": ["$2$,$-1$"], "is_multiple_answer": True}
+        | {"unit": None, "answer_type": "Numerical", "error": None},
+        {"id": 2, "subfield": "Geometry", "context": "A circle has radius 2.", "question": "How long is it?"}
+        | {"solution": ["It is $4\\pi$.\n\nSo 12.57."], "final_answer": ["12.57"], "is_multiple_answer": False}
+        | {"unit": "cm", "answer_type": "Numerical", "error": "1e-1"},
+        {"id": 3, "subfield": "Number Theory", "context": None, "question": "Describe all such $n$."}
+        | {"solution": ["Many."], "final_answer": ["all that are not squares"], "is_multiple_answer": False}
+        | {"unit": None, "answer_type": "Need_human_evaluate", "error": None},
+        {"id": 4, "subfield": "Algebra", "context": None, "question": "Where is $x^2 < 4$?"}
+        | {"solution": ["Between the roots."], "final_answer": ["$(-2,2)$"], "is_multiple_answer": False}
+        | {"unit": None, "answer_type": "Interval", "error": None},
     ],
     "multiarith/MultiArith.json": [
         {"iIndex": n, "sQuestion": f"{who} has {n} bags of 3. How many?", "lEquations": [f"X=({n}*3)"]}
@@ -80,15 +108,34 @@ ASDIV = "".join(
 )
 
 
-@pytest.fixture
-def sample_data(tmp_path: Path) -> Path:
-    """A data folder with a few made-up problems in the published format of each task that reads files."""
+def _write_lines(folder: Path) -> None:
     for name, rows in LINES.items():
-        file = tmp_path / name
+        file = folder / name
         file.parent.mkdir(exist_ok=True)
         text = json.dumps(rows) if file.suffix == ".json" else "".join(f"{json.dumps(row)}\n" for row in rows)
         file.write_text(text)
-    (tmp_path / "asdiv").mkdir()
+    (folder / "asdiv").mkdir()
     other = ASDIV.replace("</Answer>", "; 5</Answer>").replace("nluds", "other")  # two numbers: not asked
-    (tmp_path / "asdiv/ASDiv.xml").write_text(f"<R><ProblemSet>{ASDIV}{other}</ProblemSet></R>")
+    (folder / "asdiv/ASDiv.xml").write_text(f"<R><ProblemSet>{ASDIV}{other}</ProblemSet></R>")
+
+
+@pytest.fixture
+def sample_data(tmp_path: Path) -> Path:
+    """A data folder with a few made-up problems in the published format of each task that reads files."""
+    _write_lines(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def every_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with every set: the published file where REASONENV_DATA has it, else the made-up one."""
+    folder = tmp_path_factory.mktemp("every_set")
+    _write_lines(folder)
+    published = Path(os.environ.get("REASONENV_DATA", BESIDE))
+    for file in published.rglob("*"):
+        place = folder / file.relative_to(published)
+        if file.is_file():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.unlink(missing_ok=True)
+            place.symlink_to(file)
+    return folder

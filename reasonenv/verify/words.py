@@ -1,0 +1,55 @@
+"""Answers in words: the same if their normalised texts are equal, in any case, dress, white space and punctuation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from reasonenv.verify.marks import last_mark, without_remark
+from reasonenv.verify.notation import plain
+from reasonenv.verify.response import final_part
+
+MAX_LINE = 200  # characters of an unmarked line that can be an answer in words
+
+_WRAPPER = re.compile(r"\\text\s*(?=\{)|[{}]")
+_ENDS = " \t\r\n.,;:!?\"'`*_$"
+_WORDS = re.compile(r"[^\W\d_][\w'&-]*(?:[ ,./-]+[\w'&-]+)*")
+# Names that are mathematics although they look like words.
+_MATHEMATICS = frozenset("sqrt sin cos tan cot sec csc log ln exp pi inf infinity infty oo".split())  # noqa: SIM905
+# What spreadsheets and number parsers write where there is no answer.
+NO_GOLDS = frozenset(("", "nan", "n/a", "na", "null"))
+
+
+def normalize(text: str) -> str:
+    """The text in one case, without LaTeX around its words, Markdown, quotes, and punctuation at its ends."""
+    return exact(text).casefold()
+
+
+def exact(text: str) -> str:
+    """`normalize` that keeps the case."""
+    return " ".join(_WRAPPER.sub("", plain(text)).split()).strip(_ENDS)
+
+
+def is_words(text: str) -> bool:
+    """Whether an answer is words and no mathematics: some word of three letters or more that names no function."""
+    words = exact(text)
+    if "\\" in words or not _WORDS.fullmatch(words):
+        return False
+    parts = re.findall(r"[^\W\d_]+", words)
+    return any(len(part) > 2 or part.lower() in ("no", "yes") for part in parts) and _MATHEMATICS.isdisjoint(parts)
+
+
+def find_words(text: str) -> str | None:
+    """The answer in words: the last mark, else the last line of a response if it is short; without a remark."""
+    text = final_part(text)
+    mark = last_mark(text)
+    if mark is not None:
+        return mark.body
+    lines = text.rstrip().rsplit("\n", 1)
+    line = lines[-1].strip()
+    return without_remark(line) if 0 < len(line) <= MAX_LINE else None
+
+
+def same_words(answer: str, gold: str, aliases: Sequence[str] = ()) -> bool:
+    """Whether the normalised answer is that of the gold or of one of its aliases."""
+    return normalize(answer) in {normalize(each) for each in (gold, *aliases)}
