@@ -19,7 +19,7 @@ from itertools import chain, product
 
 from reasonenv.core import Reason
 from reasonenv.verify.algebra import expression as ex
-from reasonenv.verify.algebra.approximate import close, differ, differ_far_behind_the_point, points, sign
+from reasonenv.verify.algebra.approximate import close, differ, differ_far_behind_the_point, is_nonzero, points, sign
 from reasonenv.verify.algebra.arrays import coordinates
 from reasonenv.verify.algebra.expression import SCALARS, SETS, Node, Unreadable, variables, walk
 from reasonenv.verify.algebra.parse import parse, units
@@ -275,7 +275,7 @@ class Comparison:
             return False
         # Where no negative number was defined on both sides, the variables are positive: log(xy) = log x + log y.
         equal = is_zero(difference, positive=not negative)
-        if equal is None and not names and (differ_far_behind_the_point(a, b) or _is_extreme(difference)):
+        if equal is None and (_is_extreme(difference) or (not names and differ_far_behind_the_point(a, b))):
             return False
         return equal
 
@@ -283,18 +283,17 @@ class Comparison:
         """Whether a = 0 and b = 0 (or < 0) are one up to a constant factor: a(x) b(p) = b(x) a(p) for a point p."""
         left, right = (ex.opaque(ex.add(node.args[0], ex.negate(node.args[1]))) for node in (a, b))
         names = variables(left, right)
-        if variables(left) != variables(right):
+        if variables(left) != variables(right) or not names:
             return False
         for point in points(names):
-            signs = sign(left, point), sign(right, point)
-            if 0 in signs:
+            if not is_nonzero(left, point) or not is_nonzero(right, point):
                 continue
-            if a.op in ("<", "<=") and signs[0] != signs[1]:
+            if a.op in ("<", "<=") and sign(left, point) != sign(right, point):
                 return False
             values = {Node("var", (), name): ex.number(value) for name, value in point.items()}
             at_left, at_right = ex.rebuild(left, values.get), ex.rebuild(right, values.get)
             return self._equal(ex.multiply(left, at_right), ex.multiply(right, at_left))
-        return None
+        raise Unreadable("a relation without values to compare")
 
 
 def by_name(items: Sequence[Node]) -> Sequence[Node]:
@@ -363,7 +362,10 @@ def _with_one_imaginary_unit(a: Node, b: Node) -> tuple[Node, Node]:
 
 
 def _is_extreme(node: Node) -> bool:
-    """Whether numbers beyond all measure stand in a constant that looks like 0: only who writes them can be judged."""
+    """Whether exponents or arguments beyond all measure stand in a difference that looks like 0.
+
+    Nobody can tell whether it is, which is not the grader's failure but that of who writes them.
+    """
     for each in walk(node):
         operand = each.args[-1].value if each.op in ("^", "call") else None
         if operand is not None and not Fraction(1, MAX_POWER) <= abs(operand) <= MAX_POWER:

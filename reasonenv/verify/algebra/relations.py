@@ -50,6 +50,8 @@ def relate(sides: Sequence[Node], signs: Sequence[str]) -> Node:
         kinds = set(signs)
     if not kinds <= {"<", "<="}:
         raise Unreadable("relations that do not go together")
+    if any(each == ex.IMAGINARY for side in sides for each in walk(side)):
+        raise Unreadable("an order of complex numbers")
     links = [(left, right, sign) for sign, (left, right) in zip(signs, pairwise(sides), strict=True)]
     solved = [_solved(*link) for link in links]
     names = {link.atom for link in solved if link is not None}
