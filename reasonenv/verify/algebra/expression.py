@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, comb, factorial, floor
+from math import comb, factorial, floor
 
 MAX_BITS = 100_000  # of a computed numerator or denominator: 5000! has 54,000
 MAX_FACTORIAL = 5_000
@@ -22,10 +22,9 @@ _TRIAL = 1_000  # primes below this are found in the argument of a root
 SCALARS = frozenset({"num", "var", "const", "+", "*", "^", "call", "pm"})
 SETS = frozenset({"set", "interval", "union", "intersection", "difference", "domain"})
 KNOWN_FUNCTIONS = frozenset(
-    ("sin", "cos", "asin", "acos", "atan", "sinh", "cosh", "tanh", "ln", "abs", "floor", "ceil", "factorial")
+    ("sin", "cos", "asin", "acos", "atan", "sinh", "cosh", "tanh", "ln", "abs", "floor", "factorial")
 )
 HALF = Fraction(1, 2)
-_ROUNDED: dict[str, Callable[[Fraction], Fraction | int]] = {"abs": abs, "floor": floor, "ceil": ceil}
 
 
 class Unreadable(ValueError):
@@ -217,8 +216,8 @@ def choose(top: Node, bottom: Node) -> Node:
 def call(name: str, *args: Node) -> Node:
     """The function `name` of its arguments; one that is not among `KNOWN_FUNCTIONS` is a name and nothing else."""
     value = args[0].value
-    if value is not None and name in _ROUNDED:
-        return number(_ROUNDED[name](value))
+    if value is not None and name in ("abs", "floor"):
+        return number(abs(value) if name == "abs" else floor(value))
     return Node("call", tuple(map(scalar, args)), name)
 
 
@@ -258,6 +257,8 @@ def apply(name: str, arg: Node, base: Node) -> Node:
             return divide(ONE, call("sin", arg))
         case "exp":
             return power(E, arg)
+        case "ceil":
+            return negate(call("floor", negate(arg)))
         case "sqrt":
             return power(arg, number(HALF))
         case "cis":

@@ -23,13 +23,12 @@ from __future__ import annotations
 
 import hashlib
 import random
-import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
 from reasonenv.verify.algebra.approximate import Undefined, context, evaluate
-from reasonenv.verify.algebra.compare import by_name, words
+from reasonenv.verify.algebra.compare import by_name
 from reasonenv.verify.algebra.expression import (
     SCALARS,
     WRITABLE,
@@ -48,6 +47,7 @@ from reasonenv.verify.algebra.expression import (
 from reasonenv.verify.algebra.parse import parse
 from reasonenv.verify.algebra.sets import MAX_ITEMS, real_set
 from reasonenv.verify.numeric import parse_number
+from reasonenv.verify.words import is_words, normalize
 
 DIGITS = 60  # significant ones that make two values one
 _COARSE, _FINE = 400, 800  # bits of the two evaluations, which must agree
@@ -55,7 +55,6 @@ _LARGEST = 200  # bits before the point: above, what is added to a value is lost
 _SMALLEST = -100_000  # bits: below, it takes too long to write
 _ZERO = -300  # bits: a value that the finer evaluation brings below this is 0 and a rounding error
 _RATIONAL = 10**9  # denominators up to here are recognised in a value; no other number comes as close as 2**-300
-_PROSE = re.compile(r"(?:[^\W\d_]|[\s.,:;'\"()$-])+")  # words, which the grammar reads inside \text only
 _RELATIONS = ("=", "!=", "<", "<=")
 
 Values = list[Any | None]  # at each point; None where there is none or none that is real
@@ -69,17 +68,15 @@ def normal_form(text: str) -> str:
     try:
         return _form(parse(text))
     except Unreadable:
-        if not _PROSE.fullmatch(text):
-            return ""
-        return f"text:{words(text)}"
+        return f"text:{normalize(text)}" if is_words(text) else ""
 
 
 def _form(node: Node) -> str:
     match node.op:
         case "text":
-            return f"text:{words(str(node.atom))}"
+            return f"text:{str(node.atom).lower()}"
         case "var" if str(node.atom).isupper():
-            return f"text:{words(str(node.atom))}"
+            return f"text:{str(node.atom).lower()}"
         case "assign":
             return _joined("assign", {_form(side) for side in node.args})  # x = 2 + 3 = 5
         case "either" | "percent" | "degree":

@@ -19,7 +19,7 @@ from itertools import takewhile
 from reasonenv.verify.algebra import expression as ex
 from reasonenv.verify.algebra.expression import SCALARS, SETS, Node, Unreadable, scalar
 from reasonenv.verify.algebra.lexer import tokens
-from reasonenv.verify.algebra.relations import name_of, relate, spread, top_level
+from reasonenv.verify.algebra.relations import name_of, relate, solutions, spread, top_level
 from reasonenv.verify.algebra.terms import Terms, quotient
 from reasonenv.verify.algebra.vocabulary import EMPTY, INFINITE, LABELS, MERIDIEM, REALS, SHORT_WORDS
 from reasonenv.verify.units import is_unit
@@ -67,20 +67,23 @@ class _Answers(Terms):
         return answer
 
     def clauses(self) -> Node:
-        items, separators = self.separated()
+        groups, separators = self.separated()
         if len(separators) == 2:  # 1, 2, and 3
             separators.discard(",")
-        return top_level(items, separators)
+        return solutions(groups, separators)
 
-    def separated(self) -> tuple[list[Node], set[str]]:
-        """Clauses, and what stands between them."""
-        items, separators = [self.clause()], set[str]()
+    def separated(self) -> tuple[list[list[Node]], set[str]]:
+        """Clauses in groups that commas hold together, and all that stands between clauses."""
+        groups, separators = [[self.clause()]], set[str]()
         while separator := self.take(*_SEPARATORS):
             separators.add(separator.kind)
             if separator.kind == "," and (joined := self.take("or", "and")):
                 separators.add(joined.kind)
-            items.append(self.clause())
-        return items, separators
+            if separator.kind == ",":
+                groups[-1].append(self.clause())
+            else:
+                groups.append([self.clause()])
+        return groups, separators
 
     def clause(self) -> Node:
         name = self.label()
@@ -251,16 +254,19 @@ class _Answers(Terms):
     def group(self) -> Node:
         r"""Behind a brace that LaTeX does not show: one value, `n \choose k`, `a \over b`, or a set."""
         self.nested()
-        items, separators = self.separated()
+        groups, separators = self.separated()
+        first = groups[0][0]
         construct = self.take("choose", "over")
-        bottom = self.sum() if construct and len(items) == 1 else None
+        bottom = self.sum() if construct else first
         self.need("}")
         self.depth -= 1
-        if construct and bottom is not None:
-            return (ex.choose if construct.kind == "choose" else quotient)(scalar(items[0]), scalar(bottom))
-        if len(items) == 1:
-            return items[0]
-        return Node("set", tuple(spread(items))) if separators <= {",", ";"} else top_level(items, separators)
+        if construct and len(groups) == len(groups[0]) == 1:
+            return (ex.choose if construct.kind == "choose" else quotient)(scalar(first), scalar(bottom))
+        if len(groups) == len(groups[0]) == 1:
+            return first
+        if construct:
+            raise Unreadable(f"a list over {construct.kind}")
+        return Node("set", tuple(spread(groups[0]))) if separators == {","} else solutions(groups, separators)
 
     def braces(self) -> Node:
         r"""Behind `\{`: a list of items, or `element | condition`."""

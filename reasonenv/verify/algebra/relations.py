@@ -50,6 +50,8 @@ def relate(sides: Sequence[Node], signs: Sequence[str]) -> Node:
         kinds = set(signs)
     if not kinds <= {"<", "<="}:
         raise Unreadable("relations that do not go together")
+    if any(each == ex.IMAGINARY for side in sides for each in walk(side)):
+        raise Unreadable("an order of complex numbers")
     links = [(left, right, sign) for sign, (left, right) in zip(signs, pairwise(sides), strict=True)]
     solved = [_solved(*link) for link in links]
     names = {link.atom for link in solved if link is not None}
@@ -64,16 +66,22 @@ def name_of(node: Node) -> str | None:
     match node.op:
         case "var":
             return str(node.atom)
-        case "*" if all(arg.op == "var" and str(arg.atom).isupper() and len(str(arg.atom)) == 1 for arg in node.args):
-            return "".join(str(arg.atom) for arg in node.args)
+        case "*" if all(map(_is_corner, node.args)):
+            return ex.written(node)
         case "call" if node.atom == "abs":
-            inner = name_of(node.args[0])
-            return inner if inner and inner.isupper() and len(inner) > 1 else None
+            return name_of(node.args[0]) if node.args[0].op == "*" else None
         case "call" if node.atom not in ex.KNOWN_FUNCTIONS or (node.atom in _SHARED and node.args[0].op == "var"):
             return ex.written(node)
         case "tuple" | "ratio" if all(arg.op == "var" for arg in node.args):
             return f"({','.join(str(arg.atom) for arg in node.args)})"
     return None
+
+
+def _is_corner(node: Node) -> bool:
+    """A capital letter, or one over which is divided: AB is a segment, and AB/CD a ratio of two."""
+    if node.op == "^" and node.args[1] == MINUS_ONE:
+        node = node.args[0]
+    return node.op == "var" and len(str(node.atom)) == 1 and str(node.atom).isupper()
 
 
 def named_value(equation: Node) -> Node | None:
@@ -188,12 +196,23 @@ def top_level(clauses: Sequence[Node], separators: set[str]) -> Node:
         if len(names) == 1 and len(items) > sum(item.op == "assign" for item in items):
             raise Unreadable("a chain of equations in a list")
         return Node("list", tuple(items))
+    if items[0].op == "assign" and values[0].op == "difference" and all(item.op in SCALARS for item in items[1:]):
+        excluded = values[0].args[1]  # x != 2, 3
+        return Node("assign", (Node("difference", (REALS, Node("set", (*excluded.args, *items[1:])))),), items[0].atom)
     if len(names) == 1 and any(value.op in SETS for value in values):
         return Node("assign", (_conditions(values, separators),), names.pop())
     kind = "and" if separators == {"and"} else ""
     if len(names) == 1:  # x = 2, 3 and x = 2 or x = 3
         return Node("assign", (Node("list", tuple(values), kind),), names.pop())
     return Node("list", tuple(items), kind)
+
+
+def solutions(groups: Sequence[Sequence[Node]], separators: set[str]) -> Node:
+    """Clauses in groups that commas hold together: `x = 1, y = 2; x = 3, y = 4` are two solutions."""
+    several = [len({item.atom for item in group if item.op == "assign"}) == len(group) > 1 for group in groups]
+    if len(groups) > 1 and all(several):
+        return top_level([top_level(group, {","}) for group in groups], separators - {","})
+    return top_level([item for group in groups for item in group], separators)
 
 
 def _conditions(values: Sequence[Node], separators: set[str]) -> Node:

@@ -28,11 +28,10 @@ _ARGUMENTS = frozenset(("num", "var", "const", "letter", "{", "(", "name", "begi
 _TRIGONOMETRIC = frozenset(("sin", "cos", "tan", "cot", "sec", "csc", "cis"))
 _QUOTIENTS = {"tan": "cos", "sec": "cos", "cot": "sin", "csc": "sin"}
 _UNKNOWN_FUNCTIONS = frozenset("fghFGHIJ")
-_TRANSPOSED = frozenset(("T", "top", "intercal"))
 _BEHIND_SETS = frozenset(("nothing", "∪", "∩", "\\", ",", ";", "or", "and", ")", "}", r"\}"))
 _TEMPERATURES = ("C", "F")
 _SIGNS = ("+", "-", "±", "∓")
-_CLOSES = {"lfloor": "rfloor", "lceil": "rceil"}
+_ROUNDING = {"lfloor": ("floor", "rfloor"), "lceil": ("ceil", "rceil")}
 _END = Token("nothing")
 
 
@@ -178,7 +177,7 @@ class Terms:
     def raised(self, base: Node) -> Node:
         if base.op in ("matrix", "tuple"):
             braced = self.take("{")
-            if self.next.text not in _TRANSPOSED and self.next.kind not in _TRANSPOSED:
+            if self.next.text != "T" and self.next.kind != "top":
                 raise Unreadable("a power of a matrix")
             self.at += 1
             if braced:
@@ -236,7 +235,8 @@ class Terms:
                 self.bars -= 1
                 return ex.call("abs", inner)
             case "lfloor" | "lceil":
-                return ex.call({"lfloor": "floor", "lceil": "ceil"}[token.kind], self.enclosed(_CLOSES[token.kind]))
+                name, closing = _ROUNDING[token.kind]
+                return ex.apply(name, self.enclosed(closing), ex.ONE)
             case "begin":
                 return self.matrix(token.text)
             case "name":
