@@ -143,7 +143,7 @@ def _indexed(token: Token, text: str, at: int) -> tuple[Token, int]:
     if index := _INDEX.match(text, at):
         name, at = f"{name}_{re.sub(r'[^A-Za-z0-9,+-]|text', '', index[0])}", index.end()
     if primes := _PRIMES.match(text, at):
-        count = len(primes[0]) if primes[0].startswith("'") else primes[0].count("prime")
+        count = primes[0].count("'") + primes[0].count("prime")
         name, at = name + "'" * count, primes.end()
     return Token("var", name), at
 
