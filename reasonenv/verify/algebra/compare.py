@@ -280,7 +280,9 @@ class Comparison:
             return False
         # Where no negative number was defined on both sides, the variables are positive: log(xy) = log x + log y.
         equal = is_zero(difference, positive=not negative)
-        if equal is None and (_is_extreme(difference) or (not names and differ_far_behind_the_point(a, b))):
+        if equal is None and (_is_extreme(difference) or differ(difference, ex.ZERO)[0]):
+            return False
+        if equal is None and not names and differ_far_behind_the_point(a, b):
             return False
         return equal
 
