@@ -21,12 +21,14 @@ one problem in five is `test` here, by a hash of its task_id; to report the publ
 splits are the published ones, by task_id: 1 to 10 for few-shot prompts, 11 to 510 `test`, 511 to 600 `validation`, 601
 to 974 `train`. Problems of your own in one of the two published forms are read with `data=FILE`.
 
-The last ```python block of a response is judged by `verify.sandbox.unit_tests`: in processes of its own, without
-network, files or new processes. What cannot be told there (a test about objects of own classes) is `unparsable_gold`.
+The program of a response (`verify.sandbox.code_block` finds it) is judged by `verify.sandbox.unit_tests`: in processes
+of its own, without network, files or new processes. `sandbox=` names another place to run it in (`sandbox.backend`).
+Where this machine cannot keep a program from files and processes, a task is refused unless `unfenced=true` is said.
 """
 
 from __future__ import annotations
 
+import ast
 from functools import partial
 from math import perm
 from random import Random
@@ -38,7 +40,7 @@ from reasonenv.data.procedural import Candidate, Procedural
 from reasonenv.errors import UserError, check_known, check_range
 from reasonenv.seeding import derive_seed, permuted
 from reasonenv.tasks import ANSWER_FORM, Task, in_test
-from reasonenv.verify.sandbox.unit_tests import UnitTests, verify_code
+from reasonenv.verify.sandbox.unit_tests import UnitTests, code_verifier
 
 SIZES = {"train": 10_000, "test": 1_000}
 EXAMPLES = 2  # training problems that a few-shot prompt shows
@@ -70,11 +72,20 @@ _ENDINGS = (
 )
 
 
-def code(*, split: str = "train", size: int | None = None, seed: int = 0, operations: int = 2) -> Task:
+def code(
+    *,
+    split: str = "train",
+    size: int | None = None,
+    seed: int = 0,
+    operations: int = 2,
+    sandbox: str = "process",
+    unfenced: bool = False,
+) -> Task:
     """Functions of `operations` operations (1..6) on a list, then a result.
 
     `size` problems: by default as many as there are, up to 10,000 in `train` and 1,000 in `test`. Raises `UserError`
-    for a setting out of its range, and for a size above the number of questions.
+    for a setting out of its range, for a size above the number of questions, and for a `sandbox` that keeps nothing in
+    here, unless `unfenced` says that its programs may do what they like.
     """
     check_known("code split", split, SIZES)
     check_range("operations", operations, 1, 6)
@@ -90,7 +101,8 @@ def code(*, split: str = "train", size: int | None = None, seed: int = 0, operat
         remedy="raise operations",
     )
     budget = 100 + 50 * operations
-    return Task("Code", split, problems, verify_code, INSTRUCTION, budget, problems.examples(EXAMPLES))
+    verify = code_verifier(sandbox, unfenced=unfenced)
+    return Task("Code", split, problems, verify, INSTRUCTION, budget, problems.examples(EXAMPLES))
 
 
 def _draws(operations: int) -> int:
@@ -129,10 +141,18 @@ def _tested(seed: int, question: str, program: str, id: str) -> Problem:
     return _problem(id, question, program, UnitTests(asserts, entry_point="solve"))
 
 
-def humaneval(*, split: str = "train", data: DataPath = None, limit: int | None = None) -> Task:
+def humaneval(
+    *,
+    split: str = "train",
+    data: DataPath = None,
+    limit: int | None = None,
+    sandbox: str = "process",
+    unfenced: bool = False,
+) -> Task:
     """HumanEval, split `train`, `test` or `all`; `data` as in `reasonenv.data.records`; `limit` keeps the first ones.
 
-    Raises `UserError` for an unknown split, missing data, a broken record or a limit below 1.
+    Raises `UserError` for an unknown split, missing data, a broken record or a limit below 1; `sandbox` and `unfenced`
+    are those of `code`.
     """
     check_known("humaneval split", split, ("all", "test", "train"))
     problems = []
@@ -144,10 +164,17 @@ def humaneval(*, split: str = "train", data: DataPath = None, limit: int | None 
             program = (record.fields["prompt"] + record.fields["canonical_solution"]).rstrip()
             tests = UnitTests((record.text("test"), f"check({name})"), entry_point=name)
             problems.append(_problem(f"humaneval/{id}", f"Complete:\n{record.text('prompt')}", program, tests))
-    return Task("HumanEval", split, first(problems, limit), verify_code, INSTRUCTION, 512)
+    return Task("HumanEval", split, first(problems, limit), code_verifier(sandbox, unfenced=unfenced), INSTRUCTION, 512)
 
 
-def mbpp(*, split: str = "train", data: DataPath = None, limit: int | None = None) -> Task:
+def mbpp(
+    *,
+    split: str = "train",
+    data: DataPath = None,
+    limit: int | None = None,
+    sandbox: str = "process",
+    unfenced: bool = False,
+) -> Task:
     """MBPP in its published splits; a question shows its tests, as published. Keywords and errors as in `humaneval`."""
     check_known("mbpp split", split, MBPP_IDS)
     problems: dict[str, list[Problem]] = {name: [] for name in MBPP_IDS}
@@ -158,7 +185,8 @@ def mbpp(*, split: str = "train", data: DataPath = None, limit: int | None = Non
             raise UserError(f"{record.where}: field 'task_id' is {number}; it must be 1 to 974")
         problems[part].append(_asserted(number, record))
     examples = tuple(problems["prompt"][:3])
-    return Task("MBPP", split, first(problems[split], limit), verify_code, INSTRUCTION, 512, examples)
+    verify = code_verifier(sandbox, unfenced=unfenced)
+    return Task("MBPP", split, first(problems[split], limit), verify, INSTRUCTION, 512, examples)
 
 
 def _asserted(number: int, record: Record) -> Problem:
@@ -168,7 +196,41 @@ def _asserted(number: int, record: Record) -> Problem:
     setup = str(record.fields.get("test_setup_code") or "").strip()
     description = record.text("text") if "text" in record.fields else record.text("prompt")
     question = "\n".join((description, "It must pass:", *listed))
-    return _problem(f"mbpp/{number}", question, record.text("code"), UnitTests((*filter(None, [setup]), *listed)))
+    program, sources = record.text("code"), [*filter(None, [setup]), *listed]
+    entry_point, imports = _used_by_tests(record, program, sources)
+    return _problem(f"mbpp/{number}", question, program, UnitTests((*imports, *sources), entry_point=entry_point))
+
+
+def _used_by_tests(record: Record, program: str, tests: list[str]) -> tuple[str, list[str]]:
+    """The first function of a reference solution that tests call, and its imports that they use.
+
+    A test may call a function that has the name of a builtin (`sum`), and use a module that only the solution imports:
+    the reference solution says which, and no response can change it. Raises `UserError` for tests that call nothing.
+    """
+    statements = _parsed(record, "code", program).body
+    used = []
+    for node in ast.walk(_parsed(record, "test_list", "\n".join(tests))):
+        if isinstance(node, ast.Name):
+            used.append(node.id)
+    imports, defined = [], []
+    for each in statements:
+        if isinstance(each, ast.Import | ast.ImportFrom) and any(
+            (name.asname or name.name) in used for name in each.names
+        ):
+            imports.append(ast.unparse(each))
+        elif isinstance(each, ast.FunctionDef):
+            defined.append(each.name)
+    entry_point = next((name for name in used if name in defined), None)
+    if entry_point is None:
+        raise UserError(f"{record.where}: field 'test_list' is {tests!r}; it calls nothing that field 'code' defines")
+    return entry_point, imports
+
+
+def _parsed(record: Record, field: str, source: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UserError(f"{record.where}: field {field!r} is no Python ({error}); give the file as published") from None
 
 
 def _problem(id: str, question: str, program: str, tests: UnitTests) -> Problem:

@@ -16,7 +16,9 @@ need be, or in the last <answer> or box. Ten of the scorers hand text to Python'
 checked first, and an answer that is more than numbers, words and operators is `unparsable_answer`. So is one on which
 the scorer raises. Scoring runs in the processes of `reasonenv.verify.pool`: one that hangs is `timeout`, one that dies
 `error`, and neither costs more than its own verdict.
-One generator, `codeio`, runs the package's own programs to make its problems; some write files where it is run.
+Generators that run programs (`codeio`, `bf`) or print make their problems in processes too, each problem in an empty
+folder: nothing is printed, no file is left behind, and a program without end costs its own draw. So does one whose
+result differs when it is run again, as it reads the clock or the system's entropy; one that agrees by chance stays.
 """
 
 from __future__ import annotations
@@ -54,6 +56,7 @@ _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _EVALUATED = {"binary_matrix", "n_queens", "number_sorting", "spiral_matrix", "string_insertion"}
 _ARITHMETIC = {"countdown", "puzzle24"}
 _ALGEBRA = {"intermediate_integration", "polynomial_multiplication", "simple_integration"}
+_APART = {"bf", "codeio", "rectangle_count"}  # they run programs of the package, or print
 _CODE = re.compile(r"__|[(){}*@:=]|\.\s*[A-Za-z]|\b(?:for|if|lambda|import|await|yield)\b")
 _NUMBERS = r"[0-9]{1,9}(?![0-9])|[-+/().,|\s]|\*(?!\*)"
 _WORDS = r"(?:a?(?:sin|cos|tan)h?|exp|log|ln|sqrt|pi|[a-zA-Z])(?![A-Za-z])"
@@ -128,15 +131,24 @@ class _Generator:
                 raise UserError(f"RG-{self.name} refuses {self._config or 'its settings'}: {error}") from None
         return self._blocks[split, number]
 
-    def draw(self, split: str, index: int) -> Candidate:
-        """Entry `index` of the blocks of a split, one behind the other."""
+    def draw(self, split: str, index: int) -> Candidate | None:
+        """Entry `index` of the blocks of a split, one behind the other; None if making it failed or took too long."""
         number, place = divmod(index, BLOCK)
-        entry = self._block(split, number)[place]
+        block = self._block(split, number)
+        entry = self._apart(block.seed, place) if self.name in _APART else block[place]
+        if entry is None:
+            return None
         question, answer = str(entry["question"]), entry["answer"]
         if answer is None:
             answer = next((entry["metadata"][key] for key in _SHOWN if key in entry["metadata"]), "")
             answer = json.dumps(answer) if isinstance(answer, dict) else answer
         return question, lambda id: Problem(id, question, str(answer), (), {"entry": entry})
+
+    def _apart(self, seed: int, place: int) -> Any:
+        """An entry of the block with a seed, made in a process of its own; None if there is none."""
+        sent = (self.name, packed(self._config), str(seed), str(BLOCK), str(place))
+        reply = shared("generators").call("reasonenv.envs.rg_scoring:draw", sent, TIMEOUT)
+        return unpacked(reply) if reply.startswith("{") else None  # else empty, or the reason why there is none
 
     def verify(self, text: str, problem: Problem) -> Verdict:
         """Whether the generator's own scoring gives the answer in `text` full marks."""

@@ -20,6 +20,8 @@ from gymnasium.utils.env_checker import check_env
 
 from reasonenv.catalog import check_keys, make_task
 from reasonenv.core import Completion, Problem, Reason, Trajectory
+from reasonenv.data.files import Missing
+from reasonenv.data.procedural import Procedural
 from reasonenv.data.repeats import alike, contradicted, repeated, shown
 from reasonenv.errors import UserError
 from reasonenv.mdp.config import ENV_KEYS, EnvConfig, divided
@@ -96,7 +98,21 @@ class _Subject:
 
     @cached_property
     def splits(self) -> dict[str, Task]:
-        return {split: self.make(split) for split in SPLITS}
+        """The splits whose data is there; a set may have been published, or fetched, as a test alone."""
+        made, missing = dict[str, Task](), list[Missing]()
+        for split in SPLITS:
+            try:
+                made[split] = self.make(split)
+            except Missing as error:
+                missing.append(error)
+        if not made:
+            raise missing[0]
+        return made
+
+    @property
+    def first(self) -> Task:
+        """The task of the first split that is there: what does not depend on the split is looked at in it."""
+        return next(iter(self.splits.values()))
 
     @cached_property
     def problems(self) -> dict[str, Sequence[Problem]]:
@@ -112,8 +128,8 @@ class _Subject:
 
     @cached_property
     def mdp(self) -> ReasoningMDP:
-        """The process of the first few training problems, with just the room that their reference solutions need."""
-        task = self.splits["train"]  # makes the other split too
+        """The process of the first few problems, with just the room that their reference solutions need."""
+        task = self.first  # makes the other split too
         problems = task.problems[:EPISODES]
         config = self.config
         if config.max_tokens is None:
@@ -174,20 +190,23 @@ def _ids(subject: _Subject) -> str:
 
 def _once(subject: _Subject) -> str:
     repeats = {split: repeated(split, problems) for split, problems in subject.problems.items()}
-    _claim(repeats["test"] is None, f"{repeats['test']}; a held-out set is no larger than its different questions")
-    if repeats["train"] is not None:  # a question may be weighted, or solved in several ways
-        raise _Remark(repeats["train"])
+    test, train = repeats.get("test"), repeats.get("train")
+    _claim(test is None, f"{test}; a held-out set is no larger than its different questions")
+    if train is not None:  # a question may be weighted, or solved in several ways
+        raise _Remark(train)
     return f"{' and '.join(str(len(problems)) for problems in subject.problems.values())} questions, all different"
 
 
 def _one_answer(subject: _Subject) -> str:
     problems = chain.from_iterable(subject.problems.values())
-    contradiction = contradicted(problems, subject.splits["train"].verify)
+    contradiction = contradicted(problems, subject.first.verify)
     _claim(contradiction is None, str(contradiction))
     return "no question has several answers"
 
 
 def _disjoint(subject: _Subject) -> str:
+    if len(subject.splits) < len(SPLITS):
+        raise _Remark(f"there is data for {' and '.join(subject.splits)} alone")
     train = {problem.question for problem in subject.problems["train"]}
     test = {problem.question for problem in subject.problems["test"]}
     both = train & test
@@ -207,7 +226,8 @@ def _not_alike(subject: _Subject) -> str:
 def _repeatable(subject: _Subject) -> str:
     for split, task in subject.splits.items():
         again = subject.make(split)
-        _claim(len(again.problems) == len(task.problems), f"{split} has another size when it is made again")
+        if not isinstance(task.problems, Procedural):  # to count those, all of them would be made again
+            _claim(len(again.problems) == len(task.problems), f"{split} has another size when it is made again")
         for i in range(min(EPISODES, len(task.problems))):
             _claim(again.problems[i] == task.problems[i], f"{split} problem {i} is another when the task is made again")
     env = ReasoningEnv(subject.mdp, "token")
@@ -264,7 +284,7 @@ def _silence(subject: _Subject) -> str:
 
 
 def _prompts(subject: _Subject) -> str:
-    task = subject.splits["train"]
+    task = subject.first
     styles = {subject.config.prompt}
     if task.examples:
         styles.add("few_shot")

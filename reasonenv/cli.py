@@ -13,7 +13,7 @@ import typer
 
 from reasonenv.commands.command import CONTEXT, Group
 from reasonenv.errors import UserError, unknown
-from reasonenv.terminal import printable
+from reasonenv.terminal import complain
 
 # What a disk, or a name of a file, may answer that only the user can mend.
 STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(words)
     except UserError as error:
-        print(f"reasonenv: {printable(' '.join(str(error).split()))}", file=sys.stderr)
+        complain(str(error))
         return 2
     except KeyboardInterrupt as interrupt:
         message = "interrupted"
@@ -53,17 +53,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             message += f"; {interrupt}"
         if RESUMING.intersection(words[:1]):
             message += "; the same command goes on from the last checkpoint"
-        print(f"\nreasonenv: {message}", file=sys.stderr)
+        sys.stderr.write("\n")  # behind the ^C that a terminal shows
+        complain(message)
         return 130
     except MemoryError:
-        print("reasonenv: out of memory; ask for less: sizes, budgets or batches", file=sys.stderr)
+        complain("out of memory; ask for less: sizes, budgets or batches")
         return 2
     except BrokenPipeError:  # the reader of our output has gone, as in `reasonenv list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if error.errno not in STORAGE:
             raise
-        print(f"reasonenv: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        complain(f"{error.filename or 'a file'}: {error.strerror}")
         return 2
     return 0
 

@@ -82,6 +82,17 @@ def read_record(path: Path) -> dict[str, Any]:
     return json_object(read_text(path), str(path))
 
 
+def read_rows(path: Path, *, whole: bool = True) -> list[dict[str, Any]]:
+    """The JSON objects in the lines of a file. Raises `Damaged` that names the line of anything else.
+
+    Unless the file is `whole`, its last line may be half written and is left out then.
+    """
+    lines = read_text(path).split("\n")
+    if lines[-1] and not whole:
+        lines.pop()
+    return [json_object(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line]
+
+
 def sync(file: IO[str] | IO[bytes]) -> None:
     """Returns when what was written to `file` is on the disk."""
     file.flush()

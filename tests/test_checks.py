@@ -152,9 +152,16 @@ def test_a_mistake_of_the_user_is_no_finding() -> None:
 
 TASK = """
 from reasonenv import from_problems
+from reasonenv.core import Reason, Verdict
 from reasonenv.verify.grade import verify_math
+
+def whole(text, problem):
+    if problem.answer.isdigit():
+        return verify_math(text, problem)
+    return Verdict(Reason.UNPARSABLE_GOLD, None, problem.answer)
+
 right = from_problems([(f"{n} + 1?", str(n + 1)) for n in range(9)])
-wrong = from_problems([(f"{n} + 1?", "some" if n == 4 else str(n + 1)) for n in range(9)], verifier=verify_math)
+wrong = from_problems([(f"{n} + 1?", "some" if n == 4 else str(n + 1)) for n in range(9)], verifier=whole)
 """
 
 

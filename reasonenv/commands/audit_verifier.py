@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -13,6 +12,7 @@ import typer
 
 from reasonenv.commands.command import AsJson, application
 from reasonenv.errors import UserError
+from reasonenv.terminal import show, show_json
 
 if TYPE_CHECKING:
     from reasonenv.tasks import Task
@@ -54,7 +54,7 @@ def audit_verifier(
     parts = {"corpus": audit.check(trials, timeout), "attacks": audit.check(audit.attacks(), timeout), "golds": golds}
     rates = {name: _rates(rows) for name, rows in parts.items() if rows}
     if as_json:
-        print(json.dumps({"rates": rates, "rows": parts}, default=asdict))
+        show_json({"rates": rates, "rows": parts}, default=asdict)
     else:
         _print(parts, rates)
     falsely_accepted = any(row.accepted for rows in parts.values() for row in rows)
@@ -83,20 +83,20 @@ def _print(parts: dict[str, list[Row]], rates: dict[str, dict[str, dict[str, flo
     columns = f"{'right':>7} {'rejected':>9} {'wrong':>7} {'accepted':>9} {'failed':>7}"
     for part, rows in parts.items():
         if rows:
-            print(f"{part:<{width}} {columns}")
+            show(f"{part:<{width}} {columns}")
         for row in rows:
-            print(f"  {row.category:<{width - 2}} {_counts([row])}")
+            show(f"  {row.category:<{width - 2}} {_counts([row])}")
         if len(rows) > 1:
-            print(f"  {'total':<{width - 2}} {_counts(rows)}\n")
+            show(f"  {'total':<{width - 2}} {_counts(rows)}\n")
     for part, intervals in rates.items():
         for name, rate in intervals.items():
-            print(f"{part}: {name} {rate['rate']:.4f}  [{rate['low']:.4f}, {rate['high']:.4f}]  n = {rate['n']:.0f}")
+            show(f"{part}: {name} {rate['rate']:.4f}  [{rate['low']:.4f}, {rate['high']:.4f}]  n = {rate['n']:.0f}")
     for rows in parts.values():
         for row in rows:
             for line in row.accepted:
-                print(f"falsely accepted, {row.category}: {line}")
+                show(f"falsely accepted, {row.category}: {line}")
             for line in row.rejected:
-                print(f"falsely rejected, {row.category}: {line}")
+                show(f"falsely rejected, {row.category}: {line}")
 
 
 def _counts(rows: Iterable[Row]) -> str:

@@ -16,6 +16,7 @@ from reasonenv.commands.report import report
 from reasonenv.errors import UserError
 from reasonenv.measures.records import SUITE
 from reasonenv.storage import read_record
+from reasonenv.terminal import show
 
 if TYPE_CHECKING:
     from reasonenv.experiment.cells import Cell
@@ -59,7 +60,7 @@ def run(
     with _reading(path, keys.values(), trust_code=trust_code):
         suite = read_suite(path, scale, keys)
         if dry_run:
-            print("\n".join(_plan(suite)))
+            show(*_plan(suite))
             return 0
         label = f"{suite.name}-{suite.scale}" if suite.scale else suite.name
         return _finish(suite, out or Path("runs") / label, jobs, _command("run", name, suite, keys))
@@ -114,9 +115,9 @@ def tune(
             values = {key: trial[key] for key in tuned["keys"]}
             written = " ".join(f"{key}={value}" for key, value in values.items())
             chosen = "  chosen" if values == record["chosen"] else ""
-            print(f"{agent:<16} {written:<24} {trial['accuracy']:.3f}{chosen}")
-    print(provenance_of_settings(tuned))
-    print(f"reasonenv bench run {path}")
+            show(f"{agent:<16} {written:<24} {trial['accuracy']:.3f}{chosen}")
+    show(provenance_of_settings(tuned))
+    show(f"reasonenv bench run {path}")
 
 
 @app.command("resume", epilog=f"{EXAMPLE} resume runs/quickstart")
@@ -151,9 +152,9 @@ def _finish(suite: Suite, folder: Path, jobs: int, command: str) -> int:
 
     _check_jobs(jobs)
     failed = run_suite(suite, folder, jobs=jobs, command=command)
-    print(console_text(write_report(folder)))
+    show(*console_text(write_report(folder)).split("\n"))
     if failed:
-        print(f"{failed} of {len(suite.cells)} cells have failed; the same command runs them again")
+        show(f"{failed} of {len(suite.cells)} cells have failed; the same command runs them again")
     return int(failed > 0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from reasonenv import catalog
 from reasonenv.commands.command import AsJson, SettingsCommand, application, settings
+from reasonenv.terminal import show, show_json
 
 app = application()
 
@@ -37,8 +37,8 @@ def check(
     checks = check_task(name, sample=sample, **environment_keys(name, settings(context)))
     failed = sum(not claim.holds for claim in checks)
     if as_json:
-        print(json.dumps([asdict(claim) for claim in checks], indent=1))
+        show_json([asdict(claim) for claim in checks], indent=1)
     else:
-        print(table(checks))
-        print(f"\n{name}: {failed} of {len(checks)} checks failed" if failed else f"\n{name}: every check holds")
+        outcome = f"{failed} of {len(checks)} checks failed" if failed else "every check holds"
+        show(*table(checks).split("\n"), "", f"{name}: {outcome}")
     return int(failed > 0)

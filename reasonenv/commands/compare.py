@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from reasonenv.commands.command import AsJson, application
+from reasonenv.terminal import show, show_json
 
 if TYPE_CHECKING:
     from reasonenv.measures.pair import Comparison
@@ -28,16 +28,16 @@ def compare(
 
     rows = [_row(comparison, margin) for comparison in pair.compare(first, second)]
     if as_json:
-        print(json.dumps(rows, indent=1))
+        show_json(rows, indent=1)
         return
-    print(f"{'metric':<16}{'A':>8}{'B':>8}   {'B - A [95 %]':<26}{'p':>7}{'MDE':>8}  conclusion")
+    show(f"{'metric':<16}{'A':>8}{'B':>8}   {'B - A [95 %]':<26}{'p':>7}{'MDE':>8}  conclusion")
     for row in rows:
         interval = f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
-        print(
+        show(
             f"{row['metric']:<16}{row['first']:>8.3f}{row['second']:>8.3f}   {interval:<26}{row['p']:>7.3f}"
             f"{row['detectable']:>8.3f}  {row['conclusion']}"
         )
-    print(
+    show(
         f"A: {first}, B: {second}, {rows[0]['questions']} questions. Two trained policies with one "
         "seed each: the intervals are over other questions and say nothing of other training seeds, which takes a "
         f"suite. The metrics below the first are corrected for their number. Equal: within ±{margin}. MDE: "

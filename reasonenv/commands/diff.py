@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from reasonenv.commands.command import application
+from reasonenv.terminal import show
 
 app = application()
 
@@ -21,4 +22,4 @@ def diff(
     from reasonenv.measures.pair import differences
 
     lines = list(differences(first, second))
-    print("\n".join(lines or ["no difference but the time they took"]))
+    show(*lines or ["no difference but the time they took"])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from reasonenv.commands.command import AsJson, Environment, SettingsCommand, application, settings
+from reasonenv.terminal import show, show_json
 
 app = application()
 
@@ -36,11 +36,11 @@ def doctor(
     findings = examine(describe(DoctorConfig, policy, env, settings(context)))
     wrong = sum(finding.state == "wrong" for finding in findings)
     if as_json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+        show_json([asdict(finding) for finding in findings], indent=1)
         return int(wrong > 0)
     for finding in findings:
-        print(f"{finding.state:<6} {finding.name:<10} {finding.seen}")
+        show(f"{finding.state:<6} {finding.name:<10} {finding.seen}")
         if finding.change:
-            print(f"{'':<18}-> {finding.change}")
-    print(f"\n{wrong} of {len(findings)} things are wrong" if wrong else "\nnothing is wrong")
+            show(f"{'':<18}-> {finding.change}")
+    show("", f"{wrong} of {len(findings)} things are wrong" if wrong else "nothing is wrong")
     return int(wrong > 0)

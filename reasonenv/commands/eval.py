@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from reasonenv.commands.command import ENV_ID, AsJson, SettingsCommand, TrustCode, application, reading, settings
+from reasonenv.terminal import show, show_json
 
 app = application()
 
@@ -38,7 +38,7 @@ def evaluate(
     with reading(policy, (env or "", *keys.values()), trust_code=trust_code):
         summary = assess(describe_eval(policy, env, keys), out=out, quiet=as_json)
     if as_json:
-        print(json.dumps({name: vars(estimate) for name, estimate in summary.items()}))
+        show_json({name: vars(estimate) for name, estimate in summary.items()})
         return
     for name, e in summary.items():
-        print(f"{name:<16} {e.value:.3f}  [{e.low:.3f}, {e.high:.3f}]  n = {e.n}")
+        show(f"{name:<16} {e.value:.3f}  [{e.low:.3f}, {e.high:.3f}]  n = {e.n}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -10,12 +9,13 @@ import typer
 from reasonenv import catalog
 from reasonenv.commands.command import AsJson, application
 from reasonenv.errors import unknown
+from reasonenv.terminal import show, show_json
 
 app = application()
 
 
 @app.command("list", epilog="example: reasonenv list agents")
-def show(
+def list_names(
     kind: Annotated[
         str | None, typer.Argument(metavar="KIND", help="envs, agents, policies or suites (left out: everything)")
     ] = None,
@@ -36,9 +36,9 @@ def show(
             raise unknown("kind", kind, names)
         names = {kind: names[kind]}
     if as_json:
-        print(json.dumps(names, indent=1))
+        show_json(names, indent=1)
         return
     for title, rows in names.items():
-        print(title)
+        show(title)
         for name, text in rows.items():
-            print(f"  {name:<32} {text}".rstrip())
+            show(f"  {name:<32} {text}".rstrip())

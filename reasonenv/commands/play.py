@@ -8,7 +8,7 @@ import typer
 
 from reasonenv import catalog
 from reasonenv.commands.command import Environment, SettingsCommand, application, settings
-from reasonenv.terminal import printable
+from reasonenv.terminal import show
 
 if TYPE_CHECKING:
     from reasonenv.mdp.env import ReasoningEnv
@@ -30,19 +30,19 @@ def play(
     played = make_env(task, granularity, **environment_keys(task, settings(context)))
     _, info = played.reset(options={"problem": problem})
     unit = {"token": "characters, each of their tokens is an action", "step": "a step", "response": "the response"}
-    question = printable(info["question"], keep="\n")
-    print(f"{question}\n\ntype {unit[granularity]}; an empty line ends the response; Ctrl-D leaves")
+    show(*info["question"].split("\n"), "")
+    show(f"type {unit[granularity]}; an empty line ends the response; Ctrl-D leaves")
     if info["response"]:
-        print(f"  so far {info['response']!r}")
+        show(f"  so far {info['response']!r}")
     over = False
     while not over:
         try:
             text = input("> ")
         except EOFError:
-            print()
+            show("")
             return
         over = _act(played, text)
-    print("\n" + played.render())
+    show("", *str(played.render()).split("\n"))
 
 
 def _act(env: ReasoningEnv, text: str) -> bool:
@@ -55,11 +55,11 @@ def _act(env: ReasoningEnv, text: str) -> bool:
     for action in actions:
         _, reward, terminated, truncated, info = env.step(action)
         if reward or terminated or truncated or env.granularity != "token":
-            print(f"  reward {reward:+.3f} {info['reward_terms']}  terminated={terminated} truncated={truncated}")
+            show(f"  reward {reward:+.3f} {info['reward_terms']}  terminated={terminated} truncated={truncated}")
         if env.mdp.stochastic:
-            print(f"  so far {info['response']!r}")
+            show(f"  so far {info['response']!r}")
         if terminated or truncated:
             verdict = info["verdict"]
-            print(f"  verdict {verdict.reason}: found {verdict.extracted!r}, gold {verdict.gold!r}")
+            show(f"  verdict {verdict.reason}: found {verdict.extracted!r}, gold {verdict.gold!r}")
             return True
     return False

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from reasonenv.commands.command import application
+from reasonenv.terminal import show
 
 app = application()
 
@@ -23,4 +24,4 @@ def report(
     """Build the report of suites and runs from their stored samples."""
     from reasonenv.report import console_text, write_report
 
-    print(console_text(write_report(*folders, out=out, png=png)))
+    show(*console_text(write_report(*folders, out=out, png=png)).split("\n"))

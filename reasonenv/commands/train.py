@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from reasonenv.commands.command import AsJson, Environment, SettingsCommand, application, settings
+from reasonenv.terminal import show, show_json
 
 EXAMPLE = "reasonenv train grpo reasonenv/Chain-Response-v0 --policy runs/prior --out runs/grpo lr=1e-4"
 
@@ -44,31 +44,31 @@ def train(
     run = describe_run(agent, env, settings(context))
     summary = train_run(run, out, changed_data=changed_data, changed_code=changed_code, quiet=as_json)
     if as_json:
-        print(json.dumps(summary))
+        show_json(summary)
         return
     _print_summary(summary)
     saved = [f"{name}: {out / name}" for name in ("policy", "scorer") if (out / name).is_dir()]
     if summary.get("skipped"):
-        print(f"{summary['skipped']} optimiser steps were not taken: their loss or gradient was not finite")
+        show(f"{summary['skipped']} optimiser steps were not taken: their loss or gradient was not finite")
     if saved and run.iterations and not summary["updates"]:
-        print(f"nothing was trained: no optimiser step was taken, and {out} holds what it started from")
+        show(f"nothing was trained: no optimiser step was taken, and {out} holds what it started from")
     elif saved:
-        print("   ".join([*saved, f"curves: tensorboard --logdir {out}"]))
+        show("   ".join([*saved, f"curves: tensorboard --logdir {out}"]))
     else:
-        print("nothing was trained")
+        show("nothing was trained")
 
 
 def _print_summary(summary: Mapping[str, Any]) -> None:
     gain, metric = summary["gain"], "greedy accuracy"
     if "auc" in summary:
         metric = "accuracy of the scores"
-    print(
+    show(
         f"{metric} on {summary['problems']} held-out problems: {summary['before']:.3f} -> {summary['after']:.3f}, "
         f"paired difference {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
     )
     if summary.get("auc") is not None:
-        print(f"a right answer is scored above a wrong one with chance {summary['auc']:.3f} (AUC)")
+        show(f"a right answer is scored above a wrong one with chance {summary['auc']:.3f} (AUC)")
     if "negated_goal" in summary:
-        print(f"behind the negated goal: {summary['negated_goal']:.3f}")
+        show(f"behind the negated goal: {summary['negated_goal']:.3f}")
     if summary.get("signal"):
-        print(summary["signal"])
+        show(summary["signal"])

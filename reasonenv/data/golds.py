@@ -67,9 +67,10 @@ def _is_words(gold: str) -> bool:
 
 
 def check_golds(placed: Sequence[Placed], kind: str) -> None:
-    """Raises `UserError` that names the first problem whose gold is no right answer to itself by `grade(kind=kind)`.
+    """Raises `UserError` that names the first problem whose gold cannot be met: it is no right answer to itself.
 
-    A gold that comes again is not judged again, and one that could not be judged in time is no mistake of its file.
+    `grade(kind=kind)` decides that, and a gold of `numeric` must be a number too. A gold that comes again is not judged
+    again, and one that could not be judged in time is no mistake of its file.
     """
     distinct: dict[str, Placed] = {}
     for where, problem in placed:
@@ -77,8 +78,11 @@ def check_golds(placed: Sequence[Placed], kind: str) -> None:
     texts = [reference_solution(problem) for _, problem in distinct.values()]
     unmet = []
     for (where, problem), verdict in zip(distinct.values(), grade_many(texts, list(distinct), kind), strict=True):
-        if verdict.reason not in (Reason.CORRECT, Reason.TIMEOUT, Reason.ERROR):
-            unmet.append(f"{where}: the answer {shown(problem.answer)} is {verdict.reason} by verifier={kind!r}")
+        reason = verdict.reason
+        if kind == "numeric" and parse_number(problem.answer) is None:
+            reason = Reason.UNPARSABLE_GOLD
+        if reason not in (Reason.CORRECT, Reason.TIMEOUT, Reason.ERROR):
+            unmet.append(f"{where}: the answer {shown(problem.answer)} is {reason} by verifier={kind!r}")
     if unmet:
         others = f", as are {len(unmet) - 1} others" if len(unmet) > 1 else ""
         raise UserError(f"{unmet[0]}{others}; mend it, or give a verifier that can read it")

@@ -22,6 +22,8 @@ from reasonenv.errors import UserError
 from reasonenv.experiment.config import RunConfig, resolved
 from reasonenv.experiment.identity import FOLDER, Code, difference
 from reasonenv.experiment.weights import WEIGHTS, check_weights
+from reasonenv.learn.checkpoint import newest_state
+from reasonenv.learn.loop import TOTAL
 from reasonenv.measures.records import RUN, SUMMARY
 from reasonenv.storage import LOCK, check_writable, owned, read_record, replace
 
@@ -73,12 +75,28 @@ class Claim:
         for key, value in _flat(resolved(self.run)).items():
             if value is None and key in DERIVED:
                 continue  # not known yet
+            if key == "iterations" and self.extends(record):
+                continue
             if repr(there.get(key)) != repr(value):  # nan is nan
                 name = key.rpartition(".")[2]
                 raise UserError(
                     f"{self.out} holds another run, settings differ: {name} is {there.get(key)!r} there, {value!r} "
                     "here; choose another --out"
                 )
+
+    def extends(self, record: Mapping[str, Any]) -> bool:
+        """Whether this is the run in the folder with more iterations. Raises `UserError` if that is another run."""
+        there = record.get("iterations")
+        if not isinstance(there, int) or there >= self.run.iterations:
+            return False
+        saved = newest_state(self.out / "checkpoints")
+        if saved is not None and saved.get(TOTAL, there) is not None:
+            raise UserError(
+                f"{self.out} holds a run of {there} iterations, and what it did depends on their number (a schedule or "
+                f"curriculum), so one of {self.run.iterations} is another run: choose another --out, and perhaps begin "
+                f"with what this one has learned by --policy {self.out}"
+            )
+        return True
 
     def _check_code(self, record: Mapping[str, Any]) -> None:
         differing = difference(record.get("code"), self.code.record)
@@ -94,6 +112,8 @@ class Claim:
     def _write_record(self) -> None:
         path, folder = self.out / RUN, self.out / FOLDER
         before = read_record(path) if path.exists() else {}
+        if before and self.extends(before):
+            (self.out / SUMMARY).unlink(missing_ok=True)  # it is finished no more
         earlier = before.get("earlier_code")
         earlier = list(earlier) if isinstance(earlier, list) else []
         current = bool(before) and difference(before.get("code"), self.code.record) is None

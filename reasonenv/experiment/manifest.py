@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +16,7 @@ from reasonenv.learn.loop import changed
 from reasonenv.measures.records import MANIFEST
 from reasonenv.sampling import SAMPLERS
 from reasonenv.storage import read_record, replace
+from reasonenv.terminal import complain, show
 from reasonenv.version import VERSION
 
 PACKAGES = (
@@ -107,7 +107,7 @@ def write_manifest(out: Path, config: RunConfig, data: Mapping[str, str], *, qui
     differing = [key for key in ("versions", "hardware", "threads") if earlier.get(key) != manifest[key]]
     if differing:
         message = f"{' and '.join(differing)} are not those with which {out} was begun"
-        print(f"reasonenv: {message}; bits may differ from those of an uninterrupted run", file=sys.stderr)
+        complain(f"{message}; bits may differ from those of an uninterrupted run")
     if not quiet:
-        print(f"reproducibility: {level} ({why})")
+        show(f"reproducibility: {level} ({why})")
     replace(path, json.dumps(manifest, indent=1))

@@ -53,7 +53,7 @@ from reasonenv.measures.records import (
 )
 from reasonenv.measures.samples import EVALUATION, read_samples
 from reasonenv.storage import check_writable, owned, read_record, replace
-from reasonenv.terminal import printable
+from reasonenv.terminal import printable, show
 
 POLL = 0.2  # seconds between two looks at the processes
 ORPHAN = 60.0  # seconds for a process to end after its parent has
@@ -100,7 +100,7 @@ def run_cells(suite: Suite, out: Path, problems: Sequence[Problem], *, jobs: int
     started = time.monotonic()
     missing = [cell for cell in suite.cells if _status(_folder(out, cell)) != "done"]
     if not missing:
-        print(f"all {len(suite.cells)} cells of {suite.name} are done; nothing to run")
+        show(f"all {len(suite.cells)} cells of {suite.name} are done; nothing to run")
     earlier = float(read_record(out / SUITE).get("seconds", 0.0)) if (out / SUITE).exists() else 0.0
     _write_suite(suite, out, command, earlier)
     replace(out / "suite.toml", suite.source)
@@ -122,6 +122,10 @@ class Scheduler:
         self.progress: dict[str, RowCounter] = {}
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(list(PRELOADED))
+
+    def say(self, line: str) -> None:
+        """A line above the progress bar."""
+        self.bar.write(printable(line))
 
     def run(self, cells: Sequence[Cell]) -> None:
         """Returns when all cells have ended. Ctrl-C lets each of them save; a second one leaves at once.
@@ -167,7 +171,7 @@ class Scheduler:
                 process.start()
             self.running[cell.name] = (cell, process)
             return
-        self.bar.write(outcome(cell, cells / cell.name))
+        self.say(outcome(cell, cells / cell.name))
 
     def _collect_ended(self) -> None:
         """Says how the cells went whose processes have ended."""
@@ -179,7 +183,7 @@ class Scheduler:
             if process.exitcode:  # it was killed, and could not write its own end
                 _write_cell(folder, cell, "failed", f"the process ended with exit code {process.exitcode}")
             self._update_bar([cell])
-            self.bar.write(outcome(cell, folder))
+            self.say(outcome(cell, folder))
             if measured(cell) and _status(folder) == "done":
                 self._report_initial_policies(cell)
 
@@ -188,7 +192,7 @@ class Scheduler:
         done = _measured_policies(self.suite, self.out)
         for notice in _notices(self.suite, self.out, done if cell is None else [cell]):
             table = ", ".join(filter(None, (notice.env, notice.variant, f"init {notice.init}")))
-            self.bar.write(f"{table}: {notice.notice}")
+            self.say(f"{table}: {notice.notice}")
         if len(done) == sum(map(measured, self.suite.cells)):
             answers = {policy.name: read_samples(_folder(self.out, policy) / EVALUATION) for policy in done}
             refuse_without_signal(self.suite, answers)
@@ -199,7 +203,7 @@ class Scheduler:
 
     def _stop(self) -> None:
         if self.running:
-            self.bar.write(f"stopping: {len(self.running)} cells save what they have; Ctrl-C again does not wait")
+            self.say(f"stopping: {len(self.running)} cells save what they have; Ctrl-C again does not wait")
         for _, process in self.running.values():
             process.terminate()
         for _, process in self.running.values():
@@ -398,7 +402,7 @@ def outcome(cell: Cell, folder: Path) -> str:
     """How a cell went, in one line."""
     label = f"{cell.agent} on {cell.run.env}, seed {cell.run.seed}"
     if _status(folder) != "done":
-        return f"{label}: failed; {printable(read_record(folder / CELL)['error'])}"
+        return printable(f"{label}: failed; {read_record(folder / CELL).get('error')}")
     summary = read_record(folder / SUMMARY)
     if cell.agent in REFERENCES:
         return f"{label}: reference line, {summary['after']:.3f} of the questions answered right"

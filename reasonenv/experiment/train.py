@@ -36,7 +36,7 @@ from reasonenv.measures.parquet import write_records
 from reasonenv.measures.provenance import write_solved
 from reasonenv.measures.questions import PROBLEMS as QUESTIONS
 from reasonenv.measures.questions import write_questions
-from reasonenv.measures.records import MANIFEST, SUMMARY
+from reasonenv.measures.records import MANIFEST, RUN, SUMMARY
 from reasonenv.measures.rollouts import HELD_OUT, PROBLEMS, SAMPLES, Rollout
 from reasonenv.measures.samples import EVALUATION, Sample, write_samples
 from reasonenv.policy.value_head import load_scorer
@@ -63,7 +63,8 @@ def train(
 
     `places` says where the policies and reward models are that the run does not call by a name to be found. A run whose
     data have changed since it began is refused, unless `changed_data`; so is one whose code has, unless `changed_code`.
-    A finished run is refused in any case, and so is one that started from other weights.
+    A finished run is refused in any case, and so is one that started from other weights. One with fewer iterations goes
+    on, if nothing that it did depends on their number: it ends as if it had been as long from the beginning.
 
     Leaves `out/run.json` (all settings and the hashes of the code), `out/code` (the files of that),
     `out/environment.json` (what it ran on), `out/policy` (a Hugging Face folder) or `out/scorer` (a reward model),
@@ -78,7 +79,7 @@ def train(
     claim = Claim(out, config, code, weights_of(config, places), changed_code)
     check_free(out)
     claim.check()
-    if (out / SUMMARY).exists():
+    if (out / SUMMARY).exists() and not claim.extends(read_record(out / RUN)):
         check_data(out, data, held_out.task.name, finished=True)
         return read_record(out / SUMMARY)
     with naming_users_code():

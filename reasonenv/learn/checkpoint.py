@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from reasonenv.core import Batch
 from reasonenv.errors import UserError
-from reasonenv.storage import PARTIAL, SUMS, Damaged, check, replace, seal
+from reasonenv.storage import PARTIAL, SUMS, Damaged, check, read_record, replace, seal
+from reasonenv.terminal import complain
+
+T = TypeVar("T")
 
 TENSORS, STATE = "state.safetensors", "state.json"
 FILES = (TENSORS, STATE, SUMS)
@@ -116,22 +119,37 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and the state of a checkpoint. Raises `Damaged` if a byte of it is not what was written."""
     from safetensors.torch import load_file
 
-    check(path, (path / TENSORS, path / STATE))
-    return load_file(path / TENSORS), json.loads((path / STATE).read_text())
+    check(path, (path / TENSORS,))
+    return load_file(path / TENSORS), load_state(path)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """The state of a checkpoint. Raises `Damaged` as `load`."""
+    check(path, (path / STATE,))
+    return read_record(path / STATE)
 
 
 def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The newest intact checkpoint of a folder; None if there is none. Says which ones are passed over."""
+    return _newest(folder, load)
+
+
+def newest_state(folder: Path) -> dict[str, Any] | None:
+    """As `newest`, the state alone."""
+    return _newest(folder, load_state)
+
+
+def _newest(folder: Path, read: Callable[[Path], T]) -> T | None:
     paths = saved(folder)[::-1]
     for damaged, path in enumerate(paths):  # all before `path` are
         try:
-            contents = load(path)
+            contents = read(path)
         except Damaged as error:
-            print(f"reasonenv: {error}", file=sys.stderr)
+            complain(str(error))
             continue
         if damaged:
-            print(f"reasonenv: going on from the checkpoint before, {path}", file=sys.stderr)
+            complain(f"going on from the checkpoint before, {path}")
         return contents
     if paths:
-        print("reasonenv: no checkpoint is left; beginning anew", file=sys.stderr)
+        complain("no checkpoint is left; beginning anew")
     return None

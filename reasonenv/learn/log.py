@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from tqdm import tqdm
 
 from reasonenv.registry import Registry
-from reasonenv.storage import naming, replace
+from reasonenv.storage import naming, read_rows, replace
 from reasonenv.terminal import printable
 
 # What the console shows, in this order; everything else is in metrics.jsonl and TensorBoard.
@@ -79,8 +79,8 @@ class RunLog:
 
     def __init__(self, out: Path, *, iteration: int, used: int, budget: int, unit: str, quiet: bool = False) -> None:
         path = out / "metrics.jsonl"
-        rows = path.read_text().splitlines() if iteration and path.exists() else []
-        replace(path, "".join(f"{row}\n" for row in rows[: iteration + 1]))
+        rows = read_rows(path, whole=False) if iteration and path.exists() else []
+        replace(path, "".join(f"{json.dumps(row)}\n" for row in rows[: iteration + 1]))
         self._path, self._file = path, path.open("a")
         self._loggers = [LOGGERS.find(name)(out, iteration + 1) for name in DEFAULT_LOGGERS]
         self._quiet = quiet
@@ -126,16 +126,16 @@ class RunLog:
     def answers(self, iteration: int, answers: Sequence[tuple[str, str, str]]) -> None:
         """(question, response, verdict) of a few samples, on the console and in TensorBoard."""
         for number, (question, response, verdict) in enumerate(answers):
-            shown = printable(question.strip(), keep="\n"), printable(response.strip().replace("\n", " ⏎ "))
-            self.say(f"  {shown[0]}\n    {shown[1]}\n    -> {verdict}")
+            written = response.strip().replace("\n", " ⏎ ")
+            self.say(f"  {question.strip()}\n    {written}\n    -> {verdict}")
             text = "\n".join(f"    {line}" for line in f"{question}\n{response}\n-> {verdict}".splitlines())
             for logger in self._loggers:
                 logger.text(f"answers/{number}", text, iteration)
 
     def say(self, text: str) -> None:
-        """A line above the progress bar."""
+        """Lines above the progress bar."""
         if not self._quiet:
-            self._bar.write(text)
+            self._bar.write(printable(text, keep="\n"))
 
     def sync(self) -> None:
         """The rows are on the disk after this: a checkpoint must not be younger than its rows."""

@@ -34,6 +34,7 @@ SAVING_SHARE = 0.05  # of a run's time that saving may take; it is how far back 
 MAX_ERRORS = 0.05  # share of verdicts that failed for our own reasons
 MAX_INVALID = 0.05  # share of samples with a reward that is not finite
 MAX_SKIPPED = 5  # optimiser steps skipped, their loss or gradient not being finite, without one that was taken
+TOTAL = "iterations"  # in a checkpoint: of the whole run, if anything so far depends on their number
 MAX_BATCHES = 10  # times the plan's problems that an agent may have sampled before it learns (DAPO's authors: 10)
 
 
@@ -67,6 +68,19 @@ class Progress:
             right=self.right + len(correct(trajectories)),
             contrasts=self.contrasts + contrasting(agent, usable(groups)),
         )
+
+
+class WatchedBudget(Budget):
+    """Calls `note` when somebody reads how many iterations there are: a longer run is another one from there on."""
+
+    def __init__(self, iteration: int, iterations: int, note: Callable[[], None]) -> None:
+        for name, value in (("iteration", iteration), ("_total", iterations), ("_note", note)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def iterations(self) -> int:
+        self._note()  # type: ignore[attr-defined]
+        return int(self._total)  # type: ignore[attr-defined]
 
 
 def next_problems(
@@ -135,6 +149,7 @@ class Loop(Observer):
 
     progress: Progress = field(init=False)  # of the last complete iteration, where the agent is
     next_save: float = field(init=False, default=0.0)
+    total_matters: bool = field(init=False, default=False)  # whether anything so far depends on `iterations`
 
     def run(self) -> Progress:
         """Trains to the end, or until a signal, at which it saves and raises `KeyboardInterrupt`."""
@@ -151,7 +166,7 @@ class Loop(Observer):
 
     def step(self) -> None:
         """One iteration, which counts from its end on: a signal before that waits for it or undoes it."""
-        budget = Budget(self.progress.iteration, self.iterations)
+        budget = self._budget(self.progress.iteration)
         plan = self.agent.plan(budget)
         clock = time.monotonic()
         groups, position = self.experience(plan)
@@ -163,7 +178,7 @@ class Loop(Observer):
         self._warn(progress, len(groups), updates=updates, skipped=skipped)
         due = progress.iteration % self.eval_every == 0 or progress.iteration == self.iterations
         # Where only demonstrations are learned from, nothing is drawn until the next evaluation.
-        draws = due or self.agent.plan(Budget(progress.iteration, self.iterations)).source == "policy"
+        draws = due or self.agent.plan(self._budget(progress.iteration)).source == "policy"
         synced = self.sampler.sync(progress.iteration) if draws else {}
         self.log.doing("evaluating" if due else "")
         evaluation = self.evaluate(progress.iteration) if self.evaluate and due else Evaluation({}, [])
@@ -220,7 +235,8 @@ class Loop(Observer):
         iteration = self.progress.iteration
         if iteration:
             self.log.sync()
-            state = {"progress": vars(self.progress), "data": self.curriculum.fingerprint}
+            total = self.iterations if self.total_matters else None
+            state = {"progress": vars(self.progress), "data": self.curriculum.fingerprint, TOTAL: total}
             checkpoint.save(self.out / "checkpoints", iteration, self.agent.state_dict(), state)
         return f"{iteration} of {self.iterations} iterations are saved"
 
@@ -234,10 +250,17 @@ class Loop(Observer):
             checkpoint.save_batch(path, batch)
 
     def update(self, budget: Budget, groups: Sequence[Group], advantage: Tensor) -> None:
-        self.recorder.update(budget, groups, advantage)
+        self.recorder.update(Budget(budget.iteration, self.iterations), groups, advantage)
+
+    def _budget(self, iteration: int) -> Budget:
+        def note() -> None:
+            self.total_matters = True
+
+        return WatchedBudget(iteration, self.iterations, note)
 
     def _restored(self) -> Progress:
         """The progress of the newest checkpoint, whose state the agent takes over."""
+        self.total_matters = len(self.curriculum.levels) > 1
         saved = checkpoint.newest(self.out / "checkpoints")
         if saved is None:
             return Progress()
@@ -246,11 +269,12 @@ class Loop(Observer):
             task = self.curriculum.levels[0].task
             raise UserError(changed(task.name, task.split, self.out))
         self.agent.load_state_dict(tensors)
+        self.total_matters |= state.get(TOTAL) is not None
         return Progress(**state["progress"])
 
     def _open_log(self) -> RunLog:
         iteration = self.progress.iteration
-        plan = self.agent.plan(Budget(iteration, self.iterations))
+        plan = self.agent.plan(self._budget(iteration))
         each = planned_problems(plan, self.curriculum.process(iteration, self.iterations)) * plan.samples
         return RunLog(
             self.out,

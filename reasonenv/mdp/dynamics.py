@@ -88,7 +88,7 @@ class Dynamics(Variant, ABC):
 
     @abstractmethod
     def reply(self, view: View) -> Sequence[int]:
-        """What the environment writes at an unfinished state or behind the end of a turn; nothing changes nothing."""
+        """What the environment writes at an unfinished state or behind the end of a turn; perhaps nothing."""
 
     def happens(self, state: State) -> bool:
         """A draw that is true with probability `strength`, the same one at every visit of `state`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -15,7 +14,7 @@ from reasonenv.measures.metrics import GREEDY, Scores, scores
 from reasonenv.measures.questions import PROBLEMS, by_question, question_of, read_questions
 from reasonenv.measures.records import MANIFEST, RUN
 from reasonenv.measures.samples import EVALUATION, Sample, Samples, read_samples
-from reasonenv.storage import read_record
+from reasonenv.storage import read_record, read_rows
 from reasonenv.terminal import printable
 
 CODE = "code"  # folder in a run: the files of the code that it ran
@@ -105,15 +104,21 @@ def differences(first: Path, second: Path) -> Iterator[str]:
 
 def _first_row(first: Path, second: Path) -> Iterator[str]:
     """The first iteration whose numbers are not equal."""
-    lines, others = first.read_text().splitlines(), second.read_text().splitlines()
-    for line, other in zip(lines, others, strict=False):
-        row, other_row = _reproducible(json.loads(line)), _reproducible(json.loads(other))
+    rows, others = _rows(first), _rows(second)
+    for one, other in zip(rows, others, strict=False):
+        row, other_row = _reproducible(one), _reproducible(other)
         if repr(row) != repr(other_row):  # nan is nan
             yield f"first different numbers: iteration {row.get('iteration')}"
             yield from _fields("  metrics", row, other_row)
             return
-    if len(lines) != len(others):
-        yield f"equal up to iteration {min(len(lines), len(others)) - 1}, where one of them ends"
+    if len(rows) != len(others):
+        yield f"equal up to iteration {min(len(rows), len(others)) - 1}, where one of them ends"
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        raise UserError(f"{path.parent} is not the folder of a run that has begun: it has no {path.name}")
+    return read_rows(path, whole=False)
 
 
 def _record(path: Path) -> dict[str, Any]:

@@ -69,7 +69,9 @@ def read_table(path: Path, kind: type[Any]) -> pa.Table:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; it is written when an evaluation ends") from None
     except (pa.ArrowException, OSError, ValueError) as error:  # what damage looks like depends on where it is
-        raise Damaged(f"{path}: not a whole Parquet file ({str(error).splitlines()[0]}); evaluate again") from None
+        raise Damaged(
+            f"{path}: not a whole Parquet file ({' '.join(str(error).split())[:200]}); evaluate again"
+        ) from None
     schema = _schema(kind)
     if set(table.column_names) != set(schema.names):
         raise UserError(f"{path}: a row has exactly the columns {', '.join(schema.names)}; found {table.column_names}")

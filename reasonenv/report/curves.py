@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from reasonenv.report.charts import SHAPES, Plot, Point, Range, Series, Style, crowded, drawing
 from reasonenv.report.findings import HEADLINE, Setting
+from reasonenv.report.formats import csv_text
 from reasonenv.report.load import Cell
 from reasonenv.report.sections import Section
 
@@ -136,16 +135,14 @@ def _over_k(setting: Setting, metric: str, title: str, y_label: str, *, percent:
 
 def csv_curves(settings: Sequence[Setting]) -> str:
     """Long form: every point of every chart. `line` is "mean" (with its interval, where it has one) or a seed."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("setting", "chart", "axis", "agent", "line", "x", "y", "low", "high"))
+    rows: list[tuple[object, ...]] = [("setting", "chart", "axis", "agent", "line", "x", "y", "low", "high")]
     for setting in settings:
         for chart in charts(setting):
             for axis, plot in chart.plots.items():
                 for series in plot.series:
                     for point in _points(series):
-                        writer.writerow((setting.name, chart.name, axis, series.name, *point))
-    return out.getvalue()
+                        rows.append((setting.name, chart.name, axis, series.name, *point))
+    return csv_text(rows)
 
 
 def _points(series: Series) -> Iterator[tuple[object, ...]]:

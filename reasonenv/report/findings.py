@@ -351,4 +351,8 @@ def _unfinished(cell: Cell | None) -> str:
         return "not started"
     if cell.status != "done":
         return cell.status
-    return "" if len(cell.samples) else f"done, but without {EVALUATION}"
+    if not len(cell.samples):
+        return f"done, but without {EVALUATION}"
+    if cell.updates and not cell.rows:
+        return "done, but without rows in metrics.jsonl"
+    return ""

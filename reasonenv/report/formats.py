@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
+from collections.abc import Iterable, Sequence
 
 from reasonenv.measures.comparisons import Contrast
 from reasonenv.stats import Estimate
+from reasonenv.terminal import printable
 
+# Control codes as their pictures: a parser of HTML drops some of them and changes others.
+PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
+SPELLING = "\n\t\u00a0\u2007\u2009\u200c\u200d\u202f\u3000"
+FORMULA = tuple("=+-@\t\r\n")  # how a cell begins that a spreadsheet computes
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def visible(text: str) -> str:
+    """A text for the page: what would be obeyed or reorder is shown; spaces and joiners, which are spelling, stay."""
+    return printable(text.translate(PICTURES), keep=SPELLING)
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """A table as CSV. A text that a spreadsheet would take for a formula has an apostrophe before it."""
+    lines = []
+    for row in rows:
+        line = io.StringIO(newline="")
+        csv.writer(line).writerow([f"'{cell}" if _is_formula(cell) else cell for cell in row])
+        lines.append(line.getvalue().removesuffix("\r\n"))  # with this end of a line it quotes a text with either part
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _is_formula(cell: object) -> bool:
+    return isinstance(cell, str) and cell.startswith(FORMULA)
 
 
 def percent(share: float, digits: int = 1) -> str:

@@ -32,12 +32,13 @@ from reasonenv.measures.rollouts import Rollout, read_rollouts
 from reasonenv.measures.samples import EVALUATION, Samples, load_samples
 from reasonenv.measures.training_set import TRAINING_SET, Solution
 from reasonenv.measures.tuning_record import provenance_of_settings
-from reasonenv.storage import json_object, read_text
+from reasonenv.storage import json_object, read_rows, read_text
 
 Row = Mapping[str, float]
 T = TypeVar("T")
 
 AXES = ("iteration", "rollouts", "tokens", "updates", "seconds", "eval/greedy_accuracy")
+SEPARATORS = set("/\\\0")  # what no name of a folder has, here or on Windows
 MOST = 1e18  # beyond it nothing can be drawn
 
 
@@ -90,6 +91,9 @@ def load_suite(folder: Path) -> Suite:
         raise UserError(f"{folder}: not a suite folder, it has no suite.json; give the folder of `reasonenv bench run`")
     record = read_record(path, SuiteRecord)
     cells = []
+    for name in record.cells:
+        if name in ("", ".", "..") or not SEPARATORS.isdisjoint(name):
+            raise UserError(f"{path}: cells holds {name!r}; it must be the name of a folder in {folder / 'cells'}")
     for name in record.cells:  # a folder may hold cells of an earlier form of its suite as well
         cell = folder / "cells" / name
         if (cell / CELL).is_file():
@@ -99,7 +103,7 @@ def load_suite(folder: Path) -> Suite:
         cells=cells,
         provenance=provenance_of_settings(record.tuned),
         questions=read_questions(folder / PROBLEMS),
-        source=source.read_text(encoding="utf-8") if source.is_file() else "",
+        source=read_text(source) if source.is_file() else "",
     )
 
 
@@ -163,14 +167,7 @@ def _rows(path: Path, *, done: bool) -> list[Row]:
     """Metric rows. While a cell runs or after it broke, its last line may be half written and is left out."""
     if not path.is_file():
         return []
-    lines = read_text(path).split("\n")
-    if lines[-1] and not done:
-        lines = lines[:-1]
-    rows = list[Row]()
-    for number, line in enumerate(lines, start=1):
-        if line:
-            rows.append(_row(json_object(line, f"{path}:{number}"), f"{path}:{number}"))
-    return rows
+    return [_row(row, f"{path}:{number}") for number, row in enumerate(read_rows(path, whole=done), start=1)]
 
 
 def _row(record: Mapping[str, Any], place: str) -> Row:

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, Tem
 
 from reasonenv.errors import UserError
 from reasonenv.report.findings import Setting
-from reasonenv.report.formats import FILTERS
+from reasonenv.report.formats import FILTERS, visible
 from reasonenv.report.load import Suite
 from reasonenv.report.pairs import across
 from reasonenv.report.sections import Section, sections
@@ -62,12 +62,22 @@ def _templates() -> Environment:
     """Knows the templates of the package and opens no other file."""
     loader = FileSystemLoader(FOLDER / "templates")
     templates = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_finalize,
     )
     templates.filters |= FILTERS
     templates.globals["infinity"] = math.inf
     templates.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     return templates
+
+
+def _finalize(value: Any) -> Any:
+    """What a template writes: a text that is no HTML of ours is made visible, and escaped after that."""
+    return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _template(source: str | Path) -> Template:

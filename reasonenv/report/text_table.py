@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,8 +9,9 @@ from reasonenv.measures.comparisons import Contrast
 from reasonenv.measures.conclusions import ceiling, joint, sentence
 from reasonenv.measures.discovery import claim
 from reasonenv.report.findings import HEADLINE, Finding, Setting
-from reasonenv.report.formats import estimate, metric_title, signed
+from reasonenv.report.formats import csv_text, estimate, metric_title, signed
 from reasonenv.stats import Estimate
+from reasonenv.terminal import printable
 
 KEY = ("env", "policy", "init", "variant")  # of a setting, in a file
 # The rows of a suite that are no agents, and what they are.
@@ -50,7 +49,7 @@ def _text(setting: Setting) -> str:
     metrics = columns(setting)
     rows = [["agent", "seeds", *map(metric_title, metrics), f"vs {setting.baseline}"]]
     for finding in (*setting.rows, *setting.reference_lines):
-        rows.append(_row(setting, finding, metrics))
+        rows.append(list(map(printable, _row(setting, finding, metrics))))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = []
     for row in rows:
@@ -63,7 +62,7 @@ def _text(setting: Setting) -> str:
     lines += [*discoveries(setting), *claims_at_k(setting)]
     for item in setting.missing:
         lines.append(f"missing: {item}")
-    return "\n".join([setting.name, "", *table, "", *(line for line in lines if line)])
+    return "\n".join(map(printable, [setting.name, "", *table, "", *filter(None, lines)]))
 
 
 def label(agent: str) -> str:
@@ -110,14 +109,12 @@ def claims_at_k(setting: Setting) -> list[str]:
 
 def csv_table(settings: Sequence[Setting]) -> str:
     """Long form: one line for each agent, metric and seed ("mean" with its interval, then every seed)."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow((*KEY, "agent", "metric", "seed", "value", "low", "high", "questions"))
+    rows: list[tuple[object, ...]] = [(*KEY, "agent", "metric", "seed", "value", "low", "high", "questions")]
     for setting in settings:
         key = (setting.env, setting.policy, setting.init, setting.variant)
         for line in _csv_lines(setting):
-            writer.writerow((*key, *line))
-    return out.getvalue()
+            rows.append((*key, *line))
+    return csv_text(rows)
 
 
 def _csv_lines(setting: Setting) -> Iterator[tuple[object, ...]]:
@@ -135,15 +132,15 @@ def _csv_lines(setting: Setting) -> Iterator[tuple[object, ...]]:
         for name, spent in finding.budget.items():
             plain[f"cost/{name}"] = spent
         for metric, value in plain.items():
-            yield finding.agent, metric, "mean", repr(value), "", "", ""
+            yield finding.agent, metric, "mean", value, "", "", ""
     for metric, pair in _contrasts(setting):
         yield from _csv_estimate(pair.first, f"{metric} - {pair.second}", pair.estimate, pair.by_seed)
 
 
 def _csv_estimate(agent: str, metric: str, mean: Estimate, seeds: Mapping[int, float]) -> Iterator[tuple[object, ...]]:
-    yield agent, metric, "mean", repr(mean.value), repr(mean.low), repr(mean.high), mean.n
+    yield agent, metric, "mean", mean.value, mean.low, mean.high, mean.n
     for seed, value in seeds.items():
-        yield agent, metric, seed, repr(value), "", "", mean.n
+        yield agent, metric, seed, value, "", "", mean.n
 
 
 def _origins(setting: Setting, row: str) -> Iterator[tuple[str, float]]:

@@ -40,7 +40,7 @@ _NAMED = re.compile(r"\b(?:answer|option|choice)\b(?:\s+is\b)?[\s:*]*+(?=\S)", r
 
 
 def find_choice(text: str) -> str | None:
-    r"""The choice as written: the last mark (`\boxed`, `####`, "the answer is"), else a first or last line that chooses.
+    r"""The choice as written: the last mark (`marks.last_mark`), else the first or the last line if it chooses one.
 
     A line chooses if it is a letter (`B`, `(b) forty-two`), names one behind "answer", "option" or "choice", or says so
     ("B is correct", "I would pick B"). None if the text has nothing on it.

@@ -23,7 +23,7 @@ from reasonenv.verify.numeric import Quantity, decimal_comma, read_quantity
 from reasonenv.verify.pool import TIMEOUT, shared
 from reasonenv.verify.rules import DEFAULT, Rules
 from reasonenv.verify.units import MATH_LETTERS, WORD_PROBLEM_LETTERS
-from reasonenv.verify.words import NO_GOLDS, exact, find_words, is_words, normalize, same_words
+from reasonenv.verify.words import NO_GOLDS, find_words, is_words, normalize, same_text, same_words
 
 KINDS = ("math", "numeric", "choice", "text")
 _FORMS = {"text": "words"}  # kinds whose canonical form has another name
@@ -155,7 +155,7 @@ def _at_once(text: str, gold: str, kind: str, extract: str, rules: Rules) -> tup
         return extracted, Reason.UNPARSABLE_GOLD
     if extracted is None and expected is not None:
         return None, Reason.NO_ANSWER
-    if extracted is not None and exact(extracted) == exact(gold):
+    if extracted is not None and same_text(extracted, gold):
         return extracted, Reason.CORRECT
     if extracted is not None and _equal_with_comma(extracted, gold, value, expected, rules):
         return extracted, Reason.CORRECT
@@ -186,7 +186,7 @@ def _words_or_letters(extracted: str | None, gold: str) -> Reason | None:
 
 def _letter(text: str) -> str | None:
     """The choice that a text is when it is nothing but its letter: `B`, `(b)`, `\\text{B.}`."""
-    words = exact(text).strip("()[] .")
+    words = normalize(text).strip("()[] .")
     return words.upper() if len(words) == 1 and words.upper() in _LETTERS else None
 
 

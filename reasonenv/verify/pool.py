@@ -1,8 +1,13 @@
 """One pool of processes for the whole run, for the judgements that may take for ever. The parent owns the clock.
 
-A hang costs its own verdict (`timeout`) and a worker's death costs its own (`error`); a new worker takes the place. Any
-thread may call. Workers are plain child processes that read lines, so nothing of the parent is forked, pickled or
-imported again, and scripts need no `if __name__ == "__main__"`.
+A hang or a worker's death costs its own verdict, and a new worker takes the place. Any thread may call. Workers are
+plain child processes that read lines, so nothing of the parent is forked, pickled or imported again, and scripts need
+no `if __name__ == "__main__"`.
+
+Whose failure it is. A text that takes more work than there is time, more memory or a deeper stack than a worker has,
+or that crashes a worker, is not equal to anything that we can tell: `WRONG`, so that nobody learns to write such texts
+to escape a verdict. `TIMEOUT` and `ERROR` are ours: a worker that waited for a processor for half of its time, did not
+start, was killed from outside, or met an error of the function.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ import atexit
 import json
 import os
 import selectors
-import subprocess
+import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -19,6 +24,7 @@ from time import monotonic
 from typing import Any
 
 from reasonenv.core import Reason
+from reasonenv.verify.child_process import seconds_queued, start
 from reasonenv.verify.fair_semaphore import FairSemaphore
 
 TIMEOUT = 5.0  # seconds for one judgement
@@ -50,26 +56,33 @@ class Pool:
     def call(self, function: str, arguments: Sequence[str], timeout: float = TIMEOUT) -> str:
         """What `function`, a `module:name` that returns a string, says of texts, called in a worker.
 
-        `Reason.TIMEOUT` after `timeout` seconds of work, `Reason.ERROR` if it raises or the worker dies. Waits for a
-        free worker first, and until that has imported the module; the clock starts when the work does.
+        A `Reason` where it says nothing: `WRONG` if the texts are too much for it within `timeout` seconds, `TIMEOUT`
+        or `ERROR` if we failed. Waits for a free worker first, and until that has imported the module; the clock starts
+        when the work does.
         """
         with self._free:
-            worker = self._living()
-            if worker is None:
-                worker = _Worker(self.megabytes)
-                with self._lock:
-                    self._all.add(worker)
-            reply = None
             try:
-                reply = worker.ask(function, arguments, timeout)
+                worker = self._living() or self._new()
+            except OSError as error:  # no descriptors, processes or memory left
+                print(f"verify: no worker for a comparison: {error}", file=sys.stderr)
+                return Reason.ERROR
+            usable = False
+            try:
+                reply, usable = worker.ask(function, arguments, timeout)
             finally:  # an interrupted question leaves a reply that nobody waits for: that worker goes too
                 with self._lock:
-                    if reply is None or reply is Reason.TIMEOUT:
+                    if usable:
+                        self._idle.append(worker)
+                    else:
                         self._all.discard(worker)
                         worker.stop()
-                    else:
-                        self._idle.append(worker)
-            return Reason.ERROR if reply is None else reply
+            return reply
+
+    def _new(self) -> _Worker:
+        worker = _Worker(self.megabytes)
+        with self._lock:
+            self._all.add(worker)
+        return worker
 
     def _living(self) -> _Worker | None:
         """An idle worker, if there is one; those that were killed while they idled cost no verdict."""
@@ -97,35 +110,43 @@ class _Worker:
     """A child process and the pipes to it. One thread at a time may ask."""
 
     def __init__(self, megabytes: int) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, str(megabytes), *(path or os.getcwd() for path in sys.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            env={**os.environ, **dict.fromkeys(_ONE_THREAD, "1")},
-        )
+        self._selector = selectors.DefaultSelector()
+        try:
+            self._process = start(
+                [sys.executable, "-c", _PROGRAM, str(megabytes), *(path or os.getcwd() for path in sys.path)],
+                ("stdin", "stdout"),
+                env={**os.environ, **dict.fromkeys(_ONE_THREAD, "1"), "PYTHONHASHSEED": "0"},  # sets have one order
+            )
+        except BaseException:
+            self._selector.close()
+            raise
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._jobs, self._replies = self._process.stdin, self._process.stdout
-        self._selector = selectors.DefaultSelector()
         self._selector.register(self._replies, selectors.EVENT_READ)
         self._known: set[str] = set()  # functions whose modules it has imported
 
-    def ask(self, function: str, arguments: Sequence[str], seconds: float) -> str | None:
-        """The reply, `Reason.TIMEOUT`, `Reason.ERROR` if the function raised, or None if the process is gone."""
+    def ask(self, function: str, arguments: Sequence[str], seconds: float) -> tuple[str, bool]:
+        """What `Pool.call` returns, and whether the process can be asked again."""
         try:
             if function not in self._known:
                 self._write({"function": function})
                 if self._line(_START) != "ready":
-                    return None
+                    return Reason.ERROR, False
                 self._known.add(function)
+            queued = seconds_queued(self._process.pid)
             self._write({"function": function, "arguments": arguments, "seconds": seconds})
         except BrokenPipeError:
-            return None
+            return Reason.ERROR, False
         line = self._line(seconds)
+        if line:
+            said = json.loads(line)
+            return said["reply"] if "reply" in said else Reason(said["failure"]), True
         if line is None:
-            return Reason.TIMEOUT
-        return json.loads(line).get("reply", Reason.ERROR) if line else None
+            starved = seconds_queued(self._process.pid) - queued > seconds / 2
+            return Reason.TIMEOUT if starved else Reason.WRONG, False
+        killed = self._process.wait() == -signal.SIGKILL  # by somebody else: it would crash by other signals
+        return Reason.ERROR if killed else Reason.WRONG, False
 
     def _write(self, job: dict[str, Any]) -> None:
         self._jobs.write(json.dumps(job).encode() + b"\n")
@@ -159,25 +180,28 @@ class _Worker:
 
 
 _lock = threading.Lock()
-_shared: Pool | None = None
+_shared: dict[str, Pool] = {}
 
 
-def shared() -> Pool:
-    """The one pool of this process, made when it is first needed and closed at exit."""
-    global _shared
+def shared(purpose: str = "verdicts") -> Pool:
+    """The one pool of this process for a purpose, made when it is first needed and closed at exit.
+
+    Code of others that may change its process has a purpose, and so workers, of its own.
+    """
     with _lock:
-        if _shared is None:
-            _shared = Pool()
-            atexit.register(_shared.close)
-        return _shared
+        if purpose not in _shared:
+            _shared[purpose] = Pool()
+            atexit.register(_shared[purpose].close)
+        return _shared[purpose]
 
 
 def _forget() -> None:
     """A forked child has its own run: the workers and the lock that it copied belong to its parent."""
-    global _lock, _shared
-    if _shared is not None:
-        atexit.unregister(_shared.close)
-    _lock, _shared = threading.Lock(), None
+    global _lock
+    for pool in _shared.values():
+        atexit.unregister(pool.close)
+    _shared.clear()
+    _lock = threading.Lock()
 
 
 os.register_at_fork(after_in_child=_forget)

@@ -12,6 +12,7 @@ from reasonenv.verify.response import final_part
 MAX_LINE = 200  # characters of an unmarked line that can be an answer in words
 
 _WRAPPER = re.compile(r"\\text\s*(?=\{)|[{}]")
+_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _ENDS = " \t\r\n.,;:!?\"'`*_$"
 _WORDS = re.compile(r"[^\W\d_][\w'&-]*(?:[ ,./-]+[\w'&-]+)*")
 # Names that are mathematics although they look like words.
@@ -22,17 +23,25 @@ NO_GOLDS = frozenset(("", "nan", "n/a", "na", "null"))
 
 def normalize(text: str) -> str:
     """The text in one case, without LaTeX around its words, Markdown, quotes, and punctuation at its ends."""
-    return exact(text).casefold()
+    return _words(text).casefold()
 
 
-def exact(text: str) -> str:
-    """`normalize` that keeps the case."""
+def same_text(a: str, b: str) -> bool:
+    """Whether two answers are written alike, but for their looks: then they are equal, whatever they are."""
+    return _unwrapped(a) == _unwrapped(b) != ""
+
+
+def _unwrapped(text: str) -> str:
+    return " ".join(_TEXT.sub(r"\1", plain(text)).split())
+
+
+def _words(text: str) -> str:
     return " ".join(_WRAPPER.sub("", plain(text)).split()).strip(_ENDS)
 
 
 def is_words(text: str) -> bool:
     """Whether an answer is words and no mathematics: some word of three letters or more that names no function."""
-    words = exact(text)
+    words = _words(text)
     if "\\" in words or not _WORDS.fullmatch(words):
         return False
     parts = re.findall(r"[^\W\d_]+", words)

@@ -1,7 +1,8 @@
 """One worker process of the pool: a line with a function and its arguments in, a line with its reply out.
 
-The reply is a string, and missing if the function raised. A job without arguments only imports the function, and is
-answered `ready`. Started by `pool` only.
+The reply is a string, or the `failure` of a function that raised: `wrong` if its arguments need more memory or a
+deeper stack than there is, else `error`. A job without arguments only imports the function, and is answered `ready`.
+Started by `pool` only.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ GRACE = 5  # seconds by which a worker outlives the clock of a parent that is go
 
 
 def main(megabytes: int) -> None:
-    """Answers until the input ends. Memory is bounded where the platform can; whatever fails has no reply."""
+    """Answers until the input ends. Memory is bounded where the platform can; whatever fails is told as a failure."""
     import sympy  # noqa: F401  # so that the first question costs no more than the others
 
     with contextlib.suppress(ImportError, ValueError, OSError):
@@ -39,9 +40,11 @@ def main(megabytes: int) -> None:
         signal.alarm(int(job["seconds"]) + GRACE)
         try:
             answer = {"reply": functions[name](*job["arguments"])}
+        except (MemoryError, RecursionError):
+            answer = {"failure": "wrong"}
         except Exception as error:
             arguments = " and ".join(repr(argument[:80]) for argument in job["arguments"])
             print(f"verify: {type(error).__name__} on {arguments}: {str(error)[:200]}", file=sys.stderr)
-            answer = {}
+            answer = {"failure": "error"}
         signal.alarm(0)
         print(json.dumps(answer), file=replies)

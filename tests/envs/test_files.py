@@ -54,6 +54,16 @@ def test_sets_that_are_tests_alone_are_trained_on_math(sample_data: Path) -> Non
         assert make_task(name, data=sample_data).problems == make_task("MATH", data=sample_data).problems
 
 
+def test_a_set_of_which_only_the_test_is_there_is_checked_too(sample_data: Path) -> None:
+    (sample_data / "math/train.jsonl").unlink()
+    for name in ("MATH", "AIME2025", "OlympiadBench"):
+        checks = check_task(name, data=sample_data)
+        assert [(check.name, check.seen) for check in checks if not check.holds] == []
+        assert [check.seen for check in checks if check.remark] == ["there is data for test alone"]
+    with pytest.raises(UserError, match=r"math/train.jsonl not found"):
+        check_task("MATH", data=sample_data / "arc")
+
+
 def answers(name: str, data: Path) -> list[str]:
     return [problem.answer for problem in make_task(name, data=data, split="test").problems]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 
 from reasonenv.catalog import make_task
 from reasonenv.core import Problem, Reason
+from reasonenv.data.files import VARIABLE
+from reasonenv.envs.programming import MBPP_IDS
 from reasonenv.errors import UserError
 from reasonenv.mdp.make import make_env
 from reasonenv.tasks import reference_solution
@@ -56,7 +59,8 @@ def test_a_response_is_judged_by_what_its_program_does() -> None:
     for text, reason in (
         (f"So:\n```python\n{other}\n```\nThat is all.", Reason.CORRECT),
         (f"```python\n{other}\n    pass\n```\nor\n```\ndef solve(xs): return None\n```", Reason.WRONG),
-        (other, Reason.NO_ANSWER),
+        (other, Reason.CORRECT),
+        ("Return the numbers, solved.", Reason.NO_ANSWER),
         ("```python\nand then we return\n```", Reason.UNPARSABLE_ANSWER),
     ):
         env.reset(options={"problem": 0})
@@ -94,6 +98,60 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     file.write_text(json.dumps(own))
     (problem,) = make_task("HumanEval", data=file, split="all").problems
     assert make_task("HumanEval", data=file, split="all").verify(reference_solution(problem), problem).correct
+
+
+def record(code: str, *tests: str, setup: str = "") -> str:
+    return json.dumps({"task_id": 601, "text": "x", "code": code, "test_list": tests, "test_setup_code": setup})
+
+
+def test_what_only_a_reference_solution_tells_is_read_from_it(tmp_path: Path) -> None:
+    # a function with the name of a builtin; a module that the tests use and only the solution imports
+    lines = (
+        record("def sum(a, b):\n    return a * b", "assert sum(2, 3) == 6"),
+        record("import math\nimport os, sys as s\ndef f(x): return math.floor(x)", "assert f(2.5) == math.floor(2.5)"),
+        record("class P:\n    x = 1\ndef f(p): return p.x", "assert f(p) == 1", setup="p = P()"),
+    )
+    file = tmp_path / "mbpp.jsonl"
+    file.write_text("\n".join(lines))
+    task = make_task("MBPP", data=file)
+    assert [problem.meta["tests"].entry_point for problem in task.problems] == ["sum", "f", "f"]
+    assert task.problems[1].meta["tests"].asserts == ("import math", "assert f(2.5) == math.floor(2.5)")
+    for problem in task.problems:
+        assert task.verify(reference_solution(problem), problem).correct
+    # a response cannot bring a module or a builtin along
+    forged = "```python\nclass math: floor = staticmethod(lambda _: 0)\ndef f(x): return 0\n```"
+    assert task.verify(forged, task.problems[1]).reason is Reason.WRONG
+
+
+@pytest.mark.parametrize(
+    ("code", "test", "said"),
+    [
+        ("def f(x) return", "assert f(1)", "line 1: field 'code' is no Python"),
+        ("def f(x): pass", "assert f(1", "line 1: field 'test_list' is no Python"),
+        ("def f(x): pass", "assert True", "line 1: field 'test_list' .* calls nothing that field 'code' defines"),
+        ("def f(x): pass", "assert g(1)", "line 1: field 'test_list' .* calls nothing that field 'code' defines"),
+    ],
+)
+def test_a_record_whose_tests_can_say_nothing_is_refused(tmp_path: Path, code: str, test: str, said: str) -> None:
+    file = tmp_path / "mbpp.jsonl"
+    file.write_text(record(code, test))
+    with pytest.raises(UserError, match=said):
+        make_task("MBPP", data=file)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "splits", "size"), [("HumanEval", ["all"], 164), ("MBPP", list(MBPP_IDS), 974)])
+def test_every_published_solution_is_correct(name: str, splits: list[str], size: int) -> None:
+    if VARIABLE not in os.environ:
+        pytest.skip(f"{VARIABLE} names no folder with the published files")
+    wrong, seen = [], 0
+    for split in splits:
+        task = make_task(name, split=split)
+        for problem in task.problems:
+            seen += 1
+            if not task.verify(reference_solution(problem), problem).correct:
+                wrong.append(problem.id)
+    assert (wrong, seen) == ([], size)
 
 
 def test_the_hash_of_the_data_changes_with_what_decides_a_verdict() -> None:

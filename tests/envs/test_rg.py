@@ -16,6 +16,7 @@ from reasonenv.core import Problem, Reason
 from reasonenv.errors import UserError
 from reasonenv.reasoning_gym_names import NAMES
 from reasonenv.tasks import reference_solution
+from reasonenv.verify.pool import Pool
 
 pytest.importorskip("reasoning_gym", reason="reasoning-gym is optional")
 from reasoning_gym.factory import DATASETS
@@ -39,14 +40,80 @@ def test_listing_them_imports_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_generator_is_an_environment(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # codeio runs programs, some of which write files
+def test_every_generator_is_an_environment(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     checks = {check.name: check for check in check_task(f"RG-{name}", sample=1, size=1)}
     if name in LENIENT:
         assert not checks.pop("altered answers do not").holds
     assert [(check.name, check.seen) for check in checks.values() if not check.holds] == []
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
     if name not in {"boxnet", "rush_hour"}:  # these two only score
         assert checks["gold answers verify"].seen == "2 reference solutions are correct"
+
+
+def test_programs_of_a_generator_run_elsewhere_print_nothing_and_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # of the first 150 problems of codeio several print, and one writes sailor_performance.csv where it is run
+    monkeypatch.chdir(tmp_path)
+    assert len(list(make_task("RG-codeio", size=150).problems)) == 150
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+GENERATOR = """
+import reasonenv.envs.rg_scoring as scoring
+
+PROGRAMS = {programs!r}
+
+class Config:
+    def __init__(self, seed, size):
+        pass
+
+class Programs:
+    def __init__(self, config):
+        pass
+
+    def __getitem__(self, place):
+        names = {{"answer": "7"}}
+        exec(PROGRAMS[place], names)
+        return {{"answer": names["answer"]}}
+
+scoring.DATASETS["programs"] = Programs, Config
+draw = scoring.draw
+"""
+PROGRAMS = {  # and the reply
+    "while True: pass": Reason.TIMEOUT,
+    "import os; os._exit(3)": Reason.ERROR,
+    "raise SystemExit": "",
+    "input()": "",
+    "1/0": "",
+    "open('left', 'w').write('x'); print('said')": "{'answer': '7'}",
+    "import time; answer = str(time.perf_counter_ns())": "",
+    "import secrets; answer = secrets.token_hex()": "",
+    "import random, numpy; answer = str(random.random() + numpy.random.rand() > 3)": "{'answer': 'False'}",
+    "import os; assert os.listdir() == []": "{'answer': '7'}",
+}
+
+
+def test_a_program_that_does_not_return_costs_its_own_draw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "some_programs.py").write_text(GENERATOR.format(programs=list(PROGRAMS)))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    pool = Pool(workers=1)
+    try:
+        sent = [("programs", "{}", "0", "1", str(place)) for place in range(len(PROGRAMS))]
+        replies = [pool.call("some_programs:draw", arguments, 3.0) for arguments in sent]
+    finally:
+        pool.close()
+    assert replies == list(PROGRAMS.values())
+    assert {path.name for path in tmp_path.iterdir()} <= {"some_programs.py", "__pycache__"}
+    assert "said" not in "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize("name", ["ab", "gsm_symbolic", "word_ladder"])

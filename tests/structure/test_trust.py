@@ -81,3 +81,11 @@ def test_files_are_written_by_few_modules(file: Path) -> None:
             modes = [getattr(each, "value", None) for each in (*call.args, *(k.value for k in call.keywords))]
             writes += [mode for mode in modes if isinstance(mode, str) and MODE.fullmatch(mode)]
     assert not writes or label in WRITERS
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_the_console_is_written_to_in_one_module(file: Path) -> None:
+    if file.relative_to(ROOT).as_posix().startswith(("reasonenv/terminal.py", "reasonenv/verify/")):
+        return  # the latter talk to the processes that started them
+    calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+    assert "print" not in {name(call.func) for call in calls}

@@ -1,5 +1,6 @@
 """plain: one spelling for what looks alike, and nothing that changes a value is dropped."""
 
+import re
 import unicodedata
 
 import pytest
@@ -71,7 +72,7 @@ def test_latex_reaches_a_fixpoint(text: str) -> None:
 def test_digits_survive_every_dress(number: str) -> None:
     dresses = (r"\textbf{%s}", "**%s**", "$%s$", r"\left\{%s\right\}", r"\color{red}{%s}", "\u200b%s\ufeff", "`%s`.")
     for dress in dresses:
-        assert plain(dress % number).strip(r"\text{}") == number
+        assert re.findall(r"[0-9.]+[0-9]|[0-9]", plain(dress % number)) == [number]
 
 
 def test_a_control_code_is_not_taken_for_a_mark_of_ours() -> None:

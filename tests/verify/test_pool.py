@@ -17,6 +17,7 @@ import pytest
 
 from reasonenv.core import Reason
 from reasonenv.errors import UserError
+from reasonenv.verify.child_process import seconds_queued
 from reasonenv.verify.fair_semaphore import FairSemaphore
 from reasonenv.verify.grade import grade, grade_many
 from reasonenv.verify.pool import Pool
@@ -32,10 +33,99 @@ def test_a_hang_costs_its_own_verdict_only() -> None:
     pool = Pool(workers=1)
     try:
         assert pool.compare(ROOT, HALF_ROOT, PATIENCE) is Reason.CORRECT
-        assert pool.compare(SINES, SINES_GOLD, 0.5) is Reason.TIMEOUT
+        assert pool.compare(SINES, SINES_GOLD, 0.5) in (Reason.WRONG, Reason.TIMEOUT)  # by the load of the machine
         assert pool.compare(ROOT, HALF_ROOT, PATIENCE) is Reason.CORRECT
     finally:
         pool.close()
+
+
+# Functions for workers: what each text makes of them.
+WORK = """
+import ctypes, os, signal, time
+
+def work(text):
+    if text == "spin":
+        while True: pass
+    if text == "sleep":
+        time.sleep(60)
+    if text == "memory":
+        return "x" * 10**10
+    if text == "deep":
+        return work("deep")
+    if text == "crash":
+        ctypes.string_at(0)
+    if text == "exit":
+        os._exit(3)
+    if text == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if text == "bug":
+        raise KeyError(text)
+    return "correct"
+"""
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "work_of_a_test.py").write_text(WORK)
+    monkeypatch.syspath_prepend(tmp_path)  # a worker has the path of its parent
+    return "work_of_a_test:work"
+
+
+@pytest.mark.parametrize("text", ["spin", "sleep", "memory", "deep", "crash", "exit"])
+def test_what_a_text_provokes_is_wrong_and_costs_its_own_verdict(
+    work: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = Pool(workers=1)
+    monkeypatch.setattr("reasonenv.verify.pool.seconds_queued", lambda _: 0.0)  # whatever else this machine does
+    try:
+        assert pool.judge(work, ("well",), PATIENCE) is Reason.CORRECT
+        assert pool.judge(work, (text,), 2.0) is Reason.WRONG
+        assert pool.judge(work, ("well",), PATIENCE) is Reason.CORRECT
+    finally:
+        pool.close()
+
+
+@pytest.mark.parametrize("text", ["killed", "bug"])
+def test_what_no_text_can_provoke_is_an_error(work: str, text: str) -> None:
+    pool = Pool(workers=1)
+    try:
+        assert pool.judge(work, (text,), PATIENCE) is Reason.ERROR
+        assert pool.judge("no_such_module:work", ("well",), PATIENCE) is Reason.ERROR
+        assert pool.judge(work, ("well",), PATIENCE) is Reason.CORRECT
+    finally:
+        pool.close()
+
+
+def test_a_worker_that_waited_for_a_processor_is_a_timeout(work: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool(workers=1)
+    queued = iter((7.0, 7.9, 7.0, 8.1))  # seconds, before and after each question; of 2 seconds, half is 1
+    monkeypatch.setattr("reasonenv.verify.pool.seconds_queued", lambda _: next(queued))
+    try:
+        assert pool.judge(work, ("sleep",), 2.0) is Reason.WRONG
+        assert pool.judge(work, ("sleep",), 2.0) is Reason.TIMEOUT
+    finally:
+        pool.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody counts them")
+def test_the_time_in_the_queue_is_that_of_a_process_that_could_run() -> None:
+    # three processes on one processor: each waits for about two thirds of its time, and one that sleeps for none
+    spins = [
+        sys.executable,
+        "-c",
+        "import os\nos.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nwhile True: pass",
+    ]
+    sleeps = [sys.executable, "-c", "import time\ntime.sleep(99)"]
+    processes = [subprocess.Popen(command) for command in (spins, spins, spins, sleeps)]
+    try:
+        time.sleep(3.0)
+        *waited, slept = (seconds_queued(process.pid) for process in processes)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert sum(waited) > 3.0 > 2 * slept
+    assert seconds_queued(processes[0].pid) == 0.0  # it is gone
 
 
 def test_the_death_of_a_worker_costs_its_own_verdict_only() -> None:
@@ -110,7 +200,7 @@ def test_processes_of_both_start_methods_have_their_own_workers(method: str) -> 
     assert process.exitcode == 0
 
 
-def test_a_worker_without_memory_is_an_error_and_no_crash() -> None:
+def test_a_worker_without_memory_to_start_is_an_error_and_no_crash() -> None:
     pool = Pool(workers=1, megabytes=1)
     try:
         for _ in range(2):
@@ -150,11 +240,11 @@ def test_numbers_and_choices_start_no_process() -> None:
     program = (
         "import reasonenv.verify.pool as pool; from reasonenv.verify.grade import grade, grade_many;"
         "grade('#### 5', '5'); grade_many(['5', 'x'], ['5', '6'], kind='numeric'); grade('B', 'B', kind='choice');"
-        "import sys; print(pool._shared, 'sympy' in sys.modules)"
+        "import sys; print(len(pool._shared), 'sympy' in sys.modules)"
     )
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["None", "False"]
+    assert done.stdout.split() == ["0", "False"]
 
 
 def test_a_script_needs_no_guard_and_leaves_no_process(tmp_path: Path) -> None:

@@ -32,8 +32,11 @@ def test_no_scale_is_ever_part_of_a_unit(scale: str, unit: str) -> None:
 
 
 def test_single_letters_depend_on_where_they_stand() -> None:
-    assert is_unit("m") and not is_unit("m", MATH_LETTERS) and is_unit("A", MATH_LETTERS)
-    assert is_unit("K", SYMBOLS) and not is_unit("K")
+    assert is_unit("m")
+    assert not is_unit("m", MATH_LETTERS)
+    assert is_unit("A", MATH_LETTERS)
+    assert is_unit("K", SYMBOLS)
+    assert not is_unit("K")
 
 
 def test_spellings_of_one_unit_are_one() -> None:
@@ -67,9 +70,11 @@ def test_words_that_are_no_number(words: str) -> None:
     assert in_words(words) is None
 
 
-ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen".split()
-ONES += "fifteen sixteen seventeen eighteen nineteen".split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+ONES = (
+    ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+    + ["thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+)  # fmt: skip
+TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 
 
 def spoken(n: int) -> str:

@@ -3,15 +3,16 @@
 Three kinds, from the kernel outwards. Only the first two hold against code that means harm:
 
 1. Limits (any Unix): CPU seconds, address space, open files, core files, and no byte may be written to any file.
-2. Linux on x86-64 and AArch64: Landlock leaves the standard library and the shared libraries readable and nothing else;
-   seccomp refuses new processes, sockets, signals, other programs, shared memory, and raising a limit again; all
-   capabilities are given up. Threads stay allowed, and so is `socketpair`, which asyncio needs.
+2. Linux on x86-64 and AArch64: seccomp allows the system calls of `system_calls.CALLS` and refuses all others; Landlock
+   leaves the standard library and the shared libraries readable and nothing else; all capabilities are given up; and
+   the process ends with its parent. Threads stay allowed, and so is `socketpair`, which asyncio needs.
 3. An audit hook, everywhere: the same as errors of Python. It is no security boundary (ctypes and the interpreter's own
    bugs go round it), and where the kernel offers nothing of the second kind it is all that guards files and network.
 
-`stat` tells whether a file exists and how large it is: Landlock does not hide that. On AArch64 the numbers of the calls
-are those of the kernel's headers and have not been run. This file imports the standard library alone: it is the program
-that `code` starts (`sandbox`), with no package of the parent in reach.
+Landlock came with Linux 5.13 and grew since: truncating files (version 3 of its interface), TCP (4), devices (5),
+signals and abstract sockets (6). What an older one does not know the list of system calls refuses, so version 1 is
+enough. `stat` tells whether a file exists and how large it is: neither hides that. This file and its neighbours import
+the standard library alone: a child has no package of the parent in reach.
 """
 
 from __future__ import annotations
@@ -19,58 +20,44 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import platform
 import struct
 import sys
 from collections.abc import Callable
 
-# Numbers of system calls. First the ones that are refused whatever their arguments.
-_REFUSED = {
-    "x86_64": (
-        *(57, 58, 59, 322),  # fork, vfork, execve, execveat
-        *(62, 200, 234, 129, 297, 109, 112),  # kill, tkill, tgkill, rt_sigqueueinfo, rt_tgsigqueueinfo, setpgid, setsid
-        *(41, 101, 310, 311, 312),  # socket, ptrace, process_vm_readv, process_vm_writev, kcmp
-        *(29, 64, 68, 240, 319),  # shmget, semget, msgget, mq_open, memfd_create: memory that no limit counts
-        *(90, 91, 268, 92, 93, 94, 260, 188, 189, 190, 197, 198, 199, 132, 235, 261, 280),  # chmod, chown, xattr, utime
-        *(160, 141, 142, 144, 314, 203, 251),  # setrlimit, setpriority, sched_set*, ioprio_set
-        *(272, 308, 321, 323, 298, 248, 249, 250, 256, 279),  # unshare, setns, bpf, userfaultfd, perf, keys, move pages
-    ),
-    "aarch64": (
-        *(221, 281),
-        *(129, 130, 131, 138, 240, 154, 157),
-        *(198, 117, 270, 271, 272),
-        *(194, 190, 186, 180, 279),
-        *(52, 53, 55, 54, 5, 6, 7, 14, 15, 16, 88),
-        *(164, 140, 118, 119, 274, 122, 30),
-        *(97, 268, 280, 282, 241, 217, 218, 219, 238, 239),
-    ),
-}
-# io_uring_setup, pidfd_open, _getfd, _send_signal, process_madvise, memfd_secret, fchmodat2, setxattrat, removexattrat
-_REFUSED_EVERYWHERE = (425, 434, 438, 424, 440, 447, 452, 463, 466)
-_CLONE = {"x86_64": 56, "aarch64": 220}
-_PRLIMIT = {"x86_64": 302, "aarch64": 261}
+TYPE_CHECKING = False  # as type checkers know it: `typing` would take 2 ms of the 25 that a child needs to start
+if TYPE_CHECKING:
+    from typing import Any
+
+_EPERM, _ENOSYS, _ALLOW, _KILL = 0x00050000 | 1, 0x00050000 | 38, 0x7FFF0000, 0x80000000  # what a filter returns
+_LOAD, _AND, _EQUAL, _RETURN = 0x20, 0x54, 0x15, 0x06
+_ELSE = -1  # a jump behind the alternative, until its distance is known
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-_CLONE3, _CLONE_THREAD = 435, 0x10000
 
-_ALLOW, _EPERM, _ENOSYS, _KILL = 0x7FFF0000, 0x00050000 | 1, 0x00050000 | 38, 0x80000000
-_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-
-_NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 38, 22, 2
+_PARENT_DEATH, _NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 1, 38, 22, 2  # of prctl
 _CAPSET = {"x86_64": 126, "aarch64": 91}
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _READ_FILE, _READ_DIR, _WRITE_FILE = 1 << 2, 1 << 3, 1 << 1
+_DEVICES = {"/dev/null": _READ_FILE | _WRITE_FILE, "/dev/urandom": _READ_FILE, "/etc/localtime": _READ_FILE}
+
+Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, operand
 
 
-def enforce(seconds: int, megabytes: int) -> list[str]:
-    """Enforces every restriction that this platform offers, for good. Returns the names of those in force."""
+def enforce(seconds: int, megabytes: int, landlock: int | None, calls: Any) -> list[str]:
+    """Enforces every restriction that this platform offers, for good. Returns the names of those in force.
+
+    `landlock` is the version of its interface to use at most (None: the kernel's), `calls` the module `system_calls`.
+    """
     in_force = _limits({"CPU": seconds, "AS": megabytes << 20, "FSIZE": 0, "CORE": 0, "NOFILE": 64})
-    machine = platform.machine()
-    if sys.platform == "linux" and machine in _REFUSED:
-        with contextlib.suppress(OSError):
-            _drop_capabilities(machine)
-        for name, restrict in (("landlock", _landlock), ("seccomp", _seccomp)):
+    if sys.platform == "linux" and (machine := os.uname().machine) in _AUDIT_ARCH:
+        steps: dict[str, Callable[[], object]] = {
+            "orphan": lambda: _prctl(_PARENT_DEATH, 9, 0),
+            "capabilities": lambda: _call(_CAPSET[machine], struct.pack("=Ii", 0x20080522, 0), bytes(24)),
+            "landlock": lambda: _landlock(landlock),
+            "seccomp": lambda: _seccomp(machine, calls),
+        }
+        for name, restrict in steps.items():
             with contextlib.suppress(OSError):
-                restrict(machine)
+                restrict()
                 in_force.append(name)
     if "seccomp" not in in_force:
         _limits({"NPROC": 0})  # all processes of the user count, so none can be added; root is exempt
@@ -106,13 +93,13 @@ def _prctl(*arguments: object) -> None:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def _drop_capabilities(machine: str) -> None:
-    _call(_CAPSET[machine], struct.pack("=Ii", 0x20080522, 0), bytes(24))
-
-
-def _landlock(machine: str) -> None:
-    """Files: read what imports need. TCP, abstract sockets, signals: as far as this kernel knows them."""
+def _landlock(most: int | None) -> None:
+    """Files: read what imports need. TCP, abstract sockets, signals: as far as this kernel, or version `most`, goes."""
     version = _call(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
+    if most is not None:
+        version = min(version, most)
+    if version < 1:
+        raise OSError("Landlock is not there")
     files = (1 << 13) - 1 | (version >= 2) << 13 | (version >= 3) << 14 | (version >= 5) << 15
     attributes = struct.pack("=QQQ", files, 3 * (version >= 4), 3 * (version >= 6))
     size = 8 + 8 * (version >= 4) + 8 * (version >= 6)
@@ -128,35 +115,55 @@ def _landlock(machine: str) -> None:
     os.close(rules)
 
 
-_DEVICES = {"/dev/null": _READ_FILE | _WRITE_FILE, "/dev/urandom": _READ_FILE, "/etc/localtime": _READ_FILE}
-
-
 def _readable() -> tuple[str, ...]:
     """The folders of the standard library and of shared libraries, and the empty one in which we are."""
     shared = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/zoneinfo")
     return (os.path.join(sys.base_prefix, "lib"), *sys.path, *shared, os.getcwd())
 
 
-def _seccomp(machine: str) -> None:
+def _seccomp(machine: str, calls: Any) -> None:
     """A filter of system calls. A refusal is an error (EPERM) of that call; another calling convention is the end."""
-    refused = (*_REFUSED[machine], *_REFUSED_EVERYWHERE)
-    lines = [
+    lines: list[Instruction] = [
         (_LOAD, 0, 0, 4),  # the calling convention
         (_EQUAL, 1, 0, _AUDIT_ARCH[machine]),
         (_RETURN, 0, 0, _KILL),
-        (_LOAD, 0, 0, 0),  # the number of the call
-        *(((_AT_LEAST, 0, 1, 0x40000000), (_RETURN, 0, 0, _KILL)) if machine == "x86_64" else ()),
-        *(line for number in refused for line in ((_EQUAL, 0, 1, number), (_RETURN, 0, 0, _EPERM))),
-        *((_EQUAL, 0, 1, _CLONE3), (_RETURN, 0, 0, _ENOSYS)),  # its flags lie in memory: libc falls back to clone
-        *((_EQUAL, 0, 4, _CLONE[machine]), (_LOAD, 0, 0, 16), (_ANY_BIT, 1, 0, _CLONE_THREAD)),
-        *((_RETURN, 0, 0, _EPERM), (_RETURN, 0, 0, _ALLOW)),
-        *((_EQUAL, 0, 5, _PRLIMIT[machine]), (_LOAD, 0, 0, 32), (_EQUAL, 0, 2, 0)),  # a limit may be read: no new one
-        *((_LOAD, 0, 0, 36), (_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _EPERM)),
-        (_RETURN, 0, 0, _ALLOW),
+        (_LOAD, 0, 0, 0),  # the number of the call; those of x32 begin at 1 << 30 and are none of ours
     ]
+    for call in calls.CALLS.values():
+        number = getattr(call, machine)
+        if number is not None:
+            lines += _lines(number, call.allowed)
+    clone3 = getattr(calls.CLONE3, machine)
+    lines += [(_EQUAL, 0, 1, clone3), (_RETURN, 0, 0, _ENOSYS), (_RETURN, 0, 0, _EPERM)]
     program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in lines))
     _prctl(_NO_NEW_PRIVILEGES, 1, 0)
     _prctl(_SECCOMP, _FILTER, struct.pack("@HP", len(lines), ctypes.addressof(program)))
+
+
+def _lines(number: int, alternatives: Any) -> list[Instruction]:
+    """What is done for one call: allow it, or only if one of the alternatives holds."""
+    lines: list[Instruction] = []
+    for tests in alternatives:
+        lines += _alternative(tests)
+    lines.append((_RETURN, 0, 0, _EPERM if alternatives else _ALLOW))
+    return [(_EQUAL, 0, len(lines), number), *lines]
+
+
+def _alternative(tests: Any) -> list[Instruction]:
+    """Allows the call if all tests hold, else goes on behind itself."""
+    lines: list[Instruction] = []
+    for argument, mask, values in tests:
+        for half in (4, 0):  # the upper 32 bits first; both machines are little-endian
+            operands = sorted({value >> 8 * half & 0xFFFFFFFF for value in values})
+            lines += [(_LOAD, 0, 0, 16 + 8 * argument + half), (_AND, 0, 0, mask >> 8 * half & 0xFFFFFFFF)]
+            for left in range(len(operands) - 1, 0, -1):
+                lines.append((_EQUAL, left, 0, operands[left]))
+            lines.append((_EQUAL, 0, _ELSE, operands[0]))
+    lines.append((_RETURN, 0, 0, _ALLOW))
+    for position, (code, if_true, if_false, operand) in enumerate(lines):
+        if if_false == _ELSE:
+            lines[position] = (code, if_true, len(lines) - position - 1, operand)
+    return lines
 
 
 _FORBIDDEN = (
@@ -164,7 +171,7 @@ _FORBIDDEN = (
     *("os.kill", "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod"),
     *("os.chown", "os.utime", "os.setxattr", "os.removexattr", "shutil.", "tempfile.", "resource.setrlimit"),
     *("resource.prlimit", "socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostby", "socket.sendto"),
-    *("sqlite3.connect", "signal.pthread_kill", "syslog.", "urllib.", "webbrowser."),
+    *("socket.sendmsg", "sqlite3.connect", "signal.pthread_kill", "syslog.", "urllib.", "webbrowser.", "fcntl."),
 )
 
 

@@ -1,0 +1,71 @@
+"""A run with more iterations than its folder holds: it goes on exactly, or says why it cannot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reasonenv.cli import main
+from reasonenv.learn.checkpoint import TENSORS, saved
+from reasonenv.measures.pair import MEASURED
+
+Train = Callable[[str, Path], list[str]]
+
+
+def of(command: list[str], iterations: int) -> list[str]:
+    words = list(command)
+    words[words.index("--iterations") + 1] = str(iterations)
+    return words
+
+
+def rows(out: Path) -> list[str]:
+    """Numbers of every iteration, but for evaluations, of which the shorter run had one at its own end."""
+    kept = []
+    for line in (out / "metrics.jsonl").read_text().splitlines():
+        row = {key: value for key, value in json.loads(line).items() if key not in MEASURED}
+        kept.append(repr({key: value for key, value in row.items() if not key.startswith("eval/")}))
+    return kept
+
+
+@pytest.mark.parametrize("agent", ["grpo", "ei", "ppo"])
+def test_a_finished_run_goes_on_as_if_it_had_been_longer_from_the_beginning(
+    agent: str, train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long, out = tmp_path / "long", tmp_path / "run"
+    assert main(of(train(agent, long), 5)) == 0
+    for iterations in (2, 3, 5):
+        assert main(of(train(agent, out), iterations)) == 0
+        assert json.loads((out / "run.json").read_text())["iterations"] == iterations
+        assert json.loads((out / "summary.json").read_text())["iteration"] == iterations
+    assert rows(out) == rows(long)
+    for name in ("policy/model.safetensors", "evaluation.parquet", "winning.jsonl"):
+        if (long / name).exists():
+            assert (out / name).read_bytes() == (long / name).read_bytes(), name
+    last = saved(out / "checkpoints")[-1]
+    assert (last / TENSORS).read_bytes() == (saved(long / "checkpoints")[-1] / TENSORS).read_bytes()
+    capsys.readouterr()
+    assert main(of(train(agent, out), 4)) == 2  # not back
+    assert "settings differ: iterations is 5 there, 4 here" in capsys.readouterr().err
+
+
+def test_a_schedule_over_the_whole_run_is_the_reason_why_not(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    curriculum = [*train("grpo", tmp_path / "levels")[:-5], "curriculum=size:8,16"]
+    commands = {
+        "sft": train("sft", tmp_path / "sft"),  # a cosine over the iterations
+        "levels": [*curriculum, "--iterations", "4", "--out", str(tmp_path / "levels"), "--json"],
+    }
+    for name, command in commands.items():
+        assert main(of(command, 4)) == 0
+        before = {path: path.read_bytes() for path in (tmp_path / name).rglob("*") if path.is_file()}
+        capsys.readouterr()
+        assert main(of(command, 6)) == 2
+        complaint = capsys.readouterr().err
+        assert f"{tmp_path / name} holds a run of 4 iterations, and what it did depends on their number" in complaint
+        assert f"--policy {tmp_path / name}" in complaint
+        assert complaint.count("\n") == 1
+        assert {path: path.read_bytes() for path in (tmp_path / name).rglob("*") if path.is_file()} == before
