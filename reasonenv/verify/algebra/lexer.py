@@ -61,6 +61,7 @@ _KINDS = {
     r"(?:\{\s*(?P<under>[A-Za-z]{1,4})\s*\}|(?P<bare>[A-Za-z])(?![A-Za-z]))",
     "command": r"\\(?P<named>[A-Za-z]+|.)",
     "meridiem": r"(?<=[0-9\s])(?:[ap]\.\s?m|[AP]\.\s?M)\.?",
+    "abbreviated": r"approx\.",
     "run": r"[A-Za-z]+",
     "symbol": r"\*\*|<=|>=|!=|==|\+/-|\+-|\.\.\.|[-+*/^_!|(){}\[\],;:=<>&·×⋅∗÷±∓≤≥≠∪∩∈∞∅°'%√π∨∧"
     + "".join(GREEK_LETTERS)
@@ -182,6 +183,8 @@ def _read(match: re.Match[str], before: list[Token]) -> Iterator[Token]:
             yield from _command(body, match["named"])
         case "meridiem":
             yield Token("word", body.lower())
+        case "abbreviated":
+            yield Token("approx")
         case "run" if body == "U" and before and before[-1].kind in _SET_ENDS:
             yield Token("∪")
         case "run":

@@ -23,7 +23,7 @@ from reasonenv.verify.algebra.lexer import Token, tokens
 from reasonenv.verify.algebra.relations import name_of, relate, solutions, spread, top_level
 from reasonenv.verify.algebra.terms import Terms, quotient
 from reasonenv.verify.algebra.vocabulary import EMPTY, INFINITE, LABELS, MERIDIEM, REALS, SHORT_WORDS
-from reasonenv.verify.units import is_unit
+from reasonenv.verify.units import in_words, is_unit
 
 _MATRICES = frozenset(("pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix", "array"))
 _SYSTEMS = frozenset(("cases", "aligned", "gathered"))
@@ -100,7 +100,7 @@ class _Answers(Terms):
         while token := self.take(*_RELATIONS):
             signs.append(token.kind)
             sides.append(self.operand())
-        if self.ahead("(", "=") or self.ahead("(", "approx"):  # 5 (= 2 + 3)
+        if not self.remark(sides[-1]) and (self.ahead("(", "=") or self.ahead("(", "approx")):
             signs.append(self.tokens[self.at + 1].kind)
             self.at += 2
             sides.append(self.operand())
@@ -109,6 +109,17 @@ class _Answers(Terms):
         if name is None:
             return tree
         return Node("assign", (tree,), name)
+
+    def remark(self, value: Node) -> bool:
+        """Skips a bracket behind a value that says nothing new: "(approx.)", "(five)"."""
+        if self.ahead("(", "word", ")"):
+            said = in_words(self.tokens[self.at + 1].text)
+            if said is None or said != value.value:
+                raise Unreadable("a word in a bracket behind a value")
+        elif not self.ahead("(", "approx", ")"):
+            return False
+        self.at += 3
+        return True
 
     # Names in front of a value.
 

@@ -120,7 +120,7 @@ class Terms:
         start = self.at
         product, slashed, plain = self.power(), False, self.tokens[start].kind == "num" and self.at == start + 1
         while True:
-            if self.unit_ahead() or self.ahead("(", "=") or self.ahead("(", "approx"):
+            if self.unit_ahead() or self.remark_ahead():
                 return product
             operator = self.take("*", "/")
             start = self.at
@@ -406,6 +406,10 @@ class Terms:
         while self.next.kind in ("var", "const") or (self.next.kind == "name" and self.next.text in ("frac", "sqrt")):
             product = ex.multiply(product, scalar(self.power()))
         return with_sign(sign, product)
+
+    def remark_ahead(self) -> bool:
+        """Whether a bracket follows that says the value once more: `5 (= 2 + 3)`, `1.41 (approx.)`, `5 (five)`."""
+        return self.next.kind == "(" and self.tokens[self.at + 1].kind in ("=", "approx", "word")
 
     # Units.
 
