@@ -53,15 +53,15 @@ def differ(a: Node, b: Node) -> tuple[bool, bool]:
     """
     names = variables(a, b)
     pairs = list(product(points(names), _BITS if names else _BITS_OF_CONSTANTS))
-    imaginary = any(each == IMAGINARY for side in (a, b) for each in walk(side))
+    imaginary = IMAGINARY in walk(a) or IMAGINARY in walk(b)
     for real in (True, False) if names and not imaginary else (False,):
         compared, negative = False, False
         for point, bits in pairs:
             gap = _gap(a, b, point, bits, real=real)
             if gap:
                 return True, negative
-            if gap is not None:
-                compared, negative = True, negative or any(value < 0 for value in point.values())
+            compared = compared or gap is not None
+            negative = negative or (gap is not None and min(point.values(), default=0) < 0)
         if compared:
             return False, negative
     defined = _is_defined(a, pairs), _is_defined(b, pairs)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from functools import lru_cache
-from itertools import chain, product
+from itertools import chain, product, repeat, starmap
 
 from reasonenv.core import Reason
 from reasonenv.verify.algebra import expression as ex
@@ -30,6 +30,7 @@ from reasonenv.verify.numeric import parse_number
 from reasonenv.verify.rules import Rules
 from reasonenv.verify.units import unit_of
 
+_J = Node("var", (), "j")
 _HUNDRED = ex.number(100)
 
 
@@ -51,7 +52,9 @@ def compare(answer: str, gold: str, rules: str = "") -> Reason:
         if equal and comparison.rules.units == "same":
             equal = _same_units(answer, gold)
     except Unreadable:
-        return Reason.WRONG if expected.op == "text" else Reason.UNPARSABLE_ANSWER
+        if expected.op == "text":
+            return Reason.WRONG
+        return Reason.UNPARSABLE_ANSWER
     if equal is None:
         return Reason.ERROR
     if not equal and _is_constant(expected) and not _is_constant(node):
@@ -63,13 +66,16 @@ def read(text: str) -> Node:
     """The tree of an answer, or the number that it is in a spelling which only `numeric` knows."""
     try:
         node = parse(text)
+        if node.op != "text":
+            return node
     except Unreadable:
-        value = parse_number(text)
-        if value is None:
-            raise
+        node = None
+    value = parse_number(text)
+    if value is not None:
         return ex.number(value)
-    value = parse_number(text) if node.op == "text" else None
-    return node if value is None else ex.number(value)
+    if node is None:
+        raise Unreadable("neither mathematics nor a number")
+    return node
 
 
 @lru_cache(maxsize=64)
@@ -79,8 +85,7 @@ def _comparison(rules: str) -> Comparison:
 
 def _same_units(answer: str, gold: str) -> bool:
     """Whether the units are the same, or there are none."""
-    written, expected = (set(map(unit_of, units(text))) for text in (answer, gold))
-    return written == expected
+    return set(map(unit_of, units(answer))) == set(map(unit_of, units(gold)))
 
 
 def _is_constant(node: Node) -> bool:
@@ -136,31 +141,32 @@ class Comparison:
     # Several nodes.
 
     def _each(self, a: Sequence[Node], b: Sequence[Node]) -> bool | None:
-        return len(a) == len(b) and _all(self.same(left, right) for left, right in zip(a, b, strict=True))
+        return len(a) == len(b) and _all(map(self.same, a, b))
 
     def _unordered(self, a: Sequence[Node], b: Sequence[Node]) -> bool | None:
         if max(len(a), len(b)) > MAX_ITEMS:
             raise Unreadable(f"more than {MAX_ITEMS} items")
-        return _all(chain((self._is_in(node, b) for node in a), (self._is_in(node, a) for node in b)))
+        return _all(chain(map(self._is_in, a, repeat(b)), map(self._is_in, b, repeat(a))))
 
     def _is_in(self, node: Node, others: Sequence[Node]) -> bool | None:
         alike = [other for other in others if (node.op == "set") == (other.op == "set")]  # the set {2} is no 2
-        return _any(self.same(node, other) for other in alike)
+        return _any(map(self.same, repeat(node), alike))
 
     # One structure against anything that comes behind it in `structures`, or against its like.
 
     def _either(self, one: Node, other: Node) -> bool | None:
-        return _any(self.same(value, other) for value in one.args)
+        return _any(map(self.same, one.args, repeat(other)))
 
     def _assigned(self, one: Node, other: Node) -> bool | None:
         """A name and its value against another, or against a value. Every side of a chain x = 2 + 3 = 5 must hold."""
         if other.op == "=":
             value = named_value(other)
-            return value is not None and _all(self.same(side, value) for side in one.args)
-        sides = other.args if other.op == "assign" else (other,)
-        if other.op == "assign" and not _same_name(str(one.atom), str(other.atom)):
+            return value is not None and _all(map(self.same, one.args, repeat(value)))
+        if other.op != "assign":
+            return _all(map(self.same, one.args, repeat(other)))
+        if not _same_name(str(one.atom), str(other.atom)):
             return False
-        return _all(self.same(left, right) for left, right in product(one.args, sides))
+        return _all(starmap(self.same, product(one.args, other.args)))
 
     def _listed(self, one: Node, other: Node) -> bool | None:
         if other.op in ("list", "set"):
@@ -174,7 +180,7 @@ class Comparison:
         total = _mixed_number(one)
         if total is not None and other.op in SCALARS:
             return self.same(total, other)
-        return _all(self.same(item, other) for item in one.args)
+        return _all(map(self.same, one.args, repeat(other)))
 
     def _equation(self, one: Node, other: Node) -> bool | None:
         if other.op == "=":
@@ -189,10 +195,10 @@ class Comparison:
             return self.same(number, other.args[0])
         if other.op not in SCALARS:
             return False
-        share = False if self.rules.percent == "number" else self.same(ex.divide(number, _HUNDRED), other)
-        if share or self.rules.percent == "fraction":
-            return share
-        if self.rules.percent == "either" and (other.value is None or abs(other.value) <= 1):
+        if self.rules.percent == "number":
+            return self.same(number, other)
+        share = self.same(ex.divide(number, _HUNDRED), other)
+        if share or self.rules.percent == "fraction" or other.value is None or abs(other.value) <= 1:
             return share
         return self.same(number, other)
 
@@ -211,10 +217,9 @@ class Comparison:
 
     def _ratio(self, one: Node, other: Node) -> bool | None:
         if other.op in ("ratio", "clock"):
-            return len(one.args) == len(other.args) and _all(
-                self.same(ex.multiply(one.args[0], right), ex.multiply(other.args[0], left))
-                for left, right in zip(one.args[1:], other.args[1:], strict=True)
-            )
+            left = map(ex.multiply, one.args, repeat(other.args[0]))
+            right = map(ex.multiply, other.args, repeat(one.args[0]))
+            return self._each(tuple(left), tuple(right))
         if other.op not in SCALARS or len(one.args) != 2:
             return False
         return self.same(one.args[0], ex.multiply(other, one.args[1]))
@@ -245,7 +250,7 @@ class Comparison:
             return self._unordered(one.args, other.args)
         if other.op == "tuple" and other.atom == "()" and by_name(one.args):
             return self._each(by_name(one.args), other.args)
-        return bool(one.args) and other.op not in SETS and _all(self.same(item, other) for item in one.args)
+        return bool(one.args) and other.op not in SETS and _all(map(self.same, one.args, repeat(other)))
 
     def _array(self, one: Node, other: Node) -> bool | None:
         """Matrices, points, and vectors in any way of writing them."""
@@ -253,7 +258,7 @@ class Comparison:
             return self._each(one.args, other.args)
         if one.op == other.op:
             return (len(one.args) != 2 or one.atom == other.atom) and self._each(one.args, other.args)
-        items = _vector(one) if one.op == "matrix" else one.args
+        items = _vector(one)
         if other.op == "tuple":
             return other.atom in ("()", "[]") and self._each(items, other.args)
         parts = coordinates(other, len(items))
@@ -275,13 +280,15 @@ class Comparison:
             return False
         # Where no negative number was defined on both sides, the variables are positive: log(xy) = log x + log y.
         equal = is_zero(difference, positive=not negative)
-        if equal is None and (_is_extreme(difference) or (not names and differ_far_behind_the_point(a, b))):
+        if equal is None and (_is_extreme(difference) or differ(difference, ex.ZERO)[0]):
+            return False
+        if equal is None and not names and differ_far_behind_the_point(a, b):
             return False
         return equal
 
     def _proportional(self, a: Node, b: Node) -> bool | None:
         """Whether a = 0 and b = 0 (or < 0) are one up to a constant factor: a(x) b(p) = b(x) a(p) for a point p."""
-        left, right = (ex.opaque(ex.add(node.args[0], ex.negate(node.args[1]))) for node in (a, b))
+        left, right = _difference(a), _difference(b)
         names = variables(left, right)
         if variables(left) != variables(right) or not names:
             return False
@@ -331,9 +338,16 @@ def _same_name(a: str, b: str) -> bool:
     return "_" in a + b and a.partition("_")[0] == b.partition("_")[0] and not ("_" in a and "_" in b)
 
 
-def _vector(matrix: Node) -> Sequence[Node]:
-    """The items of a matrix of one row or one column; empty if it is larger."""
-    rows = [row.args for row in matrix.args]
+def _difference(relation: Node) -> Node:
+    left, right = relation.args
+    return ex.opaque(ex.add(left, ex.negate(right)))
+
+
+def _vector(array: Node) -> Sequence[Node]:
+    """The items of a point or of a matrix of one row or one column; empty if it is larger."""
+    if array.op == "tuple":
+        return array.args
+    rows = [row.args for row in array.args]
     if len(rows) == 1:
         return rows[0]
     return [row[0] for row in rows if len(row) == 1]
@@ -351,13 +365,11 @@ def _mixed_number(node: Node) -> Node | None:
 
 def _with_one_imaginary_unit(a: Node, b: Node) -> tuple[Node, Node]:
     """The sides, j as i in the one that has no i, if the other has."""
-    letter = Node("var", (), "j")
-    has_unit = [ex.IMAGINARY in walk(side) for side in (a, b)]
-    if has_unit[0] != has_unit[1]:
-        plain_side, other = (a, b) if has_unit[1] else (b, a)
-        if letter in walk(plain_side) and letter not in walk(other):
-            turned = ex.rebuild(plain_side, {letter: ex.IMAGINARY}.get)
-            return (turned, b) if has_unit[1] else (a, turned)
+    in_a, in_b = set(walk(a)), set(walk(b))
+    if ex.IMAGINARY in in_b - in_a and _J in in_a - in_b:
+        return ex.rebuild(a, {_J: ex.IMAGINARY}.get), b
+    if ex.IMAGINARY in in_a - in_b and _J in in_b - in_a:
+        return a, ex.rebuild(b, {_J: ex.IMAGINARY}.get)
     return a, b
 
 
@@ -366,8 +378,5 @@ def _is_extreme(node: Node) -> bool:
 
     Nobody can tell whether it is, which is not the grader's failure but that of who writes them.
     """
-    for each in walk(node):
-        operand = each.args[-1].value if each.op in ("^", "call") else None
-        if operand is not None and not Fraction(1, MAX_POWER) <= abs(operand) <= MAX_POWER:
-            return True
-    return False
+    operands = [each.args[-1].value for each in walk(node) if each.op in ("^", "call")]
+    return any(value is not None and not Fraction(1, MAX_POWER) <= abs(value) <= MAX_POWER for value in operands)

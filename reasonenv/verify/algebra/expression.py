@@ -95,6 +95,11 @@ def constant(node: Node) -> bool:
     )
 
 
+def ops(nodes: Iterable[Node]) -> set[str]:
+    """The operations of the nodes themselves."""
+    return {node.op for node in nodes}
+
+
 def order(node: Node) -> tuple[object, ...]:
     """A key that sorts trees; numbers come first."""
     return (node.op != "num", node.op, "" if node.atom is None else node.atom, *map(order, node.args))
@@ -216,22 +221,20 @@ def choose(top: Node, bottom: Node) -> Node:
 def call(name: str, *args: Node) -> Node:
     """The function `name` of its arguments; one that is not among `KNOWN_FUNCTIONS` is a name and nothing else."""
     value = args[0].value
-    if value is not None and name in ("abs", "floor"):
-        return number(abs(value) if name == "abs" else floor(value))
+    if value is not None and name == "abs":
+        return number(abs(value))
+    if value is not None and name == "floor":
+        return number(floor(value))
     return Node("call", tuple(map(scalar, args)), name)
 
 
 def opaque(node: Node) -> Node:
     """The tree with each unknown function and its arguments as one variable, which is named by how it is written."""
 
-    def change(each: Node) -> Node | None:
-        if each.op != "call" or each.atom in KNOWN_FUNCTIONS:
-            return None
-        return Node("var", (), written(each))
-
-    if all(each.op != "call" or each.atom in KNOWN_FUNCTIONS for each in walk(node)):
+    unknown = [each for each in walk(node) if each.op == "call" and each.atom not in KNOWN_FUNCTIONS]
+    if not unknown:
         return node
-    return rebuild(node, change)
+    return rebuild(node, {each: Node("var", (), written(each)) for each in unknown}.get)
 
 
 def written(node: Node) -> str:
@@ -240,7 +243,7 @@ def written(node: Node) -> str:
     if node.value is not None:
         value = node.value
         bits = max(value.numerator.bit_length(), value.denominator.bit_length())
-        atom = str(value) if bits < WRITABLE else f"{value.numerator:x}/{value.denominator:x}"
+        atom = f"{value.numerator:x}/{value.denominator:x}" if bits > WRITABLE else str(value)
     return f"{node.op}[{atom}]({','.join(map(written, node.args))})"
 
 

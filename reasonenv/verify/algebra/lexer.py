@@ -61,6 +61,7 @@ _KINDS = {
     r"(?:\{\s*(?P<under>[A-Za-z]{1,4})\s*\}|(?P<bare>[A-Za-z])(?![A-Za-z]))",
     "command": r"\\(?P<named>[A-Za-z]+|.)",
     "meridiem": r"(?<=[0-9\s])(?:[ap]\.\s?m|[AP]\.\s?M)\.?",
+    "abbreviated": r"approx\.",
     "run": r"[A-Za-z]+",
     "symbol": r"\*\*|<=|>=|!=|==|\+/-|\+-|\.\.\.|[-+*/^_!|(){}\[\],;:=<>&·×⋅∗÷±∓≤≥≠∪∩∈∞∅°'%√π∨∧"
     + "".join(GREEK_LETTERS)
@@ -143,7 +144,7 @@ def _indexed(token: Token, text: str, at: int) -> tuple[Token, int]:
     if index := _INDEX.match(text, at):
         name, at = f"{name}_{re.sub(r'[^A-Za-z0-9,+-]|text', '', index[0])}", index.end()
     if primes := _PRIMES.match(text, at):
-        count = len(primes[0]) if primes[0].startswith("'") else primes[0].count("prime")
+        count = primes[0].count("'") + primes[0].count("prime")
         name, at = name + "'" * count, primes.end()
     return Token("var", name), at
 
@@ -182,6 +183,8 @@ def _read(match: re.Match[str], before: list[Token]) -> Iterator[Token]:
             yield from _command(body, match["named"])
         case "meridiem":
             yield Token("word", body.lower())
+        case "abbreviated":
+            yield Token("approx")
         case "run" if body == "U" and before and before[-1].kind in _SET_ENDS:
             yield Token("∪")
         case "run":

@@ -39,6 +39,7 @@ from reasonenv.verify.algebra.expression import (
     divide,
     negate,
     opaque,
+    ops,
     rebuild,
     variables,
     walk,
@@ -68,7 +69,9 @@ def normal_form(text: str) -> str:
     try:
         return _form(parse(text))
     except Unreadable:
-        return f"text:{normalize(text)}" if is_words(text) else ""
+        if is_words(text):
+            return f"text:{normalize(text)}"
+        return ""
 
 
 def _form(node: Node) -> str:
@@ -108,7 +111,7 @@ def _ratio(node: Node) -> str:
     first, *others = node.args
     if len(others) == 1:
         return _form(divide(first, others[0]))
-    return f"ratio({','.join(_form(divide(other, first)) for other in others)})"
+    return f"ratio({_list([divide(other, first) for other in others])})"
 
 
 def _real_set(node: Node) -> str:
@@ -121,8 +124,10 @@ def _real_set(node: Node) -> str:
         return _joined(node.op, {_form(item) for item in node.args})
     if all(piece.low == piece.high for piece in pieces):
         return _unordered(Node("set", tuple(piece.low for piece in pieces)))
-    forms = [_form(Node("tuple", (piece.low, piece.high), "(["[piece.left] + ")]"[piece.right])) for piece in pieces]
-    return forms[0] if len(forms) == 1 else f"union({','.join(forms)})"
+    forms = [f"{'(['[piece.left]}{_form(piece.low)},{_form(piece.high)}{')]'[piece.right]}" for piece in pieces]
+    if len(forms) == 1:
+        return forms[0]
+    return f"union({','.join(forms)})"
 
 
 def _list(nodes: Sequence[Node]) -> str:
@@ -135,10 +140,16 @@ def _unordered(node: Node) -> str:
     values = by_name(node.args)
     if node.op != "all" and len(values) > 1:  # x = 2, y = 3 is the point (2, 3)
         return f"({_list(values)})"
-    if node.op == "list" and all(item.op == "interval" for item in node.args):
+    if node.op == "list" and ops(node.args) == {"interval"}:
         return _real_set(Node("union", node.args))
-    forms = {f"{{{_form(item)}}}" if item.op == "set" else _form(item) for item in node.args}
-    return _joined("all" if node.op == "all" else "set", forms)
+    return _joined("all" if node.op == "all" else "set", set(map(_item, node.args)))
+
+
+def _item(node: Node) -> str:
+    """The form of an item of a set, where the set {2} is no 2."""
+    if node.op == "set":
+        return f"{{{_form(node)}}}"
+    return _form(node)
 
 
 def _joined(op: str, forms: set[str]) -> str:
