@@ -46,7 +46,7 @@ _READS, _PRINTS = frozenset({"input", "sys", "open"}), frozenset({"print"})  # n
 _BUILTINS = frozenset(dir(builtins))
 
 # A response with "\d" in it shall not warn on the console of whoever trains.
-warnings.filterwarnings("ignore", category=SyntaxWarning, module="<response>")
+warnings.filterwarnings("ignore", module="<response>")
 
 
 class _Names(NamedTuple):
