@@ -17,13 +17,14 @@ LISTS = {
 }
 HEAD = """# Licences of what is installed
 
-reasonenv itself is under Apache-2.0. It contains none of these packages: they are installed beside it. Each says this of
-its licence itself; `make licences` writes this file from their metadata.
+reasonenv itself is under Apache-2.0. It contains none of these packages: they are installed beside it. Each says this
+of its licence itself; `make licences` writes this file from their metadata.
 
 Not open source:
 
-* `intel-cmplr-lib-ur` and `intel-openmp`, which vLLM's build for CPUs needs, are under Intel's End User License Agreement
-  for Developer Tools. `make install-vllm` and `make test` bring them; `make install` and the quick start do not.
+* `intel-cmplr-lib-ur` and `intel-openmp`, which vLLM's build for CPUs needs, are under Intel's End User License
+  Agreement for Developer Tools. `make install-vllm` and `make test` bring them; `make install` and `make quickstart` do
+  not.
 * On Linux with a GPU, torch's usual build needs the packages of `constraints-cuda.txt`; those whose names begin with
   `nvidia` or `cuda` are under NVIDIA's own licences. The build for CPUs needs none of them.
 """
