@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from reasonenv.verify.units import is_unit
+from reasonenv.verify.units import in_words, is_unit
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\b\s*+")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # \{ is a character, not a brace
@@ -24,7 +24,7 @@ _PHRASE = re.compile(
     rf"\banswer(?:\s++(?:to|of|for)\b[^\n.:=?!]{{0,80}}?)?[*_]{{0,2}}\s++{_SAYS}\s*+:?\s*+|答案(?:是|为|：|:)\s*+",
     re.IGNORECASE,
 )
-_LABEL = re.compile(r"\banswers?[*_\"'}\s]{0,4}+(?:[:：=]|-\s)[*_\s]*+", re.IGNORECASE)
+_LABEL = re.compile(r"\banswers?[*_\"'}\s]{0,4}+(?:[:：=]|-\s)[*_}\s]*+", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\n|<|(?<!\bRs)(?<!\bsq)(?<!\bapprox)[.;](?=\s)|[.!?](?=[\s*_\"')]{0,8}$)", re.IGNORECASE)
 # A remark behind the answer begins with one of these, and is dropped: "18, because ..", "18 (since ..)".
 _REMARK_WORDS = (
@@ -35,7 +35,7 @@ _CLAUSE = re.compile(rf"(?:\s*[,;:]\s*|\s+-+\s+|\s+){_REMARK_WORDS}(?!\w)|(?<=[a
 _PARENTHESIS = re.compile(
     r"(?:\\[,;: ])*\s*(?:\\text\s*\{\s*)?\((?P<inside>[^()]*(?:\([^()]*\)[^()]*)*)\)\s*\}?[\s$*_.]*$"
 )
-_INSIDE = re.compile(rf"\s*(?:=|{_REMARK_WORDS}(?!\w))", re.IGNORECASE)
+_INSIDE = re.compile(rf"\s*(?:=|(?:approx(?:imately)?|about|exactly|{_REMARK_WORDS})(?!\w))", re.IGNORECASE)
 _COUNT = re.compile(r"\s*[0-9]{1,3}\s+(?P<unit>[A-Za-z ]+)")
 _SAID = re.compile(r"[^\W_]|[\\∞∅]")
 _MAX_REMARK = 400  # characters of an answer and its remark
@@ -59,7 +59,7 @@ def last_mark(text: str) -> Mark | None:
     """
     # Each kind is only looked for behind the one found before, so the last find is the one that stands last.
     mark = None
-    for last in (_last_hashes, _last_tag, _last_json, _last_label, _last_box, _last_phrase):
+    for last in (_last_hashes, _last_tag, _last_json, _last_box, _last_label, _last_phrase):
         mark = last(text, mark.end if mark else 0) or mark
     return mark
 
@@ -80,7 +80,8 @@ def without_parenthesis(body: str) -> str:
         return body
     inside = parenthesis["inside"]
     count = _COUNT.fullmatch(inside)
-    if _INSIDE.match(inside) or (count is not None and is_unit(count["unit"], frozenset())):
+    counts = count is not None and is_unit(count["unit"], frozenset())
+    if counts or _INSIDE.match(inside) or in_words(inside) is not None:
         return body[: parenthesis.start()].strip()
     return body
 

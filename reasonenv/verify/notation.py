@@ -152,6 +152,8 @@ _UNIT_VECTOR = re.compile(r"\\(?:mathbf|boldsymbol|bm|vec|hat)\s*\{\s*\\?([ijk])
 _NESTED_TEXT = re.compile(r"\\text\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}")
 _LONE_SIGN = re.compile(r"(\\[A-Za-z]+\s*|[\^_}]\s*)?\{\s*(,|\.|:|=|\+|-|%|<|>)?\s*\}")
 _COMMA_SPACE = re.compile(r"(?<=[0-9]),\s*\\[!, ;:]\s*(?=[0-9]{3}(?![0-9]))")
+UNFINISHED = re.compile(r"\.[0-9]*([0-9])\1\1\.\.\.(?=[\s*`$\".,;:]*$)")  # 0.333... is no 0.333
+_LONE_BACKSLASH = re.compile(r"(?<!\\)\\$")  # of a space at the end: "7\\,"
 _MARKUP = ' \t\r\n*`$"'
 
 
@@ -169,9 +171,9 @@ def plain(text: str) -> str:
 
 @lru_cache(maxsize=16_384)  # a gold is read at every sample of its problem, and a policy repeats itself
 def _plain(text: str) -> str:
-    text = _stripped(characters(text))
+    text = characters(text)
     if len(text) > MAX_PLAIN or not ("\\" in text or "{" in text or "~" in text):
-        return text
+        return _stripped(text)
     for _ in range(_MAX_ROUNDS):
         before = text
         text = _stripped(_rewritten(text))
@@ -184,7 +186,9 @@ def _stripped(text: str) -> str:
     """Without Markdown, dollar signs and white space at the ends, and stops at the right one."""
     while True:
         before = text
-        text = text.lstrip(_MARKUP).rstrip(_MARKUP + ".,;:")
+        text = text.lstrip(_MARKUP)
+        end = UNFINISHED.search(text)
+        text = text[: end.end()] if end else _LONE_BACKSLASH.sub("", text.rstrip(_MARKUP + ".,;:"))
         if len(text) > 1 and text[0] == text[-1] == "_":
             text = text[1:-1]
         if text == before:

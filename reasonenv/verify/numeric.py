@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
-from reasonenv.verify.notation import plain
+from reasonenv.verify.notation import UNFINISHED, plain
 from reasonenv.verify.units import (
     ATTACHED_SCALES,
     MATH_LETTERS,
@@ -59,6 +59,7 @@ _LABEL_WORDS = frozenset(
     """.split()  # noqa: SIM905
 )
 _APPROXIMATELY = re.compile(r"(?:\\approx\s*|~\s*|(?:about|approximately|approx\.?|roughly|around)\s+)", re.IGNORECASE)
+_REPEATS = re.compile(r"(?P<sign>-?)(?P<whole>[0-9]*)\.(?P<fixed>[0-9]*?)(?P<digit>[0-9])(?P=digit){2,}\.\.\.")
 _PERCENT = re.compile(r"\s*(?:%|per\s?cent|pct)\.?", re.IGNORECASE)
 _HALF = re.compile(r"\s+and\s+(?:a\s+|one\s+)?(?P<part>[a-z]+)", re.IGNORECASE)
 _SCALE = re.compile(r"(?P<space>\s*)-?(?P<word>[A-Za-z]+)\b")
@@ -115,11 +116,16 @@ def _quantity(text: str, letters: frozenset[str]) -> Quantity | None:
     if text.isdigit() and text.isascii():  # most answers
         return Quantity(Fraction(int(text)))
     text = plain(text)
+    if UNFINISHED.search(text):  # 0.333... goes on, and algebra reads it
+        return None
     if _PLAIN.fullmatch(text):
         return Quantity(Fraction(int(text.replace(",", ""))))
     if "\\" in text or "{" in text:
         text = _without_latex(text)
     text = _bare(text)
+    if repeats := _REPEATS.fullmatch(text):
+        return Quantity(_repeating(repeats))
+    text = text.removesuffix("...").rstrip(".,;: ")
     if cents := _CENTS.fullmatch(text):
         return Quantity(Fraction(_digits(cents["whole"])) + Fraction(int(cents["cents"]), 100))
     match = _WHOLE.fullmatch(text)
@@ -133,6 +139,13 @@ def _quantity(text: str, letters: frozenset[str]) -> Quantity | None:
     return quantity._replace(value=-quantity.value) if len(signs) == 1 else None
 
 
+def _repeating(match: re.Match[str]) -> Fraction:
+    """The value of `0.1666...`: the digit that stands there three times goes on for ever."""
+    shift = 10 ** len(match["fixed"])
+    value = Fraction(int(match["whole"] + match["fixed"] or 0), shift) + Fraction(int(match["digit"]), 9 * shift)
+    return -value if match["sign"] else value
+
+
 def _bare(text: str) -> str:
     """Without a pair of brackets around everything, a label, an equals sign and a word for "about" in front."""
     text = text.strip(" $\"'`*")
@@ -144,7 +157,7 @@ def _bare(text: str) -> str:
     text = text.removeprefix("=").lstrip(" $*")
     if about := _APPROXIMATELY.match(text):
         text = text[about.end() :]
-    return text.removesuffix("...").strip(" $*").rstrip(".,;: ")
+    return text.strip(" $*").rstrip(",;: ")
 
 
 def _is_label(words: str, sign: str) -> bool:

@@ -64,7 +64,7 @@ _BEHIND = re.compile(
 )
 _VARIABLE = re.compile(rf"\s+(?![aAI{''.join(sorted(WORD_PROBLEM_LETTERS))}])[A-Za-z](?![\w'.)&])")
 _ATTACHED = re.compile(r"[A-Za-z]+")
-_FORMULA = re.compile(r"(?:\$\$|\$|\\\(|\\\[)(?P<body>[^$\n&]{1,400}?)(?:\$\$|\$|\\\)|\\\])[\s.!,;:*_)]*$")
+_FORMULA = re.compile(r"(?:\$\$|\$|\\\(|\\\[)(?P<body>(?:\\\$|[^$\n&]){1,400}?)(?:\$\$|\$|\\\)|\\\])[\s.!,;:*_)]*$")
 _WORDS = re.compile(r"(?<![\\A-Za-z])(?!sqrt|pi\b|sin|cos|tan|log|ln\b|frac)[A-Za-z]{2,}")
 _UNCLOSED_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{\s*\}?$")
 _CONTEXT = 48  # characters that are looked at on each side of a number

@@ -35,8 +35,8 @@ _MEASURES = _words(
 _ABBREVIATIONS = _words(
     """
     sec secs min mins hr hrs wk wks yr yrs mo mos lb lbs oz ft yd yds mi in sq cu mph kph kmh fps rpm gal qt pt tsp tbsp
-    deg rad rads km cm mm dm nm um kg mg ml dl cl cc ha ac psi cal kcal usd eur gbp jpy cny inr aud cad chf hkd nzd sgd
-    rmb krw brl rub mxn zar sek nok dkk pts pcs amu bpm lit rs kr
+    deg rad rads km cm mm dm nm um kg gm gms mg ml dl cl cc ha ac psi cal kcal usd eur gbp jpy cny inr aud cad chf hkd nzd
+    sgd rmb krw brl rub mxn zar sek nok dkk pts pcs amu bpm lit rs kr
     """
 )
 SYMBOLS = _words(

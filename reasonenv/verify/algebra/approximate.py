@@ -7,13 +7,13 @@ Variables are real. A point where one side is undefined or not real tells nothin
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cache
 from itertools import product
 from typing import Any
 
-from reasonenv.verify.algebra.expression import KNOWN_FUNCTIONS, Node, Unreadable, variables, walk
+from reasonenv.verify.algebra.expression import IMAGINARY, KNOWN_FUNCTIONS, Node, Unreadable, variables, walk
 
 _BITS = ((200, 400),)
 _BITS_OF_CONSTANTS = ((200, 400), (1000, 2000))  # there is only one point, so it is looked at more closely
@@ -21,6 +21,7 @@ _MANY_BITS = ((10_000, 20_000), (60_000, 120_000))  # e^(-40000) has 57,000 zero
 _MAX_MAGNITUDE = 64  # bits of the exponent of a number: 9^(9^9) has 31; a tower above it is too large to look at
 _MAX_FACTORIAL = 10_000
 _POINTS = ((0.1, 1), (0.1, 1), (1, 4), (1, 4), (-3, 3), (-3, 3), (-4, -1), (-1, -0.1))
+_FAR_POINTS = ((20, 90), (-90, -20))  # |x - 5| is 5 - x at all others
 
 Point = Mapping[str, Fraction]
 
@@ -31,7 +32,7 @@ def points(names: list[str]) -> Iterator[Point]:
         yield {}
         return
     rng = random.Random(" ".join(names))
-    for low, high in _POINTS:
+    for low, high in _POINTS + _FAR_POINTS:
         yield {name: Fraction(rng.randint(round(low * 997), round(high * 997)), 997) for name in names}
 
 
@@ -46,17 +47,41 @@ def context() -> Any:
 def differ(a: Node, b: Node) -> tuple[bool, bool]:
     """Whether some point tells the two apart, and whether a point with a negative coordinate was compared at all.
 
-    Raises `Unreadable` if a number grows too large to be written with an exponent of 64 bits.
+    Values count that are real, unless i stands in one of the two or there is no point where both are real. Two that
+    have values at no common point differ if one of them has values at all. Raises `Unreadable` if neither has: they are
+    undefined, or too large to be written with an exponent of 64 bits.
     """
-    imaginary = any(node.op == "const" and node.atom == "i" for side in (a, b) for node in walk(side))
-    names, negative = variables(a, b), False
-    for point, pair in product(points(names), _BITS if names else _BITS_OF_CONSTANTS):
-        gap = _gap(a, b, point, pair, real=bool(names) and not imaginary)
-        if gap:
-            return True, negative
-        if gap is not None:
-            negative = negative or any(value < 0 for value in point.values())
-    return False, negative
+    names = variables(a, b)
+    pairs = list(product(points(names), _BITS if names else _BITS_OF_CONSTANTS))
+    imaginary = IMAGINARY in walk(a) or IMAGINARY in walk(b)
+    for real in (True, False) if names and not imaginary else (False,):
+        compared, negative = False, False
+        for point, bits in pairs:
+            gap = _gap(a, b, point, bits, real=real)
+            if gap:
+                return True, negative
+            compared = compared or gap is not None
+            negative = negative or (gap is not None and min(point.values(), default=0) < 0)
+        if compared:
+            return False, negative
+    defined = _is_defined(a, pairs), _is_defined(b, pairs)
+    if not any(defined):
+        raise Unreadable("values that are undefined or too large to compare")
+    return defined[0] != defined[1], False
+
+
+def _is_defined(node: Node, pairs: Sequence[tuple[Point, tuple[int, int]]]) -> bool:
+    return any(_value(node, point, bits[0]) is not None for point, bits in pairs)
+
+
+def _value(node: Node, point: Point, bits: int) -> Any | None:
+    """The value at a point; None where there is none, or none that is small enough."""
+    numbers = context()
+    numbers.prec = bits
+    try:
+        return evaluate(node, point, numbers)
+    except (ZeroDivisionError, Undefined, Unreadable):
+        return None
 
 
 def differ_far_behind_the_point(a: Node, b: Node) -> bool:
@@ -68,13 +93,10 @@ def _gap(a: Node, b: Node, point: Point, pair: tuple[int, int], *, real: bool) -
     """Whether the two differ at a point; None if one of them has no value there, or none that is `real`."""
     gaps = []
     for bits in pair:
-        numbers = context()
-        numbers.prec = bits
-        try:
-            left, right = evaluate(a, point, numbers), evaluate(b, point, numbers)
-        except (ZeroDivisionError, Undefined):
+        left, right = _value(a, point, bits), _value(b, point, bits)
+        if left is None or right is None:
             return None
-        if real and (numbers.im(left) or numbers.im(right)):
+        if real and (context().im(left) or context().im(right)):
             return None
         gaps.append(left - right)
     coarse, fine = gaps
@@ -83,15 +105,16 @@ def _gap(a: Node, b: Node, point: Point, pair: tuple[int, int], *, real: bool) -
 
 def sign(node: Node, point: Point) -> int:
     """The sign of a real value at a point; 0 if it is zero, not real, undefined, or too close to zero to tell."""
-    numbers = context()
-    numbers.prec = 400
-    try:
-        value = evaluate(node, point, numbers)
-    except (ZeroDivisionError, Undefined, Unreadable):
-        return 0
-    if numbers.im(value) or abs(value) < numbers.mpf(2) ** -200:
+    value = _value(node, point, 400)
+    if value is None or context().im(value) or abs(value) < context().mpf(2) ** -200:
         return 0
     return 1 if value > 0 else -1
+
+
+def is_nonzero(node: Node, point: Point) -> bool:
+    """Whether there is a value at a point, real or not, that is not too close to zero to tell."""
+    value = _value(node, point, 400)
+    return value is not None and abs(value) >= context().mpf(2) ** -200
 
 
 def vanishes(node: Node) -> bool:
@@ -100,25 +123,18 @@ def vanishes(node: Node) -> bool:
         return node.value == 0
     if variables(node) or not any(each.op in ("+", "call") for each in walk(node)):
         return False  # a product of roots and constants
-    values, numbers = [], context()
-    for bits in (400, 800):
-        numbers.prec = bits
-        try:
-            values.append(evaluate(node, {}, numbers))
-        except (ZeroDivisionError, Undefined, Unreadable):
-            return False
-    coarse, fine = values
+    coarse, fine = _value(node, {}, 400), _value(node, {}, 800)
+    if coarse is None or fine is None:
+        return False
     return not fine or abs(coarse - fine) * 1000 > abs(fine)
 
 
 def close(a: Node, b: Node, *, absolute: Fraction = Fraction(0), relative: Fraction = Fraction(0)) -> bool:
     """Whether two constants differ by at most `absolute`, or by `relative` times the larger of them."""
-    numbers = context()
-    numbers.prec = 200
-    try:
-        left, right = evaluate(a, {}, numbers), evaluate(b, {}, numbers)
-    except (ZeroDivisionError, Undefined):
+    left, right = _value(a, {}, 200), _value(b, {}, 200)
+    if left is None or right is None:
         return False
+    numbers = context()
     share, bound = (numbers.mpf(limit.numerator) / limit.denominator for limit in (relative, absolute))
     bound = max(bound, share * max(abs(left), abs(right)))
     return bool(abs(left - right) <= bound * (1 + numbers.mpf(2) ** -100))  # the bound itself is rounded
@@ -158,8 +174,8 @@ def _call(name: str, arg: Any, context: Any) -> Any:
         if arg == 0:
             raise Undefined
         return context.ln(arg)
-    if name in ("floor", "ceil"):
-        return _whole(name, arg, context)
+    if name == "floor":
+        return _floor(arg, context)
     if name == "factorial":
         if context.im(arg) or abs(arg) > _MAX_FACTORIAL or (arg < 0 and arg == context.floor(arg)):
             raise Undefined
@@ -171,14 +187,14 @@ def _call(name: str, arg: Any, context: Any) -> Any:
     return getattr(context, name)(arg)  # sin, cos, asin, acos, atan, sinh, cosh, tanh
 
 
-def _whole(name: str, arg: Any, context: Any) -> Any:
-    """Floor or ceiling of a real number that is not so close to a whole one that round-off decides."""
+def _floor(arg: Any, context: Any) -> Any:
+    """The floor of a real number that is not so close to a whole one that round-off decides."""
     if context.im(arg) or context.mag(arg) > context.prec // 2:
         raise Undefined
     near = context.nint(arg)
     if arg != near and abs(arg - near) < context.mpf(2) ** -(context.prec // 3):
         raise Undefined
-    return getattr(context, name)(arg)
+    return context.floor(arg)
 
 
 def _power(base: Any, exponent: Any, exact: Fraction | None, context: Any) -> Any:
@@ -186,6 +202,8 @@ def _power(base: Any, exponent: Any, exact: Fraction | None, context: Any) -> An
         if context.re(exponent) <= 0:
             raise Undefined
         return base
+    if context.mag(exponent) > 4 * _MAX_MAGNITUDE:
+        raise Unreadable("an exponent that is too large")
     _exponent(exponent * context.mag(base), context)
     if exact is not None and exact.denominator == 1:
         return _bounded(base ** int(exact), context)

@@ -15,15 +15,18 @@ _BASES = (
 
 def add(*terms: Node) -> Node:
     """The sum of values, or of matrices of one shape."""
-    if not any(term.op == "matrix" for term in terms):
+    if "matrix" not in ex.ops(terms):
         return ex.add(*terms)
-    shapes = {(len(term.args), len(term.args[0].args)) for term in terms if term.op == "matrix"}
-    if len(shapes) > 1 or any(term.op != "matrix" for term in terms):
-        raise Unreadable("a sum of matrices of different shapes")
     total = terms[0]
     for term in terms[1:]:
-        total = _matrix([_row_sum(row, other) for row, other in zip(total.args, term.args, strict=True)])
+        if term.op != total.op or _shape(term) != _shape(total):
+            raise Unreadable("a sum of matrices of different shapes")
+        total = _matrix(list(map(_row_sum, total.args, term.args)))
     return total
+
+
+def _shape(matrix: Node) -> tuple[int, int]:
+    return len(matrix.args), len(matrix.args[0].args)
 
 
 def multiply(a: Node, b: Node) -> Node:
@@ -43,8 +46,12 @@ def multiply(a: Node, b: Node) -> Node:
 def transpose(node: Node) -> Node:
     """The transpose of a matrix; a column for a point, which is written as a row."""
     if node.op == "tuple":
-        return _matrix([[ex.scalar(item)] for item in node.args])
-    return _matrix(list(zip(*(row.args for row in node.args), strict=True)))
+        return _matrix(list(zip(map(ex.scalar, node.args))))
+    return _matrix(list(zip(*map(_items, node.args), strict=True)))
+
+
+def _items(row: Node) -> Sequence[Node]:
+    return row.args
 
 
 def coordinates(node: Node, count: int) -> tuple[Node, ...] | None:

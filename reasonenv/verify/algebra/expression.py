@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, comb, factorial, floor
+from math import comb, factorial, floor
 
 MAX_BITS = 100_000  # of a computed numerator or denominator: 5000! has 54,000
 MAX_FACTORIAL = 5_000
@@ -22,10 +22,9 @@ _TRIAL = 1_000  # primes below this are found in the argument of a root
 SCALARS = frozenset({"num", "var", "const", "+", "*", "^", "call", "pm"})
 SETS = frozenset({"set", "interval", "union", "intersection", "difference", "domain"})
 KNOWN_FUNCTIONS = frozenset(
-    ("sin", "cos", "asin", "acos", "atan", "sinh", "cosh", "tanh", "ln", "abs", "floor", "ceil", "factorial")
+    ("sin", "cos", "asin", "acos", "atan", "sinh", "cosh", "tanh", "ln", "abs", "floor", "factorial")
 )
 HALF = Fraction(1, 2)
-_ROUNDED: dict[str, Callable[[Fraction], Fraction | int]] = {"abs": abs, "floor": floor, "ceil": ceil}
 
 
 class Unreadable(ValueError):
@@ -94,6 +93,11 @@ def constant(node: Node) -> bool:
     return node.op in SCALARS and all(
         each.op != "var" and (each.op != "call" or each.atom in KNOWN_FUNCTIONS) for each in walk(node)
     )
+
+
+def ops(nodes: Iterable[Node]) -> set[str]:
+    """The operations of the nodes themselves."""
+    return {node.op for node in nodes}
 
 
 def order(node: Node) -> tuple[object, ...]:
@@ -217,22 +221,20 @@ def choose(top: Node, bottom: Node) -> Node:
 def call(name: str, *args: Node) -> Node:
     """The function `name` of its arguments; one that is not among `KNOWN_FUNCTIONS` is a name and nothing else."""
     value = args[0].value
-    if value is not None and name in _ROUNDED:
-        return number(_ROUNDED[name](value))
+    if value is not None and name == "abs":
+        return number(abs(value))
+    if value is not None and name == "floor":
+        return number(floor(value))
     return Node("call", tuple(map(scalar, args)), name)
 
 
 def opaque(node: Node) -> Node:
     """The tree with each unknown function and its arguments as one variable, which is named by how it is written."""
 
-    def change(each: Node) -> Node | None:
-        if each.op != "call" or each.atom in KNOWN_FUNCTIONS:
-            return None
-        return Node("var", (), written(each))
-
-    if all(each.op != "call" or each.atom in KNOWN_FUNCTIONS for each in walk(node)):
+    unknown = [each for each in walk(node) if each.op == "call" and each.atom not in KNOWN_FUNCTIONS]
+    if not unknown:
         return node
-    return rebuild(node, change)
+    return rebuild(node, {each: Node("var", (), written(each)) for each in unknown}.get)
 
 
 def written(node: Node) -> str:
@@ -241,7 +243,7 @@ def written(node: Node) -> str:
     if node.value is not None:
         value = node.value
         bits = max(value.numerator.bit_length(), value.denominator.bit_length())
-        atom = str(value) if bits < WRITABLE else f"{value.numerator:x}/{value.denominator:x}"
+        atom = f"{value.numerator:x}/{value.denominator:x}" if bits > WRITABLE else str(value)
     return f"{node.op}[{atom}]({','.join(map(written, node.args))})"
 
 
@@ -258,6 +260,8 @@ def apply(name: str, arg: Node, base: Node) -> Node:
             return divide(ONE, call("sin", arg))
         case "exp":
             return power(E, arg)
+        case "ceil":
+            return negate(call("floor", negate(arg)))
         case "sqrt":
             return power(arg, number(HALF))
         case "cis":

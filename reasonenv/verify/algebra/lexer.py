@@ -15,6 +15,7 @@ from typing import NamedTuple
 from reasonenv.verify.algebra import numerals
 from reasonenv.verify.algebra.expression import Unreadable
 from reasonenv.verify.algebra.vocabulary import (
+    CAPITALS,
     FUNCTION_WORDS,
     FUNCTIONS,
     GREEK,
@@ -60,6 +61,7 @@ _KINDS = {
     r"(?:\{\s*(?P<under>[A-Za-z]{1,4})\s*\}|(?P<bare>[A-Za-z])(?![A-Za-z]))",
     "command": r"\\(?P<named>[A-Za-z]+|.)",
     "meridiem": r"(?<=[0-9\s])(?:[ap]\.\s?m|[AP]\.\s?M)\.?",
+    "abbreviated": r"approx\.",
     "run": r"[A-Za-z]+",
     "symbol": r"\*\*|<=|>=|!=|==|\+/-|\+-|\.\.\.|[-+*/^_!|(){}\[\],;:=<>&·×⋅∗÷±∓≤≥≠∪∩∈∞∅°'%√π∨∧"
     + "".join(GREEK_LETTERS)
@@ -79,6 +81,7 @@ _FIRST_DIGITS = re.compile(r"[0-9]+")
 _ARGUMENT = r"(?:\{{\s*(?P<{0}>[^{{}}]{{1,40}}?)\s*\}}|(?P<{0}_>[A-Za-z0-9]))"
 _CHOOSE = re.compile(rf"(?<![A-Za-z0-9)}}])[_^]\s*{_ARGUMENT.format('top')}\s*C\s*_\s*{_ARGUMENT.format('bottom')}")
 _CHOOSE_RAISED = re.compile(r"(?<![A-Za-z])C_(?:\{([0-9]+)\}|([0-9]))\^(?:\{([0-9]+)\}|([0-9]))")
+_CHOOSE_LOWERED = re.compile(r"(?<![A-Za-z])C\^(?:\{([0-9]+)\}|([0-9]))_(?:\{([0-9]+)\}|([0-9]))")
 _NO_WORD = re.compile(r"\\text\s*\{([^{}A-Za-z\\]*)\}")
 _TIMES = re.compile(r"(?<=[0-9])\s*[xX]\s*(?=10\s*\^)")
 _UPRIGHT_E = re.compile(r"(?<=[0-9])\\text\s*\{\s*[eE]\s*\}(?=[-+]?[0-9])")
@@ -98,6 +101,7 @@ def tokens(text: str) -> list[Token]:
     if "C" in text and "_" in text:
         text = _CHOOSE.sub(r"\\binom{\g<top>\g<top_>}{\g<bottom>\g<bottom_>}", text)
         text = _CHOOSE_RAISED.sub(r"\\binom{\1\2}{\3\4}", text)
+        text = _CHOOSE_LOWERED.sub(r"\\binom{\3\4}{\1\2}", text)
     return _scan(text, upright=False)
 
 
@@ -140,7 +144,7 @@ def _indexed(token: Token, text: str, at: int) -> tuple[Token, int]:
     if index := _INDEX.match(text, at):
         name, at = f"{name}_{re.sub(r'[^A-Za-z0-9,+-]|text', '', index[0])}", index.end()
     if primes := _PRIMES.match(text, at):
-        count = len(primes[0]) if primes[0].startswith("'") else primes[0].count("prime")
+        count = primes[0].count("'") + primes[0].count("prime")
         name, at = name + "'" * count, primes.end()
     return Token("var", name), at
 
@@ -179,6 +183,8 @@ def _read(match: re.Match[str], before: list[Token]) -> Iterator[Token]:
             yield from _command(body, match["named"])
         case "meridiem":
             yield Token("word", body.lower())
+        case "abbreviated":
+            yield Token("approx")
         case "run" if body == "U" and before and before[-1].kind in _SET_ENDS:
             yield Token("∪")
         case "run":
@@ -240,7 +246,10 @@ def _letter(letter: str) -> Token:
 def _run(run: str, before: list[Token]) -> Iterator[Token]:
     """What a run of letters stands for."""
     known = _known(run)
-    factor = run in SHORT_UNITS and bool(before) and before[-1].kind in ("const", "var")  # pi hr^2 is no hour
+    # pi hr^2 is no hour, and NO a segment
+    factor = (run.isupper() and run.lower() not in CAPITALS) or (
+        run in SHORT_UNITS and bool(before) and before[-1].kind in ("const", "var")
+    )
     if known is not None:
         yield known
     elif len(run) > 3 or (len(run) > 1 and run.lower() in SHORT_WORDS and not factor):

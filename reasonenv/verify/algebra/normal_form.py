@@ -23,13 +23,12 @@ from __future__ import annotations
 
 import hashlib
 import random
-import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
 from reasonenv.verify.algebra.approximate import Undefined, context, evaluate
-from reasonenv.verify.algebra.compare import by_name, words
+from reasonenv.verify.algebra.compare import by_name
 from reasonenv.verify.algebra.expression import (
     SCALARS,
     WRITABLE,
@@ -40,6 +39,7 @@ from reasonenv.verify.algebra.expression import (
     divide,
     negate,
     opaque,
+    ops,
     rebuild,
     variables,
     walk,
@@ -48,6 +48,7 @@ from reasonenv.verify.algebra.expression import (
 from reasonenv.verify.algebra.parse import parse
 from reasonenv.verify.algebra.sets import MAX_ITEMS, real_set
 from reasonenv.verify.numeric import parse_number
+from reasonenv.verify.words import is_words, normalize
 
 DIGITS = 60  # significant ones that make two values one
 _COARSE, _FINE = 400, 800  # bits of the two evaluations, which must agree
@@ -55,7 +56,6 @@ _LARGEST = 200  # bits before the point: above, what is added to a value is lost
 _SMALLEST = -100_000  # bits: below, it takes too long to write
 _ZERO = -300  # bits: a value that the finer evaluation brings below this is 0 and a rounding error
 _RATIONAL = 10**9  # denominators up to here are recognised in a value; no other number comes as close as 2**-300
-_PROSE = re.compile(r"(?:[^\W\d_]|[\s.,:;'\"()$-])+")  # words, which the grammar reads inside \text only
 _RELATIONS = ("=", "!=", "<", "<=")
 
 Values = list[Any | None]  # at each point; None where there is none or none that is real
@@ -69,17 +69,17 @@ def normal_form(text: str) -> str:
     try:
         return _form(parse(text))
     except Unreadable:
-        if not _PROSE.fullmatch(text):
-            return ""
-        return f"text:{words(text)}"
+        if is_words(text):
+            return f"text:{normalize(text)}"
+        return ""
 
 
 def _form(node: Node) -> str:
     match node.op:
         case "text":
-            return f"text:{words(str(node.atom))}"
+            return f"text:{str(node.atom).lower()}"
         case "var" if str(node.atom).isupper():
-            return f"text:{words(str(node.atom))}"
+            return f"text:{str(node.atom).lower()}"
         case "assign":
             return _joined("assign", {_form(side) for side in node.args})  # x = 2 + 3 = 5
         case "either" | "percent" | "degree":
@@ -111,7 +111,7 @@ def _ratio(node: Node) -> str:
     first, *others = node.args
     if len(others) == 1:
         return _form(divide(first, others[0]))
-    return f"ratio({','.join(_form(divide(other, first)) for other in others)})"
+    return f"ratio({_list([divide(other, first) for other in others])})"
 
 
 def _real_set(node: Node) -> str:
@@ -124,8 +124,10 @@ def _real_set(node: Node) -> str:
         return _joined(node.op, {_form(item) for item in node.args})
     if all(piece.low == piece.high for piece in pieces):
         return _unordered(Node("set", tuple(piece.low for piece in pieces)))
-    forms = [_form(Node("tuple", (piece.low, piece.high), "(["[piece.left] + ")]"[piece.right])) for piece in pieces]
-    return forms[0] if len(forms) == 1 else f"union({','.join(forms)})"
+    forms = [f"{'(['[piece.left]}{_form(piece.low)},{_form(piece.high)}{')]'[piece.right]}" for piece in pieces]
+    if len(forms) == 1:
+        return forms[0]
+    return f"union({','.join(forms)})"
 
 
 def _list(nodes: Sequence[Node]) -> str:
@@ -138,10 +140,16 @@ def _unordered(node: Node) -> str:
     values = by_name(node.args)
     if node.op != "all" and len(values) > 1:  # x = 2, y = 3 is the point (2, 3)
         return f"({_list(values)})"
-    if node.op == "list" and all(item.op == "interval" for item in node.args):
+    if node.op == "list" and ops(node.args) == {"interval"}:
         return _real_set(Node("union", node.args))
-    forms = {f"{{{_form(item)}}}" if item.op == "set" else _form(item) for item in node.args}
-    return _joined("all" if node.op == "all" else "set", forms)
+    return _joined("all" if node.op == "all" else "set", set(map(_item, node.args)))
+
+
+def _item(node: Node) -> str:
+    """The form of an item of a set, where the set {2} is no 2."""
+    if node.op == "set":
+        return f"{{{_form(node)}}}"
+    return _form(node)
 
 
 def _joined(op: str, forms: set[str]) -> str:

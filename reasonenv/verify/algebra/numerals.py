@@ -48,10 +48,11 @@ def repeating(match: re.Match[str]) -> Fraction:
     Three dots go on with a digit that stands three times; behind other digits they say nothing: `3.14...` is 3.14.
     """
     whole, fixed = match["whole"] or "0", match["fixed"]
+    block = match["block"] or match["digit"] or match["period"]
     if match["unfinished"]:
-        block = fixed[-1:] if len(fixed) > 2 and len(set(fixed[-3:])) == 1 else "0"
-    else:
-        block = match["block"] or match["digit"] or match["period"]
+        block = "0"
+        if len(fixed) > 2 and len(set(fixed[-3:])) == 1:
+            block = fixed[-1]
     if block is None:
         block = match["first"] + (match["middle"] or "") + (match["last"] or "")
     if match["period"] and fixed:
@@ -72,12 +73,14 @@ def numeral(text: str, at: int) -> tuple[str, int] | None:
     if match is None:
         return None
     written = next(match[name] for name in _WRITTEN_BASES if match[name])
-    base = int(written) if written.isdecimal() else BASES.get(written, 0)
+    base = BASES.get(written, 0)
+    if written.isdecimal():
+        base = int(written)
     digits = _UPRIGHT.sub("", match["wrapped"] or match["bare"]).upper()
     if not 2 <= base <= 16 or not any(digit.isdecimal() for digit in digits):
         return None
     if any(int(digit, 16) >= base for digit in digits if digit != "."):
         return None
-    whole, point, fraction = digits.partition(".")
-    fraction = fraction.rstrip("0")
-    return f"{whole.lstrip('0') or '0'}{point if fraction else ''}{fraction}_{base}", match.end()
+    whole, _, fraction = digits.partition(".")
+    value = f"{whole.lstrip('0') or '0'}.{fraction.rstrip('0')}".rstrip(".")
+    return f"{value}_{base}", match.end()

@@ -12,26 +12,29 @@ A name in front of the value is the name of an `assign` (see `relations`); a lab
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
-from itertools import takewhile
+from itertools import chain
 
 from reasonenv.verify.algebra import expression as ex
 from reasonenv.verify.algebra.expression import SCALARS, SETS, Node, Unreadable, scalar
-from reasonenv.verify.algebra.lexer import tokens
-from reasonenv.verify.algebra.relations import name_of, relate, spread, top_level
+from reasonenv.verify.algebra.lexer import Token, tokens
+from reasonenv.verify.algebra.relations import name_of, relate, solutions, spread, top_level
 from reasonenv.verify.algebra.terms import Terms, quotient
 from reasonenv.verify.algebra.vocabulary import EMPTY, INFINITE, LABELS, MERIDIEM, REALS, SHORT_WORDS
-from reasonenv.verify.units import is_unit
+from reasonenv.verify.units import in_words, is_unit
 
 _MATRICES = frozenset(("pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix", "array"))
 _SYSTEMS = frozenset(("cases", "aligned", "gathered"))
 _RELATIONS = ("=", "!=", "<", "<=", ">", ">=", "approx")
 _SEPARATORS = (",", ";", "or", "and")
+_CONSTRUCTS = {"choose": ex.choose, "over": quotient}
 _SUCH_THAT = ("mid", "|", ":")
 _CONDITION_WORDS = frozenset(("if", "for", "when", "where"))
 _VALUES = frozenset(("num", "name", "(", "[", r"\{", "{", "const", "-", "domain", "begin"))
 _BRACKETS = {"][": "()", "[[": "[)", "]]": "(]"}
+_HOURS = re.compile(r"[01]?[0-9]|2[0-4]")
 _MINUTES = re.compile(r"[0-5][0-9]")
 
 
@@ -67,20 +70,23 @@ class _Answers(Terms):
         return answer
 
     def clauses(self) -> Node:
-        items, separators = self.separated()
+        groups, separators = self.separated()
         if len(separators) == 2:  # 1, 2, and 3
             separators.discard(",")
-        return top_level(items, separators)
+        return solutions(groups, separators)
 
-    def separated(self) -> tuple[list[Node], set[str]]:
-        """Clauses, and what stands between them."""
-        items, separators = [self.clause()], set[str]()
+    def separated(self) -> tuple[list[list[Node]], set[str]]:
+        """Clauses in groups that commas hold together, and all that stands between clauses."""
+        groups, separators = [[self.clause()]], set[str]()
         while separator := self.take(*_SEPARATORS):
             separators.add(separator.kind)
             if separator.kind == "," and (joined := self.take("or", "and")):
                 separators.add(joined.kind)
-            items.append(self.clause())
-        return items, separators
+            if separator.kind == ",":
+                groups[-1].append(self.clause())
+            else:
+                groups.append([self.clause()])
+        return groups, separators
 
     def clause(self) -> Node:
         name = self.label()
@@ -94,15 +100,26 @@ class _Answers(Terms):
         while token := self.take(*_RELATIONS):
             signs.append(token.kind)
             sides.append(self.operand())
-        if self.ahead("(", "=") or self.ahead("(", "approx"):  # 5 (= 2 + 3)
+        if not self.remark(sides[-1]) and (self.ahead("(", "=") or self.ahead("(", "approx")):
             signs.append(self.tokens[self.at + 1].kind)
             self.at += 2
             sides.append(self.operand())
             self.need(")")
-        tree = relate(sides, signs) if signs else sides[0]
+        tree = relate(sides, signs)
         if name is None:
             return tree
         return Node("assign", (tree,), name)
+
+    def remark(self, value: Node) -> bool:
+        """Skips a bracket behind a value that says nothing new: "(approx.)", "(five)"."""
+        if self.ahead("(", "word", ")"):
+            said = in_words(self.tokens[self.at + 1].text)
+            if said is None or said != value.value:
+                raise Unreadable("a word in a bracket behind a value")
+        elif not self.ahead("(", "approx", ")"):
+            return False
+        self.at += 3
+        return True
 
     # Names in front of a value.
 
@@ -117,8 +134,10 @@ class _Answers(Terms):
         return None
 
     def words_label(self) -> bool:
-        words = [token.text.lower() for token in takewhile(lambda token: token.kind == "word", self.tokens[self.at :])]
-        end = self.at + len(words)
+        words, end = list[str](), self.at
+        while self.tokens[end].kind == "word":
+            words.append(self.tokens[end].text.lower())
+            end += 1
         kind = self.tokens[end].kind
         named = kind in ("=", ":", "approx")
         if not words or not (named or kind in _VALUES) or " ".join(words) in REALS | EMPTY:
@@ -164,7 +183,7 @@ class _Answers(Terms):
         start = self.at
         if self.depth or not self.ahead("var", "(") or not self.next.text[0].isupper():
             return None
-        if not any(token.kind == "," for token in self.tokens[start:]):
+        if not self.comes(","):
             return None
         self.at += 1
         try:
@@ -188,7 +207,7 @@ class _Answers(Terms):
         if len(parts) == 1:
             return parts[0]
         written = self.tokens[start : self.at]
-        if [token.kind for token in written] == ["num", ":", "num"] and _is_time(written[0].text, written[2].text):
+        if len(written) == 3 and _is_time(written[0], written[2]):
             return Node("clock", tuple(parts), self.meridiem())
         return Node("ratio", tuple(map(scalar, parts)))
 
@@ -200,7 +219,7 @@ class _Answers(Terms):
 
     def union(self) -> Node:
         parts, ops = [self.sum()], set[str]()
-        while operator := self.take("∪", "∩", "\\", *(("-",) if parts[-1].op in SETS else ())):
+        while operator := self.take("∪", "∩", "\\", "-"):  # a sum takes the sign of its own terms
             op = {"∪": "union", "∩": "intersection"}.get(operator.kind, "difference")
             part = self.sum()
             ops.add(op)
@@ -211,8 +230,8 @@ class _Answers(Terms):
             return parts[0]
         if len(ops) > 1:
             raise Unreadable("unions, intersections and differences without brackets")
-        if ops == {"union"} and all(part.op == "set" for part in parts):
-            return Node("set", tuple(item for part in parts for item in part.args))
+        if ops == {"union"} and ex.ops(parts) == {"set"}:
+            return Node("set", tuple(chain(*(part.args for part in parts))))
         return Node(ops.pop(), tuple(parts))
 
     def bracket(self, opening: str) -> Node:
@@ -226,11 +245,11 @@ class _Answers(Terms):
             raise Unreadable(f"{brackets} around {len(items)} items")
         if len(items) == 1:
             return items[0]
-        rows = [item.args for item in items if item.op == "tuple" and item.atom == "[]"]
-        if brackets == "[]" and len(rows) == len(items) and len({len(row) for row in rows}) == 1:
-            return Node("matrix", tuple(Node("row", row) for row in rows))
-        if not matched or any(item.op == "inf" for item in items):
-            return Node("interval" if len(items) == 2 else "tuple", tuple(items), brackets)
+        rows = [Node("row", item.args) for item in items if item.op == "tuple" and item.atom == "[]"]
+        if brackets == "[]" and len(rows) == len(items) and _is_rectangle(rows):
+            return Node("matrix", tuple(rows))
+        if len(items) == 2 and (not matched or "inf" in ex.ops(items)):
+            return Node("interval", tuple(items), brackets)
         return Node("tuple", tuple(items), brackets)
 
     def items(self, *closing: str, first: Node | None = None) -> list[Node]:
@@ -238,7 +257,7 @@ class _Answers(Terms):
         self.nested()
         bars, heading = self.bars, self.heading
         self.bars, self.heading = 0, False
-        items = list[Node]() if first is None else [first]
+        items = list(filter(None, [first]))
         if not items and (self.next.kind not in closing or self.next.kind == "["):
             items.append(self.clause())
         while items and self.take(",", ";"):
@@ -251,21 +270,23 @@ class _Answers(Terms):
     def group(self) -> Node:
         r"""Behind a brace that LaTeX does not show: one value, `n \choose k`, `a \over b`, or a set."""
         self.nested()
-        items, separators = self.separated()
-        construct = self.take("choose", "over")
-        bottom = self.sum() if construct and len(items) == 1 else None
+        groups, separators = self.separated()
+        value = groups[0][0]
+        if not separators:
+            while construct := self.take("choose", "over"):
+                value = _CONSTRUCTS[construct.kind](scalar(value), scalar(self.sum()))
         self.need("}")
         self.depth -= 1
-        if construct and bottom is not None:
-            return (ex.choose if construct.kind == "choose" else quotient)(scalar(items[0]), scalar(bottom))
-        if len(items) == 1:
-            return items[0]
-        return Node("set", tuple(spread(items))) if separators <= {",", ";"} else top_level(items, separators)
+        if not separators:
+            return value
+        if separators == {","}:
+            return Node("set", tuple(spread(groups[0])))
+        return solutions(groups, separators)
 
     def braces(self) -> Node:
         r"""Behind `\{`: a list of items, or `element | condition`."""
         element = None
-        if self.next.kind not in ("|", r"\}") and any(token.kind in _SUCH_THAT for token in self.tokens[self.at :]):
+        if self.next.kind not in ("|", r"\}") and self.comes(*_SUCH_THAT):
             element = self.head()
             if self.take(*_SUCH_THAT):
                 condition = self.clauses()
@@ -290,25 +311,28 @@ class _Answers(Terms):
         self.nested()
         system = name in _SYSTEMS
         rows = [[self.cell(system)]]
-        while separator := self.take("&", "row", *((",",) if system else ())):
-            if separator.kind == "row" and self.next.kind != "end":
-                rows.append([self.cell(system)])
-            elif separator.kind == "&" or (separator.kind == "," and self.next.kind not in ("row", "end", "&")):
+        while separator := self.take("&", "row"):
+            if separator.kind == "&":
                 rows[-1].append(self.cell(system))
+            elif self.next.kind != "end":
+                rows.append([self.cell(system)])
         self.need("end")
         self.depth -= 1
-        if len({len(row) for row in rows}) != 1:
+        if system and len(rows) == sum(map(len, rows)):
+            return top_level(list(chain(*rows)), {"and"})
+        array = Node("cases" if system else "matrix", tuple(Node("row", tuple(row)) for row in rows))
+        if not _is_rectangle(array.args):
             raise Unreadable("a matrix with rows of different lengths")
-        if system and len(rows[0]) == 1:
-            return top_level([cell for row in rows for cell in row], {"and"})
-        return Node("cases" if system else "matrix", tuple(Node("row", tuple(row)) for row in rows))
+        return array
 
     def cell(self, system: bool) -> Node:
         if not system:
             return self.sum()
         while self.next.kind == "word" and self.next.text.lower() in _CONDITION_WORDS:
             self.at += 1
-        return self.clause()
+        clause = self.clause()
+        self.take(",")
+        return clause
 
     # Words.
 
@@ -327,13 +351,17 @@ class _Answers(Terms):
         return Node("text", (), text)
 
 
+def _is_rectangle(rows: Sequence[Node]) -> bool:
+    return len({len(row.args) for row in rows}) == 1
+
+
 def _counts(word: str) -> bool:
     """Whether a word is a unit or a counted thing, as in "Apples: 5"."""
     return word not in SHORT_WORDS and is_unit(word)
 
 
-def _is_time(hours: str, minutes: str) -> bool:
-    return hours.isdecimal() and len(hours) <= 2 and int(hours) < 25 and _MINUTES.fullmatch(minutes) is not None
+def _is_time(hours: Token, minutes: Token) -> bool:
+    return _HOURS.fullmatch(hours.text) is not None and _MINUTES.fullmatch(minutes.text) is not None
 
 
 def _member(element: Node, values: Node) -> Node:
@@ -353,6 +381,7 @@ def _such_that(element: Node, condition: Node) -> Node:
         value = condition.args[0]
         if value.op in SETS:
             return value
-        items = value.args if value.op == "list" else (value,)
-        return Node("set", items)
+        if value.op == "list":
+            return Node("set", value.args)
+        return Node("set", (value,))
     return Node("such", (element, condition))

@@ -73,7 +73,6 @@ def to_sympy(node: Node, *, positive: bool) -> Any:
     functions: dict[str, Callable[[Any], Any]] = {
         "ln": sympy.log,
         "abs": sympy.Abs,
-        "ceil": sympy.ceiling,
         **{name: getattr(sympy, name) for name in ("floor", "factorial")},
         **{name: getattr(sympy, name) for name in ("sin", "cos", "asin", "acos", "atan", "sinh", "cosh", "tanh")},
     }

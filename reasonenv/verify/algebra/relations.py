@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from reasonenv.verify.algebra import expression as ex
 from reasonenv.verify.algebra.approximate import close, sign
@@ -30,33 +30,36 @@ from reasonenv.verify.algebra.sets import real_set
 
 _MAX_PLACES = 50
 PLUS_MINUS = Node("pm")
-_TURNED = {">": "<", ">=": "<=", "<": ">", "<=": ">="}
+_TURNED = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "!=": "!="}
 _SHARED = frozenset(("sin", "cos", "tan", "ln"))  # functions whose value at a variable is a name: cos x = 1/2
 
 
 def relate(sides: Sequence[Node], signs: Sequence[str]) -> Node:
     """The tree of `a = b`, `a < b <= c`, `a = b ≈ c`, ..: a named value or set wherever one name stands alone."""
+    if not signs:
+        return sides[0]
     if "approx" in signs:
         at = signs.index("approx")
-        exact = sides[at] if at == 0 else relate(sides[: at + 1], signs[:at])
-        return _approximated(exact, sides[at:])
+        return _approximated(relate(sides[: at + 1], signs[:at]), sides[at:])
     kinds = set(signs)
     if kinds == {"="}:
         return _equation(tuple(sides))
     if kinds == {"!="} and len(sides) == 2:
-        return _solved(sides[0], sides[1], "!=") or Node("!=", tuple(sides))
+        inequation = Node("!=", tuple(sides))
+        return _solved(inequation) or inequation
     if kinds <= {">", ">="}:
         sides, signs = sides[::-1], [_TURNED[sign] for sign in reversed(signs)]
         kinds = set(signs)
     if not kinds <= {"<", "<="}:
         raise Unreadable("relations that do not go together")
-    links = [(left, right, sign) for sign, (left, right) in zip(signs, pairwise(sides), strict=True)]
-    solved = [_solved(*link) for link in links]
-    names = {link.atom for link in solved if link is not None}
-    if None not in solved and len(names) == 1:
-        values = [link.args[0] for link in solved if link is not None]
-        return Node("assign", (single("intersection", values),), names.pop())
-    return single("all", [Node(sign, (left, right)) for left, right, sign in links])
+    if ex.IMAGINARY in chain(*map(walk, sides)):
+        raise Unreadable("an order of complex numbers")
+    links = [Node(sign, pair) for sign, pair in zip(signs, pairwise(sides), strict=True)]
+    solved = [link for link in map(_solved, links) if link is not None]
+    names = _names(solved)
+    if len(solved) == len(links) and len(names) == 1:
+        return Node("assign", (single("intersection", list(map(_value, solved))),), names.pop())
+    return single("all", links)
 
 
 def name_of(node: Node) -> str | None:
@@ -64,16 +67,22 @@ def name_of(node: Node) -> str | None:
     match node.op:
         case "var":
             return str(node.atom)
-        case "*" if all(arg.op == "var" and str(arg.atom).isupper() and len(str(arg.atom)) == 1 for arg in node.args):
-            return "".join(str(arg.atom) for arg in node.args)
-        case "call" if node.atom == "abs":
-            inner = name_of(node.args[0])
-            return inner if inner and inner.isupper() and len(inner) > 1 else None
+        case "*" if all(map(_is_corner, node.args)):
+            return ex.written(node)
+        case "call" if node.atom == "abs" and node.args[0].op == "*":
+            return name_of(node.args[0])
         case "call" if node.atom not in ex.KNOWN_FUNCTIONS or (node.atom in _SHARED and node.args[0].op == "var"):
             return ex.written(node)
-        case "tuple" | "ratio" if all(arg.op == "var" for arg in node.args):
-            return f"({','.join(str(arg.atom) for arg in node.args)})"
+        case "tuple" | "ratio" if ex.ops(node.args) == {"var"}:
+            return ex.written(Node("tuple", node.args))
     return None
+
+
+def _is_corner(node: Node) -> bool:
+    """A capital letter, or one over which is divided: AB is a segment, and AB/CD a ratio of two."""
+    if node.op == "^" and node.args[1] == MINUS_ONE:
+        node = node.args[0]
+    return node.op == "var" and len(str(node.atom)) == 1 and str(node.atom).isupper()
 
 
 def named_value(equation: Node) -> Node | None:
@@ -87,20 +96,21 @@ def named_value(equation: Node) -> Node | None:
 
 def _equation(sides: tuple[Node, ...]) -> Node:
     """`x = 5` and its chains as a named value; `y = 2x + 3` stays an equation, as `2x - y + 3 = 0` is one."""
-    values = tuple(side for side in sides if side.op not in SCALARS or not variables(side))
-    if len(values) == len(sides) and name_of(sides[0]) is None:
+    if all(map(_is_value, sides)) and name_of(sides[0]) is None:
         return Node("assign", sides, "")
     for side, rest in ((sides[0], sides[1:]), (sides[-1], sides[:-1])):
         name = name_of(side)
-        if name is None or any(name_of(other) for other in rest):
+        if name is None or any(map(name_of, rest)):
             continue
-        if all(other.op not in SCALARS or not variables(other) for other in rest):
-            return Node("assign", rest, name)
-        if side.op != "var" and len(rest) == 1:
+        if all(map(_is_value, rest)) or (side.op != "var" and len(rest) == 1):
             return Node("assign", rest, name)
     if len(sides) > 2:
         raise Unreadable("a chain of equations")
     return Node("=", tuple(map(scalar, sides)))
+
+
+def _is_value(side: Node) -> bool:
+    return side.op not in SCALARS or not variables(side)
 
 
 def _approximated(exact: Node, sides: Sequence[Node]) -> Node:
@@ -124,9 +134,10 @@ def _half_unit(node: Node) -> Fraction:
     raise Unreadable("an approximation by something that is no decimal")
 
 
-def _solved(left: Node, right: Node, sign_: str) -> Node | None:
+def _solved(relation: Node) -> Node | None:
     """The named set of solutions of an inequality that is linear in its one variable; None for all others."""
-    for side, other, turned in ((left, right, sign_), (right, left, _TURNED.get(sign_, sign_))):
+    left, right = relation.args
+    for side, other, turned in ((left, right, relation.op), (right, left, _TURNED[relation.op])):
         name = name_of(side)
         if name is not None and side.op in SCALARS and _is_end(other):
             return Node("assign", (_half_line(other, turned),), name)
@@ -146,23 +157,25 @@ def _solved(left: Node, right: Node, sign_: str) -> Node | None:
     direction = sign(slope, {})
     if direction == 0:
         return None
-    end = ex.divide(ex.negate(constant), slope)
-    return Node("assign", (_half_line(end, sign_ if direction > 0 else _TURNED.get(sign_, sign_)),), names[0])
+    turned = relation.op if direction > 0 else _TURNED[relation.op]
+    return Node("assign", (_half_line(ex.divide(ex.negate(constant), slope), turned),), names[0])
 
 
 def _is_end(node: Node) -> bool:
     return node.op in ("inf", "degree", "percent") or ex.constant(node)
 
 
-def _half_line(end: Node, sign_: str) -> Node:
+def _half_line(end: Node, relation: str) -> Node:
     """What is `<`, `<=`, `>`, `>=` or `!=` an end."""
-    if end.op != "inf":
+    if end.op == "inf":
+        relation = relation.rstrip("=")  # no number is infinite
+    else:
         end = scalar(end)
-    match sign_:
+    match relation:
         case "<" | "<=":
-            return Node("interval", (ex.MINUS_INFINITY, end), "(]" if sign_ == "<=" and end.op != "inf" else "()")
+            return Node("interval", (ex.MINUS_INFINITY, end), {"<": "()", "<=": "(]"}[relation])
         case ">" | ">=":
-            return Node("interval", (end, ex.INFINITY), "[)" if sign_ == ">=" and end.op != "inf" else "()")
+            return Node("interval", (end, ex.INFINITY), {">": "()", ">=": "[)"}[relation])
     return Node("difference", (REALS, Node("set", (end,))))
 
 
@@ -182,32 +195,71 @@ def top_level(clauses: Sequence[Node], separators: set[str]) -> Node:
     items = spread(clauses)
     if len(items) == 1:
         return items[0]
-    names = {item.atom for item in items if item.op == "assign"}
-    values = [item.args[0] if item.op == "assign" else item for item in items]
-    if len(names) <= 1 and any(item.op == "assign" and len(item.args) > 1 for item in items):
-        if len(names) == 1 and len(items) > sum(item.op == "assign" for item in items):
-            raise Unreadable("a chain of equations in a list")
-        return Node("list", tuple(items))
-    if len(names) == 1 and any(value.op in SETS for value in values):
+    names, values = _names(items), list(map(_value, items))
+    if len(names) == 1 and _is_chain(items):
+        raise Unreadable("a chain of equations in a list")
+    if len(names) != 1:
+        return Node("list", tuple(items), _kind(separators))
+    if values[0].op == "difference" and ex.ops(items[1:]) <= SCALARS:  # x != 2, 3
+        excluded = Node("set", (*values[0].args[1].args, *items[1:]))
+        return Node("assign", (Node("difference", (REALS, excluded)),), names.pop())
+    if ex.ops(values) & SETS:
         return Node("assign", (_conditions(values, separators),), names.pop())
-    kind = "and" if separators == {"and"} else ""
-    if len(names) == 1:  # x = 2, 3 and x = 2 or x = 3
-        return Node("assign", (Node("list", tuple(values), kind),), names.pop())
-    return Node("list", tuple(items), kind)
+    return Node("assign", (Node("list", tuple(values), _kind(separators)),), names.pop())  # x = 2 or x = 3
+
+
+def solutions(groups: Sequence[Sequence[Node]], separators: set[str]) -> Node:
+    """Clauses in groups that commas hold together: `x = 1, y = 2; x = 3, y = 4` are two solutions."""
+    if len(groups) > 1 and all(map(_is_solution, groups)):
+        return top_level([top_level(group, {","}) for group in groups], separators - {","})
+    return top_level(list(chain(*groups)), separators)
+
+
+def _is_solution(group: Sequence[Node]) -> bool:
+    """Whether every clause is the value of another name, and there are several."""
+    return len(group) == len(_names(group)) > 1
+
+
+def _names(items: Sequence[Node]) -> set[str]:
+    return {str(item.atom) for item in items if item.op == "assign"}
+
+
+def _value(item: Node) -> Node:
+    """What an item says of its name, or the item itself if it has none."""
+    if item.op == "assign":
+        return item.args[0]
+    return item
+
+
+def _is_chain(items: Sequence[Node]) -> bool:
+    return any(item.op == "assign" and len(item.args) > 1 for item in items)
+
+
+def _kind(separators: set[str]) -> str:
+    """Whether "and" alone joins a list: `3 and 1/2` may be one number."""
+    if separators == {"and"}:
+        return "and"
+    return ""
+
+
+def _as_set(value: Node) -> Node:
+    if value.op in SCALARS:
+        return Node("set", (value,))
+    return value
 
 
 def _conditions(values: Sequence[Node], separators: set[str]) -> Node:
     """The set that several conditions on one name leave. A comma is read so that all of them matter."""
-    sets = [Node("set", (value,)) if value.op in SCALARS else value for value in values]
+    sets = list(map(_as_set, values))
     if separators == {"or"}:
         return Node("union", tuple(sets))
     both = Node("intersection", tuple(sets))
-    if separators == {"and"} or any(value.op == "difference" for value in sets):
+    if separators == {"and"} or "difference" in ex.ops(sets):
         return both
     common = real_set(both)
     if separators == {","} and common is not None:
         if not common:
             return Node("union", tuple(sets))
-        if not any(real_set(each) == common for each in sets):
+        if common not in map(real_set, sets):
             return both
     raise Unreadable("conditions that are not joined by 'and' or 'or'")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cmp_to_key
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 from reasonenv.verify.algebra import expression as ex
@@ -48,12 +48,11 @@ def real_set(node: Node) -> RealSet | None:
         case "assign" if len(node.args) == 1:
             return real_set(node.args[0])
         case "union" | "intersection" | "difference" | "list":
-            parts = [real_set(arg) for arg in node.args]
-            known = [part for part in parts if part is not None]
-            if len(known) < len(parts):
+            known = [part for part in map(real_set, node.args) if part is not None]
+            if len(known) < len(node.args):
                 return None
             if node.op == "intersection":
-                return _complement(_union([_complement(part) for part in known]))
+                return _complement(_union(list(map(_complement, known))))
             if node.op == "difference":
                 return _complement(_union([_complement(known[0]), *known[1:]]))
             return _union(known)
@@ -62,10 +61,12 @@ def real_set(node: Node) -> RealSet | None:
 
 def same_sets(a: RealSet, b: RealSet, same: Callable[[Node, Node], bool | None]) -> bool | None:
     """Whether the sets are equal, given what says so of their ends."""
-    if [(piece.left, piece.right) for piece in a] != [(piece.left, piece.right) for piece in b]:
+    if len(a) != len(b):
         return False
     verdict: bool | None = True
     for one, other in zip(a, b, strict=True):
+        if (one.left, one.right) != (other.left, other.right):
+            return False
         for equal in (same(one.low, other.low), same(one.high, other.high)):
             if equal is False:
                 return False
@@ -78,7 +79,7 @@ def compare_ends(a: Node, b: Node) -> int:
     if a == b:
         return 0
     if a.op == "inf" or b.op == "inf":
-        return 1 if a == ex.INFINITY or b == ex.MINUS_INFINITY else -1
+        return -1 if a == ex.MINUS_INFINITY or b == ex.INFINITY else 1
     difference = ex.add(a, ex.negate(b))
     if difference.value is not None:
         return (difference.value > 0) - (difference.value < 0)
@@ -98,11 +99,13 @@ def _interval(node: Node) -> RealSet | None:
     order = compare_ends(low, high)
     if order < 0 or (order == 0 and left and right):
         return (Piece(low, high, left, right),)
-    return () if node.op == "interval" else None
+    if node.op == "interval":
+        return ()
+    return None  # a point
 
 
 def _union(parts: Sequence[RealSet]) -> RealSet:
-    return _joined([piece for part in parts for piece in part])
+    return _joined(list(chain(*parts)))
 
 
 def _joined(pieces: Sequence[Piece]) -> RealSet:

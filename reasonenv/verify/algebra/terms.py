@@ -28,11 +28,10 @@ _ARGUMENTS = frozenset(("num", "var", "const", "letter", "{", "(", "name", "begi
 _TRIGONOMETRIC = frozenset(("sin", "cos", "tan", "cot", "sec", "csc", "cis"))
 _QUOTIENTS = {"tan": "cos", "sec": "cos", "cot": "sin", "csc": "sin"}
 _UNKNOWN_FUNCTIONS = frozenset("fghFGHIJ")
-_TRANSPOSED = frozenset(("T", "top", "intercal"))
 _BEHIND_SETS = frozenset(("nothing", "∪", "∩", "\\", ",", ";", "or", "and", ")", "}", r"\}"))
 _TEMPERATURES = ("C", "F")
 _SIGNS = ("+", "-", "±", "∓")
-_CLOSES = {"lfloor": "rfloor", "lceil": "rceil"}
+_ROUNDING = {"lfloor": ("floor", "rfloor"), "lceil": ("ceil", "rceil")}
 _END = Token("nothing")
 
 
@@ -59,6 +58,10 @@ class Terms:
     def ahead(self, *kinds: str) -> bool:
         """Whether the next tokens are of these kinds."""
         return tuple(token.kind for token in self.tokens[self.at : self.at + len(kinds)]) == kinds
+
+    def comes(self, *kinds: str) -> bool:
+        """Whether a token of these kinds stands anywhere behind the position."""
+        return any(token.kind in kinds for token in self.tokens[self.at :])
 
     def take(self, *kinds: str) -> Token | None:
         if self.next.kind not in kinds:
@@ -105,14 +108,19 @@ class Terms:
             second = self.take("+", "-")  # behind an operator a term may have a sign, but not two
             terms.append(with_sign(sign, with_sign(second, self.term())))
         angle = len(terms) == 1 and self.tokens[self.at - 1].kind in ("°", "'") and not self.turning
-        total = self.measured(terms[0] if len(terms) == 1 else arrays.add(*terms))
-        return Node("degree", (total,)) if angle and total.op in SCALARS else total
+        total = terms[0]
+        if len(terms) > 1:
+            total = arrays.add(*terms)
+        total = self.measured(total)
+        if angle and total.op in SCALARS:
+            return Node("degree", (total,))
+        return total
 
     def term(self) -> Node:
         start = self.at
         product, slashed, plain = self.power(), False, self.tokens[start].kind == "num" and self.at == start + 1
         while True:
-            if self.unit_ahead() or self.ahead("(", "=") or self.ahead("(", "approx"):
+            if self.unit_ahead() or self.remark_ahead():
                 return product
             operator = self.take("*", "/")
             start = self.at
@@ -178,7 +186,7 @@ class Terms:
     def raised(self, base: Node) -> Node:
         if base.op in ("matrix", "tuple"):
             braced = self.take("{")
-            if self.next.text not in _TRANSPOSED and self.next.kind not in _TRANSPOSED:
+            if self.next.text != "T" and self.next.kind != "top":
                 raise Unreadable("a power of a matrix")
             self.at += 1
             if braced:
@@ -217,8 +225,10 @@ class Terms:
                 return Node("set")
             case "numeral":
                 return Node("numeral", (), token.text)
+            case "domain" if token.text == "R":
+                return ex.REALS
             case "domain":
-                return ex.REALS if token.text == "R" else Node("domain", (), token.text)
+                return Node("domain", (), token.text)
             case "(" | "[" | "]":
                 return self.bracket(token.kind)
             case "{" if self.ahead("num", "}"):
@@ -236,7 +246,8 @@ class Terms:
                 self.bars -= 1
                 return ex.call("abs", inner)
             case "lfloor" | "lceil":
-                return ex.call({"lfloor": "floor", "lceil": "ceil"}[token.kind], self.enclosed(_CLOSES[token.kind]))
+                name, closing = _ROUNDING[token.kind]
+                return ex.apply(name, self.enclosed(closing), ex.ONE)
             case "begin":
                 return self.matrix(token.text)
             case "name":
@@ -302,13 +313,16 @@ class Terms:
         first, rest = token.text[0], token.text[1:]
         if self.tokens[self.at + 1].kind == "^" and rest.startswith("0"):
             raise Unreadable("an exponent of several digits without braces")
-        self.tokens[self.at : self.at + 1] = [Token("num", each, Fraction(int(each))) for each in (first, rest)]
+        digit, others = Token("num", first, Fraction(int(first))), Token("num", rest, Fraction(int(rest)))
+        self.tokens[self.at : self.at + 1] = [digit, others]
         return True
 
     def literal(self) -> Node | None:
         """A number alone: what stands behind it belongs to something else (`\\frac12\\frac13`, `2^3\\frac12`)."""
         token = self.take("num")
-        return ex.number(token.value) if token else None
+        if token is None:
+            return None
+        return ex.number(token.value)
 
     def mixed(self, token: Token) -> Node:
         """A number, with the proper fraction behind it if there is one: `3 1/2`, `3\\frac{1}{2}`, `3{\\frac12}`."""
@@ -393,6 +407,10 @@ class Terms:
             product = ex.multiply(product, scalar(self.power()))
         return with_sign(sign, product)
 
+    def remark_ahead(self) -> bool:
+        """Whether a bracket follows that says the value once more: `5 (= 2 + 3)`, `1.41 (approx.)`, `5 (five)`."""
+        return self.next.kind == "(" and self.tokens[self.at + 1].kind in ("=", "approx", "word")
+
     # Units.
 
     def unit_ahead(self) -> bool:
@@ -413,8 +431,8 @@ class Terms:
     def measured(self, total: Node) -> Node:
         """A value with the scale, unit or percent sign behind it."""
         while self.unit_ahead():
-            scale = self.next.text.lower() if self.next.kind == "word" else ""
-            if scale in SCALES:
+            scale = self.next.text.lower()
+            if self.next.kind == "word" and scale in SCALES:
                 self.at += 1
                 total = ex.multiply(total, ex.number(SCALES[scale]))
                 continue
@@ -477,5 +495,4 @@ def with_sign(sign: Token | None, node: Node) -> Node:
         return Node("numeral", (), f"-{node.atom}")
     if sign.kind == "-":
         return arrays.multiply(ex.MINUS_ONE, node)
-    both = PLUS_MINUS if sign.kind == "±" else ex.negate(PLUS_MINUS)
-    return ex.multiply(both, node)
+    return ex.multiply({"±": PLUS_MINUS, "∓": ex.negate(PLUS_MINUS)}[sign.kind], node)

@@ -58,6 +58,7 @@ SPELLINGS = {
     **dict.fromkeys(("==", "="), "="),
     **dict.fromkeys(("**", "^"), "^"),
     "...": "dots",
+    **dict.fromkeys(("top", "intercal"), "top"),
     **{name: name for name in ("lfloor", "rfloor", "lceil", "rceil", "choose", "over", "mid", "approx")},
 }
 WORDS = {
@@ -96,6 +97,7 @@ LABELS = frozenset(
 )
 # Short runs of letters that are words; other runs of up to three letters are products of variables.
 SHORT_UNITS = frozenset(_words("per kg mg ft lb oz mi hr hrs min mph ml deg rad"))
+CAPITALS = frozenset(_words("am pm usd dne"))  # words in capitals too, where others are corners of a figure
 SHORT_WORDS = SHORT_UNITS | frozenset(
     _words(
         """
