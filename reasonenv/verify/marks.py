@@ -26,7 +26,7 @@ _PHRASE = re.compile(
     rf"\banswer(?:\s++(?:to|of|for)\b[^\n.:=?!]{{0,80}}?)?[*_]{{0,2}}\s++{_SAYS}\s*+:?\s*+|答案(?:是|为|：|:)[：:]?\s*+",
     re.IGNORECASE,
 )
-_LABEL = re.compile(r"\banswers?[*_\"'}\s]{0,4}+(?:[:：=]|-\s)[*_}\s]*+", re.IGNORECASE)
+_LABEL = re.compile(r"\b(?:answers?|ans)[*_\"'}\s]{0,4}+(?:[:：=]|-\s)[*_}\s]*+", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\n|<|(?<!\bRs)(?<!\bsq)(?<!\bapprox)[.;](?=\s)|[.!?](?=[\s*_\"')]{0,8}$)", re.IGNORECASE)
 # A remark behind the answer begins with one of these, and is dropped: "18, because ..", "18 (since ..)".
 _REMARK_WORDS = (
@@ -154,7 +154,7 @@ def _last_phrase(text: str, begin: int) -> Mark | None:
 
 def _may_announce(text: str, begin: int) -> bool:
     # A fixed string is looked up many times as fast as a pattern.
-    return any(text.find(word, begin) >= 0 for word in ("nswer", "NSWER", "答案"))
+    return any(text.find(word, begin) >= 0 for word in ("nswer", "NSWER", "答案", "ns:", "NS:", "ns.", "ns =", "ns="))
 
 
 def _sentence(text: str, start: int, limit: int) -> str:

@@ -23,7 +23,7 @@ _NAMED = {
     **dict.fromkeys("⁄∕／÷", "/"),
     **dict.fromkeys("∶：ː", ":"),
     **dict.fromkeys("‘’‛′ʹʼ＇", "'"),
-    **dict.fromkeys("“”„‟「」『』《》〝〞", '"'),
+    **dict.fromkeys("“”„‟«»‹›「」『』《》〝〞", '"'),
     **dict.fromkeys("，、﹐", ","),
     **dict.fromkeys("。．｡﹒", "."),
     **dict.fromkeys("【〔", "["),

@@ -103,7 +103,7 @@ def read_quantity(text: str, letters: frozenset[str] = WORD_PROBLEM_LETTERS) -> 
 
 def decimal_comma(text: str) -> Fraction | None:
     """The number that `3,14` is where a comma marks the decimals, or None: elsewhere it is a list of two numbers."""
-    whole, comma, decimals = plain(text).partition(",")
+    whole, comma, decimals = plain(text).strip(f"{SIGNS} ").partition(",")
     if not (comma and len(text) <= MAX_LENGTH and re.fullmatch("-?[0-9]+", whole) and decimals.isdigit()):
         return None
     if len(decimals) == 3 and len(whole.lstrip("-")) <= 3:  # thousands

@@ -70,6 +70,7 @@ _NOTE = re.compile(r"(?<=[\w.])\s+\((?P<inside>[^()\n]{1,200})\)[\s.!*_]{0,8}$")
 _EXPLAINS = re.compile(r"[A-Za-z]{2,}|[0-9]\s*[-+*/×=]\s*[0-9]")
 _SCALE_WORDS = "|".join(sorted(SCALES, key=len, reverse=True))
 _CHANGES = re.compile(rf"\b(?:or|nor|not|base|mod|in|{_SCALE_WORDS})\b", re.IGNORECASE)
+_BULLETS = re.compile(r"[#\s>*•_]*(?:-+\s)?[\s*_`\"'$]*")
 _UNCLOSED_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{\s*\}?$")
 _CONTEXT = 48  # characters that are looked at on each side of a number
 _MAX_BARE = 60  # characters of a text that is nothing but its answer
@@ -134,7 +135,7 @@ def _of_formula(body: str) -> str:
 def _may_precede(before: str, after: str) -> bool:
     """Whether a value may stand behind `before` on its line: a word, an equals sign, an opening bracket around it."""
     head = _UNCLOSED_BOX.sub("", before.rstrip(_DRESS))
-    if not head or re.fullmatch(r"[#\s>*•_-]*", head):
+    if not head or _BULLETS.fullmatch(before):
         return True
     last = head[-1]
     if last == "_":
@@ -153,7 +154,7 @@ def _may_precede(before: str, after: str) -> bool:
         return re.search(r"[A-Za-z]\)$|(?:^|\s)\(?[0-9A-Za-z]\)$", head) is not None
     if last == "-":  # a dash behind a word; behind an operand it subtracts
         return re.search(r"[A-Za-z]{2,}[.:)]?\s+-+$", head) is not None
-    return last in ".?!|#[∴…" or unicodedata.category(last) == "So"
+    return last in ".?!|#[∴→⇒" or unicodedata.category(last) == "So"
 
 
 def _word_may_precede(head: str, attached: bool) -> bool:
