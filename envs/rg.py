@@ -14,8 +14,8 @@ second one is `test`), so the splits share none, and within a split no question 
 A response is correct if the generator scores its answer with 1: the text behind the last ####, over several lines if
 need be, or in the last <answer> or box. Ten of the scorers hand text to Python's `eval` or SymPy's; what they get is
 checked first, and an answer that is more than numbers, words and operators is `unparsable_answer`. So is one on which
-the scorer raises. Scoring runs in the processes of `reasonenv.verify.pool`: one that hangs is `timeout`, one that dies
-`error`, and neither costs more than its own verdict.
+the scorer raises. Scoring runs in the processes of `reasonenv.verify.pool`: an answer on which it hangs or dies is
+`wrong`, and costs no more than its own verdict.
 Generators that run programs (`codeio`, `bf`) or print make their problems in processes too, each problem in an empty
 folder: nothing is printed, no file is left behind, and a program without end costs its own draw. So does one whose
 result differs when it is run again, as it reads the clock or the system's entropy; one that agrees by chance stays.

@@ -46,16 +46,35 @@ _SCALE = re.compile(
     r"|\s+and\s+(?:a\s+|one\s+)?(?:half|quarter|third)\b"
 )
 _PERCENT = re.compile(r"\s*(?:%|\\%|‰|per\s?cent\b)")
-# Words in front of a number that make it something else than the value: a bound, an alternative, a name.
+# Words in front of a number that make it something else than the value: a bound, an alternative, a name, a factor.
 _BEFORE = frozenset(
     """
-    not than least most or nor between below above under over within neither either never cannot plus times
-    step problem question exercise example figure table part option case chapter page line item section
+    not than least most or nor between below above under over within neither either never cannot plus times twice double
+    triple half thrice remainder choose longer maybe perhaps possibly
+    step problem question exercise example figure table part option case chapter page line item section theorem lemma
+    equation corollary proposition formula rule
+    january february march april may june july august september october november december
     log ln lg sin cos tan cot sec csc exp sqrt root base mod modulo
     """.split()  # noqa: SIM905
 )
-_PAIR = re.compile(r"[0-9]\S*\s+(?:and|to|through|until)$|[0-9]\)?\s*[,;&]\s*(?:and|or)?$|[0-9]$")
+# "of" makes a number the value only behind these ("a total of 7"); elsewhere it is a part or a function of it.
+_WHOLE_OF = (
+    r"(?:total|sum|cost|price|profit|loss|amount|number|average|value|result|answer|speed|area|volume|perimeter|distance"
+    r"|length|rate|score|weight|height|age|temperature|change|difference|product|population|salary|income|balance|bill)"
+)
+_NO_VALUE = re.compile(
+    rf"[0-9]\S*\s+(?:and|to|through|until|by|in)$|(?:[0-9]|\bone)\s+in$|[0-9]\)?\s*[,;&]\s*(?:and|or)?$|[0-9]$"
+    rf"|(?<!\b{{}})\bof$|\bto\s+the$|\bup\s+to$|\bprime\s+to$|\b(?:divided|divisible|multiplied)\s+by$".replace("(?<!\\b{})", "")
+    + r"|[0-9]\s*[A-Za-z]+\s+(?:and)$",
+    re.IGNORECASE,
+)
+_WHOLE_OF_ENDS = re.compile(rf"\b{_WHOLE_OF}\s+of$", re.IGNORECASE)
+_DENIED = re.compile(
+    r"\b(?:not|no\s+longer|never|cannot|can't|isn't|wasn't|aren't|neither|used\s+to|different\s+from|excluded?)\b[^,.;:]*$",
+    re.IGNORECASE,
+)
 _UNIT_BEFORE = re.compile(r"[0-9]\s*([A-Za-z]+)\.?$")
+_EQUATION = re.compile(r"(?:^|[\s(*+/-])(?:[0-9]*[a-zB-HJ-Z]|[a-zB-HJ-Z]\s*[-+*/^]\s*\S+|\S+\s*[-+*/^]\s*[a-zB-HJ-Z])\s*=$")
 # Words behind a number that change it or take it back.
 _BEHIND = re.compile(
     r"\s+(?:or|nor|below|squared|cubed|factorial|mod|modulo|over|plus|minus|divided|point|root"

@@ -139,7 +139,7 @@ HOSTILE = {
     "fractions": (r"\frac{" * M + "1", None),
     "many numbers": ("1 " * 5 * M, None),
     "commas": ("1," * 5 * M, None),
-    "signs": ("-" * 10 * M + "5", "-5"),
+    "signs": ("-" * 10 * M + "5", None),
     "open tags": ("<answer>" * M, None),
     "closing tags": ("</answer>" * M, None),
     "closed thoughts": ("</think>" * M + "5", "5"),

@@ -112,6 +112,7 @@ PAIR += "def longest(pairs, n): return max(p.b - p.a for p in pairs[:n])"
             (TREE, "assert depth(None) == 0", "assert root.left.left.left is None", "assert not hasattr(root, 'x')"),
         ),
         (PAIR, ("assert longest([Pair(5, 24), Pair(15, 25)], 2) == 19",)),
+        ("def adder(n): return lambda x: x + n", ("assert adder(2)(3) == 5", "assert [*map(adder(1), [1])] == [2]")),
         (PAIR, ("pairs = {'a': [Pair(1, 9)]}\nassert longest(pairs['a'], n=1) == 8",)),
     ],
 )

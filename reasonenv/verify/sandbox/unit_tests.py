@@ -5,9 +5,10 @@
 
 `code_block` says which part of a response is its program, `backend` where it runs, `plain_data` which values cross
 between a solution and its tests: numbers, text, collections, fractions, decimals and dates. An object of a class of
-the solution stays with it; tests can make one, read and set its attributes, call its methods and pass it on, and it is
-equal to itself alone. So `asserts` cannot test what a solution's own `==` says, nor functions that it returns, nor
-changes that it makes to its arguments. Only the standard library is there, and nothing can be written to files.
+the solution, or a function that it returns, stays with it; tests can make one, read and set its attributes, call it or
+its methods and pass it on, and it is equal to itself alone. So `asserts` cannot test what a solution's own `==` says,
+nor changes that it makes to its arguments, nor pass it functions of theirs. Only the standard library is there, and
+nothing can be written to files.
 
 What no test can be passed by: `StopIteration`, `StopAsyncIteration` or `AssertionError`, whatever the tests expect;
 what ends a program (`SystemExit`, `KeyboardInterrupt`, `GeneratorExit`); and a NaN, unless the tests speak of NaN,

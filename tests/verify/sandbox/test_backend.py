@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,37 @@ def test_a_restriction_that_fails_only_once_costs_its_own_verdict(monkeypatch: p
     assert verify_code(ADD, PROBLEM).reason is Reason.ERROR
     monkeypatch.undo()
     assert verify_code(ADD, PROBLEM).correct
+
+
+SLEEPS = Job("import time\ntime.sleep(60)", timeout=2.0)
+
+
+def test_who_waited_for_a_processor_half_of_the_time_failed_by_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    sandbox = ProcessSandbox(unfenced=True)
+    for job in (SLEEPS, replace(SLEEPS, asserts=("f()",))):
+        for queued, reason in ((0.9, Reason.WRONG), (1.1, Reason.TIMEOUT)):  # of 2 seconds, half is 1
+            monkeypatch.setattr(processes, "seconds_queued", lambda _, queued=queued: queued)
+            assert sandbox.run(job).reason is reason
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("import time; time.sleep(60)", Reason.TIMEOUT),  # a machine that is too busy to start it
+        ("raise SystemExit(1)", Reason.ERROR),
+        ("import os; os.kill(os.getpid(), 9)", Reason.ERROR),
+        ("import sys; print('missing seccomp', file=sys.stderr)", Reason.ERROR),
+        ("import sys; print('nonsense', file=sys.stderr)", Reason.ERROR),
+    ],
+)
+def test_a_process_that_does_not_begin_is_a_failure_of_ours(
+    program: str, reason: Reason, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "child.py").write_text(program)
+    monkeypatch.setattr(processes, "_PROGRAM", tmp_path / "child.py")
+    monkeypatch.setattr(processes, "_START", 3.0)
+    for job in (SLEEPS, replace(SLEEPS, asserts=("f()",))):
+        assert ProcessSandbox(unfenced=True).run(job).reason is reason
 
 
 def test_a_sandbox_and_a_task_with_one_can_be_pickled() -> None:
