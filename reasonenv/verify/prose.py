@@ -43,7 +43,7 @@ _IN_NUMBERS = "0123456789.,+-$€£¥₹₽฿/\\{}^×*'_!; " + _SPACES + "abcde
 _WORD = re.compile(r"[^\W\d_]+$")
 _SCALE = re.compile(
     rf"\s*-?(?i:{'|'.join(sorted(SCALES, key=len, reverse=True))})\b|(?:{'|'.join(ATTACHED_SCALES)})\b"
-    r"|\s+and\s+(?:a\s+|one\s+)?(?:half|quarter|third)\b"
+    r"|\s+and\s+(?:(?:a|one|two|three)\s+)?(?:half|quarters?|thirds?|fourths?)\b"
 )
 _PERCENT = re.compile(r"\s*(?:%|\\%|‰|per\s?cent\b)")
 # Words in front of a number that make it something else than the value: a bound, an alternative, a name, a factor.
@@ -58,27 +58,27 @@ _BEFORE = frozenset(
     """.split()  # noqa: SIM905
 )
 # "of" makes a number the value only behind these ("a total of 7"); elsewhere it is a part or a function of it.
-_WHOLE_OF = (
+_WHOLES = (
     r"(?:total|sum|cost|price|profit|loss|amount|number|average|value|result|answer|speed|area|volume|perimeter|distance"
     r"|length|rate|score|weight|height|age|temperature|change|difference|product|population|salary|income|balance|bill)"
 )
-_NO_VALUE = re.compile(
-    rf"[0-9]\S*\s+(?:and|to|through|until|by|in)$|(?:[0-9]|\bone)\s+in$|[0-9]\)?\s*[,;&]\s*(?:and|or)?$|[0-9]$"
-    rf"|(?<!\b{{}})\bof$|\bto\s+the$|\bup\s+to$|\bprime\s+to$|\b(?:divided|divisible|multiplied)\s+by$".replace("(?<!\\b{})", "")
-    + r"|[0-9]\s*[A-Za-z]+\s+(?:and)$",
-    re.IGNORECASE,
-)
-_WHOLE_OF_ENDS = re.compile(rf"\b{_WHOLE_OF}\s+of$", re.IGNORECASE)
-_DENIED = re.compile(
-    r"\b(?:not|no\s+longer|never|cannot|can't|isn't|wasn't|aren't|neither|used\s+to|different\s+from|excluded?)\b[^,.;:]*$",
+_OF_A_WHOLE = re.compile(rf"\b{_WHOLES}\s+of$", re.IGNORECASE)
+# Phrases in front of a number that do the same: another number before it, a bound, a divisor, a denial.
+_PHRASES_BEFORE = re.compile(
+    r"[0-9]\S*\s+(?:and|to|through|until|by|in)$|\bone\s+in$|[0-9]\)?\s*[,;&]\s*(?:and|or)?$|[0-9]$"
+    r"|[0-9]\s*[A-Za-z]+\s+and$|\bof$|\bto\s+the$|\b(?:up|prime)\s+to$|\b(?:divided|divisible|multiplied)\s+by$"
+    r"|\b(?:not|never|cannot|can't|isn't|wasn't|aren't|neither|used\s+to|different\s+from|excluded?)\b[^,.;:]*$",
     re.IGNORECASE,
 )
 _UNIT_BEFORE = re.compile(r"[0-9]\s*([A-Za-z]+)\.?$")
-_EQUATION = re.compile(r"(?:^|[\s(*+/-])(?:[0-9]*[a-zB-HJ-Z]|[a-zB-HJ-Z]\s*[-+*/^]\s*\S+|\S+\s*[-+*/^]\s*[a-zB-HJ-Z])\s*=$")
+# An equation in a variable is no value: "x + 3 = 60", "2x = 60".
+_EQUATION = re.compile(
+    r"(?:^|[\s(])(?:[0-9]+[b-zB-Z]|[b-zB-Z]\s*[-+*/^]\s*[0-9A-Za-z]+|[0-9]+\s*[-+*/^]\s*[b-zB-Z])\s*=$"
+)
 # Words behind a number that change it or take it back.
 _BEHIND = re.compile(
     r"\s+(?:or|nor|below|squared|cubed|factorial|mod|modulo|over|plus|minus|divided|point|root"
-    r"|(?:more|less|fewer)\s+than\s+[a-z]|(?:is|was)\s+(?:not|wrong|incorrect|false|impossible))\b",
+    r"|(?:more|less|fewer)\s+than\s+[a-z]|(?:is|was)\s+(?:not|wrong|incorrect|false|impossible|too)|score|before)\b",
     re.IGNORECASE,
 )
 _VARIABLE = re.compile(rf"\s+(?![aAI{''.join(sorted(WORD_PROBLEM_LETTERS))}])[A-Za-z](?![\w'.)&])")
@@ -91,13 +91,14 @@ _SCALE_WORDS = "|".join(sorted(SCALES, key=len, reverse=True))
 _CHANGES = re.compile(rf"\b(?:or|nor|not|base|mod|in|{_SCALE_WORDS})\b", re.IGNORECASE)
 _BULLETS = re.compile(r"[#\s>*•_]*(?:-+\s)?[\s*_`\"'$]*")
 _UNCLOSED_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{\s*\}?$")
+_ASIDE = re.compile(r"(?<=[\w%]),? (?:i\.e\.|that is,) [^\n]{0,400}$")
 _CONTEXT = 48  # characters that are looked at on each side of a number
 _MAX_BARE = 60  # characters of a text that is nothing but its answer
 
 
 def last_value(text: str) -> str | None:
     """The value that the text ends in, as written; None if there is none, or if what stands beside it changes it."""
-    text = without_note(without_parenthesis(characters(text).strip()))
+    text = without_note(without_parenthesis(_ASIDE.sub("", characters(text).strip())))
     if not text:
         return None
     formula = _FORMULA.search(text, max(0, len(text) - _WINDOW))
@@ -162,18 +163,22 @@ def _may_precede(before: str, after: str) -> bool:
     if last.isalpha():
         return _word_may_precede(head, attached=before == head)
     if last == "(":
-        return (head == "(" or head[-2:-1].isspace()) and re.match(r"[^()0-9]*\)", after) is not None
+        word = _WORD.search(head[:-1].rstrip())
+        named = word is not None and word[0].lower() in _BEFORE
+        return not named and (head == "(" or head[-2:-1].isspace()) and re.match(r"[^()0-9]*\)", after) is not None
     if last in ",;" or last.isdigit():
-        return _PAIR.search(head) is None
-    if last == ":":
-        return not (head[-2:-1].isdigit() and before.endswith(":"))
-    if last in "=>":
-        return head[-2:-1] not in ("<", "!") and (last == "=" or head[-2:-1] in ("-", "=", ">"))
+        return _PHRASES_BEFORE.search(head) is None
+    if last in ":.":  # 7:32 and 3.4.7 are one thing
+        return not head[:-1].rstrip(" " if last == ":" else "")[-1:].isdigit() or (last == "." and before != head)
+    if last == "=":
+        return head[-2:-1] not in ("<", ">", "!") and _EQUATION.search(head) is None
+    if last == ">":
+        return head[-2:-1] in ("-", "=", ">")
     if last in ")]":
         return re.search(r"[A-Za-z]\)$|(?:^|\s)\(?[0-9A-Za-z]\)$", head) is not None
     if last == "-":  # a dash behind a word; behind an operand it subtracts
         return re.search(r"[A-Za-z]{2,}[.:)]?\s+-+$", head) is not None
-    return last in ".?!|#[∴→⇒" or unicodedata.category(last) == "So"
+    return last in "?!|#[∴→⇒" or (unicodedata.category(last) == "So" and last != "°")
 
 
 def _word_may_precede(head: str, attached: bool) -> bool:
@@ -182,18 +187,20 @@ def _word_may_precede(head: str, attached: bool) -> bool:
     if not word[0].isascii():
         return True
     lower = word[0].lower()
-    if attached or lower in _BEFORE or (len(lower) == 1 and lower not in "ax"):
+    if attached or lower in _BEFORE or (len(lower) == 1 and lower != "a"):
         return False
     if head[word.start() - 1 : word.start()] == "\\":
         return lower in ("approx", "therefore", "implies", "rightarrow", "to")
+    if lower == "of" and _OF_A_WHOLE.search(head):
+        return True
     unit = _UNIT_BEFORE.search(head)
-    return _PAIR.search(head) is None and not (unit is not None and is_unit(unit[1]) and lower not in ("in", "a"))
+    return _PHRASES_BEFORE.search(head) is None and (unit is None or lower == "a" or not is_unit(unit[1]))
 
 
 def _may_follow(after: str) -> bool:
     """Whether a value may stand in front of `after`: the end, a word that is no operator, its unit."""
     attached = _ATTACHED.match(after)
-    if attached is not None and not (is_unit(attached[0]) or attached[0] in ("st", "nd", "rd", "th")):
+    if attached is not None and not is_unit(attached[0]):
         return False
     if CONTINUES.match(after) or _BEHIND.match(after) or _VARIABLE.match(after):
         return False

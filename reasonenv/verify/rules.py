@@ -42,6 +42,8 @@ class Rules:
 
     def same(self, a: Quantity, b: Quantity) -> bool:
         """Whether two numbers are equal under these rules. Symmetric."""
+        if a.name and b.name and a.name != b.name:  # x = 5 is not y = 5
+            return False
         if self.units == "same" and a.unit != b.unit:
             return False
         if a.percent == b.percent or self.percent == "number":

