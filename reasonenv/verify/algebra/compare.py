@@ -177,6 +177,8 @@ class Comparison:
             return self._each(by_name(one.args) or one.args, other.args)
         if other.op == "matrix":
             return bool(by_name(one.args)) and self._each(by_name(one.args), _vector(other))
+        if len({item.atom for item in one.args if item.op == "assign"}) > 1:
+            return False
         total = _mixed_number(one)
         if total is not None and other.op in SCALARS:
             return self.same(total, other)
@@ -275,11 +277,11 @@ class Comparison:
         names = variables(a, b)
         if self.tolerance and not names and close(a, b, relative=self.tolerance):
             return True
-        unequal, negative = differ(a, b)
+        unequal, signs = differ(a, b)
         if unequal:
             return False
-        # Where no negative number was defined on both sides, the variables are positive: log(xy) = log x + log y.
-        equal = is_zero(difference, positive=not negative)
+        # Only signs with which both sides are defined count: log(xy) = log x + log y where x and y are positive.
+        equal = is_zero(difference, signs)
         if equal is None and (_is_extreme(difference) or differ(difference, ex.ZERO)[0]):
             return False
         if equal is None and not names and differ_far_behind_the_point(a, b):

@@ -22,7 +22,16 @@ from reasonenv.verify.algebra.expression import SCALARS, SETS, Node, Unreadable,
 from reasonenv.verify.algebra.lexer import Token, tokens
 from reasonenv.verify.algebra.relations import name_of, relate, solutions, spread, top_level
 from reasonenv.verify.algebra.terms import Terms, quotient
-from reasonenv.verify.algebra.vocabulary import EMPTY, INFINITE, LABELS, MERIDIEM, REALS, SHORT_WORDS
+from reasonenv.verify.algebra.vocabulary import (
+    EMPTY,
+    INFINITE,
+    INTRODUCTIONS,
+    LABELS,
+    MERIDIEM,
+    REALS,
+    SHORT_WORDS,
+    SYNONYMS,
+)
 from reasonenv.verify.units import in_words, is_unit
 
 _MATRICES = frozenset(("pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix", "array"))
@@ -142,10 +151,10 @@ class _Answers(Terms):
         named = kind in ("=", ":", "approx")
         if not words or not (named or kind in _VALUES) or " ".join(words) in REALS | EMPTY:
             return False
-        if not all(word in LABELS or (named and _counts(word)) for word in words):
-            if named:
-                raise Unreadable(f"{' '.join(words)!r} as the name of a value")
+        if not named and not INTRODUCTIONS.issuperset(words):
             return False
+        if named and not all(word in LABELS or _counts(word) for word in words):
+            raise Unreadable(f"{' '.join(words)!r} as the name of a value")
         self.at = end + (kind in ("=", ":"))
         return True
 
@@ -348,7 +357,7 @@ class _Answers(Terms):
             return ex.REALS
         if text in INFINITE:
             return ex.INFINITY
-        return Node("text", (), text)
+        return Node("text", (), SYNONYMS.get(text, text))
 
 
 def _is_rectangle(rows: Sequence[Node]) -> bool:

@@ -6,19 +6,15 @@ proven holds. They may take long: call from a process that can be stopped.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from fractions import Fraction
 from math import comb
 from typing import Any
 
-from reasonenv.verify.algebra.approximate import sign
+from reasonenv.verify.algebra.approximate import MAX_SPLIT, Signs, sign
 from reasonenv.verify.algebra.expression import (
-    MINUS_ONE,
-    ONE,
     Node,
     Unreadable,
-    multiply,
     negate,
     rebuild,
     variables,
@@ -26,27 +22,31 @@ from reasonenv.verify.algebra.expression import (
 )
 
 MAX_TERMS = 20_000  # of a difference when all its products are multiplied out
-MAX_SPLIT = 2
 MAX_POWER = 1_000  # of anything that is not a number
 
 
-def is_zero(node: Node, *, positive: bool) -> bool | None:
-    """Whether the tree is 0 for all real variables (`positive`: for all positive ones); None if no test could tell.
+def is_zero(node: Node, signs: Collection[Signs] = ()) -> bool | None:
+    """Whether the tree is 0 for all variables whose `signs` are among these; None if no test could tell.
 
-    An algebraic number is 0 exactly if its minimal polynomial is x. For all else only "yes" can be shown, for one or
-    two real variables also by showing it for every choice of their signs.
+    An algebraic number is 0 exactly if its minimal polynomial is x. For all else only "yes" can be shown: for all real
+    variables, or for each choice of their signs. A formula of many variables is shown for positive ones, as quantities
+    are positive where it has roots of them.
     """
-    result, names = _decide(node, positive), variables(node)
-    if result is not None or positive or not names:
+    names = variables(node)
+    positive = (1,) * len(names)
+    result = _decide(node, bool(names) and set(signs) == {positive})
+    if result is not None or not names:
         return result
-    if len(names) > MAX_SPLIT:  # a formula of so many quantities: they are positive where it has roots of them
+    if len(names) > MAX_SPLIT:
         return _decide(node, True)
-    for signs in itertools.product((ONE, MINUS_ONE), repeat=len(names)):
-        variables_ = [Node("var", (), name) for name in names]
-        turned = {variable: multiply(sign, variable) for variable, sign in zip(variables_, signs, strict=True)}
-        if not _decide(rebuild(node, turned.get), True):
-            return None
-    return True
+    shown = [_decide(_turned(node, names, choice), True) for choice in signs]
+    return True if shown and all(shown) else None
+
+
+def _turned(node: Node, names: Sequence[str], signs: Signs) -> Node:
+    """The tree with the variables whose sign is -1 negated."""
+    turned = [Node("var", (), name) for name, sign in zip(names, signs, strict=True) if sign < 0]
+    return rebuild(node, {variable: negate(variable) for variable in turned}.get)
 
 
 def _decide(node: Node, positive: bool) -> bool | None:

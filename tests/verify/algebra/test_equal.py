@@ -116,6 +116,9 @@ EQUAL = {
         \emptyset | \text{No solutions}
         \emptyset | \{\}
         0<f(x)<1 | (0,1)
+        |x|<1 | (-1,1)
+        |2x-4|\ge 2 | (-\infty,1]\cup[3,\infty)
+        1\le|z|\le\frac32 | [-\frac32,-1]\cup[1,\frac32]
     """,
     "finite sets": r"""
         \{1,2,3\} | \{1\}\cup\{2,3\}
@@ -180,6 +183,18 @@ EQUAL = {
         \lfloor x\rfloor | \text{floor}(x)
         \lfloor x\rfloor+1 | \lfloor x+1\rfloor
         \lceil x\rceil | -\lfloor -x\rfloor
+        \sum_{k=1}^n k^2 | \sum_{j=1}^{n}j^2
+        1+\sum_{k=1}^n 2k | \sum_{k=1}^n 2k+1
+    """,
+    # where both sides are real, x and y have one sign
+    "logarithms": r"""
+        \ln\left(\frac{x}{y}\right) | \ln x-\ln y
+        \ln x^2 | 2\ln |x|
+    """,
+    "words": r"""
+        \text{DNE} | does not exist
+        \text{Tuesday} | Tuesday.
+        \infty | \text{infinite}
     """,
     "arrays": r"""
         \begin{pmatrix}1&2\\3&4\end{pmatrix} | \begin{bmatrix}1&2\\[4pt]3&4\end{bmatrix}
@@ -225,6 +240,11 @@ DIFFERENT = {
         5 is wrong | 5
         \text{not }7 | 7
         5\text{ (six)} | 5
+        \text{the number of roots of }5 | 5
+        \text{twice }5 | 5
+        \text{at least }5 | 5
+        5\text{ mod }7 | 5
+        x=5,y=5 | 5
     """,
     "upright": r"""
         1\text{0} | 1
@@ -327,6 +347,7 @@ DIFFERENT = {
         \sin 30 | \frac12
         \vec{AB} | \vec{BA}
         \lfloor x\rfloor | x
+        \sum_{k=1}^n k | \sum_{k=0}^n k
         3+4j | 4+3i
     """,
 }
