@@ -13,7 +13,8 @@ from reasonenv.data.golds import Placed, check_golds, kind_of, marked_answer
 from reasonenv.errors import UserError, check_known, unknown
 from reasonenv.seeding import derive_seed
 from reasonenv.tasks import Task
-from reasonenv.verify.grade import KINDS, VERIFIERS
+from reasonenv.verify.grade import KINDS, VERIFIERS, verifier_of
+from reasonenv.verify.rules import DEFAULT, Rules
 
 Problems = str | Path | Sequence[Problem | tuple[str, Any] | Mapping[str, Any]]
 Verify = Callable[[str, Problem], Verdict]
@@ -25,6 +26,7 @@ def from_problems(
     source: Problems,
     *,
     verifier: str | Verify = AUTO,
+    rules: Rules = DEFAULT,
     name: str = "Own",
     question: str = "question",
     answer: str = "answer",
@@ -41,6 +43,7 @@ def from_problems(
     `verifier` is a name of `VERIFIERS` (a kind of `reasonenv.grade`, or `code`), a function (text, problem) -> Verdict,
     or its `module:name`; `auto` chooses a kind by the golds, see `golds.kind_of`. For a kind, a gold that is a solution
     with a mark (`#### 5`, a box) is what the mark holds, and each gold must be a right answer to itself.
+    `rules` say what is equal (`docs/verifier.md`); they are of the kinds `math` and `numeric`.
     `test` is the share of the questions that is held out, chosen by their hashes, or a source of its own, which may
     share no question with the first.
     The factory takes `split`, `train` or `test`, and `limit`. Everything is read at once: raises `UserError` for a
@@ -52,7 +55,7 @@ def from_problems(
     count = len(placed)
     if not isinstance(test, (int, float)):
         placed += _read(test, f"{name}/test", columns)
-    verify, problems = _verifier(verifier, placed)
+    verify, problems = _verifier(verifier, placed, rules)
     if isinstance(test, (int, float)):
         splits = _hashed(problems, float(test))
     else:
@@ -65,14 +68,16 @@ def from_problems(
     return factory
 
 
-def _verifier(verifier: str | Verify, placed: list[Placed]) -> tuple[Verify, list[Problem]]:
+def _verifier(verifier: str | Verify, placed: list[Placed], rules: Rules) -> tuple[Verify, list[Problem]]:
     """The verifier, and the problems with the golds that it compares with."""
     if callable(verifier) or verifier not in (AUTO, *KINDS):
+        if rules != DEFAULT:
+            raise UserError(f"rules apply to the kinds math and numeric, not to the verifier {shown(verifier)}")
         verify = VERIFIERS.find(verifier) if isinstance(verifier, str) else verifier
         return verify, [problem for _, problem in placed]
     read = [(where, replace(p, answer=marked_answer(p.answer) or p.answer)) for where, p in placed]
     kind = kind_of(read) if verifier == AUTO else verifier
-    verify = VERIFIERS.find(kind)
+    verify = verifier_of(kind, rules)
     check_golds(read, kind)
     return verify, [problem for _, problem in read]
 

@@ -13,16 +13,14 @@ from reasonenv.verify.choice import read_choice
 from reasonenv.verify.extract import find_answer
 from reasonenv.verify.grade import grade_many
 from reasonenv.verify.numeric import parse_number
+from reasonenv.verify.words import NO_GOLDS, is_words
 
 Placed = tuple[str, Problem]  # where a problem stands, for messages about it
 
-# What programs write where there is no value; among numbers and mathematics it is no answer.
-MISSING = frozenset({"nan", "na", "n/a", "#n/a", "<na>", "nat", "null", "none", "inf", "-inf", "-", "?"})
+# What stands for a missing value among numbers and mathematics, although it may be a word among words.
+_MISSING = NO_GOLDS | {"none", "inf", "-inf", "-", "?"}
 
 _BARE_BOX = re.compile(r"\\boxed\s+([^\s{}$][^{}$]*)\$")  # \boxed 5$ in some published solutions
-_SIGN = re.compile(r"[\\^_=<>+*|{}\[\]√∞±×÷≤≥≠∪∩°]")
-_WORD = re.compile(r"(?<!\w)[^\W\d_]{2,}")  # no part of "2ab"
-_FUNCTIONS = frozenset({"sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "sqrt", "pi", "gcd", "lcm"})
 _LABEL = re.compile(r"(?:^|[\s(\[])([A-Za-z])\s*[).:\]]")  # of a choice: "(A)", "B.", "c)"
 
 
@@ -40,12 +38,14 @@ def kind_of(placed: Sequence[Placed]) -> str:
     `choice` if all are letters of choices that their questions show, `numeric` if all are numbers, `text` if all are
     words, and otherwise `math`. Raises `UserError` for a gold that stands for a missing value, unless all are words.
     """
-    present = [problem for _, problem in placed if problem.answer.lower() not in MISSING]
+    present = [problem for _, problem in placed if problem.answer.lower() not in _MISSING]
     golds = [problem.answer for problem in present]
-    if all(map(_is_words, golds)) and not all(map(_is_choice, present)):
+    if all(is_words(gold) or (len(gold) == 1 and gold.isalpha()) for gold in golds) and not all(
+        map(_is_choice, present)
+    ):
         return "text"
     for where, problem in placed:
-        if problem.answer.lower() in MISSING:
+        if problem.answer.lower() in _MISSING:
             raise UserError(f"{where}: the answer {problem.answer!r} is a missing value; leave the problem out")
     if all(map(_is_choice, present)):
         return "choice"
@@ -58,12 +58,8 @@ def _is_choice(problem: Problem) -> bool:
     return letter is not None and {"A", "B", letter} <= labels
 
 
-def _is_words(gold: str) -> bool:
-    if _SIGN.search(gold):
-        return False
-    if len(gold) == 1:
-        return gold.isalpha()
-    return any(word.lower() not in _FUNCTIONS for word in _WORD.findall(gold))
+def _is_word(gold: str) -> bool:
+    return is_words(gold) or (len(gold) == 1 and gold.isalpha())
 
 
 def check_golds(placed: Sequence[Placed], kind: str) -> None:

@@ -108,8 +108,8 @@ def verify_text(text: str, problem: Problem) -> Verdict:
     return verdict(reason, extracted, problem.answer, "words", since=start)
 
 
-def _graded(kind: str, text: str, problem: Problem) -> Verdict:
-    return grade(text, problem.answer, kind)
+def _graded(kind: str, text: str, problem: Problem, rules: Rules = DEFAULT) -> Verdict:
+    return grade(text, problem.answer, kind, rules=rules)
 
 
 VERIFIERS = Registry[Callable[[str, Problem], Verdict]](
@@ -121,6 +121,15 @@ VERIFIERS = Registry[Callable[[str, Problem], Verdict]](
         "code": "reasonenv.verify.sandbox.unit_tests:verify_code",
     },
 )
+
+
+def verifier_of(kind: str, rules: Rules = DEFAULT) -> Callable[[str, Problem], Verdict]:
+    """The verifier of a kind under `rules`. Raises `UserError` for rules of a kind that compares no numbers."""
+    if rules == DEFAULT:
+        return VERIFIERS.find(kind)
+    if kind not in ("math", "numeric"):
+        raise UserError(f"rules apply to the kinds math and numeric, not to {kind}; leave them out")
+    return partial(_graded, kind, rules=rules)
 
 
 def _check(kind: str, timeout: float) -> None:

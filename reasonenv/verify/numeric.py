@@ -53,12 +53,13 @@ _CENTS = re.compile(
 _LABEL = re.compile(r"(?P<words>[A-Za-z][A-Za-z_ {}0-9]{0,40}?)\s*(?P<sign>[:=])\s*(?=[^=])")
 _LABEL_WORDS = frozenset(
     """
-    answer final total result solution sum value area volume perimeter length width height cost price profit number of
-    the amount time distance speed probability average mean median mode range angle age weight is so therefore hence
+    answer ans final total result solution sum value area volume perimeter length width height cost price profit number
+    of the amount time distance speed probability average mean median mode range angle age weight is so therefore hence
     thus
     """.split()  # noqa: SIM905
 )
 _APPROXIMATELY = re.compile(r"(?:\\approx\s*|~\s*|(?:about|approximately|approx\.?|roughly|around)\s+)", re.IGNORECASE)
+_REPEATS = re.compile(r"(?P<sign>-?)(?P<whole>[0-9]*)\.(?P<fixed>[0-9]*?)(?P<digit>[0-9])(?P=digit){2,}\.\.\.")
 _PERCENT = re.compile(r"\s*(?:%|per\s?cent|pct)\.?", re.IGNORECASE)
 _HALF = re.compile(r"\s+and\s+(?:a\s+|one\s+)?(?P<part>[a-z]+)", re.IGNORECASE)
 _SCALE = re.compile(r"(?P<space>\s*)-?(?P<word>[A-Za-z]+)\b")
@@ -122,6 +123,9 @@ def _quantity(text: str, letters: frozenset[str]) -> Quantity | None:
     if "\\" in text or "{" in text:
         text = _without_latex(text)
     text = _bare(text)
+    if repeats := _REPEATS.fullmatch(text):
+        return Quantity(_repeating(repeats))
+    text = text.removesuffix("...").rstrip(".,;: ")
     if cents := _CENTS.fullmatch(text):
         return Quantity(Fraction(_digits(cents["whole"])) + Fraction(int(cents["cents"]), 100))
     match = _WHOLE.fullmatch(text)
@@ -135,6 +139,13 @@ def _quantity(text: str, letters: frozenset[str]) -> Quantity | None:
     return quantity._replace(value=-quantity.value) if len(signs) == 1 else None
 
 
+def _repeating(match: re.Match[str]) -> Fraction:
+    """The value of `0.1666...`: the digit that stands there three times goes on for ever."""
+    shift = 10 ** len(match["fixed"])
+    value = Fraction(int(match["whole"] + match["fixed"] or 0), shift) + Fraction(int(match["digit"]), 9 * shift)
+    return -value if match["sign"] else value
+
+
 def _bare(text: str) -> str:
     """Without a pair of brackets around everything, a label, an equals sign and a word for "about" in front."""
     text = text.strip(" $\"'`*")
@@ -146,7 +157,7 @@ def _bare(text: str) -> str:
     text = text.removeprefix("=").lstrip(" $*")
     if about := _APPROXIMATELY.match(text):
         text = text[about.end() :]
-    return text.removesuffix("...").strip(" $*").rstrip(".,;: ")
+    return text.strip(" $*").rstrip(",;: ")
 
 
 def _is_label(words: str, sign: str) -> bool:
@@ -199,9 +210,10 @@ def _with_tail(value: Fraction, tail: str, letters: frozenset[str]) -> Quantity 
         value, tail = value + SCALES[half["part"].lower()], tail[half.end() :]
     scale = _SCALE.match(tail)
     if scale is not None:
-        factor = SCALES.get(scale["word"].lower())
+        word = scale["word"]
+        factor = SCALES.get(word if len(word) == 1 else word.lower())  # 5 k is 5000, 5 K a temperature
         if not scale["space"] and factor is None:
-            factor = ATTACHED_SCALES.get(scale["word"])
+            factor = ATTACHED_SCALES.get(word)
         if factor is not None:
             value, tail = value * factor, tail[scale.end() :]
     unit = tail.strip(f" .,;:-/{SIGNS}$")
@@ -216,7 +228,7 @@ def _without_latex(text: str) -> str:
     text = _FRACTION.sub(_fraction, _WRAPPED.sub(r"\1", text))
     for _ in range(2):
         text = _GROUP.sub(r"\1", text)
-    return text.replace("^{\\circ}", " degrees").replace("^\\circ", " degrees").strip()
+    return text.replace("^{\\circ}", " degrees").replace("^\\circ", " degrees").replace("\\Omega", "Ω").strip()
 
 
 def _fraction(match: re.Match[str]) -> str:

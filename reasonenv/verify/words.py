@@ -18,7 +18,7 @@ _WORDS = re.compile(r"[^\W\d_][\w'&-]*(?:[ ,./-]+[\w'&-]+)*")
 # Names that are mathematics although they look like words.
 _MATHEMATICS = frozenset("sqrt sin cos tan cot sec csc log ln exp pi inf infinity infty oo".split())  # noqa: SIM905
 # What spreadsheets and number parsers write where there is no answer.
-NO_GOLDS = frozenset(("", "nan", "n/a", "na", "null"))
+NO_GOLDS = frozenset(("", "nan", "n/a", "na", "#n/a", "<na>", "nat", "null"))
 
 
 def normalize(text: str) -> str:

@@ -64,7 +64,7 @@ WRITERS = {
     "reasonenv/mdp/record.py": "a file that a program names",
     "reasonenv/sampling/vllm/vllm_sampler.py": "a temporary folder",
     "reasonenv/verify/sandbox/child.py": "what a program may, see SECURITY.md",
-    "reasonenv/verify/sandbox/unit_tests.py": "a temporary folder",
+    "reasonenv/verify/sandbox/processes.py": "a temporary folder, and a file without a name",
 }
 MODE = re.compile(r"[rwaxbt+]*[wax+][bt+]*")  # of `open`, that can write
 WRITES = {"write_text", "write_bytes", "rmtree", "unlink", "rmdir", "rename", "removedirs", "save_file"}

@@ -13,7 +13,6 @@ import json
 import math
 import multiprocessing.connection
 import os
-import sys
 import threading
 import time
 import urllib.error
@@ -28,7 +27,7 @@ from reasonenv.core import IntArray
 from reasonenv.errors import UserError
 from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.sampling.sampler import Sampling
-from reasonenv.terminal import printable
+from reasonenv.terminal import complain
 
 WINDOW = ("0.32", "0.34")  # versions of vLLM from the first up to, not including, the second
 CPU_CACHE = 2 * 2**30  # bytes of key-value cache on a CPU
@@ -225,7 +224,7 @@ class Served:
                     ) from error
                 if not waiting:
                     cause = f"waiting up to {PATIENCE:.0f} s for a vLLM at {self.address} ({error.__cause__})"
-                    print(f"reasonenv: {printable(cause)}", file=sys.stderr)
+                    complain(cause)
                 waiting = True
                 time.sleep(1)
 
