@@ -294,22 +294,25 @@ class _Answers(Terms):
 
     def braces(self) -> Node:
         r"""Behind `\{`: a list of items, or `element | condition`."""
+        self.nested()
         element = None
         if self.next.kind not in ("|", r"\}") and self.comes(*_SUCH_THAT):
             element = self.head()
             if self.take(*_SUCH_THAT):
                 condition = self.clauses()
                 self.need(r"\}")
+                self.depth -= 1
                 return _such_that(element, condition)
-        return Node("set", tuple(spread(self.items(r"\}", first=element))))
+        items = self.items(r"\}", first=element)
+        self.depth -= 1
+        return Node("set", tuple(spread(items)))
 
     def head(self) -> Node:
         """What may stand before the bar or colon of a set-builder."""
-        self.nested()
         bars, heading = self.bars, self.heading
         self.bars, self.heading = 1, True
         element = self.clause()
-        self.bars, self.heading, self.depth = bars, heading, self.depth - 1
+        self.bars, self.heading = bars, heading
         return element
 
     # Arrays.

@@ -12,13 +12,15 @@ two readings has none here: `2\frac{3}{2}`, `x/2y`, `5!!`, `3 4`, `x2`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 from reasonenv.verify.algebra import arrays
 from reasonenv.verify.algebra import expression as ex
 from reasonenv.verify.algebra.approximate import vanishes
 from reasonenv.verify.algebra.cursor import Cursor
-from reasonenv.verify.algebra.expression import SCALARS, SETS, Node, Unreadable, scalar
+from reasonenv.verify.algebra.expression import SCALARS, SETS, Node, Unreadable, scalar, walk
 from reasonenv.verify.algebra.lexer import Token
 from reasonenv.verify.algebra.relations import PLUS_MINUS
 from reasonenv.verify.algebra.vocabulary import MERIDIEM
@@ -71,7 +73,9 @@ class Terms(Cursor, ABC):
             terms.append(with_sign(sign, with_sign(second, self.term())))
         angle = len(terms) == 1 and self.tokens[self.at - 1].kind in ("°", "'") and not self.turning
         total = terms[0]
-        if len(terms) > 1:
+        if "dots" in ex.ops(terms):
+            total = progression(terms)
+        elif len(terms) > 1:
             total = arrays.add(*terms)
         total = self.measured(total)
         if angle and total.op in SCALARS:
@@ -331,6 +335,7 @@ class Terms(Cursor, ABC):
 
     def series(self, name: str) -> Node:
         r"""`\sum_{k=1}^{n} a_k` as a function that is not known, whatever its index is called."""
+        self.nested()
         self.need("_")
         self.need("{")
         begin = self.group()
@@ -339,7 +344,9 @@ class Terms(Cursor, ABC):
         if begin.op != "assign" or len(begin.args) != 1:
             raise Unreadable(f"the bounds of a {name}")
         index = {Node("var", (), begin.atom): Node("var", (), "index")}
-        return ex.call(name, begin.args[0], end, ex.rebuild(scalar(self.term()), index.get))
+        body = ex.rebuild(scalar(self.term()), index.get)
+        self.depth -= 1
+        return ex.call(name, begin.args[0], end, body)
 
     def argument(self) -> Node:
         r"""What one LaTeX command takes: a group, a bracketed expression, one token, or one digit (`\frac12`)."""
@@ -445,6 +452,19 @@ class Terms(Cursor, ABC):
                 parts.append(f"/{self.tokens[self.at + 1].text}")
                 self.at += 2
         return "".join(parts).strip()
+
+
+def progression(terms: Sequence[Node]) -> Node:
+    r"""The sum `1+2+\cdots+n` of an arithmetic progression, whose first terms show the step."""
+    *first, dots, last = terms
+    steps = {ex.add(second, ex.negate(one)) for one, second in pairwise(first)}
+    step = steps.pop() if len(steps) == 1 else ex.ZERO
+    if dots.op != "dots" or not step.value or ex.ops(walk(last)) & {"^", "call"}:  # 1+2+..+2^n doubles
+        raise Unreadable("a sum with dots that is no arithmetic progression")
+    count = ex.add(quotient(ex.add(last, ex.negate(first[0])), step), ex.ONE)
+    if count.value is not None and (count.value.denominator != 1 or count.value <= len(first)):
+        raise Unreadable("a progression that does not come to its last term")
+    return ex.multiply(count, ex.add(first[0], last), ex.number(ex.HALF))
 
 
 def quotient(top: Node, bottom: Node) -> Node:

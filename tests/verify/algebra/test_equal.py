@@ -184,6 +184,8 @@ EQUAL = {
         \lfloor x\rfloor+1 | \lfloor x+1\rfloor
         \lceil x\rceil | -\lfloor -x\rfloor
         \sum_{k=1}^n k^2 | \sum_{j=1}^{n}j^2
+        1+2+\cdots+n | n(n+1)/2
+        1+3+5+\dots+(2n-1) | n^2
         1+\sum_{k=1}^n 2k | \sum_{k=1}^n 2k+1
     """,
     # where both sides are real, x and y have one sign
