@@ -146,13 +146,15 @@ _UNSEEN = re.compile(
     r"|\\(?=textcolor|colorbox)[a-z]+\s*(?:\[[^\[\]]*\])?\{[^{}]*\}"
 )
 _BLACKBOARD = re.compile(
-    r"\\(?:mathbb|mathbf|mathds|Bbb|bm|boldsymbol)\s*(?:\{\s*([RZNQC])\s*\}|([RZNQC])(?![A-Za-z]))"
+    r"\\(?:(?:mathbb|mathds|Bbb)\s*(?:\{\s*([RZNQC])\s*\}|([RZNQC])(?![A-Za-z]))"
+    r"|(?:mathbf|bm|boldsymbol)\s*(?:\{\s*([RZNQ])\s*\}|([RZNQ])(?![A-Za-z])))"  # a bold C is a choice
 )
 _UNIT_VECTOR = re.compile(r"\\(?:mathbf|boldsymbol|bm|vec|hat)\s*\{\s*\\?([ijk])(?:math)?\s*\}")
 _NESTED_TEXT = re.compile(r"\\text\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}")
 _LONE_SIGN = re.compile(r"(\\[A-Za-z]+\s*|[\^_}]\s*)?\{\s*(,|\.|:|=|\+|-|%|<|>)?\s*\}")
 _COMMA_SPACE = re.compile(r"(?<=[0-9]),\s*\\[!, ;:]\s*(?=[0-9]{3}(?![0-9]))")
-UNFINISHED = re.compile(r"\.[0-9]*([0-9])\1\1\.\.\.(?=[\s*`$\".,;:]*$)")  # 0.333... is no 0.333
+# 0.333... is no 0.333, and a list that goes on is no list that ends.
+UNFINISHED = re.compile(r"(?:\.[0-9]*([0-9])\1\1|,\s*)\.\.\.(?=[\s*`$\".,;:]*$)")
 _LONE_BACKSLASH = re.compile(r"(?<!\\)\\$")  # of a space at the end: "7\\,"
 _MARKUP = ' \t\r\n*`$"'
 
@@ -196,7 +198,7 @@ def _stripped(text: str) -> str:
 
 
 def _rewritten(text: str) -> str:
-    text = _BLACKBOARD.sub(r"\\mathbb{\1\2}", _UNIT_VECTOR.sub(r"\\hat{\1}", text))
+    text = _BLACKBOARD.sub(r"\\mathbb{\1\2\3\4}", _UNIT_VECTOR.sub(r"\\hat{\1}", text))
     text = _COMMA_SPACE.sub(",", _UNSEEN.sub("", text)).removesuffix(r"\\")
     text = _COMMAND.sub(_command, text.replace("~", " "))
     return _LONE_SIGN.sub(_lone_sign, _NESTED_TEXT.sub(r"\\text{\1}", text))

@@ -173,7 +173,7 @@ class Comparison:
             return self._unordered(one.args, other.args)
         if other.op in WRITTEN_AS_SETS:
             return self._reals(other, one)
-        if other.op == "tuple" and other.atom == "()":
+        if other.op == "tuple" and other.atom == "()" and "tuple" not in ex.ops(one.args):
             return self._each(by_name(one.args) or one.args, other.args)
         if other.op == "matrix":
             return bool(by_name(one.args)) and self._each(by_name(one.args), _vector(other))
@@ -252,6 +252,8 @@ class Comparison:
             return self._unordered(one.args, other.args)
         if other.op == "tuple" and other.atom == "()" and by_name(one.args):
             return self._each(by_name(one.args), other.args)
+        if other.op == "tuple" and other.atom == "[]":  # [1,1] is {1}
+            return self._reals(other, one)
         return bool(one.args) and other.op not in SETS and _all(map(self.same, one.args, repeat(other)))
 
     def _array(self, one: Node, other: Node) -> bool | None:
@@ -342,7 +344,10 @@ def _same_name(a: str, b: str) -> bool:
 
 def _difference(relation: Node) -> Node:
     left, right = relation.args
-    return ex.opaque(ex.add(left, ex.negate(right)))
+    difference = ex.opaque(ex.add(left, ex.negate(right)))
+    if relation.op == "=":  # xy = 6 and y = 6/x
+        return ex.without_denominators(difference)
+    return difference
 
 
 def _vector(array: Node) -> Sequence[Node]:

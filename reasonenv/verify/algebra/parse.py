@@ -18,6 +18,7 @@ from functools import lru_cache
 from itertools import chain
 
 from reasonenv.verify.algebra import expression as ex
+from reasonenv.verify.algebra.arrays import determinant
 from reasonenv.verify.algebra.expression import SCALARS, SETS, Node, Unreadable, scalar
 from reasonenv.verify.algebra.lexer import Token, tokens
 from reasonenv.verify.algebra.relations import name_of, relate, solutions, spread, top_level
@@ -34,7 +35,7 @@ from reasonenv.verify.algebra.vocabulary import (
 )
 from reasonenv.verify.units import in_words, is_unit
 
-_MATRICES = frozenset(("pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix", "array"))
+_MATRICES = frozenset(("vmatrix", "pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix", "array"))
 _SYSTEMS = frozenset(("cases", "aligned", "gathered"))
 _RELATIONS = ("=", "!=", "<", "<=", ">", ">=", "approx")
 _SEPARATORS = (",", ";", "or", "and")
@@ -104,8 +105,8 @@ class _Answers(Terms):
         if point is not None:
             return point
         sides, signs = [self.operand()], list[str]()
-        if self.take("in"):
-            return _member(sides[0], self.union())
+        if relation := self.take("in", "notin"):
+            return _member(sides[0], self.union(), relation.kind)
         while token := self.take(*_RELATIONS):
             signs.append(token.kind)
             sides.append(self.operand())
@@ -335,7 +336,7 @@ class _Answers(Terms):
         array = Node("cases" if system else "matrix", tuple(Node("row", tuple(row)) for row in rows))
         if not _is_rectangle(array.args):
             raise Unreadable("a matrix with rows of different lengths")
-        return array
+        return determinant(array) if name == "vmatrix" else array
 
     def cell(self, system: bool) -> Node:
         if not system:
@@ -376,11 +377,13 @@ def _is_time(hours: Token, minutes: Token) -> bool:
     return _HOURS.fullmatch(hours.text) is not None and _MINUTES.fullmatch(minutes.text) is not None
 
 
-def _member(element: Node, values: Node) -> Node:
+def _member(element: Node, values: Node, relation: str) -> Node:
     """`x \\in S`: the name and the set of its values."""
     name = name_of(element)
     if name is None or (values.op not in SETS and values.op != "tuple"):
         raise Unreadable("an element of something that is no set")
+    if relation == "notin":
+        values = Node("difference", (ex.REALS, values))
     return Node("assign", (values,), name)
 
 

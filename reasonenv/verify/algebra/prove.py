@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from fractions import Fraction
-from math import comb
+from math import comb, lcm
 from typing import Any
 
-from reasonenv.verify.algebra.approximate import MAX_SPLIT, Signs, sign
+from reasonenv.verify.algebra.approximate import MAX_SPLIT, Signs, close, sign
 from reasonenv.verify.algebra.expression import (
+    PI,
+    ZERO,
     Node,
     Unreadable,
+    coefficient,
     negate,
     rebuild,
     variables,
     walk,
 )
 
+_MAX_TURNS = 60
 MAX_TERMS = 20_000  # of a difference when all its products are multiplied out
 MAX_POWER = 1_000  # of anything that is not a number
 
@@ -35,12 +39,37 @@ def is_zero(node: Node, signs: Collection[Signs] = ()) -> bool | None:
     names = variables(node)
     positive = (1,) * len(names)
     result = _decide(node, bool(names) and set(signs) == {positive})
-    if result is not None or not names:
+    if result is not None:
         return result
+    if not names:
+        return _is_zero_angle(node) or None
     if len(names) > MAX_SPLIT:
         return _decide(node, True)
     shown = [_decide(_turned(node, names, choice), True) for choice in signs]
     return True if shown and all(shown) else None
+
+
+def _is_zero_angle(node: Node) -> bool:
+    """Whether a sum of multiples of pi and of arctangents of rational numbers is 0: arctan 2 + arctan 1/2 - pi/2.
+
+    The product of (1 + ia)^n has the argument of the sum of n arctan a, so where it is real, that is a multiple of pi.
+    Then the whole is one of pi / `scale`, and 0 if it is closer to 0 than the next of them.
+    """
+    parts = [coefficient(term) for term in node.args] if node.op == "+" else [coefficient(node)]
+    scale = lcm(*(count.denominator for count, _ in parts))
+    real, imaginary = Fraction(1), Fraction(0)
+    for count, rest in parts:
+        slope = rest.args[0].value if rest.op == "call" and rest.atom == "atan" else None
+        times = int(count * scale)
+        if rest == PI:
+            continue
+        if slope is None or abs(times) > _MAX_TURNS:
+            return False
+        if times < 0:
+            slope = -slope
+        for _ in range(abs(times)):
+            real, imaginary = real - imaginary * slope, imaginary + real * slope
+    return imaginary == 0 and close(node, ZERO, absolute=Fraction(1, 10 * scale))
 
 
 def _turned(node: Node, names: Sequence[str], signs: Signs) -> Node:

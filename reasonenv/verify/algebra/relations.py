@@ -102,11 +102,22 @@ def _equation(sides: tuple[Node, ...]) -> Node:
         name = name_of(side)
         if name is None or any(map(name_of, rest)):
             continue
+        if side.op == "tuple" and len(rest) == 1 and rest[0].op == "tuple":
+            return Node("assign", (_in_order(side, rest[0]),), "")
         if all(map(_is_value, rest)) or (side.op != "var" and len(rest) == 1):
             return Node("assign", rest, name)
     if len(sides) > 2:
         raise Unreadable("a chain of equations")
     return Node("=", tuple(map(scalar, sides)))
+
+
+def _in_order(names: Node, point: Node) -> Node:
+    """The coordinates in the order x, y, z where these are their names: (y, x) = (1, 2) is the point (2, 1)."""
+    letters = [str(name.atom) for name in names.args]
+    if len(letters) != len(point.args) or not set("xyz").issuperset(letters):
+        return point
+    pairs = sorted(zip(letters, point.args, strict=True), key=lambda pair: pair[0])
+    return Node("tuple", tuple(value for _, value in pairs), point.atom)
 
 
 def _is_value(side: Node) -> bool:

@@ -12,15 +12,13 @@ two readings has none here: `2\frac{3}{2}`, `x/2y`, `5!!`, `3 4`, `x2`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from fractions import Fraction
-from itertools import pairwise
 
 from reasonenv.verify.algebra import arrays
 from reasonenv.verify.algebra import expression as ex
 from reasonenv.verify.algebra.approximate import vanishes
 from reasonenv.verify.algebra.cursor import Cursor
-from reasonenv.verify.algebra.expression import SCALARS, SETS, Node, Unreadable, scalar, walk
+from reasonenv.verify.algebra.expression import SCALARS, SETS, Node, Unreadable, scalar
 from reasonenv.verify.algebra.lexer import Token
 from reasonenv.verify.algebra.relations import PLUS_MINUS
 from reasonenv.verify.algebra.vocabulary import MERIDIEM
@@ -67,17 +65,21 @@ class Terms(Cursor, ABC):
     # Sums and products.
 
     def sum(self) -> Node:
-        terms = [with_sign(self.take(*_SIGNS), self.term())]
+        before = len(self.units)
+        terms = [with_sign(self.take(*_SIGNS), self.measured(self.term()))]
         while terms[0].op not in SETS and (sign := self.take(*_SIGNS)):
             second = self.take("+", "-")  # behind an operator a term may have a sign, but not two
-            terms.append(with_sign(sign, with_sign(second, self.term())))
+            terms.append(with_sign(sign, with_sign(second, self.measured(self.term()))))
         angle = len(terms) == 1 and self.tokens[self.at - 1].kind in ("°", "'") and not self.turning
         total = terms[0]
-        if "dots" in ex.ops(terms):
-            total = progression(terms)
+        if len(set(self.units[before:])) > 1:
+            raise Unreadable("a sum of different units")
+        if len(terms) > 1 and "dots" in ex.ops(terms):
+            total = arrays.progression(terms)
         elif len(terms) > 1:
             total = arrays.add(*terms)
-        total = self.measured(total)
+        if self.take("%"):
+            return Node("percent", (scalar(total),))
         if angle and total.op in SCALARS:
             return Node("degree", (total,))
         return total
@@ -327,6 +329,11 @@ class Terms(Cursor, ABC):
                     index = scalar(self.sum())
                     self.need("]")
                 return ex.power(self.argument(), ex.divide(ex.ONE, index))
+            case "max" | "min" | "gcd" | "lcm":
+                self.need("(")
+                return ex.chosen(name, list(map(scalar, self.arguments())))
+            case "conjugate":
+                return ex.conjugate(self.argument())
             case "sum" | "prod":
                 return self.series(name)
             case "root":  # √12 is the root of all its digits
@@ -412,7 +419,7 @@ class Terms(Cursor, ABC):
         return token.text == "frac" and tuple(each.kind for each in self.tokens[at : at + 3]) in fraction
 
     def measured(self, total: Node) -> Node:
-        """A value with the scale, unit or percent sign behind it."""
+        """A value with the scale or unit behind it."""
         while self.unit_ahead():
             scale = self.next.text.lower()
             if self.next.kind == "word" and scale in SCALES:
@@ -423,8 +430,6 @@ class Terms(Cursor, ABC):
             if not is_unit(unit, SYMBOLS):
                 raise Unreadable(f"the words {unit!r} behind a value")
             self.units.append(unit)
-        if self.take("%"):
-            return Node("percent", (scalar(total),))
         return total
 
     def unit(self) -> str:
@@ -452,19 +457,6 @@ class Terms(Cursor, ABC):
                 parts.append(f"/{self.tokens[self.at + 1].text}")
                 self.at += 2
         return "".join(parts).strip()
-
-
-def progression(terms: Sequence[Node]) -> Node:
-    r"""The sum `1+2+\cdots+n` of an arithmetic progression, whose first terms show the step."""
-    *first, dots, last = terms
-    steps = {ex.add(second, ex.negate(one)) for one, second in pairwise(first)}
-    step = steps.pop() if len(steps) == 1 else ex.ZERO
-    if dots.op != "dots" or not step.value or ex.ops(walk(last)) & {"^", "call"}:  # 1+2+..+2^n doubles
-        raise Unreadable("a sum with dots that is no arithmetic progression")
-    count = ex.add(quotient(ex.add(last, ex.negate(first[0])), step), ex.ONE)
-    if count.value is not None and (count.value.denominator != 1 or count.value <= len(first)):
-        raise Unreadable("a progression that does not come to its last term")
-    return ex.multiply(count, ex.add(first[0], last), ex.number(ex.HALF))
 
 
 def quotient(top: Node, bottom: Node) -> Node:

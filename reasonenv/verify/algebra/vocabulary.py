@@ -12,14 +12,16 @@ def _words(text: str) -> tuple[str, ...]:
 
 FUNCTIONS = {
     **{name: name for name in _words("sin cos tan cot sec csc asin acos atan sinh cosh tanh ln log exp sqrt abs cis")},
-    **{name: name for name in _words("floor ceil root frac binom sum prod")},
+    **{name: name for name in _words("floor ceil root frac binom sum prod max min gcd lcm")},
+    **dict.fromkeys(("overline", "bar"), "conjugate"),
     **{f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan")},
     **dict.fromkeys(("dbinom", "tbinom"), "binom"),
     "lg": "log",
     "ceiling": "ceil",
 }
-# What takes its arguments in braces is no word of a text.
-FUNCTION_WORDS = {word: name for word, name in FUNCTIONS.items() if name not in ("frac", "binom", "sum", "prod")}
+# What takes its arguments in braces, and what is a label as well, is no function in a text.
+_NO_WORDS = _words("frac binom sum prod max min overline bar")
+FUNCTION_WORDS = {word: name for word, name in FUNCTIONS.items() if word not in _NO_WORDS}
 GREEK = frozenset(
     _words(
         """
@@ -44,6 +46,7 @@ SPELLINGS = {
     **dict.fromkeys(("cap", "∩"), "∩"),
     "setminus": "\\",
     **dict.fromkeys(("in", "∈"), "in"),
+    **dict.fromkeys(("notin", "∉"), "notin"),
     **dict.fromkeys(("infty", "∞"), "inf"),
     **dict.fromkeys(("emptyset", "varnothing", "∅"), "empty"),
     **dict.fromkeys(("lvert", "rvert", "lVert", "rVert", "vert", "Vert", "|"), "|"),

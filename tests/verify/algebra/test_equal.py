@@ -29,6 +29,7 @@ EQUAL = {
         36\pi\text{ cubic inches} | 36\pi
         2\pi\text{ million} | 2000000\pi
         20\ ^\circ C | 20
+        14\text{ cm}+2\text{ cm} | 16
     """,
     "variables": r"""
         2k | 2 k
@@ -77,6 +78,8 @@ EQUAL = {
         (3,4) | x = 3 \quad y = 4
         (3,4) | \begin{cases}x=3\\y=4\end{cases}
         (1,2),(3,4) | (x,y)=(1,2),(3,4)
+        (2,1) | (y,x)=(1,2)
+        xy=6 | y=\frac6x
         (5,2),(7,2) | p=5,q=2;p=7,q=2
     """,
     "unknown functions": r"""
@@ -117,6 +120,8 @@ EQUAL = {
         \emptyset | \{\}
         0<f(x)<1 | (0,1)
         |x|<1 | (-1,1)
+        \mathbb{R}\setminus\{1,2\} | x \notin \{1,2\}
+        \{1\} | [1,1]
         |2x-4|\ge 2 | (-\infty,1]\cup[3,\infty)
         1\le|z|\le\frac32 | [-\frac32,-1]\cup[1,\frac32]
     """,
@@ -126,6 +131,9 @@ EQUAL = {
         \{1,2,3\} | x\in\{1,2,3\}
         \{1,2,3\} | \{x\mid x=1,2,3\}
         5 | 5, 5
+        (2,9) | (2,9), (2,9)
+        8 | \max(3,8)
+        12 | \operatorname{lcm}(4,6)
         5 | \{5,5\}
         5 | x=5, x=5
         5 | 5 (=2+3)
@@ -143,6 +151,7 @@ EQUAL = {
         \frac13 | 0.333\ldots
         \frac13 | 0.333...
         \frac13 | 0.\bar{3}
+        \frac{2}{15} | 0.1(3)
         \frac13 | x=\frac13\approx 0.333
     """,
     "bases": r"""
@@ -208,9 +217,13 @@ EQUAL = {
         \begin{pmatrix}1\\2\\3\end{pmatrix} | \mathbf{i}+2\mathbf{j}+3\mathbf{k}
         \begin{pmatrix}1\\2\\3\end{pmatrix} | i+2j+3k
         (1,0,-3) | \hat{i}-3\hat{k}
+        10 | \begin{vmatrix}2&-1\\0&5\end{vmatrix}
     """,
     "angles and complex numbers": r"""
         30^\circ | 30^{o}
+        \arctan 2+\arctan\frac{1}{2} | \frac{\pi}{2}
+        4\arctan\frac15-\arctan\frac{1}{239} | \frac{\pi}{4}
+        \overline{5+2i} | 5-2i
         30.5^\circ | 30^\circ 30'
         30^\circ | m\angle ABC=30^\circ
         \arctan 1 | 45^\circ
@@ -220,6 +233,7 @@ EQUAL = {
     """,
     # v0 sqrt(r0/(r+r0)) / (r+r0) = v0 r0^(1/2) (r+r0)^(-3/2) = v0/r0 (1+r/r0)^(-3/2)
     "real powers": r"""
+        \sqrt[3]{27t^3} | 3t
         \frac{v_0(\frac{r_0}{r+r_0})^{0.5}}{r+r_0} | \frac{v_{0}}{r_{0}}\frac{1}{(1+r/r_{0})^{3/2}}
     """,
 }
@@ -238,6 +252,7 @@ DIFFERENT = {
         2 n | 2
         2m | 2
         2s | 2m
+        1\text{ m}+50\text{ cm} | 51
         2 abc | 2
         5 is wrong | 5
         \text{not }7 | 7
@@ -270,7 +285,6 @@ DIFFERENT = {
         3 4 | 34
         x2 | 2x
         \sqrt12 | \sqrt{12}
-        0.1(6) | \frac16
     """,
     "names": r"""
         y=2x+3 | x=2y+3
@@ -301,6 +315,7 @@ DIFFERENT = {
         \{\emptyset\} | \emptyset
         \{1,\{2\}\} | \{1,2\}
         1,2,2 | 1,2,3
+        4, 9, \ldots | 4, 9
         5=6 | 5
         6=5 | 5
         5>4 | 5
