@@ -147,14 +147,14 @@ _UNSEEN = re.compile(
 )
 _BLACKBOARD = re.compile(
     r"\\(?:(?:mathbb|mathds|Bbb)\s*(?:\{\s*([RZNQC])\s*\}|([RZNQC])(?![A-Za-z]))"
-    r"|(?:mathbf|boldsymbol|bm)\s*(?:\{\s*(R)\s*\}|(R)(?![A-Za-z])))"
+    r"|(?:mathbf|bm|boldsymbol)\s*(?:\{\s*([RZNQ])\s*\}|([RZNQ])(?![A-Za-z])))"  # a bold C is a choice
 )
 _UNIT_VECTOR = re.compile(r"\\(?:mathbf|boldsymbol|bm|vec|hat)\s*\{\s*\\?([ijk])(?:math)?\s*\}")
 _NESTED_TEXT = re.compile(r"\\text\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}")
 _LONE_SIGN = re.compile(r"(\\[A-Za-z]+\s*|[\^_}]\s*)?\{\s*(,|\.|:|=|\+|-|%|<|>)?\s*\}")
 _COMMA_SPACE = re.compile(r"(?<=[0-9]),\s*\\[!, ;:]\s*(?=[0-9]{3}(?![0-9]))")
-UNFINISHED = re.compile(r"\.[0-9]*([0-9])\1\1\.\.\.(?=[\s*`$\".,;:]*$)")  # 0.333... is no 0.333
-_GOES_ON = re.compile(r",\s*\.\.\.[\s*`$\"]*$")  # a list without end
+# 0.333... is no 0.333, and a list that goes on is no list that ends.
+UNFINISHED = re.compile(r"(?:\.[0-9]*([0-9])\1\1|,\s*)\.\.\.(?=[\s*`$\".,;:]*$)")
 _LONE_BACKSLASH = re.compile(r"(?<!\\)\\$")  # of a space at the end: "7\\,"
 _MARKUP = ' \t\r\n*`$"'
 

@@ -232,6 +232,8 @@ def _with_tail(value: Fraction, tail: str, letters: frozenset[str]) -> Quantity 
         return Quantity(value)
     if letters is MATH_LETTERS and not tail.startswith(" "):  # 5A is a product, 5 A a current
         letters = frozenset()
+    if unit.startswith("^"):  # 14^2 cm is no 14
+        return None
     return Quantity(value, unit=unit_of(unit)) if is_unit(unit, letters) else None
 
 

@@ -41,7 +41,7 @@ def test_unequal_pairs_stay_unequal_the_other_way_round() -> None:
     [
         *("", "-", "()", "(1", "[1,2,3)", "{", "}", r"\frac{1}", r"\frac", r"\sqrt", "|x", "1 +", "2 ^"),
         *("3 4", "2 3/2", r"2\frac{3}{2}", "x/2y", "5!!", "(-1)!", "2.5!", "5001!", "x2", "1/3 1/2", "--5", "f'("),
-        *(r"2/3\frac{1}{2}", r"\sqrt12", r"\frac123", "2^105^2", "0.1(6)", r"(1,2)\cup(3,4)\cap(5,6)"),
+        *(r"2/3\frac{1}{2}", r"\sqrt12", r"\frac123", "2^105^2", "1.1(6)", r"(1,2)\cup(3,4)\cap(5,6)"),
         *("1/0", "0^0", "0^{-1}", r"\frac{1}{2-2}", r"2^{\infty}", r"\infty-\infty", r"(1,2)+(3,4)", r"\{1\}+1"),
         *(r"\alert{1}", "import os", "a=b=c", "x<y>z", "x\x00y", "#1", "a@b", "x_{"),
         *(r"\begin{verbatim}1\end{verbatim}", r"\begin{pmatrix}1&2\\3\end{pmatrix}", "not 5"),
@@ -162,8 +162,34 @@ def test_sets_have_no_order_and_tuples_have_one(items: list[int]) -> None:
     assert (compare(f"({str(turned)[1:-1]})", f"({str(items)[1:-1]})") is Reason.CORRECT) == (turned == items)
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.text(alphabet="0123456789+-*/^!|(){}[]\\,.=<> xyepisnfracqt_&%", max_size=40))
+PIECES = (
+    *(r"\frac", r"\sqrt", r"\text{", r"\text{ or }", r"\{", r"\}", r"\mid", r"\cup", r"\setminus", r"\approx", r"\ne"),
+    *(
+        r"\begin{pmatrix}",
+        r"\end{pmatrix}",
+        r"\begin{cases}",
+        r"\\",
+        r"\sum_{k=1}^{n}",
+        r"\choose",
+        r"\lfloor",
+        "^T",
+        "...",
+    ),
+    *("{x|", "f(", "P(", "x=", "x<", "|", "°", "'", "%", ":", "_8", "AB", "km ", "no solution", "(five)", "(=", "  x="),
+)
+WRITTEN = st.text(alphabet="0123456789+-*/^!|(){}[]\\,.=<> xyepisnfracqt_&%", max_size=40) | st.lists(
+    st.sampled_from([*PIECES, *"0129xyn(){}[],;+-/^ "]), max_size=30
+).map("".join)
+
+
+@settings(max_examples=600, deadline=None)
+@given(WRITTEN)
 def test_any_text_is_a_tree_or_unreadable(text: str) -> None:
     with suppress(Unreadable):
         assert isinstance(parse(text), Node)
+
+
+@pytest.mark.parametrize("piece", [*PIECES, "(", "{", "[", "2^", "-", r"\sin ", r"\sqrt{", r"\frac{1}{", r"\{x|"])
+def test_nesting_is_bounded(piece: str) -> None:
+    with suppress(Unreadable):
+        assert isinstance(parse((piece * 200)[:990]), Node)

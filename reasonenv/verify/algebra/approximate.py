@@ -20,10 +20,12 @@ _BITS_OF_CONSTANTS = ((200, 400), (1000, 2000))  # there is only one point, so i
 _MANY_BITS = ((10_000, 20_000), (60_000, 120_000))  # e^(-40000) has 57,000 zeros behind the point
 _MAX_MAGNITUDE = 64  # bits of the exponent of a number: 9^(9^9) has 31; a tower above it is too large to look at
 _MAX_FACTORIAL = 10_000
-_POINTS = ((0.1, 1), (0.1, 1), (1, 4), (1, 4), (-3, 3), (-3, 3), (-4, -1), (-1, -0.1))
-_FAR_POINTS = ((20, 90), (-90, -20))  # |x - 5| is 5 - x at all others
+MAX_SPLIT = 2  # variables up to which there are points with every choice of signs
+_MAGNITUDES = ((0.1, 1), (1, 4), (20, 90))  # |x - 5| is 5 - x where x is small
+_RANGES = ((0.1, 1), (1, 4), (-3, 3), (-3, 3), (-3, 3), (-4, -1), (-1, -0.1), (20, 90), (-90, -20))
 
 Point = Mapping[str, Fraction]
+Signs = tuple[int, ...]  # of the coordinates of a point, in the order of their names
 
 
 def points(names: list[str]) -> Iterator[Point]:
@@ -32,8 +34,16 @@ def points(names: list[str]) -> Iterator[Point]:
         yield {}
         return
     rng = random.Random(" ".join(names))
-    for low, high in _POINTS + _FAR_POINTS:
-        yield {name: Fraction(rng.randint(round(low * 997), round(high * 997)), 997) for name in names}
+    if len(names) > MAX_SPLIT:
+        for low, high in _RANGES:
+            yield {name: _draw(rng, low, high) for name in names}
+        return
+    for (low, high), signs in product(_MAGNITUDES, product((1, -1), repeat=len(names))):
+        yield {name: sign * _draw(rng, low, high) for name, sign in zip(names, signs, strict=True)}
+
+
+def _draw(rng: random.Random, low: float, high: float) -> Fraction:
+    return Fraction(rng.randint(round(low * 997), round(high * 997)), 997)
 
 
 @cache
@@ -44,8 +54,8 @@ def context() -> Any:
     return MPContext()
 
 
-def differ(a: Node, b: Node) -> tuple[bool, bool]:
-    """Whether some point tells the two apart, and whether a point with a negative coordinate was compared at all.
+def differ(a: Node, b: Node) -> tuple[bool, set[Signs]]:
+    """Whether some point tells the two apart, and the signs of the points at which they were compared.
 
     Values count that are real, unless i stands in one of the two or there is no point where both are real. Two that
     have values at no common point differ if one of them has values at all. Raises `Unreadable` if neither has: they are
@@ -55,19 +65,19 @@ def differ(a: Node, b: Node) -> tuple[bool, bool]:
     pairs = list(product(points(names), _BITS if names else _BITS_OF_CONSTANTS))
     imaginary = IMAGINARY in walk(a) or IMAGINARY in walk(b)
     for real in (True, False) if names and not imaginary else (False,):
-        compared, negative = False, False
+        compared = set[Signs]()
         for point, bits in pairs:
             gap = _gap(a, b, point, bits, real=real)
             if gap:
-                return True, negative
-            compared = compared or gap is not None
-            negative = negative or (gap is not None and min(point.values(), default=0) < 0)
+                return True, compared
+            if gap is not None:
+                compared.add(tuple(1 if value > 0 else -1 for value in point.values()))
         if compared:
-            return False, negative
+            return False, compared
     defined = _is_defined(a, pairs), _is_defined(b, pairs)
     if not any(defined):
         raise Unreadable("values that are undefined or too large to compare")
-    return defined[0] != defined[1], False
+    return defined[0] != defined[1], set()
 
 
 def _is_defined(node: Node, pairs: Sequence[tuple[Point, tuple[int, int]]]) -> bool:

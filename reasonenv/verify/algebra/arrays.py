@@ -1,12 +1,14 @@
-r"""Sums and products that may be matrices, and vectors written with the unit vectors i, j, k."""
+r"""Sums and products that may be matrices or progressions, and vectors written with the unit vectors i, j, k."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from reasonenv.verify.algebra import expression as ex
 from reasonenv.verify.algebra.expression import SCALARS, Node, Unreadable
 
+_MAX_DETERMINANT = 4
 _BASES = (
     tuple(Node("var", (), f"hat {letter}") for letter in "ijk"),
     (ex.IMAGINARY, Node("var", (), "j"), Node("var", (), "k")),
@@ -43,6 +45,21 @@ def multiply(a: Node, b: Node) -> Node:
     return _matrix([_row_product(row, columns) for row in a.args])
 
 
+def progression(terms: Sequence[Node]) -> Node:
+    r"""The sum `1+2+\cdots+n` of an arithmetic progression, whose first terms show the step."""
+    if len(terms) < 4:
+        raise Unreadable("a sum with dots that does not show its step")
+    *first, dots, last = terms
+    steps = {ex.add(second, ex.negate(one)) for one, second in pairwise(first)}
+    step = steps.pop() if len(steps) == 1 else ex.ZERO
+    if dots.op != "dots" or not step.value or ex.ops(ex.walk(last)) & {"^", "call"}:  # 1+2+..+2^n doubles
+        raise Unreadable("a sum with dots that is no arithmetic progression")
+    count = ex.add(ex.divide(ex.add(last, ex.negate(first[0])), step), ex.ONE)
+    if count.value is not None and (count.value.denominator != 1 or count.value <= len(first)):
+        raise Unreadable("a progression that does not come to its last term")
+    return ex.multiply(count, ex.add(first[0], last), ex.number(ex.HALF))
+
+
 def transpose(node: Node) -> Node:
     """The transpose of a matrix; a column for a point, which is written as a row."""
     if node.op == "tuple":
@@ -52,6 +69,20 @@ def transpose(node: Node) -> Node:
 
 def _items(row: Node) -> Sequence[Node]:
     return row.args
+
+
+def determinant(matrix: Node) -> Node:
+    """The determinant of a square matrix of up to `_MAX_DETERMINANT` rows, along its first row."""
+    rows = [row.args for row in matrix.args]
+    if len(rows) > _MAX_DETERMINANT or len(rows) != len(rows[0]):
+        raise Unreadable("a determinant of a matrix that is large or not square")
+    if len(rows) == 1:
+        return rows[0][0]
+    terms = []
+    for column, item in enumerate(rows[0]):
+        minor = _matrix([row[:column] + row[column + 1 :] for row in rows[1:]])
+        terms.append(ex.multiply(ex.number((-1) ** column), item, determinant(minor)))
+    return ex.add(*terms)
 
 
 def coordinates(node: Node, count: int) -> tuple[Node, ...] | None:

@@ -173,10 +173,12 @@ class Comparison:
             return self._unordered(one.args, other.args)
         if other.op in WRITTEN_AS_SETS:
             return self._reals(other, one)
-        if other.op == "tuple" and other.atom == "()":
+        if other.op == "tuple" and other.atom == "()" and "tuple" not in ex.ops(one.args):
             return self._each(by_name(one.args) or one.args, other.args)
         if other.op == "matrix":
             return bool(by_name(one.args)) and self._each(by_name(one.args), _vector(other))
+        if len({item.atom for item in one.args if item.op == "assign"}) > 1:
+            return False
         total = _mixed_number(one)
         if total is not None and other.op in SCALARS:
             return self.same(total, other)
@@ -250,6 +252,8 @@ class Comparison:
             return self._unordered(one.args, other.args)
         if other.op == "tuple" and other.atom == "()" and by_name(one.args):
             return self._each(by_name(one.args), other.args)
+        if other.op == "tuple" and other.atom == "[]":  # [1,1] is {1}
+            return self._reals(other, one)
         return bool(one.args) and other.op not in SETS and _all(map(self.same, one.args, repeat(other)))
 
     def _array(self, one: Node, other: Node) -> bool | None:
@@ -275,11 +279,11 @@ class Comparison:
         names = variables(a, b)
         if self.tolerance and not names and close(a, b, relative=self.tolerance):
             return True
-        unequal, negative = differ(a, b)
+        unequal, signs = differ(a, b)
         if unequal:
             return False
-        # Where no negative number was defined on both sides, the variables are positive: log(xy) = log x + log y.
-        equal = is_zero(difference, positive=not negative)
+        # Only signs with which both sides are defined count: log(xy) = log x + log y where x and y are positive.
+        equal = is_zero(difference, signs)
         if equal is None and (_is_extreme(difference) or differ(difference, ex.ZERO)[0]):
             return False
         if equal is None and not names and differ_far_behind_the_point(a, b):
@@ -340,7 +344,10 @@ def _same_name(a: str, b: str) -> bool:
 
 def _difference(relation: Node) -> Node:
     left, right = relation.args
-    return ex.opaque(ex.add(left, ex.negate(right)))
+    difference = ex.opaque(ex.add(left, ex.negate(right)))
+    if relation.op == "=":  # xy = 6 and y = 6/x
+        return ex.without_denominators(difference)
+    return difference
 
 
 def _vector(array: Node) -> Sequence[Node]:

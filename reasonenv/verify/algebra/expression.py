@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import comb, factorial, floor
+from math import comb, factorial, floor, gcd, lcm
 
 MAX_BITS = 100_000  # of a computed numerator or denominator: 5000! has 54,000
 MAX_FACTORIAL = 5_000
+_MAX_DENOMINATORS = 8
 _MAX_WRITTEN_OUT = 20  # factors of a binomial with a variable on top
 WRITABLE = 14_000  # bits of a whole number that Python writes in decimals
 _TRIAL = 1_000  # primes below this are found in the argument of a root
@@ -123,7 +124,7 @@ def add(*terms: Node) -> Node:
     """The sum, like terms joined."""
     total, counts = Fraction(0), dict[Node, Fraction]()
     for term in _flat("+", terms):
-        count, rest = _coefficient(term)
+        count, rest = coefficient(term)
         if rest == ONE:
             total = _small(total + count)
         else:
@@ -177,8 +178,13 @@ def power(base: Node, exponent: Node) -> Node:
         return power(base.args[0], multiply(base.args[1], exponent))
     if base.op == "*" and whole:
         return multiply(*(power(factor, exponent) for factor in base.args))
+    if value.denominator % 2 and IMAGINARY not in walk(base):  # real roots: of a product, and of a power
+        if base.op == "*":
+            return multiply(*(power(factor, exponent) for factor in base.args))
+        if base.op == "^" and base.args[1].value is not None and base.args[1].value.denominator == 1:
+            return power(base.args[0], multiply(base.args[1], exponent))
     if base.op == "*":
-        scale, rest = _coefficient(base)
+        scale, rest = coefficient(base)
         if abs(scale) != 1:
             return multiply(
                 power(number(abs(scale)), exponent), power(multiply(number(scale / abs(scale)), rest), exponent)
@@ -216,6 +222,38 @@ def choose(top: Node, bottom: Node) -> Node:
         return multiply(*factors, number(Fraction(1, factorial(int(k)))))
     rest = add(top, negate(bottom))
     return divide(factorial_of(top), multiply(factorial_of(bottom), factorial_of(rest)))
+
+
+def chosen(name: str, args: Sequence[Node]) -> Node:
+    """`max`, `min`, `gcd` or `lcm` of numbers; of other values a function that is not known, in any order of these."""
+    values = [arg.value for arg in args if arg.value is not None]
+    if len(values) < len(args):
+        return call(name, *sorted(args, key=order))
+    if name in ("max", "min"):
+        return number(max(values) if name == "max" else min(values))
+    if any(value.denominator != 1 for value in values):
+        raise Unreadable(f"{name} of something else than whole numbers")
+    return number((gcd if name == "gcd" else lcm)(*map(int, values)))
+
+
+def conjugate(node: Node) -> Node:
+    """The complex conjugate of an expression of real variables in which i stands."""
+    if IMAGINARY not in walk(node):
+        raise Unreadable("a bar over something that is no complex number")
+    return rebuild(node, {IMAGINARY: negate(IMAGINARY)}.get)
+
+
+def without_denominators(node: Node) -> Node:
+    """A sum times the variable denominators of its terms: it is 0 where the sum is."""
+    for _ in range(_MAX_DENOMINATORS):
+        factors = [factor for term in _flat("+", [node]) for factor in _flat("*", [term])]
+        below = [factor for factor in factors if factor.op == "^" and (factor.args[1].value or 0) < 0]
+        variable = [factor for factor in below if variables(factor)]
+        if not variable:
+            break
+        scale = power(variable[0], MINUS_ONE)
+        node = add(*(multiply(term, scale) for term in _flat("+", [node])))
+    return node
 
 
 def call(name: str, *args: Node) -> Node:
@@ -291,7 +329,7 @@ def _join(op: str, count: Fraction, parts: Sequence[Node]) -> Node:
     return single(op, sorted(_flat(op, parts), key=order))
 
 
-def _coefficient(node: Node) -> tuple[Fraction, Node]:
+def coefficient(node: Node) -> tuple[Fraction, Node]:
     """The number in front, and what it multiplies."""
     if node.value is not None:
         return node.value, ONE

@@ -55,7 +55,7 @@ def repeating(match: re.Match[str]) -> Fraction:
             block = fixed[-1]
     if block is None:
         block = match["first"] + (match["middle"] or "") + (match["last"] or "")
-    if match["period"] and fixed:
+    if match["period"] and fixed and whole != "0":  # 1.5(2) may be 3, and 0.1(3) is 2/15
         raise Unreadable("a decimal beside a bracket: a period or a product")
     if len(whole) + len(fixed) + len(block) > MAX_DIGITS:
         raise Unreadable(f"a number of more than {MAX_DIGITS} digits")

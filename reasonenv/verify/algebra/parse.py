@@ -18,14 +18,24 @@ from functools import lru_cache
 from itertools import chain
 
 from reasonenv.verify.algebra import expression as ex
+from reasonenv.verify.algebra.arrays import determinant
 from reasonenv.verify.algebra.expression import SCALARS, SETS, Node, Unreadable, scalar
 from reasonenv.verify.algebra.lexer import Token, tokens
 from reasonenv.verify.algebra.relations import name_of, relate, solutions, spread, top_level
 from reasonenv.verify.algebra.terms import Terms, quotient
-from reasonenv.verify.algebra.vocabulary import EMPTY, INFINITE, LABELS, MERIDIEM, REALS, SHORT_WORDS
+from reasonenv.verify.algebra.vocabulary import (
+    EMPTY,
+    INFINITE,
+    INTRODUCTIONS,
+    LABELS,
+    MERIDIEM,
+    REALS,
+    SHORT_WORDS,
+    SYNONYMS,
+)
 from reasonenv.verify.units import in_words, is_unit
 
-_MATRICES = frozenset(("pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix", "array"))
+_MATRICES = frozenset(("vmatrix", "pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix", "array"))
 _SYSTEMS = frozenset(("cases", "aligned", "gathered"))
 _RELATIONS = ("=", "!=", "<", "<=", ">", ">=", "approx")
 _SEPARATORS = (",", ";", "or", "and")
@@ -95,8 +105,8 @@ class _Answers(Terms):
         if point is not None:
             return point
         sides, signs = [self.operand()], list[str]()
-        if self.take("in"):
-            return _member(sides[0], self.union())
+        if relation := self.take("in", "notin"):
+            return _member(sides[0], self.union(), relation.kind)
         while token := self.take(*_RELATIONS):
             signs.append(token.kind)
             sides.append(self.operand())
@@ -142,10 +152,10 @@ class _Answers(Terms):
         named = kind in ("=", ":", "approx")
         if not words or not (named or kind in _VALUES) or " ".join(words) in REALS | EMPTY:
             return False
-        if not all(word in LABELS or (named and _counts(word)) for word in words):
-            if named:
-                raise Unreadable(f"{' '.join(words)!r} as the name of a value")
+        if not named and not INTRODUCTIONS.issuperset(words):
             return False
+        if named and not all(word in LABELS or _counts(word) for word in words):
+            raise Unreadable(f"{' '.join(words)!r} as the name of a value")
         self.at = end + (kind in ("=", ":"))
         return True
 
@@ -285,22 +295,25 @@ class _Answers(Terms):
 
     def braces(self) -> Node:
         r"""Behind `\{`: a list of items, or `element | condition`."""
+        self.nested()
         element = None
         if self.next.kind not in ("|", r"\}") and self.comes(*_SUCH_THAT):
             element = self.head()
             if self.take(*_SUCH_THAT):
                 condition = self.clauses()
                 self.need(r"\}")
+                self.depth -= 1
                 return _such_that(element, condition)
-        return Node("set", tuple(spread(self.items(r"\}", first=element))))
+        items = self.items(r"\}", first=element)
+        self.depth -= 1
+        return Node("set", tuple(spread(items)))
 
     def head(self) -> Node:
         """What may stand before the bar or colon of a set-builder."""
-        self.nested()
         bars, heading = self.bars, self.heading
         self.bars, self.heading = 1, True
         element = self.clause()
-        self.bars, self.heading, self.depth = bars, heading, self.depth - 1
+        self.bars, self.heading = bars, heading
         return element
 
     # Arrays.
@@ -323,7 +336,7 @@ class _Answers(Terms):
         array = Node("cases" if system else "matrix", tuple(Node("row", tuple(row)) for row in rows))
         if not _is_rectangle(array.args):
             raise Unreadable("a matrix with rows of different lengths")
-        return array
+        return determinant(array) if name == "vmatrix" else array
 
     def cell(self, system: bool) -> Node:
         if not system:
@@ -348,7 +361,7 @@ class _Answers(Terms):
             return ex.REALS
         if text in INFINITE:
             return ex.INFINITY
-        return Node("text", (), text)
+        return Node("text", (), SYNONYMS.get(text, text))
 
 
 def _is_rectangle(rows: Sequence[Node]) -> bool:
@@ -364,11 +377,13 @@ def _is_time(hours: Token, minutes: Token) -> bool:
     return _HOURS.fullmatch(hours.text) is not None and _MINUTES.fullmatch(minutes.text) is not None
 
 
-def _member(element: Node, values: Node) -> Node:
+def _member(element: Node, values: Node, relation: str) -> Node:
     """`x \\in S`: the name and the set of its values."""
     name = name_of(element)
     if name is None or (values.op not in SETS and values.op != "tuple"):
         raise Unreadable("an element of something that is no set")
+    if relation == "notin":
+        values = Node("difference", (ex.REALS, values))
     return Node("assign", (values,), name)
 
 

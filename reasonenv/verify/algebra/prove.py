@@ -6,47 +6,76 @@ proven holds. They may take long: call from a process that can be stopped.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from fractions import Fraction
-from math import comb
+from math import comb, lcm
 from typing import Any
 
-from reasonenv.verify.algebra.approximate import sign
+from reasonenv.verify.algebra.approximate import MAX_SPLIT, Signs, close, sign
 from reasonenv.verify.algebra.expression import (
-    MINUS_ONE,
-    ONE,
+    PI,
+    ZERO,
     Node,
     Unreadable,
-    multiply,
+    coefficient,
     negate,
     rebuild,
     variables,
     walk,
 )
 
+_MAX_TURNS = 60
 MAX_TERMS = 20_000  # of a difference when all its products are multiplied out
-MAX_SPLIT = 2
 MAX_POWER = 1_000  # of anything that is not a number
 
 
-def is_zero(node: Node, *, positive: bool) -> bool | None:
-    """Whether the tree is 0 for all real variables (`positive`: for all positive ones); None if no test could tell.
+def is_zero(node: Node, signs: Collection[Signs] = ()) -> bool | None:
+    """Whether the tree is 0 for all variables whose `signs` are among these; None if no test could tell.
 
-    An algebraic number is 0 exactly if its minimal polynomial is x. For all else only "yes" can be shown, for one or
-    two real variables also by showing it for every choice of their signs.
+    An algebraic number is 0 exactly if its minimal polynomial is x. For all else only "yes" can be shown: for all real
+    variables, or for each choice of their signs. A formula of many variables is shown for positive ones, as quantities
+    are positive where it has roots of them.
     """
-    result, names = _decide(node, positive), variables(node)
-    if result is not None or positive or not names:
+    names = variables(node)
+    positive = (1,) * len(names)
+    result = _decide(node, bool(names) and set(signs) == {positive})
+    if result is not None:
         return result
-    if len(names) > MAX_SPLIT:  # a formula of so many quantities: they are positive where it has roots of them
+    if not names:
+        return _is_zero_angle(node) or None
+    if len(names) > MAX_SPLIT:
         return _decide(node, True)
-    for signs in itertools.product((ONE, MINUS_ONE), repeat=len(names)):
-        variables_ = [Node("var", (), name) for name in names]
-        turned = {variable: multiply(sign, variable) for variable, sign in zip(variables_, signs, strict=True)}
-        if not _decide(rebuild(node, turned.get), True):
-            return None
-    return True
+    shown = [_decide(_turned(node, names, choice), True) for choice in signs]
+    return True if shown and all(shown) else None
+
+
+def _is_zero_angle(node: Node) -> bool:
+    """Whether a sum of multiples of pi and of arctangents of rational numbers is 0: arctan 2 + arctan 1/2 - pi/2.
+
+    The product of (1 + ia)^n has the argument of the sum of n arctan a, so where it is real, that is a multiple of pi.
+    Then the whole is one of pi / `scale`, and 0 if it is closer to 0 than the next of them.
+    """
+    parts = [coefficient(term) for term in node.args] if node.op == "+" else [coefficient(node)]
+    scale = lcm(*(count.denominator for count, _ in parts))
+    real, imaginary = Fraction(1), Fraction(0)
+    for count, rest in parts:
+        slope = rest.args[0].value if rest.op == "call" and rest.atom == "atan" else None
+        times = int(count * scale)
+        if rest == PI:
+            continue
+        if slope is None or abs(times) > _MAX_TURNS:
+            return False
+        if times < 0:
+            slope = -slope
+        for _ in range(abs(times)):
+            real, imaginary = real - imaginary * slope, imaginary + real * slope
+    return imaginary == 0 and close(node, ZERO, absolute=Fraction(1, 10 * scale))
+
+
+def _turned(node: Node, names: Sequence[str], signs: Signs) -> Node:
+    """The tree with the variables whose sign is -1 negated."""
+    turned = [Node("var", (), name) for name, sign in zip(names, signs, strict=True) if sign < 0]
+    return rebuild(node, {variable: negate(variable) for variable in turned}.get)
 
 
 def _decide(node: Node, positive: bool) -> bool | None:

@@ -102,11 +102,22 @@ def _equation(sides: tuple[Node, ...]) -> Node:
         name = name_of(side)
         if name is None or any(map(name_of, rest)):
             continue
+        if side.op == "tuple" and len(rest) == 1 and rest[0].op == "tuple":
+            return Node("assign", (_in_order(side, rest[0]),), "")
         if all(map(_is_value, rest)) or (side.op != "var" and len(rest) == 1):
             return Node("assign", rest, name)
     if len(sides) > 2:
         raise Unreadable("a chain of equations")
     return Node("=", tuple(map(scalar, sides)))
+
+
+def _in_order(names: Node, point: Node) -> Node:
+    """The coordinates in the order x, y, z where these are their names: (y, x) = (1, 2) is the point (2, 1)."""
+    letters = [str(name.atom) for name in names.args]
+    if len(letters) != len(point.args) or not set("xyz").issuperset(letters):
+        return point
+    pairs = sorted(zip(letters, point.args, strict=True), key=lambda pair: pair[0])
+    return Node("tuple", tuple(value for _, value in pairs), point.atom)
 
 
 def _is_value(side: Node) -> bool:
@@ -138,6 +149,8 @@ def _solved(relation: Node) -> Node | None:
     """The named set of solutions of an inequality that is linear in its one variable; None for all others."""
     left, right = relation.args
     for side, other, turned in ((left, right, relation.op), (right, left, _TURNED[relation.op])):
+        if side.op == "call" and side.atom == "abs" and ex.constant(other):
+            return _solved_around(side.args[0], other, turned)
         name = name_of(side)
         if name is not None and side.op in SCALARS and _is_end(other):
             return Node("assign", (_half_line(other, turned),), name)
@@ -159,6 +172,15 @@ def _solved(relation: Node) -> Node | None:
         return None
     turned = relation.op if direction > 0 else _TURNED[relation.op]
     return Node("assign", (_half_line(ex.divide(ex.negate(constant), slope), turned),), names[0])
+
+
+def _solved_around(inner: Node, end: Node, relation: str) -> Node | None:
+    """|L| < c as -c < L < c, and |L| > c as L < -c or L > c."""
+    above, below = _solved(Node(relation, (inner, end))), _solved(Node(_TURNED[relation], (inner, ex.negate(end))))
+    if above is None or below is None or relation == "!=":
+        return None
+    both = "intersection" if relation in ("<", "<=") else "union"
+    return Node("assign", (Node(both, (*above.args, *below.args)),), above.atom)
 
 
 def _is_end(node: Node) -> bool:

@@ -84,7 +84,7 @@ def compare_ends(a: Node, b: Node) -> int:
     if difference.value is not None:
         return (difference.value > 0) - (difference.value < 0)
     result = sign(difference, {})
-    if result == 0 and not is_zero(difference, positive=False):
+    if result == 0 and not is_zero(difference):
         raise Unreadable("the ends of an interval cannot be put in order")
     return result
 

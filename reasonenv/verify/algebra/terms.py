@@ -11,18 +11,19 @@ two readings has none here: `2\frac{3}{2}`, `x/2y`, `5!!`, `3 4`, `x2`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from fractions import Fraction
 
 from reasonenv.verify.algebra import arrays
 from reasonenv.verify.algebra import expression as ex
 from reasonenv.verify.algebra.approximate import vanishes
+from reasonenv.verify.algebra.cursor import Cursor
 from reasonenv.verify.algebra.expression import SCALARS, SETS, Node, Unreadable, scalar
 from reasonenv.verify.algebra.lexer import Token
 from reasonenv.verify.algebra.relations import PLUS_MINUS
 from reasonenv.verify.algebra.vocabulary import MERIDIEM
 from reasonenv.verify.units import MATH_LETTERS, SCALES, SYMBOLS, is_unit
 
-MAX_DEPTH = 40
 _OPERANDS = frozenset(("var", "const", "name", "(", "[", "{", "begin", "lfloor", "lceil", "numeral"))
 _ARGUMENTS = frozenset(("num", "var", "const", "letter", "{", "(", "name", "begin", "|", "lfloor", "lceil"))
 _TRIGONOMETRIC = frozenset(("sin", "cos", "tan", "cot", "sec", "csc", "cis"))
@@ -32,86 +33,53 @@ _BEHIND_SETS = frozenset(("nothing", "∪", "∩", "\\", ",", ";", "or", "and", 
 _TEMPERATURES = ("C", "F")
 _SIGNS = ("+", "-", "±", "∓")
 _ROUNDING = {"lfloor": ("floor", "rfloor"), "lceil": ("ceil", "rceil")}
-_END = Token("nothing")
 
 
-class Terms:
-    """A position in the tokens; each method reads one rule of the grammar and leaves the position behind it."""
+class Terms(Cursor, ABC):
+    """Each method reads one rule of the grammar and leaves the position behind it."""
 
     def __init__(self, read: list[Token]) -> None:
-        self.tokens, self.at = [*read, _END, _END, _END], 0
-        self.depth, self.bars, self.turning = 0, 0, False
+        super().__init__(read)
+        self.bars, self.turning = 0, False  # inside of bars, and of the argument of a trigonometric function
         self.closed = -1  # the position behind a power, factorial or bracket, where a number may multiply
         self.severed = -1  # the position of digits behind the one that a command took
         self.units = list[str]()  # that were read and dropped
 
-    # The tokens.
-
-    @property
-    def next(self) -> Token:
-        return self.tokens[self.at]
-
-    @property
-    def ended(self) -> bool:
-        return self.next is _END
-
-    def ahead(self, *kinds: str) -> bool:
-        """Whether the next tokens are of these kinds."""
-        return tuple(token.kind for token in self.tokens[self.at : self.at + len(kinds)]) == kinds
-
-    def comes(self, *kinds: str) -> bool:
-        """Whether a token of these kinds stands anywhere behind the position."""
-        return any(token.kind in kinds for token in self.tokens[self.at :])
-
-    def take(self, *kinds: str) -> Token | None:
-        if self.next.kind not in kinds:
-            return None
-        self.at += 1
-        return self.tokens[self.at - 1]
-
-    def need(self, kind: str) -> Token:
-        token = self.take(kind)
-        if token is None:
-            raise self.unexpected(f"{kind} expected")
-        return token
-
-    def unexpected(self, instead: str) -> Unreadable:
-        return Unreadable(f"{instead}, {self.next.text or self.next.kind} found")
-
-    def nested(self) -> None:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise Unreadable(f"nested deeper than {MAX_DEPTH}")
-
     # What `parse` adds.
 
-    def bracket(self, opening: str) -> Node:
-        raise NotImplementedError
+    @abstractmethod
+    def bracket(self, opening: str) -> Node: ...
 
-    def group(self) -> Node:
-        raise NotImplementedError
+    @abstractmethod
+    def group(self) -> Node: ...
 
-    def braces(self) -> Node:
-        raise NotImplementedError
+    @abstractmethod
+    def braces(self) -> Node: ...
 
-    def matrix(self, name: str) -> Node:
-        raise NotImplementedError
+    @abstractmethod
+    def matrix(self, name: str) -> Node: ...
 
-    def phrase(self) -> Node:
-        raise NotImplementedError
+    @abstractmethod
+    def phrase(self) -> Node: ...
 
     # Sums and products.
 
     def sum(self) -> Node:
-        terms = [with_sign(self.take(*_SIGNS), self.term())]
+        before = len(self.units)
+        terms = [with_sign(self.take(*_SIGNS), self.measured(self.term()))]
         while terms[0].op not in SETS and (sign := self.take(*_SIGNS)):
             second = self.take("+", "-")  # behind an operator a term may have a sign, but not two
-            terms.append(with_sign(sign, with_sign(second, self.term())))
+            terms.append(with_sign(sign, with_sign(second, self.measured(self.term()))))
         angle = len(terms) == 1 and self.tokens[self.at - 1].kind in ("°", "'") and not self.turning
         total = terms[0]
-        if len(terms) > 1:
+        if len(set(self.units[before:])) > 1:
+            raise Unreadable("a sum of different units")
+        if len(terms) > 1 and "dots" in ex.ops(terms):
+            total = arrays.progression(terms)
+        elif len(terms) > 1:
             total = arrays.add(*terms)
-        total = self.measured(total)
+        if self.take("%"):
+            return Node("percent", (scalar(total),))
         if angle and total.op in SCALARS:
             return Node("degree", (total,))
         return total
@@ -361,9 +329,31 @@ class Terms:
                     index = scalar(self.sum())
                     self.need("]")
                 return ex.power(self.argument(), ex.divide(ex.ONE, index))
+            case "max" | "min" | "gcd" | "lcm":
+                self.need("(")
+                return ex.chosen(name, list(map(scalar, self.arguments())))
+            case "conjugate":
+                return ex.conjugate(self.argument())
+            case "sum" | "prod":
+                return self.series(name)
             case "root":  # √12 is the root of all its digits
                 return ex.power(scalar(self.literal() or self.base()), ex.number(ex.HALF))
         return self.function(name)
+
+    def series(self, name: str) -> Node:
+        r"""`\sum_{k=1}^{n} a_k` as a function that is not known, whatever its index is called."""
+        self.nested()
+        self.need("_")
+        self.need("{")
+        begin = self.group()
+        self.need("^")
+        end = self.argument()
+        if begin.op != "assign" or len(begin.args) != 1:
+            raise Unreadable(f"the bounds of a {name}")
+        index = {Node("var", (), begin.atom): Node("var", (), "index")}
+        body = ex.rebuild(scalar(self.term()), index.get)
+        self.depth -= 1
+        return ex.call(name, begin.args[0], end, body)
 
     def argument(self) -> Node:
         r"""What one LaTeX command takes: a group, a bracketed expression, one token, or one digit (`\frac12`)."""
@@ -429,7 +419,7 @@ class Terms:
         return token.text == "frac" and tuple(each.kind for each in self.tokens[at : at + 3]) in fraction
 
     def measured(self, total: Node) -> Node:
-        """A value with the scale, unit or percent sign behind it."""
+        """A value with the scale or unit behind it."""
         while self.unit_ahead():
             scale = self.next.text.lower()
             if self.next.kind == "word" and scale in SCALES:
@@ -440,8 +430,6 @@ class Terms:
             if not is_unit(unit, SYMBOLS):
                 raise Unreadable(f"the words {unit!r} behind a value")
             self.units.append(unit)
-        if self.take("%"):
-            return Node("percent", (scalar(total),))
         return total
 
     def unit(self) -> str:

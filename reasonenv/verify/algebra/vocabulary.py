@@ -12,14 +12,16 @@ def _words(text: str) -> tuple[str, ...]:
 
 FUNCTIONS = {
     **{name: name for name in _words("sin cos tan cot sec csc asin acos atan sinh cosh tanh ln log exp sqrt abs cis")},
-    **{name: name for name in _words("floor ceil root frac binom")},
+    **{name: name for name in _words("floor ceil root frac binom sum prod max min gcd lcm")},
+    **dict.fromkeys(("overline", "bar"), "conjugate"),
     **{f"arc{name}": f"a{name}" for name in ("sin", "cos", "tan")},
     **dict.fromkeys(("dbinom", "tbinom"), "binom"),
     "lg": "log",
     "ceiling": "ceil",
 }
-# What takes its arguments in braces is no word of a text.
-FUNCTION_WORDS = {word: name for word, name in FUNCTIONS.items() if name not in ("frac", "binom")}
+# What takes its arguments in braces, and what is a label as well, is no function in a text.
+_NO_WORDS = _words("frac binom sum prod max min overline bar")
+FUNCTION_WORDS = {word: name for word, name in FUNCTIONS.items() if word not in _NO_WORDS}
 GREEK = frozenset(
     _words(
         """
@@ -44,6 +46,7 @@ SPELLINGS = {
     **dict.fromkeys(("cap", "∩"), "∩"),
     "setminus": "\\",
     **dict.fromkeys(("in", "∈"), "in"),
+    **dict.fromkeys(("notin", "∉"), "notin"),
     **dict.fromkeys(("infty", "∞"), "inf"),
     **dict.fromkeys(("emptyset", "varnothing", "∅"), "empty"),
     **dict.fromkeys(("lvert", "rvert", "lVert", "rVert", "vert", "Vert", "|"), "|"),
@@ -79,6 +82,7 @@ EMPTY = frozenset(("none", "empty", "no solution", "no solutions", "no real solu
 EMPTY |= {"empty set", "the empty set", "null set", "there is no solution", "there are no solutions"}
 REALS = frozenset(("reals", "the reals", "all reals", "all real", "any real number", "every real number"))
 REALS |= {f"{many}real numbers" for many in ("", "the ", "all ", "all the ", "the set of ", "the set of all ")}
+SYNONYMS = {"dne": "does not exist"}
 INFINITE = frozenset(("infinitely many", "infinitely many solutions"))
 
 # Names of a value, which may stand in front of it: "Area =", "The final answer:".
@@ -95,6 +99,8 @@ LABELS = frozenset(
         """
     )
 )
+# What may stand at once in front of it: "The answer is 5", "The point (3, 4)".
+INTRODUCTIONS = frozenset(_words("the final correct answer value result solution point is so therefore thus hence"))
 # Short runs of letters that are words; other runs of up to three letters are products of variables.
 SHORT_UNITS = frozenset(_words("per kg mg ft lb oz mi hr hrs min mph ml deg rad"))
 CAPITALS = frozenset(_words("am pm usd dne"))  # words in capitals too, where others are corners of a figure

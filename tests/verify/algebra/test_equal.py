@@ -29,6 +29,7 @@ EQUAL = {
         36\pi\text{ cubic inches} | 36\pi
         2\pi\text{ million} | 2000000\pi
         20\ ^\circ C | 20
+        14\text{ cm}+2\text{ cm} | 16
     """,
     "variables": r"""
         2k | 2 k
@@ -77,6 +78,8 @@ EQUAL = {
         (3,4) | x = 3 \quad y = 4
         (3,4) | \begin{cases}x=3\\y=4\end{cases}
         (1,2),(3,4) | (x,y)=(1,2),(3,4)
+        (2,1) | (y,x)=(1,2)
+        xy=6 | y=\frac6x
         (5,2),(7,2) | p=5,q=2;p=7,q=2
     """,
     "unknown functions": r"""
@@ -116,6 +119,11 @@ EQUAL = {
         \emptyset | \text{No solutions}
         \emptyset | \{\}
         0<f(x)<1 | (0,1)
+        |x|<1 | (-1,1)
+        \mathbb{R}\setminus\{1,2\} | x \notin \{1,2\}
+        \{1\} | [1,1]
+        |2x-4|\ge 2 | (-\infty,1]\cup[3,\infty)
+        1\le|z|\le\frac32 | [-\frac32,-1]\cup[1,\frac32]
     """,
     "finite sets": r"""
         \{1,2,3\} | \{1\}\cup\{2,3\}
@@ -123,6 +131,9 @@ EQUAL = {
         \{1,2,3\} | x\in\{1,2,3\}
         \{1,2,3\} | \{x\mid x=1,2,3\}
         5 | 5, 5
+        (2,9) | (2,9), (2,9)
+        8 | \max(3,8)
+        12 | \operatorname{lcm}(4,6)
         5 | \{5,5\}
         5 | x=5, x=5
         5 | 5 (=2+3)
@@ -140,6 +151,7 @@ EQUAL = {
         \frac13 | 0.333\ldots
         \frac13 | 0.333...
         \frac13 | 0.\bar{3}
+        \frac{2}{15} | 0.1(3)
         \frac13 | x=\frac13\approx 0.333
     """,
     "bases": r"""
@@ -180,6 +192,20 @@ EQUAL = {
         \lfloor x\rfloor | \text{floor}(x)
         \lfloor x\rfloor+1 | \lfloor x+1\rfloor
         \lceil x\rceil | -\lfloor -x\rfloor
+        \sum_{k=1}^n k^2 | \sum_{j=1}^{n}j^2
+        1+2+\cdots+n | n(n+1)/2
+        1+3+5+\dots+(2n-1) | n^2
+        1+\sum_{k=1}^n 2k | \sum_{k=1}^n 2k+1
+    """,
+    # where both sides are real, x and y have one sign
+    "logarithms": r"""
+        \ln\left(\frac{x}{y}\right) | \ln x-\ln y
+        \ln x^2 | 2\ln |x|
+    """,
+    "words": r"""
+        \text{DNE} | does not exist
+        \text{Tuesday} | Tuesday.
+        \infty | \text{infinite}
     """,
     "arrays": r"""
         \begin{pmatrix}1&2\\3&4\end{pmatrix} | \begin{bmatrix}1&2\\[4pt]3&4\end{bmatrix}
@@ -191,9 +217,13 @@ EQUAL = {
         \begin{pmatrix}1\\2\\3\end{pmatrix} | \mathbf{i}+2\mathbf{j}+3\mathbf{k}
         \begin{pmatrix}1\\2\\3\end{pmatrix} | i+2j+3k
         (1,0,-3) | \hat{i}-3\hat{k}
+        10 | \begin{vmatrix}2&-1\\0&5\end{vmatrix}
     """,
     "angles and complex numbers": r"""
         30^\circ | 30^{o}
+        \arctan 2+\arctan\frac{1}{2} | \frac{\pi}{2}
+        4\arctan\frac15-\arctan\frac{1}{239} | \frac{\pi}{4}
+        \overline{5+2i} | 5-2i
         30.5^\circ | 30^\circ 30'
         30^\circ | m\angle ABC=30^\circ
         \arctan 1 | 45^\circ
@@ -203,6 +233,7 @@ EQUAL = {
     """,
     # v0 sqrt(r0/(r+r0)) / (r+r0) = v0 r0^(1/2) (r+r0)^(-3/2) = v0/r0 (1+r/r0)^(-3/2)
     "real powers": r"""
+        \sqrt[3]{27t^3} | 3t
         \frac{v_0(\frac{r_0}{r+r_0})^{0.5}}{r+r_0} | \frac{v_{0}}{r_{0}}\frac{1}{(1+r/r_{0})^{3/2}}
     """,
 }
@@ -221,10 +252,16 @@ DIFFERENT = {
         2 n | 2
         2m | 2
         2s | 2m
+        1\text{ m}+50\text{ cm} | 51
         2 abc | 2
         5 is wrong | 5
         \text{not }7 | 7
         5\text{ (six)} | 5
+        \text{the number of roots of }5 | 5
+        \text{twice }5 | 5
+        \text{at least }5 | 5
+        5\text{ mod }7 | 5
+        x=5,y=5 | 5
     """,
     "upright": r"""
         1\text{0} | 1
@@ -248,7 +285,6 @@ DIFFERENT = {
         3 4 | 34
         x2 | 2x
         \sqrt12 | \sqrt{12}
-        0.1(6) | \frac16
     """,
     "names": r"""
         y=2x+3 | x=2y+3
@@ -279,6 +315,7 @@ DIFFERENT = {
         \{\emptyset\} | \emptyset
         \{1,\{2\}\} | \{1,2\}
         1,2,2 | 1,2,3
+        4, 9, \ldots | 4, 9
         5=6 | 5
         6=5 | 5
         5>4 | 5
@@ -327,6 +364,7 @@ DIFFERENT = {
         \sin 30 | \frac12
         \vec{AB} | \vec{BA}
         \lfloor x\rfloor | x
+        \sum_{k=1}^n k | \sum_{k=0}^n k
         3+4j | 4+3i
     """,
 }
