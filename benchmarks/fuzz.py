@@ -73,11 +73,14 @@ def answers(data: bytes) -> None:
     from reasonenv.verify.extract import POLICIES, find_answer, step_value
     from reasonenv.verify.grade import grade
     from reasonenv.verify.numeric import parse_number
-    from reasonenv.verify.sandbox.unit_tests import find_code
+    from reasonenv.verify.sandbox.code_block import find_code
 
     text = data.decode("utf-8", "surrogateescape")
-    for answer in (*(find_answer(text, policy) for policy in POLICIES), find_choice(text), find_code(text)):
+    for answer in (*(find_answer(text, policy) for policy in POLICIES), find_choice(text)):
         assert answer is None or (answer and answer in text)
+    for asked in ((), ("solve",)):
+        program = find_code(text, asked)
+        assert program is None or program.strip()
     step_value(text)
     parse_number(text)
     read_choice(text, ("one", "two"))

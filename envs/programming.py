@@ -29,6 +29,7 @@ Where this machine cannot keep a program from files and processes, a task is ref
 from __future__ import annotations
 
 import ast
+import warnings
 from functools import partial
 from math import perm
 from random import Random
@@ -228,7 +229,8 @@ def _used_by_tests(record: Record, program: str, tests: list[str]) -> tuple[str,
 
 def _parsed(record: Record, field: str, source: str) -> ast.Module:
     try:
-        return ast.parse(source)
+        with warnings.catch_warnings(action="ignore"):  # about what others wrote long ago
+            return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise UserError(f"{record.where}: field {field!r} is no Python ({error}); give the file as published") from None
 

@@ -13,12 +13,12 @@ from reasonenv.verify.response import final_part
 _MAX_LENGTH = 2_000  # characters of an answer or a choice
 _MAX_SENTENCE = 300
 
-_DRESS = re.compile(r"\\(?:text|boxed|quad|qquad|:|,|;|!|\s)(?![A-Za-z])|[\s*_`\"'$\\{}~]+")
+_DRESS = re.compile(r"\\(?:text|boxed|quad|qquad|:|,|;|!|\s)(?![A-Za-z])|[\s*_`\"'$\\{}~#]+")
 _NAME = r"(?:(?:the\s+)?(?:correct\s+|final\s+|best\s+|right\s+)?(?:answer|option|choice)(?:\s+is)?\s*+[:\-]?\s*+)*+"
 _LETTER = re.compile(
     rf"{_NAME}"
     r"(?:\(\s*(?P<round>[A-Za-z])\s*\)|\[\s*(?P<square>[A-Za-z])\s*\]|(?P<bare>[A-Za-z]))"
-    r"(?:\s*[).:](?P<text>.*)|(?:\s+-|,)\s+(?P<dashed>.*)|\s*\.\.\.\s*|(?P<rest>\s+.*)?)",
+    r"(?:\s*[).:!](?P<text>.*)|(?:\s+-|,)\s+(?P<dashed>.*)|\s*\.\.\.\s*|(?P<rest>\s+.*)?)",
     re.DOTALL | re.IGNORECASE,
 )
 _SECOND = re.compile(
@@ -34,6 +34,8 @@ _CHOOSES = r"(?:choose|chose|pick|picked|select|selected|go\s+with|go\s+for|say|
 _SENTENCES = (
     re.compile(rf"(?:{_SO}[,\s]+)?{_ONE}\s+(?i:(?:is|must\s+be|would\s+be|seems)\s+(?:{_RIGHT}))"),
     re.compile(rf"(?:{_SO}[,\s]+)?(?i:i|we)(?:'d|'ll|\s+would|\s+will)?\s+{_CHOOSES}\s+{_ONE}(?:\s*[.:)]\s.*)?"),
+    re.compile(rf"(?:{_SO}[,\s]+)?(?i:it\s+(?:is|must\s+be|has\s+to\s+be))\s+{_ONE}"),
+    re.compile(rf"{_SO}[,:]?\s+{_ONE}"),
     re.compile(rf".*[,;.]\s*(?:and\s+)?{_SO}\s*,?\s+(?:it\s+is\s+|it's\s+|the\s+answer\s+is\s+)?{_ONE}"),
 )
 _NAMED = re.compile(r"\b(?:answer|option|choice)\b(?:\s+is\b)?[\s:*]*+(?=\S)", re.IGNORECASE)

@@ -11,7 +11,7 @@ from fractions import Fraction
 from reasonenv.errors import check_known
 from reasonenv.verify.marks import last_mark
 from reasonenv.verify.numeric import MAX_LENGTH, parse_number
-from reasonenv.verify.prose import CONTINUES, NUMBER, last_number, last_value
+from reasonenv.verify.prose import CONTINUES, NUMBER, last_number, last_value, without_note
 from reasonenv.verify.response import final_part
 
 POLICIES = ("marked", "last_number")
@@ -63,6 +63,7 @@ def _value_of(body: str) -> str:
     """The answer of a sentence; of a sum its right side ("9 * 2 = 18"), and where it holds one number that number."""
     if len(body) > _WINDOW:
         return body
+    body = without_note(body)
     if summed := _SUM.fullmatch(body.strip(" .*_")):
         return summed["right"].strip()
     if parse_number(body) is not None or "\\" in body or not _ONE_NUMBER.fullmatch(body):

@@ -7,29 +7,31 @@ from typing import NamedTuple
 
 from reasonenv.verify.units import in_words, is_unit
 
-_BOX = re.compile(r"\\(?:boxed|fbox|framebox)\b\s*+")
+_BOX = re.compile(r"\\(?:boxed|fbox|framebox)\b\s*+(?:\[[^\[\]\n]{0,20}\])?")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # \{ is a character, not a brace
 _BARE_BOX = re.compile(r"[-+]?[0-9][0-9.,]*|[A-Za-z](?![A-Za-z])")
 # What may stand between boxes that are one answer: "\boxed{2} and \boxed{3}", "x=\boxed{2}$ or $x=\boxed{3}".
+_SPACE = r"(?:[\s$&~]|\\(?:q?quad\b|[ ,;:!]))*"
 _JOINT = re.compile(
-    r"[\s$]*(?:\\text\{)?\s*(?:[,;]\s*(?:and|or)?|and|or)\s*\}?[\s$]*(?:[a-zA-Z](?:_\{?[0-9]\}?)?\s*=)?[\s$]*"
+    rf"{_SPACE}(?:\\text\{{)?{_SPACE}(?:[,;]{_SPACE}(?:and|or)?|and|or|as\s+well\s+as)?{_SPACE}\}}?{_SPACE}"
+    rf"(?:[a-zA-Z](?:_\{{?[0-9]\}}?)?\s*=)?{_SPACE}"
 )
-_TAG_ENDS = re.compile(r"</(answer|final|final_answer|solution)>", re.IGNORECASE)
+_TAG_ENDS = re.compile(r"</(answer|ans|final|final_answer|solution)>", re.IGNORECASE)
 _JSON = re.compile(
     r'"(?:final[_ ]?)?(?:answer|result|solution)"\s*+:\s*+(?:"((?:[^"\\]|\\.)*+)"|([^\s,"{}\[\]]++))', re.IGNORECASE
 )
 _SAYS = r"(?:is|are|was|equals|(?:will|would|should|must)\s++be)\b(?:\s++(?:therefore|thus|then|simply|just|indeed)\b)?"
 _PHRASE = re.compile(
     r"(?:\b(?:the|my|our|your)\s++(?:(?:final|correct|right|best|exact)\s++){0,2})?"
-    rf"\banswer(?:\s++(?:to|of|for)\b[^\n.:=?!]{{0,80}}?)?[*_]{{0,2}}\s++{_SAYS}\s*+:?\s*+|答案(?:是|为|：|:)\s*+",
+    rf"\banswer(?:\s++(?:to|of|for)\b[^\n.:=?!]{{0,80}}?)?[*_]{{0,2}}\s++{_SAYS}\s*+:?\s*+|答案(?:是|为|：|:)[：:]?\s*+",
     re.IGNORECASE,
 )
-_LABEL = re.compile(r"\banswers?[*_\"'}\s]{0,4}+(?:[:：=]|-\s)[*_}\s]*+", re.IGNORECASE)
+_LABEL = re.compile(r"\b(?:answers?|ans)[*_\"'}\s]{0,4}+(?:[:：=]|-\s)[*_}\s]*+", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\n|<|(?<!\bRs)(?<!\bsq)(?<!\bapprox)[.;](?=\s)|[.!?](?=[\s*_\"')]{0,8}$)", re.IGNORECASE)
 # A remark behind the answer begins with one of these, and is dropped: "18, because ..", "18 (since ..)".
 _REMARK_WORDS = (
     r"(?:because|since|as|so|which|where|when|while|given|i\.?e\.?|e\.?g\.?|that\s+is|that|(?:and\s+)?not(?=\s+\S)"
-    r"|but|after|meaning|due\s+to|rounded|see|check(?:ed)?|from|by|using|used|instead|rather|obtained|for\s+(?:a|all|the|each|every))"
+    r"|but|after|meaning|due\s+to|rounded|see|check(?:ed)?|from|by|using|used|instead|rather|obtained|with|for\s+(?:a|all|the|each|every|[0-9]))"
 )
 _CLAUSE = re.compile(rf"(?:\s*[,;:]\s*|\s+-+\s+|\s+){_REMARK_WORDS}(?!\w)|(?<=[a-z])\s+out\s+of\b", re.IGNORECASE)
 _PARENTHESIS = re.compile(
@@ -118,8 +120,9 @@ def _last_json(text: str, begin: int) -> Mark | None:
         return None
     for match in reversed(list(_JSON.finditer(text, begin))):
         body = match[2] if match[1] is None else match[1].replace(r"\\", "\\").replace(r"\"", '"')
+        box = _last_box(body, 0)
         if body.strip():
-            return Mark(match.start(), body.strip())
+            return Mark(match.end(), box.body if box else body.strip())
     return None
 
 
@@ -151,7 +154,7 @@ def _last_phrase(text: str, begin: int) -> Mark | None:
 
 def _may_announce(text: str, begin: int) -> bool:
     # A fixed string is looked up many times as fast as a pattern.
-    return any(text.find(word, begin) >= 0 for word in ("nswer", "NSWER", "答案"))
+    return any(text.find(word, begin) >= 0 for word in ("nswer", "NSWER", "答案", "ns:", "NS:", "ns.", "ns =", "ns="))
 
 
 def _sentence(text: str, start: int, limit: int) -> str:

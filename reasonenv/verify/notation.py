@@ -23,7 +23,7 @@ _NAMED = {
     **dict.fromkeys("⁄∕／÷", "/"),
     **dict.fromkeys("∶：ː", ":"),
     **dict.fromkeys("‘’‛′ʹʼ＇", "'"),
-    **dict.fromkeys("“”„‟「」『』《》〝〞", '"'),
+    **dict.fromkeys("“”„‟«»‹›「」『』《》〝〞", '"'),
     **dict.fromkeys("，、﹐", ","),
     **dict.fromkeys("。．｡﹒", "."),
     **dict.fromkeys("【〔", "["),
@@ -117,7 +117,7 @@ _DROPPED = """
     big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr negthinspace nobreak ! ( ) [ ]
 """
 _SPELLED = {
-    r"\text": "textbf textit textrm textsf texttt textup textnormal mbox hbox mathrm operatorname",
+    r"\text": "textbf textit textrm textsf texttt emph textup textnormal mbox hbox mathrm operatorname",
     r"\frac": "dfrac tfrac cfrac nicefrac sfrac flatfrac",
     r"\approx": "approx approxeq simeq sim doteq cong",
     "...": "ldots dots cdots dotsc dotsb",
@@ -189,15 +189,15 @@ def _stripped(text: str) -> str:
         text = text.lstrip(_MARKUP)
         end = UNFINISHED.search(text)
         text = text[: end.end()] if end else _LONE_BACKSLASH.sub("", text.rstrip(_MARKUP + ".,;:"))
-        if len(text) > 1 and text[0] == text[-1] == "_":
-            text = text[1:-1]
+        if text.endswith("_"):
+            text = text[:-1].removeprefix("_")
         if text == before:
             return text
 
 
 def _rewritten(text: str) -> str:
     text = _BLACKBOARD.sub(r"\\mathbb{\1\2}", _UNIT_VECTOR.sub(r"\\hat{\1}", text))
-    text = _COMMA_SPACE.sub(",", _UNSEEN.sub("", text))
+    text = _COMMA_SPACE.sub(",", _UNSEEN.sub("", text)).removesuffix(r"\\")
     text = _COMMAND.sub(_command, text.replace("~", " "))
     return _LONE_SIGN.sub(_lone_sign, _NESTED_TEXT.sub(r"\\text{\1}", text))
 

@@ -53,8 +53,8 @@ _CENTS = re.compile(
 _LABEL = re.compile(r"(?P<words>[A-Za-z][A-Za-z_ {}0-9]{0,40}?)\s*(?P<sign>[:=])\s*(?=[^=])")
 _LABEL_WORDS = frozenset(
     """
-    answer final total result solution sum value area volume perimeter length width height cost price profit number of
-    the amount time distance speed probability average mean median mode range angle age weight is so therefore hence
+    answer ans final total result solution sum value area volume perimeter length width height cost price profit number
+    of the amount time distance speed probability average mean median mode range angle age weight is so therefore hence
     thus
     """.split()  # noqa: SIM905
 )
@@ -103,7 +103,7 @@ def read_quantity(text: str, letters: frozenset[str] = WORD_PROBLEM_LETTERS) -> 
 
 def decimal_comma(text: str) -> Fraction | None:
     """The number that `3,14` is where a comma marks the decimals, or None: elsewhere it is a list of two numbers."""
-    whole, comma, decimals = plain(text).partition(",")
+    whole, comma, decimals = plain(text).strip(f"{SIGNS} ").partition(",")
     if not (comma and len(text) <= MAX_LENGTH and re.fullmatch("-?[0-9]+", whole) and decimals.isdigit()):
         return None
     if len(decimals) == 3 and len(whole.lstrip("-")) <= 3:  # thousands
@@ -210,9 +210,10 @@ def _with_tail(value: Fraction, tail: str, letters: frozenset[str]) -> Quantity 
         value, tail = value + SCALES[half["part"].lower()], tail[half.end() :]
     scale = _SCALE.match(tail)
     if scale is not None:
-        factor = SCALES.get(scale["word"].lower())
+        word = scale["word"]
+        factor = SCALES.get(word if len(word) == 1 else word.lower())  # 5 k is 5000, 5 K a temperature
         if not scale["space"] and factor is None:
-            factor = ATTACHED_SCALES.get(scale["word"])
+            factor = ATTACHED_SCALES.get(word)
         if factor is not None:
             value, tail = value * factor, tail[scale.end() :]
     unit = tail.strip(f" .,;:-/{SIGNS}$")
@@ -227,7 +228,7 @@ def _without_latex(text: str) -> str:
     text = _FRACTION.sub(_fraction, _WRAPPED.sub(r"\1", text))
     for _ in range(2):
         text = _GROUP.sub(r"\1", text)
-    return text.replace("^{\\circ}", " degrees").replace("^\\circ", " degrees").strip()
+    return text.replace("^{\\circ}", " degrees").replace("^\\circ", " degrees").replace("\\Omega", "Ω").strip()
 
 
 def _fraction(match: re.Match[str]) -> str:

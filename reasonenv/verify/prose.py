@@ -59,13 +59,18 @@ _UNIT_BEFORE = re.compile(r"[0-9]\s*([A-Za-z]+)\.?$")
 # Words behind a number that change it or take it back.
 _BEHIND = re.compile(
     r"\s+(?:or|nor|below|squared|cubed|factorial|mod|modulo|over|plus|minus|divided|point|root"
-    r"|(?:more|less|fewer)\s+than\s+[a-z]|(?:is|was)\s+(?:not\s+)?(?:right|correct|wrong|incorrect|false|impossible))\b",
+    r"|(?:more|less|fewer)\s+than\s+[a-z]|(?:is|was)\s+(?:not|wrong|incorrect|false|impossible))\b",
     re.IGNORECASE,
 )
 _VARIABLE = re.compile(rf"\s+(?![aAI{''.join(sorted(WORD_PROBLEM_LETTERS))}])[A-Za-z](?![\w'.)&])")
 _ATTACHED = re.compile(r"[A-Za-z]+")
 _FORMULA = re.compile(r"(?:\$\$|\$|\\\(|\\\[)(?P<body>(?:\\\$|[^$\n&]){1,400}?)(?:\$\$|\$|\\\)|\\\])[\s.!,;:*_)]*$")
 _WORDS = re.compile(r"(?<![\\A-Za-z])(?!sqrt|pi\b|sin|cos|tan|log|ln\b|frac)[A-Za-z]{2,}")
+_NOTE = re.compile(r"(?<=[\w.])\s+\((?P<inside>[^()\n]{1,200})\)[\s.!*_]{0,8}$")
+_EXPLAINS = re.compile(r"[A-Za-z]{2,}|[0-9]\s*[-+*/×=]\s*[0-9]")
+_SCALE_WORDS = "|".join(sorted(SCALES, key=len, reverse=True))
+_CHANGES = re.compile(rf"\b(?:or|nor|not|base|mod|in|{_SCALE_WORDS})\b", re.IGNORECASE)
+_BULLETS = re.compile(r"[#\s>*•_]*(?:-+\s)?[\s*_`\"'$]*")
 _UNCLOSED_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{\s*\}?$")
 _CONTEXT = 48  # characters that are looked at on each side of a number
 _MAX_BARE = 60  # characters of a text that is nothing but its answer
@@ -73,7 +78,7 @@ _MAX_BARE = 60  # characters of a text that is nothing but its answer
 
 def last_value(text: str) -> str | None:
     """The value that the text ends in, as written; None if there is none, or if what stands beside it changes it."""
-    text = without_parenthesis(characters(text).strip())
+    text = without_note(without_parenthesis(characters(text).strip()))
     if not text:
         return None
     formula = _FORMULA.search(text, max(0, len(text) - _WINDOW))
@@ -86,6 +91,14 @@ def last_value(text: str) -> str | None:
     if number is None and len(text) <= _MAX_BARE and parse_number(text) is not None:  # a number in words
         return text
     return number
+
+
+def without_note(text: str) -> str:
+    """A sentence without a bracket at its end that calculates or explains: "The total is 73 (60 + 13)"."""
+    note = _NOTE.search(text, max(0, len(text) - _WINDOW))
+    if note is None or not _EXPLAINS.search(note["inside"]) or _CHANGES.search(note["inside"]):
+        return text
+    return text[: note.start()]
 
 
 def last_number(text: str) -> str | None:
@@ -122,7 +135,7 @@ def _of_formula(body: str) -> str:
 def _may_precede(before: str, after: str) -> bool:
     """Whether a value may stand behind `before` on its line: a word, an equals sign, an opening bracket around it."""
     head = _UNCLOSED_BOX.sub("", before.rstrip(_DRESS))
-    if not head or re.fullmatch(r"[#\s>*•_-]*", head):
+    if not head or _BULLETS.fullmatch(before):
         return True
     last = head[-1]
     if last == "_":
@@ -141,7 +154,7 @@ def _may_precede(before: str, after: str) -> bool:
         return re.search(r"[A-Za-z]\)$|(?:^|\s)\(?[0-9A-Za-z]\)$", head) is not None
     if last == "-":  # a dash behind a word; behind an operand it subtracts
         return re.search(r"[A-Za-z]{2,}[.:)]?\s+-+$", head) is not None
-    return last in ".?!|#[∴…" or unicodedata.category(last) == "So"
+    return last in ".?!|#[∴→⇒" or unicodedata.category(last) == "So"
 
 
 def _word_may_precede(head: str, attached: bool) -> bool:

@@ -35,8 +35,8 @@ _MEASURES = _words(
 _ABBREVIATIONS = _words(
     """
     sec secs min mins hr hrs wk wks yr yrs mo mos lb lbs oz ft yd yds mi in sq cu mph kph kmh fps rpm gal qt pt tsp tbsp
-    deg rad rads km cm mm dm nm um kg gm gms mg ml dl cl cc ha ac psi cal kcal usd eur gbp jpy cny inr aud cad chf hkd nzd
-    sgd rmb krw brl rub mxn zar sek nok dkk pts pcs amu bpm lit rs kr
+    deg rad rads km cm mm dm nm um kg gm gms mg ml dl cl cc ha ac psi cal kcal usd eur gbp jpy cny inr aud cad chf hkd
+    nzd sgd rmb krw brl rub mxn zar sek nok dkk pts pcs amu bpm lit rs kr
     """
 )
 SYMBOLS = _words(
@@ -47,9 +47,9 @@ SYMBOLS = _words(
     """
 )
 # Single letters that are units without an upright font. In a word problem 5m is five metres; in mathematics 2m is a
-# product, and only letters that are hardly ever variables are units: 18 A is eighteen ampere.
+# product, and only behind a space a letter of a known unit may be one: 18 A is eighteen ampere, 18 n a product.
 WORD_PROBLEM_LETTERS = frozenset("mgshlLWVJNCFA")
-MATH_LETTERS = frozenset("ALNJWVF")
+MATH_LETTERS = frozenset("ALNJWVFCmgshl")
 _MODIFIERS = _words(
     """
     a an the of per each every square sq cubic cu us american metric fluid nautical light
@@ -159,9 +159,9 @@ def _may_follow(value: int, group: Fraction) -> bool:
 
 def _kind(word: str, letters: frozenset[str]) -> str | None:
     """`unit`, `modifier` or None for a word behind a number."""
-    if not _LETTERS.fullmatch(word):
-        return None
     lower = word.lower()
+    if not _LETTERS.fullmatch(word) or (lower in SCALES or (lower in NUMBER_WORDS and lower not in _MODIFIERS)):
+        return None
     if len(word) == 1 and word.isalpha():
         known = word in letters or word == "Ω"
     else:

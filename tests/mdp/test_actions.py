@@ -28,7 +28,7 @@ NO_TOKEN = [
     np.array(["3"]),
 ]
 NO_SEQUENCE = ["1+1=2", b"12345678", bytearray(8), 3, np.array(3), [1.5], np.array([1.5]), None, ["a"], [None]]
-NO_SEQUENCE += [{"a": 1}, [[1, 2]], np.array([[1, 2]]), np.array(["a"]), [10**30], object()]
+NO_SEQUENCE += [{"a": 1}, [[1, 2]], np.array([[1, 2]]), np.array(["a"]), [10**30], Ellipsis]
 
 
 @pytest.mark.parametrize("action", NO_TOKEN, ids=repr)

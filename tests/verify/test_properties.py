@@ -9,8 +9,8 @@ from reasonenv.core import Reason
 from reasonenv.verify.choice import compare_choice, find_choice, read_choice
 from reasonenv.verify.extract import POLICIES, find_answer, step_value
 from reasonenv.verify.grade import grade
-from reasonenv.verify.numeric import parse_number
 from reasonenv.verify.notation import characters
+from reasonenv.verify.numeric import parse_number
 from reasonenv.verify.sandbox.code_block import find_code
 
 # Plain text, and text out of the pieces that the patterns look for.

@@ -46,7 +46,7 @@ class Reply:
     seconds: float = 0.0  # on the wall, from the moment when the program could run
 
 
-class Sandbox(Protocol):
+class Backend(Protocol):
     """Runs programs that nobody has read. Any thread may call."""
 
     def check(self) -> None:
@@ -60,7 +60,7 @@ def _check_sandbox(name: str, sandbox: Any) -> None:
     if not callable(sandbox) or not callable(getattr(sandbox, "run", None)):
         raise UserError(
             f"sandbox {name!r} is {sandbox!r}; it must be a class with the methods of "
-            "reasonenv.verify.sandbox.backend.Sandbox"
+            "reasonenv.verify.sandbox.backend.Backend"
         )
 
 
@@ -72,11 +72,11 @@ SANDBOXES: Registry[Any] = Registry(
 )
 
 
-def make_sandbox(name: str = "process", *, unfenced: bool = False) -> Sandbox:
+def make_sandbox(name: str = "process", *, unfenced: bool = False) -> Backend:
     """The sandbox called `name`, checked. With `unfenced` it runs programs even where it cannot keep them in.
 
     Raises `UserError` for an unknown name, and without `unfenced` for a sandbox that keeps nothing in here.
     """
-    sandbox: Sandbox = SANDBOXES.find(name)(unfenced=unfenced)
+    sandbox: Backend = SANDBOXES.find(name)(unfenced=unfenced)
     sandbox.check()
     return sandbox

@@ -2,9 +2,10 @@
 
 Which lines are a block. A fence is three or more backticks or tildes; it opens a block at the start of a line, behind
 the marks of a list or a quotation, or at the end of a line of prose. The block ends at a fence of the same character
-that is at least as long. In Python it is looked for outside of strings and comments, so a fence inside a docstring ends
-nothing. A block of another language (`bash`, `json`, `text`, ..) is passed over, and one of Markdown is looked into. A
-last block that is never closed ends with the text, without the prose behind its last statement.
+that is at least as long, without a word behind it. In Python it is looked for outside of strings and comments, so a
+fence inside a docstring ends nothing. A block of another language (`bash`, `json`, `text`, ..) is passed over, and one
+of Markdown is looked into. A last block that is never closed ends with the text, without the prose behind its last
+statement.
 
 Which block is meant. The last one that defines a name that is asked for, as a function, a class or a variable; so an
 example of its use or its output behind it does not count. Earlier blocks are put before it where they define a name
@@ -35,6 +36,7 @@ _MARKS = re.compile(r"[ \t]*+(?:(?:>|[-*+]|\d{1,3}[.)])[ \t]++|>)*+")  # of a li
 _QUOTED = re.compile(r"[ \t]*>[ \t]?")
 _INFO = re.compile(r"[ \t{.]*(?P<language>[\w+#./-]*)(?P<rest>.*)")
 _PYTHON = re.compile(r"i?py[\d.]*|i?python(?!.*(?:repl|console|traceback))[\w.+-]*|.*\.py|code", re.IGNORECASE)
+_WORD = re.compile(r"\w")
 _MARKDOWN = ("markdown", "md")
 # In a line of Python: a comment, the start of a string of several lines, a string to its end or that of the line.
 _TOKEN = re.compile(r"""#.*|(?P<long>\"{3}|'{3})|"(?:[^"\\]|\\.)*+"?|'(?:[^'\\]|\\.)*+'?|(?P<mark>`{3,})""")
@@ -46,7 +48,7 @@ _READS, _PRINTS = frozenset({"input", "sys", "open"}), frozenset({"print"})  # n
 _BUILTINS = frozenset(dir(builtins))
 
 # A response with "\d" in it shall not warn on the console of whoever trains.
-warnings.filterwarnings("ignore", category=SyntaxWarning, module="<response>")
+warnings.filterwarnings("ignore", module="<response>")
 
 
 class _Names(NamedTuple):
@@ -167,11 +169,11 @@ def _opening(line: str) -> _Opening | None:
 
 
 def _closes(line: str, mark: str) -> bool:
-    """Whether a line is nothing but a fence that ends the block of another one."""
+    """Whether a line is a fence without a word, which ends the block of another one."""
     marks = _MARKS.match(line)
     assert marks is not None, "it matches the empty text too"
     rest = line[marks.end() :].rstrip()
-    return rest.startswith(mark) and not rest.strip(mark[0])
+    return rest.startswith(mark) and not _WORD.search(rest)
 
 
 def _split(lines: Sequence[str]) -> tuple[list[_Block], list[str]]:

@@ -81,7 +81,7 @@ class ProcessSandbox:
         return tuple(REQUIRED)
 
     def run(self, job: Job) -> Reply:
-        """As `backend.Sandbox.run`. At most as many programs as there are processors run at once."""
+        """As `backend.Backend.run`. At most as many programs as there are processors run at once."""
         with _permits:
             try:
                 with _children() as children:

@@ -33,7 +33,7 @@ _LOAD, _AND, _EQUAL, _RETURN = 0x20, 0x54, 0x15, 0x06
 _ELSE = -1  # a jump behind the alternative, until its distance is known
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
-_PARENT_DEATH, _NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 1, 38, 22, 2  # of prctl
+_PARENT_DEATH, _DUMPABLE, _NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 1, 4, 38, 22, 2  # of prctl
 _CAPSET = {"x86_64": 126, "aarch64": 91}
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _READ_FILE, _READ_DIR, _WRITE_FILE = 1 << 2, 1 << 3, 1 << 1
@@ -51,6 +51,7 @@ def enforce(seconds: int, megabytes: int, landlock: int | None, calls: Any) -> l
     if sys.platform == "linux" and (machine := os.uname().machine) in _AUDIT_ARCH:
         steps: dict[str, Callable[[], object]] = {
             "orphan": lambda: _prctl(_PARENT_DEATH, 9, 0),
+            "dump": lambda: _prctl(_DUMPABLE, 0, 0),  # a crash starts no handler of the system, and nobody traces it
             "capabilities": lambda: _call(_CAPSET[machine], struct.pack("=Ii", 0x20080522, 0), bytes(24)),
             "landlock": lambda: _landlock(landlock),
             "seccomp": lambda: _seccomp(machine, calls),
@@ -66,13 +67,16 @@ def enforce(seconds: int, megabytes: int, landlock: int | None, calls: Any) -> l
 
 
 def _limits(limits: dict[str, int]) -> list[str]:
-    """Sets resource limits. Returns the names of those that this platform has, in small letters."""
+    """Sets resource limits, or leaves stricter ones. Returns the names of those in force, in small letters."""
     import resource
 
     in_force = []
     for name, value in limits.items():
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+            kind = getattr(resource, f"RLIMIT_{name}")
+            _, hard = resource.getrlimit(kind)
+            most = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(kind, (most, most))
             in_force.append(name.lower())
     return in_force
 

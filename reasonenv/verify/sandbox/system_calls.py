@@ -49,8 +49,10 @@ CALLS = {
     "lseek": Call(8, 62),
     # Opened for reading only, a file cannot be truncated or made; for writing, Landlock allows /dev/null alone.
     "openat": Call(257, 56, (_only(2, *_OPEN_READ),), (_only(2, *_OPEN_WRITE), (2, 0x3, (1, 2)))),
+    "open": Call(2, None, (_only(1, *_OPEN_READ),), (_only(1, *_OPEN_WRITE), (1, 0x3, (1, 2)))),  # by musl
     "mmap": Call(9, 222, ((2, _WRITE_AND_EXECUTE, (0, 2, 4)), _only(3, *_MAPPED))),
-    "mprotect": Call(10, 226, (_only(2, 0x1, 0x2),)),  # never executable
+    # Never made executable, but for the branch protection of a library that is loaded on AArch64 (PROT_BTI).
+    "mprotect": Call(10, 226, (_only(2, 0x1, 0x2),), (_is(2, 0x15),)),
     "munmap": Call(11, 215),
     "brk": Call(12, 214),
     "mremap": Call(25, 216),

@@ -26,8 +26,9 @@ from reasonenv.codec import storable
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.errors import UserError
 from reasonenv.verify.canonical import verdict
-from reasonenv.verify.sandbox.backend import Job, Sandbox, make_sandbox
+from reasonenv.verify.sandbox.backend import Backend, Job, make_sandbox
 from reasonenv.verify.sandbox.code_block import MAX_CODE, find_code, names_asked
+from reasonenv.verify.sandbox.processes import ProcessSandbox
 
 SECONDS = 4  # of CPU, for each process; who uses them up is wrong, as before any judge of programs
 MEGABYTES = 1024  # of address space, for each process
@@ -58,7 +59,7 @@ class UnitTests:
             raise UserError(f"tests: seconds={self.seconds} must be at least 1, megabytes={self.megabytes} at least 64")
 
 
-def verify_code(text: str, problem: Problem, timeout: float = TIMEOUT, sandbox: Sandbox | None = None) -> Verdict:
+def verify_code(text: str, problem: Problem, timeout: float = TIMEOUT, sandbox: Backend | None = None) -> Verdict:
     """The verdict of the tests in `problem.meta["tests"]` (`UnitTests`) on the program of `text`.
 
     `wrong`: a test failed, or the program crashed, printed too much, used up its CPU seconds or memory, or did not
@@ -67,7 +68,8 @@ def verify_code(text: str, problem: Problem, timeout: float = TIMEOUT, sandbox: 
     the machine had no processor for the program. `error`: it could not be run, or not be restricted. `gold` is the
     problem's answer; only tests decide. `sandbox` is where it runs, restricted processes of this machine by default.
     Any thread may call. Raises `UserError` if the problem has no `UnitTests`, for a `timeout` that is not positive, and
-    where no `sandbox` is given and this machine cannot restrict a process.
+    where no `sandbox` is given and this machine cannot restrict a process; `code_verifier(unfenced=True)` makes a
+    verifier that does not ask for that.
     """
     start, tests = perf_counter(), problem.meta.get("tests")
     if not isinstance(tests, UnitTests):
@@ -94,11 +96,13 @@ def code_verifier(sandbox: str = "process", *, unfenced: bool = False) -> Callab
 
 
 @cache
-def _default() -> Sandbox:
-    return make_sandbox()
+def _default() -> Backend:
+    sandbox = ProcessSandbox()
+    sandbox.check()
+    return sandbox
 
 
-def _by_examples(sandbox: Sandbox, job: Job, examples: tuple[tuple[str, str], ...]) -> Reason:
+def _by_examples(sandbox: Backend, job: Job, examples: tuple[tuple[str, str], ...]) -> Reason:
     """All examples share the seconds on the wall."""
     left = job.timeout
     for text, expected in examples:
@@ -107,7 +111,7 @@ def _by_examples(sandbox: Sandbox, job: Job, examples: tuple[tuple[str, str], ..
         reply = sandbox.run(replace(job, stdin=text, timeout=left))
         if reply.reason is not Reason.CORRECT:
             return reply.reason
-        if _lines(reply.output) != _lines(expected.encode()):
+        if _lines(reply.output) != _lines(expected.encode("utf-8", "surrogatepass")):
             return Reason.WRONG
         left -= reply.seconds
     return Reason.CORRECT

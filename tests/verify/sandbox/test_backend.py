@@ -6,6 +6,8 @@ import contextlib
 import os
 import pickle
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,7 @@ from reasonenv.verify.sandbox.backend import SANDBOXES, Job, Reply, make_sandbox
 from reasonenv.verify.sandbox.processes import REQUIRED, ProcessSandbox
 from reasonenv.verify.sandbox.unit_tests import UnitTests, verify_code
 
+ROOT = Path(__file__).resolve().parents[3]
 RESTRICTS = set(REQUIRED) <= set(ProcessSandbox(unfenced=True).restrictions())
 KERNEL = pytest.mark.skipif(not RESTRICTS, reason="no such restrictions on this platform")
 ADD = "```python\ndef add(a, b): return a + b\n```"
@@ -141,3 +144,18 @@ def test_with_no_descriptor_at_all_the_verdict_is_an_error() -> None:
         assert verify_code(ADD, PROBLEM).reason is Reason.ERROR
         assert Pool(workers=1).compare("x", "y", 60.0) is Reason.ERROR
         assert grade(r"\boxed{\sqrt{2} + 1 + \pi^3}", r"\sqrt{2} + \pi^3").reason in (Reason.ERROR, Reason.WRONG)
+
+
+def test_the_first_verdict_of_a_process_needs_no_descriptor_to_be_an_error() -> None:
+    program = (
+        "import resource\n"
+        "from reasonenv.core import Problem\n"
+        "from reasonenv.verify.sandbox.unit_tests import UnitTests, verify_code\n"
+        "problem = Problem('p', '', '', meta={'tests': UnitTests(('assert add(1, 2) == 3',))})\n"
+        "for most in (3, 4, 6, 9, 60):\n"
+        "    resource.setrlimit(resource.RLIMIT_NOFILE, (most, 60))\n"
+        "    print(verify_code('```\\ndef add(a, b): return a + b\\n```', problem).reason)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    first, *_, last = done.stdout.split()
+    assert (first, last) == ("error", "correct")

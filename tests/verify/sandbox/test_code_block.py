@@ -86,6 +86,7 @@ RESPONSES = {
     "a fence at the end of the code": f"```python\n{ADD.strip()}```\nSo.",
     "a fence at the end of prose": f"Here it is: ```python\n{ADD}```",
     "a closing fence with prose": f"```python\n{ADD}``` and that is it.",
+    "a closing fence with a full stop": f"Run:\n```bash\nls\n```.\n{FENCED}.",
     "only the closing fence": f"{ADD}```\nThis adds.",
     "a numbered list": f"1. Do:\n\n{indented(FENCED, '   ')}\n2. Then use it.",
     "a fence behind a bullet": f"- {indented(FENCED, '  ').strip()}\n- x",

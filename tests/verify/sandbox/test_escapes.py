@@ -109,6 +109,8 @@ ARGUMENTS = {
     "FIONREAD": "16, 0, 0x541B, out",
     "open for reading, truncated": "257, -100, b'/usr/lib/os-release', 0x200, 0",
     "open for reading, made": "257, -100, b'here', 0x40, 0o600",
+    "the older open, truncated": "2, b'/usr/lib/os-release', 0x200, 0",
+    "the older open, for neither": "2, b'/usr/lib/os-release', 0x203, 0",
     "open for neither": "257, -100, b'/usr/lib/os-release', 0x3, 0",
     "open for neither, truncated": "257, -100, b'/usr/lib/os-release', 0x203, 0",
     "O_PATH": "257, -100, b'/etc', 0x200000, 0",
