@@ -112,6 +112,9 @@ _ATTACKS = {
         "#### " + " ".join(map(str, range(100))),
         "The answer is 17, 18 or 19.",
         rf"\boxed{{{','.join(map(str, range(40)))}}}",
+        " and ".join(rf"\boxed{{{gold}}}" for gold in _GOLDS),
+        f"<answer>{_EVERY}</answer>",
+        f"The answer is {_EVERY}.",
     ),
     "empty": (
         "",

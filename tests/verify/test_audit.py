@@ -24,10 +24,23 @@ def test_no_false_accept_and_at_most_one_false_reject_in_a_hundred() -> None:
     rows = check(trials, PATIENCE)
     rejected = [line for row in rows for line in row.rejected]
     right = sum(trial.right for trial in trials)
-    assert min(right, len(trials) - right) >= 150
+    assert len(trials) >= 4_000
+    assert 0.4 <= right / len(trials) <= 0.6
+    assert len(rows) >= 40
     assert [row.accepted for row in rows if row.accepted] == []
     assert len(rejected) <= 0.01 * right, rejected
     assert sum(row.right + row.wrong for row in rows) == len(trials)
+
+
+def test_no_pair_of_the_corpus_stands_twice_and_none_contradicts_its_reverse() -> None:
+    # equality is symmetric, so a pair and its reverse have one truth; a pair that stands twice would count twice
+    trials = corpus()
+    truths = {(trial.kind, trial.text, trial.gold): trial.right for trial in trials}
+    assert len(truths) == len(trials)
+    boxed = {(trial.kind, trial.answer, trial.gold): trial.right for trial in trials if trial.answer is not None}
+    reverses = [(right, boxed.get((kind, gold, answer), right)) for (kind, answer, gold), right in boxed.items()]
+    assert [pair for pair in reverses if pair[0] != pair[1]] == []
+    assert [key for key, right in boxed.items() if key[1] == key[2] and not right] == []
 
 
 def test_no_attack_is_accepted() -> None:
