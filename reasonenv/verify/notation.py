@@ -190,13 +190,7 @@ def _stripped(text: str) -> str:
         before = text
         text = text.lstrip(_MARKUP)
         end = UNFINISHED.search(text)
-        text = (
-            text[: end.end()]
-            if end
-            else _LONE_BACKSLASH.sub("", text.rstrip(_MARKUP + ".,;:"))
-            if not _GOES_ON.search(text)
-            else text
-        )
+        text = text[: end.end()] if end else _LONE_BACKSLASH.sub("", text.rstrip(_MARKUP + ".,;:"))
         if text.endswith("_"):
             text = text[:-1].removeprefix("_")
         if text == before:
