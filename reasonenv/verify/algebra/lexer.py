@@ -83,6 +83,7 @@ _CHOOSE = re.compile(rf"(?<![A-Za-z0-9)}}])[_^]\s*{_ARGUMENT.format('top')}\s*C\
 _CHOOSE_RAISED = re.compile(r"(?<![A-Za-z])C_(?:\{([0-9]+)\}|([0-9]))\^(?:\{([0-9]+)\}|([0-9]))")
 _CHOOSE_LOWERED = re.compile(r"(?<![A-Za-z])C\^(?:\{([0-9]+)\}|([0-9]))_(?:\{([0-9]+)\}|([0-9]))")
 _NO_WORD = re.compile(r"\\text\s*\{([^{}A-Za-z\\]*)\}")
+_FULL_STOP = re.compile(r"(?<!\.)\.(?=\s*\})")  # at the end of a group
 _TIMES = re.compile(r"(?<=[0-9])\s*[xX]\s*(?=10\s*\^)")
 _UPRIGHT_E = re.compile(r"(?<=[0-9])\\text\s*\{\s*[eE]\s*\}(?=[-+]?[0-9])")
 
@@ -94,6 +95,7 @@ def tokens(text: str) -> list[Token]:
     if text.strip() == "{}":  # a set, which LaTeX does not show
         return [Token("empty")]
     text = plain(text)
+    text = _FULL_STOP.sub("", text)
     if "10" in text:
         text = _TIMES.sub("*", text)
     if "\\text" in text:
@@ -129,7 +131,7 @@ def _scan(text: str, *, upright: bool) -> list[Token]:
             new = [_number(first[0])]
         else:
             new = list(_read(match, read))
-        if new and (new[-1].kind == "var" or (new[-1].kind == "const" and text[at : at + 1] == "_")):
+        if new and (new[-1].kind == "var" or (new[-1].kind in ("const", "letter") and text[at : at + 1] == "_")):
             new[-1], at = _indexed(new[-1], text, at)
         read += new
         depth += sum(_DEPTH.get(token.kind, 0) for token in new)
