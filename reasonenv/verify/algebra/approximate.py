@@ -25,7 +25,7 @@ _MAGNITUDES = ((0.1, 1), (1, 4), (20, 90))  # |x - 5| is 5 - x where x is small
 _RANGES = ((0.1, 1), (1, 4), (-3, 3), (-3, 3), (-3, 3), (-4, -1), (-1, -0.1), (20, 90), (-90, -20))
 
 Point = Mapping[str, Fraction]
-Signs = tuple[int, ...]  # of the coordinates of a point, in the order of their names
+Signs = frozenset[str]  # the names of the coordinates that are negative
 
 
 def points(names: list[str]) -> Iterator[Point]:
@@ -71,7 +71,7 @@ def differ(a: Node, b: Node) -> tuple[bool, set[Signs]]:
             if gap:
                 return True, compared
             if gap is not None:
-                compared.add(tuple(1 if value > 0 else -1 for value in point.values()))
+                compared.add(frozenset(name for name, value in point.items() if value < 0))
         if compared:
             return False, compared
     defined = _is_defined(a, pairs), _is_defined(b, pairs)

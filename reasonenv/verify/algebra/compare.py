@@ -283,7 +283,7 @@ class Comparison:
         if unequal:
             return False
         # Only signs with which both sides are defined count: log(xy) = log x + log y where x and y are positive.
-        equal = is_zero(difference, signs)
+        equal = is_zero(difference, signs if variables(difference) == names else None)
         if equal is None and (_is_extreme(difference) or differ(difference, ex.ZERO)[0]):
             return False
         if equal is None and not names and differ_far_behind_the_point(a, b):

@@ -6,8 +6,9 @@ proven holds. They may take long: call from a process that can be stopped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from fractions import Fraction
+from itertools import combinations
 from math import comb, lcm
 from typing import Any
 
@@ -29,23 +30,24 @@ MAX_TERMS = 20_000  # of a difference when all its products are multiplied out
 MAX_POWER = 1_000  # of anything that is not a number
 
 
-def is_zero(node: Node, signs: Collection[Signs] = ()) -> bool | None:
-    """Whether the tree is 0 for all variables whose `signs` are among these; None if no test could tell.
+def is_zero(node: Node, signs: Collection[Signs] | None = None) -> bool | None:
+    """Whether the tree is 0 for all variables whose signs are among these, or for all; None if no test could tell.
 
     An algebraic number is 0 exactly if its minimal polynomial is x. For all else only "yes" can be shown: for all real
     variables, or for each choice of their signs. A formula of many variables is shown for positive ones, as quantities
     are positive where it has roots of them.
     """
     names = variables(node)
-    positive = (1,) * len(names)
-    result = _decide(node, bool(names) and set(signs) == {positive})
+    if signs is None:
+        signs = [frozenset(choice) for count in range(MAX_SPLIT + 1) for choice in combinations(names, count)]
+    result = _decide(node, bool(names) and set(signs) == {frozenset()})
     if result is not None:
         return result
     if not names:
         return _is_zero_angle(node) or None
     if len(names) > MAX_SPLIT:
         return _decide(node, True)
-    shown = [_decide(_turned(node, names, choice), True) for choice in signs]
+    shown = [_decide(_turned(node, negative), True) for negative in signs]
     return True if shown and all(shown) else None
 
 
@@ -72,10 +74,10 @@ def _is_zero_angle(node: Node) -> bool:
     return imaginary == 0 and close(node, ZERO, absolute=Fraction(1, 10 * scale))
 
 
-def _turned(node: Node, names: Sequence[str], signs: Signs) -> Node:
-    """The tree with the variables whose sign is -1 negated."""
-    turned = [Node("var", (), name) for name, sign in zip(names, signs, strict=True) if sign < 0]
-    return rebuild(node, {variable: negate(variable) for variable in turned}.get)
+def _turned(node: Node, negative: Signs) -> Node:
+    """The tree with some variables negated."""
+    variables_ = [Node("var", (), name) for name in negative]
+    return rebuild(node, {variable: negate(variable) for variable in variables_}.get)
 
 
 def _decide(node: Node, positive: bool) -> bool | None:
