@@ -102,7 +102,7 @@ def characters(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    text = text.translate(_SPELLINGS)
+    text = unicodedata.normalize("NFC", text).translate(_SPELLINGS)
     if _END in text:
         for marks, spelling in _JOINS:
             text = text.replace(marks, spelling)
@@ -130,6 +130,8 @@ _SPELLED = {
     r"\cup": "bigcup",
     r"\cap": "bigcap",
     "$": "$ textdollar",
+    "£": "pounds",
+    "€": "euro",
     ":": "colon",
     "<": "lt",
     ">": "gt",
@@ -190,13 +192,7 @@ def _stripped(text: str) -> str:
         before = text
         text = text.lstrip(_MARKUP)
         end = UNFINISHED.search(text)
-        text = (
-            text[: end.end()]
-            if end
-            else _LONE_BACKSLASH.sub("", text.rstrip(_MARKUP + ".,;:"))
-            if not _GOES_ON.search(text)
-            else text
-        )
+        text = text[: end.end()] if end else _LONE_BACKSLASH.sub("", text.rstrip(_MARKUP + ".,;:"))
         if text.endswith("_"):
             text = text[:-1].removeprefix("_")
         if text == before:
