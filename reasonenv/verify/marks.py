@@ -170,7 +170,10 @@ def _last_phrase(text: str, begin: int) -> Mark | None:
 
 def _may_announce(text: str, begin: int) -> bool:
     # A fixed string is looked up many times as fast as a pattern.
-    return any(text.find(word, begin) >= 0 for word in ("nswer", "NSWER", "答案", "olutions are", "ns:", "NS:", "ns.", "ns =", "ns="))
+    return any(
+        text.find(word, begin) >= 0
+        for word in ("nswer", "NSWER", "答案", "olutions are", "ns:", "NS:", "ns.", "ns =", "ns=")
+    )
 
 
 def _sentence(text: str, start: int, limit: int) -> str:

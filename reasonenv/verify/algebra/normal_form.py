@@ -14,7 +14,7 @@ Differences from `compare`, whose equality is not transitive, so that no form ca
 * `x = 1, y = 2` and a column are the point `(1,2)`. A row is not, nor are the set `\{1,2\}` and the interval `[1,2]`,
   though a grader takes the first two for the set, and column and row for what `[1,2]` writes.
 * `y = 2x` has the form of an equation, as `2x - y = 0` has, and not that of `2x`. A percentage and degrees have the
-  form of their number, a vector in i, j, k that of a sum, `3 and 1/2` that of a list.
+  form of their number, `a \approx b` that of a, `i + 2j` that of a sum, `3 and 1/2` that of a list.
 * `\sqrt{xy}` is `\sqrt{x}\sqrt{y}`: no point has two negative coordinates.
 * What agrees to `DIGITS` digits at every point is one.
 """
@@ -28,6 +28,7 @@ from fractions import Fraction
 from typing import Any
 
 from reasonenv.verify.algebra.approximate import Undefined, context, evaluate
+from reasonenv.verify.algebra.arrays import coordinates
 from reasonenv.verify.algebra.compare import by_name
 from reasonenv.verify.algebra.expression import (
     SCALARS,
@@ -100,11 +101,21 @@ def _form(node: Node) -> str:
         case "matrix" if len(node.args) > 1 and len(node.args[0].args) == 1:
             return f"({_list([row.args[0] for row in node.args])})"
     if node.op in SCALARS:
-        return _scalar(opaque(node))
+        vector = _vector(node)
+        return _form(vector) if vector else _scalar(opaque(node))
     if node.op in _RELATIONS:
         return _relation(opaque(node))
     atom = node.atom or ""
     return f"{node.op}{atom}({_list(node.args)})"  # a matrix, its rows, infinity, a set-builder
+
+
+def _vector(node: Node) -> Node | None:
+    """The point that a sum of unit vectors is: `2\\hat{i}-3\\hat{j}` has two coordinates."""
+    names = variables(node)
+    if not any(name.startswith("hat ") for name in names):
+        return None
+    parts = coordinates(node, 3 if "hat k" in names else 2)
+    return None if parts is None else Node("tuple", parts, "()")
 
 
 def _ratio(node: Node) -> str:

@@ -243,7 +243,8 @@ def _is_solution(group: Sequence[Node]) -> bool:
 
 
 def _names(items: Sequence[Node]) -> set[str]:
-    return {str(item.atom) for item in items if item.op == "assign"}
+    """The names without their indices: x_1 and x_2 are two values of x."""
+    return {str(item.atom).partition("_")[0] for item in items if item.op == "assign"}
 
 
 def _value(item: Node) -> Node:
