@@ -51,4 +51,6 @@ def seconds_withheld(pid: int) -> float:
         _, nanoseconds, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
     except (OSError, ValueError):
         return 0.0
-    return inf if state == "T" else int(nanoseconds) / 1e9
+    if state == "T":
+        return inf
+    return int(nanoseconds) / 1e9

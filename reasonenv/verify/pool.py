@@ -141,12 +141,16 @@ class _Worker:
         line = self._line(seconds)
         if line:
             said = json.loads(line)
-            return said["reply"] if "reply" in said else Reason(said["failure"]), True
+            if "reply" in said:
+                return said["reply"], True
+            return Reason(said["failure"]), True
         if line is None:
-            had_time = seconds_withheld(self._process.pid) - withheld <= seconds / 2  # not so if it is stopped
-            return Reason.WRONG if had_time else Reason.TIMEOUT, False
-        killed = self._process.wait() == -signal.SIGKILL  # by somebody else: it would crash by other signals
-        return Reason.ERROR if killed else Reason.WRONG, False
+            if seconds_withheld(self._process.pid) - withheld <= seconds / 2:  # not so if it is stopped
+                return Reason.WRONG, False
+            return Reason.TIMEOUT, False
+        if self._process.wait() == -signal.SIGKILL:  # by somebody else: it would crash by other signals
+            return Reason.ERROR, False
+        return Reason.WRONG, False
 
     def _write(self, job: dict[str, Any]) -> None:
         self._jobs.write(json.dumps(job).encode() + b"\n")
