@@ -42,8 +42,8 @@ _ABBREVIATIONS = _words(
 SYMBOLS = _words(
     """
     m cm mm km dm nm pm um fm g kg mg t s ms ns h d N kN J kJ MJ mJ W kW MW mW V kV mV A mA C F K L l mL ml dL cL
-    Pa kPa MPa hPa atm mol mmol Hz kHz MHz GHz THz eV keV MeV GeV kWh Wh T mT Wb H S S lm lx Bq Gy Sv cd sr M
-    KB MB GB TB kB kb Mb Gb B b dB px AU ly pc μm μs μg Ω kΩ u Da
+    Pa kPa MPa hPa atm mol mmol Hz kHz MHz GHz THz eV keV MeV GeV kWh Wh T mT Wb H S S lm lx Bq Gy Sv cd sr
+    KB MB GB TB kB kb Mb Gb b dB px AU ly pc μm μs μg Ω kΩ u Da
     """
 )
 _ALONE = frozenset({"each", "apiece", "total", "altogether", "remaining", "left", "overall"})
@@ -180,10 +180,12 @@ def _may_follow(value: int, group: Fraction) -> bool:
 def _kind(word: str, letters: frozenset[str]) -> str | None:
     """`unit`, `modifier` or None for a word behind a number."""
     lower = word.lower()
-    if not _LETTERS.fullmatch(word) or (lower in SCALES or (lower in NUMBER_WORDS and lower not in _MODIFIERS)):
+    if not _LETTERS.fullmatch(word):
         return None
     if len(word) == 1 and word.isalpha():
         known = word in letters or word == "Ω"
+    elif lower in SCALES or lower in NUMBER_WORDS:
+        return None
     else:
         known = word in SYMBOLS or word[0] in "°'" or bool({lower, lower.removesuffix("s")} & _ABBREVIATIONS)
         known = known or bool(_forms(lower) & (_MEASURES | _nouns()))
