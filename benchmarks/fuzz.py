@@ -35,7 +35,8 @@ ROOM = {
     "suite": "reasonenv.experiment",
 }
 WORDS = {  # one a space: what the fuzzer puts in now and then
-    "answers": r"\boxed{ #### the_answer_is_ ```python ``` << >> (B) option 1,234 % \frac{1}{2}",
+    "answers": r"\boxed{ #### the_answer_is_ ```python ``` << >> (B) option 1,234 % \frac{1}{2}"
+    r' <think> </think> <answer> </answer> "answer": Answer: because (since million dollars ½ － １ **',
     "latex": r"\frac{ \sqrt[ \pm \cup \infty \text{ \begin{pmatrix} \end{pmatrix} & \\ \le \overline{ \log_ \sin ^\circ"
     r" \binom{ ! | or and x= (0,1] \{ \} ^{ \mathbb{R} \cdot \left( \right) ,",
     "dataset": r'{"question":" ","answer":" "} \u0000 [ ] 1e999 question,answer null {} NaN',
@@ -72,20 +73,23 @@ def answers(data: bytes) -> None:
     from reasonenv.verify.choice import find_choice, read_choice
     from reasonenv.verify.extract import POLICIES, find_answer, step_value
     from reasonenv.verify.grade import grade
+    from reasonenv.verify.notation import plain
     from reasonenv.verify.numeric import parse_number
     from reasonenv.verify.sandbox.code_block import find_code
+    from reasonenv.verify.words import find_words
 
     text = data.decode("utf-8", "surrogateescape")
-    for answer in (*(find_answer(text, policy) for policy in POLICIES), find_choice(text)):
-        assert answer is None or (answer and answer in text)
+    for answer in (*(find_answer(text, policy) for policy in POLICIES), find_choice(text), find_words(text)):
+        assert answer is None or answer.strip()
+    assert plain(plain(text)) == plain(text)
     for asked in ((), ("solve",)):
         program = find_code(text, asked)
         assert program is None or program.strip()
     step_value(text)
     parse_number(text)
     read_choice(text, ("one", "two"))
-    for kind in ("numeric", "choice"):
-        verdict = grade(text, "7" if kind == "numeric" else "B", kind=kind)
+    for kind, gold in (("numeric", "7"), ("choice", "B"), ("text", "yes")):
+        verdict = grade(text, gold, kind=kind)
         assert verdict.correct == (verdict.reason is Reason.CORRECT)
         assert verdict.reason is not Reason.ERROR
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Sequence
 from io import FileIO
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,18 @@ def start(command: Sequence[str], piped: Sequence[str], **options: Any) -> subpr
     return process
 
 
-def seconds_queued(pid: int) -> float:
-    """Seconds that the first thread of a process was ready to run and had no processor; 0 where nobody counts them.
+def seconds_withheld(pid: int) -> float:
+    """Seconds for which a process could have run and was not let run; 0 where nobody counts them.
 
-    By these a process that took too long is told from one that was not let run, because the machine had other things to
-    do: a process that sleeps or computes is not in the queue. The kernel counts them on Linux (`schedstat`).
+    By these a process that took too long is told from one that had no chance, because the machine had other things to
+    do or because somebody has stopped it (infinity): a process that sleeps or computes is not withheld. The kernel
+    counts, on Linux, how long its first thread was in the queue of a processor (`schedstat`).
     """
     try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
         _, nanoseconds, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
     except (OSError, ValueError):
         return 0.0
+    if state == "T":
+        return inf
     return int(nanoseconds) / 1e9

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from reasonenv.core import Reason
 from reasonenv.verify.marks import last_mark, without_remark
 from reasonenv.verify.notation import characters, plain
+from reasonenv.verify.prose import without_note
 from reasonenv.verify.response import final_part
 
 _MAX_LENGTH = 2_000  # characters of an answer or a choice
@@ -29,15 +30,20 @@ _VERB = re.compile(r"\b(?:is|are|was|isn't|cannot|can't|not|wrong|incorrect|fals
 # Sentences that choose: "B is correct", "I would pick B", ".., so B".
 _ONE = r"(?:(?i:option|choice|answer)\s+)?\(?(?P<letter>[A-Z])\)?"
 _SO = r"(?i:so|therefore|thus|hence)"
+_LEADS = rf"(?:{_SO}|(?i:only|of\s+these|i\s+(?:think|believe)(?:\s+that)?))"
 _RIGHT = r"(?:the\s+)?(?:correct|right|best|true)(?:\s+(?:answer|option|choice|one))?|the\s+answer"
 _CHOOSES = r"(?:choose|chose|pick|picked|select|selected|go\s+with|go\s+for|say|answer)"
 _SENTENCES = (
-    re.compile(rf"(?:{_SO}[,\s]+)?{_ONE}\s+(?i:(?:is|must\s+be|would\s+be|seems)\s+(?:{_RIGHT}))"),
+    re.compile(rf"(?:{_LEADS}[,\s]+)?{_ONE}\s+(?i:(?:is|must\s+be|would\s+be|seems)\s+(?:{_RIGHT}))"),
     re.compile(rf"(?:{_SO}[,\s]+)?(?i:i|we)(?:'d|'ll|\s+would|\s+will)?\s+{_CHOOSES}\s+{_ONE}(?:\s*[.:)]\s.*)?"),
-    re.compile(rf"(?:{_SO}[,\s]+)?(?i:it\s+(?:is|must\s+be|has\s+to\s+be))\s+{_ONE}"),
+    re.compile(rf"(?:{_SO}[,\s]+)?(?i:it(?:'s|\s+is|\s+must\s+be|\s+has\s+to\s+be))\s+{_ONE}"),
     re.compile(rf"{_SO}[,:]?\s+{_ONE}"),
     re.compile(rf".*[,;.]\s*(?:and\s+)?{_SO}\s*,?\s+(?:it\s+is\s+|it's\s+|the\s+answer\s+is\s+)?{_ONE}"),
 )
+_DENIED = re.compile(r"\b(?:not|never|cannot|exclude[sd]?|eliminate[sd]?|neither|nor)\b|n't\b", re.IGNORECASE)
+_DOUBT = re.compile(r"\b(?:or|maybe|perhaps|possibly)\s+\(?[A-Z]\)?(?![\w'])")
+_ICONS = re.compile(r"^[^\w\s(\[]+\s*")
+_STARS = re.compile(r"[*_`]")
 _NAMED = re.compile(r"\b(?:answer|option|choice)\b(?:\s+is\b)?[\s:*]*+(?=\S)", re.IGNORECASE)
 
 
@@ -54,19 +60,16 @@ def find_choice(text: str) -> str | None:
     lines = [line.strip() for line in text.strip()[-_MAX_LENGTH:].splitlines() if line.strip()]
     if not lines:
         return None
-    if (
-        len(lines) > 1
-        and len(text) <= _MAX_LENGTH
-        and _LETTER.fullmatch(_undressed(lines[0]))
-        and read_choice(lines[0])
-    ):
-        return lines[0]  # "B", and an explanation below
     sentence = _chosen(lines[-1])
     if sentence is not None:
         return sentence
+    explained = len(lines) > 1 and len(text) <= _MAX_LENGTH
+    if explained and read_choice(lines[0]) is not None:
+        return lines[0]  # "B", and an explanation below
     names = list(_NAMED.finditer(lines[-1]))
-    start = names[-1].end() if names else 0
-    return lines[-1][start:].strip()
+    if not names or _DENIED.search(lines[-1][: names[-1].start()]):
+        return lines[-1]
+    return lines[-1][names[-1].end() :].strip()
 
 
 def read_choice(answer: str, choices: Sequence[str] = ()) -> str | None:
@@ -82,11 +85,14 @@ def read_choice(answer: str, choices: Sequence[str] = ()) -> str | None:
     if texts.count(_plain(answer)) == 1:
         return chr(ord("A") + texts.index(_plain(answer)))
     match = _LETTER.fullmatch(_undressed(answer))
-    if match is None or _SECOND.search(match["text"] or match["dashed"] or match["rest"] or ""):
+    if match is None or _DOUBT.search(answer):
         return None
-    rest = _plain(match["text"] or match["dashed"] or match["rest"] or "")
-    bare = match["bare"] and (match["rest"] or match["dashed"]) and rest
-    if bare and not (match["dashed"] and match["bare"].isupper()):
+    behind = match["text"] or match["dashed"] or match["rest"] or ""
+    if _SECOND.search(behind):
+        return None
+    rest = _plain(behind)
+    dashed = match["dashed"] and match["bare"] and match["bare"].isupper()
+    if match["bare"] and rest and not match["text"] and not dashed:
         # "A dog": words, unless they are the text of that choice
         index = ord(match["bare"].upper()) - ord("A")
         return match["bare"].upper() if texts[index : index + 1] == [rest] else None
@@ -122,7 +128,8 @@ def compare_choice(answer: str | None, gold: str, choices: Sequence[str] = ()) -
 
 def _chosen(line: str) -> str | None:
     """The letter that a sentence chooses."""
-    line = characters(line[-_MAX_SENTENCE:]).strip(" *_`\"'")
+    line = _STARS.sub("", characters(line[-_MAX_SENTENCE:])).strip(" \"'").rstrip(".!")
+    line = re.split(r"[.!;]\s+", line)[-1]
     for spoken in (line, without_remark(line)):
         for sentence in _SENTENCES:
             match = sentence.fullmatch(spoken.rstrip(" .!*_`\"'"))
@@ -132,7 +139,8 @@ def _chosen(line: str) -> str | None:
 
 
 def _undressed(text: str) -> str:
-    return _DRESS.sub(" ", without_remark(plain(text))).strip()
+    """Without LaTeX, Markdown and marks of every kind in front of it, and without a remark."""
+    return _ICONS.sub("", _DRESS.sub(" ", without_note(without_remark(plain(text)))).strip())
 
 
 def _plain(text: str) -> str:

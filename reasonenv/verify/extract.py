@@ -19,6 +19,9 @@ POLICIES = ("marked", "last_number")
 
 _WINDOW = 2 * MAX_LENGTH  # a number that the window cuts is longer than any that parses
 _ONE_NUMBER = re.compile(r"[^0-9]*[0-9][0-9.,]*(?![0-9])[^0-9]*")
+# Behind which a sentence goes on to explain: "57 -> 3 x 19", "57: three times 19", "57 for n = 3".
+_BREAK = re.compile(r"\s*(?:->|=>|→|⇒|:\s|\s-+\s|\.\.\.\s)|\s+for\s+[a-z]\s*=")
+_WORD = re.compile(r"[A-Za-z]{2}|[0-9]\s*[x×*]\s*[0-9]")
 _SUM = re.compile(r"[-+*/×·÷()$\s0-9.,]+=(?P<right>[^=]+)")
 
 
@@ -67,6 +70,9 @@ def _value_of(body: str) -> str:
     body = without_note(characters(body))
     if summed := _SUM.fullmatch(body.strip(" .*_")):
         return summed["right"].strip()
+    head = _BREAK.split(body, maxsplit=1)[0]
+    if head != body and parse_number(head) is not None and _WORD.search(body, len(head)):
+        return head
     if parse_number(body) is not None or "\\" in body or not _ONE_NUMBER.fullmatch(body):
         return body
     return last_number(body) or body

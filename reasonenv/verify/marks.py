@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from reasonenv.verify.units import in_words, is_unit
+from reasonenv.verify.units import SCALES, in_words, is_unit
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\b\s*+(?:\[[^\[\]\n]{0,20}\])?")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # \{ is a character, not a brace
@@ -18,16 +18,22 @@ _JOINT = re.compile(
 )
 _TAG_ENDS = re.compile(r"</(answer|ans|final|final_answer|solution)>", re.IGNORECASE)
 _JSON = re.compile(
-    r'"(?:final[_ ]?)?(?:answer|result|solution)"\s*+:\s*+(?:"((?:[^"\\]|\\.)*+)"|([^\s,"{}\[\]]++))', re.IGNORECASE
+    r'"(?:final[_ ]?)?(?:answer|result|solution|choice|option)"\s*+:\s*+'
+    r'(?:"((?:[^"\\]|\\.)*+)"|\[([^\[\]{}"]{0,200})\]|([^\s,"{}\[\]]++))',
+    re.IGNORECASE,
 )
 _SAYS = r"(?:is|are|was|equals|(?:will|would|should|must)\s++be)\b(?:\s++(?:therefore|thus|then|simply|just|indeed)\b)?"
 _PHRASE = re.compile(
     r"(?:\b(?:the|my|our|your)\s++(?:(?:final|correct|right|best|exact)\s++){0,2})?"
-    rf"\banswer(?:\s++(?:to|of|for)\b[^\n.:=?!]{{0,80}}?)?[*_]{{0,2}}\s++{_SAYS}\s*+:?\s*+|答案(?:是|为|：|:)[：:]?\s*+",
+    rf"(?:\banswers?(?:\s++(?:to|of|for)\b[^\n.:=?!]{{0,80}}?)?[*_]{{0,2}}\s++{_SAYS}|\banswer['’]s(?=\s)"
+    r"|\bsolutions\s+are\b)\s*+:?\s*+|答案(?:是|为|：|:)[：:]?\s*+",
     re.IGNORECASE,
 )
 _LABEL = re.compile(r"\b(?:answers?|ans)[*_\"'}\s]{0,4}+(?:[:：=]|-\s)[*_}\s]*+", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"\n|<|(?<!\bRs)(?<!\bsq)(?<!\bapprox)[.;](?=\s)|[.!?](?=[\s*_\"')]{0,8}$)", re.IGNORECASE)
+_SENTENCE_END = re.compile(
+    r"\n|<|(?<!\bRs)(?<!\bsq)(?<!\bSt)(?<!\bMt)(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bapprox)[.;](?=\s)|[.!?](?=[\s*_\"')]{0,8}$)",
+    re.IGNORECASE,
+)
 # A remark behind the answer begins with one of these, and is dropped: "18, because ..", "18 (since ..)".
 _REMARK_WORDS = (
     r"(?:because|since|as|so|which|where|when|while|given|i\.?e\.?|e\.?g\.?|that\s+is|that|(?:and\s+)?not(?=\s+\S)"
@@ -40,6 +46,14 @@ _PARENTHESIS = re.compile(
 _INSIDE = re.compile(rf"\s*(?:=|(?:approx(?:imately)?|about|exactly|{_REMARK_WORDS})(?!\w))", re.IGNORECASE)
 _COUNT = re.compile(r"\s*[0-9]{1,3}\s+(?P<unit>[A-Za-z ]+)")
 _SAID = re.compile(r"[^\W_]|[\\∞∅]")
+_SCALE_WORDS = "|".join(sorted(SCALES, key=len, reverse=True))
+# What a box goes on with, or stands in, if it does not hold the whole answer.
+_GOES_ON = re.compile(
+    rf"\s*(?:\\text\s*\{{\s*)?(?:{_SCALE_WORDS})\b\}}?|\s*\^\s*\S{{1,40}}|[A-Za-z](?![A-Za-z])"
+    r"|\s*\\(?:pi|sqrt|times|cdot|div|frac)(?![A-Za-z])[^\s$]{0,40}(?:\s*[0-9]+)?|\s*[-+*/]\s*[0-9]+"
+)
+_OPENS = re.compile(r"\\(?:[dtc]?frac|sqrt)\s*\{\s*$")
+_DISPLAY = re.compile(r"[\s*]*(?:\\\[|\$\$)(?P<body>[^$]{1,400}?)(?:\\\]|\$\$)")
 _MAX_REMARK = 400  # characters of an answer and its remark
 _MAX_BRIEF = 60  # characters of what a label announces
 
@@ -119,7 +133,9 @@ def _last_json(text: str, begin: int) -> Mark | None:
     if '":' not in text and '" :' not in text:
         return None
     for match in reversed(list(_JSON.finditer(text, begin))):
-        body = match[2] if match[1] is None else match[1].replace(r"\\", "\\").replace(r"\"", '"')
+        body = match[2] or match[3] or ""
+        if match[1] is not None:
+            body = match[1].replace(r"\\", "\\").replace(r"\"", '"')
         box = _last_box(body, 0)
         if body.strip():
             return Mark(match.end(), box.body if box else body.strip())
@@ -154,11 +170,17 @@ def _last_phrase(text: str, begin: int) -> Mark | None:
 
 def _may_announce(text: str, begin: int) -> bool:
     # A fixed string is looked up many times as fast as a pattern.
-    return any(text.find(word, begin) >= 0 for word in ("nswer", "NSWER", "答案", "ns:", "NS:", "ns.", "ns =", "ns="))
+    return any(
+        text.find(word, begin) >= 0
+        for word in ("nswer", "NSWER", "答案", "olutions are", "ns:", "NS:", "ns.", "ns =", "ns=")
+    )
 
 
 def _sentence(text: str, start: int, limit: int) -> str:
     """The text up to the end of its sentence, without a remark; empty if it says nothing."""
+    display = _DISPLAY.match(text, start, limit)
+    if display is not None:
+        return display["body"].strip()
     stop = _SENTENCE_END.search(text, start, limit)
     body = text[start : stop.start() if stop else limit].strip()
     return without_remark(body) if _SAID.search(body) else ""
@@ -175,9 +197,19 @@ def _last_box(text: str, begin: int) -> Mark | None:
         box = _content(text, boxes[index].end(), limit)
         if box is not None:
             end, body = box
-            return Mark(end, _joined(text, boxes[: index + 1], body))
+            around = _inside_formula(text, boxes[index].start(), end, body)
+            return Mark(end, around or _joined(text, boxes[: index + 1], body))
         limit = boxes[index].start()
     return None
+
+
+def _inside_formula(text: str, start: int, end: int, body: str) -> str | None:
+    """What a box is a part of, if it stands inside a formula: "\\boxed{41} million", "\\frac{\\boxed{41}}{2}"."""
+    behind = _GOES_ON.match(text, end)
+    if behind is not None:
+        return body + behind[0]
+    before = _OPENS.search(text, max(0, start - 12), start)
+    return None if before is None else f"{before[0]}{body}}}"
 
 
 def _joined(text: str, boxes: list[re.Match[str]], body: str) -> str:

@@ -102,7 +102,7 @@ def characters(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    text = text.translate(_SPELLINGS)
+    text = unicodedata.normalize("NFC", text).translate(_SPELLINGS)
     if _END in text:
         for marks, spelling in _JOINS:
             text = text.replace(marks, spelling)
@@ -130,6 +130,8 @@ _SPELLED = {
     r"\cup": "bigcup",
     r"\cap": "bigcap",
     "$": "$ textdollar",
+    "£": "pounds",
+    "€": "euro",
     ":": "colon",
     "<": "lt",
     ">": "gt",

@@ -6,7 +6,7 @@ no `if __name__ == "__main__"`.
 
 Whose failure it is. A text that takes more work than there is time, more memory or a deeper stack than a worker has,
 or that crashes a worker, is not equal to anything that we can tell: `WRONG`, so that nobody learns to write such texts
-to escape a verdict. `TIMEOUT` and `ERROR` are ours: a worker that waited for a processor for half of its time, did not
+to escape a verdict. `TIMEOUT` and `ERROR` are ours: a worker that was not let run for half of its time, did not
 start, was killed from outside, or met an error of the function.
 """
 
@@ -24,7 +24,7 @@ from time import monotonic
 from typing import Any
 
 from reasonenv.core import Reason
-from reasonenv.verify.child_process import seconds_queued, start
+from reasonenv.verify.child_process import seconds_withheld, start
 from reasonenv.verify.fair_semaphore import FairSemaphore
 
 TIMEOUT = 5.0  # seconds for one judgement
@@ -134,19 +134,23 @@ class _Worker:
                 if self._line(_START) != "ready":
                     return Reason.ERROR, False
                 self._known.add(function)
-            queued = seconds_queued(self._process.pid)
+            withheld = seconds_withheld(self._process.pid)
             self._write({"function": function, "arguments": arguments, "seconds": seconds})
         except BrokenPipeError:
             return Reason.ERROR, False
         line = self._line(seconds)
         if line:
             said = json.loads(line)
-            return said["reply"] if "reply" in said else Reason(said["failure"]), True
+            if "reply" in said:
+                return said["reply"], True
+            return Reason(said["failure"]), True
         if line is None:
-            starved = seconds_queued(self._process.pid) - queued > seconds / 2
-            return Reason.TIMEOUT if starved else Reason.WRONG, False
-        killed = self._process.wait() == -signal.SIGKILL  # by somebody else: it would crash by other signals
-        return Reason.ERROR if killed else Reason.WRONG, False
+            if seconds_withheld(self._process.pid) - withheld <= seconds / 2:  # not so if it is stopped
+                return Reason.WRONG, False
+            return Reason.TIMEOUT, False
+        if self._process.wait() == -signal.SIGKILL:  # by somebody else: it would crash by other signals
+            return Reason.ERROR, False
+        return Reason.WRONG, False
 
     def _write(self, job: dict[str, Any]) -> None:
         self._jobs.write(json.dumps(job).encode() + b"\n")

@@ -14,6 +14,7 @@ _THOUGHT_ENDS = re.compile(
 _TURN_ENDS = re.compile(
     r"<\|(?:im_end|endoftext|eot_id|eom_id|end|end_of_text|return|eos)\|>|<(?:end_of_turn|/s|eos)>|<｜end▁of▁sentence｜>"
 )
+_HTML = re.compile(r"</?(?:b|strong|em|i|u|p|span|div|mark)(?:\s[^<>]{0,80})?>", re.IGNORECASE)  # only looks
 # A base model that has been shown examples goes on with a question of its own.
 _NEXT_QUESTION = re.compile(
     r"\n[ \t#*]{0,12}(?:Question|Problem|Exercise|Example|Q|Human|User|Input)(?:[ #]*[0-9]+)?[*_ ]*[:.]", re.IGNORECASE
@@ -28,7 +29,7 @@ def final_part(text: str) -> str:
     that follows it. Linear in the length of the text.
     """
     if "<" in text or "[" in text or "◁" in text:
-        text = _behind_thoughts(text)
+        text = _HTML.sub("", _behind_thoughts(text))
         end = _TURN_ENDS.search(text, len(text) - len(text.lstrip()))
         if end is not None and text[: end.start()].strip():
             text = text[: end.start()]

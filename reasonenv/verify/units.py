@@ -42,10 +42,11 @@ _ABBREVIATIONS = _words(
 SYMBOLS = _words(
     """
     m cm mm km dm nm pm um fm g kg mg t s ms ns h d N kN J kJ MJ mJ W kW MW mW V kV mV A mA C F K L l mL ml dL cL
-    Pa kPa MPa hPa atm mol mmol Hz kHz MHz GHz THz eV keV MeV GeV kWh Wh T mT Wb H S S lm lx Bq Gy Sv cd sr M
-    KB MB GB TB kB kb Mb Gb B b dB px AU ly pc μm μs μg Ω kΩ u Da
+    Pa kPa MPa hPa atm mol mmol Hz kHz MHz GHz THz eV keV MeV GeV kWh Wh T mT Wb H S S lm lx Bq Gy Sv cd sr
+    KB MB GB TB kB kb Mb Gb b dB px AU ly pc μm μs μg Ω kΩ u Da
     """
 )
+_ALONE = frozenset({"each", "apiece", "total", "altogether", "remaining", "left", "overall"})
 # Single letters that are units without an upright font. In a word problem 5m is five metres; in mathematics 2m is a
 # product, and only behind a space a letter of a known unit may be one: 18 A is eighteen ampere, 18 n a product.
 WORD_PROBLEM_LETTERS = frozenset("mgshlLWVJNCFA")
@@ -95,6 +96,7 @@ _EXPONENT = re.compile(r"\^\s*(?:\{\s*-?[0-9]\s*\}|-?[0-9])")
 _LETTERS = re.compile(r"[°'A-Za-zÀ-ÖØ-öø-ɏμΩ]+")
 _MAX_WORDS = 8  # of a unit
 _MAX_NUMBER_WORDS = 16
+_NEGATIVE = re.compile(r"(?:negative|minus)\s+")
 _IRREGULAR = {
     "person": "people",
     "man": "men",
@@ -133,8 +135,24 @@ def unit_of(phrase: str) -> str:
 
 
 def in_words(text: str) -> Fraction | None:
-    """The number that words say: "twenty-one", "a dozen", "three quarters", "two million"; None for everything else."""
-    words = text.lower().replace("-", " ").replace(" and ", " ").split()
+    """The number that words say: "twenty-one", "a dozen", "two and a half"; None for everything else."""
+    text = text.lower().replace("-", " ").strip()
+    if sign := _NEGATIVE.match(text):
+        value = in_words(text[sign.end() :])
+        return None if value is None else -value
+    head, _, part = text.partition(" and ")
+    fraction = _simple(part) if head else None
+    whole = _simple(head)
+    if whole is not None and fraction is not None and fraction < 1:
+        return whole + fraction
+    return _simple(text.replace(" and ", " "))
+
+
+def _simple(text: str) -> Fraction | None:
+    """A number in words without a sign: groups of cardinals, and scales that multiply them."""
+    words = text.split()
+    if words[:2] == ["half", "a"]:
+        words = ["half", *words[2:]]
     if not 0 < len(words) <= _MAX_NUMBER_WORDS or words[-1] in ("a", "an"):
         return None
     total, group = Fraction(0), Fraction(-1)  # a group below 0 has not begun
@@ -143,6 +161,8 @@ def in_words(text: str) -> Fraction | None:
             group = max(group, Fraction(0)) + NUMBER_WORDS[word]
         elif word in ("hundred", "hundreds"):
             group = 100 * abs(group)
+        elif word == "half" and group < 0 and words != [word]:  # half a dozen
+            group = Fraction(1, 2)
         elif word in SCALES and (group >= 0 or words == [word]):
             total, group = total + abs(group) * SCALES[word], Fraction(-1)
         else:
@@ -160,14 +180,16 @@ def _may_follow(value: int, group: Fraction) -> bool:
 def _kind(word: str, letters: frozenset[str]) -> str | None:
     """`unit`, `modifier` or None for a word behind a number."""
     lower = word.lower()
-    if not _LETTERS.fullmatch(word) or (lower in SCALES or (lower in NUMBER_WORDS and lower not in _MODIFIERS)):
+    if not _LETTERS.fullmatch(word):
         return None
     if len(word) == 1 and word.isalpha():
         known = word in letters or word == "Ω"
+    elif lower in SCALES or lower in NUMBER_WORDS:
+        return None
     else:
         known = word in SYMBOLS or word[0] in "°'" or bool({lower, lower.removesuffix("s")} & _ABBREVIATIONS)
         known = known or bool(_forms(lower) & (_MEASURES | _nouns()))
-    if known:
+    if known or lower in _ALONE:
         return "unit"
     return "modifier" if lower in _MODIFIERS else None
 

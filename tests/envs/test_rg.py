@@ -167,7 +167,7 @@ def test_a_scorer_that_hangs_costs_its_own_verdict(monkeypatch: pytest.MonkeyPat
     assert task.verify(reference_solution(problem), problem).correct  # the worker has imported all it needs
     monkeypatch.setattr("reasonenv.envs.rg.TIMEOUT", 0.5)
     hanging = "*".join(f"sin(x**{k}/7)*exp(cos(x**{k}/3))*log(x+{k})" for k in range(2, 14))
-    monkeypatch.setattr("reasonenv.verify.pool.seconds_queued", lambda _: 0.0)  # whatever else this machine does
+    monkeypatch.setattr("reasonenv.verify.pool.seconds_withheld", lambda _: 0.0)  # whatever else this machine does
     assert task.verify(f"#### {hanging}", problem).reason is Reason.WRONG  # the answer made it hang
     monkeypatch.undo()
     assert task.verify(reference_solution(problem), problem).correct

@@ -17,7 +17,7 @@ import pytest
 
 from reasonenv.core import Reason
 from reasonenv.errors import UserError
-from reasonenv.verify.child_process import seconds_queued
+from reasonenv.verify.child_process import seconds_withheld
 from reasonenv.verify.fair_semaphore import FairSemaphore
 from reasonenv.verify.grade import grade, grade_many
 from reasonenv.verify.pool import Pool, shared
@@ -76,7 +76,7 @@ def test_what_a_text_provokes_is_wrong_and_costs_its_own_verdict(
     work: str, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = Pool(workers=1)
-    monkeypatch.setattr("reasonenv.verify.pool.seconds_queued", lambda _: 0.0)  # whatever else this machine does
+    monkeypatch.setattr("reasonenv.verify.pool.seconds_withheld", lambda _: 0.0)  # whatever else this machine does
     try:
         assert pool.judge(work, ("well",), PATIENCE) is Reason.CORRECT
         assert pool.judge(work, (text,), 2.0) is Reason.WRONG
@@ -99,10 +99,23 @@ def test_what_no_text_can_provoke_is_an_error(work: str, text: str) -> None:
 def test_a_worker_that_waited_for_a_processor_is_a_timeout(work: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pool = Pool(workers=1)
     queued = iter((7.0, 7.9, 7.0, 8.1))  # seconds, before and after each question; of 2 seconds, half is 1
-    monkeypatch.setattr("reasonenv.verify.pool.seconds_queued", lambda _: next(queued))
+    monkeypatch.setattr("reasonenv.verify.pool.seconds_withheld", lambda _: next(queued))
     try:
         assert pool.judge(work, ("sleep",), 2.0) is Reason.WRONG
         assert pool.judge(work, ("sleep",), 2.0) is Reason.TIMEOUT
+    finally:
+        pool.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody tells")
+def test_a_worker_that_somebody_has_stopped_is_a_timeout(work: str) -> None:
+    pool = Pool(workers=1)
+    try:
+        for _ in range(2):
+            assert pool.judge(work, ("well",), PATIENCE) is Reason.CORRECT
+            (worker,) = pool._all
+            os.kill(worker._process.pid, signal.SIGSTOP)
+            assert pool.judge(work, ("well",), 2.0) is Reason.TIMEOUT
     finally:
         pool.close()
 
@@ -119,13 +132,13 @@ def test_the_time_in_the_queue_is_that_of_a_process_that_could_run() -> None:
     processes = [subprocess.Popen(command) for command in (spins, spins, spins, sleeps)]
     try:
         time.sleep(3.0)
-        *waited, slept = (seconds_queued(process.pid) for process in processes)
+        *waited, slept = (seconds_withheld(process.pid) for process in processes)
     finally:
         for process in processes:
             process.kill()
             process.wait()
     assert sum(waited) > 3.0 > 2 * slept
-    assert seconds_queued(processes[0].pid) == 0.0  # it is gone
+    assert seconds_withheld(processes[0].pid) == 0.0  # it is gone
 
 
 def test_the_death_of_a_worker_costs_its_own_verdict_only() -> None:

@@ -7,7 +7,7 @@ where the program could read it, and no verdict is ever taken from its word.
 
 What counts as whose failure: a program that sleeps, floods its output, is killed by a limit or takes its process down
 is wrong. What it cannot provoke is ours: a process that does not start or does not report its restrictions (`ERROR`),
-and a program that waited for a processor for half of its time (`TIMEOUT`; see `child_process`).
+and a program that was not let run for half of its time (`TIMEOUT`; see `child_process`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import IO, Any
 
 from reasonenv.core import Reason
 from reasonenv.errors import UserError
-from reasonenv.verify.child_process import seconds_queued, start
+from reasonenv.verify.child_process import seconds_withheld, start
 from reasonenv.verify.fair_semaphore import FairSemaphore
 from reasonenv.verify.sandbox.backend import Job, Reply
 
@@ -192,8 +192,8 @@ class _Children:
 
     def late(self, timeout: float) -> Reason:
         """Why there was no reply in time: a machine without a processor for it, or the program itself."""
-        queued = max(seconds_queued(child.process.pid) for child in self.children)
-        return Reason.TIMEOUT if queued > timeout / 2 else Reason.WRONG
+        withheld = max(seconds_withheld(child.process.pid) for child in self.children)
+        return Reason.TIMEOUT if withheld > timeout / 2 else Reason.WRONG
 
     def kill(self) -> None:
         """Ends every child and all that it may have started in its group."""

@@ -107,7 +107,7 @@ def test_who_waited_for_a_processor_half_of_the_time_failed_by_the_machine(monke
     sandbox = ProcessSandbox(unfenced=True)
     for job in (SLEEPS, replace(SLEEPS, asserts=("f()",))):
         for queued, reason in ((0.9, Reason.WRONG), (1.1, Reason.TIMEOUT)):  # of 2 seconds, half is 1
-            monkeypatch.setattr(processes, "seconds_queued", lambda _, queued=queued: queued)
+            monkeypatch.setattr(processes, "seconds_withheld", lambda _, queued=queued: queued)
             assert sandbox.run(job).reason is reason
 
 
