@@ -87,7 +87,7 @@ def _print(parts: dict[str, list[Row]], rates: dict[str, dict[str, dict[str, flo
         for row in rows:
             show(f"  {row.category:<{width - 2}} {_counts([row])}")
         if len(rows) > 1:
-            show(f"  {'total':<{width - 2}} {_counts(rows)}\n")
+            show(f"  {'total':<{width - 2}} {_counts(rows)}", "")
     for part, intervals in rates.items():
         for name, rate in intervals.items():
             show(f"{part}: {name} {rate['rate']:.4f}  [{rate['low']:.4f}, {rate['high']:.4f}]  n = {rate['n']:.0f}")

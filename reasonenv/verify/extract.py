@@ -21,7 +21,7 @@ _WINDOW = 2 * MAX_LENGTH  # a number that the window cuts is longer than any tha
 _ONE_NUMBER = re.compile(r"[^0-9]*[0-9][0-9.,]*(?![0-9])[^0-9]*")
 # Behind which a sentence goes on to explain: "57 -> 3 x 19", "57: three times 19", "57 for n = 3".
 _BREAK = re.compile(r"\s*(?:->|=>|→|⇒|:\s|\s-+\s|\.\.\.\s)|\s+for\s+[a-z]\s*=")
-_WORD = re.compile(r"[A-Za-z]{2}|[0-9]\s*[x×*]\s*[0-9]")
+_WORD = re.compile(r"[A-Za-z]{2}|[0-9]\s*[-+*/x×]\s*[0-9]")
 _SUM = re.compile(r"[-+*/×·÷()$\s0-9.,]+=(?P<right>[^=]+)")
 
 

@@ -33,7 +33,8 @@ def test_no_scale_is_ever_part_of_a_unit(scale: str, unit: str) -> None:
 
 def test_single_letters_depend_on_where_they_stand() -> None:
     assert is_unit("m")
-    assert not is_unit("m", MATH_LETTERS)
+    assert is_unit("m", MATH_LETTERS)
+    assert not is_unit("n", MATH_LETTERS)
     assert is_unit("A", MATH_LETTERS)
     assert is_unit("K", SYMBOLS)
     assert not is_unit("K")
