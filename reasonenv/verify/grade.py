@@ -22,7 +22,6 @@ from reasonenv.verify.marks import last_mark
 from reasonenv.verify.numeric import Quantity, decimal_comma, read_quantity
 from reasonenv.verify.pool import TIMEOUT, shared
 from reasonenv.verify.rules import DEFAULT, Rules
-from reasonenv.verify.units import MATH_LETTERS, WORD_PROBLEM_LETTERS
 from reasonenv.verify.words import NO_GOLDS, find_words, is_words, normalize, same_text, same_words
 
 KINDS = ("math", "numeric", "choice", "text")
@@ -155,9 +154,8 @@ def _at_once(text: str, gold: str, kind: str, extract: str, rules: Rules) -> tup
         answer = find_words(text)
         return answer, _compare_words(answer, gold)
     extracted = find_answer(text, extract)
-    letters = WORD_PROBLEM_LETTERS if kind == "numeric" else MATH_LETTERS
-    value = None if extracted is None else read_quantity(extracted, letters)
-    expected = read_quantity(gold, letters)
+    value = read_quantity(extracted or "", algebra=kind == "math")
+    expected = read_quantity(gold, algebra=kind == "math")
     if value is not None and expected is not None:
         return extracted, Reason.of(rules.same(value, expected))
     if normalize(gold) in NO_GOLDS:

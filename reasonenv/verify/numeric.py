@@ -13,10 +13,9 @@ from typing import NamedTuple
 from reasonenv.verify.notation import UNFINISHED, plain
 from reasonenv.verify.units import (
     ATTACHED_SCALES,
-    MATH_LETTERS,
+    LETTERS,
     NUMBER_WORDS,
     SCALES,
-    WORD_PROBLEM_LETTERS,
     in_words,
     is_unit,
     unit_of,
@@ -96,11 +95,11 @@ def parse_number(text: str) -> Fraction | None:
     return None if quantity is None else quantity.value
 
 
-def read_quantity(text: str, letters: frozenset[str] = WORD_PROBLEM_LETTERS) -> Quantity | None:
-    """`parse_number` with the percent sign and the unit; `letters` are the single letters that are units."""
+def read_quantity(text: str, *, algebra: bool = False) -> Quantity | None:
+    """`parse_number` with the percent sign and the unit. In `algebra` 5m is a product; elsewhere it is five metres."""
     if len(text) > MAX_LENGTH:
         return None
-    return _quantity(text, letters)
+    return _quantity(text, algebra)
 
 
 def decimal_comma(text: str) -> Fraction | None:
@@ -114,7 +113,7 @@ def decimal_comma(text: str) -> Fraction | None:
 
 
 @lru_cache(maxsize=16_384)  # a gold is read at every sample of its problem, and a policy repeats itself
-def _quantity(text: str, letters: frozenset[str]) -> Quantity | None:
+def _quantity(text: str, algebra: bool) -> Quantity | None:
     if text.isdigit() and text.isascii():  # most answers
         return Quantity(Fraction(int(text)))
     text = plain(text)
@@ -125,11 +124,11 @@ def _quantity(text: str, letters: frozenset[str]) -> Quantity | None:
     if "\\" in text or "{" in text:
         text = _without_latex(text)
     text, name = _bare(text)
-    quantity = _unnamed(text, letters)
+    quantity = _unnamed(text, algebra)
     return quantity._replace(name=name) if quantity is not None and name else quantity
 
 
-def _unnamed(text: str, letters: frozenset[str]) -> Quantity | None:
+def _unnamed(text: str, algebra: bool) -> Quantity | None:
     if repeats := _REPEATS.fullmatch(text):
         return Quantity(_repeating(repeats))
     text = text.removesuffix("...").rstrip(".,;: ")
@@ -139,7 +138,7 @@ def _unnamed(text: str, letters: frozenset[str]) -> Quantity | None:
     if match is None:
         return _worded(text)
     size = _magnitude(match)
-    quantity = None if size is None else _with_tail(size, match["tail"], letters)
+    quantity = None if size is None else _with_tail(size, match["tail"], algebra)
     signs = [sign.strip() for sign in match.group("sign", "inner") if sign]
     if quantity is None or not signs or signs == ["+"]:
         return quantity
@@ -210,7 +209,7 @@ def _digits(written: str) -> str:
     return written.replace(",", "")
 
 
-def _with_tail(value: Fraction, tail: str, letters: frozenset[str]) -> Quantity | None:
+def _with_tail(value: Fraction, tail: str, algebra: bool) -> Quantity | None:
     """The number with what stands behind it: a percent sign, a scale that multiplies it, a unit."""
     if percent := _PERCENT.fullmatch(tail):
         return Quantity(value, percent=bool(percent))
@@ -230,7 +229,8 @@ def _with_tail(value: Fraction, tail: str, letters: frozenset[str]) -> Quantity 
     unit = tail.strip(f" .,;:-/{SIGNS}$")
     if not unit and not tail.strip(f" .,;:{SIGNS}$"):
         return Quantity(value)
-    if letters is MATH_LETTERS and not tail.startswith(" "):  # 5A is a product, 5 A a current
+    letters = LETTERS
+    if algebra and not tail.startswith(" "):  # 5A is a product, 5 A a current
         letters = frozenset()
     if unit.startswith("^"):  # 14^2 cm is no 14
         return None

@@ -12,7 +12,7 @@ import unicodedata
 from reasonenv.verify.marks import without_parenthesis
 from reasonenv.verify.notation import characters
 from reasonenv.verify.numeric import CURRENCY, DECIMAL, INTEGER, MAX_LENGTH, parse_number
-from reasonenv.verify.units import ATTACHED_SCALES, SCALES, WORD_PROBLEM_LETTERS, is_unit
+from reasonenv.verify.units import ATTACHED_SCALES, LETTERS, SCALES, is_unit
 
 _WINDOW = 2 * MAX_LENGTH  # a number that the window cuts is longer than any that parses
 _LATEX_FRACTION = r"\\[dt]?frac\s*\{\s*-?[0-9]+\s*\}\s*\{\s*[0-9]+\s*\}"
@@ -81,7 +81,7 @@ _BEHIND = re.compile(
     r"|(?:more|less|fewer)\s+than\s+[a-z]|(?:is|was)\s+(?:not|wrong|incorrect|false|impossible|too)|score|before)\b",
     re.IGNORECASE,
 )
-_VARIABLE = re.compile(rf"\s+(?![aAI{''.join(sorted(WORD_PROBLEM_LETTERS))}])[A-Za-z](?![\w'.)&])")
+_VARIABLE = re.compile(rf"\s+(?![aAI{''.join(sorted(LETTERS))}])[A-Za-z](?![\w'.)&])")
 _ATTACHED = re.compile(r"[A-Za-z]+")
 _FORMULA = re.compile(r"(?:\$\$|\$|\\\(|\\\[)(?P<body>(?:\\\$|[^$\n&]){1,400}?)(?:\$\$|\$|\\\)|\\\])[\s.!,;:*_)]*$")
 _WORDS = re.compile(r"(?<![\\A-Za-z])(?!sqrt|pi\b|sin|cos|tan|log|ln\b|frac)[A-Za-z]{2,}")

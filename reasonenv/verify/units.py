@@ -47,10 +47,8 @@ SYMBOLS = _words(
     """
 )
 _ALONE = frozenset({"each", "apiece", "total", "altogether", "remaining", "left", "overall"})
-# Single letters that are units without an upright font. In a word problem 5m is five metres; in mathematics 2m is a
-# product, and only behind a space a letter of a known unit may be one: 18 A is eighteen ampere, 18 n a product.
-WORD_PROBLEM_LETTERS = frozenset("mgshlLWVJNCFA")
-MATH_LETTERS = frozenset("ALNJWVFCmgshl")
+# Single letters that are units without an upright font: 18 A is eighteen ampere, 18 n a product.
+LETTERS = frozenset("ALNJWVFCmgshl")
 _MODIFIERS = _words(
     """
     a an the of per each every square sq cubic cu us american metric fluid nautical light
@@ -115,7 +113,7 @@ def _nouns() -> frozenset[str]:
     return frozenset(" ".join(lines).split())
 
 
-def is_unit(phrase: str, letters: frozenset[str] = WORD_PROBLEM_LETTERS) -> bool:
+def is_unit(phrase: str, letters: frozenset[str] = LETTERS) -> bool:
     """Whether `phrase`, behind a number, is a unit or a counted thing: "km/h", "square feet", "dollars per day".
 
     `letters` are the single letters that count; behind upright letters of LaTeX they are `SYMBOLS`.

@@ -38,7 +38,8 @@ from reasonenv.verify.numeric import parse_number
         ("the answer is 20\n#### 21", "21", "21"),
         ("none", None, None),
         ("", None, None),
-        ("He has 5 of 1,234.", None, "1,234"),
+        ("He has 1,234 in all.", None, "1,234"),
+        ("He has 5 of 1,234.", None, None),
         ("5, 6", None, "5, 6"),  # several values: a list, and none of them
         ("is -$5.", None, "-$5"),
         ("10-5", None, "10-5"),  # after an operand a minus subtracts: nothing but an expression
@@ -59,7 +60,7 @@ from reasonenv.verify.numeric import parse_number
         ("that gives 2x", None, None),
         ("that makes 5k", None, "5k"),
         ("that makes 5m (or less) - a lot", None, "5"),
-        ("it is the 2nd", None, "2"),
+        ("it is the 2nd", None, None),
         ("it took 18 (eggs)", None, "18"),
         ("by x_1 = 4", None, "4"),
     ],
@@ -143,7 +144,7 @@ HOSTILE = {
     "open tags": ("<answer>" * M, None),
     "closing tags": ("</answer>" * M, None),
     "closed thoughts": ("</think>" * M + "5", "5"),
-    "open strings": ('"answer":' * M, None),
+    "open strings": ('"answer":' * M, "answer"),
     "questions": ("\nQuestion: 5" * M, "5"),
     "articles": ("the " * 2 * M + "answer", None),
     "brackets": ("(" * 10 * M + "5", None),

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasonenv.verify.numeric import MAX_LENGTH, Quantity, decimal_comma, parse_number, read_quantity
-from reasonenv.verify.units import MATH_LETTERS
 
 INTEGERS = st.integers(-(10**60), 10**60)
 
@@ -173,9 +172,9 @@ def test_a_comma_marks_decimals_only_where_it_can_be_no_list() -> None:
 
 def test_single_letters_are_units_in_word_problems_and_products_in_mathematics() -> None:
     assert read_quantity("5m") == read_quantity("5 m") == Quantity(Fraction(5), unit="m")
-    assert read_quantity("5m", MATH_LETTERS) is read_quantity("5 n", MATH_LETTERS) is None
-    assert read_quantity("5 A", MATH_LETTERS) == Quantity(Fraction(5), unit="A")
-    assert read_quantity("5A", MATH_LETTERS) is None
+    assert read_quantity("5m", algebra=True) is read_quantity("5 n", algebra=True) is None
+    assert read_quantity("5 A", algebra=True) == Quantity(Fraction(5), unit="A")
+    assert read_quantity("5A", algebra=True) is None
 
 
 def test_equality_is_exact() -> None:

@@ -224,7 +224,7 @@ def test_a_worker_without_memory_to_start_is_an_error_and_no_crash() -> None:
 
 def test_many_keeps_the_order_of_all_kinds_of_verdicts() -> None:
     texts = [ROOT, "18", "none", HALF_ROOT, "17", r"\foo", r"\sqrt{2}"] * 9
-    golds = [HALF_ROOT, "18", HALF_ROOT, ROOT, "18", ROOT, "banana"] * 9
+    golds = [HALF_ROOT, "18", HALF_ROOT, ROOT, "18", ROOT, r"\foo"] * 9
     expected = ["correct", "correct", "no_answer", "correct", "wrong", "unparsable_answer", "unparsable_gold"] * 9
     boxed = ["" if text == "none" else rf"\boxed{{{text}}}" for text in texts]
     for workers in (1, None):
@@ -319,9 +319,9 @@ HOSTILE = [
         "\x00" * 500,
         "1\x00",
         "٣",
-        "５",
+        "６",
         "\ud800",
-        "\u202e5",
+        "\u202e52",
         "1" + "+1" * 450,
     ),
     *(

@@ -22,7 +22,7 @@ from reasonenv.verify.algebra.expression import SCALARS, SETS, Node, Unreadable,
 from reasonenv.verify.algebra.lexer import Token
 from reasonenv.verify.algebra.relations import PLUS_MINUS
 from reasonenv.verify.algebra.vocabulary import MERIDIEM
-from reasonenv.verify.units import MATH_LETTERS, SCALES, SYMBOLS, is_unit
+from reasonenv.verify.units import LETTERS, SCALES, SYMBOLS, is_unit
 
 _OPERANDS = frozenset(("var", "const", "name", "(", "[", "{", "begin", "lfloor", "lceil", "numeral"))
 _ARGUMENTS = frozenset(("num", "var", "const", "letter", "{", "(", "name", "begin", "|", "lfloor", "lceil"))
@@ -453,7 +453,7 @@ class Terms(Cursor, ABC):
             if self.take("^"):
                 exponent = self.exponent().value
                 parts.append(f"^{exponent}")
-            if self.ahead("/", "var") and self.tokens[self.at + 1].text in MATH_LETTERS | {"h", "s", "m"}:
+            if self.ahead("/", "var") and self.tokens[self.at + 1].text in LETTERS | {"h", "s", "m"}:
                 parts.append(f"/{self.tokens[self.at + 1].text}")
                 self.at += 2
         return "".join(parts).strip()
