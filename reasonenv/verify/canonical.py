@@ -76,9 +76,12 @@ def verdict(
 
 def _form(text: str, kind: str, choices: Sequence[str], timeout: float) -> str | None:
     """The letter, the number or the expression that a text is, else its words."""
-    if kind == "words":
+    if kind in ("numeric", "math"):
+        form = _number(text)
+    elif kind == "choice":
+        form = read_choice(text, choices)
+    else:
         return _short(normalize(text))
-    form = read_choice(text, choices) if kind == "choice" else _number(text)
     if form is None and kind == "math" and len(text) <= MAX_TEXT:
         with suppress(_Failed):
             form = _algebra(text, timeout)

@@ -25,7 +25,6 @@ from reasonenv.verify.rules import DEFAULT, Rules
 from reasonenv.verify.words import NO_GOLDS, find_words, is_words, normalize, same_text, same_words
 
 KINDS = ("math", "numeric", "choice", "text")
-_FORMS = {"text": "words"}  # kinds whose canonical form has another name
 _LETTERS = frozenset("ABCDEFGHIJ")  # golds of one of these are choices as well as variables
 
 
@@ -51,8 +50,8 @@ def grade(
     _check(kind, timeout)
     extracted, reason = _at_once(text, gold, kind, extract, rules)
     if reason is None:
-        reason = _in_the_pool(extracted, _read_gold(gold), timeout, rules)
-    return verdict(reason, extracted, gold, _FORMS.get(kind, kind), since=start, timeout=timeout)
+        reason = _in_the_pool(extracted, _read_gold(gold, True)[0], timeout, rules)
+    return verdict(reason, extracted, gold, kind if kind != "text" else "words", since=start, timeout=timeout)
 
 
 def grade_many(
@@ -82,7 +81,9 @@ def grade_many(
         if reason is None:
             waiting.append(index)
         else:
-            verdicts[index] = verdict(reason, extracted, gold, _FORMS.get(kind, kind), since=start, timeout=timeout)
+            verdicts[index] = verdict(
+                reason, extracted, gold, kind if kind != "text" else "words", since=start, timeout=timeout
+            )
 
     def finish(index: int) -> None:
         verdicts[index] = grade(texts[index], golds[index], kind, extract, timeout, rules)
@@ -138,15 +139,17 @@ def _check(kind: str, timeout: float) -> None:
 
 
 @lru_cache(maxsize=16_384)  # a gold is read at every sample of its problem
-def _read_gold(gold: str) -> str:
-    """The gold without the mark that a dataset may have left around it."""
+def _read_gold(gold: str, algebra: bool) -> tuple[str, Quantity | None]:
+    """The gold without the mark that a dataset may have left around it, and the number that it is."""
     mark = last_mark(gold) if "\\boxed" in gold or "####" in gold else None
-    return gold if mark is None else mark.body
+    gold = gold if mark is None else mark.body
+    return gold, read_quantity(gold, algebra)
 
 
 def _at_once(text: str, gold: str, kind: str, extract: str, rules: Rules) -> tuple[str | None, Reason | None]:
     """The answer found, and the reason unless it takes algebra to tell."""
-    gold = _read_gold(gold)
+    algebra = kind == "math"
+    gold, expected = _read_gold(gold, algebra)
     if kind == "choice":
         choice = find_choice(text)
         return choice, compare_choice(choice, gold)
@@ -154,10 +157,9 @@ def _at_once(text: str, gold: str, kind: str, extract: str, rules: Rules) -> tup
         answer = find_words(text)
         return answer, _compare_words(answer, gold)
     extracted = find_answer(text, extract)
-    value = read_quantity(extracted or "", algebra=kind == "math")
-    expected = read_quantity(gold, algebra=kind == "math")
+    value = read_quantity(extracted or "", algebra)
     if value is not None and expected is not None:
-        return extracted, Reason.of(rules.same(value, expected))
+        return extracted, Reason.of(value is expected or rules.same(value, expected))
     if normalize(gold) in NO_GOLDS:
         return extracted, Reason.UNPARSABLE_GOLD
     if extracted is None and expected is not None:

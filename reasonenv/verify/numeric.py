@@ -95,7 +95,7 @@ def parse_number(text: str) -> Fraction | None:
     return None if quantity is None else quantity.value
 
 
-def read_quantity(text: str, *, algebra: bool = False) -> Quantity | None:
+def read_quantity(text: str, algebra: bool = False) -> Quantity | None:
     """`parse_number` with the percent sign and the unit. In `algebra` 5m is a product; elsewhere it is five metres."""
     if len(text) > MAX_LENGTH:
         return None

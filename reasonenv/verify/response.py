@@ -16,8 +16,8 @@ _TURN_ENDS = re.compile(
 )
 _HTML = re.compile(r"</?(?:b|strong|em|i|u|p|span|div|mark)(?:\s[^<>]{0,80})?>", re.IGNORECASE)  # only looks
 # A base model that has been shown examples goes on with a question of its own.
-_NEXT_QUESTION = re.compile(
-    r"\n[ \t#*]{0,12}(?:Question|Problem|Exercise|Example|Q|Human|User|Input)(?:[ #]*[0-9]+)?[*_ ]*[:.]", re.IGNORECASE
+NEXT_QUESTION = re.compile(
+    r"\n[ \t#*]{0,12}(?:Question|Problem|Exercise|Example|Q|Human|User|Input)(?:[ #]*[0-9]+)?[*_ ]*:", re.IGNORECASE
 )
 _MAX_QUESTIONS = 4  # that are looked at; each costs a look for a mark
 
@@ -33,7 +33,7 @@ def final_part(text: str) -> str:
         end = _TURN_ENDS.search(text, len(text) - len(text.lstrip()))
         if end is not None and text[: end.start()].strip():
             text = text[: end.start()]
-    begins = [match.start() for _, match in zip(range(_MAX_QUESTIONS), _NEXT_QUESTION.finditer(text), strict=False)]
+    begins = [match.start() for _, match in zip(range(_MAX_QUESTIONS), NEXT_QUESTION.finditer(text), strict=False)]
     for begin in begins:
         if last_mark(text[:begin]) is not None:
             return text[:begin]

@@ -42,20 +42,23 @@ class Rules:
 
     def same(self, a: Quantity, b: Quantity) -> bool:
         """Whether two numbers are equal under these rules. Symmetric."""
-        if a.name and b.name and a.name != b.name:  # x = 5 is not y = 5
-            return False
-        if self.units == "same" and a.unit != b.unit:
-            return False
         if a.percent == b.percent or self.percent == "number":
-            return self.close(a.value, b.value)
-        percent, number = (a.value, b.value) if a.percent else (b.value, a.value)
+            equal = self.close(a.value, b.value)
+        else:
+            equal = self._percent(*((a.value, b.value) if a.percent else (b.value, a.value)))
+        if not equal or (a.name and b.name and a.name != b.name):  # x = 5 is not y = 5
+            return False
+        return self.units == "ignored" or a.unit == b.unit
+
+    def _percent(self, percent: Fraction, number: Fraction) -> bool:
+        """Whether a percentage is a number without the sign."""
         if self.close(percent / 100, number):
             return True
         return self.percent == "either" and abs(number) > 1 and self.close(percent, number)
 
     def close(self, a: Fraction, b: Fraction) -> bool:
         """Whether two exact numbers differ by no more than the tolerance."""
-        if a == b or self.tolerance == 0:
+        if self.tolerance == 0:
             return a == b
         return abs(a - b) <= Fraction(self.tolerance) * max(abs(a), abs(b))
 
