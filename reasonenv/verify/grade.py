@@ -50,7 +50,7 @@ def grade(
     _check(kind, timeout)
     extracted, reason = _at_once(text, gold, kind, extract, rules)
     if reason is None:
-        reason = _in_the_pool(extracted, _read_gold(gold, True)[0], timeout, rules)
+        reason = _in_the_pool(extracted, _read_gold(gold)[0], timeout, rules)
     return verdict(reason, extracted, gold, kind if kind != "text" else "words", since=start, timeout=timeout)
 
 
@@ -139,17 +139,16 @@ def _check(kind: str, timeout: float) -> None:
 
 
 @lru_cache(maxsize=16_384)  # a gold is read at every sample of its problem
-def _read_gold(gold: str, algebra: bool) -> tuple[str, Quantity | None]:
-    """The gold without the mark that a dataset may have left around it, and the number that it is."""
+def _read_gold(gold: str) -> tuple[str, Quantity | None, Quantity | None]:
+    """The gold without the mark that a dataset may have left around it; the number it is in words, and in algebra."""
     mark = last_mark(gold) if "\\boxed" in gold or "####" in gold else None
     gold = gold if mark is None else mark.body
-    return gold, read_quantity(gold, algebra)
+    return gold, read_quantity(gold), read_quantity(gold, algebra=True)
 
 
 def _at_once(text: str, gold: str, kind: str, extract: str, rules: Rules) -> tuple[str | None, Reason | None]:
     """The answer found, and the reason unless it takes algebra to tell."""
-    algebra = kind == "math"
-    gold, expected = _read_gold(gold, algebra)
+    gold, in_words, in_algebra = _read_gold(gold)
     if kind == "choice":
         choice = find_choice(text)
         return choice, compare_choice(choice, gold)
@@ -157,9 +156,12 @@ def _at_once(text: str, gold: str, kind: str, extract: str, rules: Rules) -> tup
         answer = find_words(text)
         return answer, _compare_words(answer, gold)
     extracted = find_answer(text, extract)
+    algebra = kind == "math"
+    expected = in_algebra if algebra else in_words
     value = read_quantity(extracted or "", algebra)
     if value is not None and expected is not None:
-        return extracted, Reason.of(value is expected or rules.same(value, expected))
+        equal = value is expected or rules.same(value, expected)
+        return extracted, Reason.CORRECT if equal else Reason.WRONG
     if normalize(gold) in NO_GOLDS:
         return extracted, Reason.UNPARSABLE_GOLD
     if extracted is None and expected is not None:
