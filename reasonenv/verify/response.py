@@ -6,7 +6,7 @@ import re
 
 from reasonenv.verify.marks import last_mark
 
-_THOUGHT = r"(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad)"
+_THOUGHT = r"(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|seed:think)"
 _THOUGHT_BEGINS = re.compile(rf"<{_THOUGHT}>|<\|begin_of_thought\|>|◁think▷|\[THINK\]", re.IGNORECASE)
 _THOUGHT_ENDS = re.compile(
     rf"</{_THOUGHT}>|<\|end_of_thought\|>|◁/think▷|\[/THINK\]|<\|channel\|>final<\|message\|>", re.IGNORECASE
@@ -29,7 +29,7 @@ def final_part(text: str) -> str:
     that follows it. Linear in the length of the text.
     """
     if "<" in text or "[" in text or "◁" in text:
-        text = _HTML.sub("", _behind_thoughts(text))
+        text = _HTML.sub("", behind_thoughts(text))
         end = _TURN_ENDS.search(text, len(text) - len(text.lstrip()))
         if end is not None and text[: end.start()].strip():
             text = text[: end.start()]
@@ -40,7 +40,8 @@ def final_part(text: str) -> str:
     return text
 
 
-def _behind_thoughts(text: str) -> str:
+def behind_thoughts(text: str) -> str:
+    """What stands behind the last end of thoughts and before thoughts that are not closed."""
     ends = [match.end() for match in _THOUGHT_ENDS.finditer(text)]
     if ends:
         text = text[ends[-1] :]

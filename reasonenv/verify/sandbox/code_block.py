@@ -28,10 +28,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from reasonenv.verify.response import behind_thoughts
+
 MAX_CODE = 100_000  # characters
 
-_THOUGHT = re.compile(r"</(?:think|thinking|thought|reasoning|seed:think)>|\[/THINK\]|<\|end_of_thought\|>")
-_STILL_THINKING = re.compile(r"\s*(?:<(?:think|thinking|thought|reasoning|seed:think)>|\[THINK\]|<\|begin_of_thought)")
 _MARKS = re.compile(r"[ \t]*+(?:(?:>|[-*+]|\d{1,3}[.)])[ \t]++|>)*+")  # of a list and of a quotation
 _QUOTED = re.compile(r"[ \t]*>[ \t]?")
 _INFO = re.compile(r"[ \t{.]*(?P<language>[\w+#./-]*)(?P<rest>.*)")
@@ -97,9 +97,7 @@ def names_asked(tests: tuple[str, ...], entry_point: str = "") -> frozenset[str]
 def _answer(text: str) -> str:
     """What stands behind the thinking, without byte-order marks, its lines ended by line feeds."""
     text = text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
-    if _STILL_THINKING.match(text) and not _THOUGHT.search(text):
-        return ""
-    return _THOUGHT.split(text)[-1]
+    return behind_thoughts(text)
 
 
 def _program(blocks: Sequence[_Block], is_meant: Callable[[_Names], object], needed: frozenset[str]) -> str:
