@@ -40,9 +40,7 @@ def kind_of(placed: Sequence[Placed]) -> str:
     """
     present = [problem for _, problem in placed if problem.answer.lower() not in _MISSING]
     golds = [problem.answer for problem in present]
-    if all(is_words(gold) or (len(gold) == 1 and gold.isalpha()) for gold in golds) and not all(
-        map(_is_choice, present)
-    ):
+    if all(map(_is_word, golds)) and not all(map(_is_choice, present)):
         return "text"
     for where, problem in placed:
         if problem.answer.lower() in _MISSING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from reasonenv.verify.marks import last_mark, without_remark
@@ -45,7 +46,12 @@ def is_words(text: str) -> bool:
     if "\\" in words or not _WORDS.fullmatch(words):
         return False
     parts = re.findall(r"[^\W\d_]+", words)
-    return any(len(part) > 2 or part.lower() in ("no", "yes") for part in parts) and _MATHEMATICS.isdisjoint(parts)
+    return any(map(_is_word, parts)) and _MATHEMATICS.isdisjoint(parts)
+
+
+def _is_word(part: str) -> bool:
+    """Whether letters are a word and no product of variables; of scripts without case one character is enough."""
+    return len(part) > 2 or part.lower() in ("no", "yes") or unicodedata.category(part[0]) == "Lo"
 
 
 def find_words(text: str) -> str | None:

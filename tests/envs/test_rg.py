@@ -86,8 +86,8 @@ scoring.DATASETS["programs"] = Programs, Config
 draw = scoring.draw
 """
 PROGRAMS = {  # and the reply
-    "while True: pass": Reason.TIMEOUT,
-    "import os; os._exit(3)": Reason.ERROR,
+    "while True: pass": Reason.WRONG,  # as of an answer; either is no problem
+    "import os; os._exit(3)": Reason.WRONG,
     "raise SystemExit": "",
     "input()": "",
     "1/0": "",

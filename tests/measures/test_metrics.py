@@ -234,7 +234,7 @@ def test_our_failures_are_not_wrong_answers() -> None:
 
 
 def test_an_unparsable_answer_does_not_vote() -> None:
-    odd = [sample("p", i, "twelve") for i in range(3)]
+    odd = [sample("p", i, "umpteen") for i in range(3)]
     assert {s.reason for s in odd} == {"unparsable_answer"}
     assert scores([*odd, sample("p", 3, "18")], [4])["maj@4"] == {"p": 1.0}
 

@@ -115,5 +115,5 @@ def test_a_saved_policy_remembers_its_goals(policy: Policy, tmp_path: Path) -> N
     fresh.save(tmp_path / "policy", Goals("[A]", "[B]"))
     assert load_policy(str(tmp_path)).goals == Goals("[A]", "[B]")
     (tmp_path / "policy" / FILE).write_text("{}}")
-    with pytest.raises(UserError, match=r"goals\.json is no pair of goals"):
+    with pytest.raises(UserError, match=r"goals\.json is damaged"):
         load_policy(str(tmp_path))
