@@ -13,13 +13,14 @@ from reasonenv.verify.choice import read_choice
 from reasonenv.verify.extract import find_answer
 from reasonenv.verify.grade import grade_many
 from reasonenv.verify.numeric import parse_number
-from reasonenv.verify.words import NO_GOLDS, is_words
+from reasonenv.verify.words import NO_GOLDS, is_code, is_words
 
 Placed = tuple[str, Problem]  # where a problem stands, for messages about it
 
 # What stands for a missing value among numbers and mathematics, although it may be a word among words.
 _MISSING = NO_GOLDS | {"none", "inf", "-inf", "-", "?"}
 
+_ANOTHER = r"\boxed{987654321}"  # nobody's gold: one that cannot be compared with it is only equal to its own text
 _BARE_BOX = re.compile(r"\\boxed\s+([^\s{}$][^{}$]*)\$")  # \boxed 5$ in some published solutions
 _LABEL = re.compile(r"(?:^|[\s(\[])([A-Za-z])\s*[).:\]]")  # of a choice: "(A)", "B.", "c)"
 
@@ -40,14 +41,15 @@ def kind_of(placed: Sequence[Placed]) -> str:
     """
     present = [problem for _, problem in placed if problem.answer.lower() not in _MISSING]
     golds = [problem.answer for problem in present]
-    if all(map(_is_word, golds)) and not all(map(_is_choice, present)):
+    numbers = all(parse_number(gold) is not None for gold in golds)
+    if all(map(_is_word, golds)) and not numbers and not all(map(_is_choice, present)):
         return "text"
     for where, problem in placed:
         if problem.answer.lower() in _MISSING:
             raise UserError(f"{where}: the answer {problem.answer!r} is a missing value; leave the problem out")
     if all(map(_is_choice, present)):
         return "choice"
-    return "numeric" if all(parse_number(gold) is not None for gold in golds) else "math"
+    return "numeric" if numbers else "math"
 
 
 def _is_choice(problem: Problem) -> bool:
@@ -57,26 +59,26 @@ def _is_choice(problem: Problem) -> bool:
 
 
 def _is_word(gold: str) -> bool:
-    return is_words(gold) or (len(gold) == 1 and gold.isalpha())
+    return is_words(gold) or is_code(gold) or (len(gold) == 1 and gold.isalpha())
 
 
 def check_golds(placed: Sequence[Placed], kind: str) -> None:
     """Raises `UserError` that names the first problem whose gold cannot be met: it is no right answer to itself.
 
-    `grade(kind=kind)` decides that, and a gold of `numeric` must be a number too. A gold that comes again is not judged
-    again, and one that could not be judged in time is no mistake of its file.
+    `grade(kind=kind)` decides that, and another answer must be comparable with it. A gold that comes again is not
+    judged again, and one that could not be judged in time is no mistake of its file.
     """
     distinct: dict[str, Placed] = {}
     for where, problem in placed:
         distinct.setdefault(problem.answer, (where, problem))
     texts = [reference_solution(problem) for _, problem in distinct.values()]
+    met = grade_many(texts, list(distinct), kind)
+    read = grade_many([_ANOTHER] * len(distinct), list(distinct), kind)
     unmet = []
-    for (where, problem), verdict in zip(distinct.values(), grade_many(texts, list(distinct), kind), strict=True):
-        reason = verdict.reason
-        if kind == "numeric" and parse_number(problem.answer) is None:
-            reason = Reason.UNPARSABLE_GOLD
+    for (where, problem), right, other in zip(distinct.values(), met, read, strict=True):
+        reason = Reason.UNPARSABLE_GOLD if other.reason is Reason.UNPARSABLE_GOLD else right.reason
         if reason not in (Reason.CORRECT, Reason.TIMEOUT, Reason.ERROR):
             unmet.append(f"{where}: the answer {shown(problem.answer)} is {reason} by verifier={kind!r}")
     if unmet:
         others = f", as are {len(unmet) - 1} others" if len(unmet) > 1 else ""
-        raise UserError(f"{unmet[0]}{others}; mend it, or give a verifier that can read it")
+        raise UserError(f"{unmet[0]}{others}; mend it, or give verifier='text' for words, or one that can read it")

@@ -39,7 +39,7 @@ def find_answer(text: str, policy: str = "last_number") -> str | None:
     at = text.rfind("####")
     if at >= 0 and text.find("#") == at:
         body = text[at + 4 :].rstrip().lstrip(" ")
-        tagged = "|" in text or "hink" in text or text[0] in "<[" or (":" in text and NEXT_QUESTION.search(text))
+        tagged = "|" in text or "hink" in text or text[0] in "<[" or _asks_again(text)
         if body.isdigit() and not tagged:
             return body
     text = final_part(text)
@@ -47,6 +47,10 @@ def find_answer(text: str, policy: str = "last_number") -> str | None:
     if mark is not None:
         return _value_of(mark.body) if mark.spoken else mark.body
     return last_value(text) if policy == "last_number" else None
+
+
+def _asks_again(text: str) -> bool:
+    return (":" in text or "Q" in text or "P" in text) and NEXT_QUESTION.search(text) is not None
 
 
 def step_value(step: str) -> Fraction | None:

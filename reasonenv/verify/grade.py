@@ -21,8 +21,9 @@ from reasonenv.verify.extract import find_answer
 from reasonenv.verify.marks import last_mark
 from reasonenv.verify.numeric import Quantity, decimal_comma, read_quantity
 from reasonenv.verify.pool import TIMEOUT, shared
+from reasonenv.verify.response import final_part
 from reasonenv.verify.rules import DEFAULT, Rules
-from reasonenv.verify.words import NO_GOLDS, find_words, is_words, normalize, same_text, same_words
+from reasonenv.verify.words import NO_GOLDS, find_words, is_code, is_words, normalize, same_text, same_words
 
 KINDS = ("math", "numeric", "choice", "text")
 _LETTERS = frozenset("ABCDEFGHIJ")  # golds of one of these are choices as well as variables
@@ -155,9 +156,11 @@ def _at_once(text: str, gold: str, kind: str, extract: str, rules: Rules) -> tup
     if kind == "text":
         answer = find_words(text)
         return answer, _compare_words(answer, gold)
-    extracted = find_answer(text, extract)
     algebra = kind == "math"
     expected = in_algebra if algebra else in_words
+    extracted = find_answer(text, extract)
+    if expected is None:
+        extracted = _as_written(text, extracted, gold)
     value = read_quantity(extracted or "", algebra)
     if value is not None and expected is not None:
         equal = value is expected or rules.same(value, expected)
@@ -175,6 +178,14 @@ def _at_once(text: str, gold: str, kind: str, extract: str, rules: Rules) -> tup
     return extracted, _words_or_letters(extracted, gold)
 
 
+def _as_written(text: str, extracted: str | None, gold: str) -> str | None:
+    """The answer to a gold that is no number: the mark if that is the gold as written, for words the last line too."""
+    mark = last_mark(final_part(text))
+    if mark is not None and same_text(mark.body, gold):
+        return mark.body
+    return find_words(text) if extracted is None and is_words(gold) else extracted
+
+
 def _equal_with_comma(answer: str, gold: str, value: Quantity | None, expected: Quantity | None, rules: Rules) -> bool:
     """Whether one is a number and the other the same number with a decimal comma: beside a list, `3,14` is a list."""
     if value is None and expected is None:
@@ -188,6 +199,8 @@ def _words_or_letters(extracted: str | None, gold: str) -> Reason | None:
     """What can be told of mathematics without algebra: the letter of a choice, and texts too long to read."""
     if extracted is not None and _letter(gold) is not None and _letter(gold) == _letter(extracted):
         return Reason.CORRECT
+    if is_code(gold):
+        return _compare_words(extracted, gold)
     if not 0 < len(gold) <= MAX_TEXT:
         return Reason.UNPARSABLE_GOLD
     if extracted is not None and len(extracted) > MAX_TEXT:

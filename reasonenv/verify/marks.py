@@ -55,6 +55,7 @@ _GOES_ON = re.compile(
 _OPENS = re.compile(r"\\(?:[dtc]?frac|sqrt)\s*\{\s*$")
 _DISPLAY = re.compile(r"[\s*]*(?:\\\[|\$\$)(?P<body>[^$]{1,400}?)(?:\\\]|\$\$)")
 _MAX_REMARK = 400  # characters of an answer and its remark
+_CALCULATES = re.compile(r"[0-9]\s*[-+*/×x÷]\s*[$(]?[0-9][^=]*=")
 _MAX_BRIEF = 60  # characters of what a label announces
 
 
@@ -148,9 +149,7 @@ def _last_label(text: str, begin: int) -> Mark | None:
         return None
     for match in reversed(list(_LABEL.finditer(text, begin))):
         body = _sentence(text, match.end(), len(text))
-        left, equals, _ = body.rpartition("=")
-        brief = len(body) <= _MAX_BRIEF and not (equals and any(character.isdigit() for character in left))
-        if body and brief:
+        if body and len(body) <= _MAX_BRIEF and not _CALCULATES.search(body):
             return Mark(match.end(), body, spoken=True)
     return None
 

@@ -71,6 +71,7 @@ _PHRASES_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _UNIT_BEFORE = re.compile(r"[0-9]\s*([A-Za-z]+)\.?$")
+_NAME_IN_LIST = re.compile(r"(?:\bor|[0-9](?:\s+\w+)?\s*(?:,|;|\band))\s*[A-Za-z](?:_\w)?\s*=$", re.IGNORECASE)
 # An equation in a variable is no value: "x + 3 = 60", "2x = 60".
 _EQUATION = re.compile(
     r"(?:^|[\s(])(?:[0-9]+[b-zB-Z]|[b-zB-Z]\s*[-+*/^]\s*[0-9A-Za-z]+|[0-9]+\s*[-+*/^]\s*[b-zB-Z])\s*=$"
@@ -171,7 +172,8 @@ def _may_precede(before: str, after: str) -> bool:
     if last in ":.":  # 7:32 and 3.4.7 are one thing
         return not head[:-1].rstrip(" " if last == ":" else "")[-1:].isdigit() or (last == "." and before != head)
     if last == "=":
-        return head[-2:-1] not in ("<", ">", "!") and _EQUATION.search(head) is None
+        one_of_several = _NAME_IN_LIST.search(head) is not None  # x = 2 or x = 3
+        return head[-2:-1] not in ("<", ">", "!") and _EQUATION.search(head) is None and not one_of_several
     if last == ">":
         return head[-2:-1] in ("-", "=", ">")
     if last in ")]":

@@ -17,7 +17,8 @@ _TURN_ENDS = re.compile(
 _HTML = re.compile(r"</?(?:b|strong|em|i|u|p|span|div|mark)(?:\s[^<>]{0,80})?>", re.IGNORECASE)  # only looks
 # A base model that has been shown examples goes on with a question of its own.
 NEXT_QUESTION = re.compile(
-    r"\n[ \t#*]{0,12}(?:Question|Problem|Exercise|Example|Q|Human|User|Input)(?:[ #]*[0-9]+)?[*_ ]*:", re.IGNORECASE
+    r"\n[ \t#*]{0,12}(?:(?i:Question|Problem|Exercise|Example|Q|Human|User|Input)(?:[ #]*[0-9]+)?[*_ ]*:"
+    r"|(?:Question|Problem) [0-9]+\.)"
 )
 _MAX_QUESTIONS = 4  # that are looked at; each costs a look for a mark
 

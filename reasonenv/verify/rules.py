@@ -30,8 +30,8 @@ class Rules:
     def __post_init__(self) -> None:
         if not 0 <= self.tolerance < 1:
             raise UserError(f"tolerance={self.tolerance} must be at least 0 and below 1; 0.001 accepts 0.1 percent")
-        check_known("units", self.units, UNITS)
-        check_known("percent", self.percent, PERCENT)
+        check_known("units", str(self.units), UNITS)
+        check_known("percent", str(self.percent), PERCENT)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))

@@ -89,6 +89,38 @@ NUMBER_WORDS = {word: value for value, word in enumerate(_CARDINALS.split())}
 NUMBER_WORDS |= {word: 10 * tens for tens, word in enumerate(_TENS.split(), start=2)}
 NUMBER_WORDS |= {"a": 1, "an": 1}
 
+# Spellings of one unit, for those who compare units; the first one stands for all.
+_SAME = """
+    m meter metre
+    km kilometer kilometre
+    cm centimeter centimetre
+    mm millimeter millimetre
+    g gram
+    kg kilogram kilo
+    mg milligram
+    s sec second
+    min minute
+    h hr hour
+    wk week
+    yr year
+    l L liter litre
+    ml mL milliliter millilitre
+    lb pound
+    oz ounce
+    ft foot feet
+    in inch
+    yd yard
+    mi mile
+    usd dollar $
+    eur euro €
+    deg degree
+    N newton
+    J joule
+    W watt
+    V volt
+    A ampere amp
+"""
+_SPELLINGS = {word: line.split()[0] for line in _SAME.strip().splitlines() for word in line.split()}
 _SEPARATOR = re.compile(r"[\s/·⋅*.\-]+|\\cdot(?![A-Za-z])|\\times(?![A-Za-z])")
 _EXPONENT = re.compile(r"\^\s*(?:\{\s*-?[0-9]\s*\}|-?[0-9])")
 _LETTERS = re.compile(r"[°'A-Za-zÀ-ÖØ-öø-ɏμΩ]+")
@@ -129,7 +161,11 @@ def is_unit(phrase: str, letters: frozenset[str] = LETTERS) -> bool:
 def unit_of(phrase: str) -> str:
     """One spelling of a unit, to tell whether two are the same: singular, lower case, without dots and spaces."""
     words = _SEPARATOR.split(_EXPONENT.sub(lambda match: match[0].strip("^{} "), phrase))
-    return " ".join(word if word in SYMBOLS else _singular(word.lower()) for word in words if word)
+    spellings = []
+    for word in filter(None, words):
+        spelling = word if word in SYMBOLS else _singular(word.lower())
+        spellings.append(_SPELLINGS.get(spelling, spelling))
+    return " ".join(spellings)
 
 
 def in_words(text: str) -> Fraction | None:

@@ -17,6 +17,9 @@ _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _ENDS = " \t\r\n.,;:!?\"'`*_$"
 _WORDS = re.compile(r"[^\W\d_][\w'&-]*(?:[ ,./-]+[\w'&-]+)*")
 # Names that are mathematics although they look like words.
+_CODE = re.compile(
+    r"[0-9]+(?:-[0-9]+)+|[0-9]+(?:/[0-9]+){2,}|[0-9]+(?:\.[0-9]+){2,}|\+?[0-9]{1,3}(?:[ -][0-9]{2,4}){2,}"
+)
 _MATHEMATICS = frozenset("sqrt sin cos tan cot sec csc log ln exp pi inf infinity infty oo".split())  # noqa: SIM905
 # What spreadsheets and number parsers write where there is no answer.
 NO_GOLDS = frozenset(("", "nan", "n/a", "na", "#n/a", "<na>", "nat", "null"))
@@ -52,6 +55,11 @@ def is_words(text: str) -> bool:
 def _is_word(part: str) -> bool:
     """Whether letters are a word and no product of variables; of scripts without case one character is enough."""
     return len(part) > 2 or part.lower() in ("no", "yes") or unicodedata.category(part[0]) == "Lo"
+
+
+def is_code(text: str) -> bool:
+    """Whether digits are joined to a date, a telephone number or a score, and to no difference or fraction."""
+    return _CODE.fullmatch(plain(text)) is not None
 
 
 def find_words(text: str) -> str | None:
