@@ -85,6 +85,8 @@ def test_a_text_cell_is_no_formula_and_a_number_stays_one(start: str, small_suit
 
 def test_texts_are_told_from_numbers_by_their_type() -> None:
     assert csv_text([("=1", -0.5, "-0.5", 3, "a=b", "")]) == "'=1,-0.5,'-0.5,3,a=b,\n"
+    assert csv_text([(" =1", "\uff1d1", "\u00a0@a", "\t+1", "a b")]) == "' =1,'\uff1d1,'\u00a0@a,'\t+1,a b\n"
+    assert csv_text([("\x1b[31mred", "\u202eback", "\r=1")]) == "\u241b[31mred,\\u202eback,\u240d=1\n"
 
 
 @pytest.mark.parametrize("name", ["../../outside", "/etc", "a/b", "..", ".", "", "a\\b", "a\0b", "..\\x"])
