@@ -75,7 +75,8 @@ def test_a_text_cell_is_no_formula_and_a_number_stays_one(start: str, small_suit
     for name in ("table.csv", "curves.csv"):
         rows = list(csv.reader(io.StringIO((folder / name).read_bytes().decode(), newline="")))
         cells = [cell for row in rows for cell in row]
-        assert f"'{evil}" in cells
+        shown = evil.replace("\r", "\u240d")  # which begins nothing any more
+        assert (shown if shown != evil else f"'{evil}") in cells
         assert evil not in cells
         assert name == "curves.csv" or any(cell.startswith("-") for cell in cells)
         for cell in cells:
