@@ -3,12 +3,13 @@
 A point is a phase, which one of its events, and up to 30 ms behind it. A run of the tiny policy on Chain is killed
 there and run again; then everything that it left (metrics, weights, stored samples, summaries), but for times, is
 compared, byte for byte, with what a run left that was let alone. Of `bench`, now the process of the suite is killed
-and now that of a cell.
+and now that of a cell. Then runs of several agents are killed again and again, at random times, before they may end.
 
-    python benchmarks/kill_resume.py                          # 30 points of each
+    python benchmarks/kill_resume.py                          # 30 kills of each
     python benchmarks/kill_resume.py --only bench --trials 10 --seed 3
 
-Prints kills survived of tried; the last line is JSON. Exits with 1 if one was not survived.
+Prints kills survived of tried, and how many of the runs that were killed again and again ended as one let alone; the
+last line is JSON. Exits with 1 if a kill made a difference.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ lr = 3e-3
 iterations = 4
 {"".join(f"{key} = {value!r}{chr(10)}" for key, value in GRPO.items())}
 """
+AGAIN = ("grpo", "ei", "ppo")  # killed again and again
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
     ["reasonenv.cli", "reasonenv.experiment.scheduler", "reasonenv.experiment.train", "torch.utils.tensorboard"]
@@ -185,11 +187,37 @@ def trials(kind: str, line: Callable[[Path], list[str]], count: int, seed: int, 
     return result
 
 
+def killed_again(line: Callable[[Path], list[str]], kills: int, draw: random.Random, folder: Path) -> dict[str, int]:
+    """Kills a run until it has come to its end in spite of that, then another; compares each with one let alone."""
+    began = time.monotonic()
+    assert run(line(folder / "whole")) == 0
+    seconds, expected = time.monotonic() - began, left(folder / "whole")
+    figures = {"kills": 0, "runs": 0, "equal": 0}
+    out = folder / "run"
+    while figures["kills"] < kills or out.exists():
+        whole, began = not out.exists(), time.monotonic()
+        child = PROCESSES.Process(target=command, args=(line(out), None))
+        child.start()
+        child.join(draw.uniform(0, seconds) if figures["kills"] < kills else None)
+        if child.exitcode is None:
+            child.kill()
+            child.join()
+            figures["kills"] += 1
+            out.mkdir(exist_ok=True)  # it has begun, even if nothing is there yet
+            continue
+        figures["runs"] += 1
+        figures["equal"] += child.exitcode == 0 and left(out) == expected
+        if whole:
+            seconds = min(seconds, time.monotonic() - began)  # another program may have slowed the first
+        shutil.rmtree(out)
+    return figures
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=30, help="of each command (default 30)")
+    parser.add_argument("--trials", type=int, default=30, help="kills of each kind (default 30)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=("train", "bench"))
+    parser.add_argument("--only", choices=("train", "bench", "again"))
     chosen = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     figures: dict[str, Any] = {}
@@ -218,15 +246,32 @@ def main() -> int:
                 if kind == "bench":
                     together = side_by_side(line, trial_folder)
                     print(f"two suites at once end as one alone: {together}")
+        again: dict[str, dict[str, int]] = {}
+        draw = random.Random(chosen.seed)
+        for agent in AGAIN if chosen.only in (None, "again") else ():
+            (folder / agent).mkdir()
+            words = ["train", agent, ENV, *keys, "problems_per_iteration=2", "samples_per_problem=2", "eval_samples=2"]
+            words += ["--policy", prior, "--iterations", "60", "--out"]
+            again[agent] = killed_again(
+                lambda out, words=words: [*words, str(out)], chosen.trials // len(AGAIN), draw, folder / agent
+            )
+            print(f"{agent}: {again[agent]}", flush=True)
     survived: dict[str, tuple[int, int]] = {}
     for kind, phases in figures.items():
         well = sum(count for count, _ in phases.values())
         tried = sum(count for _, count in phases.values())
         survived[kind] = well, tried
         print(f"{kind}: {well} of {tried} kills survived")
-    results = {"survived_of_tried": survived, "by_phase": figures, "two_suites_at_once": together}
+    results = {
+        "survived_of_tried": survived,
+        "by_phase": figures,
+        "killed_again": again,
+        "two_suites_at_once": together,
+    }
     print(json.dumps({"figures": results, "ratios": {}}))
-    return int(together is False or any(well != tried for well, tried in survived.values()))
+    differing = any(well != tried for well, tried in survived.values())
+    differing |= any(each["equal"] != each["runs"] for each in again.values())
+    return int(together is False or differing)
 
 
 if __name__ == "__main__":

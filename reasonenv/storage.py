@@ -59,7 +59,9 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file. Raises `Damaged` if it is not UTF-8."""
+    """The text of a file. Raises `Damaged` if it is not UTF-8, or a pipe or device, which may have no end."""
+    if path.exists() and not path.is_file():
+        raise Damaged(f"{path} is damaged: it is no regular file")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

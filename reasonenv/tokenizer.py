@@ -219,7 +219,7 @@ def stated_ends(generation: GenerationConfig, config: PreTrainedConfig) -> list[
     if stated is None or stated == getattr(type(config)(), "eos_token_id", None):
         return []
     ids = stated if isinstance(stated, list) else [stated]
-    return [i for i in ids if isinstance(i, int)]
+    return [i for i in ids if type(i) is int]  # a file may say true, which is an int of Python's too
 
 
 def byte_tokenizer() -> Tokenizer:

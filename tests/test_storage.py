@@ -16,7 +16,7 @@ import torch
 
 from reasonenv.errors import UserError
 from reasonenv.learn import checkpoint
-from reasonenv.storage import SUMS, Damaged, check, check_free, owned, replace, seal
+from reasonenv.storage import SUMS, Damaged, check, check_free, owned, read_text, replace, seal
 
 FORK = multiprocessing.get_context("fork")
 WEIGHTS = {"w": torch.arange(300.0), "b": torch.ones(2, 3, dtype=torch.bfloat16)}
@@ -140,3 +140,12 @@ def test_a_folder_has_one_owner_and_a_killed_one_leaves_no_lock(tmp_path: Path) 
     check_free(tmp_path)
     with owned(tmp_path), pytest.raises(UserError, match=f"process {os.getpid()}"), owned(tmp_path):
         pass
+
+
+def test_a_pipe_or_a_device_in_place_of_a_text_is_not_read(tmp_path: Path) -> None:
+    """Reading either would never end."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    for name in ("pipe", "device"):
+        with pytest.raises(Damaged, match="no regular file"):
+            read_text(tmp_path / name)

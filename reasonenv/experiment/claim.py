@@ -52,6 +52,8 @@ class Claim:
             self._check_settings(record)
             self._check_code(record)
             check_weights(self.out, record, self.run, self.weights)
+        elif (self.out / SUMMARY).exists():
+            raise UserError(f"{self.out} holds {SUMMARY} of a run without its {RUN}; choose another --out")
         elif not (self.out / LOCK).exists():  # no run has begun here
             for name in REPLACED:
                 if (self.out / name).exists():

@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from reasonenv.errors import UserError
-from reasonenv.policy.adapter_files import MARK
+from reasonenv.policy.adapter_files import CONFIG, MARK
 from reasonenv.seeding import derive_seed
+from reasonenv.storage import read_record
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -23,6 +24,28 @@ if TYPE_CHECKING:
     from reasonenv.policy.hf_policy import HFPolicy
 
 ALPHA = 32  # constant, so that the best learning rate hardly depends on the rank
+# What the config of a plain LoRA says: which model and layers, and A, B and their factor. The rest of peft's fields are
+# other methods, which may import modules, change the weights below or train more; they must be as in a fresh config.
+PLAIN = {
+    "peft_type",
+    "peft_version",
+    "task_type",
+    "auto_mapping",
+    "inference_mode",
+    "base_model_name_or_path",
+    "revision",
+    "r",
+    "rank_pattern",
+    "lora_alpha",
+    "alpha_pattern",
+    "use_rslora",
+    "lora_dropout",
+    "fan_in_fan_out",
+    "target_modules",
+    "exclude_modules",
+    "layers_to_transform",
+    "layers_pattern",
+}
 
 
 def add_adapter(policy: HFPolicy, rank: int, *, seed: int) -> None:
@@ -53,6 +76,13 @@ def attach(policy: HFPolicy, folder: Path) -> None:
     from safetensors import SafetensorError
 
     peft = _peft()
+    fresh = peft.LoraConfig().to_dict()
+    for field, value in read_record(folder / CONFIG).items():
+        harmless = field == "init_lora_weights" and value == "gaussian"  # A and B are read over it
+        if field not in PLAIN and value and value != fresh.get(field) and not harmless:
+            raise UserError(
+                f"adapter {folder} is no plain LoRA: its {field} is {value!r}; merge it into its model first"
+            )
     if policy.adapter is not None:
         raise UserError(f"adapter {folder} rests on {policy.name!r}, another adapter; merge that into its model first")
     try:

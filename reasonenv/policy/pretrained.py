@@ -36,6 +36,7 @@ SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 KNOWN = ("tiny", "smollm2-135m")
 DTYPES = ("float32", "bfloat16", "float16")
 HUB_FILES = ["*.json", "*.jinja", "*.txt", "tokenizer.model", "model*.safetensors"]  # of a model: no pickle, no code
+GENERIC_TOKENIZERS = ("TokenizersBackend", "PreTrainedTokenizerFast")  # names of one class, of two versions
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
 
 
@@ -109,12 +110,12 @@ def native_dtype(device: str) -> torch.dtype:
 
 def _load(source: str, name: str, device: str, dtype: str | None, revision: str | None = None) -> HFPolicy:
     """The checkpoint at `source`, a folder or a hub id; a folder has no revisions."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     folder = Path(source) if Path(source).is_dir() else _snapshot(source, name, revision)
     with quiet(), torch.random.fork_rng(devices=[]):
         try:
-            tokenizer = Tokenizer(AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False))
+            tokenizer = _tokenizer(folder)
             config = _config(folder)
             chosen = getattr(torch, dtype) if dtype else _default_dtype(config, device)
             model, report = AutoModelForCausalLM.from_pretrained(
@@ -156,6 +157,21 @@ def _snapshot(source: str, name: str, revision: str | None) -> Path:
         raise UserError(f"policy {name!r} is an adapter on the hub; download it and give its folder")
     _check_folder(folder)
     return folder
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of a model.
+
+    One that states no class of its own is what its `tokenizer.json` says. For some types of models, such as `qwen2`,
+    transformers would take it for that of the published ones, with another normaliser and more tokens.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    path = folder / "tokenizer_config.json"
+    stated = read_record(path).get("tokenizer_class") if path.is_file() else None
+    if stated in GENERIC_TOKENIZERS and (folder / "tokenizer.json").is_file():
+        return Tokenizer(PreTrainedTokenizerFast.from_pretrained(str(folder)))
+    return Tokenizer(AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False))
 
 
 def _config(folder: Path) -> Any:

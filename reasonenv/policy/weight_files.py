@@ -23,7 +23,8 @@ ROWS = ("vocab_size", "intermediate_size", "n_inner", "ffn_dim", "head_dim")  # 
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 MOST_PARTS = 1 << 14  # heads, experts, groups
 MOST = 1 << 31
-# Settings of a model's config that choose code or another format of weights. They are chosen here.
+# Settings of a model's config that choose code, another format of weights or of what a model returns. They are chosen
+# here.
 CHOSEN_HERE = {
     "attn_implementation",
     "_attn_implementation",
@@ -35,6 +36,10 @@ CHOSEN_HERE = {
     "auto_map",
     "custom_pipelines",
     "transformers_weights",
+    "return_dict",
+    "torchscript",
+    "output_attentions",
+    "output_hidden_states",
 }
 
 Shapes = Mapping[str, tuple[int, ...]]  # of tensors by name
@@ -66,10 +71,10 @@ def _inside(folder: Path, name: str) -> Path:
         raise UserError(f"{folder} names {name!r} as weights; they must be files *{SUFFIX} in the folder itself")
     if not path.is_file():
         raise UserError(f"{path} is missing; add it or save the policy again")
-    root = folder.resolve()
-    if root.parent.name == "snapshots":  # of the hub's cache, whose snapshots are links to its `blobs`
-        root = root.parent.parent
-    if root not in path.resolve().parents:
+    roots = [folder.resolve()]
+    if roots[0].parent.name == "snapshots":  # of the hub's cache, whose snapshots are links to its `blobs`
+        roots.append(roots[0].parent.parent / "blobs")
+    if not set(roots) & set(path.resolve().parents):
         raise UserError(f"{path} is a link out of the folder; copy the weights into it")
     return path
 

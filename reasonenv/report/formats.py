@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from reasonenv.measures.comparisons import Contrast
@@ -14,7 +15,7 @@ from reasonenv.terminal import printable
 # Control codes as their pictures: a parser of HTML drops some of them and changes others.
 PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
 SPELLING = "\n\t\u00a0\u2007\u2009\u200c\u200d\u202f\u3000"
-FORMULA = tuple("=+-@\t\r\n")  # how a cell begins that a spreadsheet computes
+FORMULA = tuple("=+-@")  # how a cell begins that a spreadsheet computes, also in their wide forms and behind spaces
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -28,13 +29,18 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
     lines = []
     for row in rows:
         line = io.StringIO(newline="")
-        csv.writer(line).writerow([f"'{cell}" if _is_formula(cell) else cell for cell in row])
+        csv.writer(line).writerow(map(_cell, row))
         lines.append(line.getvalue().removesuffix("\r\n"))  # with this end of a line it quotes a text with either part
     return "".join(f"{line}\n" for line in lines)
 
 
-def _is_formula(cell: object) -> bool:
-    return isinstance(cell, str) and cell.startswith(FORMULA)
+def _cell(value: object) -> object:
+    """A text as `visible`, and as no formula; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    text = visible(value)
+    computed = unicodedata.normalize("NFKC", text).lstrip().startswith(FORMULA) or text.startswith(("\t", "\n"))
+    return f"'{text}" if computed else text
 
 
 def percent(share: float, digits: int = 1) -> str:

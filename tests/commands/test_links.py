@@ -166,6 +166,14 @@ def test_a_project_that_is_no_run_keeps_its_folders(
     assert snapshot(tmp_path) == before
 
 
+def test_a_summary_without_its_run_is_one_line(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "summary.json").write_text("{}")
+    assert "summary.json of a run without its run.json" in refused(train("grpo", tmp_path), capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+
+
 def test_charts_are_not_drawn_through_a_link(prior: Path, outside: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     (tmp_path / "out").mkdir()

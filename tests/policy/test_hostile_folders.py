@@ -162,6 +162,20 @@ def test_a_snapshot_of_the_hubs_cache_is_links_and_is_read(model: Path, tmp_path
     assert load_policy(str(snapshot)).name == str(snapshot)
 
 
+def test_a_folder_called_snapshots_opens_nothing_but_blobs(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "snapshots").mkdir()
+    folder = model.rename(tmp_path / "snapshots" / "c0ffee")
+    (folder / "model.safetensors").rename(tmp_path / "private.safetensors")
+    (folder / "model.safetensors").symlink_to(tmp_path / "private.safetensors")
+    assert "is a link out of the folder" in refused(folder)
+
+
+@pytest.mark.parametrize("end", [True, {"a": 1}, 1.5, "256", [None, True, -1, 10**12]])
+def test_an_end_that_is_no_token_ends_nothing(model: Path, end: Any) -> None:
+    edit(model / "generation_config.json", eos_token_id=end)
+    assert load_policy(str(model)).tokenizer.ends == (256,)
+
+
 @pytest.mark.usefixtures("no_pickle")
 @pytest.mark.parametrize(
     "changes",
@@ -175,6 +189,9 @@ def test_a_snapshot_of_the_hubs_cache_is_links_and_is_read(model: Path, tmp_path
         {"auto_map": {"AutoModelForCausalLM": "evil/repo--evil.Model"}},
         {"transformers_weights": "adapter_model.bin"},
         {"transformers_weights": "../outside.safetensors"},
+        {"return_dict": False},
+        {"torchscript": True},
+        {"output_attentions": True},
     ],
 )
 def test_what_a_config_may_not_choose_is_chosen_here(model: Path, changes: dict[str, Any], tmp_path: Path) -> None:
@@ -252,6 +269,16 @@ def test_a_damaged_adapter_is_one_line(adapter: Path, name: str, content: bytes)
         {"target_modules": "("},
         {"modules_to_save": ["lm_head"]},
         {"lora_alpha": "x"},
+        # Other methods than plain LoRA, each as its own field of peft's config says.
+        {"init_lora_weights": "pissa"},
+        {"use_dora": True},
+        {"bias": "all"},
+        {"megatron_config": {"tensor_model_parallel_size": 1}},
+        {"megatron_core": "evil"},
+        {"alora_invocation_tokens": [1]},
+        {"use_qalora": True},
+        {"trainable_token_indices": [1]},
+        {"a_method_of_tomorrow": True},
     ],
 )
 def test_an_adapter_that_cannot_be_is_one_line(adapter: Path, changes: dict[str, Any]) -> None:

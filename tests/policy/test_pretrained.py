@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from reasonenv.errors import UserError
+from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.pretrained import load_policy
 from reasonenv.policy.tiny import tiny_policy
+from reasonenv.tokenizer import byte_tokenizer
 
 
 @pytest.fixture
@@ -84,3 +86,28 @@ def test_a_run_without_a_policy_yet_is_called_unfinished(tmp_path: Path) -> None
     (tmp_path / "summary.json").write_text("{}")
     with pytest.raises(UserError, match=r"has no config.json"):
         load_policy(str(tmp_path))
+
+
+def test_a_tokenizer_comes_back_as_it_was_saved_whatever_the_type_of_the_model(tmp_path: Path) -> None:
+    """For qwen2 and phi3 transformers knows a class of tokenizers, and makes one of it where none is stated."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    tokenizer = byte_tokenizer()
+    texts = ("e\u0301 is two characters", "1234  a\n\n b")
+    for kind in ("qwen2", "phi3", "qwen3", "llama"):
+        config = AutoConfig.for_model(
+            kind,
+            vocab_size=tokenizer.vocab_size,
+            hidden_size=32,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            eos_token_id=tokenizer.eos_id,
+            pad_token_id=None,
+        )
+        HFPolicy(AutoModelForCausalLM.from_config(config), tokenizer, name=kind).save(tmp_path / kind)
+        back = load_policy(str(tmp_path / kind)).tokenizer
+        assert back.vocab_size == tokenizer.vocab_size, kind
+        assert back.encode_all(texts) == tokenizer.encode_all(texts), kind
+        assert back.ends == tokenizer.ends, kind

@@ -183,7 +183,13 @@ FORGERIES = {
     "patched main": "import __main__, sys\nfor name in ('_serve', 'encode', '_test'):\n"
     "    setattr(__main__, name, lambda *_: 'passed')\ndef add(a, b): return 0",
     "patched json": "import json\njson.dumps = lambda *_: '[\"passed\"]'\ndef add(a, b): return 0",
-    "another exception": 'import json\njson.dumps = lambda *_: \'["raised", "SystemExit", ""]\'\ndef add(a, b): 1',
+    "another exception": 'import json\njson.dumps = lambda *_: \'["raised", ["SystemExit"], ["tuple"]]\'\n'
+    "def add(a, b): 1",
+    # `exec` beside the tests would say to every descriptor that they have passed, and leave.
+    "a builtin for an exception": "import json\n"
+    'said = \'import os; [os.write(out, b"passed\\\\n") for out in range(3, 9) if os.path.exists(f"/dev/fd/{out}")]\'\n'
+    "reply = json.dumps(['raised', ['exec'], ['tuple', said + '; os._exit(0)']])\n"
+    "json.dumps = lambda *_: reply\ndef add(a, b): return 0",
     "traces": "import sys\nsys.settrace(lambda *_: None)\ndef add(a, b): return 0",
     "walks the frames": "import gc\nfor each in gc.get_objects():\n"
     "    if isinstance(each, dict): each.update(passed='passed')\ndef add(a, b): return 0",
@@ -248,6 +254,14 @@ def test_a_nan_passes_nothing_unless_the_tests_speak_of_it(value: str) -> None:
         assert judge(code, UnitTests((f"import math\nexpected = {expected}\nassert add(2, 2) != expected",))).value == (
             "correct"
         )
+
+
+@pytest.mark.parametrize(
+    "reply", ['["complex", "nan"]', '["complex", Infinity, ["complex", 0, Infinity]]', '["decimal", "nan"]']
+)
+def test_a_nan_that_a_solution_spells_in_its_reply_passes_nothing(reply: str) -> None:
+    code = f"import json\njson.dumps = lambda *_: '[\"value\", {reply}]'\ndef add(a, b): return 0"
+    assert judge(code, UnitTests(("assert not abs(add(2, 2) - 4) > 1e-6",))) is Reason.WRONG
 
 
 @pytest.mark.parametrize("code", FORGERIES.values(), ids=FORGERIES.keys())

@@ -159,7 +159,7 @@ class PlainData:
         if name == "object" and self._object_of is not None:
             return self._object_of(*parts)
         value = _BY_NAME[name].value(*map(self.decode, parts))
-        if name == "decimal" and value.is_nan():
+        if (name == "decimal" and value.is_nan()) or (name == "complex" and value != value):  # "nan", or inf - inf
             self._read_nan()
         return value
 
