@@ -42,7 +42,7 @@ _SENTENCES = (
 )
 _DENIED = re.compile(r"\b(?:not|never|cannot|exclude[sd]?|eliminate[sd]?|neither|nor)\b|n't\b", re.IGNORECASE)
 _DOUBT = re.compile(r"\b(?:or|maybe|perhaps|possibly)\s+\(?[A-Z]\)?(?![\w'])")
-_ICONS = re.compile(r"^[^\w\s(\[]+\s*")
+_ICONS = re.compile(r"^[^\w\s(\[]+\s*|\s*[\u2190-\u2bff\U0001f300-\U0001faff\ufe0f]+$")
 _STARS = re.compile(r"[*_`]")
 _NAMED = re.compile(r"\b(?:answer|option|choice)\b(?:\s+is\b)?[\s:*]*+(?=\S)", re.IGNORECASE)
 

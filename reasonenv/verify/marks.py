@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from reasonenv.verify.numeric import parse_number
 from reasonenv.verify.units import SCALES, in_words, is_unit
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\b\s*+(?:\[[^\[\]\n]{0,20}\])?")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # \{ is a character, not a brace
 _BARE_BOX = re.compile(r"[-+]?[0-9][0-9.,]*|[A-Za-z](?![A-Za-z])")
 # What may stand between boxes that are one answer: "\boxed{2} and \boxed{3}", "x=\boxed{2}$ or $x=\boxed{3}".
-_SPACE = r"(?:[\s$&~]|\\(?:q?quad\b|[ ,;:!]))*"
+_SPACE = r"(?:[\s$&~*]|\\(?:q?quad\b|[ ,;:!()\[\]\\]))*"
 _JOINT = re.compile(
-    rf"{_SPACE}(?:\\text\{{)?{_SPACE}(?:[,;]{_SPACE}(?:and|or)?|and|or|as\s+well\s+as)?{_SPACE}\}}?{_SPACE}"
+    rf"{_SPACE}(?:\\text\{{)?{_SPACE}(?:[,;]{_SPACE}(?:\\text\{{)?{_SPACE}(?:and|or)?|and|or|as\s+well\s+as)?{_SPACE}\}}?{_SPACE}"
     rf"(?:[a-zA-Z](?:_\{{?[0-9]\}}?)?\s*=)?{_SPACE}"
 )
-_TAG_ENDS = re.compile(r"</(answer|ans|final|final_answer|solution)>", re.IGNORECASE)
+_TAG_ENDS = re.compile(r"</(answer|ans|final|result|final_answer|solution)>", re.IGNORECASE)
 _JSON = re.compile(
     r'"(?:final[_ ]?)?(?:answer|result|solution|choice|option)"\s*+:\s*+'
     r'(?:"((?:[^"\\]|\\.)*+)"|\[([^\[\]{}"]{0,200})\]|([^\s,"{}\[\]]++))',
@@ -26,10 +27,12 @@ _SAYS = r"(?:is|are|was|equals|(?:will|would|should|must)\s++be)\b(?:\s++(?:ther
 _PHRASE = re.compile(
     r"(?:\b(?:the|my|our|your)\s++(?:(?:final|correct|right|best|exact)\s++){0,2})?"
     rf"(?:\banswers?(?:\s++(?:to|of|for)\b[^\n.:=?!]{{0,80}}?)?[*_]{{0,2}}\s++{_SAYS}|\banswer['’]s(?=\s)"
-    r"|\bsolutions\s+are\b)\s*+:?\s*+|答案(?:是|为|：|:)[：:]?\s*+",
+    r"|\bsolutions\s+are\b)\s*+:?[\s}]*+|(?:答案(?:是|为|选|：|:)|故选)[：:]?\s*+",
     re.IGNORECASE,
 )
-_LABEL = re.compile(r"\b(?:answers?|ans)[*_\"'}\s]{0,4}+(?:[:：=]|-\s)[*_}\s]*+", re.IGNORECASE)
+_LABEL = re.compile(
+    r"\b(?:answers?|ans)[*_\"'}\s]{0,4}+(?:[:：=]|[-–—]\s)(?:[*_}\s]*\n\s*[-•]\s+|[*_}\s]*+)", re.IGNORECASE
+)
 _SENTENCE_END = re.compile(
     r"\n|<|(?<!\bRs)(?<!\bsq)(?<!\bSt)(?<!\bMt)(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bapprox)[.;](?=\s)|[.!?](?=[\s*_\"')]{0,8}$)",
     re.IGNORECASE,
@@ -45,14 +48,17 @@ _PARENTHESIS = re.compile(
 )
 _INSIDE = re.compile(rf"\s*(?:=|(?:approx(?:imately)?|about|exactly|{_REMARK_WORDS})(?!\w))", re.IGNORECASE)
 _COUNT = re.compile(r"\s*[0-9]{1,3}\s+(?P<unit>[A-Za-z ]+)")
+_SAID_AGAIN = re.compile(r"\(\s*=[^()]*\)$")
 _SAID = re.compile(r"[^\W_]|[\\∞∅]")
 _SCALE_WORDS = "|".join(sorted(SCALES, key=len, reverse=True))
 # What a box goes on with, or stands in, if it does not hold the whole answer.
 _GOES_ON = re.compile(
     rf"\s*(?:\\text\s*\{{\s*)?(?:{_SCALE_WORDS})\b\}}?|\s*\^\s*\S{{1,40}}|[A-Za-z](?![A-Za-z])"
-    r"|\s*\\(?:pi|sqrt|times|cdot|div|frac)(?![A-Za-z])[^\s$]{0,40}(?:\s*[0-9]+)?|\s*[-+*/]\s*[0-9]+"
+    r"|\s*\\(?:pi|sqrt|times|cdot|div|frac)(?![A-Za-z])[^\s$]{0,40}(?:\s*[0-9]+)?|\s*[-+*/]\s*[0-9]+|[.,][0-9]+"
 )
-_OPENS = re.compile(r"\\(?:[dtc]?frac|sqrt)\s*\{\s*$")
+_OPENS = re.compile(r"(?:\\(?:[dtc]?frac\s*(?:\{[^{}]{1,20}\})?|sqrt)|\^)\s*\{\s*$")
+_SIGNED = re.compile(r"(?:^|[\s=$(\[])-\Z")
+_MAX_OPENING = 40  # characters
 _DISPLAY = re.compile(r"[\s*]*(?:\\\[|\$\$)(?P<body>[^$]{1,400}?)(?:\\\]|\$\$)")
 _MAX_REMARK = 400  # characters of an answer and its remark
 _CALCULATES = re.compile(r"[0-9]\s*[-+*/×x÷]\s*[$(]?[0-9][^=]*=")
@@ -98,9 +104,15 @@ def without_parenthesis(body: str) -> str:
     inside = parenthesis["inside"]
     count = _COUNT.fullmatch(inside)
     counts = count is not None and is_unit(count["unit"], frozenset())
-    if counts or _INSIDE.match(inside) or in_words(inside) is not None:
-        return body[: parenthesis.start()].strip()
-    return body
+    before = body[: parenthesis.start()].strip()
+    return before if counts or _INSIDE.match(inside) or _says_in_words(before, inside) else body
+
+
+def _says_in_words(value: str, said: str) -> bool:
+    """Whether a bracket says the number before it once more, one of them in words: "5 (five)", "five (5)"."""
+    if in_words(value) is None and in_words(said) is None:
+        return False
+    return parse_number(value) == parse_number(said) is not None
 
 
 def _last_hashes(text: str, begin: int) -> Mark | None:
@@ -171,7 +183,7 @@ def _may_announce(text: str, begin: int) -> bool:
     # A fixed string is looked up many times as fast as a pattern.
     return any(
         text.find(word, begin) >= 0
-        for word in ("nswer", "NSWER", "答案", "olutions are", "ns:", "NS:", "ns.", "ns =", "ns=")
+        for word in ("nswer", "NSWER", "答案", "故选", "olutions are", "ns:", "NS:", "ns.", "ns =", "ns=")
     )
 
 
@@ -182,6 +194,8 @@ def _sentence(text: str, start: int, limit: int) -> str:
         return display["body"].strip()
     stop = _SENTENCE_END.search(text, start, limit)
     body = text[start : stop.start() if stop else limit].strip()
+    if body.count("*") == 1:  # the other one stands in front of the sentence
+        body = body.strip("*")
     return without_remark(body) if _SAID.search(body) else ""
 
 
@@ -207,7 +221,11 @@ def _inside_formula(text: str, start: int, end: int, body: str) -> str | None:
     behind = _GOES_ON.match(text, end)
     if behind is not None:
         return body + behind[0]
-    before = _OPENS.search(text, max(0, start - 12), start)
+    if text[start - 1 : start].isdigit():  # 1\boxed{7} has several readings, and the box is none of them
+        return text[start - 1 : end]
+    if _SIGNED.search(text, max(0, start - 2), start):
+        return f"-{body}"
+    before = _OPENS.search(text, max(0, start - _MAX_OPENING), start)
     return None if before is None else f"{before[0]}{body}}}"
 
 
@@ -220,7 +238,7 @@ def _joined(text: str, boxes: list[re.Match[str]], body: str) -> str:
             break
         bodies.append(content[1])
         following = box
-    return ", ".join(reversed(bodies))
+    return ", ".join(dict.fromkeys(reversed(bodies)))  # a box said twice is one
 
 
 def _content(text: str, start: int, limit: int) -> tuple[int, str] | None:
@@ -234,5 +252,7 @@ def _content(text: str, start: int, limit: int) -> tuple[int, str] | None:
         depth += {"{": 1, "}": -1}.get(brace[0], 0)
         if depth == 0 and brace[0] == "}":
             body = text[start + 1 : brace.start()].strip()
+            if _SAID_AGAIN.search(body):  # "5 (= 2 + 3)": whether it is true is looked at where values are compared
+                return brace.end(), body
             return (brace.end(), without_parenthesis(body)) if body else None
     return None

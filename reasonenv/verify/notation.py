@@ -36,6 +36,12 @@ _NAMED = {
     "٫": ".",
     "٬": ",",
     "٪": "%",
+    **dict.fromkeys("∙‧", "·"),
+    **dict.fromkeys("⨯✕✖", "×"),
+    **dict.fromkeys("˚º", "°"),
+    "℃": "°C",
+    "℉": "°F",
+    "،": ",",
     "∛": r"\sqrt[3]",
     "∜": r"\sqrt[4]",
     "⌊": r"\lfloor ",
@@ -44,6 +50,12 @@ _NAMED = {
     "⌉": r"\rceil ",
     "∖": r"\setminus ",
     "µ": "μ",
+    "㎝": "cm",
+    "㎜": "mm",
+    "㎞": "km",
+    "㎏": "kg",
+    "㎡": "m^{2}",
+    "㎥": "m^{3}",
     "ℝ": r"\mathbb{R}",
     "ℤ": r"\mathbb{Z}",
     "ℕ": r"\mathbb{N}",
@@ -115,16 +127,17 @@ _DROPPED = """
     tiny scriptsize footnotesize small normalsize large Large LARGE huge Huge
     displaystyle textstyle scriptstyle limits nolimits left right middle
     big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr negthinspace nobreak ! ( ) [ ]
+    mathord mathbin mathrel mathpunct mathstrut strut hfill notag nonumber hline checkmark therefore
 """
 _SPELLED = {
-    r"\text": "textbf textit textrm textsf texttt emph textup textnormal mbox hbox mathrm operatorname",
+    r"\text": "textbf textit textrm textsf textsl textsc texttt emph textup textnormal mbox hbox mathrm operatorname",
     r"\frac": "dfrac tfrac cfrac nicefrac sfrac flatfrac",
-    r"\approx": "approx approxeq simeq sim doteq cong",
+    r"\approx": "approx approxeq thickapprox simeq sim doteq cong",
     "...": "ldots dots cdots dotsc dotsb",
     r"^\circ": "textdegree degree",
     " ": ", ; : > thinspace medspace thickspace space nobreakspace",
     "  ": "quad qquad enspace",
-    r"\setminus": "backslash",
+    r"\setminus": "backslash smallsetminus",
     r"\mathbb{R}": "R",
     r"\sqrt": "surd",
     r"\cup": "bigcup",
@@ -151,14 +164,27 @@ _BLACKBOARD = re.compile(
     r"\\(?:(?:mathbb|mathds|Bbb)\s*(?:\{\s*([RZNQC])\s*\}|([RZNQC])(?![A-Za-z]))"
     r"|(?:mathbf|bm|boldsymbol)\s*(?:\{\s*([RZNQ])\s*\}|([RZNQ])(?![A-Za-z])))"  # a bold C is a choice
 )
-_UNIT_VECTOR = re.compile(r"\\(?:mathbf|boldsymbol|bm|vec|hat)\s*\{\s*\\?([ijk])(?:math)?\s*\}")
+_UNIT_VECTOR = re.compile(
+    r"\\(?:hat|vec)\s*\{\s*\\(?:mathbf|boldsymbol|bm)\s*\{\s*\\?([ijk])(?:math)?\s*\}\s*\}"
+    r"|\\(?:mathbf|boldsymbol|bm|vec|hat)\s*(?:\{\s*\\?([ijk])(?:math)?\s*\}|\\([ij])math(?![A-Za-z]))"
+)
 _NESTED_TEXT = re.compile(r"\\text\s*\{\s*\\text\s*\{([^{}]*)\}\s*\}")
 _LONE_SIGN = re.compile(r"(\\[A-Za-z]+\s*|[\^_}]\s*)?\{\s*(,|\.|:|=|\+|-|%|<|>)?\s*\}")
 _COMMA_SPACE = re.compile(r"(?<=[0-9]),\s*\\[!, ;:]\s*(?=[0-9]{3}(?![0-9]))")
+_RING = r"(?:\\circ(?![A-Za-z])|\\text\s*\{\s*o\s*\}|o(?![A-Za-z]))"
+_DEGREES = re.compile(rf"\^\s*(?:{_RING}|\{{\s*{_RING}\s*\}}|\{{\s*\{{\s*{_RING}\s*\}}\s*\}})\s*")
+_NOT_EQUAL = re.compile(r"\\not\s*=")
+# Equations behind one brace, however they are put below one another.
+_BRACED_SYSTEM = re.compile(
+    r"\\left\s*\\(?:\{|lbrace)\s*\\begin\{(array|aligned|matrix|gathered)\}(?:\{[lcr\s]*\})?"
+    r"((?:(?!\\begin|\\end).)*)\\end\{\1\}\s*\\right\s*\.",
+    re.DOTALL,
+)
 # 0.333... is no 0.333, and a list that goes on is no list that ends.
 UNFINISHED = re.compile(r"(?:\.[0-9]*([0-9])\1\1|,\s*)\.\.\.(?=[\s*`$\".,;:]*$)")
 _LONE_BACKSLASH = re.compile(r"(?<!\\)\\$")  # of a space at the end: "7\\,"
 _MARKUP = ' \t\r\n*`$"'
+_LONE_STAR = re.compile(r"[^*]*[^*\s]\*")  # an operator without its operand
 
 
 def plain(text: str) -> str:
@@ -191,6 +217,8 @@ def _stripped(text: str) -> str:
     while True:
         before = text
         text = text.lstrip(_MARKUP)
+        if _LONE_STAR.fullmatch(text):
+            return text
         end = UNFINISHED.search(text)
         text = text[: end.end()] if end else _LONE_BACKSLASH.sub("", text.rstrip(_MARKUP + ".,;:"))
         if text.endswith("_"):
@@ -200,9 +228,11 @@ def _stripped(text: str) -> str:
 
 
 def _rewritten(text: str) -> str:
-    text = _BLACKBOARD.sub(r"\\mathbb{\1\2\3\4}", _UNIT_VECTOR.sub(r"\\hat{\1}", text))
+    text = _BLACKBOARD.sub(r"\\mathbb{\1\2\3\4}", _UNIT_VECTOR.sub(r"\\hat{\1\2\3}", text))
     text = _COMMA_SPACE.sub(",", _UNSEEN.sub("", text)).removesuffix(r"\\")
+    text = _NOT_EQUAL.sub(r"\\ne ", _BRACED_SYSTEM.sub(r"\\begin{aligned}\2\\end{aligned}", text))
     text = _COMMAND.sub(_command, text.replace("~", " "))
+    text = _DEGREES.sub(r"^\\circ ", text)
     return _LONE_SIGN.sub(_lone_sign, _NESTED_TEXT.sub(r"\\text{\1}", text))
 
 

@@ -30,11 +30,12 @@ INTEGER = (
     r"|[0-9]{1,3}(?: [0-9]{3})+(?![0-9])|[0-9]{1,3}(?:'[0-9]{3})+(?![0-9])|[0-9]{1,3}(?:_[0-9]{3})+(?![0-9])"
     r"|[0-9]{1,3}(?:\.[0-9]{3}){2,}(?![0-9])|[0-9]+)"
 )
-_DECIMAL_COMMA = r"[0-9]{1,3}(?:[. ][0-9]{3})+,[0-9]+(?![0-9,])"  # 1.234,50: the groups show what the comma is
+_DECIMAL_COMMA = r"[0-9]{1,3}(?:[. '][0-9]{3})+,[0-9]+(?![0-9,])"  # 1.234,50: the groups show what the comma is
 DECIMAL = rf"(?:{_DECIMAL_COMMA}|{INTEGER}(?:\.[0-9]+)?|(?<![0-9])\.[0-9]+)"
 CODES = "USD EUR GBP JPY CNY RMB INR AUD CAD CHF HKD NZD SGD KRW BRL RUB MXN ZAR SEK NOK DKK"
-SIGNS = "€£¥₹₽฿₩₺₫₦₴¢"
-CURRENCY = rf"(?:(?:US|AU|CA|HK|NZ|SG|[ACRS])?\\?\$|[{SIGNS}]|Rs\.?|(?:{CODES.replace(' ', '|')})(?![A-Za-z]))"
+SIGNS = "€£¥₹₽฿₩₺₫₦₴₱₪₸₡₲₵¢"
+_SIGNS_IN_LETTERS = rf"(?:(?:Rs|Rp|RM|Fr|[Kk]r)\.?|{CODES.replace(' ', '|')})(?![A-Za-z])"
+CURRENCY = rf"(?:(?:USD?|AU|CA|HK|NZ|SG|MX|NT|[ACRS])?\\?\$|[{SIGNS}]|{_SIGNS_IN_LETTERS})"
 _TEN_TO_THE = r"\s*(?:\\times|\\cdot|\\ast|[xX×*·⋅])\s*10\s*\^\s*"
 
 _PLAIN = re.compile(r"-?(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)")
@@ -60,8 +61,10 @@ _LABEL_WORDS = frozenset(
 )
 _APPROXIMATELY = re.compile(r"(?:\\approx\s*|~\s*|(?:about|approximately|approx\.?|roughly|around)\s+)", re.IGNORECASE)
 _REPEATS = re.compile(r"(?P<sign>-?)(?P<whole>[0-9]*)\.(?P<fixed>[0-9]*?)(?P<digit>[0-9])(?P=digit){2,}\.\.\.")
+_TWO_NUMBERS = re.compile(r"(?P<whole>-?[0-9]+)(?P<sign>[,·])(?P<decimals>[0-9]+)")
+_SAID_AGAIN = re.compile(r"\s*\(\s*=[^()]*\)$")  # 5 (= 2 + 3)
 _PERCENT = re.compile(r"\s*(?:%|per\s?cent|pct)\.?", re.IGNORECASE)
-_HALF = re.compile(r"\s+and\s+(?:a\s+|one\s+)?(?P<part>[a-z]+)", re.IGNORECASE)
+_HALF = re.compile(r"\s+and\s+(?:a\s+|one[\s-]+)?(?P<part>[a-z]+)", re.IGNORECASE)
 _SCALE = re.compile(r"(?P<space>\s*)-?(?P<word>[A-Za-z]+)\b")
 
 _NUMBER_WORD = "|".join(sorted((*NUMBER_WORDS, *SCALES), key=len, reverse=True))
@@ -103,13 +106,13 @@ def read_quantity(text: str, algebra: bool = False) -> Quantity | None:
 
 
 def decimal_comma(text: str) -> Fraction | None:
-    """The number that `3,14` is where a comma marks the decimals, or None: elsewhere it is a list of two numbers."""
-    whole, comma, decimals = plain(text).strip(f"{SIGNS} ").partition(",")
-    if not (comma and len(text) <= MAX_LENGTH and re.fullmatch("-?[0-9]+", whole) and decimals.isdigit()):
+    """The number that `3,14` or `3·14` is if the sign marks the decimals: elsewhere these are a list and a product."""
+    match = _TWO_NUMBERS.fullmatch(plain(text).strip(f"{SIGNS} ")) if len(text) <= MAX_LENGTH else None
+    if match is None:
         return None
-    if len(decimals) == 3 and len(whole.lstrip("-")) <= 3:  # thousands
+    if match["sign"] == "," and len(match["decimals"]) == 3 and len(match["whole"].lstrip("-")) <= 3:  # thousands
         return None
-    return Fraction(f"{whole}.{decimals}")
+    return Fraction(f"{match['whole']}.{match['decimals']}")
 
 
 @lru_cache(maxsize=16_384)  # a gold is read at every sample of its problem, and a policy repeats itself
@@ -132,6 +135,8 @@ def _quantity(text: str, algebra: bool) -> Quantity | None:
         return Quantity(Fraction(int(text.replace(",", ""))))
     if "\\" in text or "{" in text:
         text = _without_latex(text)
+    if not algebra:  # which looks whether it is true
+        text = _SAID_AGAIN.sub("", text)
     text, name = _bare(text)
     quantity = _unnamed(text, algebra)
     return quantity._replace(name=name) if quantity is not None and name else quantity
@@ -163,7 +168,7 @@ def _repeating(match: re.Match[str]) -> Fraction:
 
 def _bare(text: str) -> tuple[str, str]:
     """Without brackets around it, a label, an equals sign and a word for "about"; and the name of its variable."""
-    text, name = text.strip(" $\"'`*"), ""
+    text, name = text.lstrip(" $\"'`*").rstrip(" $\"'`"), ""
     if text.startswith("(") and text.endswith(")") and not re.search("[(),]", text[1:-1]):
         text = text[1:-1]
     label = _LABEL.match(text)
@@ -174,7 +179,7 @@ def _bare(text: str) -> tuple[str, str]:
     text = text.removeprefix("=").lstrip(" $*")
     if about := _APPROXIMATELY.match(text):
         text = text[about.end() :]
-    return text.strip(" $*").rstrip(",;: "), name
+    return text.lstrip(" $*").rstrip(" $,;:"), name
 
 
 def _is_label(words: str, sign: str) -> bool:
@@ -250,7 +255,7 @@ def _without_latex(text: str) -> str:
     text = _FRACTION.sub(_fraction, _WRAPPED.sub(r"\1", text))
     for _ in range(2):
         text = _GROUP.sub(r"\1", text)
-    return text.replace("^{\\circ}", " degrees").replace("^\\circ", " degrees").replace("\\Omega", "Ω").strip()
+    return text.replace("^\\circ", " degrees").replace("\\Omega", "Ω").strip()
 
 
 def _fraction(match: re.Match[str]) -> str:

@@ -11,13 +11,13 @@ import unicodedata
 
 from reasonenv.verify.marks import without_parenthesis
 from reasonenv.verify.notation import characters
-from reasonenv.verify.numeric import CURRENCY, DECIMAL, INTEGER, MAX_LENGTH, parse_number
+from reasonenv.verify.numeric import CURRENCY, DECIMAL, INTEGER, MAX_LENGTH, SIGNS, parse_number
 from reasonenv.verify.units import ATTACHED_SCALES, LETTERS, SCALES, is_unit
 
 _WINDOW = 2 * MAX_LENGTH  # a number that the window cuts is longer than any that parses
 _LATEX_FRACTION = r"\\[dt]?frac\s*\{\s*-?[0-9]+\s*\}\s*\{\s*[0-9]+\s*\}"
 _TEN_TO_THE = r"\s*(?:\\times|\\cdot|[x×*·])\s*10\s*\^\s*"
-_LATEX_GROUPS = r"[0-9]{1,3}(?:(?:\{,\}|\\[,;! ]|,\\!)\s?[0-9]{3})+(?:\.[0-9]+)?(?![0-9])"
+_LATEX_GROUPS = r"[0-9]{1,3}(?:(?:\{,\}|\\[,;:>! ]|,\\!)\s?[0-9]{3})+(?:\.[0-9]+)?(?![0-9])"
 
 # A number inside running text. A minus after an operand subtracts ("10-5", "12 -5"); elsewhere it is a sign.
 NUMBER = re.compile(
@@ -39,13 +39,13 @@ _CENTS = re.compile(rf"(?:{CURRENCY}\s?)?{INTEGER}(?:\s+(?:dollars?|euros?))?\s+
 _DRESS = " \t*`\"'$"
 _SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace())
 # All that may stand in a number. Its letters are those of \\dtfrac, \\times, \\cdot, minus, negative, x, e, and codes.
-_IN_NUMBERS = "0123456789.,+-$€£¥₹₽฿/\\{}^×*'_!; " + _SPACES + "abcdefghimnorstuvxEUSDRPHKAOCJGBYINZL"
+_IN_NUMBERS = "0123456789.,+-$/\\{}^×*'_!;:> " + SIGNS + _SPACES + "abcdefghikmnoprstuvxEUSDRPHKAOCJGBYINZLMTXF"
 _WORD = re.compile(r"[^\W\d_]+$")
 _SCALE = re.compile(
     rf"\s*-?(?i:{'|'.join(sorted(SCALES, key=len, reverse=True))})\b|(?:{'|'.join(ATTACHED_SCALES)})\b"
     r"|\s+and\s+(?:(?:a|one|two|three)\s+)?(?:half|quarters?|thirds?|fourths?)\b"
 )
-_PERCENT = re.compile(r"\s*(?:%|\\%|‰|per\s?cent\b)")
+_PERCENT = re.compile(r"\s*(?:%|\\%|‰|per\s?cent(?:age)?\b|pct\b)")
 # Words in front of a number that make it something else than the value: a bound, an alternative, a name, a factor.
 _BEFORE = frozenset(
     """
@@ -79,7 +79,8 @@ _EQUATION = re.compile(
 # Words behind a number that change it or take it back.
 _BEHIND = re.compile(
     r"\s+(?:or|nor|below|squared|cubed|factorial|mod|modulo|over|plus|minus|divided|point|root"
-    r"|(?:more|less|fewer)\s+than\s+[a-z]|(?:is|was)\s+(?:not|wrong|incorrect|false|impossible|too)|score|before)\b",
+    r"|(?:more|less|fewer)\s+than\s+[a-z]|(?:is|was)\s+(?:not|wrong|incorrect|false|impossible|too)|score|before"
+    r"|per\s+(?:hundred|thousand|mille?|million)|[a-z]+illions?|googols?|myriads?)\b",
     re.IGNORECASE,
 )
 _VARIABLE = re.compile(rf"\s+(?![aAI{''.join(sorted(LETTERS))}])[A-Za-z](?![\w'.)&])")
@@ -104,7 +105,8 @@ def last_value(text: str) -> str | None:
         return None
     formula = _FORMULA.search(text, max(0, len(text) - _WINDOW))
     if formula is not None and not _WORDS.search(formula["body"]):
-        free = _may_precede(text[: formula.start()][-_CONTEXT:], "")
+        line = text[: formula.start()].rpartition("\n")[2]
+        free = _may_precede(line[-_CONTEXT:], "")
         return _of_formula(formula["body"].strip()) if free else None
     number = last_number(text)
     if number is None and len(text) <= _MAX_BARE and not _WORDS.search(text):  # nothing but an expression
@@ -189,6 +191,8 @@ def _word_may_precede(head: str, attached: bool) -> bool:
     if not word[0].isascii():
         return True
     lower = word[0].lower()
+    if head[word.start() - 1 : word.start()] == "'" and lower in ("s", "re"):  # it's 7
+        return True
     if attached or lower in _BEFORE or (len(lower) == 1 and lower != "a"):
         return False
     if head[word.start() - 1 : word.start()] == "\\":
@@ -203,6 +207,8 @@ def _may_follow(after: str) -> bool:
     """Whether a value may stand in front of `after`: the end, a word that is no operator, its unit."""
     attached = _ATTACHED.match(after)
     if attached is not None and not is_unit(attached[0]):
+        return False
+    if after.lstrip()[:1] in ("%", "‰"):  # a second one
         return False
     if CONTINUES.match(after) or _BEHIND.match(after) or _VARIABLE.match(after):
         return False

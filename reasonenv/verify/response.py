@@ -9,10 +9,11 @@ from reasonenv.verify.marks import last_mark
 _THOUGHT = r"(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|seed:think)"
 _THOUGHT_BEGINS = re.compile(rf"<{_THOUGHT}>|<\|begin_of_thought\|>|◁think▷|\[THINK\]", re.IGNORECASE)
 _THOUGHT_ENDS = re.compile(
-    rf"</{_THOUGHT}>|<\|end_of_thought\|>|◁/think▷|\[/THINK\]|<\|channel\|>final<\|message\|>", re.IGNORECASE
+    rf"</{_THOUGHT}>|<\|(?:end_of_thought|begin_of_solution)\|>|◁/think▷|\[/THINK\]|<\|channel\|>final<\|message\|>",
+    re.IGNORECASE,
 )
 _TURN_ENDS = re.compile(
-    r"<\|(?:im_end|endoftext|eot_id|eom_id|end|end_of_text|return|eos)\|>|<(?:end_of_turn|/s|eos)>|<｜end▁of▁sentence｜>"
+    r"<\|(?:im_end|endoftext|eot_id|eom_id|end|end_of_text|end_of_solution|return|eos)\|>|<(?:end_of_turn|/s|eos)>|<｜end▁of▁sentence｜>"
 )
 _HTML = re.compile(r"</?(?:b|strong|em|i|u|p|span|div|mark)(?:\s[^<>]{0,80})?>", re.IGNORECASE)  # only looks
 # A base model that has been shown examples goes on with a question of its own.

@@ -35,7 +35,8 @@ _MEASURES = _words(
 _ABBREVIATIONS = _words(
     """
     sec secs min mins hr hrs wk wks yr yrs mo mos lb lbs oz ft yd yds mi in sq cu mph kph kmh fps rpm gal qt pt tsp tbsp
-    deg rad rads km cm mm dm nm um kg gm gms mg ml dl cl cc ha ac psi cal kcal usd eur gbp jpy cny inr aud cad chf hkd
+    kmph deg rad rads km cm mm dm nm um kg gm gms mg ml dl cl cc ha ac psi cal kcal usd
+    eur gbp jpy cny inr aud cad chf hkd
     nzd sgd rmb krw brl rub mxn zar sek nok dkk pts pcs amu bpm lit rs kr
     """
 )
@@ -67,6 +68,8 @@ SCALES: dict[str, Fraction] = {
     **dict.fromkeys(("crore", "crores"), Fraction(10**7)),
     **dict.fromkeys(("billion", "billions", "bn"), Fraction(10**9)),
     **dict.fromkeys(("trillion", "trillions", "tn"), Fraction(10**12)),
+    **dict.fromkeys(("quadrillion", "quadrillions"), Fraction(10**15)),
+    **dict.fromkeys(("quintillion", "quintillions"), Fraction(10**18)),
     **dict.fromkeys(("dozen", "dozens"), Fraction(12)),
     "gross": Fraction(144),
     **dict.fromkeys(("half", "halves"), Fraction(1, 2)),
@@ -122,7 +125,7 @@ _SAME = """
 """
 _SPELLINGS = {word: line.split()[0] for line in _SAME.strip().splitlines() for word in line.split()}
 _SEPARATOR = re.compile(r"[\s/·⋅*.\-]+|\\cdot(?![A-Za-z])|\\times(?![A-Za-z])")
-_EXPONENT = re.compile(r"\^\s*(?:\{\s*-?[0-9]\s*\}|-?[0-9])")
+_EXPONENT = re.compile(r"\^\s*(?:\{\s*-?[0-9]\s*\}|-?[0-9])|(?<=[A-Za-z])\s+(?:squared|cubed)\b")
 _LETTERS = re.compile(r"[°'A-Za-zÀ-ÖØ-öø-ɏμΩ]+")
 _MAX_WORDS = 8  # of a unit
 _MAX_NUMBER_WORDS = 16

@@ -14,7 +14,7 @@ MAX_LINE = 200  # characters of an unmarked line that can be an answer in words
 
 _WRAPPER = re.compile(r"\\text\s*(?=\{)|[{}]")
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
-_ENDS = " \t\r\n.,;:!?\"'`*_$"
+_ENDS = ' \t\r\n.,;:!?"`*_$'
 _WORDS = re.compile(r"[^\W\d_][\w'&-]*(?:[ ,./-]+[\w'&-]+)*")
 # Names that are mathematics although they look like words.
 _CODE = re.compile(
@@ -40,7 +40,10 @@ def _unwrapped(text: str) -> str:
 
 
 def _words(text: str) -> str:
-    return " ".join(_WRAPPER.sub("", plain(text)).split()).strip(_ENDS)
+    words = " ".join(_WRAPPER.sub("", plain(text)).split()).strip(_ENDS)
+    if words[:1] == "'" == words[-1:]:  # a quote and no prime: B' is not B
+        words = words.strip(_ENDS + "'")
+    return words
 
 
 def is_words(text: str) -> bool:

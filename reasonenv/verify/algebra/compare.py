@@ -174,6 +174,8 @@ class Comparison:
         if other.op in WRITTEN_AS_SETS:
             return self._reals(other, one)
         if other.op == "tuple" and other.atom == "()" and "tuple" not in ex.ops(one.args):
+            if one.atom == "or":
+                return False
             return self._each(by_name(one.args) or one.args, other.args)
         if other.op == "matrix":
             return bool(by_name(one.args)) and self._each(by_name(one.args), _vector(other))

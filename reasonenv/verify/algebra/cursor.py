@@ -38,6 +38,11 @@ class Cursor:
         self.at += 1
         return self.tokens[self.at - 1]
 
+    def drop(self, kind: str, end: str) -> None:
+        """Removes the tokens of a kind up to the next one of the kind `end`."""
+        stop = next((at for at in range(self.at, len(self.tokens)) if self.tokens[at].kind == end), len(self.tokens))
+        self.tokens[self.at : stop] = [token for token in self.tokens[self.at : stop] if token.kind != kind]
+
     def need(self, kind: str) -> Token:
         token = self.take(kind)
         if token is None:

@@ -54,7 +54,7 @@ _KINDS = {
     "domain": r"\\mathbb\{(?P<of>[RZNQC])\}",
     "begin": r"\\begin\s*\{(?P<opened>[a-zA-Z]+)\}(?:\s*\{[lcr|\s]*\})?",
     "end": r"\\end\s*\{(?P<closed>[a-zA-Z]+)\}",
-    "degree": r"\^\s*(?:\\circ(?![A-Za-z])|\{\s*(?:\\circ|o)\s*\}|o(?![A-Za-z]))",
+    "degree": r"\^\s*(?:\\circ|o)(?![A-Za-z])",
     "row": r"\\(?:\\|cr(?![A-Za-z])|newline(?![A-Za-z]))\s*(?:\[[0-9a-z. -]*\])?",
     "figure": r"(?:m\s*)?\\(?:measured)?(?P<figured>angle|triangle)\s*\{?\s*(?P<corners>[A-Z]{1,4})(?![A-Za-z])\s*\}?",
     "accented": r"\\(?P<accent>vec|overrightarrow|hat|widehat|bar|overline)\s*"
@@ -80,8 +80,9 @@ _FIRST_DIGITS = re.compile(r"[0-9]+")
 # Ways of writing a binomial, and what stands in a `\text` that is no word: both are rewritten before tokens are read.
 _ARGUMENT = r"(?:\{{\s*(?P<{0}>[^{{}}]{{1,40}}?)\s*\}}|(?P<{0}_>[A-Za-z0-9]))"
 _CHOOSE = re.compile(rf"(?<![A-Za-z0-9)}}])[_^]\s*{_ARGUMENT.format('top')}\s*C\s*_\s*{_ARGUMENT.format('bottom')}")
-_CHOOSE_RAISED = re.compile(r"(?<![A-Za-z])C_(?:\{([0-9]+)\}|([0-9]))\^(?:\{([0-9]+)\}|([0-9]))")
-_CHOOSE_LOWERED = re.compile(r"(?<![A-Za-z])C\^(?:\{([0-9]+)\}|([0-9]))_(?:\{([0-9]+)\}|([0-9]))")
+_CHOOSE_RAISED = re.compile(r"(?<![A-Za-z])(?:C|\\text\{C\})_(?:\{([0-9]+)\}|([0-9]))\^(?:\{([0-9]+)\}|([0-9]))")
+_CHOOSE_LOWERED = re.compile(r"(?<![A-Za-z])(?:C|\\text\{C\})\^(?:\{([0-9]+)\}|([0-9]))_(?:\{([0-9]+)\}|([0-9]))")
+_ANGLED = re.compile(r"<([^<>=]*,[^<>=]*)>")  # <1, 2, 3> is a vector
 _NO_WORD = re.compile(r"\\text\s*\{([^{}A-Za-z\\]*)\}")
 _FULL_STOP = re.compile(r"(?<!\.)\.(?=\s*\})")  # at the end of a group
 _TIMES = re.compile(r"(?<=[0-9])\s*[xX]\s*(?=10\s*\^)")
@@ -96,6 +97,8 @@ def tokens(text: str) -> list[Token]:
         return [Token("empty")]
     text = plain(text)
     text = _FULL_STOP.sub("", text)
+    if angled := _ANGLED.fullmatch(text):
+        text = rf"\langle {angled[1]}\rangle "
     if "10" in text:
         text = _TIMES.sub("*", text)
     if "\\text" in text:

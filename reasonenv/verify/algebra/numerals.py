@@ -20,11 +20,12 @@ REPEATING = (  # a pattern for `repeating`
 )
 _DIGITS = r"(?:[0-9A-F]|\\text\s*\{\s*[0-9A-Fa-f]+\s*\})+(?:\.[0-9A-F]+)?"
 _BASE = r"(?:[0-9]{1,2}|[a-z]+)"
+_SAYS_BASE = r"(?:(?:\\text\s*\{\s*)?[Bb]ase[\s-]*\}?\s*)?"
 _NUMERAL = re.compile(
     rf"(?:\(\s*(?P<wrapped>{_DIGITS})\s*\)|(?P<bare>{_DIGITS}))"
     r"(?:\s*_\s*(?P<digit>[0-9])"
-    rf"|\s*_\s*\{{\s*\(?\s*(?P<index>{_BASE})\s*\)?\s*\}}"
-    rf"|\s*_\s*\{{\s*\\text\s*\{{\s*(?P<wrapped_index>{_BASE})\s*\}}\s*\}}"
+    rf"|\s*_\s*\{{\s*\(?\s*{_SAYS_BASE}(?P<index>{_BASE})\s*\)?\s*\}}"
+    rf"|\s*_\s*\{{\s*\\text\s*\{{\s*(?:[Bb]ase\s*)?(?P<wrapped_index>{_BASE})\s*\}}\s*\}}"
     rf"|\s*_\s*\\text\s*\{{\s*(?P<upright_index>{_BASE})\s*\}}"
     rf"|\s*\\text\s*\{{\s*\(?\s*(?:in\s+)?[Bb]ase[\s-]*(?P<said>{_BASE})\s*\)?\s*\}}"
     rf"|\s*\\text\s*\{{\s*(?:in\s+)?[Bb]ase\s*\}}\s*(?P<behind>{_BASE})"

@@ -35,14 +35,15 @@ from reasonenv.verify.algebra.vocabulary import (
 )
 from reasonenv.verify.units import in_words, is_unit
 
-_MATRICES = frozenset(("vmatrix", "pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix", "array"))
-_SYSTEMS = frozenset(("cases", "aligned", "gathered"))
+_MATRICES = frozenset(("vmatrix", "pmatrix", "bmatrix", "matrix", "Bmatrix", "smallmatrix", "psmallmatrix", "array"))
+_ALIGNED = frozenset(("aligned", "gathered"))  # where "&" says what stands below what, and in `cases` what is when
+_SYSTEMS = _ALIGNED | {"cases"}
 _RELATIONS = ("=", "!=", "<", "<=", ">", ">=", "approx")
 _SEPARATORS = (",", ";", "or", "and")
 _CONSTRUCTS = {"choose": ex.choose, "over": quotient}
 _SUCH_THAT = ("mid", "|", ":")
 _CONDITION_WORDS = frozenset(("if", "for", "when", "where"))
-_VALUES = frozenset(("num", "name", "(", "[", r"\{", "{", "const", "-", "domain", "begin"))
+_VALUES = frozenset(("num", "var", "name", "(", "[", r"\{", "{", "const", "-", "domain", "begin"))
 _BRACKETS = {"][": "()", "[[": "[)", "]]": "(]"}
 _HOURS = re.compile(r"[01]?[0-9]|2[0-4]")
 _MINUTES = re.compile(r"[0-5][0-9]")
@@ -271,6 +272,7 @@ class _Answers(Terms):
         if not items and (self.next.kind not in closing or self.next.kind == "["):
             items.append(self.clause())
         while items and self.take(",", ";"):
+            self.take("and", "or")  # 1, 2, and 3
             items.append(self.clause())
         if not self.take(*closing):
             raise self.unexpected(f"{closing[0]} expected")
@@ -323,6 +325,8 @@ class _Answers(Terms):
             raise Unreadable(f"the environment {name}")
         self.nested()
         system = name in _SYSTEMS
+        if name in _ALIGNED:
+            self.drop("&", "end")
         rows = [[self.cell(system)]]
         while separator := self.take("&", "row"):
             if separator.kind == "&":

@@ -259,9 +259,9 @@ def _is_chain(items: Sequence[Node]) -> bool:
 
 
 def _kind(separators: set[str]) -> str:
-    """Whether "and" alone joins a list: `3 and 1/2` may be one number."""
-    if separators == {"and"}:
-        return "and"
+    """What alone joins a list: `3 and 1/2` may be one number, `x = 3 or y = 4` is no point."""
+    if separators in ({"and"}, {"or"}):
+        return min(separators)
     return ""
 
 

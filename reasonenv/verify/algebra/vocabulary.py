@@ -78,8 +78,13 @@ WORDS = {
 }
 
 # Whole phrases that are a set, or infinity.
-EMPTY = frozenset(("none", "empty", "no solution", "no solutions", "no real solution", "no real solutions"))
-EMPTY |= {"empty set", "the empty set", "null set", "there is no solution", "there are no solutions"}
+EMPTY = frozenset(("none", "empty", "empty set", "the empty set", "null set"))
+EMPTY |= {
+    f"{there}no {real}{what}"
+    for there in ("", "there is ", "there are ")
+    for real in ("", "real ")
+    for what in ("solution", "solutions", "root", "roots")
+}
 REALS = frozenset(("reals", "the reals", "all reals", "all real", "any real number", "every real number"))
 REALS |= {f"{many}real numbers" for many in ("", "the ", "all ", "all the ", "the set of ", "the set of all ")}
 SYNONYMS = {"dne": "does not exist"}
@@ -100,7 +105,11 @@ LABELS = frozenset(
     )
 )
 # What may stand at once in front of it: "The answer is 5", "The point (3, 4)".
-INTRODUCTIONS = frozenset(_words("the final correct answer value result solution point is so therefore thus hence"))
+INTRODUCTIONS = frozenset(
+    _words(
+        "the final correct answer value result solution point interval set vector equation is so therefore thus hence"
+    )
+)
 # Short runs of letters that are words; other runs of up to three letters are products of variables.
 SHORT_UNITS = frozenset(_words("per kg mg ft lb oz mi hr hrs min mph ml deg rad"))
 CAPITALS = frozenset(_words("am pm usd dne"))  # words in capitals too, where others are corners of a figure
