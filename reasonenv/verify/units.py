@@ -131,8 +131,13 @@ def is_unit(phrase: str, letters: frozenset[str] = LETTERS) -> bool:
 
 def unit_of(phrase: str) -> str:
     """One spelling of a unit, to tell whether two are the same: singular, lower case, without dots and spaces."""
-    words = _SEPARATOR.split(_EXPONENT.sub(lambda match: match[0].strip("^{} "), phrase))
+    words = _SEPARATOR.split(_EXPONENT.sub(_exponent, phrase))
     return " ".join(word if word in SYMBOLS else _singular(word.lower()) for word in words if word)
+
+
+def _exponent(match: re.Match[str]) -> str:
+    written = match[0].strip("^{} ")
+    return {"squared": "2", "cubed": "3"}.get(written, written)
 
 
 def in_words(text: str) -> Fraction | None:
