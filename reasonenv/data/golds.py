@@ -81,4 +81,4 @@ def check_golds(placed: Sequence[Placed], kind: str) -> None:
             unmet.append(f"{where}: the answer {shown(problem.answer)} is {reason} by verifier={kind!r}")
     if unmet:
         others = f", as are {len(unmet) - 1} others" if len(unmet) > 1 else ""
-        raise UserError(f"{unmet[0]}{others}; mend it, or give verifier='text' for words, or one that can read it")
+        raise UserError(f"{unmet[0]}{others}; mend it, give verifier='text' for words, or one that can read it")

@@ -22,7 +22,7 @@ _ONE_NUMBER = re.compile(r"[^0-9]*[0-9][0-9.,]*(?![0-9])[^0-9]*")
 # Behind which a sentence goes on to explain: "57 -> 3 x 19", "57: three times 19", "57 for n = 3".
 _BREAK = re.compile(r"\s*(?:->|=>|→|⇒|:\s|\s-+\s|\.\.\.\s)|\s+for\s+[a-z]\s*=")
 _WORD = re.compile(r"[A-Za-z]{2}|[0-9]\s*[-+*/x×]\s*[0-9]")
-_SUM = re.compile(r"[-+*/×·÷()$\s0-9.,]+=(?P<right>[^=]+)")
+_SUM = re.compile(r"(?:[-+*/×·÷()$\s0-9.,]|\\(?:times|cdot|div)(?![A-Za-z]))+=(?P<right>[^=]+)")
 
 
 def find_answer(text: str, policy: str = "last_number") -> str | None:

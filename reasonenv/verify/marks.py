@@ -42,7 +42,10 @@ _REMARK_WORDS = (
     r"(?:because|since|as|so|which|where|when|while|given|i\.?e\.?|e\.?g\.?|that\s+is|that|(?:and\s+)?not(?=\s+\S)"
     r"|but|after|meaning|due\s+to|rounded|see|check(?:ed)?|from|by|using|used|instead|rather|obtained|with|for\s+(?:a|all|the|each|every|[0-9]))"
 )
-_CLAUSE = re.compile(rf"(?:\s*[,;:]\s*|\s+-+\s+|\s+){_REMARK_WORDS}(?!\w)|(?<=[a-z])\s+out\s+of\b", re.IGNORECASE)
+_CLAUSE = re.compile(
+    rf",\s+or\s+(?:approximately|about|roughly)\b|(?:\s*[,;:]\s*|\s+-+\s+|\s+){_REMARK_WORDS}(?!\w)|(?<=[a-z])\s+out\s+of\b",
+    re.IGNORECASE,
+)
 _PARENTHESIS = re.compile(
     r"(?:\\[,;: ])*\s*(?:\\text\s*\{\s*)?\((?P<inside>[^()]*(?:\([^()]*\)[^()]*)*)\)\s*\}?[\s$*_.]*$"
 )
@@ -235,6 +238,9 @@ def _joined(text: str, boxes: list[re.Match[str]], body: str) -> str:
     for box in reversed(boxes[:-1]):
         content = _content(text, box.end(), following.start())
         if content is None or not _JOINT.fullmatch(text, content[0], following.start()):
+            break
+        braced = text.startswith("{", box.end())
+        if not braced and not re.search("[,;a-z]", text[content[0] : following.start()]):  # \boxed 2 above a box
             break
         bodies.append(content[1])
         following = box

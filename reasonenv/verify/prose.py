@@ -108,7 +108,7 @@ def last_value(text: str) -> str | None:
         line = text[: formula.start()].rpartition("\n")[2]
         free = _may_precede(line[-_CONTEXT:], "")
         return _of_formula(formula["body"].strip()) if free else None
-    number = last_number(text)
+    number = last_number(text.replace(r"\(", "$").replace(r"\)", "$"))
     if number is None and len(text) <= _MAX_BARE and not _WORDS.search(text):  # nothing but an expression
         return text
     if number is None and len(text) <= _MAX_BARE and parse_number(text) is not None:  # a number in words

@@ -163,12 +163,17 @@ def is_unit(phrase: str, letters: frozenset[str] = LETTERS) -> bool:
 
 def unit_of(phrase: str) -> str:
     """One spelling of a unit, to tell whether two are the same: singular, lower case, without dots and spaces."""
-    words = _SEPARATOR.split(_EXPONENT.sub(lambda match: match[0].strip("^{} "), phrase))
+    words = _SEPARATOR.split(_EXPONENT.sub(_exponent, phrase))
     spellings = []
     for word in filter(None, words):
         spelling = word if word in SYMBOLS else _singular(word.lower())
         spellings.append(_SPELLINGS.get(spelling, spelling))
     return " ".join(spellings)
+
+
+def _exponent(match: re.Match[str]) -> str:
+    written = match[0].strip("^{} ")
+    return {"squared": "2", "cubed": "3"}.get(written, written)
 
 
 def in_words(text: str) -> Fraction | None:

@@ -83,7 +83,7 @@ def test_a_gold_that_nobody_can_meet_is_refused_when_the_task_is_made() -> None:
         make("1", "some", "many", "some", verifier="numeric")
     assert str(error.value) == (
         "problem 1: the answer 'some' is unparsable_gold by verifier='numeric', as are 1 others; "
-        "mend it, or give a verifier that can read it"
+        "mend it, give verifier='text' for words, or one that can read it"
     )
     with pytest.raises(UserError, match=r"problem 0: the answer '2x.n\+' is \w+ by verifier='math'"):
         make("2x\n+", "2", verifier="math")  # an answer line has one line

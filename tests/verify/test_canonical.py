@@ -36,9 +36,9 @@ def form(answer: str, gold: str = ELSEWHERE, kind: str = "math") -> str | None:
 
 
 TRIALS = [trial for trial in corpus() if trial.kind == "math" and trial.answer is not None]
-# Unequal pairs that have one form: named values and sets (x = 2 and y = 2 are both 2), percentages and units, which
-# have the form of their number, and differences behind the 60th digit.
-ONE_FORM = {"equation", "functions", "interval", "percent", "units", "thousands", "huge"}
+# Unequal pairs that have one form: named values, points and sets (x = 2 and y = 2 are both 2), percentages and units,
+# which have the form of their number, and differences behind the 60th digit.
+ONE_FORM = {"equation", "functions", "interval", "percent", "point", "units", "thousands", "huge"}
 
 
 def test_an_answer_has_the_form_of_the_gold_exactly_if_it_is_right() -> None:
