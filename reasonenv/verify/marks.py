@@ -239,8 +239,7 @@ def _joined(text: str, boxes: list[re.Match[str]], body: str) -> str:
         content = _content(text, box.end(), following.start())
         if content is None or not _JOINT.fullmatch(text, content[0], following.start()):
             break
-        braced = text.startswith("{", box.end())
-        if not braced and not re.search("[,;a-z]", text[content[0] : following.start()]):  # \boxed 2 above a box
+        if "\n" in text[content[0] : following.start()]:  # on a line of its own it is another answer
             break
         bodies.append(content[1])
         following = box
