@@ -11,13 +11,12 @@ from fractions import Fraction
 from reasonenv.errors import check_known
 from reasonenv.verify.marks import last_mark
 from reasonenv.verify.notation import characters
-from reasonenv.verify.numeric import MAX_LENGTH, parse_number
-from reasonenv.verify.prose import CONTINUES, NUMBER, last_number, last_value, without_note
+from reasonenv.verify.numeric import parse_number
+from reasonenv.verify.prose import CONTINUES, NUMBER, WINDOW, last_number, last_value, without_note
 from reasonenv.verify.response import NEXT_QUESTION, final_part
 
 POLICIES = ("marked", "last_number")
 
-_WINDOW = 2 * MAX_LENGTH  # a number that the window cuts is longer than any that parses
 _ONE_NUMBER = re.compile(r"[^0-9]*[0-9][0-9.,]*(?![0-9])[^0-9]*")
 # Behind which a sentence goes on to explain: "57 -> 3 x 19", "57: three times 19", "57 for n = 3".
 _BREAK = re.compile(r"\s*(?:->|=>|→|⇒|:\s|\s-+\s|\.\.\.\s)|\s+for\s+[a-z]\s*=")
@@ -69,7 +68,7 @@ def step_value(step: str) -> Fraction | None:
     if not equals:
         number = last_number(step)
         return None if number is None else parse_number(number)
-    right = right.lstrip()[:_WINDOW]
+    right = right.lstrip()[:WINDOW]
     match = NUMBER.match(right)
     if match is None or CONTINUES.match(right, match.end()):
         return None
@@ -78,7 +77,7 @@ def step_value(step: str) -> Fraction | None:
 
 def _value_of(body: str) -> str:
     """The answer of a sentence; of a sum its right side ("9 * 2 = 18"), and where it holds one number that number."""
-    if len(body) > _WINDOW:
+    if len(body) > WINDOW:
         return body
     body = without_note(characters(body))
     if summed := _SUM.fullmatch(body.strip(" .*_")):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from reasonenv.verify.numeric import parse_number
-from reasonenv.verify.units import SCALES, in_words, is_unit
+from reasonenv.verify.numeric import SAID_AGAIN, parse_number
+from reasonenv.verify.units import SCALE_WORDS, in_words, is_unit
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\b\s*+(?:\[[^\[\]\n]{0,20}\])?")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # \{ is a character, not a brace
@@ -51,12 +51,10 @@ _PARENTHESIS = re.compile(
 )
 _INSIDE = re.compile(rf"\s*(?:=|(?:approx(?:imately)?|about|exactly|{_REMARK_WORDS})(?!\w))", re.IGNORECASE)
 _COUNT = re.compile(r"\s*[0-9]{1,3}\s+(?P<unit>[A-Za-z ]+)")
-_SAID_AGAIN = re.compile(r"\(\s*=[^()]*\)$")
 _SAID = re.compile(r"[^\W_]|[\\∞∅]")
-_SCALE_WORDS = "|".join(sorted(SCALES, key=len, reverse=True))
 # What a box goes on with, or stands in, if it does not hold the whole answer.
 _GOES_ON = re.compile(
-    rf"\s*(?:\\text\s*\{{\s*)?(?:{_SCALE_WORDS})\b\}}?|\s*\^\s*\S{{1,40}}|[A-Za-z](?![A-Za-z])"
+    rf"\s*(?:\\text\s*\{{\s*)?(?:{SCALE_WORDS})\b\}}?|\s*\^\s*\S{{1,40}}|[A-Za-z](?![A-Za-z])"
     r"|\s*\\(?:pi|sqrt|times|cdot|div|frac)(?![A-Za-z])[^\s$]{0,40}(?:\s*[0-9]+)?|\s*[-+*/]\s*[0-9]+|[.,][0-9]+"
 )
 _OPENS = re.compile(r"(?:\\(?:[dtc]?frac\s*(?:\{[^{}]{1,20}\})?|sqrt)|\^)\s*\{\s*$")
@@ -204,7 +202,7 @@ def _sentence(text: str, start: int, limit: int) -> str:
 
 def _last_box(text: str, begin: int) -> Mark | None:
     """Where the last closed, non-empty box ends, and its content, behind that of the boxes that are joined to it."""
-    if text.find("boxed", begin) < 0 and text.find("box", begin) < 0:
+    if text.find("box", begin) < 0:
         return None
     boxes = list(_BOX.finditer(text, begin))
     limit, index = len(text), len(boxes)
@@ -257,7 +255,7 @@ def _content(text: str, start: int, limit: int) -> tuple[int, str] | None:
         depth += {"{": 1, "}": -1}.get(brace[0], 0)
         if depth == 0 and brace[0] == "}":
             body = text[start + 1 : brace.start()].strip()
-            if _SAID_AGAIN.search(body):  # "5 (= 2 + 3)": whether it is true is looked at where values are compared
+            if SAID_AGAIN.search(body):  # "5 (= 2 + 3)": whether it is true is looked at where values are compared
                 return brace.end(), body
             return (brace.end(), without_parenthesis(body)) if body else None
     return None

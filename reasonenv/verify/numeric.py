@@ -62,7 +62,7 @@ _LABEL_WORDS = frozenset(
 _APPROXIMATELY = re.compile(r"(?:\\approx\s*|~\s*|(?:about|approximately|approx\.?|roughly|around)\s+)", re.IGNORECASE)
 _REPEATS = re.compile(r"(?P<sign>-?)(?P<whole>[0-9]*)\.(?P<fixed>[0-9]*?)(?P<digit>[0-9])(?P=digit){2,}\.\.\.")
 _TWO_NUMBERS = re.compile(r"(?P<whole>-?[0-9]+)(?P<sign>[,·])(?P<decimals>[0-9]+)")
-_SAID_AGAIN = re.compile(r"\s*\(\s*=[^()]*\)$")  # 5 (= 2 + 3)
+SAID_AGAIN = re.compile(r"\s*\(\s*=[^()]*\)$")  # 5 (= 2 + 3)
 _PERCENT = re.compile(r"\s*(?:%|per\s?cent|pct)\.?", re.IGNORECASE)
 _HALF = re.compile(r"\s+and\s+(?:a\s+|one[\s-]+)?(?P<part>[a-z]+)", re.IGNORECASE)
 _SCALE = re.compile(r"(?P<space>\s*)-?(?P<word>[A-Za-z]+)\b")
@@ -136,7 +136,7 @@ def _quantity(text: str, algebra: bool) -> Quantity | None:
     if "\\" in text or "{" in text:
         text = _without_latex(text)
     if not algebra:  # which looks whether it is true
-        text = _SAID_AGAIN.sub("", text)
+        text = SAID_AGAIN.sub("", text)
     text, name = _bare(text)
     quantity = _unnamed(text, algebra)
     return quantity._replace(name=name) if quantity is not None and name else quantity
@@ -225,8 +225,8 @@ def _digits(written: str) -> str:
 
 def _with_tail(value: Fraction, tail: str, algebra: bool) -> Quantity | None:
     """The number with what stands behind it: a percent sign, a scale that multiplies it, a unit."""
-    if percent := _PERCENT.fullmatch(tail):
-        return Quantity(value, percent=bool(percent))
+    if _PERCENT.fullmatch(tail):
+        return Quantity(value, percent=True)
     half = _HALF.match(tail)
     if half is not None and value.denominator == 1 and SCALES.get(half["part"].lower(), 1) < 1:
         value, tail = value + SCALES[half["part"].lower()], tail[half.end() :]
@@ -246,8 +246,6 @@ def _with_tail(value: Fraction, tail: str, algebra: bool) -> Quantity | None:
     letters = LETTERS
     if algebra and not tail.startswith(" "):  # 5A is a product, 5 A a current
         letters = frozenset()
-    if unit.startswith("^"):  # 14^2 cm is no 14
-        return None
     return Quantity(value, unit=unit_of(unit)) if is_unit(unit, letters) else None
 
 

@@ -12,9 +12,9 @@ import unicodedata
 from reasonenv.verify.marks import without_parenthesis
 from reasonenv.verify.notation import characters
 from reasonenv.verify.numeric import CURRENCY, DECIMAL, INTEGER, MAX_LENGTH, SIGNS, parse_number
-from reasonenv.verify.units import ATTACHED_SCALES, LETTERS, SCALES, is_unit
+from reasonenv.verify.units import ATTACHED_SCALES, LETTERS, SCALE_WORDS, is_unit
 
-_WINDOW = 2 * MAX_LENGTH  # a number that the window cuts is longer than any that parses
+WINDOW = 2 * MAX_LENGTH  # a number that the window cuts is longer than any that parses
 _LATEX_FRACTION = r"\\[dt]?frac\s*\{\s*-?[0-9]+\s*\}\s*\{\s*[0-9]+\s*\}"
 _TEN_TO_THE = r"\s*(?:\\times|\\cdot|[x×*·])\s*10\s*\^\s*"
 _LATEX_GROUPS = r"[0-9]{1,3}(?:(?:\{,\}|\\[,;:>! ]|,\\!)\s?[0-9]{3})+(?:\.[0-9]+)?(?![0-9])"
@@ -42,7 +42,7 @@ _SPACES = "".join(c for c in map(chr, range(0x3001)) if c.isspace())
 _IN_NUMBERS = "0123456789.,+-$/\\{}^×*'_!;:> " + SIGNS + _SPACES + "abcdefghikmnoprstuvxEUSDRPHKAOCJGBYINZLMTXF"
 _WORD = re.compile(r"[^\W\d_]+$")
 _SCALE = re.compile(
-    rf"\s*-?(?i:{'|'.join(sorted(SCALES, key=len, reverse=True))})\b|(?:{'|'.join(ATTACHED_SCALES)})\b"
+    rf"\s*-?(?i:{SCALE_WORDS})\b|(?:{'|'.join(ATTACHED_SCALES)})\b"
     r"|\s+and\s+(?:(?:a|one|two|three)\s+)?(?:half|quarters?|thirds?|fourths?)\b"
 )
 _PERCENT = re.compile(r"\s*(?:%|\\%|‰|per\s?cent(?:age)?\b|pct\b)")
@@ -89,8 +89,7 @@ _FORMULA = re.compile(r"(?:\$\$|\$|\\\(|\\\[)(?P<body>(?:\\\$|[^$\n&]){1,400}?)(
 _WORDS = re.compile(r"(?<![\\A-Za-z])(?!sqrt|pi\b|sin|cos|tan|log|ln\b|frac)[A-Za-z]{2,}")
 _NOTE = re.compile(r"(?<=[\w.*$`%])\s+(?:\(|\[)(?P<inside>[^()\[\]\n]{1,200})(?:\)|\])[\s.!*_]{0,8}$")
 _EXPLAINS = re.compile(r"[A-Za-z]{2,}|[0-9]\s*[-+*/×x=]\s*[0-9]")
-_SCALE_WORDS = "|".join(sorted(SCALES, key=len, reverse=True))
-_CHANGES = re.compile(rf"\b(?:or|nor|not|base|mod|in|{_SCALE_WORDS})\b", re.IGNORECASE)
+_CHANGES = re.compile(rf"\b(?:or|nor|not|base|mod|in|{SCALE_WORDS})\b", re.IGNORECASE)
 _BULLETS = re.compile(r"[#\s>*•_]*(?:-+\s)?[\s*_`\"'$]*")
 _UNCLOSED_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{\s*\}?$")
 _ASIDE = re.compile(r"(?<=[\w%]),? (?:i\.e\.|that is,) [^\n]{0,400}$")
@@ -103,7 +102,7 @@ def last_value(text: str) -> str | None:
     text = without_note(without_parenthesis(_ASIDE.sub("", characters(text).strip())))
     if not text:
         return None
-    formula = _FORMULA.search(text, max(0, len(text) - _WINDOW))
+    formula = _FORMULA.search(text, max(0, len(text) - WINDOW))
     if formula is not None and not _WORDS.search(formula["body"]):
         line = text[: formula.start()].rpartition("\n")[2]
         free = _may_precede(line[-_CONTEXT:], "")
@@ -118,7 +117,7 @@ def last_value(text: str) -> str | None:
 
 def without_note(text: str) -> str:
     """A sentence without a bracket at its end that calculates or explains: "The total is 73 (60 + 13)"."""
-    note = _NOTE.search(text, max(0, len(text) - _WINDOW))
+    note = _NOTE.search(text, max(0, len(text) - WINDOW))
     if note is None or not _EXPLAINS.search(note["inside"]) or _CHANGES.search(note["inside"]):
         return text
     return text[: note.start()]
@@ -130,7 +129,7 @@ def last_number(text: str) -> str | None:
     if end == 0:
         return None
     line = text.rfind("\n", 0, end) + 1  # no number goes over a line
-    window = max(line, end - _WINDOW)
+    window = max(line, end - WINDOW)
     start = window + len(text[window:end].rstrip(_IN_NUMBERS))  # no number goes over what is in none
     numbers = list(NUMBER.finditer(text, start, end + 4))  # closing braces belong to the number
     if not numbers:

@@ -53,7 +53,7 @@ LETTERS = frozenset("ALNJWVFCmgshl")
 _MODIFIERS = _words(
     """
     a an the of per each every square sq cubic cu us american metric fluid nautical light
-    old long tall wide high deep thick away apart left total remaining altogether together full empty whole
+    old long tall wide high deep thick away apart together full empty whole
     extra additional new large small big little long short different distinct possible such
     red blue green yellow black white pink purple orange brown grey gray silver golden
     male female adult young baby
@@ -82,6 +82,8 @@ _ORDINALS = "third fourth fifth sixth seventh eighth ninth tenth eleventh twelft
 for _part, _ordinal in enumerate(_ORDINALS.split(), start=3):
     SCALES[_ordinal] = SCALES[f"{_ordinal}s"] = Fraction(1, _part)
 ATTACHED_SCALES = {"K": Fraction(10**3), "M": Fraction(10**6), "B": Fraction(10**9)}  # only at once behind a digit
+
+SCALE_WORDS = "|".join(sorted(SCALES, key=len, reverse=True))  # of a pattern
 
 _CARDINALS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
