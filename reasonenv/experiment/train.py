@@ -98,7 +98,7 @@ def naming_users_code() -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [frame for frame, _ in walk_tb(error.__traceback__) if is_users_code(frame.f_globals)]
         if not lines:
             raise

@@ -162,6 +162,12 @@ class PolicyGradient(Agent):
             return share | {"updates": 0.0}  # nothing to learn from: the policy stays as it is
         batch = self.prepare(self.batch(kept))
         advantage = self.advantage(batch)
+        size, width = batch.mask.shape
+        if advantage.shape not in ((size, width), (size, 1)):
+            raise UserError(
+                f"the advantage of {type(self).__name__} has shape {list(advantage.shape)}; it must be "
+                f"[B, T] = [{size}, {width}] or [B, 1]"
+            )
         observer.update(budget, kept, advantage)
         tally = Tally()
         for epoch in range(c.epochs):

@@ -276,7 +276,7 @@ class ReasoningMDP:
         """The terms of the reward at an event, from what they may see of the two states."""
         try:
             return {name: float(term(problem, before, after)) for name, term in self._terms.items()}
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             names, cause = ", ".join(self._terms), f"{type(error).__name__}: {error}"
             raise UserError(f"a term of the reward ({names}) failed on {problem.id}: {cause}") from error
 

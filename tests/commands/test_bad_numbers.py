@@ -159,13 +159,48 @@ def test_where_no_answer_could_be_judged_there_is_no_accuracy(
     assert {sample.reason for sample in stored} == {Reason.ERROR}
 
 
-def test_a_reward_that_raises_stops_a_run_with_the_cause(
-    prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+AGENT = """
+import torch
+from reasonenv.agents.grpo import GRPO
+
+class Agent(GRPO):
+    def advantage(self, batch):
+        BODY
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "cause"),
+    [
+        ("raise SystemExit(0)", "SystemExit: 0, raised by your code in"),
+        (
+            "return torch.zeros(3)",
+            "the advantage of Agent has shape [3]; it must be [B, T] = [4, ",
+        ),
+    ],
+)
+def test_an_agent_that_fails_stops_a_run_with_the_cause(
+    body: str, cause: str, prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "broken.py").write_text("def broken(problem, before, after):\n    return 1 / 0\n")
+    (tmp_path / "failing.py").write_text(AGENT.replace("BODY", body))
+    command = f"train {tmp_path}/failing.py:Agent {ENV} {SMALL} --policy {prior} --iterations 8 --out {tmp_path}/run"
+    assert main([*command.split(), "--json"]) == 2
+    complaint = capsys.readouterr().err
+    assert cause in complaint
+    assert complaint.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "cause"),
+    [("return 1 / 0", "ZeroDivisionError: division by zero"), ("raise SystemExit(0)", "SystemExit: 0")],
+)
+def test_a_reward_that_raises_stops_a_run_with_the_cause(
+    body: str, cause: str, prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.py").write_text(f"def broken(problem, before, after):\n    {body}\n")
     command = f"train grpo {ENV} {SMALL} --policy {prior} --iterations 2 --out {tmp_path}/run --json"
     assert main([*command.split(), f"reward={tmp_path}/broken.py:broken"]) == 2
     complaint = capsys.readouterr().err
     assert "a term of the reward (broken) failed on chain/" in complaint
-    assert "ZeroDivisionError: division by zero" in complaint
+    assert cause in complaint
     assert complaint.count("\n") == 1
