@@ -182,6 +182,7 @@ _BRACED_SYSTEM = re.compile(
 )
 # 0.333... is no 0.333, and a list that goes on is no list that ends.
 UNFINISHED = re.compile(r"(?:\.[0-9]*([0-9])\1\1|,\s*)\.\.\.(?=[\s*`$\".,;:]*$)")
+_LINE_ENDS = re.compile(r"(?:\\\\)++$")
 _LONE_BACKSLASH = re.compile(r"(?<!\\)\\$")  # of a space at the end: "7\\,"
 _MARKUP = ' \t\r\n*`$"'
 _LONE_STAR = re.compile(r"[^*]*[^*\s]\*")  # an operator without its operand
@@ -229,7 +230,7 @@ def _stripped(text: str) -> str:
 
 def _rewritten(text: str) -> str:
     text = _BLACKBOARD.sub(r"\\mathbb{\1\2\3\4}", _UNIT_VECTOR.sub(r"\\hat{\1\2\3}", text))
-    text = _COMMA_SPACE.sub(",", _UNSEEN.sub("", text)).removesuffix(r"\\")
+    text = _LINE_ENDS.sub("", _COMMA_SPACE.sub(",", _UNSEEN.sub("", text)))
     text = _NOT_EQUAL.sub(r"\\ne ", _BRACED_SYSTEM.sub(r"\\begin{aligned}\2\\end{aligned}", text))
     text = _COMMAND.sub(_command, text.replace("~", " "))
     text = _DEGREES.sub(r"^\\circ ", text)

@@ -46,6 +46,7 @@ from reasonenv.verify.notation import MAX_PLAIN, characters, plain
         ("`18`.", "18"),
         (".5", ".5"),
         (r"x^{-}", "x^{-}"),
+        ("7" + r"\\" * 30, "7"),
     ],
 )
 def test_what_only_changes_the_looks_is_united(text: str, spelling: str) -> None:
