@@ -54,8 +54,8 @@ _COUNT = re.compile(r"\s*[0-9]{1,3}\s+(?P<unit>[A-Za-z ]+)")
 _SAID = re.compile(r"[^\W_]|[\\∞∅]")
 # What a box goes on with, or stands in, if it does not hold the whole answer.
 _GOES_ON = re.compile(
-    rf"\s*(?:\\text\s*\{{\s*)?(?:{SCALE_WORDS})\b\}}?|\s*\^\s*\S{{1,40}}|[A-Za-z](?![A-Za-z])"
-    r"|\s*\\(?:pi|sqrt|times|cdot|div|frac)(?![A-Za-z])[^\s$]{0,40}(?:\s*[0-9]+)?|\s*[-+*/]\s*[0-9]+|[.,][0-9]+"
+    rf"[ \t]*(?:\\text\s*\{{\s*)?(?:{SCALE_WORDS})\b\}}?|[ \t]*\^\s*\S{{1,40}}|[A-Za-z](?![A-Za-z])|[.,][0-9]+"
+    r"|[ \t]*\\(?:pi|sqrt|times|cdot|div|frac)(?![A-Za-z])[^\s$]{0,40}(?:\s*[0-9]+)?|[ \t]*[-+*/][ \t]*[0-9]+"
 )
 _OPENS = re.compile(r"(?:\\(?:[dtc]?frac\s*(?:\{[^{}]{1,20}\})?|sqrt)|\^)\s*\{\s*$")
 _SIGNED = re.compile(r"(?:^|[\s=$(\[])-\Z")

@@ -54,6 +54,7 @@ Answer: 41 (see step 2)
 #### 41 (2 steps)
 #### 41, because 40 + 1
 \boxed{41} (checked 2 ways)
+$\boxed{41}$, which took 3 steps.
 <answer>41</answer> (5 steps)
 The answer is 41<|im_end|>
 """
@@ -127,3 +128,8 @@ def test_a_label_announces_a_brief_answer_and_no_reasoning() -> None:
 )
 def test_a_remark_begins_with_a_word_that_explains(body: str, answer: str) -> None:
     assert without_remark(body) == answer
+
+
+def test_a_list_below_a_box_is_no_part_of_it() -> None:
+    assert find_answer("\\boxed{41}\n\n- 3 boxes of 10\n- 11 more") == "41"
+    assert find_answer("\\boxed{41}\n1. Check: 40 + 1") == "41"
