@@ -159,6 +159,9 @@ def test_checkout_runs_in_place_through_the_links(checkout: Path) -> None:
 
 @pytest.mark.parametrize("name", ["agents", "envs"])
 def test_bare_name_says_the_right_one(name: str, checkout: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", f"import {name}"], cwd=checkout, capture_output=True, text=True)
+    # the command line sets the variable for its children, also in a process of tests that has called it
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
+    command = [sys.executable, "-c", f"import {name}"]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, env=environment)
     assert done.returncode == 1
     assert f"ImportError: this folder is the package reasonenv.{name}" in done.stderr
