@@ -149,3 +149,17 @@ def test_a_pipe_or_a_device_in_place_of_a_text_is_not_read(tmp_path: Path) -> No
     for name in ("pipe", "device"):
         with pytest.raises(Damaged, match="no regular file"):
             read_text(tmp_path / name)
+
+
+def test_what_a_kill_leaves_of_a_checkpoint_is_written_over(tmp_path: Path) -> None:
+    # safetensors writes under a name of its own first: a kill in the middle leaves that, and no file of ours
+    remains = tmp_path / ".00000004.partial"
+    remains.mkdir()
+    (remains / ".tmpv3z3Hr").write_bytes(b"a piece")
+    (remains / ".state.json.0123abcd.partial").write_text("{")
+    path = checkpoint.save(tmp_path, 4, {"x": torch.arange(3)}, {"iteration": 4})
+    assert sorted(file.name for file in path.iterdir()) == sorted(checkpoint.FILES)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    tensors, state = checkpoint.load(path)
+    assert tensors["x"].tolist() == [0, 1, 2]
+    assert state == {"iteration": 4}

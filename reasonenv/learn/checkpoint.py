@@ -27,6 +27,7 @@ TENSORS, STATE = "state.safetensors", "state.json"
 FILES = (TENSORS, STATE, SUMS)
 WHOLE = re.compile(r"[0-9]{8}")  # the name of a checkpoint
 REMAINS = re.compile(r"\.[0-9]{8}(\.old)?\.partial")  # of a save that was killed
+UNFINISHED = re.compile(r"\.tmp[0-9A-Za-z]{6}")  # what safetensors writes before it is `TENSORS`
 
 
 def save(folder: Path, iteration: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> Path:
@@ -86,7 +87,7 @@ def _remove(folder: Path) -> None:
     if folder.is_symlink() or not folder.is_dir():
         return
     for path in folder.iterdir():
-        if path.name in FILES or PARTIAL.fullmatch(path.name):
+        if path.name in FILES or PARTIAL.fullmatch(path.name) or UNFINISHED.fullmatch(path.name):
             path.unlink()
     with suppress(OSError):
         folder.rmdir()
