@@ -41,6 +41,7 @@ SUITE = f"""
 envs = ["{ENV}"]
 seeds = [0]
 ks = [2]
+without_signal = true
 [keys]
 {"".join(f"{key} = {value!r}{chr(10)}" for key, value in EASY.items())}
 [inits.prior]
