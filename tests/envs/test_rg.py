@@ -86,7 +86,7 @@ scoring.DATASETS["programs"] = Programs, Config
 draw = scoring.draw
 """
 PROGRAMS = {  # and the reply
-    "while True: pass": Reason.WRONG,  # as of an answer; either is no problem
+    "while True: pass": Reason.WRONG,
     "import os; os._exit(3)": Reason.WRONG,
     "raise SystemExit": "",
     "input()": "",
@@ -111,7 +111,9 @@ def test_a_program_that_does_not_return_costs_its_own_draw(
         replies = [pool.call("some_programs:draw", arguments, 3.0) for arguments in sent]
     finally:
         pool.close()
-    assert replies == list(PROGRAMS.values())
+    endless, *others = replies
+    assert endless in (Reason.WRONG, Reason.TIMEOUT)  # as the machine let it run or not; either is no problem
+    assert others == list(PROGRAMS.values())[1:]
     assert {path.name for path in tmp_path.iterdir()} <= {"some_programs.py", "__pycache__"}
     assert "said" not in "".join(capfd.readouterr())
 
