@@ -16,10 +16,11 @@ _WRAPPER = re.compile(r"\\text\s*(?=\{)|[{}]")
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _ENDS = ' \t\r\n.,;:!?"`*_$'
 _WORDS = re.compile(r"[^\W\d_][\w'&-]*(?:[ ,./-]+[\w'&-]+)*")
-# Names that are mathematics although they look like words.
+# Dates, telephone numbers, scores, numbers of versions.
 _CODE = re.compile(
     r"[0-9]+(?:-[0-9]+)+|[0-9]+(?:/[0-9]+){2,}|[0-9]+(?:\.[0-9]+){2,}|\+?[0-9]{1,3}(?:[ -][0-9]{2,4}){2,}"
 )
+# Names that are mathematics although they look like words.
 _MATHEMATICS = frozenset("sqrt sin cos tan cot sec csc log ln exp pi inf infinity infty oo".split())  # noqa: SIM905
 # What spreadsheets and number parsers write where there is no answer.
 NO_GOLDS = frozenset(("", "nan", "n/a", "na", "#n/a", "<na>", "nat", "null"))

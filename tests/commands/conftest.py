@@ -156,6 +156,21 @@ def damaged(prior: Path, tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def complaint(capsys: pytest.CaptureFixture[str]) -> Callable[[list[str]], str]:
+    """Runs a command that is refused, and returns its one line on stderr."""
+
+    def run(command: list[str]) -> str:
+        capsys.readouterr()
+        assert main(command) == 2
+        line = capsys.readouterr().err
+        assert line.startswith("reasonenv: ")
+        assert line.count("\n") == 1
+        return line
+
+    return run
+
+
+@pytest.fixture
 def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Runs a command in an empty folder and returns its one line on stderr."""
     monkeypatch.chdir(tmp_path)

@@ -15,6 +15,8 @@ from reasonenv.errors import UserError
 from reasonenv.learn import checkpoint
 from reasonenv.storage import owned
 
+Complaint = Callable[[list[str]], str]  # the one line of a command that is refused
+
 Train = Callable[[str, Path], list[str]]
 # Whatever a run writes or replaces, at every depth.
 NAMES = [
@@ -60,48 +62,39 @@ def outside(tmp_path: Path) -> Path:
     return tmp_path / "outside"
 
 
-def refused(command: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    capsys.readouterr()
-    assert main(command) == 2
-    complaint = capsys.readouterr().err
-    assert complaint.startswith("reasonenv: ")
-    assert complaint.count("\n") == 1
-    return complaint
-
-
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("target", ["photos", "notes", "nothing"])
 def test_a_link_in_the_folder_of_a_run_is_refused_and_what_is_behind_it_untouched(
-    name: str, target: str, train: Train, outside: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, target: str, train: Train, outside: Path, tmp_path: Path, complaint: Complaint
 ) -> None:
     link = tmp_path / "run" / name
     link.parent.mkdir(parents=True)
     link.symlink_to(outside / target)
     before = snapshot(outside)
-    assert f"{link} is a link" in refused(train("grpo", tmp_path / "run"), capsys)
+    assert f"{link} is a link" in complaint(train("grpo", tmp_path / "run"))
     assert snapshot(outside) == before
     assert os.listdir(link.parent) == [link.name]
 
 
 @pytest.mark.parametrize("name", ["cells", "cells/one", "cells/one/checkpoints", "suite.json", ".lock", "error.txt"])
 def test_a_link_in_the_folder_of_a_suite_is_refused(
-    name: str, outside: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, outside: Path, tmp_path: Path, complaint: Complaint
 ) -> None:
     link = tmp_path / "suite" / name
     link.parent.mkdir(parents=True)
     link.symlink_to(outside / "photos")
     before = snapshot(outside)
     command = ["bench", "run", "quickstart", "--scale", "tiny", "--out", str(tmp_path / "suite")]
-    assert f"{link} is a link" in refused(command, capsys)
+    assert f"{link} is a link" in complaint(command)
     assert snapshot(outside) == before
 
 
 def test_a_pipe_in_the_folder_of_a_run_is_refused_and_not_waited_for(
-    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    train: Train, tmp_path: Path, complaint: Complaint
 ) -> None:
     (tmp_path / "run").mkdir()
     os.mkfifo(tmp_path / "run" / "metrics.jsonl")
-    assert "metrics.jsonl is no regular file" in refused(train("grpo", tmp_path / "run"), capsys)
+    assert "metrics.jsonl is no regular file" in complaint(train("grpo", tmp_path / "run"))
 
 
 def test_the_folder_itself_may_be_a_link_to_a_larger_disk(train: Train, tmp_path: Path) -> None:
@@ -157,20 +150,18 @@ def test_a_checkpoint_beside_which_somebody_put_a_file_stays(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", ["code", "policy", "scorer"])
 def test_a_project_that_is_no_run_keeps_its_folders(
-    name: str, train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, train: Train, tmp_path: Path, complaint: Complaint
 ) -> None:
     (tmp_path / name).mkdir()
     (tmp_path / name / "thesis.tex").write_text("precious")
     before = snapshot(tmp_path)
-    assert f"is no folder of a run and holds {name}" in refused(train("grpo", tmp_path), capsys)
+    assert f"is no folder of a run and holds {name}" in complaint(train("grpo", tmp_path))
     assert snapshot(tmp_path) == before
 
 
-def test_a_summary_without_its_run_is_one_line(
-    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_summary_without_its_run_is_one_line(train: Train, tmp_path: Path, complaint: Complaint) -> None:
     (tmp_path / "summary.json").write_text("{}")
-    assert "summary.json of a run without its run.json" in refused(train("grpo", tmp_path), capsys)
+    assert "summary.json of a run without its run.json" in complaint(train("grpo", tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
 
 
@@ -186,12 +177,10 @@ def test_charts_are_not_drawn_through_a_link(prior: Path, outside: Path, tmp_pat
     assert not (tmp_path / "out" / "table.csv").is_symlink()
 
 
-def test_a_lock_file_that_was_removed_still_locks(
-    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_lock_file_that_was_removed_still_locks(train: Train, tmp_path: Path, complaint: Complaint) -> None:
     with owned(tmp_path):
         (tmp_path / ".lock").unlink()
-        assert f"process {os.getpid()} is at work in {tmp_path}" in refused(train("grpo", tmp_path), capsys)
+        assert f"process {os.getpid()} is at work in {tmp_path}" in complaint(train("grpo", tmp_path))
 
 
 def test_what_a_kill_left_of_a_file_is_removed_and_similar_names_are_not(tmp_path: Path) -> None:
@@ -212,7 +201,7 @@ def test_an_out_that_cannot_be_is_one_line_before_anything_is_loaded(
     train: Train,
     prior: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    complaint: Complaint,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from reasonenv.policy import pretrained
@@ -237,5 +226,5 @@ def test_an_out_that_cannot_be_is_one_line_before_anything_is_loaded(
         "bench tune": ["bench", "tune", "quickstart", "--out", out],
         "report": ["report", str(prior), "--out", out],
     }
-    assert "cannot write to --out" in refused(commands[command], capsys)
+    assert "cannot write to --out" in complaint(commands[command])
     assert not (tmp_path / "nothing").exists()

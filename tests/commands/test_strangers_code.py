@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ import pytest
 from reasonenv.cli import main
 from reasonenv.errors import UserError
 from reasonenv.registry import load, refusing_code
+
+Complaint = Callable[[list[str]], str]  # the one line of a command that is refused
 
 EVIL = """
 from pathlib import Path
@@ -82,33 +85,22 @@ def evil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return mark
 
 
-def refused(command: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    capsys.readouterr()
-    assert main(command) == 2
-    complaint = capsys.readouterr().err
-    assert complaint.startswith("reasonenv: ")
-    assert complaint.count("\n") == 1
-    return complaint
-
-
 @pytest.mark.usefixtures("own_registry")
 @pytest.mark.parametrize("kind", NAMING)
 @pytest.mark.parametrize(
     "command", ["resume .", "run suite.toml", "run suite.toml --dry-run", "tune suite.toml --out t"]
 )
-def test_a_suite_of_a_folder_runs_no_code(
-    kind: str, command: str, evil: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_suite_of_a_folder_runs_no_code(kind: str, command: str, evil: Path, complaint: Complaint) -> None:
     text = SUITE.replace(*NAMING[kind])
     assert text != SUITE
     if command.startswith("tune"):
         text += "[tune]\nlr = [1e-4, 1e-3]\nseeds = [7]\n"
     Path("suite.toml").write_text(text)
-    complaint = refused(["bench", *command.split()], capsys)
+    line = complaint(["bench", *command.split()])
     assert not evil.exists()
     if kind != "curriculum":  # which is no place for a name with a colon
-        assert "names code, " in complaint
-        assert "--trust-code" in complaint
+        assert "names code, " in line
+        assert "--trust-code" in line
 
 
 @pytest.mark.usefixtures("own_registry")
@@ -137,7 +129,7 @@ def test_a_suite_file_that_stands_alone_is_a_persons_choice(evil: Path) -> None:
     ],
 )
 def test_an_evaluation_runs_no_code_that_the_run_names(
-    key: str, value: str, prior: Path, evil: Path, capsys: pytest.CaptureFixture[str]
+    key: str, value: str, prior: Path, evil: Path, complaint: Complaint
 ) -> None:
     shutil.copytree(prior, "run")
     record = json.loads(Path("run/run.json").read_text())
@@ -146,8 +138,8 @@ def test_an_evaluation_runs_no_code_that_the_run_names(
     else:
         record["env_keys"][key] = value
     Path("run/run.json").write_text(json.dumps(record))
-    complaint = refused(["eval", "run", "--problems", "1"], capsys)
-    assert f"run names code, '{value.removesuffix(':0.1')}'" in complaint
+    line = complaint(["eval", "run", "--problems", "1"])
+    assert f"run names code, '{value.removesuffix(':0.1')}'" in line
     assert not evil.exists()
     for command in (["report", "run"], ["compare", "run", "run"], ["diff", "run", "run"]):
         main([*command])

@@ -8,7 +8,6 @@ import pytest
 
 from reasonenv import Problem, UserError, from_problems
 from reasonenv.data.golds import kind_of, marked_answer
-from reasonenv.verify.grade import KINDS
 
 CHOICES = "Which one?\n(A) a cat (B) a dog (C) a cow"
 
@@ -96,7 +95,6 @@ def test_golds_for_a_verifier_of_the_user_are_left_as_they_are() -> None:
     assert {p.answer for split in ("train", "test") for p in task(split=split).problems} == {"#### 1", "nan"}
 
 
-@pytest.mark.skipif("text" not in KINDS, reason="there is no such kind")
 def test_yes_and_no_are_answers() -> None:
     task = make("Yes", "No", "yes", "no")
     for split in ("train", "test"):

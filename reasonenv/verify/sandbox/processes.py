@@ -21,17 +21,19 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from reasonenv.core import Reason
 from reasonenv.errors import UserError
 from reasonenv.verify.child_process import seconds_withheld, start
 from reasonenv.verify.fair_semaphore import FairSemaphore
 from reasonenv.verify.sandbox.backend import Job, Reply
+
+T = TypeVar("T")
 
 MAX_OUTPUT = 1 << 20  # bytes that a program may print
 # Without which no program is run, and what each keeps a program from.
@@ -102,9 +104,7 @@ class ProcessSandbox:
         failure = children.failure_to_start()
         if failure is not None:
             return failure
-        start = monotonic()
-        report = tester.report(start + job.timeout)
-        seconds = monotonic() - start
+        report, seconds = _timed(tester.report, job.timeout)
         if report is None:
             return Reply(children.late(job.timeout), seconds=seconds)
         children.kill()
@@ -121,9 +121,7 @@ class ProcessSandbox:
         failure = children.failure_to_start()
         if failure is not None:
             return failure
-        start = monotonic()
-        output = program.output(start + job.timeout)
-        seconds = monotonic() - start
+        output, seconds = _timed(program.output, job.timeout)
         if output is None:
             return Reply(children.late(job.timeout), seconds=seconds)
         children.kill()
@@ -283,6 +281,12 @@ def _pipe() -> Iterator[tuple[int, int]]:
     finally:
         for end in ends:
             os.close(end)
+
+
+def _timed(read: Callable[[float], T], seconds: float) -> tuple[T, float]:
+    """What is read within a number of seconds, and how many it took."""
+    start = monotonic()
+    return read(start + seconds), monotonic() - start
 
 
 @contextlib.contextmanager
