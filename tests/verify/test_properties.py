@@ -38,7 +38,7 @@ HOSTILE = st.text() | st.lists(st.sampled_from(PIECES), max_size=30).map("".join
 
 
 def stands_in(answer: str, text: str) -> bool:
-    """Whether the characters of an answer stand in a text in this order: what is joined leaves some between them out."""
+    """Whether the characters of an answer stand in a text in this order; joined ones leave others between them out."""
     rest = iter(text)
     return all(character in rest for character in answer)
 
