@@ -5,6 +5,7 @@ Importing this package registers the environments with Gymnasium and loads nothi
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from reasonenv.catalog import register_agent, register_all, register_task
@@ -16,34 +17,64 @@ from reasonenv.verify.grade import grade, grade_many
 from reasonenv.version import VERSION
 
 if TYPE_CHECKING:
-    from reasonenv.mdp.env import replay
+    from reasonenv.learn.observer import Observer
+    from reasonenv.mdp.env import ReasoningEnv, replay
+    from reasonenv.mdp.make import make
+    from reasonenv.policy.pretrained import load_policy
+    from reasonenv.report import report
+    from reasonenv.run import Run, evaluate, load_run, train
 
 __version__ = VERSION
 __all__ = [
     "Batch",
     "Completion",
     "Group",
+    "Observer",
     "Problem",
     "Reason",
+    "ReasoningEnv",
     "Role",
+    "Run",
     "Task",
     "Trajectory",
     "UserError",
     "Verdict",
+    "evaluate",
     "from_problems",
     "grade",
     "grade_many",
+    "load_policy",
+    "load_run",
+    "make",
     "register_agent",
     "register_task",
     "replay",
+    "report",
+    "train",
 ]
+# What is imported when it is first asked for: names and their modules.
+LATE = {
+    "Observer": "reasonenv.learn.observer",
+    "ReasoningEnv": "reasonenv.mdp.env",
+    "Run": "reasonenv.run",
+    "evaluate": "reasonenv.run",
+    "load_policy": "reasonenv.policy.pretrained",
+    "load_run": "reasonenv.run",
+    "make": "reasonenv.mdp.make",
+    "replay": "reasonenv.mdp.env",
+    "train": "reasonenv.run",
+}
 
 register_all()
 
 
 def __getattr__(name: str) -> Any:
-    if name == "replay":
-        from reasonenv.mdp.env import replay
-
-        return replay
+    if name == "report":
+        return import_module("reasonenv.report")  # a package that can be called
+    if name in LATE:
+        return getattr(import_module(LATE[name]), name)
     raise AttributeError(f"module 'reasonenv' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *LATE, "report"]

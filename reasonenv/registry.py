@@ -26,6 +26,7 @@ from reasonenv.sources import PACKAGE, SourceLoader, compile_from_source
 
 T = TypeVar("T")
 
+PROGRAMS = {"__main__", "__mp_main__"}  # modules that start a run
 _REFUSING: list[tuple[str, frozenset[str]]] = []  # whose names load no code, and the references that a person has typed
 _NAMED: set[str] = set()  # modules that were loaded because a name such as `module:name` names them
 
@@ -78,6 +79,31 @@ class Registry(Generic[T]):
         if self._check is not None:
             self._check(name, thing)
         return cast(T, thing)
+
+    def name_of(self, thing: str | T) -> str:
+        """The text by which `find` finds a thing; a text is one already.
+
+        That of a thing of a module is its name here or `module:name`. One that a script or a notebook defines itself is
+        registered by its name, in place of an earlier one of theirs. Raises `UserError` for a thing without a name,
+        such as a lambda, and for a name that something else has.
+        """
+        if isinstance(thing, str):
+            return thing
+        name, module = str(getattr(thing, "__name__", "")), str(getattr(thing, "__module__", ""))
+        reference = f"{module}:{name}"
+        for known, entry in self._entries.items():
+            if entry is thing or entry == reference:
+                return known
+        if not name.isidentifier():
+            raise UserError(
+                f"{self.kind} {thing!r} has no name, by which a run could find it; write it with def or class"
+            )
+        if module not in PROGRAMS and getattr(sys.modules.get(module), name, None) is thing:
+            return reference
+        if name in self and isinstance(self._entries[name], str):
+            raise UserError(f"{self.kind} {name!r} is something else already; give yours another name")
+        self.register(name, thing)
+        return name
 
     def call(self, name: str, *arguments: Any) -> Any:
         """What the thing called `name` returns. Raises `UserError` that names a user's one if it fails."""

@@ -59,13 +59,9 @@ def train(
 
 
 def _print_summary(summary: Mapping[str, Any]) -> None:
-    gain, metric = summary["gain"], "greedy accuracy"
-    if "auc" in summary:
-        metric = "accuracy of the scores"
-    show(
-        f"{metric} on {summary['problems']} held-out problems: {summary['before']:.3f} -> {summary['after']:.3f}, "
-        f"paired difference {gain['value']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
-    )
+    from reasonenv.report.single import gain_text
+
+    show(gain_text(summary))
     if summary.get("auc") is not None:
         show(f"a right answer is scored above a wrong one with chance {summary['auc']:.3f} (AUC)")
     if "negated_goal" in summary:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from reasonenv.errors import UserError
-from reasonenv.experiment.config import RunConfig, resolved
+from reasonenv.experiment.config import RunConfig, defaults, resolved
 from reasonenv.experiment.identity import FOLDER, Code, difference
 from reasonenv.experiment.weights import WEIGHTS, check_weights
 from reasonenv.learn.checkpoint import newest_state
@@ -73,7 +73,7 @@ class Claim:
             yield
 
     def _check_settings(self, record: Mapping[str, Any]) -> None:
-        there = _flat(record)
+        there = {**_flat(resolved(defaults(self.run))), **_flat(record)}  # an older version has fewer settings
         for key, value in _flat(resolved(self.run)).items():
             if value is None and key in DERIVED:
                 continue  # not known yet
@@ -87,15 +87,22 @@ class Claim:
                 )
 
     def extends(self, record: Mapping[str, Any]) -> bool:
-        """Whether this is the run in the folder with more iterations. Raises `UserError` if that is another run."""
-        there = record.get("iterations")
-        if not isinstance(there, int) or there >= self.run.iterations:
+        """Whether this is the run in the folder with another number of iterations, to which that can come.
+
+        More of them; or fewer, if it has not ended and has done no more than these. Raises `UserError` if what it did
+        depends on their number.
+        """
+        there, here = record.get("iterations"), self.run.iterations
+        if not isinstance(there, int) or there == here:
             return False
         saved = newest_state(self.out / "checkpoints")
+        done = 0 if saved is None else saved["progress"]["iteration"]
+        if here < there and ((self.out / SUMMARY).exists() or here < done):
+            return False
         if saved is not None and saved.get(TOTAL, there) is not None:
             raise UserError(
                 f"{self.out} holds a run of {there} iterations, and what it did depends on their number (a schedule or "
-                f"curriculum), so one of {self.run.iterations} is another run: choose another --out, and perhaps begin "
+                f"curriculum), so one of {here} is another run: choose another --out, and perhaps begin "
                 f"with what this one has learned by --policy {self.out}"
             )
         return True

@@ -229,6 +229,27 @@ def resolved(run: RunConfig) -> dict[str, Any]:
     return settings
 
 
+def defaults(run: RunConfig) -> RunConfig:
+    """A run of the same agent on the same environment for which nothing was set."""
+    return describe_run(run.agent, run.env, {})
+
+
+def restored(record: Mapping[str, Any]) -> RunConfig:
+    """The settings of a run from those that `resolved` has left in its `run.json`, or an older version did.
+
+    Raises `UserError` as `describe_run`, for a key that no setting has any more among others.
+    """
+    try:
+        agent, env, agent_keys, env_keys = (record[key] for key in SPELLED)
+        agent_keys, env_keys = dict(agent_keys), dict(env_keys)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{RUN} does not say the settings of a run ({type(error).__name__}: {error})") from error
+    keys = {key: record[key] for key in _settable(RunConfig) if key in record}
+    keys |= {f"agent.{key}": value for key, value in agent_keys.items()}
+    keys |= {f"env.{key}": value for key, value in env_keys.items()}
+    return describe_run(agent, env, keys)
+
+
 def _plain(value: Any) -> Any:
     """A value as JSON would give it back; of what JSON does not know, the text of a path and the type of anything."""
     if isinstance(value, Mapping):

@@ -29,6 +29,7 @@ from reasonenv.learn.log import log_curve
 from reasonenv.learn.loop import Loop, Progress
 from reasonenv.learn.memory import peak_memory
 from reasonenv.learn.method import Method
+from reasonenv.learn.observer import SILENT, Observer
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.measures.discovery import BASE, Draws, base_draws
 from reasonenv.measures.metrics import summarise
@@ -57,6 +58,7 @@ def train(
     places: Mapping[str, Path] = MappingProxyType({}),
     changed_data: bool = False,
     changed_code: bool = False,
+    callbacks: Observer = SILENT,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Trains, or goes on training, and returns the summary that it leaves as `out/summary.json`.
@@ -88,7 +90,7 @@ def train(
             if (out / MANIFEST).exists() and not changed_data:
                 check_data(out, data, held_out.task.name)
             write_manifest(out, config, data, quiet=quiet)
-            return run(session, changed_data=changed_data, quiet=quiet)
+            return run(session, callbacks=callbacks, changed_data=changed_data, quiet=quiet)
 
 
 @contextmanager
@@ -107,10 +109,14 @@ def naming_users_code() -> Iterator[None]:
         raise UserError(f"{type(error).__name__}: {error}, raised by your code in {place}") from error
 
 
-def run(session: Session, *, changed_data: bool = False, quiet: bool = False) -> dict[str, Any]:
+def run(
+    session: Session, *, callbacks: Observer = SILENT, changed_data: bool = False, quiet: bool = False
+) -> dict[str, Any]:
     """Trains, measures, and leaves everything in the folder of the run, the summary last."""
     config, out, method = session.config, session.out, session.method
-    progress = _learn(session, changed_data=changed_data, quiet=quiet)
+    progress = _learn(session, callbacks=callbacks, changed_data=changed_data, quiet=quiet)
+    if not session.evaluator.path(config.iterations).is_file():  # it ends before where it was to be evaluated next
+        session.evaluator(config.iterations)
     _save(method, out)
     summary = session.evaluator.summary(config.iterations)
     used = {"rollouts": progress.rollouts, "right": progress.right, "contrasts": progress.contrasts}
@@ -146,7 +152,7 @@ def _save(method: Method, out: Path) -> None:
         ) from error
 
 
-def _learn(session: Session, *, changed_data: bool, quiet: bool) -> Progress:
+def _learn(session: Session, *, callbacks: Observer, changed_data: bool, quiet: bool) -> Progress:
     """Trains an agent; measures what does not learn as it is before and after."""
     config = session.config
     if not isinstance(session.method, Agent):
@@ -164,6 +170,7 @@ def _learn(session: Session, *, changed_data: bool, quiet: bool) -> Progress:
         eval_every=config.eval_every,
         rescore=session.rescore,
         recorder=session.recorder,
+        callbacks=callbacks,
         changed_data=changed_data,
         quiet=quiet,
     )

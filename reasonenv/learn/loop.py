@@ -23,7 +23,7 @@ from reasonenv.learn.filters import correct, nonconstant, rewarded, usable
 from reasonenv.learn.log import RunLog
 from reasonenv.learn.memory import enough_memory
 from reasonenv.learn.observer import SILENT, Observer
-from reasonenv.learn.stop import Stop
+from reasonenv.learn.stop import Stop, Stopped
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.rollout.groups import demonstrate, sample_groups
 from reasonenv.sampling.sampler import MAX_GAP, Sampler
@@ -144,6 +144,7 @@ class Loop(Observer):
     eval_every: int = 10
     rescore: Callable[[Sequence[Group]], list[Group]] | None = None  # puts other rewards in place of the environment's
     recorder: Observer = SILENT
+    callbacks: Observer = SILENT  # the user's own, who may stop the run
     changed_data: bool = False  # going on with other problems than those of the checkpoint is meant
     quiet: bool = False
 
@@ -152,7 +153,10 @@ class Loop(Observer):
     total_matters: bool = field(init=False, default=False)  # whether anything so far depends on `iterations`
 
     def run(self) -> Progress:
-        """Trains to the end, or until a signal, at which it saves and raises `KeyboardInterrupt`."""
+        """Trains to the end, or until a signal, at which it saves and raises `KeyboardInterrupt`.
+
+        Where a callback stops it, it saves and raises `Stopped`.
+        """
         self.progress = self._restored()
         self.started = time.monotonic() - self.progress.seconds
         synced = self.sampler.sync(self.progress.iteration)
@@ -202,7 +206,18 @@ class Loop(Observer):
         if clock >= self.next_save or progress.iteration == self.iterations:
             self.save()
             self.next_save = time.monotonic() + (time.monotonic() - clock) / SAVING_SHARE
+        self._call_back(row)
         self.stop.release()
+
+    def _call_back(self, row: Metrics) -> None:
+        """Shows an iteration to the callbacks. Saves it and raises `Stopped` if one of them says so."""
+        try:
+            goes_on = self.callbacks.iteration(row)
+        except UserError:
+            self.save()
+            raise
+        if goes_on is False and self.progress.iteration < self.iterations:
+            raise Stopped(self.save())
 
     def experience(self, plan: Plan) -> tuple[list[Group], int]:
         """What the plan asks for, and what the agent still lacks then, up to `MAX_BATCHES` plans; and the new position.
@@ -242,15 +257,19 @@ class Loop(Observer):
 
     def doing(self, what: str) -> None:
         self.log.doing(what)
+        self.callbacks.doing(what)
 
     def skipped_step(self, batch: Batch) -> None:
         """Keeps the first batch of an iteration whose step was skipped, for inspection."""
         path = self.out / "refused" / f"{self.progress.iteration:08d}.safetensors"
         if not path.exists():
             checkpoint.save_batch(path, batch)
+        self.callbacks.skipped_step(batch)
 
     def update(self, budget: Budget, groups: Sequence[Group], advantage: Tensor) -> None:
-        self.recorder.update(Budget(budget.iteration, self.iterations), groups, advantage)
+        budget = Budget(budget.iteration, self.iterations)  # to look at their number here changes nothing
+        for observer in (self.recorder, self.callbacks):
+            observer.update(budget, groups, advantage)
 
     def _budget(self, iteration: int) -> Budget:
         def note() -> None:

@@ -9,6 +9,10 @@ from types import FrameType
 from typing import Any
 
 
+class Stopped(Exception):
+    """A callback has stopped a run, which is saved; the message says how far it is."""
+
+
 class Stop:
     """Within it a signal raises `KeyboardInterrupt`, at once or, after `hold`, at the next `release`.
 

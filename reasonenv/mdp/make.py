@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from reasonenv.catalog import check_keys, make_task
+import gymnasium
+
+from reasonenv.catalog import check_keys, make_task, parse_env_id
 from reasonenv.data.procedural import TooFewQuestions
 from reasonenv.errors import UserError
 from reasonenv.mdp.config import ENV_KEYS, divided
@@ -82,6 +84,19 @@ def held_out_keys(task: TaskLike, keys: Mapping[str, Any]) -> dict[str, Any]:
 def make_env(task: TaskLike, granularity: str, *, render_mode: str | None = None, **keys: Any) -> ReasoningEnv:
     """Entry point of `gymnasium.make`."""
     return ReasoningEnv(make_mdp(task, **keys), granularity, render_mode=render_mode)
+
+
+def make(env_id: str, *, render_mode: str | None = None, **keys: Any) -> ReasoningEnv:
+    """The environment with this id, as `gymnasium.make(env_id, **keys).unwrapped`, and typed: it has `mdp`.
+
+    An id may be written without its `reasonenv/`, and as `file.py:id` where a file registers it. `keys` are those of
+    `make_mdp`. Raises `UserError` for an unknown id or key, and for a value that cannot be.
+    """
+    task, granularity = parse_env_id(env_id)
+    known = f"reasonenv/{task}-{granularity.capitalize()}-v0"
+    env = gymnasium.make(known, render_mode=render_mode, **keys).unwrapped
+    assert isinstance(env, ReasoningEnv)  # as it is registered
+    return env
 
 
 def make_vector_env(

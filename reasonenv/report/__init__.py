@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+from reasonenv.errors import UserError
 from reasonenv.report.curves import csv_curves
 from reasonenv.report.findings import settings
 from reasonenv.report.page import render
@@ -11,7 +16,7 @@ from reasonenv.report.runs import load_folders
 from reasonenv.report.text_table import csv_table, text_table
 from reasonenv.storage import check_writable, replace
 
-__all__ = ["console_text", "write_report"]
+__all__ = ["console_text", "report", "write_report"]
 
 TABLE = "table.txt"
 
@@ -39,6 +44,28 @@ def write_report(folder: Path, *more: Path, out: Path | None = None, png: bool =
 
         write_png(out / "charts", findings)
     return page
+
+
+def report(runs: Any, *, out: Path | str | None = None, png: bool = False) -> Path:
+    """The page of some runs and suites, from what is stored: `reasonenv.report([first, second])`.
+
+    `runs` is a `reasonenv.Run` or a folder, or several of them; other arguments and errors are those of `write_report`.
+    """
+    if isinstance(runs, str) or not isinstance(runs, Iterable):
+        runs = [runs]
+    folders = [Path(getattr(run, "folder", run)) for run in runs]
+    if not folders:
+        raise UserError("there is nothing to report on; give at least one run")
+    return write_report(*folders, out=None if out is None else Path(out), png=png)
+
+
+class _CallablePackage(ModuleType):
+    """`reasonenv.report` is this package, whose import sets that name, and what people call: both."""
+
+    __call__ = staticmethod(report)
+
+
+sys.modules[__name__].__class__ = _CallablePackage
 
 
 def console_text(page: Path) -> str:

@@ -119,7 +119,7 @@ def load_cell(folder: Path, record: CellRecord) -> Cell:
     return Cell(
         **vars(record),
         name=folder.name,
-        rows=_rows(folder / "metrics.jsonl", done=done),
+        rows=read_rows_of(folder, done=done),
         samples=optional(EVALUATION, load_samples, Samples.of(())),
         solved=optional(SOLVED, read_solved, []),
         base=optional(BASE, partial(read_records, kind=Draws), []),
@@ -163,8 +163,9 @@ def _optional_object(path: Path) -> dict[str, Any]:
     return json_object(read_text(path), str(path))
 
 
-def _rows(path: Path, *, done: bool) -> list[Row]:
-    """Metric rows. While a cell runs or after it broke, its last line may be half written and is left out."""
+def read_rows_of(folder: Path, *, done: bool = False) -> list[Row]:
+    """Metric rows of a run. While it runs or after it broke, its last line may be half written and is left out."""
+    path = folder / "metrics.jsonl"
     if not path.is_file():
         return []
     return [_row(row, f"{path}:{number}") for number, row in enumerate(read_rows(path, whole=done), start=1)]

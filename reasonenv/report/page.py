@@ -40,7 +40,7 @@ def render(suite: Suite, settings: Sequence[Setting], tables: Mapping[str, str])
     parts.append(_part([suite_file(suite), environment(suite)]))
     script = text_of("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return _template("page.html.j2").render(
+    return template("page.html.j2").render(
         suite=suite,
         parts=parts,
         missing=_missing(settings),
@@ -80,7 +80,7 @@ def _finalize(value: Any) -> Any:
     return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
-def _template(source: str | Path) -> Template:
+def template(source: str | Path) -> Template:
     """A template of the package by its name, or the one in the file of a plug-in."""
     if isinstance(source, Path):
         return _templates().from_string(source.read_text(encoding="utf-8"))
@@ -95,7 +95,7 @@ def _part(shown: Sequence[Section | None], title: str = "", anchor: str = "") ->
         if section is not None:
             data = {**section.data, "level": level, "anchor": section.anchor}
             try:
-                html = _template(section.template).render(data)
+                html = template(section.template).render(data)
             except (TemplateError, OSError, TypeError, ValueError) as error:
                 raise UserError(f"section {section.title!r}: its template and its data do not fit: {error}") from error
             rendered.append((section, html))

@@ -69,3 +69,19 @@ def test_a_schedule_over_the_whole_run_is_the_reason_why_not(
         assert f"--policy {tmp_path / name}" in complaint
         assert complaint.count("\n") == 1
         assert {path: path.read_bytes() for path in (tmp_path / name).rglob("*") if path.is_file()} == before
+
+
+def test_a_setting_that_an_older_run_does_not_name_has_its_default(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, command = tmp_path / "run", of(train("grpo", tmp_path / "run"), 2)
+    assert main(command) == 0
+    record = json.loads((out / "run.json").read_text())
+    del record["checkpointing"], record["rank"], record["env_keys"]["stochastic"], record["agent_keys"]["warmup"]
+    (out / "run.json").write_text(json.dumps(record))
+    assert main(of(command, 3)) == 0
+    assert json.loads((out / "run.json").read_text())["agent_keys"]["warmup"] == 0
+    (out / "run.json").write_text(json.dumps({**record, "iterations": 3}))
+    capsys.readouterr()
+    assert main([*of(command, 3), "warmup=1"]) == 2
+    assert "settings differ: warmup is 0 there, 1 here" in capsys.readouterr().err

@@ -29,6 +29,7 @@ ORDER = (
     {"learn"},
     {"experiment"},
     {"checks", "report", "testing"},
+    {"run"},
     {"__init__"},  # the names that `import reasonenv` offers; the rooms above it name each other directly
     {"commands"},
     {"cli"},
