@@ -6,7 +6,8 @@ Tokens: `--envs` rows of reasonenv/Chain-Token-v0, responses of half to all of `
 EOS and are verified, finished rows starting anew within the step; beside it the same process one token at a time in
 `SyncVectorEnv`, and a toy environment that only counts in the same. Responses: one response a step, verified, over
 solutions of the GSM8K test file in `--data` (or under `REASONENV_DATA`; else Chain), half of them right; beside it
-GEM's MathEnv on the same texts, run by the interpreter of `make install-peers` (.venv-peers). Each contender is one
+GEM's MathEnv on the same texts, run by the interpreter of `make install-peers` (.venv-peers). `made_again` counts
+environments of the same task that `gymnasium.make` makes a second when there is one already. Each contender is one
 process with one thread; seconds are of the wall clock, so the machine should be quiet. Batched observations are the
 live arrays (`copy=False`; `batched_copied` copies each), actions are arrays of token ids. Every figure is a median over
 `--repeats` rounds in which all contenders take turns. The last line is one JSON object.
@@ -148,6 +149,20 @@ def response_contenders(
     return contenders
 
 
+def make_contender(task: str, knobs: dict[str, Any], count: int) -> Callable[[], float]:
+    """Makes one environment, then `count` like it, and returns how many of these a second."""
+    import gymnasium
+
+    def run() -> float:
+        gymnasium.make(f"reasonenv/{task}-Token-v0", **knobs)
+        start = time.perf_counter()
+        for _ in range(count):
+            gymnasium.make(f"reasonenv/{task}-Token-v0", **knobs)
+        return count / (time.perf_counter() - start)
+
+    return run
+
+
 def gem_elsewhere(examples: list[dict[str, str]]) -> float:
     """What `gem_here` measures, in the peers' interpreter."""
     with tempfile.TemporaryDirectory() as folder:
@@ -199,6 +214,8 @@ def main() -> None:
         f"{arguments.tokens}); responses: {len(examples)} of {task}, 64 at once in responses_batched"
     )
     contenders = token_contenders(arguments.envs, arguments.tokens) | response_contenders(task, knobs, examples)
+    whole = {key: value for key, value in knobs.items() if key not in ("limit", "size")}
+    contenders["made_again"] = make_contender(task, whole, 64)
     rounds: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(arguments.repeats):
         for name, run in contenders.items():

@@ -19,7 +19,7 @@ from typing import Any
 from reasonenv.core import Problem, Verdict
 from reasonenv.data.files import DataPath, Record, Source, first, records
 from reasonenv.errors import UserError, check_known
-from reasonenv.tasks import Task
+from reasonenv.tasks import Task, repeatable
 from reasonenv.verify.canonical import verdict
 from reasonenv.verify.choice import compare_choice, find_choice
 
@@ -28,6 +28,7 @@ LEVELS = ("challenge", "easy")
 INSTRUCTION = "Think step by step. End with the letter of the right choice on its own line, after ####."
 
 
+@repeatable
 def arc(*, split: str = "train", level: str = "challenge", data: DataPath = None, limit: int | None = None) -> Task:
     """ARC of a `level`, split `train`, `validation` or `test`; `data` as in `reasonenv.data.records`.
 

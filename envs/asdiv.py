@@ -22,7 +22,7 @@ from typing import Any
 from reasonenv.core import Problem
 from reasonenv.data.files import DataPath, Record, Source, find, first, read
 from reasonenv.errors import UserError, check_known
-from reasonenv.tasks import Task, in_test
+from reasonenv.tasks import Task, in_test, repeatable
 from reasonenv.verify.extract import step_value
 from reasonenv.verify.grade import verify_math
 from reasonenv.verify.numeric import parse_number
@@ -34,6 +34,7 @@ _NUMBER = re.compile(r"[0-9][0-9.,]*")
 _UNIT = re.compile(r"\s*\([^()]*\)\s*$")  # "9 (apples)"
 
 
+@repeatable
 def asdiv(*, split: str = "train", data: DataPath = None, limit: int | None = None) -> Task:
     """ASDiv, split `train` or `test` as above; `data` as in `reasonenv.data.records`; `limit` keeps the first ones.
 

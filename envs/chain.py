@@ -26,7 +26,7 @@ from reasonenv.core import Problem
 from reasonenv.data.procedural import Candidate, Procedural
 from reasonenv.errors import UserError, check_known, check_range
 from reasonenv.seeding import derive_seed, permuted
-from reasonenv.tasks import Task
+from reasonenv.tasks import Task, repeatable
 from reasonenv.verify.grade import verify_math
 
 SIZES = {"train": 10_000, "test": 1_000}
@@ -35,6 +35,7 @@ EXAMPLES = 4  # training problems that a few-shot prompt shows
 INSTRUCTION = "Work left to right, one operation a line, then #### and the result."
 
 
+@repeatable
 def chain(
     *,
     split: str = "train",

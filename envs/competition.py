@@ -32,7 +32,7 @@ from reasonenv.core import Problem, Verdict
 from reasonenv.data.files import DataPath, Record, Source, first, records
 from reasonenv.data.golds import marked_answer
 from reasonenv.errors import UserError, check_known
-from reasonenv.tasks import Task
+from reasonenv.tasks import Task, repeatable
 from reasonenv.verify.grade import grade
 from reasonenv.verify.numeric import parse_number
 
@@ -57,6 +57,7 @@ MINERVA = Source("minerva_math/test.jsonl", "math-ai/minervamath", ("default/tes
 _YEAR = re.compile(r"/(20[0-9]{2})_AIME")
 
 
+@repeatable
 def math(*, split: str = "train", data: DataPath = None, limit: int | None = None) -> Task:
     """MATH, split `train` or `test`; `data` as in `reasonenv.data.records`; `limit` keeps the first problems only.
 
@@ -69,26 +70,31 @@ def math(*, split: str = "train", data: DataPath = None, limit: int | None = Non
     return Task("MATH", split, first(problems, limit), verify_latex, INSTRUCTION, max_tokens=1024)
 
 
+@repeatable
 def math500(*, split: str = "train", data: DataPath = None, limit: int | None = None) -> Task:
     """MATH500; its `train` split is that of `math`. Keywords and errors as there."""
     return _test_only("MATH500", MATH500, split, data, limit, max_tokens=1024)
 
 
+@repeatable
 def aime2025(*, split: str = "train", data: DataPath = None, limit: int | None = None) -> Task:
     """AIME of 2025; its `train` split is that of `math`. Keywords and errors as there."""
     return _test_only("AIME2025", AIME2025, split, data, limit, max_tokens=2048)
 
 
+@repeatable
 def aime2026(*, split: str = "train", data: DataPath = None, limit: int | None = None) -> Task:
     """AIME of 2026; its `train` split is that of `math`. Keywords and errors as there."""
     return _test_only("AIME2026", AIME2026, split, data, limit, max_tokens=2048)
 
 
+@repeatable
 def amc23(*, split: str = "train", data: DataPath = None, limit: int | None = None) -> Task:
     """AMC 12 of 2023; its `train` split is that of `math`. Keywords and errors as there."""
     return _test_only("AMC23", AMC23, split, data, limit, max_tokens=2048)
 
 
+@repeatable
 def minerva(*, split: str = "train", data: DataPath = None, limit: int | None = None) -> Task:
     """Minerva's problems of university courses; its `train` split is that of `math`. Keywords and errors as there."""
     return _test_only("Minerva", MINERVA, split, data, limit, max_tokens=1024)
@@ -102,6 +108,7 @@ def _test_only(name: str, source: Source, split: str, data: DataPath, limit: int
     return Task(name, split, first(problems, limit), verify_latex, INSTRUCTION, max_tokens)
 
 
+@repeatable
 def aime(*, split: str = "train", data: DataPath = None, limit: int | None = None) -> Task:
     """AIME, split by year as above. Keywords and errors as in `math`."""
     check_known("split", split, SPLITS)

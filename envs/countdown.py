@@ -31,7 +31,7 @@ from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.data.procedural import Candidate, Procedural
 from reasonenv.errors import check_known, check_range
 from reasonenv.seeding import derive_seed
-from reasonenv.tasks import Task
+from reasonenv.tasks import Task, repeatable
 from reasonenv.verify.algebra.parse import arithmetic
 from reasonenv.verify.canonical import verdict
 from reasonenv.verify.extract import find_answer
@@ -48,6 +48,7 @@ _SIGNS = re.compile(r"[0-9\s()*/+-]*", re.ASCII)
 _BESIDE = re.compile(r"(?:\A|[-+*/(])\s*[-+*/]|[-+*/]\s*\Z|[0-9)]\s*\(|\)\s*[0-9]|[0-9]\s+[0-9]")
 
 
+@repeatable
 def countdown(
     *,
     split: str = "train",

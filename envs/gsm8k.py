@@ -24,7 +24,7 @@ from pathlib import Path
 from reasonenv.core import Problem
 from reasonenv.data.files import DataPath, Record, Source, find, first, records
 from reasonenv.errors import UserError, check_known
-from reasonenv.tasks import Task
+from reasonenv.tasks import Task, repeatable
 from reasonenv.verify.grade import verify_math
 from reasonenv.verify.numeric import parse_number
 
@@ -33,6 +33,7 @@ SPLITS = ("test", "train")
 _ANNOTATION = re.compile(r"<<[^<>\n]*>>")
 
 
+@repeatable
 def gsm8k(*, split: str = "train", socratic: bool = False, data: DataPath = None, limit: int | None = None) -> Task:
     """GSM8K, split `train` or `test`; `data` as in `reasonenv.data.records`; `limit` keeps the first problems only.
 

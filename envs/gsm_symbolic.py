@@ -18,13 +18,14 @@ from __future__ import annotations
 from reasonenv.data.files import DataPath, Source, first, records
 from reasonenv.envs.gsm8k import read_problem
 from reasonenv.errors import check_known
-from reasonenv.tasks import Task, in_test
+from reasonenv.tasks import Task, in_test, repeatable
 from reasonenv.verify.grade import verify_math
 
 SPLITS = ("all", "test", "train")
 VARIANTS = {"main": "GSM_symbolic.jsonl", "p1": "GSM_p1.jsonl", "p2": "GSM_p2.jsonl"}
 
 
+@repeatable
 def gsm_symbolic(
     *, split: str = "train", variant: str = "main", data: DataPath = None, limit: int | None = None
 ) -> Task:

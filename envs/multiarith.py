@@ -18,7 +18,7 @@ import re
 from reasonenv.core import Problem
 from reasonenv.data.files import DataPath, Record, Source, first, records
 from reasonenv.errors import UserError, check_known
-from reasonenv.tasks import Task, in_test
+from reasonenv.tasks import Task, in_test, repeatable
 from reasonenv.verify.grade import verify_math
 from reasonenv.verify.numeric import parse_number
 
@@ -30,6 +30,7 @@ SOURCE = Source(
 _NUMBER = re.compile(r"[0-9][0-9.,]*")
 
 
+@repeatable
 def multiarith(*, split: str = "train", data: DataPath = None, limit: int | None = None) -> Task:
     """MultiArith, split `train` or `test` as above; `data` as in `reasonenv.data.records`; `limit` keeps the first.
 

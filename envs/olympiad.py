@@ -21,7 +21,7 @@ from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.data.files import DataPath, Record, Source, first, records
 from reasonenv.envs.competition import INSTRUCTION, SPLITS, math, verify_latex
 from reasonenv.errors import UserError, check_known
-from reasonenv.tasks import Task
+from reasonenv.tasks import Task, repeatable
 from reasonenv.verify.canonical import verdict
 from reasonenv.verify.numeric import parse_number
 
@@ -30,6 +30,7 @@ SOURCE = Source(
 )
 
 
+@repeatable
 def olympiadbench(*, split: str = "train", data: DataPath = None, limit: int | None = None) -> Task:
     """OlympiadBench; its `train` split is that of `math`. Keywords and errors as there."""
     check_known("olympiadbench split", split, SPLITS)

@@ -40,7 +40,7 @@ from reasonenv.data.files import DataPath, Record, Source, first, records
 from reasonenv.data.procedural import Candidate, Procedural
 from reasonenv.errors import UserError, check_known, check_range
 from reasonenv.seeding import derive_seed, permuted
-from reasonenv.tasks import ANSWER_FORM, Task, in_test
+from reasonenv.tasks import ANSWER_FORM, Task, in_test, repeatable
 from reasonenv.verify.sandbox.unit_tests import UnitTests, code_verifier
 
 SIZES = {"train": 10_000, "test": 1_000}
@@ -73,6 +73,7 @@ _ENDINGS = (
 )
 
 
+@repeatable
 def code(
     *,
     split: str = "train",
@@ -142,6 +143,7 @@ def _tested(seed: int, question: str, program: str, id: str) -> Problem:
     return _problem(id, question, program, UnitTests(asserts, entry_point="solve"))
 
 
+@repeatable
 def humaneval(
     *,
     split: str = "train",
@@ -168,6 +170,7 @@ def humaneval(
     return Task("HumanEval", split, first(problems, limit), code_verifier(sandbox, unfenced=unfenced), INSTRUCTION, 512)
 
 
+@repeatable
 def mbpp(
     *,
     split: str = "train",

@@ -28,6 +28,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import fields
+from functools import cache
 from importlib import import_module
 from inspect import Parameter, Signature
 from time import perf_counter
@@ -39,7 +40,7 @@ from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.data.procedural import Candidate, Procedural
 from reasonenv.errors import UserError, check_known
 from reasonenv.seeding import derive_seed
-from reasonenv.tasks import Task
+from reasonenv.tasks import Task, repeatable
 from reasonenv.verify.canonical import verdict
 from reasonenv.verify.extract import find_answer
 from reasonenv.verify.pool import shared
@@ -74,6 +75,7 @@ def __getattr__(name: str) -> Callable[..., Task]:
     return generator_task(name)
 
 
+@cache
 def generator_task(name: str) -> Callable[..., Task]:
     """A factory of tasks with the keywords `split`, `size`, `seed` and the fields of the generator's configuration.
 
@@ -86,6 +88,7 @@ def generator_task(name: str) -> Callable[..., Task]:
     check_known("reasoning-gym generator", name, known)
     make, config_class = known[name]
 
+    @repeatable
     def factory(*, split: str = "train", size: int | None = None, seed: int = 0, **config: Any) -> Task:
         check_known("reasoning-gym split", split, SIZES)
 

@@ -32,7 +32,7 @@ from fractions import Fraction
 from reasonenv.core import Problem
 from reasonenv.data.files import DataPath, Record, Source, first, records
 from reasonenv.errors import UserError, check_known
-from reasonenv.tasks import Task
+from reasonenv.tasks import Task, repeatable
 from reasonenv.verify.algebra.parse import arithmetic
 from reasonenv.verify.grade import verify_math
 from reasonenv.verify.numeric import parse_number
@@ -45,6 +45,7 @@ _VALUE = re.compile(r"-?[0-9]+(?:[./][0-9]+)?")
 _BRACKET = re.compile(rf"\( ({_VALUE.pattern}) ([-+*/]) ({_VALUE.pattern}) \)")
 
 
+@repeatable
 def svamp(*, split: str = "train", data: DataPath = None, limit: int | None = None) -> Task:
     """SVAMP, split `train` or `test` as above; `data` as in `reasonenv.data.records`; `limit` keeps the first ones.
 

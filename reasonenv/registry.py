@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 PROGRAMS = {"__main__", "__mp_main__"}  # modules that start a run
 _REFUSING: list[tuple[str, frozenset[str]]] = []  # whose names load no code, and the references that a person has typed
+_registered = 0  # calls of `Registry.register` so far
 _NAMED: set[str] = set()  # modules that were loaded because a name such as `module:name` names them
 
 
@@ -61,6 +62,8 @@ class Registry(Generic[T]):
         """
         if not name or ":" in name:
             raise UserError(f"{self.kind} {name!r} cannot be registered; a name is a text without a colon")
+        global _registered
+        _registered += 1
         self._entries[name] = entry_point
 
     def find(self, name: str) -> T:
@@ -143,6 +146,11 @@ class Registry(Generic[T]):
                 self._entries.setdefault(plugin.name, plugin.value)
             self._complete = True
         return self._entries
+
+
+def registrations() -> int:
+    """A number that is another once anything has been registered in any registry."""
+    return _registered
 
 
 @contextmanager

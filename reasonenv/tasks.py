@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from reasonenv.core import Problem, Verdict
 from reasonenv.errors import UserError, check_known
@@ -17,6 +17,8 @@ TEST, VALIDATION = "test", "validation"  # parts of a task on which a policy may
 PROMPTS = ("auto", "chat", "few_shot", "plain")
 ANSWER_FORM = "answer_form"  # in a problem's meta: how a solution states its answer, if not behind ####
 
+Factory = TypeVar("Factory", bound="Callable[..., Task]")
+
 
 def in_test(question: str, *, one_in: int) -> bool:
     """Whether a question belongs to the test split, as one of `one_in` does: a hash of the question alone decides.
@@ -26,7 +28,7 @@ def in_test(question: str, *, one_in: int) -> bool:
     return derive_seed("split", question) % one_in == 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a task is equal to itself alone: it may hold functions and a million problems
 class Task:
     """One split of one task, ready to be asked and checked.
 
@@ -74,6 +76,16 @@ class Task:
         for p in self.problems:
             digest.update(_settled((p.id, p.question, p.answer, p.steps, p.meta)).encode())
         return digest.hexdigest()[:16]
+
+
+def repeatable(factory: Factory) -> Factory:
+    """Marks a factory that makes the same task of the same arguments, so that environments may share it.
+
+    Beside its arguments the task may depend on files that are read through `reasonenv.data.files` and on what is in a
+    `Registry`: when either has changed, the task is made again.
+    """
+    factory.repeatable = True  # type: ignore[attr-defined]
+    return factory
 
 
 def _settled(value: Any) -> str:

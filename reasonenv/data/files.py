@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
 import os
 import re
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -130,6 +134,7 @@ def read(path: Path) -> list[Record]:
     any other name means one JSON object a line. Blank lines are skipped. Numbers of JSON are `int` and `Decimal`, so
     none is rounded. Raises `UserError` that names the file and, for a text, the line.
     """
+    _note(path)
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         return _read_parquet(path)
@@ -255,15 +260,20 @@ def find(source: Source, data: DataPath) -> list[Path]:
     if data is not None:
         place = Path(data).expanduser()
         for path in (place, place / source.path, place / name):
-            if path.is_file():
+            if _is_file(path):
                 return [path]
         raise _not_found(source, f"data={str(data)!r} is neither that file nor a folder that holds it")
     folder = os.environ.get(VARIABLE)
     if folder:
         path = Path(folder).expanduser() / source.path
-        if path.is_file():
+        if _is_file(path):
             return [path]
     return _download(source)
+
+
+def _is_file(path: Path) -> bool:
+    _note(path)
+    return path.is_file()
 
 
 def _download(source: Source) -> list[Path]:
@@ -287,3 +297,42 @@ def _not_found(source: Source, why: str) -> Missing:
         f"(2) the environment variable {VARIABLE}=FOLDER with FOLDER/{source.path} in it (now {folder or 'not set'}); "
         f"(3) the Hugging Face hub, {source.repo}, which needs a network"
     )
+
+
+# Files that may change ----------------------------------------------------------------------------------------------
+
+Stamp = tuple[int | bytes, ...] | None  # None where there is no file
+_noted: ContextVar[dict[Path, Stamp] | None] = ContextVar("files that were looked for", default=None)
+_TICK = 2 * 10**9  # nanoseconds: a file system's clock may be too coarse to tell apart two changes that are closer
+
+
+def stamp(path: Path) -> Stamp:
+    """What differs when the file at `path` has changed: its place on the disk, its size and its times.
+
+    Of a file that has just been written, its content too.
+    """
+    try:
+        status = path.stat()
+        state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _TICK:
+            return state
+        return (*state, hashlib.sha256(path.read_bytes()).digest())
+    except OSError:  # nothing is there, or a folder
+        return None
+
+
+@contextmanager
+def noted_files() -> Iterator[dict[Path, Stamp]]:
+    """Within it this thread notes every file that it reads or looks for here, with its `stamp` before it was read."""
+    noted: dict[Path, Stamp] = {}
+    token = _noted.set(noted)
+    try:
+        yield noted
+    finally:
+        _noted.reset(token)
+
+
+def _note(path: Path) -> None:
+    noted = _noted.get()
+    if noted is not None:
+        noted.setdefault(path, stamp(path))

@@ -12,7 +12,7 @@ from reasonenv.data.files import Record, Source, first, read, records, shown
 from reasonenv.data.golds import Placed, check_golds, kind_of, marked_answer
 from reasonenv.errors import UserError, check_known, unknown
 from reasonenv.seeding import derive_seed
-from reasonenv.tasks import Task
+from reasonenv.tasks import Task, repeatable
 from reasonenv.verify.grade import KINDS, VERIFIERS, verifier_of
 from reasonenv.verify.rules import DEFAULT, Rules
 
@@ -61,6 +61,7 @@ def from_problems(
     else:
         splits = _separate(problems[:count], problems[count:])
 
+    @repeatable
     def factory(*, split: str = "train", limit: int | None = None) -> Task:
         check_known(f"{name} split", split, splits)
         return Task(name, split, first(splits[split], limit), verify, instruction, max_tokens)

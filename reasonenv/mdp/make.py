@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import gymnasium
 
-from reasonenv.catalog import check_keys, make_task, parse_env_id
+from reasonenv.catalog import check_keys, parse_env_id
 from reasonenv.data.procedural import TooFewQuestions
+from reasonenv.data.shared_tasks import shared_task
 from reasonenv.errors import UserError
 from reasonenv.mdp.config import ENV_KEYS, divided
 from reasonenv.mdp.env import ReasoningEnv
@@ -55,6 +56,18 @@ def resolve_tokenizer(tokenizer: TokenizerLike) -> Tokenizer:
         return tokenizer
     if tokenizer is None or isinstance(tokenizer, str):
         return _named_tokenizer(tokenizer or "tiny")
+    return _wrapped(tokenizer, _state(tokenizer))
+
+
+def _state(tokenizer: PreTrainedTokenizerBase) -> str:
+    """All that a Hugging Face tokenizer is now: its owner may change it, and then it makes other tokens."""
+    settings = {name: value for name, value in vars(tokenizer).items() if name != "_tokenizer"}
+    return f"{tokenizer.backend_tokenizer.to_str()}{settings}"
+
+
+@lru_cache(maxsize=4)
+def _wrapped(tokenizer: PreTrainedTokenizerBase, state: str) -> Tokenizer:
+    """The same `Tokenizer` for a Hugging Face one as long as its `state` is the same."""
     return Tokenizer(tokenizer)
 
 
@@ -66,7 +79,7 @@ def make_mdp(task: TaskLike, *, tokenizer: TokenizerLike = None, **keys: Any) ->
     """
     config, keys = divided(keys)
     check_keys(task, keys, others=("tokenizer", *ENV_KEYS))
-    return ReasoningMDP(make_task(task, **keys), resolve_tokenizer(tokenizer), config)
+    return ReasoningMDP(shared_task(task, **keys), resolve_tokenizer(tokenizer), config)
 
 
 def held_out_keys(task: TaskLike, keys: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,7 +88,7 @@ def held_out_keys(task: TaskLike, keys: Mapping[str, Any]) -> dict[str, Any]:
     if keys.get("size") is None:
         return keys
     try:
-        list(make_task(task, **divided(keys)[1]).problems)
+        list(shared_task(task, **divided(keys)[1]).problems)
     except TooFewQuestions as error:
         keys["size"] = error.count
     return keys

@@ -25,9 +25,10 @@ from reasonenv.core import Completion, IntArray, Problem, Reason, Role, Trajecto
 from reasonenv.errors import UserError
 from reasonenv.mdp.config import EnvConfig
 from reasonenv.mdp.dynamics import Dynamics, Rewording, View, named_variant
+from reasonenv.mdp.prompts import Prompts, prompts_of, rendered, templated
 from reasonenv.mdp.rewards import Progress, reward_terms
 from reasonenv.mdp.state import Outcome, State
-from reasonenv.tasks import Task, reference_solution, render_prompt
+from reasonenv.tasks import Task, reference_solution
 from reasonenv.tokenizer import Tokenizer
 from reasonenv.verify.canonical import canonical
 
@@ -49,7 +50,7 @@ class ReasoningMDP:
         self.task = task
         self.tokenizer = tokenizer
         self.prompt_style = config.prompt
-        self.templated = tokenizer.has_chat_template and config.prompt != "plain"  # prompts are in the chat template
+        self.templated = templated(tokenizer, config.prompt)
         # What closes a response that is written for the policy; the policy may end its own with any of the `ends`.
         self.end_id = tokenizer.eos_id
         if self.templated and tokenizer.turn_end is not None:
@@ -79,34 +80,31 @@ class ReasoningMDP:
         return self.dynamics is not None or self.rewording is not None
 
     @cached_property
-    def problems(self) -> list[Problem]:
+    def _asked(self) -> Prompts:
+        return prompts_of(self.task, self.tokenizer, self.prompt_style)
+
+    @cached_property
+    def problems(self) -> tuple[Problem, ...]:
         """The problems of the task, each made once.  # N"""
-        return list(self.task.problems)
+        return self._asked.problems
 
     @cached_property
-    def prompts(self) -> list[IntArray]:
+    def prompts(self) -> tuple[IntArray, ...]:
         """The prompt of every problem, in ids.  # N arrays [P]"""
-        return self._rendered(self.problems)
+        return self._asked.ids
 
     @cached_property
-    def _reworded(self) -> list[IntArray]:
+    def _reworded(self) -> tuple[IntArray, ...]:
         """The prompt of every problem in other words; none without a rewording.  # N arrays [P]"""
         if self.rewording is None:
-            return []
-        return self._rendered([replace(p, question=self.rewording.rephrase(p.question)) for p in self.problems])
-
-    def _rendered(self, problems: Sequence[Problem]) -> list[IntArray]:
-        texts = [render_prompt(self.task, p, self.tokenizer, self.prompt_style) for p in problems]
-        rows = self.tokenizer.encode_all(texts)
-        if not self.templated:  # a template writes its BOS itself
-            prefix = self.tokenizer.prefix
-            rows = [ids if ids[: len(prefix)] == prefix else prefix + ids for ids in rows]
-        return [np.array(ids, dtype=np.int64) for ids in rows]
+            return ()
+        problems = [replace(p, question=self.rewording.rephrase(p.question)) for p in self.problems]
+        return rendered(self.task, problems, self.tokenizer, self.prompt_style)
 
     @cached_property
     def context(self) -> int:
         """L: the longest prompt and the whole budget."""
-        return max(map(len, [*self.prompts, *self._reworded])) + self.max_tokens
+        return max([self._asked.longest, *map(len, self._reworded)]) + self.max_tokens
 
     def fits(self, context: int, *, name: str) -> None:
         """Raises `UserError` if some prompt and the budget exceed the `context` of the model called `name`."""
