@@ -79,6 +79,16 @@ class ReasoningMDP:
         """Whether anything in an episode depends on its `noise`."""
         return self.dynamics is not None or self.rewording is not None
 
+    @property
+    def stop(self) -> tuple[int, ...]:
+        """Tokens of the policy after which the environment may write. They tell a sampler when to look."""
+        return () if self.dynamics is None else self.dynamics.stop
+
+    @property
+    def patience(self) -> int | None:
+        """After about so many tokens the environment may write anywhere; None where only `stop` and ends count."""
+        return None if self.dynamics is None else self.dynamics.patience
+
     @cached_property
     def _asked(self) -> Prompts:
         return prompts_of(self.task, self.tokenizer, self.prompt_style)

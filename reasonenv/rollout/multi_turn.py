@@ -65,9 +65,7 @@ def converse(
 
 def _draw_turn(sampler: Sampler, mdp: ReasoningMDP, episodes: Sequence[_Episode], sampling: Sampling) -> None:
     """One more turn of every episode."""
-    stop, patience = tuple[int, ...](), None
-    if mdp.dynamics is not None:
-        stop, patience = mdp.dynamics.stop, mdp.dynamics.patience
+    stop, patience = mdp.stop, mdp.patience
     histories, shortest, longest = [], mdp.max_tokens, 0  # of the responses, and of the histories
     for episode in episodes:
         history = (*mdp.prompt(episode.state).tolist(), *episode.state.tokens)
