@@ -26,9 +26,9 @@ def uniform(*parts: int | str) -> float:
     return (derive_seed(*parts) >> 10) / 2.0**53
 
 
-def uniforms(seed: int, count: int) -> npt.NDArray[np.float64]:
-    """The first `count` uniform draws in [0, 1) of a sample's own stream; draw t decides its token t.  # [count]"""
-    return np.random.Generator(np.random.Philox(key=seed)).random(count)
+def uniforms(seed: int, count: int, start: int = 0) -> npt.NDArray[np.float64]:
+    """Uniform draws `start` to `start + count` in [0, 1) of a sample's own stream; draw t decides its token t."""
+    return np.random.Generator(np.random.Philox(key=seed)).random(start + count)[start:]
 
 
 def permuted(index: int, count: int, key: int) -> int:

@@ -83,6 +83,7 @@ class Dynamics(Variant, ABC):
     """
 
     own_turn: ClassVar[bool] = False
+    slow: ClassVar[bool] = False  # whether a reply may take a moment, in which other episodes are to go on
     stop: tuple[int, ...] = ()  # tokens of the policy after which the environment may write
     patience: int | None = None  # it writes about so often, wherever it likes
 

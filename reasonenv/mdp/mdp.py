@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 
@@ -323,12 +323,20 @@ class ReasoningMDP:
     def trajectory(self, index: int, completion: Completion, noise: int = 0) -> Trajectory:
         """The episode that a sampler's completion is, the policy's tokens in it and no others.
 
-        Equal to stepping them one by one (`replay` proves it). A reward stands at the policy's token that earned it.
+        Equal to stepping them one by one (`replay` proves it).
+        """
+        start = self.initial(index, noise=noise)
+        return self.episode(self._moves(start, completion.tokens.tolist()), completion)
+
+    def episode(self, moves: Iterable[tuple[State, State]], completion: Completion) -> Trajectory:
+        """The episode in which a sampler chose `completion` and the environment has written its part already.
+
+        `moves` are the states (before, after) of each token that may have earned something, and of the last one. A
+        reward stands at the policy's token that earned it.
         """
         chosen, verdict = completion.tokens, None
-        state = start = self.initial(index, noise=noise)
         earned: dict[int, float] = {}
-        for before, state in self._moves(start, chosen.tolist()):
+        for before, state in moves:
             verdict = self.verdict(state)
             earned[len(before.tokens)] = sum(self.reward(before, state, verdict).values())
         if verdict is None:
@@ -351,7 +359,7 @@ class ReasoningMDP:
             terminated=self.terminated(state),
             truncated=self.truncated(state),
             verdict=verdict,
-            noise=noise,
+            noise=state.noise,
         )
 
     def demonstration(self, index: int) -> Trajectory:

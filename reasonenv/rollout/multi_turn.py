@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import chain
-from typing import Literal
+from itertools import islice
 
 import numpy as np
 
-from reasonenv.core import Completion, IntArray, Trajectory
+from reasonenv.core import Trajectory
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.mdp.state import State
-from reasonenv.sampling.sampler import Sampler, Sampling, continuations
+from reasonenv.sampling.sampler import Sampler, Sampling
+from reasonenv.sampling.session import Reply
 from reasonenv.seeding import derive_seed
+
+REPLIES = 16  # that may be made at once, where they are slow
 
 
 @dataclass
 class _Episode:
-    """Where an episode stands, and what the policy chose in it."""
+    """Where an episode stands, and the moves, (before, after), that may have earned something on the way."""
 
-    seed: int
-    noise: int
     state: State
-    tokens: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    versions: list[int] = field(default_factory=list)
-
-    def turn_seed(self) -> int:
-        """The seed of the draws from here on. The first turn has that of the sample, as if there were no other."""
-        return derive_seed(self.seed, "turn", len(self.tokens)) if self.tokens else self.seed
+    moves: list[tuple[State, State]] = field(default_factory=list)
 
 
 def converse(
@@ -42,59 +38,47 @@ def converse(
 ) -> list[list[Trajectory]]:
     """One trajectory for each seed of each problem, in a stochastic process.
 
-    All episodes go on together, turn by turn, each from its history. What one drew behind a stop token, or behind one
-    that the environment answered, is dropped: so a sampler that does not stop there draws the same.
+    What a sampler drew behind a token that the environment answered is dropped: so one that draws ahead draws the same.
     """
-    groups: list[list[_Episode]] = []
-    for index, row in zip(problems, seeds, strict=True):
-        groups.append([])
-        for seed in row:
-            noise = derive_seed(seed, "noise")
-            groups[-1].append(_Episode(seed, noise, mdp.initial(index, noise=noise)))
-    active = list(chain.from_iterable(groups))
-    while active:
-        _draw_turn(sampler, mdp, active, sampling)
-        remaining = [episode for episode in active if not mdp.over(episode.state)]
-        progress(len(active) - len(remaining))
-        active = remaining
-    trajectories = []
-    for group in groups:
-        trajectories.append([_trajectory(mdp, episode) for episode in group])
-    return trajectories
+    episodes: list[_Episode] = []
+    numbers: dict[tuple[int, ...], int] = {}  # of the prompts
+    jobs = []
+    for index, samples in zip(problems, seeds, strict=True):
+        for seed in samples:
+            state = mdp.initial(index, noise=derive_seed(seed, "noise"))
+            episodes.append(_Episode(state))
+            jobs.append((numbers.setdefault(tuple(mdp.prompt(state).tolist()), len(numbers)), seed))
+    patience, slow = mdp.patience, mdp.dynamics is not None and mdp.dynamics.slow
+
+    def reply(row: int, part: list[int]) -> Reply:
+        taken, written = _follow(mdp, episodes[row], part)
+        state = episodes[row].state
+        if mdp.over(state):
+            return Reply(keep=taken, over=True)
+        limit = mdp.max_tokens - len(state.tokens)
+        return Reply(written, taken, min(limit, patience or limit))
+
+    trajectories: dict[int, Trajectory] = {}
+    with contextlib.ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(REPLIES)) if slow else None
+        session = stack.enter_context(sampler.open([np.array(p) for p in numbers], jobs, replace(sampling, stop=mdp.stop)))
+        if patience and session.pauses_freely:
+            patience = 1
+        for row, completion in session.run(len(jobs), reply, pool):
+            trajectories[row] = mdp.episode(episodes[row].moves, completion)
+            progress(1)
+    in_order = map(trajectories.__getitem__, range(len(jobs)))
+    return [list(islice(in_order, len(samples))) for samples in seeds]
 
 
-def _draw_turn(sampler: Sampler, mdp: ReasoningMDP, episodes: Sequence[_Episode], sampling: Sampling) -> None:
-    """One more turn of every episode."""
-    stop, patience = mdp.stop, mdp.patience
-    histories, shortest, longest = [], mdp.max_tokens, 0  # of the responses, and of the histories
-    for episode in episodes:
-        history = (*mdp.prompt(episode.state).tolist(), *episode.state.tokens)
-        histories.append((history, episode.turn_seed()))
-        shortest, longest = min(shortest, len(episode.state.tokens)), max(longest, len(history))
-    budget = mdp.max_tokens - shortest
-    count = min(budget, mdp.context - longest, patience or budget)
-    drawn = continuations(sampler, histories, replace(sampling, max_tokens=count, stop=stop))
-    for episode, completion in zip(episodes, drawn, strict=True):
-        _follow(mdp, episode, completion, stop)
-
-
-def _follow(mdp: ReasoningMDP, episode: _Episode, completion: Completion, stop: Sequence[int]) -> None:
-    """Takes as much of a completion as the environment lets stand."""
-    before, drawn = len(episode.tokens), completion.tokens.tolist()
-    for token, state in zip(drawn, mdp.path(episode.state, drawn), strict=False):
-        episode.tokens.append(token)
+def _follow(mdp: ReasoningMDP, episode: _Episode, part: Sequence[int]) -> tuple[int, Sequence[int]]:
+    """How many tokens of a part the environment lets stand, and what it writes behind them."""
+    start, taken = len(episode.state.tokens), 0
+    if not part:
+        return 0, episode.state.tokens
+    for state in mdp.path(episode.state, part):
+        taken += 1
+        if mdp.over(state) or (mdp.pays_steps and mdp.is_event(episode.state, state)):
+            episode.moves.append((episode.state, state))
         episode.state = state
-        if token in stop:
-            break
-    count = len(episode.tokens) - before
-    episode.logprobs += completion.logprobs[:count].tolist()
-    episode.versions += completion.versions[:count].tolist()
-
-
-def _trajectory(mdp: ReasoningMDP, episode: _Episode) -> Trajectory:
-    tokens: IntArray = np.array(episode.tokens, dtype=np.int64)
-    logprobs = np.array(episode.logprobs, dtype=np.float32)
-    versions: IntArray = np.array(episode.versions, dtype=np.int64)
-    stop: Literal["eos", "length"] = "eos" if mdp.terminated(episode.state) else "length"
-    chosen = Completion(tokens, logprobs, stop, versions, episode.seed)
-    return mdp.trajectory(episode.state.index, chosen, episode.noise)
+    return taken, state.tokens[start + taken :]

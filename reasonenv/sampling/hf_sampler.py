@@ -13,7 +13,8 @@ from reasonenv.core import IntArray
 from reasonenv.policy.hf_policy import HFPolicy, quiet
 from reasonenv.policy.logprobs import Head
 from reasonenv.sampling.choose import choose, truncate
-from reasonenv.sampling.sampler import Drawn, Job, Sampler, Sampling, check_prompts
+from reasonenv.sampling.sampler import Drawn, Job, RereadingSession, Sampler, Sampling, check_prompts
+from reasonenv.sampling.session import Row, Session
 from reasonenv.seeding import uniforms
 
 
@@ -27,18 +28,28 @@ class HFSampler(Sampler):
         self.policy = policy
 
     def draw(self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling) -> Iterator[Drawn]:
+        check_prompts(prompts, sampling, self.policy.context)
+        rows = [Row(prompts[n].tolist(), seed) for n, seed in jobs]
+        return self.continued(rows, sampling)
+
+    def open(self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling) -> Session:
+        check_prompts(prompts, sampling, self.policy.context)
+        return _HFSession(self, prompts, jobs, sampling)
+
+    def continued(self, rows: Sequence[Row], sampling: Sampling) -> Iterator[Drawn]:
+        """Completions behind the history of each row, from where its stream is."""
         from transformers import GenerationConfig, LogitsProcessorList
 
-        check_prompts(prompts, sampling, self.policy.context)
         eos, ends, device = self.policy.tokenizer.eos_id, self.policy.tokenizer.ends, self.policy.device
-        width = max(len(prompts[n]) for n, _ in jobs)
-        tokens = torch.full((len(jobs), width), eos, dtype=torch.int64)
+        width = max(len(row.history) for row in rows)
+        tokens = torch.full((len(rows), width), eos, dtype=torch.int64)
         mask = torch.zeros_like(tokens)
-        for row, (n, _) in enumerate(jobs):
-            start = width - len(prompts[n])
-            tokens[row, start:] = torch.from_numpy(np.asarray(prompts[n], dtype=np.int64))
-            mask[row, start:] = 1
-        uniform = np.stack([uniforms(seed, sampling.max_tokens) for _, seed in jobs])
+        uniform = np.empty((len(rows), sampling.max_tokens))
+        for n, row in enumerate(rows):
+            start = width - len(row.history)
+            tokens[n, start:] = torch.tensor(row.history)
+            mask[n, start:] = 1
+            uniform[n] = uniforms(row.seed, sampling.max_tokens, start=len(row.tokens))
         processor = _Draw(uniform, sampling, self.policy.head)
         config = GenerationConfig(
             max_new_tokens=sampling.max_tokens,
@@ -58,9 +69,20 @@ class HFSampler(Sampler):
                 logits_processor=LogitsProcessorList([processor]),
             )
         drawn, logps = out[:, width:].cpu().numpy(), torch.stack(processor.logps, 1).cpu().numpy()  # [B, T]
-        for job, (_, seed) in enumerate(jobs):
-            size = sampling.size(drawn[job].tolist(), self.policy.tokenizer)
-            yield job, self.completion(drawn[job, :size], logps[job, :size], ends=ends, seed=seed)
+        for n, row in enumerate(rows):
+            size = sampling.size(drawn[n].tolist(), self.policy.tokenizer)
+            self.tokens_read += len(row.history)
+            self.tokens_drawn += size
+            yield n, self.completion(drawn[n, :size], logps[n, :size], ends=ends, seed=row.seed)
+
+
+class _HFSession(RereadingSession):
+    """It enters the stream of a seed in the middle, as the torch sampler does."""
+
+    sampler: HFSampler
+
+    def continued(self, rows: Sequence[Row], sampling: Sampling) -> Iterator[Drawn]:
+        return self.sampler.continued(rows, sampling)
 
 
 class _Draw:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -12,10 +12,11 @@ from numpy.typing import ArrayLike
 
 from reasonenv.core import Completion, IntArray
 from reasonenv.errors import UserError
+from reasonenv.sampling.session import Drawn, HistorySession, Job, Part, Row, Session
 from reasonenv.tokenizer import Tokenizer
 
-Job = tuple[int, int]  # the number of a prompt, and a seed
-Drawn = tuple[int, Completion]  # the number of a job, and its completion
+__all__ = ["Drawn", "Job", "Sampler", "Sampling", "check_prompts"]
+
 MAX_GAP = 0.2  # mean |log-prob of sampler - of trainer| in nats; far above bfloat16 noise, so something is broken
 KEYS = ("top_k", "top_p", "min_p")  # by which other programs cut a distribution
 TRAINING = (
@@ -76,6 +77,8 @@ class Sampler(ABC):
     # see `experiment.manifest.reproducibility`.
     reproducibility: ClassVar[tuple[str, str] | None] = None
     version: int = 0  # of the weights that it draws from
+    tokens_read: int = 0  # prompts and what was appended, as often as the model has read them
+    tokens_drawn: int = 0  # those that were dropped too
 
     @classmethod
     def check_installed(cls) -> None:
@@ -88,6 +91,13 @@ class Sampler(ABC):
 
         A sample is a function of (weights, prompt, seed, sampling) alone. Raises `UserError` as `check_prompts` does.
         """
+
+    def open(self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling) -> Session:
+        """A session of these jobs, in which others may write too. By default `draw` reads each row anew for each part.
+
+        `sampling.max_tokens` is the most that the policy may choose in a row.
+        """
+        return RereadingSession(self, prompts, jobs, sampling)
 
     def generate(
         self,
@@ -133,17 +143,45 @@ class Sampler(ABC):
         return
 
 
-def continuations(
-    sampler: Sampler, histories: Sequence[tuple[Sequence[int], int]], sampling: Sampling
-) -> list[Completion]:
-    """The completion behind each history, from the seed beside it. Equal histories are one prompt, read once."""
-    seeds: dict[tuple[int, ...], list[int]] = {}  # by history
-    for history, seed in histories:
-        seeds.setdefault(tuple(history), []).append(seed)
-    prompts = [np.array(history, dtype=np.int64) for history in seeds]
-    drawn = sampler.generate(prompts, list(seeds.values()), sampling)
-    left = dict(zip(seeds, map(iter, drawn), strict=True))
-    return [next(left[tuple(history)]) for history, _ in histories]
+class RereadingSession(HistorySession):
+    """A session of any `sampler`, with nothing but its `draw`: round by round, all rows that are to go on at once."""
+
+    def __init__(self, sampler: Sampler, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling) -> None:
+        super().__init__(prompts, jobs, sampling.max_tokens, sampling.stop)
+        self.sampler, self.sampling = sampler, sampling
+        self.round: Iterator[Part] = iter(())
+
+    def draw(self) -> list[Part]:
+        part = next(self.round, None)
+        if part is None and self.ready:
+            rows, self.ready = self.ready, []
+            self.round = self._next_round(rows)
+            part = next(self.round, None)
+        return [] if part is None else [part]
+
+    def _next_round(self, rows: Sequence[int]) -> Iterator[Part]:
+        """One more part of each row. Those that can are drawn up to one limit, and cut."""
+        states = [self.rows[row] for row in rows]
+        limit = max(state.limit for state in states)
+        context = max(len(state.history) + state.limit for state in states)  # as far as we know
+        calls: dict[int, list[int]] = {}  # by limit
+        for row, state in zip(rows, states, strict=True):
+            fits = len(state.history) + limit <= context
+            calls.setdefault(limit if fits else state.limit, []).append(row)
+        for limit, together in calls.items():
+            drawn = self.continued([self.rows[row] for row in together], replace(self.sampling, max_tokens=limit))
+            for place, completion in drawn:
+                yield self.pause(together[place], completion)
+
+    def continued(self, rows: Sequence[Row], sampling: Sampling) -> Iterator[Drawn]:
+        """The completion behind the history of each row. Equal histories are one prompt, read once."""
+        numbers: dict[tuple[int, ...], int] = {}
+        jobs = [(numbers.setdefault(tuple(row.history), len(numbers)), row.part_seed) for row in rows]
+        prompts = [np.array(history, dtype=np.int64) for history in numbers]
+        self.sampler.tokens_read += sum(map(len, prompts))
+        for place, completion in self.sampler.draw(prompts, jobs, sampling):
+            self.sampler.tokens_drawn += len(completion.tokens)
+            yield place, completion
 
 
 def check_prompts(prompts: Sequence[IntArray], sampling: Sampling, context: int) -> None:

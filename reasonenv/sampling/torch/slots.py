@@ -32,8 +32,8 @@ def slot_attention(
 ) -> tuple[Tensor, None]:
     """Attention of `query` [R, Hq, Q, D] to `key`, `value` [R, Hkv, W, D]; returns [R, Q, Hq, D].
 
-    Without `slots` it is the causal pass over prompts; with them it is one query a row, to its prompt and then to its
-    response. `attention_mask` is theirs, additive, [R, 1, 1, P + W].
+    Without `slots` it is the causal pass over prompts, or over a chunk behind its history; with them it is one query a
+    row, to its prompt and then to its response. `attention_mask` is theirs, additive, [R, 1, 1, P + W].
     """
     check_plain(module, kwargs, "which the torch sampler does not; use sampler=hf")
     window = kwargs.get("sliding_window")
@@ -52,7 +52,11 @@ def slot_attention(
         if cap is not None:
             return capped_attention(query, key, value, None, scale, cap), None
         key, value = key.repeat_interleave(heads // shared, dim=1), value.repeat_interleave(heads // shared, dim=1)
-        out = nn.functional.scaled_dot_product_attention(query, key, value, scale=scale, is_causal=queries > 1)
+        if queries == key.shape[2]:
+            out = nn.functional.scaled_dot_product_attention(query, key, value, scale=scale, is_causal=queries > 1)
+        else:  # behind a history: the last query sees all keys
+            seen_by = torch.ones(queries, seen, dtype=torch.bool, device=query.device).tril(seen - queries)
+            out = nn.functional.scaled_dot_product_attention(query, key, value, seen_by, scale=scale)
         return out.transpose(1, 2).contiguous(), None
     assert attention_mask is not None
     index: Any = module.layer_idx
@@ -125,7 +129,7 @@ class Slots:
                 return slots.width, 0
 
             def get_max_length(self) -> int:
-                return length
+                return max(length, slots.width)
 
             get_max_cache_shape = get_max_length  # its name in the first versions of transformers 5
 
@@ -183,16 +187,46 @@ class Slots:
     def set_columns(self, column: Tensor) -> Tensor:
         """Lets the next forward write slot i's token to column `column[i]`; returns its mask [n, 1, 1, P + W]."""
         self.row, self.column = torch.arange(len(column), device=column.device), column
-        if int(column.max()) >= self.width:
-            self.width = min(self.width + self.STEP, self.length)
-            for layer in self.cache.layers:
-                if layer.is_initialized:
-                    layer.widen()
+        self.reserve(int(column.max()) + 1)
         prompt_size = self.prompts[0][0].shape[2]
         beyond_prompt = torch.arange(prompt_size, device=column.device) >= self.lengths[self.prompt][:, None]
         not_yet_written = torch.arange(self.width, device=column.device) > column[:, None]
         hidden = torch.cat([beyond_prompt, not_yet_written], dim=1)
         return torch.zeros(hidden.shape, device=column.device).masked_fill_(hidden, -torch.inf)[:, None, None]
+
+    def reserve(self, columns: int) -> None:
+        """Makes room for so many columns; beyond `length` too, where tokens were appended."""
+        if columns <= self.width:
+            return
+        while self.width < columns:
+            limit = self.length if self.width < self.length else columns + self.STEP
+            self.width = min(self.width + self.STEP, limit)
+        for layer in self.cache.layers:
+            if layer.is_initialized:
+                layer.widen()
+
+    def history(self, slot: int, columns: int) -> Cache:
+        """The keys and values of the prompt that a slot in use follows, and of its first columns, as one sequence."""
+        from transformers import DynamicCache
+
+        cache, place = DynamicCache(), int(self.prompt[slot])
+        size = int(self.lengths[place])
+        for index, (prompt, layer) in enumerate(zip(self.prompts, self.cache.layers, strict=True)):
+            parts = [prompt[kind][place : place + 1, :, :size] for kind in (0, 1)]
+            if columns:
+                for kind, response in enumerate((layer.keys, layer.values)):
+                    parts[kind] = torch.cat([parts[kind], response[slot : slot + 1, :, :columns]], dim=2)
+            cache.update(*parts, index)
+        return cache
+
+    def write(self, slot: int, begin: int, end: int, cache: Cache) -> None:
+        """Puts the last keys and values of a sequence as columns `begin` to `end` into a slot."""
+        self.reserve(end)
+        for layer, other in zip(self.cache.layers, cache.layers, strict=True):
+            if not layer.is_initialized:
+                layer.lazy_initialization(other.keys, other.values)
+            layer.keys[slot, :, begin:end] = other.keys[0, :, begin - end :]
+            layer.values[slot, :, begin:end] = other.values[0, :, begin - end :]
 
     def move(self, source: Tensor, target: Tensor, columns: int) -> None:
         """Copies the first `columns` columns of slots `source` over slots `target`."""
