@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 from reasonenv.core import Group
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.rollout.multi_turn import converse
+from reasonenv.rollout.verification import Row, verified
 from reasonenv.sampling.sampler import Sampler, Sampling
 from reasonenv.seeding import derive_seed
 
@@ -38,11 +40,9 @@ def sample_groups(
         rows = []
         drawn = sampler.generate([mdp.prompts[i] for i in problems], seeds, sampling, progress)
         for i, completions in zip(problems, drawn, strict=True):
-            rows.append([mdp.trajectory(i, completion) for completion in completions])
-    groups = []
-    for i, row in zip(problems, rows, strict=True):
-        groups.append(Group(mdp.task.problems[i], tuple(row)))
-    return groups
+            rows += [Row(i, completion) for completion in completions]
+    trajectories = iter(verified(mdp, rows))
+    return [Group(mdp.task.problems[i], tuple(islice(trajectories, samples))) for i in problems]
 
 
 def draw_seeds(problems: Sequence[int], samples: int, path: tuple[int | str, ...]) -> list[list[int]]:

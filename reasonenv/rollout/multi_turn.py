@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import Literal
 
 import numpy as np
 
-from reasonenv.core import Completion, IntArray, Trajectory
+from reasonenv.core import Completion, IntArray
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.mdp.state import State
+from reasonenv.rollout.verification import Row
 from reasonenv.sampling.sampler import Sampler, Sampling, continuations
 from reasonenv.seeding import derive_seed
 
@@ -39,28 +39,24 @@ def converse(
     seeds: Sequence[Sequence[int]],
     sampling: Sampling,
     progress: Callable[[int], None] = lambda finished: None,
-) -> list[list[Trajectory]]:
-    """One trajectory for each seed of each problem, in a stochastic process.
+) -> list[Row]:
+    """What the policy chooses in the episode of each seed of each problem, in a stochastic process.
 
     All episodes go on together, turn by turn, each from its history. What one drew behind a stop token, or behind one
     that the environment answered, is dropped: so a sampler that does not stop there draws the same.
     """
-    groups: list[list[_Episode]] = []
+    episodes: list[_Episode] = []
     for index, row in zip(problems, seeds, strict=True):
-        groups.append([])
         for seed in row:
             noise = derive_seed(seed, "noise")
-            groups[-1].append(_Episode(seed, noise, mdp.initial(index, noise=noise)))
-    active = list(chain.from_iterable(groups))
+            episodes.append(_Episode(seed, noise, mdp.initial(index, noise=noise)))
+    active = episodes
     while active:
         _draw_turn(sampler, mdp, active, sampling)
         remaining = [episode for episode in active if not mdp.over(episode.state)]
         progress(len(active) - len(remaining))
         active = remaining
-    trajectories = []
-    for group in groups:
-        trajectories.append([_trajectory(mdp, episode) for episode in group])
-    return trajectories
+    return [_row(mdp, episode) for episode in episodes]
 
 
 def _draw_turn(sampler: Sampler, mdp: ReasoningMDP, episodes: Sequence[_Episode], sampling: Sampling) -> None:
@@ -93,10 +89,10 @@ def _follow(mdp: ReasoningMDP, episode: _Episode, completion: Completion, stop: 
     episode.versions += completion.versions[:count].tolist()
 
 
-def _trajectory(mdp: ReasoningMDP, episode: _Episode) -> Trajectory:
+def _row(mdp: ReasoningMDP, episode: _Episode) -> Row:
     tokens: IntArray = np.array(episode.tokens, dtype=np.int64)
     logprobs = np.array(episode.logprobs, dtype=np.float32)
     versions: IntArray = np.array(episode.versions, dtype=np.int64)
     stop: Literal["eos", "length"] = "eos" if mdp.terminated(episode.state) else "length"
     chosen = Completion(tokens, logprobs, stop, versions, episode.seed)
-    return mdp.trajectory(episode.state.index, chosen, episode.noise)
+    return Row(episode.state.index, chosen, episode.noise)
