@@ -1,13 +1,16 @@
-"""Gradings a second, beside math-verify on the same texts, one process each: numbers, and LaTeX with agreement.
+"""Gradings a second, beside math-verify on the same texts, one process each, and a batch beside one row at a time.
 
-    python benchmarks/verifier_speed.py [--data FOLDER] [--answers 1000] [--repeats 3]
+    python benchmarks/verifier_speed.py [--data FOLDER] [--answers 1000] [--rollouts 1024] [--repeats 3]
 
 Numbers: solutions of the GSM8K test file in `--data` (or under `REASONENV_DATA`), else made-up ones of the same form;
 half end in the right number, half in one more. LaTeX: the equivalence corpus, every answer in a box, one worker
 process of ours against one process of math-verify; its category of traps (huge powers, tiny differences) stands apart,
 because a peer that runs into its time limit there would make the ratio meaningless. Agreement is the share of pairs
 judged as the corpus says. math-verify is run by the interpreter of `make install-peers` (.venv-peers), on the same
-texts. Figures are medians; the last line is one JSON object.
+texts. Batches: `--rollouts` episodes of a task whose verdicts are made in other processes, verified as a trainer does
+it, in several threads, and beside it one after the other, in turns; the ratio can be as large as there are cores for a
+scorer of reasoning-gym (if installed), and less for Code, of which each verdict has two processes. Figures are medians;
+the last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 PEERS = Path(__file__).resolve().parents[1] / ".venv-peers" / "bin" / "python"
@@ -99,10 +103,42 @@ def measure_elsewhere(pairs: list[Pair], kind: str, repeats: int) -> Measured:
     return speed, agreement, accepted
 
 
+def batch_speed(task: str, rollouts: int, repeats: int) -> tuple[float, float]:
+    """Median episodes a second, verified in several threads and one after the other."""
+    import numpy as np
+
+    from reasonenv.core import Completion
+    from reasonenv.mdp.make import make_mdp
+    from reasonenv.rollout.verification import Episode, verified
+    from reasonenv.tasks import reference_solution
+
+    mdp = make_mdp(task)
+    rows: list[Episode] = []
+    for i in range(rollouts):
+        number = i % len(mdp.problems)
+        problem = mdp.problems[number]
+        text = problem.answer if task == "Code" else reference_solution(problem)
+        tokens = np.array([*mdp.tokenizer.encode(text), mdp.end_id], dtype=np.int64)
+        rows.append(partial(mdp.trajectory, number, Completion.unsampled(tokens, "eos")))
+    rows[0]()  # prompts, worker start
+    verified(rows[:16])
+    seconds: dict[str, list[float]] = {"batch": [], "rows": []}
+    for _ in range(repeats):
+        start = time.perf_counter()
+        verified(rows)
+        middle = time.perf_counter()
+        for row in rows:
+            row()
+        seconds["batch"].append(middle - start)
+        seconds["rows"].append(time.perf_counter() - middle)
+    return rollouts / statistics.median(seconds["batch"]), rollouts / statistics.median(seconds["rows"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("REASONENV_DATA"), help="folder with gsm8k/test.jsonl")
     parser.add_argument("--answers", type=int, default=1000)
+    parser.add_argument("--rollouts", type=int, default=1024, help="episodes of a batch; 0 for none")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--math-verify", help=argparse.SUPPRESS)  # how it calls itself in the peers' interpreter
     arguments = parser.parse_args()
@@ -133,6 +169,12 @@ def main() -> None:
         if "math_verify" in names:
             ours, peer = (figures[f"{kind}_{name}_per_second"] for name in names)
             ratios[f"{kind}_over_math_verify"] = round(ours / peer, 2)
+    tasks = ["RG-simple_integration", "Code"] if find_spec("reasoning_gym") else ["Code"]
+    for task in tasks if arguments.rollouts else ():
+        batch, one = batch_speed(task, arguments.rollouts, arguments.repeats)
+        print(f"{task:<28} {batch:>8.0f} episodes/s, one after the other {one:.0f}", flush=True)
+        figures |= {f"{task}_batch_per_second": round(batch, 1), f"{task}_rows_per_second": round(one, 1)}
+        ratios[f"{task}_batch_over_rows"] = round(batch / one, 2)
     print(json.dumps({"figures": figures, "ratios": ratios}))
 
 

@@ -32,9 +32,9 @@ def in_test(question: str, *, one_in: int) -> bool:
 class Task:
     """One split of one task, ready to be asked and checked.
 
-    `verify(text, problem)` judges a finished response. `instruction` tells a chat model what form of answer is wanted;
-    a plain prompt shows the question alone. `max_tokens` is the response budget that suits the task when the user
-    gives none.
+    `verify(text, problem)` judges a finished response; rollouts call it from several threads at once. `instruction`
+    tells a chat model what form of answer is wanted; a plain prompt shows the question alone. `max_tokens` is the
+    response budget that suits the task when the user gives none.
     """
 
     name: str

@@ -169,7 +169,7 @@ class PolicyGradient(Agent):
                 f"[B, T] = [{size}, {width}] or [B, 1]"
             )
         observer.update(budget, kept, advantage)
-        tally = Tally()
+        tally = Tally(budget.iteration)
         for epoch in range(c.epochs):
             draw = generator(self.seed, "minibatch", budget.iteration, epoch)
             order = torch.from_numpy(draw.permutation(len(batch.group)))

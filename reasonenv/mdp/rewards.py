@@ -3,9 +3,9 @@
 A reward is one or more named terms, whose values are listed in `info["reward_terms"]`. Names are joined by `+`
 ("dense+format"), callables stand in a list (`["sparse", my_process_reward]`), and a term named twice is paid once. A
 function of your own is named by `module:name` or `file.py:name` ("sparse+bonus.py:bonus"); mark it with `at_end` if it
-can be, and it costs nothing before the end. All terms fall on events alone: the token that ends a step, and the one
-that ends the episode. What depends on the policy too, such as a KL penalty, is no function of the states: see
-`wrappers.KLPenalty`.
+can be, and it costs nothing before the end. Rollouts call it from several threads at once. All terms fall on events
+alone: the token that ends a step, and the one that ends the episode. What depends on the policy too, such as a KL
+penalty, is no function of the states: see `wrappers.KLPenalty`.
 """
 
 from __future__ import annotations

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import islice
 
 from reasonenv.core import Group
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.rollout.multi_turn import converse
+from reasonenv.rollout.verification import Episode, verified
 from reasonenv.sampling.sampler import Sampler, Sampling
 from reasonenv.seeding import derive_seed
 
@@ -32,17 +35,15 @@ def sample_groups(
     """
     seeds = draw_seeds(problems, samples, seed)
     sampling = Sampling(mdp.max_tokens, temperature, top_k=top_k, top_p=top_p)
+    episodes: list[Episode] = []
     if mdp.stochastic:
-        rows = converse(sampler, mdp, problems, seeds, sampling, progress)
+        episodes = converse(sampler, mdp, problems, seeds, sampling, progress)
     else:
-        rows = []
         drawn = sampler.generate([mdp.prompts[i] for i in problems], seeds, sampling, progress)
         for i, completions in zip(problems, drawn, strict=True):
-            rows.append([mdp.trajectory(i, completion) for completion in completions])
-    groups = []
-    for i, row in zip(problems, rows, strict=True):
-        groups.append(Group(mdp.task.problems[i], tuple(row)))
-    return groups
+            episodes += [partial(mdp.trajectory, i, completion) for completion in completions]
+    trajectories = iter(verified(episodes))
+    return [Group(mdp.task.problems[i], tuple(islice(trajectories, samples))) for i in problems]
 
 
 def draw_seeds(problems: Sequence[int], samples: int, path: tuple[int | str, ...]) -> list[list[int]]:

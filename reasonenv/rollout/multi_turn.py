@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from functools import partial
 
 import numpy as np
 
-from reasonenv.core import Trajectory
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.mdp.state import State
+from reasonenv.rollout.verification import Episode
 from reasonenv.sampling.sampler import Sampler, Sampling
 from reasonenv.sampling.session import Reply
 from reasonenv.seeding import derive_seed
@@ -21,7 +21,7 @@ REPLIES = 16  # that may be made at once, where they are slow
 
 
 @dataclass
-class _Episode:
+class _Progress:
     """Where an episode stands, and the moves, (before, after), that may have earned something on the way."""
 
     state: State
@@ -35,18 +35,18 @@ def converse(
     seeds: Sequence[Sequence[int]],
     sampling: Sampling,
     progress: Callable[[int], None] = lambda finished: None,
-) -> list[list[Trajectory]]:
-    """One trajectory for each seed of each problem, in a stochastic process.
+) -> list[Episode]:
+    """One episode for each seed of each problem, in a stochastic process, to be verified.
 
     What a sampler drew behind a token that the environment answered is dropped: so one that draws ahead draws the same.
     """
-    episodes: list[_Episode] = []
+    episodes: list[_Progress] = []
     numbers: dict[tuple[int, ...], int] = {}  # of the prompts
     jobs = []
     for index, samples in zip(problems, seeds, strict=True):
         for seed in samples:
             state = mdp.initial(index, noise=derive_seed(seed, "noise"))
-            episodes.append(_Episode(state))
+            episodes.append(_Progress(state))
             jobs.append((numbers.setdefault(tuple(mdp.prompt(state).tolist()), len(numbers)), seed))
     patience, slow = mdp.patience, mdp.dynamics is not None and mdp.dynamics.slow
 
@@ -58,20 +58,20 @@ def converse(
         limit = mdp.max_tokens - len(state.tokens)
         return Reply(written, taken, min(limit, patience or limit))
 
-    trajectories: dict[int, Trajectory] = {}
+    over: dict[int, Episode] = {}
     with contextlib.ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(REPLIES)) if slow else None
-        session = stack.enter_context(sampler.open([np.array(p) for p in numbers], jobs, replace(sampling, stop=mdp.stop)))
+        prompts = [np.array(prompt) for prompt in numbers]
+        session = stack.enter_context(sampler.open(prompts, jobs, replace(sampling, stop=mdp.stop)))
         if patience and session.pauses_freely:
             patience = 1
         for row, completion in session.run(len(jobs), reply, pool):
-            trajectories[row] = mdp.episode(episodes[row].moves, completion)
+            over[row] = partial(mdp.episode, episodes[row].moves, completion)
             progress(1)
-    in_order = map(trajectories.__getitem__, range(len(jobs)))
-    return [list(islice(in_order, len(samples))) for samples in seeds]
+    return [over[row] for row in range(len(jobs))]
 
 
-def _follow(mdp: ReasoningMDP, episode: _Episode, part: Sequence[int]) -> tuple[int, Sequence[int]]:
+def _follow(mdp: ReasoningMDP, episode: _Progress, part: Sequence[int]) -> tuple[int, Sequence[int]]:
     """How many tokens of a part the environment lets stand, and what it writes behind them."""
     start, taken = len(episode.state.tokens), 0
     if not part:

@@ -26,6 +26,7 @@ from reasonenv.rollout.groups import draw_seeds
 from reasonenv.sampling.sampler import MAX_GAP
 from reasonenv.sampling.torch.torch_sampler import TorchSampler
 from reasonenv.seeding import derive_seed
+from reasonenv.storage import read_rows
 from reasonenv.tokenizer import Tokenizer
 
 
@@ -118,6 +119,24 @@ class Counting(TorchSampler):
     def sync(self, version: int) -> dict[str, float]:
         self.versions = [*getattr(self, "versions", []), version]
         return super().sync(version)
+
+
+class Behind(Elsewhere):
+    """As `Elsewhere`, and says that its weights are one update old."""
+
+    def generate(self, *where: Any, **named: Any) -> list[list[Completion]]:
+        drawn = super().generate(*where, **named)
+        return [[replace(c, versions=c.versions - 1) for c in row] for row in drawn]
+
+
+def test_what_an_older_policy_drew_may_be_far_from_the_trainers_and_stops_no_run(tmp_path: Path) -> None:
+    policy, mdp = tiny_policy(0), make_mdp("Chain", size=8, max_tokens=8)
+    agent = GRPO(policy, GRPOConfig(problems_per_iteration=2, samples_per_problem=2))
+    Loop(agent, Behind(policy), Curriculum((mdp,)), 1, seed=0, out=tmp_path, quiet=True).run()
+    row = read_rows(tmp_path / "metrics.jsonl")[-1]
+    assert row["drift/mean"] == pytest.approx(0.3, abs=1e-4)
+    assert row["staleness"] == 1.0
+    assert "gap/mean" not in row
 
 
 def test_weights_go_to_the_sampler_only_where_something_is_drawn_of_them(tmp_path: Path) -> None:
