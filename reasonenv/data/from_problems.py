@@ -7,17 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reasonenv.core import Problem, Verdict
+from reasonenv.core import Problem
 from reasonenv.data.files import Record, Source, first, read, records, shown
 from reasonenv.data.golds import Placed, check_golds, kind_of, marked_answer
 from reasonenv.errors import UserError, check_known, unknown
 from reasonenv.seeding import derive_seed
-from reasonenv.tasks import Task
+from reasonenv.tasks import Task, Verifier
 from reasonenv.verify.grade import KINDS, VERIFIERS, verifier_of
 from reasonenv.verify.rules import DEFAULT, Rules
 
 Problems = str | Path | Sequence[Problem | tuple[str, Any] | Mapping[str, Any]]
-Verify = Callable[[str, Problem], Verdict]
 
 AUTO = "auto"
 
@@ -25,7 +24,7 @@ AUTO = "auto"
 def from_problems(
     source: Problems,
     *,
-    verifier: str | Verify = AUTO,
+    verifier: str | Verifier = AUTO,
     rules: Rules = DEFAULT,
     name: str = "Own",
     question: str = "question",
@@ -40,8 +39,8 @@ def from_problems(
     `source` is a list of `Problem`, of (question, answer) or of mappings; or a `.jsonl`, `.json`, `.csv`, `.tsv` or
     `.parquet` file; or `hub:owner/name/config/split`, the first shard of a data set on the Hugging Face hub.
     `question`, `answer` and `steps` (reference steps: a list, or a text of one a line) say which columns are meant.
-    `verifier` is a name of `VERIFIERS` (a kind of `reasonenv.grade`, or `code`), a function (text, problem) -> Verdict,
-    or its `module:name`; `auto` chooses a kind by the golds, see `golds.kind_of`. For a kind, a gold that is a solution
+    `verifier` is a name of `VERIFIERS` (a kind of `reasonenv.grade`, or `code`), a function as `Task.verify` is, or its
+    `module:name`; `auto` chooses a kind by the golds, see `golds.kind_of`. For a kind, a gold that is a solution
     with a mark (`#### 5`, a box) is what the mark holds, and each gold must be a right answer to itself.
     `rules` say what is equal (`docs/verifier.md`); they are of the kinds `math` and `numeric`.
     `test` is the share of the questions that is held out, chosen by their hashes, or a source of its own, which may
@@ -68,7 +67,7 @@ def from_problems(
     return factory
 
 
-def _verifier(verifier: str | Verify, placed: list[Placed], rules: Rules) -> tuple[Verify, list[Problem]]:
+def _verifier(verifier: str | Verifier, placed: list[Placed], rules: Rules) -> tuple[Verifier, list[Problem]]:
     """The verifier, and the problems with the golds that it compares with."""
     if callable(verifier) or verifier not in (AUTO, *KINDS):
         if rules != DEFAULT:
