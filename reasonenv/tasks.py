@@ -41,7 +41,8 @@ class Task:
     tells a chat model what form of answer is wanted; a plain prompt shows the question alone. `max_tokens` is the
     response budget that suits the task when the user gives none. `rewards` are known by their names to `reward=` of
     this task alone; `metrics` are measured of every finished response, numbers in [0, 1] that stand beside its
-    accuracy. Both are functions of what their parameters name, see `reasonenv.mdp.user_functions`.
+    accuracy. Both are functions of what their parameters name, see `reasonenv.mdp.user_functions`. `system` is the
+    system prompt where the tokenizer has a chat template; other prompts have none.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Task:
     examples: tuple[Problem, ...] = ()  # solved training problems that a few-shot prompt shows first
     rewards: Mapping[str, Callable[..., float]] = field(default_factory=dict)
     metrics: Mapping[str, Callable[..., float]] = field(default_factory=dict)
+    system: str = ""
 
     # Makes this very task again; `make_task` leaves it. A changed copy of the task has none.
     remake: Callable[[], Task] | None = field(default=None, init=False, repr=False, compare=False)
@@ -130,13 +132,13 @@ def render_prompt(task: Task, problem: Problem, tokenizer: Tokenizer, style: str
     """
     check_known("prompt", style, PROMPTS)
     if style == "chat" or (style == "auto" and tokenizer.has_chat_template):
-        return tokenizer.chat([f"{problem.question}\n{task.instruction}"])
+        return tokenizer.chat([f"{problem.question}\n{task.instruction}"], system=task.system)
     if style == "few_shot":
         if not task.examples:
             raise UserError(f"task {task.name!r} has no examples; use prompt=chat or prompt=plain")
         shown = [text for e in task.examples for text in (e.question, reference_solution(e))]
         if tokenizer.has_chat_template:
-            return tokenizer.chat([*shown, problem.question])
+            return tokenizer.chat([*shown, problem.question], system=task.system)
         turns = zip(("Question", "Answer") * len(task.examples), shown, strict=True)
         return "".join(f"{who}: {text}\n" for who, text in turns) + f"Question: {problem.question}\nAnswer: "
     return f"{problem.question}\n"

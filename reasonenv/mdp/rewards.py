@@ -167,17 +167,25 @@ def reward_terms(reward: Reward, of_task: TaskRewards = MappingProxyType({})) ->
 
     Raises `UserError` for an unknown name, for what is neither name nor callable, and for two terms of one name.
     """
-    parts: Sequence[str | Callable[..., float]] = [reward] if callable(reward) else reward
-    if isinstance(reward, str):
-        parts = reward.split("+")
     terms: dict[str, Term] = {}
-    for part in parts:
+    for part in _parts(reward):
         for name, term in _named_terms(part, of_task).items():
             if terms.setdefault(name, term) != term:
                 raise UserError(f"reward has two different terms called {name!r}; leave one out or rename it")
     if not terms:
         raise UserError(f"reward is {reward!r}; it must name at least one of {', '.join((*of_task, *REWARDS))}")
     return terms
+
+
+def is_registered(reward: Reward) -> bool:
+    """Whether no name in a reward can only be one of a task's own."""
+    return all(not isinstance(part, str) or ":" in part or part in REWARDS for part in _parts(reward))
+
+
+def _parts(reward: Reward) -> Sequence[str | Callable[..., float]]:
+    if isinstance(reward, str):
+        return reward.split("+")
+    return [reward] if callable(reward) else reward
 
 
 def _named_terms(part: str | Callable[..., float], of_task: TaskRewards) -> Mapping[str, Term]:

@@ -106,7 +106,10 @@ def verify_text(text: str, problem: Problem) -> Verdict:
     """The verifier of answers in words: the problem's answer, or one of the texts under `aliases` of its meta."""
     start = perf_counter()
     extracted = find_words(text)
-    reason = _compare_words(extracted, problem.answer, tuple(problem.meta.get("aliases", ())))
+    aliases = problem.meta.get("aliases") or ()
+    if isinstance(aliases, str):
+        aliases = (aliases,)
+    reason = _compare_words(extracted, problem.answer, tuple(aliases))
     return verdict(reason, extracted, problem.answer, "words", since=start)
 
 
