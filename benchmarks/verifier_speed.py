@@ -121,11 +121,11 @@ def batch_speed(task: str, rollouts: int, repeats: int) -> tuple[float, float]:
         tokens = np.array([*mdp.tokenizer.encode(text), mdp.end_id], dtype=np.int64)
         rows.append(partial(mdp.trajectory, number, Completion.unsampled(tokens, "eos")))
     rows[0]()  # prompts, worker start
-    verified(rows[:16])
+    verified(mdp, rows[:16])
     seconds: dict[str, list[float]] = {"batch": [], "rows": []}
     for _ in range(repeats):
         start = time.perf_counter()
-        verified(rows)
+        verified(mdp, rows)
         middle = time.perf_counter()
         for row in rows:
             row()

@@ -11,11 +11,11 @@ Problem i is a pure function of (seed, split, i) and the settings. A hash of the
 second one is `test`), so the splits share none, and within a split no question comes twice, see
 `reasonenv.data.procedural`: a generator that has too few says so.
 
-A response is correct if the generator scores its answer with 1: the text behind the last ####, over several lines if
-need be, or in the last <answer> or box. Ten of the scorers hand text to Python's `eval` or SymPy's; what they get is
-checked first, and an answer that is more than numbers, words and operators is `unparsable_answer`. So is one on which
-the scorer raises. Scoring runs in the processes of `reasonenv.verify.pool`: an answer on which it hangs or dies is
-`wrong`, and costs no more than its own verdict.
+The score of a response is that of the generator for its answer, partial credit included, and it is correct if that is
+1: the text behind the last ####, over several lines if need be, or in the last <answer> or box. Ten of the scorers hand
+text to Python's `eval` or SymPy's; what they get is checked first, and an answer that is more than numbers, words and
+operators is `unparsable_answer`. So is one on which the scorer raises. Scoring runs in the processes of
+`reasonenv.verify.pool`: an answer on which it hangs or dies is `wrong`, and costs no more than its own verdict.
 Generators that run programs (`codeio`, `bf`) or print make their problems in processes too, each problem in an empty
 folder: nothing is printed, no file is left behind, and a program without end costs its own draw. So does one whose
 result differs when it is run again, as it reads the clock or the system's entropy; one that agrees by chance stays.
@@ -154,18 +154,22 @@ class _Generator:
         return unpacked(reply) if reply.startswith("{") else None  # else empty, or the reason why there is none
 
     def verify(self, text: str, problem: Problem) -> Verdict:
-        """Whether the generator's own scoring gives the answer in `text` full marks."""
+        """What the generator's own scoring gives the answer in `text`; full marks are correct."""
         start = perf_counter()
-        answer, reason = _answer(text), Reason.NO_ANSWER
+        answer, reason, score = _answer(text), Reason.NO_ANSWER, 0.0
         if answer is not None:
-            reason = self._score(answer, problem)
-        return verdict(reason, answer, problem.answer, "lines", since=start)
+            reason, score = self._score(answer, problem)
+        return verdict(reason, answer, problem.answer, "lines", since=start, score=score)
 
-    def _score(self, answer: str, problem: Problem) -> Reason:
+    def _score(self, answer: str, problem: Problem) -> tuple[Reason, float]:
         if not _harmless(self.name, answer):
-            return Reason.UNPARSABLE_ANSWER
+            return Reason.UNPARSABLE_ANSWER, 0.0
         sent = (self.name, packed(self._config), packed(problem.meta["entry"]), answer)
-        return shared().judge("reasonenv.envs.rg_scoring:score", sent, TIMEOUT)
+        reply = shared().call("reasonenv.envs.rg_scoring:score", sent, TIMEOUT)
+        if reply in frozenset(Reason):  # the pool's, or that the scorer could not read the answer
+            return Reason(reply), 0.0
+        marks = float(reply)
+        return Reason.of(marks >= 1), max(0.0, min(marks, 1.0))
 
 
 def packed(value: Any) -> str:

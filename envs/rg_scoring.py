@@ -23,16 +23,16 @@ from reasonenv.envs.rg import packed, unpacked
 DATASETS = import_module("reasoning_gym.factory").DATASETS
 
 
-def score(name: str, config: str, entry: str, answer: str) -> Reason:
-    """What the generator `name` says of an answer to one of its entries; `config` and `entry` are `rg.packed`."""
+def score(name: str, config: str, entry: str, answer: str) -> str:
+    """The marks of the generator `name` for an answer to one of its entries; `config` and `entry` are `rg.packed`."""
     try:
         with _apart():
-            marks = _dataset(name, config, seed=0, size=1).score_answer(answer, unpacked(entry))
+            marks = float(_dataset(name, config, seed=0, size=1).score_answer(answer, unpacked(entry)))
     except MemoryError:
         raise
     except Exception:  # a hundred scorers, none of which says what it raises for text that it cannot read
         return Reason.UNPARSABLE_ANSWER
-    return Reason.of(marks >= 1)
+    return repr(marks)
 
 
 def draw(name: str, config: str, seed: str, size: str, place: str) -> str:

@@ -12,6 +12,7 @@ from reasonenv.catalog import register_agent, register_all, register_task
 from reasonenv.core import Batch, Completion, Group, Problem, Reason, Role, Trajectory, Verdict
 from reasonenv.data.from_problems import from_problems
 from reasonenv.errors import UserError
+from reasonenv.mdp.rewards import register_reward
 from reasonenv.tasks import Task
 from reasonenv.verify.grade import grade, grade_many
 from reasonenv.version import VERSION
@@ -47,6 +48,7 @@ __all__ = [
     "load_run",
     "make",
     "register_agent",
+    "register_reward",
     "register_task",
     "replay",
     "report",

@@ -199,7 +199,7 @@ def _once(subject: _Subject) -> str:
 
 def _one_answer(subject: _Subject) -> str:
     problems = chain.from_iterable(subject.problems.values())
-    contradiction = contradicted(problems, subject.first.verify)
+    contradiction = contradicted(problems, subject.first.judge)
     _claim(contradiction is None, str(contradiction))
     return "no question has several answers"
 

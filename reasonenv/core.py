@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from reasonenv.errors import UserError
+
 if TYPE_CHECKING:
     import torch
 
@@ -38,15 +40,15 @@ class Role(IntEnum):
 
 
 class Reason(StrEnum):
-    """Why a verdict is what it is. Only `CORRECT` and `WRONG` compare two answers; the last two are our failures."""
+    """Why a verdict is what it is. Only `CORRECT` and `WRONG` compare two answers; the last three compare nothing."""
 
     CORRECT = "correct"
     WRONG = "wrong"
     NO_ANSWER = "no_answer"  # nothing that looks like an answer, or the response was cut off before it ended
     UNPARSABLE_ANSWER = "unparsable_answer"  # an answer was given, but it is not a value of the task's kind
-    UNPARSABLE_GOLD = "unparsable_gold"
-    TIMEOUT = "timeout"
-    ERROR = "error"
+    UNPARSABLE_GOLD = "unparsable_gold"  # the reference answer cannot be read: it says something about the problem
+    TIMEOUT = "timeout"  # the answer could not be compared in time: so does this
+    ERROR = "error"  # a verifier or a sandbox broke: it says something about us
 
     @classmethod
     def of(cls, equal: bool) -> Reason:
@@ -55,8 +57,9 @@ class Reason(StrEnum):
 
 
 ANSWERED = (Reason.CORRECT, Reason.WRONG)  # an answer was given and compared: it has a vote
-# A verdict for one of these reasons says that we failed to check, not that the answer was wrong.
-FAILURES = (Reason.UNPARSABLE_GOLD, Reason.TIMEOUT, Reason.ERROR)
+# A verdict for one of these reasons says that the answer was not judged, not that it was wrong.
+HARD_TO_VERIFY = (Reason.UNPARSABLE_GOLD, Reason.TIMEOUT)  # because of the problem
+FAILURES = (*HARD_TO_VERIFY, Reason.ERROR)
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,11 @@ class Problem:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of verification."""
+    """The result of verification.
+
+    `score` is what the answer is worth, in [0, 1]: exactly 1 if it is correct, whatever is given, and below 1 if not,
+    by default 0. Between them stands partial credit. Raises `UserError` for another score.
+    """
 
     reason: Reason
     extracted: str | None  # the answer as it stands in the text
@@ -85,6 +92,13 @@ class Verdict:
     millis: float = field(default=0.0, compare=False)  # wall clock; two runs agree on a verdict, not on its time
     # The answer in the verifier's normal form: two answers are the same if these are equal. None if none was given.
     canonical: str | None = None
+    score: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.reason is Reason.CORRECT:
+            object.__setattr__(self, "score", 1.0)
+        elif not 0 <= self.score < 1:
+            raise UserError(f"score is {self.score!r} of an answer that is {self.reason}; it must be in [0, 1)")
 
     @property
     def correct(self) -> bool:
@@ -131,6 +145,7 @@ class Trajectory:
     truncated: bool
     verdict: Verdict
     noise: int = 0  # seed of the environment's own draws
+    metrics: Mapping[str, float] = field(default_factory=dict)  # what the task measures itself, in [0, 1]
 
     @property
     def ret(self) -> float:

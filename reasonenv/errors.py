@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 MOST = 40  # names in one line
 
@@ -28,10 +28,15 @@ def check_range(name: str, value: int, low: int, high: int) -> None:
         raise UserError(f"{name} is {value}; it must be {low} to {high}")
 
 
+def listed(names: Sequence[str], most: int = MOST) -> str:
+    """The first names, and how many there are beside them."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a `name` that is not one of `known`: names it, suggests the nearest, else lists them."""
     options = sorted(known)
     near = difflib.get_close_matches(name, options, n=3, cutoff=0.5)
-    listed = ", ".join(options[:MOST]) + (f" and {len(options) - MOST} more" if len(options) > MOST else "")
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {listed or 'none'}"
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {listed(options) or 'none'}"
     return UserError(f"unknown {kind} {name!r}; {hint}")

@@ -1,8 +1,8 @@
 """Accuracy and intervals: the one place that says what an accuracy is and how sure it is.
 
-Accuracy is right answers over judged ones. A verdict that is a failure of ours (`core.FAILURES`: a time-out, a verifier
-that broke) says nothing about the answer, so that answer leaves the numerator and the denominator, wherever an accuracy
-is formed: in training, along the way, at the end and in every table.
+Accuracy is right answers over judged ones. A verdict that compares nothing (`core.FAILURES`: a time-out, a gold that
+cannot be read, a verifier that broke) says nothing about the answer, so that answer leaves the numerator and the
+denominator, wherever an accuracy is formed: in training, along the way, at the end and in every table.
 
 Answers to one problem are not independent, so the problem is the unit of a mean (Miller 2024, arXiv 2411.00640):
 samples and seeds are averaged within it and problems are resampled. What other training seeds would add is in
@@ -12,7 +12,7 @@ better, so 0/1 data take Wilson's interval, and N equal values its generalisatio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import sqrt
@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, stdtrit
 
-from reasonenv.core import FAILURES, IntArray
+from reasonenv.core import FAILURES, HARD_TO_VERIFY, IntArray
 from reasonenv.errors import UserError
 from reasonenv.seeding import generator
 
@@ -51,11 +51,15 @@ Answer = TypeVar("Answer", bound=Judged)
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How many of `total` answers could be `judged`, and how many of these are `right`."""
+    """How many of `total` answers could be `judged`, and how many of these are `right`.
+
+    Of those that could not, `hard` are of problems that are hard to verify; on the others the verifier broke.
+    """
 
     right: int
     judged: int
     total: int
+    hard: int = 0
 
     @property
     def value(self) -> float:
@@ -68,9 +72,13 @@ class Accuracy:
         return self.right / self.judged
 
     @property
-    def unjudged(self) -> float:
-        """The share of all answers that could not be judged; 0 of none."""
-        return (self.total - self.judged) / max(self.total, 1)
+    def unjudged(self) -> dict[str, float]:
+        """The shares of all answers that could not be judged, by whose failure it is; 0 of none."""
+        total = max(self.total, 1)
+        return {
+            "verifier_errors": (self.total - self.judged - self.hard) / total,
+            "hard_to_verify": self.hard / total,
+        }
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -80,13 +88,23 @@ class Accuracy:
 
 def accuracy(answers: Iterable[Answer], hit: Callable[[Answer], bool] = lambda answer: answer.correct) -> Accuracy:
     """The accuracy of answers; `hit` says what counts as right, if not the verdict itself."""
-    right = judged = total = 0
+    right = judged = total = hard = 0
     for answer in answers:
         total += 1
         if answer.reason not in FAILURES:
             judged += 1
             right += hit(answer)
-    return Accuracy(right, judged, total)
+        hard += answer.reason in HARD_TO_VERIFY
+    return Accuracy(right, judged, total, hard)
+
+
+def means(rows: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each key over the rows that have it."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        for key, value in row.items():
+            values.setdefault(key, []).append(value)
+    return {key: float(np.mean(column)) for key, column in values.items()}
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any, TypeVar
 
-from reasonenv.core import Problem, Verdict
+import numpy as np
+
+from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.errors import UserError, check_known
 from reasonenv.seeding import derive_seed
 from reasonenv.tokenizer import Tokenizer
 
 TEST, VALIDATION = "test", "validation"  # parts of a task on which a policy may be measured
 PROMPTS = ("auto", "chat", "few_shot", "plain")
+Verifier = Callable[[str, Problem], Verdict | float]  # (response, problem); True and False are numbers
+NAME = re.compile(r"[\w-]+")  # of a reward or metric of a task; `reward=` joins names by +
 ANSWER_FORM = "answer_form"  # in a problem's meta: how a solution states its answer, if not behind ####
 
 Factory = TypeVar("Factory", bound="Callable[..., Task]")
@@ -32,18 +38,25 @@ def in_test(question: str, *, one_in: int) -> bool:
 class Task:
     """One split of one task, ready to be asked and checked.
 
-    `verify(text, problem)` judges a finished response; rollouts call it from several threads at once. `instruction`
+    `verify(text, problem)` judges a finished response: it returns a `Verdict`, whether the response is right, or a
+    score in [0, 1], of which 1 is right and the rest partial credit; `judge` makes a `Verdict` of each. `instruction`
     tells a chat model what form of answer is wanted; a plain prompt shows the question alone. `max_tokens` is the
-    response budget that suits the task when the user gives none.
+    response budget that suits the task when the user gives none. `rewards` are known by their names to `reward=` of
+    this task alone; `metrics` are measured of every finished response, numbers in [0, 1] that stand beside its
+    accuracy. Both are functions of what their parameters name, see `reasonenv.mdp.user_functions`. `system` is the
+    system prompt where the tokenizer has a chat template; other prompts have none.
     """
 
     name: str
     split: str
     problems: Sequence[Problem]
-    verify: Callable[[str, Problem], Verdict]
+    verify: Verifier
     instruction: str = "Think step by step. End with the final number on its own line, after ####."
     max_tokens: int = 256
     examples: tuple[Problem, ...] = ()  # solved training problems that a few-shot prompt shows first
+    rewards: Mapping[str, Callable[..., float]] = field(default_factory=dict)
+    metrics: Mapping[str, Callable[..., float]] = field(default_factory=dict)
+    system: str = ""
 
     # Makes this very task again; `make_task` leaves it. A changed copy of the task has none.
     remake: Callable[[], Task] | None = field(default=None, init=False, repr=False, compare=False)
@@ -51,6 +64,13 @@ class Task:
     def __post_init__(self) -> None:
         if next(iter(self.problems), None) is None:  # their number may be known only when all are made
             raise UserError(f"task {self.name!r} has no problems in split {self.split!r}; give it at least one")
+        for kind, functions in (("reward", self.rewards), ("metric", self.metrics)):
+            for name, function in functions.items():
+                if not callable(function) or not NAME.fullmatch(name):
+                    raise UserError(
+                        f"task {self.name!r} has the {kind} {name!r}: {function!r:.60}; it must be a function with a "
+                        "name of letters, digits, _ and -"
+                    )
 
     def __reduce__(self) -> Any:
         """A task made by name is pickled as that name and its settings; what it is made of may be closures."""
@@ -60,14 +80,21 @@ class Task:
         return self  # nothing in it ever changes
 
     def judge(self, text: str, problem: Problem) -> Verdict:
-        """What `verify` says. Raises `UserError` that names the verifier if that is no verdict."""
-        verdict: Any = self.verify(text, problem)
-        if not isinstance(verdict, Verdict):
+        """What `verify` says, as a verdict. Of a score or a bool the answer is the whole response.
+
+        Raises `UserError` that names the verifier, the problem and the value if it is neither of these.
+        """
+        returned: Any = self.verify(text, problem)
+        if isinstance(returned, Verdict):
+            return returned
+        if not isinstance(returned, (Real, np.bool_)) or not 0 <= float(returned) <= 1:
+            name = getattr(self.verify, "__name__", type(self.verify).__name__)
             raise UserError(
-                f"the verifier of {self.name} returned {verdict!r:.60} on {problem.id}; it must return a Verdict, as "
-                "reasonenv.verify.canonical.verdict makes one"
+                f"the verifier {name!r} of {self.name} returned {returned!r:.60} on {problem.id}; it must return True "
+                "or False, a score from 0 to 1, or a Verdict"
             )
-        return verdict
+        score = float(returned)
+        return Verdict(Reason.of(score == 1), text.strip(), problem.answer, score=score)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -117,13 +144,13 @@ def render_prompt(task: Task, problem: Problem, tokenizer: Tokenizer, style: str
     """
     check_known("prompt", style, PROMPTS)
     if style == "chat" or (style == "auto" and tokenizer.has_chat_template):
-        return tokenizer.chat([f"{problem.question}\n{task.instruction}"])
+        return tokenizer.chat([f"{problem.question}\n{task.instruction}"], system=task.system)
     if style == "few_shot":
         if not task.examples:
             raise UserError(f"task {task.name!r} has no examples; use prompt=chat or prompt=plain")
         shown = [text for e in task.examples for text in (e.question, reference_solution(e))]
         if tokenizer.has_chat_template:
-            return tokenizer.chat([*shown, problem.question])
+            return tokenizer.chat([*shown, problem.question], system=task.system)
         turns = zip(("Question", "Answer") * len(task.examples), shown, strict=True)
         return "".join(f"{who}: {text}\n" for who, text in turns) + f"Question: {problem.question}\nAnswer: "
     return f"{problem.question}\n"

@@ -111,16 +111,26 @@ class Tokenizer:
                 return [raw[start:end].decode(errors="replace") for start, end in pairwise(ends)]
         return [self.decode(row) for row in rows]
 
-    def chat(self, turns: Sequence[str]) -> str:
+    def chat(self, turns: Sequence[str], *, system: str = "") -> str:
         """Turns of user, assistant, user, ... in the model's own chat template, ready for the next answer.
 
-        Raises `UserError` if there is no template, or if it is no good for so many turns (`template_fault`).
+        `system` stands before them, if there is any. Raises `UserError` if there is no template, if it is no good for
+        so many turns (`template_fault`), or if it takes no system prompt.
         """
         if not self.has_chat_template:
             raise UserError(f"tokenizer {self.hf.name_or_path!r} has no chat template; use prompt=plain")
         if len(turns) > 1 and self.template_fault:
             raise UserError(f"the chat template of {self.hf.name_or_path!r} {self.template_fault}; use prompt=plain")
-        return self._render(turns)
+        if not system:
+            return self._render(turns)
+        try:
+            text = self._render(turns, system=system)
+        except Exception as error:  # templates raise what they like of a role that they do not know
+            cause = f"refuses a system prompt: {' '.join(str(error).split())}"
+            raise UserError(f"the chat template of {self.hf.name_or_path!r} {cause}") from None
+        if system not in text:
+            raise UserError(f"the chat template of {self.hf.name_or_path!r} leaves a system prompt out")
+        return text
 
     @cached_property
     def template_fault(self) -> str | None:
@@ -163,9 +173,11 @@ class Tokenizer:
         control = {*self.hf.all_special_ids, *self.hf.added_tokens_decoder}
         return next((i for i in self.encode(text) if i in control), None)
 
-    def _render(self, turns: Sequence[str], *, opens: bool = True) -> str:
+    def _render(self, turns: Sequence[str], *, opens: bool = True, system: str = "") -> str:
         roles = ("user", "assistant") * len(turns)
         messages = [{"role": role, "content": text} for role, text in zip(roles, turns, strict=False)]
+        if system:
+            messages.insert(0, {"role": "system", "content": system})
         return str(self.hf.apply_chat_template(messages, tokenize=False, add_generation_prompt=opens))
 
     @cached_property

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from reasonenv.agents.sft import SFT
-from reasonenv.core import FAILURES, Group, Problem, Reason, Verdict
+from reasonenv.core import FAILURES, HARD_TO_VERIFY, Group, Problem, Reason, Verdict
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import describe_run
 from reasonenv.experiment.stored_baselines import choose
@@ -69,14 +69,14 @@ def test_the_row_of_a_training_iteration() -> None:
     # z^2 = 3.841459: centre (0.75 + z^2 / 16) / (1 + z^2 / 8) = 0.990091 / 1.480182 = 0.668898, and the half width is
     # z / 1.480182 * sqrt(0.75 * 0.25 / 8 + z^2 / 256) = 1.324134 * 0.196070 = 0.259623.
     assert (row["accuracy/low"], row["accuracy/high"]) == pytest.approx((0.409275, 0.928521), abs=1e-5)
-    assert row["verifier_errors"] == 0.2
+    assert (row["verifier_errors"], row["hard_to_verify"]) == (0.0, 0.2)  # time-outs are of the problems
 
 
 def test_the_evaluation_along_the_way(evaluator: GreedyEvaluator) -> None:
     figures = evaluator.metrics(stored(REASONS))
     assert figures[f"eval/{GREEDY}"] == SHARE
     assert (figures[f"eval/{GREEDY}/low"], figures[f"eval/{GREEDY}/high"]) == wilson(SHARE, 8)
-    assert figures["eval/verifier_errors"] == 0.2
+    assert (figures["eval/verifier_errors"], figures["eval/hard_to_verify"]) == (0.0, 0.2)
 
 
 def test_the_summary_of_a_run(evaluator: GreedyEvaluator) -> None:
@@ -107,9 +107,10 @@ def test_the_figure_of_a_report() -> None:
 
 
 def test_the_record_itself() -> None:
-    assert accuracy(stored(REASONS)) == Accuracy(6, 8, 10)
-    assert accuracy(stored(REASONS), lambda sample: not sample.correct) == Accuracy(2, 8, 10)
+    assert accuracy(stored(REASONS)) == Accuracy(6, 8, 10, hard=2)
+    assert accuracy(stored(REASONS), lambda sample: not sample.correct) == Accuracy(2, 8, 10, hard=2)
     assert {reason for reason in Reason if accuracy(stored([reason])).judged == 0} == set(FAILURES)
+    assert accuracy(stored([Reason.ERROR, *HARD_TO_VERIFY])) == Accuracy(0, 0, 3, hard=2)
 
 
 def test_the_area_under_the_curve_leaves_them_out_too() -> None:
@@ -120,9 +121,10 @@ def test_the_area_under_the_curve_leaves_them_out_too() -> None:
 
 
 def test_training_without_a_verdict_has_no_accuracy() -> None:
-    metrics = describe([trajectories([Reason.TIMEOUT] * 3)])
+    metrics = describe([trajectories([Reason.ERROR, Reason.ERROR, Reason.TIMEOUT])])
     assert "accuracy" not in metrics
-    assert metrics["verifier_errors"] == 1.0
+    assert "score" not in metrics
+    assert (metrics["verifier_errors"], metrics["hard_to_verify"]) == pytest.approx((2 / 3, 1 / 3))
 
 
 def test_where_nothing_was_judged_it_says_so(evaluator: GreedyEvaluator) -> None:

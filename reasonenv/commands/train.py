@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from reasonenv.commands.command import AsJson, Environment, SettingsCommand, application, settings
+from reasonenv.errors import listed
 from reasonenv.terminal import show, show_json
 
 EXAMPLE = "reasonenv train grpo reasonenv/Chain-Response-v0 --policy runs/prior --out runs/grpo lr=1e-4"
@@ -66,5 +67,8 @@ def _print_summary(summary: Mapping[str, Any]) -> None:
         show(f"a right answer is scored above a wrong one with chance {summary['auc']:.3f} (AUC)")
     if "negated_goal" in summary:
         show(f"behind the negated goal: {summary['negated_goal']:.3f}")
+    for part, problems in summary.get("hard_to_verify", {}).items():
+        if problems:
+            show(f"{len(problems)} problems ({part}) are hard to verify: {listed(problems, 10)}")
     if summary.get("signal"):
         show(summary["signal"])

@@ -25,13 +25,13 @@ def repeated(split: str, problems: Sequence[Problem]) -> str | None:
     return f"{surplus} of {len(problems)} problems of {split} repeat an earlier question: {example}"
 
 
-def contradicted(problems: Iterable[Problem], verify: Callable[[str, Problem], Verdict]) -> str | None:
+def contradicted(problems: Iterable[Problem], judge: Callable[[str, Problem], Verdict]) -> str | None:
     """How many questions have answers of which one is no right answer beside the other, with the first of them."""
     earlier = dict[str, Problem]()
     several = dict[str, tuple[Problem, Problem]]()
     for problem in problems:
         first = earlier.setdefault(problem.question, problem)
-        if first.answer != problem.answer and not verify(reference_solution(problem), first).correct:
+        if first.answer != problem.answer and not judge(reference_solution(problem), first).correct:
             several.setdefault(problem.question, (first, problem))
     if not several:
         return None

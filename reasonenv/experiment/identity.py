@@ -4,8 +4,8 @@ A run that goes on, or is asked for again, with other code is another run. A nam
 tell, so a run stores the hash of every file below and a copy of it in `OUT/code/`.
 
 What counts    files of every class in the method resolution order of agent, `Config` and dynamics; of the task's
-               factory, its verifier and the terms of the reward, and of what these hold (arguments of a `partial`,
-               closures, what a decorator wraps, attributes of an object); the file that a name such as
+               factory, its verifier, rewards and metrics, of the terms of the reward, and of what these hold (arguments
+               of a `partial`, closures, what a decorator wraps, attributes of an object); the file that a name such as
                `mine.py:Centred` or `package.module:Name` means; all that these import, unless it is installed
                (`site-packages`); the modules beside them or below that their texts name, as in
                `import_module("rules")`, and those that are loaded, unless another agent or task imports them.
@@ -36,12 +36,13 @@ from pathlib import Path
 from types import CellType
 from typing import Any
 
-from reasonenv.catalog import AGENTS, environment_module, find_agent, task_factory
+from reasonenv.catalog import AGENTS, environment_module, find_agent, make_task, task_factory
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import RunConfig
 from reasonenv.learn.curriculum import read_levels
+from reasonenv.mdp.config import divided
 from reasonenv.mdp.dynamics import named_variant
-from reasonenv.mdp.rewards import reward_terms
+from reasonenv.mdp.rewards import is_registered, reward_terms
 from reasonenv.registry import named_modules
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sources import PACKAGE, SourceLoader, is_installed, is_standard
@@ -87,7 +88,7 @@ def code_of(run: RunConfig, *tasks: Task) -> Code:
     Raises `UserError` for what is defined in no file, and for a file that is gone or cannot be read.
     """
     modules: list[str] = []
-    for thing in (*_things(run), *(task.verify for task in tasks)):
+    for thing in (*_things(run), *_parts(tasks)):
         modules += _modules(thing)
     modules += [name for name in (AGENTS.module(run.agent), environment_module(run.env)) if name is not None]
     sources = _Sources()
@@ -208,10 +209,22 @@ def _things(run: RunConfig) -> Iterator[Any]:
         yield SAMPLERS.find(run.sampler)
     levels = [] if run.curriculum is None else read_levels(run.curriculum)
     for keys in (run.env_keys, *levels):
-        yield from reward_terms(keys.get("reward", "sparse")).values()
+        reward = keys.get("reward", "sparse")
+        yield from reward_terms(reward, _of_task(run, reward)).values()
         stochastic = str(keys.get("stochastic"))
         if stochastic.lower() != "none":
             yield named_variant(stochastic)[0]
+
+
+def _parts(tasks: Iterable[Task]) -> Iterator[Any]:
+    """The functions of tasks."""
+    for task in tasks:
+        yield from (task.verify, *task.rewards.values(), *task.metrics.values())
+
+
+def _of_task(run: RunConfig, reward: Any) -> Mapping[str, Any]:
+    """The task's own rewards, if one of them is named: the task is made for no other reason."""
+    return {} if is_registered(reward) else make_task(run.task, **divided(run.env_keys)[1]).rewards
 
 
 def _modules(thing: Any) -> list[str]:

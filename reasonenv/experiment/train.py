@@ -25,8 +25,8 @@ from reasonenv.experiment.weights import weights_of
 from reasonenv.learn.agent import Agent
 from reasonenv.learn.contrast import missing_signal
 from reasonenv.learn.evaluation import records
-from reasonenv.learn.log import log_curve
-from reasonenv.learn.loop import Loop, Progress
+from reasonenv.learn.log import METRICS, log_curve
+from reasonenv.learn.loop import HARD_PROBLEMS, Loop, Progress
 from reasonenv.learn.memory import peak_memory
 from reasonenv.learn.method import Method
 from reasonenv.learn.observer import SILENT, Observer
@@ -39,16 +39,17 @@ from reasonenv.measures.questions import PROBLEMS as QUESTIONS
 from reasonenv.measures.questions import write_questions
 from reasonenv.measures.records import MANIFEST, RUN, SUMMARY
 from reasonenv.measures.rollouts import HELD_OUT, PROBLEMS, SAMPLES, Rollout
-from reasonenv.measures.samples import EVALUATION, Sample, write_samples
+from reasonenv.measures.samples import EVALUATION, Sample, hard_problems, read_samples, write_samples
 from reasonenv.policy.value_head import load_scorer
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling.sampler import Sampler
 from reasonenv.sources import is_users_code
 from reasonenv.stats import accuracy
-from reasonenv.storage import check_free, read_record
+from reasonenv.storage import check_free, read_record, read_rows
 from reasonenv.storage import replace as write
 
 NEGATED_GOAL = "negated_goal"  # key of the summary, and name of the file
+HARD_TO_VERIFY = "hard_to_verify"  # key of the summary: ids of problems
 
 
 def train(
@@ -133,6 +134,10 @@ def run(
         write_records(out / BASE, Draws, _base(session))
     problems = session.held_out.mdp.task.problems
     write_questions(out / QUESTIONS, (problems[i] for i in session.held_out.problems))
+    summary[HARD_TO_VERIFY] = {
+        "training": sorted({problem for row in _rows(out) for problem in row.get(HARD_PROBLEMS, ())}),
+        "held_out": sorted(hard_problems(read_samples(out / EVALUATION))),
+    }
     summary |= vars(progress)
     write(out / SUMMARY, json.dumps(summary, indent=1))
     return summary
@@ -209,6 +214,12 @@ def _write_rollouts(session: Session, sampled: Sequence[Group]) -> None:
         size = method.tokens_per_microbatch
         rows += rollouts(groups, session.policy, source=source, goals=method.goals, tokens_per_microbatch=size)
     write_records(session.out / HELD_OUT, Rollout, rows)
+
+
+def _rows(out: Path) -> list[dict[str, Any]]:
+    """What was logged of every iteration; nothing of a method that does not learn."""
+    path = out / METRICS
+    return read_rows(path, whole=False) if path.exists() else []
 
 
 def _base(session: Session) -> list[Draws]:

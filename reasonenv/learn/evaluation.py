@@ -25,7 +25,7 @@ from reasonenv.policy.value_head import Scorer
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling.goal_sampler import conditioned_sampler
 from reasonenv.sampling.sampler import Sampler
-from reasonenv.stats import accuracy, wilson
+from reasonenv.stats import accuracy, means, wilson
 
 SCORED_SAMPLES = 4  # a problem, on which a reward model is measured where a run does not say how many
 
@@ -83,6 +83,8 @@ def records(
             canonical=t.verdict.canonical,
             score=float(scores[n][-1]) if scores else None,
             logp=None if greedy else float(t.logprobs.sum(dtype=np.float64)),
+            verdict_score=t.verdict.score,
+            metrics=t.metrics or None,
         )
         samples.append(sample)
     return samples
@@ -151,7 +153,13 @@ class GreedyEvaluator:
 
     def metrics(self, samples: Sequence[Sample]) -> dict[str, float]:
         """The figures of the answers for the log."""
-        return {**self.share(samples), "eval/truncated": sum(s.truncated for s in samples) / len(samples)}
+        figures = {**self.share(samples), "eval/truncated": sum(s.truncated for s in samples) / len(samples)}
+        judged = [s.verdict_score for s in samples if s.verified and s.verdict_score is not None]
+        if judged:
+            figures["eval/score"] = fmean(judged)
+        for name, value in means(s.metrics or {} for s in samples).items():
+            figures[f"eval/metrics/{name}"] = value
+        return figures
 
     def share(self, samples: Sequence[Sample]) -> dict[str, float]:
         """The share of hits over the questions that could be scored, with its 95 % interval.
@@ -163,7 +171,8 @@ class GreedyEvaluator:
         mean = fmean(outcomes.values()) if outcomes else total.value  # which raises, with the reasons
         low, high = wilson(mean, len(outcomes))
         name = "eval/greedy_accuracy"
-        return {name: mean, f"{name}/low": low, f"{name}/high": high, "eval/verifier_errors": total.unjudged}
+        unjudged = {f"eval/{key}": share for key, share in total.unjudged.items()}
+        return {name: mean, f"{name}/low": low, f"{name}/high": high, **unjudged}
 
     def hit(self, sample: Sample) -> bool:
         """Whether a sample counts for the method."""

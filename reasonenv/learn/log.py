@@ -24,9 +24,13 @@ TABLE = {
     "entropy": "entropy",
     "truncated": "truncated",
     "verifier_errors": "verifier errors",
+    "hard_to_verify": "hard to verify",
     "tokens_per_second": "tokens/s",
     "gap/mean": "sampler gap",
 }
+
+
+METRICS = "metrics.jsonl"  # in the folder of a run
 
 
 class Logger(Protocol):
@@ -78,7 +82,7 @@ class RunLog:
     """
 
     def __init__(self, out: Path, *, iteration: int, used: int, budget: int, unit: str, quiet: bool = False) -> None:
-        path = out / "metrics.jsonl"
+        path = out / METRICS
         rows = read_rows(path, whole=False) if iteration and path.exists() else []
         replace(path, "".join(f"{json.dumps(row)}\n" for row in rows[: iteration + 1]))
         self._path, self._file = path, path.open("a")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from reasonenv.core import Batch, Group
-from reasonenv.errors import UserError
+from reasonenv.core import HARD_TO_VERIFY, Batch, Group
+from reasonenv.errors import UserError, listed
 from reasonenv.learn import checkpoint
 from reasonenv.learn.agent import Agent, Budget, Metrics, Plan
 from reasonenv.learn.contrast import ENOUGH, contrasting, missing_signal
@@ -28,10 +28,12 @@ from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.rollout.groups import demonstrate, sample_groups
 from reasonenv.sampling.sampler import MAX_GAP, Sampler
 from reasonenv.seeding import generator
-from reasonenv.stats import accuracy
+from reasonenv.stats import accuracy, means
 
 SAVING_SHARE = 0.05  # of a run's time that saving may take; it is how far back a kill throws a run
-MAX_ERRORS = 0.05  # share of verdicts that failed for our own reasons
+MAX_ERRORS = 0.05  # share of verdicts on which the verifier broke
+MAX_HARD = 0.5  # share of verdicts that their problems made impossible
+HARD_PROBLEMS = "hard_problems"  # in a row of the log: the ids of these
 MAX_INVALID = 0.05  # share of samples with a reward that is not finite
 MAX_SKIPPED = 5  # optimiser steps skipped, their loss or gradient not being finite, without one that was taken
 TOTAL = "iterations"  # in a checkpoint: of the whole run, if anything so far depends on their number
@@ -114,15 +116,27 @@ def describe(groups: Sequence[Group]) -> Metrics:
     metrics = {"reward": float(np.mean(finite)) if finite else 0.0}
     if share.judged:
         low, high = share.interval
-        metrics |= {"accuracy": share.value, "accuracy/low": low, "accuracy/high": high}
+        score = float(np.mean([t.verdict.score for t in rows if t.verdict.checked]))
+        metrics |= {"accuracy": share.value, "accuracy/low": low, "accuracy/high": high, "score": score}
+    for name, value in means(t.metrics for t in rows).items():
+        metrics[f"metrics/{name}"] = value
     return metrics | {
         "length": float(np.mean([len(t.tokens) for t in rows])),
         "truncated": float(np.mean([t.truncated for t in rows])),
-        "verifier_errors": share.unjudged,
+        **share.unjudged,
         "rewards/invalid": (len(rows) - len(finite)) / len(rows),
         "groups/sampled": float(len(groups)),
         "groups/mixed": len(nonconstant(usable(groups))) / len(groups),
     }
+
+
+def hard_problems(groups: Iterable[Group]) -> list[str]:
+    """The ids of the problems of which an answer was not judged because of the problem."""
+    hard = set()
+    for group in groups:
+        if any(t.verdict.reason in HARD_TO_VERIFY for t in group.trajectories):
+            hard.add(group.problem.id)
+    return sorted(hard)
 
 
 @dataclass
@@ -151,6 +165,7 @@ class Loop(Observer):
     progress: Progress = field(init=False)  # of the last complete iteration, where the agent is
     next_save: float = field(init=False, default=0.0)
     total_matters: bool = field(init=False, default=False)  # whether anything so far depends on `iterations`
+    hard_problems: set[str] = field(init=False, default_factory=set)  # that somebody was told of
 
     def run(self) -> Progress:
         """Trains to the end, or until a signal, at which it saves and raises `KeyboardInterrupt`.
@@ -179,7 +194,8 @@ class Loop(Observer):
         learned = self._learn(groups, budget)
         updates, skipped = int(learned.pop("updates")), int(learned.get("updates/refused", 0))
         progress = self.progress.after(self.agent, groups, position, updates=updates, skipped=skipped)
-        self._warn(progress, len(groups), updates=updates, skipped=skipped)
+        hard = hard_problems(groups)
+        self._warn(progress, len(groups), hard, updates=updates, skipped=skipped)
         due = progress.iteration % self.eval_every == 0 or progress.iteration == self.iterations
         # Where only demonstrations are learned from, nothing is drawn until the next evaluation.
         draws = due or self.agent.plan(self._budget(progress.iteration)).source == "policy"
@@ -190,6 +206,7 @@ class Loop(Observer):
         row: dict[str, Any] = {
             **vars(progress),
             **(describe(groups) if plan.source == "policy" else {}),
+            **({HARD_PROBLEMS: hard} if hard else {}),
             **self.curriculum.metrics(budget.iteration, self.iterations),
             "tokens_per_second": (progress.tokens - self.progress.tokens) / max(sampling_seconds, 1e-9),
             **learned,
@@ -313,8 +330,12 @@ class Loop(Observer):
         with enough_memory(self.agent):
             return self.agent.learn(groups, budget, self)
 
-    def _warn(self, progress: Progress, groups: int, *, updates: int, skipped: int) -> None:
+    def _warn(self, progress: Progress, groups: int, hard: Sequence[str], *, updates: int, skipped: int) -> None:
         """Says what is odd about an iteration."""
+        new = [problem for problem in hard if problem not in self.hard_problems]
+        if new:
+            self.hard_problems.update(new)
+            self.log.say(f"hard to verify, their gold cannot be read or verification times out: {listed(new)}")
         rollouts = progress.rollouts
         lack = missing_signal(self.agent, rollouts=rollouts, right=progress.right, contrasts=progress.contrasts)
         if lack and self.progress.rollouts < ENOUGH <= rollouts:
@@ -337,7 +358,7 @@ def changed(task: str, split: str, out: Path, *, finished: bool = False) -> str:
     return f"the problems of {task}, split {split}, have changed since {out} was begun; {ways}"
 
 
-def check(row: Metrics, out: Path) -> None:
+def check(row: Mapping[str, Any], out: Path) -> None:
     """Raises `UserError` for an iteration whose numbers cannot be believed."""
     if row.get("gap/mean", 0.0) > MAX_GAP:
         raise UserError(
@@ -347,6 +368,12 @@ def check(row: Metrics, out: Path) -> None:
     if row.get("verifier_errors", 0.0) > MAX_ERRORS:
         share = row["verifier_errors"]
         raise UserError(f"{share:.1%} of the verdicts failed (limit {MAX_ERRORS:.0%}); see metrics.jsonl")
+    if row.get("hard_to_verify", 0.0) > MAX_HARD:
+        share = row["hard_to_verify"]
+        raise UserError(
+            f"{share:.1%} of the answers are to problems that are hard to verify (limit {MAX_HARD:.0%}): their gold "
+            f"cannot be read, or verification times out; leave them out: {listed(row[HARD_PROBLEMS])}"
+        )
     if row.get("rewards/invalid", 0.0) > MAX_INVALID:
         raise UserError(
             f"{row['rewards/invalid']:.1%} of the samples have a reward that is not finite (limit {MAX_INVALID:.0%}); "

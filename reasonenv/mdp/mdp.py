@@ -14,8 +14,10 @@ A response is verified when it terminates. One that was cut off has given no ans
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
 
@@ -25,9 +27,11 @@ from reasonenv.core import Completion, IntArray, Problem, Reason, Role, Trajecto
 from reasonenv.errors import UserError
 from reasonenv.mdp.config import EnvConfig
 from reasonenv.mdp.dynamics import Dynamics, Rewording, View, named_variant
+from reasonenv.mdp.progress import Progress
 from reasonenv.mdp.prompts import Prompts, prompts_of, rendered, templated
-from reasonenv.mdp.rewards import Progress, reward_terms
+from reasonenv.mdp.rewards import as_term, reward_terms
 from reasonenv.mdp.state import Outcome, State
+from reasonenv.mdp.user_functions import SECONDS, OutOfTime, UserFunction, is_users, name_of, time_limit
 from reasonenv.tasks import Task, reference_solution
 from reasonenv.tokenizer import Tokenizer
 from reasonenv.verify.canonical import canonical
@@ -56,7 +60,12 @@ class ReasoningMDP:
         if self.templated and tokenizer.turn_end is not None:
             self.end_id = tokenizer.turn_end
         self._last_read = State(0), 0, ""
-        self._terms = reward_terms(config.reward)
+        self._not_finite: set[str] = set()  # terms of the reward that somebody was warned of
+        self._terms = reward_terms(config.reward, task.rewards)
+        self._metrics = {name: as_term("metric", name, function) for name, function in task.metrics.items()}
+        for term in (*self._terms.values(), *self._metrics.values()):
+            if isinstance(term, UserFunction):
+                term.check(task.problems[0])
         self.pays_steps = not all(getattr(term, "at_end", False) for term in self._terms.values())
         self.max_tokens = task.max_tokens
         if config.stochastic is not None:
@@ -73,6 +82,12 @@ class ReasoningMDP:
             raise UserError(f"max_tokens is {self.max_tokens}; a response needs at least 2 (one token and EOS)")
         if self.max_tokens > MAX_TOKENS:
             raise UserError(f"max_tokens is {self.max_tokens}; it must be at most {MAX_TOKENS}")
+
+    @cached_property
+    def judged_by_users(self) -> bool:
+        """Whether verifier, rewards or metrics are a user's own: only the main thread can stop what takes too long."""
+        terms = (*self._terms.values(), *self._metrics.values())
+        return is_users(self.task.verify) or any(isinstance(term, UserFunction) for term in terms)
 
     @property
     def stochastic(self) -> bool:
@@ -247,15 +262,21 @@ class ReasoningMDP:
     def verify(self, answer: str, problem: Problem, *, terminated: bool) -> Verdict:
         """The verdict on the `answer` of an episode that is over, `terminated` or truncated.
 
-        A verifier that raises gives no verdict on the answer: the reason is `error`, and a warning tells the cause.
-        Raises `UserError` if it returns something else than a verdict.
+        A verifier that raises gives no verdict on the answer: the reason is `error`, and a warning tells the cause. So
+        does a user's that is not ready in time: the reason is `timeout`. Raises `UserError` if it returns something
+        else than `Task.judge` takes.
         """
         if not terminated:
             return Verdict(Reason.NO_ANSWER, None, problem.answer)
         try:
-            verdict = self.task.judge(answer, problem)
+            with time_limit(SECONDS) if is_users(self.task.verify) else nullcontext():
+                verdict = self.task.judge(answer, problem)
         except UserError:
             raise
+        except OutOfTime:
+            name = f"{name_of(self.task.verify)!r} of {self.task.name}"
+            warnings.warn(f"the verifier {name} took more than {SECONDS:g} seconds on {problem.id}", stacklevel=2)
+            return Verdict(Reason.TIMEOUT, None, problem.answer)
         except (Exception, SystemExit) as error:
             cause = f"{type(error).__name__}: {error}"
             warnings.warn(f"the verifier of {self.task.name} failed on {problem.id}: {cause}", stacklevel=2)
@@ -274,7 +295,7 @@ class ReasoningMDP:
         """The named terms of R(before, after); their sum is the reward. `verdict` is `self.verdict(after)`.
 
         A term of a user's own may be no finite number. It is passed on: agents leave such a sample out and count it.
-        Raises `UserError` from what such a term raises.
+        Raises `UserError` that names such a term if it fails, takes too long or returns no number.
         """
         if not self.is_event(before, after):
             return {}
@@ -282,14 +303,25 @@ class ReasoningMDP:
 
     def event_reward(self, problem: Problem, before: Progress, after: Progress) -> dict[str, float]:
         """The terms of the reward at an event, from what they may see of the two states."""
-        try:
-            return {name: float(term(problem, before, after)) for name, term in self._terms.items()}
-        except (Exception, SystemExit) as error:
-            names, cause = ", ".join(self._terms), f"{type(error).__name__}: {error}"
-            raise UserError(f"a term of the reward ({names}) failed on {problem.id}: {cause}") from error
+        terms = {name: term(problem, before, after) for name, term in self._terms.items()}
+        for name, value in terms.items():
+            if not math.isfinite(value) and name not in self._not_finite:
+                self._not_finite.add(name)
+                warnings.warn(f"reward {name!r} is {value} on {problem.id}; such samples teach nothing", stacklevel=2)
+        return terms
+
+    def measured(self, state: State, verdict: Verdict) -> dict[str, float]:
+        """The metrics of the task of an episode that is over. Raises `UserError` for a value outside [0, 1]."""
+        problem, end = self.problem(state), self._progress(state, verdict)
+        values = {name: metric(problem, end, end) for name, metric in self._metrics.items()}
+        for name, value in values.items():
+            if not 0 <= value <= 1:
+                raise UserError(f"metric {name!r} returned {value} on {problem.id}; it must be in [0, 1]")
+        return values
 
     def _progress(self, state: State, verdict: Verdict | None) -> Progress:
-        return Progress(lambda: self.answer(state), len(state.tokens), self.max_tokens, verdict, self.over(state))
+        terminated, truncated = self.terminated(state), self.truncated(state)
+        return Progress(lambda: self.answer(state), len(state.tokens), self.max_tokens, verdict, terminated, truncated)
 
     def take(self, state: State, tokens: Sequence[int]) -> Outcome:
         """Several tokens in a row, as far as `path` follows them: their sum of rewards, by name."""
@@ -360,6 +392,7 @@ class ReasoningMDP:
             truncated=self.truncated(state),
             verdict=verdict,
             noise=state.noise,
+            metrics=self.measured(state, verdict),
         )
 
     def demonstration(self, index: int) -> Trajectory:

@@ -2,44 +2,30 @@
 
 A reward is one or more named terms, whose values are listed in `info["reward_terms"]`. Names are joined by `+`
 ("dense+format"), callables stand in a list (`["sparse", my_process_reward]`), and a term named twice is paid once. A
-function of your own is named by `module:name` or `file.py:name` ("sparse+bonus.py:bonus"); mark it with `at_end` if it
-can be, and it costs nothing before the end. Rollouts call it from several threads at once. All terms fall on events
-alone: the token that ends a step, and the one that ends the episode. What depends on the policy too, such as a KL
-penalty, is no function of the states: see `wrappers.KLPenalty`.
+name is looked for among the rewards of the task (`Task.rewards`), then in `REWARDS`; a function of your own is named by
+`module:name` or `file.py:name` ("sparse+bonus.py:bonus"), and `user_functions` says what it may take. All terms fall on
+events alone: the token that ends a step, and the one that ends the episode. What depends on the policy too, such as a
+KL penalty, is no function of the states: see `wrappers.KLPenalty`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property
+from inspect import signature
+from types import MappingProxyType
 from typing import Any
 
-from reasonenv.core import Problem, Reason, Verdict
-from reasonenv.errors import UserError
+from reasonenv.core import Problem, Reason
+from reasonenv.errors import UserError, unknown
+from reasonenv.mdp.progress import Progress
+from reasonenv.mdp.user_functions import UserFunction, is_users, name_of
 from reasonenv.registry import Registry
 from reasonenv.verify.extract import find_answer, step_value
 
 STEP_SHARE = 0.5  # alpha: what all reference steps together are worth; the terminal reward is 1
 FORMAT_SHARE = 0.1
-
-
-@dataclass  # not frozen, which would make it three times as slow to make
-class Progress:
-    """What a reward may see of a state: its text, its size, whether it is an end, and the verdict if so."""
-
-    read: Callable[[], str] = field(repr=False)  # most terms never look at the text
-    length: int  # response tokens
-    budget: int  # max_tokens
-    verdict: Verdict | None
-    over: bool
-
-    @cached_property
-    def text(self) -> str:
-        """The response so far, without its EOS."""
-        return self.read()
 
 
 Term = Callable[[Problem, Progress, Progress], float]
@@ -138,9 +124,15 @@ def overlong(problem: Problem, before: Progress, after: Progress) -> float:
     return overlong_cost(after.length, limit=after.budget) if after.over else 0.0
 
 
+@at_end
+def score(problem: Problem, before: Progress, after: Progress) -> float:
+    """The score of a finished response: 1 if it is correct, else the partial credit that its verifier gives."""
+    return 0.0 if after.verdict is None else after.verdict.score
+
+
 def _check_reward(name: str, reward: Any) -> None:
     if not callable(reward) and not isinstance(reward, Mapping):
-        raise UserError(f"reward {name!r} is {reward!r}; it must be a function (problem, before, after) -> float")
+        raise UserError(f"reward {name!r} is {reward!r}; it must be a function that returns a number")
 
 
 REWARDS = Registry[Term | Mapping[str, Term]](
@@ -148,6 +140,7 @@ REWARDS = Registry[Term | Mapping[str, Term]](
     "reasonenv.rewards",
     {
         "sparse": correct,
+        "score": score,
         "dense": {"correct": correct, "steps": steps},
         "ordered": {"correct": correct, "steps": ordered_steps},
         "potential": {"correct": correct, "shaping": shaping},
@@ -157,33 +150,61 @@ REWARDS = Registry[Term | Mapping[str, Term]](
     _check_reward,
 )
 
-Reward = str | Term | Sequence[str | Term]
+Reward = str | Callable[..., float] | Sequence[str | Callable[..., float]]
+TaskRewards = Mapping[str, Callable[..., float]]
 
 
-def reward_terms(reward: Reward) -> dict[str, Term]:
-    """The terms of a reward by name. A callable's name is its `__name__`, or its class's.
+def register_reward(name: str, reward: str | Callable[..., float] | Mapping[str, Callable[..., float]]) -> None:
+    """Makes `reward=<name>` of a function, of its `module:name`, or of several functions by the names of their terms.
+
+    `reasonenv.mdp.user_functions` says what the parameters of a function may be.
+    """
+    REWARDS.register(name, reward)
+
+
+def reward_terms(reward: Reward, of_task: TaskRewards = MappingProxyType({})) -> dict[str, Term]:
+    """The terms of a reward by name; `of_task` are the task's own. A callable's name is its `__name__`, or its class's.
 
     Raises `UserError` for an unknown name, for what is neither name nor callable, and for two terms of one name.
     """
-    parts: Sequence[str | Term] = [reward] if callable(reward) else reward
-    if isinstance(reward, str):
-        parts = reward.split("+")
     terms: dict[str, Term] = {}
-    for part in parts:
-        for name, term in _named_terms(part).items():
-            if terms.setdefault(name, term) is not term:
+    for part in _parts(reward):
+        for name, term in _named_terms(part, of_task).items():
+            if terms.setdefault(name, term) != term:
                 raise UserError(f"reward has two different terms called {name!r}; leave one out or rename it")
     if not terms:
-        raise UserError(f"reward is {reward!r}; it must name at least one of {', '.join(REWARDS)}")
+        raise UserError(f"reward is {reward!r}; it must name at least one of {', '.join((*of_task, *REWARDS))}")
     return terms
 
 
-def _named_terms(part: str | Term) -> Mapping[str, Term]:
+def is_registered(reward: Reward) -> bool:
+    """Whether no name in a reward can only be one of a task's own."""
+    return all(not isinstance(part, str) or ":" in part or part in REWARDS for part in _parts(reward))
+
+
+def _parts(reward: Reward) -> Sequence[str | Callable[..., float]]:
+    if isinstance(reward, str):
+        return reward.split("+")
+    return [reward] if callable(reward) else reward
+
+
+def _named_terms(part: str | Callable[..., float], of_task: TaskRewards) -> Mapping[str, Term]:
+    if isinstance(part, str) and part in of_task:
+        return {part: as_term("reward", part, of_task[part])}
     if isinstance(part, str):
-        named = REWARDS.find(part)
-        if isinstance(named, Mapping):
-            return named
-        part = named
+        if ":" not in part and part not in REWARDS:
+            raise unknown("reward", part, (*of_task, *REWARDS))
+        registered = REWARDS.find(part)
+        if isinstance(registered, Mapping):
+            return {name: as_term("reward", name, term) for name, term in registered.items()}
+        part = registered
     if not callable(part):
         raise UserError(f"reward holds {part!r}; it must be a name, a callable or a list of them")
-    return {getattr(part, "__name__", type(part).__name__): part}
+    return {name_of(part): as_term("reward", name_of(part), part)}
+
+
+def as_term(kind: str, name: str, function: Callable[..., float]) -> Term:
+    """A function as a term: one of this package that takes what a term takes is one, any other is called by names."""
+    if not is_users(function) and tuple(signature(function).parameters) == ("problem", "before", "after"):
+        return function
+    return UserFunction(kind, name, function)

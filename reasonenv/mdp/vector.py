@@ -29,7 +29,7 @@ from reasonenv.mdp.env import (
     observation_space,
 )
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.mdp.rewards import Progress
+from reasonenv.mdp.progress import Progress
 from reasonenv.mdp.state import State
 from reasonenv.seeding import derive_seed
 
@@ -220,7 +220,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         for (row, size, closed), text in zip(over, mdp.tokenizer.decode_all(spans), strict=True):
             problem = mdp.problems[self._index[row]]
             verdict = mdp.verify(text, problem, terminated=closed)
-            end = Progress(text.__str__, size, mdp.max_tokens, verdict, over=True)
+            end = Progress(text.__str__, size, mdp.max_tokens, verdict, closed, not closed)
             terms = mdp.event_reward(problem, end, end)
             rewards[row] = sum(terms.values())
             infos[row] = {"reward_terms": terms, "verdict": verdict, "is_success": verdict.correct, "response": text}

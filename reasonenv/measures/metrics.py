@@ -5,19 +5,23 @@
     pass@k   chance that at least one of k sampled answers is correct
     pass^k   chance that all k sampled answers are correct
     maj@k    chance that the plurality answer among k sampled answers is correct
+    score    mean score of the greedy answers: 1 for a correct one, partial credit where the verifier gives it
+    score@n  mean score of the n sampled answers
 
 and, of samples that an outcome reward model has scored,
 
     rerank@k    chance that the best-scored of k samples is correct
     weighted@k  as maj@k, each sample voting with its score
 
-Samples whose verdict is a failure of ours (`Sample.verified` is false) are neither right nor wrong: they leave the
-numerator and the denominator, and "unverified" counts them. Estimates over samples are unbiased: none of them draws
+Samples that were not judged (`Sample.verified` is false) are neither right nor wrong: they leave the numerator and the
+denominator. "unverified" counts those whose verifier broke, "hard_to_verify" those of problems whose reference answer
+cannot be read or on which verification times out. Estimates over samples are unbiased: none of them draws
 samples with replacement.
 
 A metric is one function in `METRICS`, from the `Samples` of a policy to a value in [0, 1] of each problem [P], nan
 where it has none. If its name ends in `@k` or `^k`, it takes a k as well; `@n` in a name stands for the number of
-sampled answers. A registered function is a metric of every table:
+sampled answers. What a task measures itself (`Task.metrics`) is a column of its name, and one of its name with `@n`. A
+registered function is a metric of every table:
 
     METRICS.register("short", lambda samples: samples.share(samples.length < 100, samples.greedy))
 """
@@ -42,6 +46,7 @@ from reasonenv.seeding import generator
 from reasonenv.stats import Estimate, Floats, mean_interval
 
 GREEDY = "greedy_accuracy"  # the name of this number in every file, table and log
+SCORE = "score"
 EXACT_SUBSETS = 20_000  # all C(n, k) subsets are voted on up to here, which covers n = 16
 RANDOM_SUBSETS = 4_000  # above, this many random ones; standard error <= 0.008 a problem, far less in the mean
 
@@ -242,8 +247,23 @@ def truncated(samples: Samples) -> Floats:
 
 
 def unverified(samples: Samples) -> Floats:
-    """Share of the answers whose verdict is a failure of ours."""
-    return samples.share(~samples.verified, np.ones(len(samples), dtype=bool))
+    """Share of the answers on which the verifier broke."""
+    return samples.share(~samples.verified & ~samples.hard_to_verify, np.ones(len(samples), dtype=bool))
+
+
+def hard_to_verify(samples: Samples) -> Floats:
+    """Share of the answers that were not judged because of their problem."""
+    return samples.share(samples.hard_to_verify, np.ones(len(samples), dtype=bool))
+
+
+def greedy_score(samples: Samples) -> Floats:
+    """Mean score of the greedy answers."""
+    return samples.mean(samples.verdict_score, samples.greedy & samples.verified)
+
+
+def average_score(samples: Samples) -> Floats:
+    """Mean score of the sampled answers."""
+    return samples.mean(samples.verdict_score, ~samples.greedy & samples.verified)
 
 
 BUILTIN: Mapping[str, str | Metric] = {  # in the order of a table
@@ -257,6 +277,9 @@ BUILTIN: Mapping[str, str | Metric] = {  # in the order of a table
     "answered": answered,
     "truncated": truncated,
     "unverified": unverified,
+    "hard_to_verify": hard_to_verify,
+    SCORE: greedy_score,
+    f"{SCORE}@n": average_score,
 }
 METRICS = Registry[Metric]("metric", "reasonenv.metrics", BUILTIN)
 OF_ONE = "pass@k"  # the only one that is given for k = 1, where the others of k samples are avg@n
@@ -274,7 +297,7 @@ def scores(samples: Samples | Iterable[Sample], ks: Sequence[int]) -> Scores:
     for k in ks:
         _check(samples.drawn, k)
     table: dict[str, Mapping[str, float]] = {}
-    for name in METRICS:
+    for name in (*METRICS, *samples.metrics):
         for column, values in _columns(name, samples, ks):
             present = ~np.isnan(values)
             if not ((values >= 0) & (values <= 1) | ~present).all():
@@ -288,7 +311,12 @@ def scores(samples: Samples | Iterable[Sample], ks: Sequence[int]) -> Scores:
 
 def _columns(name: str, samples: Samples, ks: Sequence[int]) -> Iterator[tuple[str, Floats]]:
     """The columns of the metric called `name`, one for each k if it takes one, with their values [P]."""
-    if name.endswith(("@k", "^k")):
+    if name not in METRICS:  # a metric of the task: of greedy answers, and of sampled ones
+        values = samples.metrics[name]
+        known = ~np.isnan(values)
+        yield name, samples.mean(values, samples.greedy & known)
+        yield f"{name}@{samples.drawn}", samples.mean(values, ~samples.greedy & known)
+    elif name.endswith(("@k", "^k")):
         for k in sorted({*ks}):
             if k > 1 or name == OF_ONE:
                 yield f"{name[:-1]}{k}", _measured(name, samples, k)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,7 +26,9 @@ KINDS = {
     "float": "float64",
     "tuple[str, ...]": "string",
     "tuple[float, ...]": "float32",
+    "Mapping[str, float]": "float64",
 }
+ADDED = {"added": True}  # metadata of a field that files of earlier versions lack: there it is null
 
 
 def write_records(path: Path, kind: type[Record], records: Iterable[Record]) -> None:
@@ -68,11 +70,19 @@ def read_table(path: Path, kind: type[Any]) -> pa.Table:
         checksum = _sum(table)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; it is written when an evaluation ends") from None
-    except (pa.ArrowException, OSError, ValueError) as error:  # what damage looks like depends on where it is
+    except (
+        pa.ArrowException,
+        OSError,
+        TypeError,
+        ValueError,
+    ) as error:  # what damage looks like depends on where it is
         raise Damaged(
             f"{path}: not a whole Parquet file ({' '.join(str(error).split())[:200]}); evaluate again"
         ) from None
     schema = _schema(kind)
+    for place, entry in enumerate(schema):
+        if entry.name not in table.column_names and _was_added(kind, entry.name):
+            table = table.add_column(place, entry, pa.nulls(len(table), entry.type))
     if set(table.column_names) != set(schema.names):
         raise UserError(f"{path}: a row has exactly the columns {', '.join(schema.names)}; found {table.column_names}")
     for entry in schema:
@@ -93,17 +103,24 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
 
 def to_records(table: pa.Table, kind: type[Record]) -> list[Record]:
     """The inverse of `to_table`."""
+    import pyarrow as pa
+
+    mappings = {entry.name for entry in table.schema if pa.types.is_map(entry.type)}
     records = []
     for row in table.to_pylist():
         for name, value in row.items():
             if isinstance(value, list):
-                row[name] = tuple(value)
+                row[name] = dict(value) if name in mappings else tuple(value)
         records.append(kind(**row))
     return records
 
 
 def _sum(table: pa.Table) -> str:
     return hashlib.sha256(json.dumps(table.to_pylist()).encode()).hexdigest()
+
+
+def _was_added(kind: type[Any], name: str) -> bool:
+    return any(field.name == name and field.metadata.get("added") for field in fields(kind))
 
 
 def _schema(kind: type[Any]) -> pa.Schema:
@@ -115,6 +132,8 @@ def _schema(kind: type[Any]) -> pa.Schema:
         stored = getattr(pa, KINDS[plain])()
         if plain.startswith("tuple"):
             stored = pa.list_(stored)
+        elif plain.startswith("Mapping"):
+            stored = pa.map_(pa.string(), stored)
         columns.append(pa.field(field.name, stored, nullable=plain != field.type))
     return pa.schema(columns)
 
@@ -122,4 +141,6 @@ def _schema(kind: type[Any]) -> pa.Schema:
 def _storable(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, Mapping):
+        return list(value.items())
     return tuple(map(_storable, value)) if isinstance(value, tuple) else value

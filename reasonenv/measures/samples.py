@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from reasonenv.core import ANSWERED, FAILURES, BoolArray, IntArray
-from reasonenv.measures.parquet import read_records, read_table, to_records, to_table, write_records
+from reasonenv.core import ANSWERED, FAILURES, HARD_TO_VERIFY, BoolArray, IntArray
+from reasonenv.measures.parquet import ADDED, read_records, read_table, to_records, to_table, write_records
 from reasonenv.stats import Floats
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class Sample:
     score: float | None = None  # by an outcome reward model, where one was asked
     logp: float | None = None  # of the whole, in nats, as it was sampled; of sampled answers
     initial_logp: float | None = None  # the same under the policy before training
+    verdict_score: float | None = field(default=None, metadata=ADDED)  # `Verdict.score`: its partial credit
+    metrics: Mapping[str, float] | None = field(default=None, metadata=ADDED)  # what the task measures itself
 
     @property
     def verified(self) -> bool:
@@ -64,6 +66,8 @@ class Samples:
         self.score: Floats = self._array("score")
         self.logp: Floats = self._array("logp")
         self.initial_logp: Floats = self._array("initial_logp")
+        scored: Floats = self._array("verdict_score")
+        self.verdict_score = np.where(np.isnan(scored), self.correct, scored)  # before there were scores: right or not
 
     @classmethod
     def of(cls, samples: Samples | Iterable[Sample]) -> Samples:
@@ -74,6 +78,11 @@ class Samples:
     def verified(self) -> BoolArray:
         """Whether answer and gold could be compared at all.  # [n]"""
         return ~np.isin(self.reasons, FAILURES)[self.reason]
+
+    @cached_property
+    def hard_to_verify(self) -> BoolArray:
+        """Whether an answer was not judged because of its problem.  # [n]"""
+        return np.isin(self.reasons, HARD_TO_VERIFY)[self.reason]
 
     @cached_property
     def answered(self) -> BoolArray:
@@ -96,10 +105,24 @@ class Samples:
 
     def share(self, hits: BoolArray, among: BoolArray) -> Floats:
         """Of each problem the share of the answers `among` [n] that are `hits` [n]; nan of none.  # [P]"""
+        return self.mean(hits, among)
+
+    def mean(self, values: Floats | BoolArray, among: BoolArray) -> Floats:
+        """Of each problem the mean of the `values` [n] of the answers `among` [n]; nan of none.  # [P]"""
         total = self.count(among)
-        shares = np.full(len(total), np.nan)
-        np.divide(self.count(hits & among), total, out=shares, where=total > 0)
-        return shares
+        sums = np.bincount(self.problem[among], weights=values[among], minlength=len(self.problems))
+        means = np.full(len(total), np.nan)
+        np.divide(sums, total, out=means, where=total > 0)
+        return means
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Floats]:
+        """The metrics of the task by name, nan where an answer has none.  # [n] each"""
+        columns: dict[str, Floats] = {}
+        for place, measured in enumerate(self.table.column("metrics").to_pylist()):
+            for name, value in measured or ():
+                columns.setdefault(name, np.full(len(self), np.nan))[place] = value
+        return columns
 
     def by_problem(self, rows: BoolArray) -> Iterator[tuple[int, IntArray]]:
         """The problems that have answers of which `rows` [n] is true, each with the places of these."""
@@ -131,6 +154,15 @@ class Samples:
         """The different values in the order in which they occur, and the place of each row's among them, or -1."""
         encoded = self.table.column(name).combine_chunks().dictionary_encode()
         return tuple(encoded.dictionary.to_pylist()), encoded.indices.fill_null(-1).to_numpy().astype(np.int64)
+
+
+def hard_problems(samples: Iterable[Sample]) -> dict[str, str]:
+    """The problems of which an answer was not judged because of the problem, by their ids, with the first reason."""
+    hard: dict[str, str] = {}
+    for sample in samples:
+        if sample.reason in HARD_TO_VERIFY:
+            hard.setdefault(sample.problem_id, sample.reason)
+    return hard
 
 
 def write_samples(path: Path, samples: Iterable[Sample]) -> None:

@@ -51,6 +51,7 @@ class Question:
     problem: str
     question: str
     gold: str
+    columns: Mapping[str, str | float | None] = field(default_factory=dict)
     answers: list[Answer] = field(default_factory=list)
 
 

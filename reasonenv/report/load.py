@@ -2,7 +2,7 @@
 
 DIR/suite.json                      what a report needs to know of the suite: `measures.records.SuiteRecord`
 DIR/suite.toml                      optional: the suite as its author has written it
-DIR/problems.jsonl                  optional: {"id", "question", "answer"} of the held-out problems
+DIR/problems.jsonl                  optional: the held-out problems, as `codec.encode_problem` writes them
 DIR/cells/<cell>/cell.json          where the cell stands and what it has used: `measures.records.CellRecord`
 DIR/cells/<cell>/run.json           optional: all settings of the run
 DIR/cells/<cell>/metrics.jsonl      one row of numbers an iteration

@@ -12,7 +12,12 @@ from reasonenv.report.findings import HEADLINE, Setting
 from reasonenv.report.sections import Section
 from reasonenv.report.text_table import REFERENCE_LINES, claims_at_k, columns, discoveries, sentences
 
-LABELS = {HEADLINE: "greedy accuracy", "truncated": "cut off", "unverified": "not verified"}
+LABELS = {
+    HEADLINE: "greedy accuracy",
+    "truncated": "cut off",
+    "unverified": "verifier broke",
+    "hard_to_verify": "hard to verify",
+}
 TONES = {Decision.HIGHER: "up", Decision.LOWER: "down"}  # CSS classes
 REASON_COLOURS = {  # all others are failures of the verifier
     Reason.CORRECT.value: "--good",

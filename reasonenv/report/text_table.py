@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from reasonenv.measures.comparisons import Contrast
 from reasonenv.measures.conclusions import ceiling, joint, sentence
 from reasonenv.measures.discovery import claim
+from reasonenv.measures.metrics import SCORE
 from reasonenv.report.findings import HEADLINE, Finding, Setting
 from reasonenv.report.formats import csv_text, estimate, metric_title, signed
 from reasonenv.stats import Estimate
@@ -23,7 +24,10 @@ REFERENCE_LINES = {
 
 
 def columns(setting: Setting) -> list[str]:
-    """The few metrics that a table shows side by side: greedy, average, maj@k, rerank@k and pass@k of the largest k."""
+    """The few metrics that a table shows side by side: greedy, average, maj@k, rerank@k and pass@k of the largest k.
+
+    And the score where there is partial credit, and what the task measures itself.
+    """
     known: dict[str, float] = {}  # metric -> the largest of its values
     for finding in setting.findings:
         for metric, mean in finding.summary.items():
@@ -33,9 +37,19 @@ def columns(setting: Setting) -> list[str]:
         k = setting.ks[-1]
         chosen += [f"maj@{k}", f"rerank@{k}", f"pass@{k}"]
     chosen.append("truncated")
-    if known.get("unverified"):
-        chosen.append("unverified")
+    for metric in ("unverified", "hard_to_verify"):
+        if known.get(metric):
+            chosen.append(metric)
+    if any(_has_partial_credit(finding) for finding in setting.findings):
+        chosen.append(SCORE)
+    for finding in setting.findings:
+        chosen += finding.cells[0].samples.metrics
     return [metric for metric in dict.fromkeys(chosen) if metric in known]
+
+
+def _has_partial_credit(finding: Finding) -> bool:
+    scores, accuracies = finding.summary.get(SCORE), finding.summary.get(HEADLINE)
+    return scores is not None and accuracies is not None and scores.value != accuracies.value
 
 
 def text_table(settings: Sequence[Setting]) -> str:

@@ -42,7 +42,7 @@ def sample_groups(
         drawn = sampler.generate([mdp.prompts[i] for i in problems], seeds, sampling, progress)
         for i, completions in zip(problems, drawn, strict=True):
             episodes += [partial(mdp.trajectory, i, completion) for completion in completions]
-    trajectories = iter(verified(episodes))
+    trajectories = iter(verified(mdp, episodes))
     return [Group(mdp.task.problems[i], tuple(islice(trajectories, samples))) for i in problems]
 
 

@@ -155,7 +155,7 @@ def check_golds(task: Task, name: str, limit: int | None = None) -> Row:
 
     def verified(problem: Problem) -> tuple[Trial, Verdict]:
         text = reference_solution(problem)
-        return Trial(name, text, problem.answer, True), task.verify(text, problem)
+        return Trial(name, text, problem.answer, True), task.judge(text, problem)
 
     with ThreadPoolExecutor(shared().workers) as executor:
         rows = tally(executor.map(verified, problems))

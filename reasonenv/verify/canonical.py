@@ -63,15 +63,17 @@ def verdict(
     written: str | None = None,
     choices: Sequence[str] = (),
     timeout: float = TIMEOUT,
+    score: float = 0.0,
 ) -> Verdict:
     """The verdict on an answer with its canonical form, timed from the `perf_counter` value `since`.
 
-    `written` is the answer in the notation in which answers are compared, where it is not compared as it was extracted.
+    `written` is the answer in the notation in which answers are compared, where it is not compared as it was extracted;
+    `score` is its partial credit if it is not correct.
     """
     if written is None:
         written = extracted
     form = canonical(reason, written, gold, kind, choices=choices, timeout=timeout)
-    return Verdict(reason, extracted, gold, (perf_counter() - since) * 1e3, form)
+    return Verdict(reason, extracted, gold, (perf_counter() - since) * 1e3, form, score)
 
 
 def _form(text: str, kind: str, choices: Sequence[str], timeout: float) -> str | None:

@@ -6,7 +6,7 @@ hang.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from time import perf_counter
@@ -14,6 +14,7 @@ from time import perf_counter
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.errors import UserError, check_known
 from reasonenv.registry import Registry
+from reasonenv.tasks import Verifier
 from reasonenv.verify.algebra.lexer import MAX_TEXT
 from reasonenv.verify.canonical import verdict
 from reasonenv.verify.choice import compare_choice, find_choice
@@ -105,7 +106,10 @@ def verify_text(text: str, problem: Problem) -> Verdict:
     """The verifier of answers in words: the problem's answer, or one of the texts under `aliases` of its meta."""
     start = perf_counter()
     extracted = find_words(text)
-    reason = _compare_words(extracted, problem.answer, tuple(problem.meta.get("aliases", ())))
+    aliases = problem.meta.get("aliases") or ()
+    if isinstance(aliases, str):
+        aliases = (aliases,)
+    reason = _compare_words(extracted, problem.answer, tuple(aliases))
     return verdict(reason, extracted, problem.answer, "words", since=start)
 
 
@@ -113,7 +117,7 @@ def _graded(kind: str, text: str, problem: Problem, rules: Rules = DEFAULT) -> V
     return grade(text, problem.answer, kind, rules=rules)
 
 
-VERIFIERS = Registry[Callable[[str, Problem], Verdict]](
+VERIFIERS = Registry[Verifier](
     "verifier",
     "reasonenv.verifiers",
     {
@@ -124,7 +128,7 @@ VERIFIERS = Registry[Callable[[str, Problem], Verdict]](
 )
 
 
-def verifier_of(kind: str, rules: Rules = DEFAULT) -> Callable[[str, Problem], Verdict]:
+def verifier_of(kind: str, rules: Rules = DEFAULT) -> Verifier:
     """The verifier of a kind under `rules`. Raises `UserError` for rules of a kind that compares no numbers."""
     if rules == DEFAULT:
         return VERIFIERS.find(kind)

@@ -201,6 +201,6 @@ def test_a_reward_that_raises_stops_a_run_with_the_cause(
     command = f"train grpo {ENV} {SMALL} --policy {prior} --iterations 2 --out {tmp_path}/run --json"
     assert main([*command.split(), f"reward={tmp_path}/broken.py:broken"]) == 2
     complaint = capsys.readouterr().err
-    assert "a term of the reward (broken) failed on chain/" in complaint
+    assert "reward 'broken' failed on chain/" in complaint
     assert cause in complaint
     assert complaint.count("\n") == 1

@@ -64,13 +64,13 @@ def test_every_format_gives_the_same_problems(tmp_path: Path) -> None:
 def test_the_verifier_is_a_kind_or_a_function() -> None:
     latex = from_problems([("half?", "\\frac{1}{2}"), ("third?", "1/3")])
     task = latex(split="train")
-    assert task.verify(f"\\boxed{{{task.problems[0].answer}}}", task.problems[0]).correct
+    assert task.judge(f"\\boxed{{{task.problems[0].answer}}}", task.problems[0]).correct
 
     def long(text: str, problem: Problem) -> Verdict:
         return Verdict(Reason.of(len(text) > 3), text, problem.answer)
 
     own = from_problems(PAIRS, verifier=long)()
-    assert own.verify("long enough", own.problems[0]).correct
+    assert own.judge("long enough", own.problems[0]).correct
     code = from_problems(PAIRS, verifier="code")()
     named = from_problems(PAIRS, verifier="reasonenv.verify.sandbox.unit_tests:verify_code")()
     assert code.verify is named.verify

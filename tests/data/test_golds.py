@@ -99,6 +99,6 @@ def test_yes_and_no_are_answers() -> None:
     task = make("Yes", "No", "yes", "no")
     for split in ("train", "test"):
         for problem in task(split=split).problems:
-            assert task(split=split).verify(f"The answer is {problem.answer.upper()}.", problem).correct
+            assert task(split=split).judge(f"The answer is {problem.answer.upper()}.", problem).correct
             other = "no" if problem.answer.lower() == "yes" else "yes"
-            assert not task(split=split).verify(f"The answer is {other}.", problem).correct
+            assert not task(split=split).judge(f"The answer is {other}.", problem).correct

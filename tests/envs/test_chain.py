@@ -27,7 +27,7 @@ KNOBS = st.fixed_dictionaries(
 def test_every_gold_verifies_fits_the_budget_and_follows_from_its_steps(knobs: dict[str, Any], index: int) -> None:
     task = chain(**knobs)
     problem = task.problems[:1000][index % 8]  # the smallest test split has 8 questions
-    assert task.verify(reference_solution(problem), problem).correct
+    assert task.judge(reference_solution(problem), problem).correct
     assert len(reference_solution(problem).encode()) + 1 <= task.max_tokens  # one token a byte, and EOS
     assert len(problem.steps) == knobs["operands"] - 1
     # The rules of arithmetic, precedence included, give what the steps give from left to right.

@@ -30,7 +30,7 @@ def test_every_gold_verifies_follows_from_its_steps_and_fits(
 ) -> None:
     task = countdown(split=split, size=3, seed=seed, numbers=numbers, use_all=use_all)
     for problem in task.problems:
-        assert task.verify(reference_solution(problem), problem).correct
+        assert task.judge(reference_solution(problem), problem).correct
         assert len(reference_solution(problem)) < task.max_tokens  # one token a character, and EOS
         for step in problem.steps:
             left, right = step.split("=")

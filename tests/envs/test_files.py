@@ -99,14 +99,14 @@ def test_problems_of_olympiads_have_lists_units_and_tolerances(sample_data: Path
     assert long.steps == ("It is $4\\pi$.", "So 12.57.")
 
     def correct(answer: str, problem: Problem) -> bool:
-        return task.verify(rf"\boxed{{{answer}}}", problem).correct
+        return task.judge(rf"\boxed{{{answer}}}", problem).correct
 
     assert correct("-1, 2", several)
     assert not correct("2", several)
     # the source allows an error of 1e-1: 12.57 - 0.1 = 12.47 and 12.57 + 0.1 = 12.67 are the last right numbers
     judged = {number: correct(number, long) for number in ("12.46", "12.47", "12.6", "12.67", "12.68", "x")}
     assert judged == {"12.46": False, "12.47": True, "12.6": True, "12.67": True, "12.68": False, "x": False}
-    assert task.verify("#### 12.6", long).canonical == task.verify("#### 12.57", long).canonical  # they vote together
+    assert task.judge("#### 12.6", long).canonical == task.judge("#### 12.57", long).canonical  # they vote together
     assert not correct("[-2,2]", interval)
 
 
@@ -127,7 +127,7 @@ def test_a_template_of_gsm_symbolic_is_on_one_side(sample_data: Path) -> None:
 
 def test_a_choice_may_be_given_by_its_text(sample_data: Path) -> None:
     task = make_task("ARC", data=sample_data)
-    reasons = [str(task.verify(text, task.problems[0]).reason) for text in ("#### ice", "The answer is (B).", "a cat")]
+    reasons = [str(task.judge(text, task.problems[0]).reason) for text in ("#### ice", "The answer is (B).", "a cat")]
     assert reasons == ["correct", "wrong", "unparsable_answer"]
 
 

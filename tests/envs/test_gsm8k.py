@@ -20,7 +20,7 @@ LINE = json.dumps({"question": "2 and 2?", "answer": "It is 2+2=<<2+2=4>>4.\n\nS
 def test_every_published_solution_verifies(data_folder: Path, split: str, size: int) -> None:
     task = gsm8k(split=split, data=data_folder)
     assert len(task.problems) == size
-    assert [p.id for p in task.problems if not task.verify(reference_solution(p), p).correct] == []
+    assert [p.id for p in task.problems if not task.judge(reference_solution(p), p).correct] == []
     assert [p.id for p in task.problems if not grade(reference_solution(p), p.answer, extract="marked").correct] == []
 
 
@@ -31,14 +31,14 @@ def test_a_thousand_answers_off_by_one_are_wrong(data_folder: Path, by: int) -> 
         value = parse_number(problem.answer)
         assert value is not None
         altered = "\n".join((*problem.steps, f"#### {value + by}"))
-        assert task.verify(altered, problem).reason is Reason.WRONG
+        assert task.judge(altered, problem).reason is Reason.WRONG
 
 
 def test_no_answer_and_unparsable_answers_are_not_wrong_answers(data_folder: Path) -> None:
     task = gsm8k(split="test", data=data_folder, limit=50)
     for problem in task.problems:
-        assert task.verify("I do not know.", problem).reason is Reason.NO_ANSWER
-        assert task.verify(f"#### {problem.answer} or 123456789", problem).reason is Reason.UNPARSABLE_ANSWER
+        assert task.judge("I do not know.", problem).reason is Reason.NO_ANSWER
+        assert task.judge(f"#### {problem.answer} or 123456789", problem).reason is Reason.UNPARSABLE_ANSWER
 
 
 def test_splits_share_no_question(data_folder: Path) -> None:

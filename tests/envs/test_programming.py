@@ -97,7 +97,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     file = tmp_path / "mine.jsonl"
     file.write_text(json.dumps(own))
     (problem,) = make_task("HumanEval", data=file, split="all").problems
-    assert make_task("HumanEval", data=file, split="all").verify(reference_solution(problem), problem).correct
+    assert make_task("HumanEval", data=file, split="all").judge(reference_solution(problem), problem).correct
 
 
 def record(code: str, *tests: str, setup: str = "") -> str:
@@ -117,10 +117,10 @@ def test_what_only_a_reference_solution_tells_is_read_from_it(tmp_path: Path) ->
     assert [problem.meta["tests"].entry_point for problem in task.problems] == ["sum", "f", "f"]
     assert task.problems[1].meta["tests"].asserts == ("import math", "assert f(2.5) == math.floor(2.5)")
     for problem in task.problems:
-        assert task.verify(reference_solution(problem), problem).correct
+        assert task.judge(reference_solution(problem), problem).correct
     # a response cannot bring a module or a builtin along
     forged = "```python\nclass math: floor = staticmethod(lambda _: 0)\ndef f(x): return 0\n```"
-    assert task.verify(forged, task.problems[1]).reason is Reason.WRONG
+    assert task.judge(forged, task.problems[1]).reason is Reason.WRONG
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_every_published_solution_is_correct(name: str, splits: list[str], size:
         task = make_task(name, split=split)
         for problem in task.problems:
             seen += 1
-            if not task.verify(reference_solution(problem), problem).correct:
+            if not task.judge(reference_solution(problem), problem).correct:
                 wrong.append(problem.id)
     assert (wrong, seen) == ([], size)
 

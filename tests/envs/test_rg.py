@@ -154,41 +154,41 @@ ATTACKS = (
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_what_a_scorer_would_execute_is_refused_first(name: str, attack: str) -> None:
     task = make_task(f"RG-{name}", size=1)
-    assert task.verify(f"#### {attack}", task.problems[0]).reason is Reason.UNPARSABLE_ANSWER
+    assert task.judge(f"#### {attack}", task.problems[0]).reason is Reason.UNPARSABLE_ANSWER
 
 
 def test_what_is_harmless_is_told_in_linear_time() -> None:
     for name in ("puzzle24", "simple_integration"):
         task = make_task(f"RG-{name}", size=1)
         for text in ("1" * 490 + "!", "1+" * 240 + "!", "x^2" * 160 + "!", "((" * 240 + "!"):
-            assert task.verify(f"#### {text}", task.problems[0]).reason is Reason.UNPARSABLE_ANSWER
+            assert task.judge(f"#### {text}", task.problems[0]).reason is Reason.UNPARSABLE_ANSWER
 
 
 def test_a_scorer_that_hangs_costs_its_own_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     (problem,) = (task := make_task("RG-intermediate_integration", size=1)).problems
-    assert task.verify(reference_solution(problem), problem).correct  # the worker has imported all it needs
+    assert task.judge(reference_solution(problem), problem).correct  # the worker has imported all it needs
     monkeypatch.setattr("reasonenv.envs.rg.TIMEOUT", 0.5)
     hanging = "*".join(f"sin(x**{k}/7)*exp(cos(x**{k}/3))*log(x+{k})" for k in range(2, 14))
     monkeypatch.setattr("reasonenv.verify.pool.seconds_withheld", lambda _: 0.0)  # whatever else this machine does
-    assert task.verify(f"#### {hanging}", problem).reason is Reason.WRONG  # the answer made it hang
+    assert task.judge(f"#### {hanging}", problem).reason is Reason.WRONG  # the answer made it hang
     monkeypatch.undo()
-    assert task.verify(reference_solution(problem), problem).correct
+    assert task.judge(reference_solution(problem), problem).correct
 
 
 def test_a_scorer_that_raises_costs_its_own_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     (problem,) = (task := make_task("RG-leg_counting", size=1)).problems
-    assert task.verify("#### ", problem).reason is Reason.NO_ANSWER
+    assert task.judge("#### ", problem).reason is Reason.NO_ANSWER
     gone = replace(problem, meta={"entry": {}})  # what a scorer of the package looks for is not there
-    assert task.verify(reference_solution(problem), gone).reason is Reason.UNPARSABLE_ANSWER
-    assert task.verify(reference_solution(problem), problem).correct
+    assert task.judge(reference_solution(problem), gone).reason is Reason.UNPARSABLE_ANSWER
+    assert task.judge(reference_solution(problem), problem).correct
 
 
 def test_answers_of_several_lines_and_in_tags_are_found() -> None:
     task = make_task("RG-mini_sudoku", size=1)
     (problem,) = task.problems
     assert "\n" in problem.answer
-    assert task.verify(f"So <answer>{problem.answer}</answer>", problem).correct
-    assert task.verify(f"so\n#### {problem.answer}\n", problem).correct
+    assert task.judge(f"So <answer>{problem.answer}</answer>", problem).correct
+    assert task.judge(f"so\n#### {problem.answer}\n", problem).correct
 
 
 def test_an_unknown_generator_suggests_the_nearest() -> None:

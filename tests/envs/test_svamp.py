@@ -31,7 +31,7 @@ def one_row(folder: Path, **fields: Any) -> Path:
 def test_every_gold_verifies_and_the_sizes_are_700_and_300(splits: tuple[Task, Task]) -> None:
     assert [len(task.problems) for task in splits] == [700, 300]
     for task in splits:
-        assert [p.id for p in task.problems if not task.verify(reference_solution(p), p).correct] == []
+        assert [p.id for p in task.problems if not task.judge(reference_solution(p), p).correct] == []
 
 
 def test_no_scene_is_on_both_sides(splits: tuple[Task, Task], data_folder: Path) -> None:

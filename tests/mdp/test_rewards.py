@@ -13,13 +13,14 @@ from reasonenv.core import Completion, Problem, Reason, Trajectory, Verdict
 from reasonenv.errors import UserError
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.mdp.rewards import REWARDS, Progress, correct, matched_in_order, matched_share, overlong, reward_terms
+from reasonenv.mdp.progress import Progress
+from reasonenv.mdp.rewards import REWARDS, correct, matched_in_order, matched_share, overlong, reward_terms
 
 TWO = Problem("two", "?", "9", ("1+1=2", "2+2=4", "4+1=5"))
 
 
 def said(text: str) -> Progress:
-    return Progress(lambda: text, len(text), 100, None, over=False)
+    return Progress(lambda: text, len(text), 100, None, terminated=False, truncated=False)
 
 
 def episode(mdp: ReasoningMDP, text: str) -> Trajectory:
@@ -61,7 +62,7 @@ def test_overlong_goes_down_in_a_line_over_the_last_fifth() -> None:
     # budget 100, cache 20: 0 up to 80, (80 - 90) / 20 = -1/2 at 90, -1 at 100; DAPO eq. 13
     def pays(length: int, over: bool = True) -> float:
         verdict = Verdict(Reason.WRONG, "1", "2")
-        return overlong(TWO, said(""), Progress(lambda: "", length, 100, verdict, over))
+        return overlong(TWO, said(""), Progress(lambda: "", length, 100, verdict, over, truncated=False))
 
     assert [pays(n) for n in (1, 80, 90, 100)] == pytest.approx([0, 0, -0.5, -1])
     assert pays(100, over=False) == 0
@@ -126,7 +127,7 @@ def test_a_bad_reward_is_named(reward: Any, message: str) -> None:
 def test_only_terms_that_say_so_pay_before_the_end() -> None:
     # what BatchedReasoningEnv relies on when it passes over the ends of steps
     ends = {name: not make_mdp("Chain", size=1, reward=name).pays_steps for name in REWARDS}
-    assert {name for name, at_end in ends.items() if at_end} == {"sparse", "format", "overlong"}
+    assert {name for name, at_end in ends.items() if at_end} == {"sparse", "score", "format", "overlong"}
     assert correct(TWO, said(""), said("9\n")) == 0
 
 

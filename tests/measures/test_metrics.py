@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations, product
 
@@ -218,19 +219,44 @@ def test_summary_gold() -> None:
             "answered": 0.9,
             "truncated": 0.1,
             "unverified": 0.0,
+            "hard_to_verify": 0.0,
+            "score": 0.5,  # as the accuracy where no answer has partial credit
+            "score@4": 0.375,
         }
     )
     assert all(e.low <= e.value <= e.high and e.n == 2 for e in summarise([*p, *q], [1, 4]).values())
 
 
-def test_our_failures_are_not_wrong_answers() -> None:
+def test_what_was_not_judged_is_no_wrong_answer() -> None:
     # Of q's two samples one timed out: the other alone counts, and pass@2 cannot be known for q.
     p = [sample("p", 0, "18"), sample("p", 1, "1")]
     q = [sample("q", 0, "18"), sample("q", 1, "18", correct=False, reason="timeout")]
     found = scores([*p, *q], [1, 2])
     assert found["avg@2"] == {"p": 0.5, "q": 1.0}
     assert found["pass@2"] == {"p": 1.0}
-    assert found["unverified"] == {"p": 0.0, "q": 0.5}
+    assert found["hard_to_verify"] == {"p": 0.0, "q": 0.5}
+    assert found["unverified"] == {"p": 0.0, "q": 0.0}
+    broken = scores([*p, *(replace(s, reason="error" if s.reason == "timeout" else s.reason) for s in q)], [1, 2])
+    assert {**found, "unverified": found["hard_to_verify"], "hard_to_verify": found["unverified"]} == broken
+
+
+def test_scores_are_means_of_partial_credit_over_what_was_judged() -> None:
+    # p: greedy 0.25; samples 1 (right), 0.5 and one that timed out, with whatever score: mean 3/4 of the two judged
+    p = [sample("p", 0, "1", greedy=True, verdict_score=0.25), sample("p", 0, "18", verdict_score=1.0)]
+    p += [sample("p", 1, "1", verdict_score=0.5), sample("p", 2, "1", reason="timeout", verdict_score=0.9)]
+    found = scores(p, [])
+    assert (found["score"], found["score@3"]) == ({"p": 0.25}, {"p": 0.75})
+    assert (found["greedy_accuracy"], found["avg@3"]) == ({"p": 0.0}, {"p": 0.5})
+
+
+def test_what_the_task_measures_is_a_column_of_its_name() -> None:
+    # greedy answers of p and q: 0.2 and 0.4; of q's samples one has the metric, of p's none
+    rows = [sample("p", 0, "1", greedy=True, metrics={"brevity": 0.2}), sample("p", 0, "1")]
+    rows += [sample("q", 0, "1", greedy=True, metrics={"brevity": 0.4}), sample("q", 0, "1", metrics={"brevity": 1.0})]
+    found = scores(rows, [])
+    assert (found["brevity"], found["brevity@1"]) == ({"p": 0.2, "q": 0.4}, {"q": 1.0})
+    with pytest.raises(UserError, match="metric 'brevity' is 3 of a problem"):
+        scores([sample("p", 0, "1", greedy=True, metrics={"brevity": 3.0})], [])
 
 
 def test_an_unparsable_answer_does_not_vote() -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from reasonenv.errors import UserError
-from reasonenv.measures.samples import Sample, read_samples, write_samples
+from reasonenv.measures.parquet import SUM, _sum
+from reasonenv.measures.samples import Sample, load_samples, read_samples, write_samples
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)  # line separators, NUL, directions of writing
 SAMPLES = st.builds(
@@ -31,6 +32,8 @@ SAMPLES = st.builds(
     score=st.none() | st.floats(0, 1),
     logp=st.none() | st.floats(max_value=0, allow_infinity=False),
     initial_logp=st.none() | st.floats(max_value=0),
+    verdict_score=st.none() | st.floats(0, 1),
+    metrics=st.none() | st.dictionaries(TEXT, st.floats(0, 1), min_size=1, max_size=3),
 )
 ONE = Sample("p", 0, True, True, "correct", "1", 3, False, "#### 1")
 
@@ -51,6 +54,15 @@ def test_half_a_surrogate_pair_becomes_what_every_reader_takes(tmp_path: Path) -
     path = tmp_path / "evaluation.parquet"
     write_samples(path, [replace(ONE, text="a\ud800b\U0001f600")])
     assert read_samples(path) == [replace(ONE, text="a\ufffdb\U0001f600")]
+
+
+def test_files_of_before_there_were_scores_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "evaluation.parquet"
+    write_samples(path, [ONE, replace(ONE, index=1, correct=False, reason="wrong")])
+    old = parquet.read_table(path).drop_columns(["verdict_score", "metrics"])
+    parquet.write_table(old.replace_schema_metadata({SUM: _sum(old)}), path)  # as that version has written it
+    assert read_samples(path) == [ONE, replace(ONE, index=1, correct=False, reason="wrong")]
+    assert load_samples(path).verdict_score.tolist() == [1.0, 0.0]  # then a verdict was right or it was not
 
 
 def test_any_program_for_tables_reads_them(tmp_path: Path) -> None:

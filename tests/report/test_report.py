@@ -246,9 +246,26 @@ def test_failures_of_the_verifier_are_shown(small_suite: Callable[..., Path]) ->
     folder = small_suite()
     path = folder / "cells" / "prior-0" / "evaluation.parquet"
     first, *rest = read_samples(path)
-    write_samples(path, [Sample(**{**vars(first), "correct": False, "reason": "timeout"}), *rest])
-    assert "unverified" in console_table(folder)
-    assert "timeout" in page_of(folder)
+    for reason, column in (("error", "unverified"), ("timeout", "hard to verify")):
+        write_samples(path, [Sample(**{**vars(first), "correct": False, "reason": reason}), *rest])
+        shown = [word for word in ("unverified", "hard to verify") if word in console_table(folder)]
+        assert shown == [column]
+        assert reason in page_of(folder)
+    assert "score" not in console_table(folder)
+
+
+def test_partial_credit_and_what_a_task_measures_have_columns(small_suite: Callable[..., Path]) -> None:
+    folder = small_suite()
+    path = folder / "cells" / "prior-0" / "evaluation.parquet"
+    answers = read_samples(path)
+    place = [answer.greedy for answer in answers].index(True)
+    graded = {"correct": False, "reason": "wrong", "verdict_score": 0.5, "metrics": {"brevity": 0.25}}
+    answers[place] = Sample(**{**vars(answers[place]), **graded})
+    write_samples(path, answers)
+    table, page = console_table(folder), page_of(folder)
+    for column in ("score", "brevity"):
+        assert column in table
+        assert column in page
 
 
 def test_a_cell_of_an_earlier_form_of_the_suite_is_left_out(small_suite: Callable[..., Path]) -> None:

@@ -20,6 +20,7 @@ from reasonenv.policy.tiny import tiny_policy
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.rollout.verification import Episode, verified
 from reasonenv.sampling import make_sampler
+from reasonenv.sources import PACKAGE
 from reasonenv.tasks import reference_solution
 from reasonenv.verify.pool import shared
 
@@ -58,7 +59,7 @@ def test_trajectories_are_those_of_one_row_after_another(spec: str | None) -> No
     rows = solutions(mdp, 64)
     alone = [episode() for episode in rows]
     assert len({t.verdict.reason for t in alone}) > 1
-    assert all(same(a, b) for a, b in zip(alone, verified(rows), strict=True))
+    assert all(same(a, b) for a, b in zip(alone, verified(mdp, rows), strict=True))
 
 
 @pytest.mark.parametrize("spec", [None, "reword:0.5"])
@@ -70,11 +71,25 @@ def test_as_many_verdicts_are_waited_for_at_once_as_the_pool_has_workers(spec: s
         barrier.wait(PATIENCE)
         return Verdict(Reason.CORRECT, text, problem.answer)
 
+    verify.__module__ = PACKAGE  # as if it came with the package
     mdp = make_mdp("Chain", size=2, stochastic=spec)
     mdp.task = replace(mdp.task, verify=verify)
     sampler = make_sampler("torch", laconic())
     groups = sample_groups(sampler, mdp, [0, 1], workers, temperature=1.0, seed=(0,))
     assert [[t.verdict.correct for t in g.trajectories] for g in groups] == [[True] * workers] * 2
+
+
+def test_a_users_verifier_is_called_in_the_main_thread_where_its_time_is_limited() -> None:
+    threads = set()
+
+    def verify(text: str, problem: Problem) -> bool:
+        threads.add(threading.current_thread())
+        return True
+
+    mdp = make_mdp("Chain", size=8)
+    mdp.task = replace(mdp.task, verify=verify)
+    assert all(t.verdict.correct for t in verified(mdp, solutions(mdp, 8)))
+    assert threads == {threading.main_thread()}
 
 
 def test_the_error_is_that_of_the_first_row_and_nothing_is_begun_after_it() -> None:
@@ -84,7 +99,7 @@ def test_the_error_is_that_of_the_first_row_and_nothing_is_begun_after_it() -> N
     mdp = make_mdp("Chain", size=512)
     mdp.task = replace(mdp.task, verify=verify)
     with pytest.raises(UserError, match=f"^no verdict on {mdp.problems[0].id}$"):
-        verified(solutions(mdp, 512))
+        verified(mdp, solutions(mdp, 512))
 
 
 def test_a_group_stays_together() -> None:

@@ -37,7 +37,8 @@ ORDER = (
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 # What the report may know: it reads stored files, and neither runs nor trains.
-MEASURES = {"core", "errors", "measures", "registry", "seeding", "stats", "storage", "tasks", "terminal", "verify"}
+RECORDS = {"codec", "core", "errors", "seeding", "stats", "storage", "tasks"}
+MEASURES = RECORDS | {"measures", "registry", "terminal", "verify"}
 REPORT = MEASURES | {"report"}
 SHIPPED = {"agents", "envs", "suites"}  # reached by links in a checkout; strings may name them, imports may not
 

@@ -55,8 +55,8 @@ def test_a_task_runs_its_programs_in_the_sandbox_that_is_named(monkeypatch: pyte
     SANDBOXES.register("counting", Counting)
     task = make_task("Code", size=2, sandbox="counting")
     for problem in task.problems:
-        assert task.verify(reference_solution(problem), problem).correct
-        assert task.verify("```python\ndef solve(xs): return 'no'\n```", problem).reason is Reason.WRONG
+        assert task.judge(reference_solution(problem), problem).correct
+        assert task.judge("```python\ndef solve(xs): return 'no'\n```", problem).reason is Reason.WRONG
     assert [job.entry_point for job in Counting.jobs] == ["solve"] * 4
     scripts = Problem("p", "", "", meta={"tests": UnitTests(examples=(("1\n", "2"), ("4\n", "5")))})
     reply = verify_code("```python\nprint(int(input()) + 1)\n```", scripts, sandbox=make_sandbox("counting"))
