@@ -40,8 +40,11 @@ from reasonenv.catalog import AGENTS, environment_module, find_agent, task_facto
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import RunConfig
 from reasonenv.learn.curriculum import read_levels
-from reasonenv.mdp.dynamics import named_variant
+from reasonenv.mdp.dynamics import named_variants
+from reasonenv.mdp.replies import REPLIES
 from reasonenv.mdp.rewards import reward_terms
+from reasonenv.mdp.specs import code
+from reasonenv.mdp.tools import TOOLS
 from reasonenv.registry import named_modules
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sources import PACKAGE, SourceLoader, is_installed, is_standard
@@ -209,9 +212,15 @@ def _things(run: RunConfig) -> Iterator[Any]:
     levels = [] if run.curriculum is None else read_levels(run.curriculum)
     for keys in (run.env_keys, *levels):
         yield from reward_terms(keys.get("reward", "sparse")).values()
-        stochastic = str(keys.get("stochastic"))
-        if stochastic.lower() != "none":
-            yield named_variant(stochastic)[0]
+        yield from (kind for kind, _ in named_variants(_stated(keys, "stochastic")))
+        yield from code(REPLIES, _stated(keys, "replies"))
+        yield from code(TOOLS, _stated(keys, "tools"))
+
+
+def _stated(keys: Mapping[str, Any], key: str) -> Any:
+    """A setting of a level, whose values are texts, or of a run; None for none."""
+    value = keys.get(key)
+    return None if str(value).lower() == "none" else value
 
 
 def _modules(thing: Any) -> list[str]:

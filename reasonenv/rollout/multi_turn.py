@@ -97,4 +97,4 @@ def _trajectory(mdp: ReasoningMDP, episode: _Episode) -> Trajectory:
     versions: IntArray = np.array(episode.versions, dtype=np.int64)
     stop: Literal["eos", "length"] = "eos" if mdp.terminated(episode.state) else "length"
     chosen = Completion(tokens, logprobs, stop, versions, episode.seed)
-    return mdp.trajectory(episode.state.index, chosen, episode.noise)
+    return mdp.trajectory(episode.state.index, chosen, episode.noise, end=episode.state)
