@@ -161,8 +161,9 @@ def refusing_code(place: str, typed: Iterable[str] = ()) -> Iterator[None]:
     name without a colon and is found as ever.
     """
     references = set[str]()
-    for word in typed:  # a reward may be a sum, and dynamics have a strength behind their name
-        references.update((word, word.rpartition(":")[0], *word.split("+")))
+    for word in typed:  # a setting may name several things, and dynamics have a strength behind their name
+        for part in (word, *word.split("+")):
+            references.update((part, part.rpartition(":")[0]))
     _REFUSING.append((place, frozenset(references)))
     try:
         yield

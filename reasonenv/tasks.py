@@ -57,6 +57,8 @@ class Task:
     rewards: Mapping[str, Callable[..., float]] = field(default_factory=dict)
     metrics: Mapping[str, Callable[..., float]] = field(default_factory=dict)
     system: str = ""
+    # What the environment says to a turn of the policy, before what the setting `replies` adds; see `mdp/replies.py`.
+    replies: tuple[Callable[[str, Problem, Any], Any], ...] = ()
 
     # Makes this very task again; `make_task` leaves it. A changed copy of the task has none.
     remake: Callable[[], Task] | None = field(default=None, init=False, repr=False, compare=False)
@@ -134,8 +136,10 @@ def reference_solution(problem: Problem) -> str:
     return "\n".join((*problem.steps, form.replace("{}", problem.answer)))
 
 
-def render_prompt(task: Task, problem: Problem, tokenizer: Tokenizer, style: str = "auto") -> str:
-    """The text shown to the model.
+def render_prompt(
+    task: Task, problem: Problem, tokenizer: Tokenizer, style: str = "auto", tools: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """The text shown to the model. A chat template is told of `tools`, which are JSON schemas.
 
     `chat`: the question and the instruction in the model's own template. `plain`: the question alone. `few_shot`: the
     task's examples first, each with its reference solution, as earlier turns of the chat or, without one, as text.
@@ -144,13 +148,13 @@ def render_prompt(task: Task, problem: Problem, tokenizer: Tokenizer, style: str
     """
     check_known("prompt", style, PROMPTS)
     if style == "chat" or (style == "auto" and tokenizer.has_chat_template):
-        return tokenizer.chat([f"{problem.question}\n{task.instruction}"], system=task.system)
+        return tokenizer.chat([f"{problem.question}\n{task.instruction}"], tools, system=task.system)
     if style == "few_shot":
         if not task.examples:
             raise UserError(f"task {task.name!r} has no examples; use prompt=chat or prompt=plain")
         shown = [text for e in task.examples for text in (e.question, reference_solution(e))]
         if tokenizer.has_chat_template:
-            return tokenizer.chat([*shown, problem.question], system=task.system)
+            return tokenizer.chat([*shown, problem.question], tools, system=task.system)
         turns = zip(("Question", "Answer") * len(task.examples), shown, strict=True)
         return "".join(f"{who}: {text}\n" for who, text in turns) + f"Question: {problem.question}\nAnswer: "
     return f"{problem.question}\n"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 
 Ids: TypeAlias = "Sequence[int] | npt.NDArray[np.integer[Any]] | torch.Tensor"
 
+Message = dict[str, Any]  # of a chat: `role`, `content`, perhaps `tool_calls`
+
 EOS = "<eos>"
+CUT = "\ue000"  # a character of private use: where `encode_parts` divides a text
 
 
 class Tokenizer:
@@ -88,6 +92,25 @@ class Tokenizer:
         ids: list[list[int]] = self.hf(list(texts), add_special_tokens=False)["input_ids"]
         return ids
 
+    def literal(self, text: str) -> str:
+        """`text` with the names of control tokens cut apart, so that `encode_parts` finds no control token in it."""
+        text = text.replace(CUT, "").encode(errors="replace").decode()  # a lone surrogate is no text
+        return self._control_names.sub(lambda match: f"{match[0][0]}{CUT}{match[0][1:]}", text)
+
+    def encode_parts(self, text: str) -> list[int]:
+        """Ids of a text, of each part between two cuts for itself."""
+        ids: list[int] = []
+        for part in text.split(CUT):
+            ids += self.encode(part)
+        return ids
+
+    @cached_property
+    def _control_names(self) -> re.Pattern[str]:
+        names = {token.content for token in self.hf.added_tokens_decoder.values() if token.special}
+        names |= {*self.hf.all_special_tokens, *self.hf.convert_ids_to_tokens(self.ends)}
+        longest_first = sorted(names, key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, longest_first)))
+
     def decode(self, ids: Ids) -> str:
         """Text of `ids` [T], special tokens included, spaces untouched; an id that is no token has no text."""
         row: Sequence[int] = list(ids) if isinstance(ids, Sequence) else ids.tolist()
@@ -111,20 +134,21 @@ class Tokenizer:
                 return [raw[start:end].decode(errors="replace") for start, end in pairwise(ends)]
         return [self.decode(row) for row in rows]
 
-    def chat(self, turns: Sequence[str], *, system: str = "") -> str:
+    def chat(self, turns: Sequence[str], tools: Sequence[Mapping[str, Any]] = (), *, system: str = "") -> str:
         """Turns of user, assistant, user, ... in the model's own chat template, ready for the next answer.
 
-        `system` stands before them, if there is any. Raises `UserError` if there is no template, if it is no good for
-        so many turns (`template_fault`), or if it takes no system prompt.
+        `tools` are the JSON schemas of those that the template is to tell of. `system` stands before the turns, if
+        there is any. Raises `UserError` if there is no template, if it is no good for so many turns
+        (`template_fault`), or if it takes no system prompt.
         """
         if not self.has_chat_template:
             raise UserError(f"tokenizer {self.hf.name_or_path!r} has no chat template; use prompt=plain")
         if len(turns) > 1 and self.template_fault:
             raise UserError(f"the chat template of {self.hf.name_or_path!r} {self.template_fault}; use prompt=plain")
         if not system:
-            return self._render(turns)
+            return self._render(turns, tools)
         try:
-            text = self._render(turns, system=system)
+            text = self._render(turns, tools, system=system)
         except Exception as error:  # templates raise what they like of a role that they do not know
             cause = f"refuses a system prompt: {' '.join(str(error).split())}"
             raise UserError(f"the chat template of {self.hf.name_or_path!r} {cause}") from None
@@ -173,12 +197,21 @@ class Tokenizer:
         control = {*self.hf.all_special_ids, *self.hf.added_tokens_decoder}
         return next((i for i in self.encode(text) if i in control), None)
 
-    def _render(self, turns: Sequence[str], *, opens: bool = True, system: str = "") -> str:
-        roles = ("user", "assistant") * len(turns)
-        messages = [{"role": role, "content": text} for role, text in zip(roles, turns, strict=False)]
+    def _render(
+        self, turns: Sequence[str], tools: Sequence[Mapping[str, Any]] = (), *, opens: bool = True, system: str = ""
+    ) -> str:
+        roles = ("user", "assistant")
+        messages = [{"role": roles[n % 2], "content": text} for n, text in enumerate(turns)]
         if system:
             messages.insert(0, {"role": "system", "content": system})
-        return str(self.hf.apply_chat_template(messages, tokenize=False, add_generation_prompt=opens))
+        return self.render(messages, tools, opens=opens)
+
+    def render(self, messages: list[Message], tools: Sequence[Mapping[str, Any]] = (), *, opens: bool = True) -> str:
+        """Messages in the chat template, which opens the next answer. Raises what a template raises of them."""
+        text = self.hf.apply_chat_template(
+            messages, tools=list(tools) or None, tokenize=False, add_generation_prompt=opens
+        )
+        return str(text)
 
     @cached_property
     def pieces(self) -> list[str]:

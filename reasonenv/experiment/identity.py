@@ -41,8 +41,11 @@ from reasonenv.errors import UserError
 from reasonenv.experiment.config import RunConfig
 from reasonenv.learn.curriculum import read_levels
 from reasonenv.mdp.config import divided
-from reasonenv.mdp.dynamics import named_variant
+from reasonenv.mdp.dynamics import named_variants
+from reasonenv.mdp.replies import REPLIES
 from reasonenv.mdp.rewards import is_registered, reward_terms
+from reasonenv.mdp.specs import code
+from reasonenv.mdp.tools import TOOLS
 from reasonenv.registry import named_modules
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sources import PACKAGE, SourceLoader, is_installed, is_standard
@@ -211,9 +214,15 @@ def _things(run: RunConfig) -> Iterator[Any]:
     for keys in (run.env_keys, *levels):
         reward = keys.get("reward", "sparse")
         yield from reward_terms(reward, _of_task(run, reward)).values()
-        stochastic = str(keys.get("stochastic"))
-        if stochastic.lower() != "none":
-            yield named_variant(stochastic)[0]
+        yield from (kind for kind, _ in named_variants(_stated(keys, "stochastic")))
+        yield from code(REPLIES, _stated(keys, "replies"))
+        yield from code(TOOLS, _stated(keys, "tools"))
+
+
+def _stated(keys: Mapping[str, Any], key: str) -> Any:
+    """A setting of a level, whose values are texts, or of a run; None for none."""
+    value = keys.get(key)
+    return None if str(value).lower() == "none" else value
 
 
 def _parts(tasks: Iterable[Task]) -> Iterator[Any]:

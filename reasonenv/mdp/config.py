@@ -7,7 +7,10 @@ from dataclasses import fields
 from typing import Any, Literal
 
 from reasonenv.mdp.dynamics import DYNAMICS
+from reasonenv.mdp.replies import REPLIES
 from reasonenv.mdp.rewards import REWARDS, Reward
+from reasonenv.mdp.specs import Several
+from reasonenv.mdp.tools import TOOLS
 from reasonenv.settings import record, setting
 
 
@@ -18,7 +21,9 @@ class EnvConfig:
     reward: Reward = setting("sparse", ", ".join(REWARDS))
     max_tokens: int | None = setting(None, "budget of a response (none: what suits the task)")
     prompt: Literal["auto", "chat", "few_shot", "plain"] = setting("auto", "auto, chat, few_shot, plain")
-    stochastic: str | None = setting(None, f"NAME:STRENGTH of {', '.join(DYNAMICS)} (none: nothing is random)")
+    replies: Several = setting(None, f"what the environment says to a turn: {', '.join(REPLIES)} (joined by +)")
+    tools: Several = setting(None, f"what the policy may call: {', '.join(TOOLS)} (joined by +)")
+    stochastic: str | None = setting(None, f"NAME:STRENGTH of {', '.join(DYNAMICS)} (joined by +)")
 
 
 ENV_KEYS = tuple(f.name for f in fields(EnvConfig))

@@ -1,9 +1,11 @@
-"""What is random in the environment: stochastic and multi-turn variants of every task, as one setting.
+"""What is random in the environment: stochastic variants of every task, as one setting.
 
-`stochastic="calculator:0.2"` names a member of `DYNAMICS` and its strength. `Dynamics` write: at every state before the
-end they may add tokens, or leave the turn to the policy. So the policy is never overruled: where the environment
-writes, no action is taken, and what it wrote has `Role.ENVIRONMENT` and no gradient. `Rewording` changes the prompt and
-writes nothing. The draws of an episode are a pure function of (its `noise` seed, purpose, problem, position).
+`stochastic="sticky:0.1+reword:0.5"` names members of `DYNAMICS` and their strengths. `Dynamics` write: at every state
+before the end they may add tokens, or leave the turn to the policy. So the policy is never overruled: where the
+environment writes, no action is taken, and what it wrote has `Role.ENVIRONMENT` and no gradient. `Rewording` changes
+the prompt and writes nothing, `ToolFailure` what tools answer. The draws of an episode are a pure function of (its
+`noise` seed, purpose, problem, position). What is not random, and says something to the policy, is a reply
+(`replies.py`).
 """
 
 from __future__ import annotations
@@ -15,16 +17,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
-from reasonenv.core import Problem, Reason, Verdict
+from reasonenv.core import Problem, Verdict
 from reasonenv.errors import UserError
 from reasonenv.mdp.state import State
 from reasonenv.registry import Registry
 from reasonenv.seeding import derive_seed, uniform
 from reasonenv.tokenizer import Tokenizer
-from reasonenv.verify.algebra.expression import Unreadable
-from reasonenv.verify.algebra.parse import parse
 from reasonenv.verify.extract import step_value
 
 
@@ -75,6 +73,16 @@ class Rewording(Variant):
         return in_words(question)
 
 
+class ToolFailure(Variant):
+    """With this probability a call of a tool comes to nothing, and the policy reads that it failed."""
+
+    meaning = "the probability that a call of a tool fails"
+
+    def happens(self, state: State, call: int) -> bool:
+        """Whether call number `call` of the turn that ends in `state` fails."""
+        return uniform(state.noise, "ToolFailure", state.index, len(state.tokens), call) < self.strength
+
+
 class Dynamics(Variant, ABC):
     """One slot: what the environment writes at a state.
 
@@ -83,7 +91,6 @@ class Dynamics(Variant, ABC):
     """
 
     own_turn: ClassVar[bool] = False
-    slow: ClassVar[bool] = False  # whether a reply may take a moment, in which other episodes are to go on
     stop: tuple[int, ...] = ()  # tokens of the policy after which the environment may write
     patience: int | None = None  # it writes about so often, wherever it likes
 
@@ -116,30 +123,6 @@ class Sticky(Dynamics):
         return math.ceil(tokens / (1 - self.strength))
 
 
-class Calculator(Dynamics):
-    """Behind an arithmetic expression and `=` the environment writes its value, or, with this probability, `error`."""
-
-    meaning = "the probability that the calculator fails"
-
-    def prepare(self) -> None:
-        self.stop = tuple(np.flatnonzero([piece.endswith("=") for piece in self.tokenizer.pieces]).tolist())
-        self._calls = frozenset(self.stop)
-
-    def reply(self, view: View) -> Sequence[int]:
-        tokens = view.state.tokens
-        if not tokens or tokens[-1] not in self._calls:
-            return ()
-        value = calculated(view.answer().rpartition("\n")[2])
-        if value is None:
-            return ()
-        if self.happens(view.state):
-            value = "error"
-        return self.tokenizer.encode(value)
-
-    def budget(self, tokens: int) -> int:
-        return 2 * tokens  # a line whose calculation failed can be written again
-
-
 class Hint(Dynamics):
     """The response begins with the value of the first reference step; with this probability it is a wrong one."""
 
@@ -160,51 +143,6 @@ class Hint(Dynamics):
 
     def budget(self, tokens: int) -> int:
         return tokens + len(self.tokenizer.encode("Hint: the first step gives -1234567\n"))
-
-
-class Retry(Dynamics):
-    """A wrong answer is told to be wrong and may be given again, so many tries in all. The last one counts.
-
-    A response that could not be checked (timeout, error) is not called wrong: it ends the episode.
-    """
-
-    meaning = "the number of tries"
-    low, high = 1, 10
-    whole = True
-    own_turn = True
-
-    def prepare(self) -> None:
-        self._feedback = self._user_turn("That is wrong. Try again.")
-
-    def reply(self, view: View) -> Sequence[int]:
-        # The environment's own text may hold ends of turns (a chat template's), so only the policy's are tries.
-        if not view.terminated or self._tries(view.state) >= self.strength:
-            return ()
-        verdict = view.verdict()
-        if verdict is None or verdict.reason not in (Reason.WRONG, Reason.NO_ANSWER, Reason.UNPARSABLE_ANSWER):
-            return ()
-        return self._feedback
-
-    def budget(self, tokens: int) -> int:
-        return int(self.strength) * (tokens + len(self._feedback)) - len(self._feedback)
-
-    def _tries(self, state: State) -> int:
-        ends, written = self.tokenizer.ends, set(state.written)
-        return sum(token in ends and at not in written for at, token in enumerate(state.tokens))
-
-    def _user_turn(self, text: str) -> list[int]:
-        """`text` as what follows the end of an answer: a user's turn in the model's template, or a line."""
-        tokenizer = self.tokenizer
-        if self.prompt_style == "plain" or not tokenizer.has_chat_template:
-            return tokenizer.encode(f"\n{text}\n")
-        mark = "an answer"
-        behind = tokenizer.encode(tokenizer.chat(["a question", mark, text]).rpartition(mark)[2])
-        if len(behind) < 2 or behind[0] not in tokenizer.ends or behind[-1] in tokenizer.ends:
-            ends = ", ".join(tokenizer.pieces[i] for i in tokenizer.ends)
-            raise UserError(
-                f"the chat template does not close an answer with EOS or another end ({ends}); use prompt=plain"
-            )
-        return behind[1:]
 
 
 class Interrupt(Dynamics):
@@ -238,7 +176,7 @@ class Interrupt(Dynamics):
 
 
 def _check_variant(name: str, kind: Any) -> None:
-    if not isinstance(kind, type) or not issubclass(kind, (Dynamics, Rewording)):
+    if not isinstance(kind, type) or not issubclass(kind, Variant):
         raise UserError(
             f"dynamics {name!r} is {kind!r}; it must be a class derived from reasonenv.mdp.dynamics.Dynamics"
         )
@@ -249,14 +187,26 @@ DYNAMICS = Registry[type[Variant]](
     "reasonenv.dynamics",
     {
         "sticky": Sticky,
-        "calculator": Calculator,
         "hint": Hint,
-        "retry": Retry,
         "reword": Rewording,
         "interrupt": Interrupt,
+        "tool_failure": ToolFailure,
     },
     _check_variant,
 )
+
+
+# What is not random has another setting.
+_MOVED = {
+    "retry": "a wrong answer that may be given again is a reply; write replies={spec}",
+    "calculator": "the calculator is a reply, and its failures are random; write replies=calculator "
+    "stochastic=tool_failure:NUMBER",
+}
+
+
+def named_variants(specs: str | None) -> list[tuple[type[Variant], float]]:
+    """The classes and strengths that a setting names: `sticky:0.1+hint:0.5`; none for None."""
+    return [] if specs is None else [named_variant(spec) for spec in specs.split("+")]
 
 
 def named_variant(spec: str) -> tuple[type[Variant], float]:
@@ -271,6 +221,8 @@ def named_variant(spec: str) -> tuple[type[Variant], float]:
         strength = math.nan
         if name not in DYNAMICS:
             name = spec  # a name alone
+    if name in _MOVED and name not in DYNAMICS:
+        raise UserError(f"stochastic is {spec!r}; {_MOVED[name].format(spec=spec)}")
     kind = DYNAMICS.find(name)
     if not kind.low <= strength <= kind.high:
         raise UserError(
@@ -279,27 +231,6 @@ def named_variant(spec: str) -> tuple[type[Variant], float]:
     if kind.whole and strength != int(strength):
         raise UserError(f"stochastic is {spec!r}; {kind.meaning} is counted, write {name}:{math.ceil(strength)}")
     return kind, strength
-
-
-def calculated(line: str) -> str | None:
-    """The value of the arithmetic expression that stands before the `=` at the end of `line`, exactly.
-
-    None if there is none: an expression has at most 64 characters, digits and `+ - * / ( ) .`, and an operation. Its
-    value is a whole number or a fraction; one that has none (a division by zero) is `error`.
-    """
-    before = line.removesuffix("=")
-    rest = before.rstrip("0123456789.+-*/() ")
-    expression = before[len(rest) :]
-    glued = rest[-1:].isalnum() and not expression.startswith(" ")  # "2x+3" is no calculation
-    if glued or len(expression) > 64 or not re.search(r"[0-9)]\s*[-+*/]\s*[-(]*[0-9.]", expression):
-        return None
-    if expression.lstrip()[0] in "+*/)":
-        return None
-    try:
-        value = parse(expression).value
-    except Unreadable as reason:
-        return "error" if "zero" in str(reason) else None
-    return None if value is None else str(value)
 
 
 _OPERATION = re.compile(r"(?<=[0-9)])\s*([-+*/])\s*(?=[0-9(])")

@@ -13,6 +13,7 @@ from gymnasium import spaces
 
 from reasonenv.core import IntArray, Role, Trajectory
 from reasonenv.errors import UserError, check_known
+from reasonenv.mdp.dialogue import tool_calls
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.mdp.state import State
 from reasonenv.terminal import printable
@@ -113,9 +114,9 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
     whose sum is the reward; the end of an episode adds `verdict` and `is_success`. `render()` returns the transcript
     with its rewards.
 
-    In a `stochastic` process n is the seed of the environment's own draws, which `info` holds too, and a step adds
+    Where the environment draws or answers, n is the seed of its own draws, which `info` holds too, and a step adds
     `taken`: how many tokens of the action were taken. An action ends where the environment writes; the other new
-    tokens are the environment's.
+    tokens are the environment's. Where there are tools, `tool_calls` are those of the step: name, arguments, result.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012
@@ -155,7 +156,8 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, Info]:
         if self._over:
             raise gymnasium.error.ResetNeeded("the episode is over (or never began): call reset() before step()")
-        outcome = self.mdp.take(self._state, completed_action(self.mdp, self.granularity, self._state, action))
+        before = self._state
+        outcome = self.mdp.take(before, completed_action(self.mdp, self.granularity, before, action))
         self._state = outcome.state
         reward = float(sum(outcome.terms.values()))
         terminated, truncated = self.mdp.terminated(self._state), self.mdp.truncated(self._state)
@@ -164,6 +166,8 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
         info = {**self._info(), "reward_terms": outcome.terms}
         if self.mdp.stochastic:
             info["taken"] = outcome.taken
+        if self.mdp.tools is not None:
+            info["tool_calls"] = tool_calls(before, outcome.state)
         if outcome.verdict is not None:
             info |= {"verdict": outcome.verdict, "is_success": outcome.verdict.correct}
         return self._observation(), reward, terminated, truncated, info
@@ -209,7 +213,8 @@ def replay(trajectory: Trajectory, env: gymnasium.Env[Any, Any]) -> None:
     """Takes a trajectory again, one action of `env` after the other, and fails at the first difference.
 
     `env` is any environment of the same task, tokenizer, reward and dynamics (wrapped or not). The policy's tokens are
-    the actions; the environment must write its own again. Raises `AssertionError` that names the token at which
+    the actions; the environment must write its own again, but where a reply is no function of the episode it says what
+    is recorded. Raises `AssertionError` that names the token at which
     tokens, reward, flags or verdict part. An episode that began after a prefix holds it at the end of its prompt.
     """
     base = env.unwrapped
@@ -217,6 +222,15 @@ def replay(trajectory: Trajectory, env: gymnasium.Env[Any, Any]) -> None:
         raise UserError(f"replay needs a ReasoningEnv, not {type(base).__name__}")
     ids = [p.id for p in base.mdp.problems]
     problem = ids.index(trajectory.problem.id)
+    process = base.mdp
+    base.mdp = process.recorded(trajectory, problem)
+    try:
+        _replay(trajectory, env, base, problem)
+    finally:
+        base.mdp = process
+
+
+def _replay(trajectory: Trajectory, env: gymnasium.Env[Any, Any], base: ReasoningEnv, problem: int) -> None:
     prefix = base.mdp.prefix(problem, trajectory.prompt, trajectory.noise)
     env.reset(options={"problem": problem, "prefix": prefix, "noise": trajectory.noise})
     size = len(trajectory.tokens)

@@ -2,8 +2,9 @@
 
     state       the prompt and the response tokens so far
     action      one token; a step or a whole response is a sequence of such actions
-    transition  append, then whatever the environment writes until it is the policy's turn (`dynamics.py`; by default
-                nothing): a pure function of the state, which holds the seed of the environment's draws
+    transition  append, then whatever the environment writes until it is the policy's turn (`dynamics.py` at random,
+                `dialogue.py` to what the policy says; by default nothing): a pure function of the state, which holds
+                the seed of the environment's draws and what replies remember
     terminated  the policy chose an end of its turn and the environment let it stand: absorbing, nothing follows
     truncated   the token budget is used up: the episode was cut, not finished
     reward      a function of (state, next state); see `rewards.py`
@@ -17,7 +18,6 @@ import copy
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
 
@@ -26,15 +26,20 @@ import numpy as np
 from reasonenv.core import Completion, IntArray, Problem, Reason, Role, Trajectory, Verdict
 from reasonenv.errors import UserError
 from reasonenv.mdp.config import EnvConfig
-from reasonenv.mdp.dynamics import Dynamics, Rewording, View, named_variant
+from reasonenv.mdp.dialogue import Dialogue, Recording, Speaker
+from reasonenv.mdp.dynamics import Dynamics, Rewording, ToolFailure, View, named_variants
 from reasonenv.mdp.progress import Progress
 from reasonenv.mdp.prompts import Prompts, prompts_of, rendered, templated
+from reasonenv.mdp.replies import named_replies
 from reasonenv.mdp.rewards import as_term, reward_terms
 from reasonenv.mdp.state import Outcome, State
-from reasonenv.mdp.user_functions import SECONDS, OutOfTime, UserFunction, is_users, name_of, time_limit
+from reasonenv.mdp.tool_calls import Schema, instruction, tool_format
+from reasonenv.mdp.tools import Tools, named_tools
+from reasonenv.mdp.turns import Turns
+from reasonenv.mdp.user_functions import UserFunction, is_users
+from reasonenv.mdp.verdicts import judged, with_canonical
 from reasonenv.tasks import Task, reference_solution
 from reasonenv.tokenizer import Tokenizer
-from reasonenv.verify.canonical import canonical
 
 MAX_TOKENS = 1 << 24  # of a response; an observation has a place for each
 
@@ -44,11 +49,13 @@ class ReasoningMDP:
 
     Of its settings `reward` is as in `rewards.py`; `max_tokens` counts the response with its EOS and is at least 2,
     because an episode whose first token is its last leaves nothing to decide. `stochastic` names what is random in the
-    environment and its strength, as in "sticky:0.1"; see `DYNAMICS`. Raises `UserError` for a bad setting.
+    environment and its strength, as in "sticky:0.1"; see `DYNAMICS`. `replies` and `tools` say what it answers; see
+    `replies.py` and `tools.py`. Raises `UserError` for a bad setting.
     """
 
-    dynamics: Dynamics | None = None
     rewording: Rewording | None = None
+    tools: Tools | None = None
+    dialogue: Speaker | None = None
 
     def __init__(self, task: Task, tokenizer: Tokenizer, config: EnvConfig = EnvConfig()) -> None:  # noqa: B008
         self.task = task
@@ -68,14 +75,18 @@ class ReasoningMDP:
                 term.check(task.problems[0])
         self.pays_steps = not all(getattr(term, "at_end", False) for term in self._terms.values())
         self.max_tokens = task.max_tokens
-        if config.stochastic is not None:
-            kind, strength = named_variant(config.stochastic)
+        self.dynamics: tuple[Dynamics, ...] = ()
+        failure = None
+        for kind, strength in named_variants(config.stochastic):
             variant = kind(tokenizer, config.prompt, strength)
-            self.max_tokens = variant.budget(task.max_tokens)
+            self.max_tokens = variant.budget(self.max_tokens)
             if isinstance(variant, Dynamics):
-                self.dynamics = variant
+                self.dynamics = (*self.dynamics, variant)
             elif isinstance(variant, Rewording):
                 self.rewording = variant
+            elif isinstance(variant, ToolFailure):
+                failure = variant
+        self._converse(config, failure)
         if config.max_tokens is not None:
             self.max_tokens = config.max_tokens
         if self.max_tokens < 2:
@@ -89,24 +100,52 @@ class ReasoningMDP:
         terms = (*self._terms.values(), *self._metrics.values())
         return is_users(self.task.verify) or any(isinstance(term, UserFunction) for term in terms)
 
+    def _converse(self, config: EnvConfig, failure: ToolFailure | None) -> None:
+        """Makes what answers the policy, if anything does."""
+        verify = partial(self.verify, terminated=True)
+        replies = [*named_replies(self.task.replies, verify), *named_replies(config.replies, verify)]
+        tools = named_tools(config.tools)
+        if tools:
+            schemas = [tool.schema for tool in tools]
+            self.tools = Tools(tools, tool_format(self.tokenizer, schemas, templated=self.templated))
+        if not tools and not replies:
+            if failure is not None:
+                raise UserError("stochastic is tool_failure, and there are no tools; name some with tools=")
+            return
+        turns = Turns(self.tokenizer, templated=self.templated)
+        dialogue = Dialogue(replies, self.tools, turns, failure)
+        self.max_tokens = dialogue.budget(self.max_tokens)
+        self.dialogue = dialogue
+
+    @property
+    def writes(self) -> bool:
+        """Whether the environment may write anything."""
+        return bool(self.dynamics) or self.dialogue is not None
+
+    @property
+    def slow(self) -> bool:
+        """Whether what the environment says may take a moment, in which other episodes are to go on."""
+        return self.dialogue is not None and self.dialogue.slow
+
     @property
     def stochastic(self) -> bool:
-        """Whether anything in an episode depends on its `noise`."""
-        return self.dynamics is not None or self.rewording is not None
+        """Whether an episode may depend on its `noise`, or on more than what the policy writes."""
+        return self.writes or self.rewording is not None
 
     @property
     def stop(self) -> tuple[int, ...]:
         """Tokens of the policy after which the environment may write. They tell a sampler when to look."""
-        return () if self.dynamics is None else self.dynamics.stop
+        tokens = set(() if self.dialogue is None else self.dialogue.stop)
+        return tuple(sorted(tokens.union(*(dynamics.stop for dynamics in self.dynamics))))
 
     @property
     def patience(self) -> int | None:
         """After about so many tokens the environment may write anywhere; None where only `stop` and ends count."""
-        return None if self.dynamics is None else self.dynamics.patience
+        return min((d.patience for d in self.dynamics if d.patience is not None), default=None)
 
     @cached_property
     def _asked(self) -> Prompts:
-        return prompts_of(self.task, self.tokenizer, self.prompt_style)
+        return prompts_of(self._shown, self.tokenizer, self.prompt_style, self._schemas)
 
     @cached_property
     def problems(self) -> tuple[Problem, ...]:
@@ -124,7 +163,19 @@ class ReasoningMDP:
         if self.rewording is None:
             return ()
         problems = [replace(p, question=self.rewording.rephrase(p.question)) for p in self.problems]
-        return rendered(self.task, problems, self.tokenizer, self.prompt_style)
+        return rendered(self._shown, problems, self.tokenizer, self.prompt_style, self._schemas)
+
+    @cached_property
+    def _schemas(self) -> list[Schema]:
+        """Of the tools, where the chat template tells the policy of them."""
+        return self.tools.schemas if self.tools is not None and self.tools.in_template else []
+
+    @cached_property
+    def _shown(self) -> Task:
+        """The task as prompts show it: where no template tells of the tools the instruction does."""
+        if self.tools is None or self.tools.in_template:
+            return self.task
+        return replace(self.task, instruction=f"{self.task.instruction}\n{instruction(self.tools.schemas)}")
 
     @cached_property
     def context(self) -> int:
@@ -153,21 +204,25 @@ class ReasoningMDP:
         if not 0 <= index < len(self.problems):
             raise UserError(f"problem is {index}; {self.task.name} {self.task.split} has 0 to {len(self.problems) - 1}")
         state = State(index, noise=noise)
-        if self.dynamics is None and not len(prefix):
+        if not self.writes and not len(prefix):
             return state
         tokens = tuple(int(t) for t in prefix)
-        legal = all(0 <= t < self.tokenizer.vocab_size and t not in self.tokenizer.ends for t in tokens)
-        if legal and self.dynamics is None:
+        legal = all(0 <= t < self.tokenizer.vocab_size for t in tokens)
+        if legal and not self.writes:
             state = State(index, tokens, noise)
+            legal = not self.tokenizer.is_end[list(tokens)].any()
         elif legal:
             state = self._reply(state)
             for token in tokens:
-                state = self.transition(state, token)
-        if not legal or self.truncated(state):
+                legal = legal and not self.over(state)
+                if legal:
+                    state = self.transition(state, token)
+        if not legal or self.over(state):
             last = self.tokenizer.vocab_size - 1
             raise UserError(
                 f"prefix of {len(tokens)} tokens is no start: it must be shorter than max_tokens "
-                f"({self.max_tokens}), hold no end of a turn such as EOS, and its ids must lie in 0 to {last}"
+                f"({self.max_tokens}), hold no end of a turn (such as EOS) that ends the episode, and its ids must lie "
+                f"in 0 to {last}"
             )
         return state
 
@@ -175,7 +230,7 @@ class ReasoningMDP:
         """The policy's tokens in a `sequence` [L'] of prompt and response: `initial` takes them as its prefix."""
         state, chosen = self.initial(index, noise=noise), list[int]()
         response: list[int] = sequence[len(self.prompt(state)) :].tolist()
-        if self.dynamics is None:
+        if not self.writes:
             return response
         while len(state.tokens) < len(response):
             chosen.append(response[len(state.tokens)])
@@ -184,20 +239,44 @@ class ReasoningMDP:
 
     def transition(self, state: State, token: int) -> State:
         """The next state in which it is the policy's turn, or the last one."""
-        after = State(state.index, (*state.tokens, int(token)), state.noise, state.written, state.turn)
-        return after if self.dynamics is None else self._reply(after)
+        tokens = (*state.tokens, int(token))
+        after = State(state.index, tokens, state.noise, state.written, state.turns, state.memory)
+        return self._reply(after) if self.writes else after
 
     def _reply(self, state: State) -> State:
         """`state` after all that the environment writes there. A reply that would fill the budget is left out."""
-        assert self.dynamics is not None
-        while reply := self.dynamics.reply(self._view(state)):
-            start, end = len(state.tokens), len(state.tokens) + len(reply)
-            if end >= self.max_tokens:
-                break
-            turn = end if self.dynamics.own_turn else state.turn
-            written = (*state.written, *range(start, end))
-            state = State(state.index, (*state.tokens, *reply), state.noise, written, turn)
+        before = None
+        while state is not before:
+            before, state = state, self._written(state)
         return state
+
+    def _written(self, state: State) -> State:
+        """`state` after the next thing that the environment writes; the same one if it has no more to say."""
+        for dynamics in self.dynamics:
+            after = self._appended(state, dynamics.reply(self._view(state)), own_turn=dynamics.own_turn)
+            if after is not state:
+                return after
+        terminated = self.terminated(state)
+        if self.dialogue is None or state.verdict is not None or not state.by_policy:
+            return state
+        if not terminated and state.tokens[-1] not in self.dialogue.stop:
+            return state
+        said = self.dialogue.answer(state, self.problem(state), self.answer(state), terminated=terminated)
+        if said is None:
+            return state
+        if said.verdict is not None:
+            return replace(state, memory=said.memory, verdict=with_canonical(said.verdict))
+        after = self._appended(state, said.tokens, own_turn=said.own_turn)
+        return state if after is state else replace(after, memory=said.memory)
+
+    def _appended(self, state: State, tokens: Sequence[int], *, own_turn: bool) -> State:
+        """`state` with `tokens` of the environment; the same one if there are none or they would fill the budget."""
+        start, end = len(state.tokens), len(state.tokens) + len(tokens)
+        if start == end or end >= self.max_tokens:
+            return state
+        written = (*state.written, *range(start, end))
+        turns = (*state.turns, end) if own_turn else state.turns
+        return State(state.index, (*state.tokens, *tokens), state.noise, written, turns, state.memory)
 
     def _view(self, state: State) -> View:
         answer, verdict = partial(self.answer, state), partial(self.verdict, state)
@@ -254,7 +333,12 @@ class ReasoningMDP:
         return self.problems[state.index]
 
     def verdict(self, state: State) -> Verdict | None:
-        """None until the episode is over. A truncated response is `no_answer`; a terminated one is verified."""
+        """None until the episode is over. A truncated response is `no_answer`; a terminated one is verified.
+
+        What a reply has judged has its verdict.
+        """
+        if state.verdict is not None:
+            return state.verdict
         if not self.over(state):
             return None
         return self.verify(self.answer(state), self.problem(state), terminated=self.terminated(state))
@@ -262,29 +346,11 @@ class ReasoningMDP:
     def verify(self, answer: str, problem: Problem, *, terminated: bool) -> Verdict:
         """The verdict on the `answer` of an episode that is over, `terminated` or truncated.
 
-        A verifier that raises gives no verdict on the answer: the reason is `error`, and a warning tells the cause. So
-        does a user's that is not ready in time: the reason is `timeout`. Raises `UserError` if it returns something
-        else than `Task.judge` takes.
+        Raises `UserError` if the verifier returns something else than `Task.judge` takes.
         """
         if not terminated:
             return Verdict(Reason.NO_ANSWER, None, problem.answer)
-        try:
-            with time_limit(SECONDS) if is_users(self.task.verify) else nullcontext():
-                verdict = self.task.judge(answer, problem)
-        except UserError:
-            raise
-        except OutOfTime:
-            name = f"{name_of(self.task.verify)!r} of {self.task.name}"
-            warnings.warn(f"the verifier {name} took more than {SECONDS:g} seconds on {problem.id}", stacklevel=2)
-            return Verdict(Reason.TIMEOUT, None, problem.answer)
-        except (Exception, SystemExit) as error:
-            cause = f"{type(error).__name__}: {error}"
-            warnings.warn(f"the verifier of {self.task.name} failed on {problem.id}: {cause}", stacklevel=2)
-            return Verdict(Reason.ERROR, None, problem.answer)
-        if verdict.canonical is not None:
-            return verdict
-        # The verifier has no canonical form: equal answers are equal texts.
-        return replace(verdict, canonical=canonical(verdict.reason, verdict.extracted, verdict.gold, "text"))
+        return judged(self.task, answer, problem)
 
     def is_event(self, before: State, after: State) -> bool:
         """Whether what was written since `before` ended a step or the episode. Rewards fall on events alone."""
@@ -337,7 +403,7 @@ class ReasoningMDP:
 
     def _moves(self, state: State, tokens: Sequence[int]) -> Iterator[tuple[State, State]]:
         """(before, after) of each of the policy's `tokens` that may earn something, and of the last one."""
-        if self.dynamics is not None:
+        if self.writes:
             for token in tokens:
                 before, state = state, self.transition(state, token)
                 yield before, state
@@ -349,6 +415,18 @@ class ReasoningMDP:
             for end in (*inner, len(tokens) - 1):
                 cut = len(state.tokens) + end
                 yield State(state.index, whole[:cut], state.noise), State(state.index, whole[: cut + 1], state.noise)
+
+    def recorded(self, trajectory: Trajectory, index: int) -> ReasoningMDP:
+        """This process, in which replies say what they said in a `trajectory` of problem `index`.
+
+        It is the process itself where all that is said is a function of the episode, so that it is said anew.
+        """
+        if not isinstance(self.dialogue, Dialogue) or self.dialogue.deterministic:
+            return self
+        offset = len(trajectory.prompt) - len(self.prompt(State(index, noise=trajectory.noise)))
+        process = copy.copy(self)
+        process.dialogue = Recording(trajectory, offset, self.dialogue.stop)
+        return process
 
     # Whole episodes ---------------------------------------------------------------------------------------------
 
@@ -411,5 +489,5 @@ class ReasoningMDP:
             )
         tokens = np.array(ids, dtype=np.int64)
         certain = copy.copy(self)
-        certain.dynamics = certain.rewording = None
+        certain.dynamics, certain.rewording, certain.dialogue = (), None, None
         return certain.trajectory(index, Completion.unsampled(tokens, "eos"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -9,6 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from reasonenv.core import IntArray, Problem
+from reasonenv.mdp.tool_calls import Schema
 from reasonenv.tasks import Task, render_prompt
 from reasonenv.tokenizer import Tokenizer
 
@@ -26,22 +28,25 @@ class Prompts:
 
 
 # Both keys are weak: prompts are forgotten with their task and with their tokenizer.
-_known: WeakKeyDictionary[Task, WeakKeyDictionary[Tokenizer, dict[str, Prompts]]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Task, WeakKeyDictionary[Tokenizer, dict[tuple[str, str], Prompts]]] = WeakKeyDictionary()
 
 
-def prompts_of(task: Task, tokenizer: Tokenizer, style: str) -> Prompts:
-    """The prompts of a task for a tokenizer, in one of `tasks.PROMPTS`."""
-    styles = _known.setdefault(task, WeakKeyDictionary()).setdefault(tokenizer, {})
-    if style not in styles:
+def prompts_of(task: Task, tokenizer: Tokenizer, style: str, tools: Sequence[Schema]) -> Prompts:
+    """The prompts of a task for a tokenizer, in one of `tasks.PROMPTS`; the template tells of `tools`."""
+    forms = _known.setdefault(task, WeakKeyDictionary()).setdefault(tokenizer, {})
+    form = style, json.dumps(tools)
+    if form not in forms:
         problems = tuple(task.problems)
-        ids = rendered(task, problems, tokenizer, style)
-        styles[style] = Prompts(problems, ids, max(map(len, ids)))
-    return styles[style]
+        ids = rendered(task, problems, tokenizer, style, tools)
+        forms[form] = Prompts(problems, ids, max(map(len, ids)))
+    return forms[form]
 
 
-def rendered(task: Task, problems: Sequence[Problem], tokenizer: Tokenizer, style: str) -> tuple[IntArray, ...]:
+def rendered(
+    task: Task, problems: Sequence[Problem], tokenizer: Tokenizer, style: str, tools: Sequence[Schema]
+) -> tuple[IntArray, ...]:
     """The prompt of each of some problems of a task, in ids.  # N arrays [P]"""
-    rows = tokenizer.encode_all([render_prompt(task, problem, tokenizer, style) for problem in problems])
+    rows = tokenizer.encode_all([render_prompt(task, problem, tokenizer, style, tools) for problem in problems])
     if not templated(tokenizer, style):  # a template writes its BOS itself
         prefix = tokenizer.prefix
         rows = [ids if ids[: len(prefix)] == prefix else prefix + ids for ids in rows]

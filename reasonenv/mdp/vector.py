@@ -18,6 +18,7 @@ from gymnasium.vector.utils import batch_space
 
 from reasonenv.core import BoolArray
 from reasonenv.errors import UserError, check_known
+from reasonenv.mdp.dialogue import tool_calls
 from reasonenv.mdp.env import (
     Info,
     Observation,
@@ -198,6 +199,8 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
             infos[row] = {"reward_terms": outcome.terms}
             if self._stochastic:
                 infos[row]["taken"] = outcome.taken
+                if self.mdp.tools is not None:
+                    infos[row]["tool_calls"] = tool_calls(before, outcome.state)
                 self._write(row, outcome.state)
             if outcome.verdict is not None:
                 verdict, text = outcome.verdict, self.mdp.text(outcome.state)

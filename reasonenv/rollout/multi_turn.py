@@ -48,7 +48,7 @@ def converse(
             state = mdp.initial(index, noise=derive_seed(seed, "noise"))
             episodes.append(_Progress(state))
             jobs.append((numbers.setdefault(tuple(mdp.prompt(state).tolist()), len(numbers)), seed))
-    patience, slow = mdp.patience, mdp.dynamics is not None and mdp.dynamics.slow
+    patience = mdp.patience
 
     def reply(row: int, part: list[int]) -> Reply:
         taken, written = _follow(mdp, episodes[row], part)
@@ -60,7 +60,7 @@ def converse(
 
     over: dict[int, Episode] = {}
     with contextlib.ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(REPLIES)) if slow else None
+        pool = stack.enter_context(ThreadPoolExecutor(REPLIES)) if mdp.slow else None
         prompts = [np.array(prompt) for prompt in numbers]
         session = stack.enter_context(sampler.open(prompts, jobs, replace(sampling, stop=mdp.stop)))
         if patience and session.pauses_freely:

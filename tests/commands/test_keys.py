@@ -78,7 +78,7 @@ def test_every_key_of_a_task_is_taken_as_printed(task: str, capsys: pytest.Captu
         assert make_mdp(task, **taken).max_tokens == make_mdp(task).max_tokens
 
 
-@pytest.mark.parametrize("setting", ["stochastic=retry:2", "max_tokens=none", "max_tokens=300", "prompt=few_shot"])
+@pytest.mark.parametrize("setting", ["replies=retry:2", "max_tokens=none", "max_tokens=300", "prompt=few_shot"])
 def test_check_takes_the_settings_of_the_environment(setting: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "Chain", setting, "size=20", "--sample", "4"]) == 0
     assert capsys.readouterr().out.endswith("every check holds\n")

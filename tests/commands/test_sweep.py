@@ -52,7 +52,7 @@ SWEEP = {
         "check Chain --sample 0", "check Chain --sample -5", f"doctor tiny {CHAIN} --problems 0",
         f"doctor tiny {CHAIN} --samples 0", f"doctor tiny {CHAIN} --lora 0", f"{TRAIN} tokens_per_microbatch=0",
         f"{TRAIN} size=-3", f"{TRAIN} eval_problems=-1", f"{TRAIN} temperature=-1", f"{TRAIN} lora=0",
-        f"{TRAIN} stochastic=retry:0", f"train ppo {CHAIN} --out out lam=2", "bench run quickstart --jobs -1",
+        f"{TRAIN} replies=retry:0", f"train ppo {CHAIN} --out out lam=2", "bench run quickstart --jobs -1",
         f"eval tiny {CHAIN} --samples 1 --temperature nan", f"eval tiny {CHAIN} --samples 1 --temperature inf",
         "audit-verifier --problems 0", "audit-verifier --timeout 0", "audit-verifier --timeout nan"),
     "huge values": (f"play {CHAIN} --problem 99999999999", f"play {CHAIN} max_tokens=99999999999999999999",

@@ -59,7 +59,7 @@ def test_a_level_is_the_task_with_its_settings_and_ids_of_its_own() -> None:
 def test_a_setting_of_the_environment_may_change_too() -> None:
     course, _ = processes(described("reward:dense,sparse stochastic:sticky:0.1,none"))
     assert [level.pays_steps for level in course.levels] == [True, False]
-    assert [level.dynamics is None for level in course.levels] == [False, True]
+    assert [level.stochastic for level in course.levels] == [True, False]
 
 
 def test_a_value_may_hold_for_several_parts_in_a_row() -> None:

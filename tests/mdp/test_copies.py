@@ -48,9 +48,9 @@ def test_a_task_made_by_name_is_equal_to_its_copy_and_a_changed_one_is_not_taken
 
 
 @COPIES
-@pytest.mark.parametrize("stochastic", [None, "sticky:0.3", "retry:2"])
-def test_a_process_judges_and_pays_as_its_copy(clone: Clone, stochastic: str | None) -> None:
-    mdp = make_mdp("Chain", size=4, reward="dense", stochastic=stochastic)
+@pytest.mark.parametrize("keys", [{}, {"stochastic": "sticky:0.3"}, {"replies": "retry:2"}], ids=str)
+def test_a_process_judges_and_pays_as_its_copy(clone: Clone, keys: dict[str, str]) -> None:
+    mdp = make_mdp("Chain", size=4, reward="dense", **keys)
     twin = clone(mdp)
     tokens = mdp.demonstration(2).tokens.tolist()
     one, other = (process.take(process.initial(2, noise=5), tokens) for process in (mdp, twin))

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import reasonenv
 from reasonenv.core import Completion, Reason, Role, Trajectory, Verdict
-from reasonenv.mdp.dynamics import calculated, in_words
+from reasonenv.mdp.calculator import calculated
+from reasonenv.mdp.dynamics import in_words
 from reasonenv.mdp.env import ReasoningEnv
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
@@ -20,20 +21,33 @@ from reasonenv.mdp.state import State
 from reasonenv.tasks import reference_solution
 from reasonenv.tokenizer import Tokenizer, byte_tokenizer
 
-SPECS = ("sticky:0.2", "calculator:0.5", "hint:0.5", "retry:3", "reword:0.5", "interrupt:5")
+SPECS = (
+    "stochastic=sticky:0.2",
+    "replies=calculator stochastic=tool_failure:0.5",
+    "stochastic=hint:0.5",
+    "replies=retry:3",
+    "stochastic=reword:0.5",
+    "stochastic=interrupt:5",
+    "replies=calculator+retry:2 stochastic=sticky:0.1+hint:0.5+reword:0.5",
+)
 GRANULARITIES = ("token", "step", "response")
+
+
+def keys(spec: str) -> dict[str, str]:
+    """`replies=retry:3 stochastic=hint:0.5` as keyword arguments."""
+    return dict(part.split("=", 1) for part in spec.split())
 
 
 @pytest.fixture(scope="module")
 def mdps() -> dict[str, ReasoningMDP]:
-    return {spec: make_mdp("Chain", size=20, reward="dense", stochastic=spec) for spec in SPECS}
+    return {spec: make_mdp("Chain", size=20, reward="dense", **keys(spec)) for spec in SPECS}
 
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_gymnasium_finds_nothing_to_say(spec: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_env(gymnasium.make("reasonenv/Chain-Step-v0", size=20, stochastic=spec).unwrapped)
+        check_env(gymnasium.make("reasonenv/Chain-Step-v0", size=20, **keys(spec)).unwrapped)
 
 
 def script(mdp: ReasoningMDP, index: int, draw: st.DrawFn) -> list[int]:
@@ -104,7 +118,7 @@ def test_transition_is_a_function_of_the_state(
     mdps: dict[str, ReasoningMDP], data: st.DataObject, spec: str, index: int, noise: int
 ) -> None:
     tokens = script(mdps[spec], index, data.draw)[:12]
-    fresh = make_mdp("Chain", size=20, stochastic=spec, max_tokens=mdps[spec].max_tokens)  # has drawn nothing yet
+    fresh = make_mdp("Chain", size=20, max_tokens=mdps[spec].max_tokens, **keys(spec))  # has drawn nothing yet
     walked = []
     for mdp in (mdps[spec], mdps[spec], fresh):
         state = mdp.initial(index, noise=noise)
@@ -127,8 +141,12 @@ def test_events_happen_as_often_as_stated() -> None:
         right = {"7": "", "7+5=": "12", "": f"Hint: the first step gives {first}\n"}[prefix]
         return written != right
 
-    for spec, prefix, p in (("sticky:0.3", "7", 0.3), ("calculator:0.2", "7+5=", 0.2), ("hint:0.4", "", 0.4)):
-        mdp = make_mdp("Chain", size=5, stochastic=spec)
+    for spec, prefix, p in (
+        ("stochastic=sticky:0.3", "7", 0.3),
+        ("replies=calculator stochastic=tool_failure:0.2", "7+5=", 0.2),
+        ("stochastic=hint:0.4", "", 0.4),
+    ):
+        mdp = make_mdp("Chain", size=5, **keys(spec))
         first = mdp.task.problems[index].steps[0].rpartition("=")[2]
         count = sum(happened(mdp, noise, prefix) for noise in range(n))
         assert abs(count - n * p) < 4 * (n * p * (1 - p)) ** 0.5, spec
@@ -151,7 +169,7 @@ def said(mdp: ReasoningMDP, index: int, *answers: str) -> Trajectory:
 
 
 def test_the_last_of_several_tries_counts(mdps: dict[str, ReasoningMDP]) -> None:
-    mdp = mdps["retry:3"]
+    mdp = mdps["replies=retry:3"]
     gold = reference_solution(mdp.task.problems[0])
     first = said(mdp, 0, gold)
     third = said(mdp, 0, "#### 777", f"{gold}1", gold)
@@ -168,7 +186,7 @@ def test_the_last_of_several_tries_counts(mdps: dict[str, ReasoningMDP]) -> None
 
 
 def test_a_failure_to_verify_is_not_called_wrong() -> None:
-    mdp = make_mdp("Chain", size=5, stochastic="retry:3")
+    mdp = make_mdp("Chain", size=5, replies="retry:3")
     lost = Verdict(Reason.TIMEOUT, None, "0")
     mdp.task = replace(mdp.task, verify=lambda text, problem: lost)
     assert said(mdp, 0, "#### 777").verdict == lost
@@ -181,7 +199,7 @@ def test_feedback_is_a_turn_of_the_models_own_template() -> None:
         hf.chat_template = (
             f"{{% for m in messages %}}[{{{{ m.role }}}}]{{{{ m.content }}}}{closing}{{% endfor %}}{opening}"
         )
-        return make_mdp("Chain", size=5, stochastic="retry:2", tokenizer=Tokenizer(hf))
+        return make_mdp("Chain", size=5, replies="retry:2", tokenizer=Tokenizer(hf))
 
     mdp = process("<eos>")
     text = mdp.tokenizer.decode(said(mdp, 0, "#### 777", "#### 778").tokens.tolist())
@@ -221,10 +239,10 @@ def test_a_model_that_closes_its_thinking_is_not_interrupted_in_its_answer() -> 
 
 def test_the_environment_leaves_the_last_token_to_the_policy() -> None:
     # a reply that would fill the budget is not given, so only the policy's own token ever ends an episode
-    mdp = make_mdp("Chain", size=5, stochastic="calculator:0", max_tokens=6)
+    mdp = make_mdp("Chain", size=5, replies="calculator", max_tokens=6)
     full = trajectory(mdp, 0, 0, mdp.tokenizer.encode("7+5=ab"))
     assert (full.truncated, full.roles.all()) == (True, True)
-    mdp = make_mdp("Chain", size=5, stochastic="calculator:0", max_tokens=7)
+    mdp = make_mdp("Chain", size=5, replies="calculator", max_tokens=7)
     assert mdp.initial(0, mdp.tokenizer.encode("7+5=")).written == (4, 5)
 
 
@@ -272,10 +290,12 @@ def test_a_question_in_words_asks_the_same(question: str, words: str) -> None:
         ("stiky:0.1", "did you mean sticky"),
         ("sticky", "write sticky:NUMBER"),
         ("sticky:1", "from 0 to 0.9"),
-        ("calculator:-0.1", "from 0 to 1"),
+        ("calculator:0.1", "write replies=calculator stochastic=tool_failure:NUMBER"),
+        ("tool_failure:-0.1", "from 0 to 1"),
+        ("tool_failure:0.1", "there are no tools; name some with tools="),
         ("hint:often", "the probability that the hint is wrong"),
-        ("retry:nan", "from 1 to 10"),
-        ("retry:2.5", "write retry:3"),
+        ("retry:3", "is a reply; write replies=retry:3"),
+        ("sticky:0.1+stiky:0.1", "did you mean sticky"),
         ("interrupt:0", "from 1 to 1e\\+06"),
         ("interrupt:9.5", "write interrupt:10"),
     ],
@@ -291,7 +311,7 @@ def test_a_bad_spec_is_named(spec: str, message: str) -> None:
         ("stcky:0.1", "unknown dynamics 'stcky'; did you mean sticky"),
         ("sticky", "write sticky:NUMBER, the probability that a token is repeated, from 0 to 0.9"),
         ("sticky:often", "write sticky:NUMBER"),
-        ("retry:2.5", "the number of tries is counted, write retry:3"),
+        ("interrupt:2.5", "the number of tokens that may pass before thinking is ended is counted, write interrupt:3"),
         ("reasonenv.mdp.dynamics:in_words:1", "must be a class derived from reasonenv.mdp.dynamics.Dynamics"),
     ],
 )

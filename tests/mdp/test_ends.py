@@ -199,7 +199,7 @@ def test_no_prefix_holds_an_end() -> None:
 
 @pytest.mark.parametrize("end", [EOS, END, STOP])
 def test_another_try_follows_any_end(end: int) -> None:
-    mdp = process(stochastic="retry:2")
+    mdp = process(replies="retry:2")
     wrong = [*mdp.tokenizer.encode("#### 99999"), end]
     state = mdp.take(mdp.initial(0), wrong).state
     assert not mdp.over(state)

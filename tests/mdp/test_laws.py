@@ -258,16 +258,18 @@ def test_many_episodes_one_behind_the_other(mode: AutoresetMode, reward: str) ->
 
 
 @pytest.mark.parametrize(
-    ("mode", "stochastic"),
+    ("mode", "keys"),
     [
-        (AutoresetMode.SAME_STEP, "sticky:0.2"),
-        (AutoresetMode.NEXT_STEP, "calculator:0.5"),
-        (AutoresetMode.DISABLED, "retry:3"),
-        (AutoresetMode.SAME_STEP, "hint:0.5"),
-        (AutoresetMode.NEXT_STEP, "reword:0.5"),
+        (AutoresetMode.SAME_STEP, {"stochastic": "sticky:0.2"}),
+        (AutoresetMode.NEXT_STEP, {"replies": "calculator", "stochastic": "tool_failure:0.5"}),
+        (AutoresetMode.DISABLED, {"replies": "retry:3"}),
+        (AutoresetMode.SAME_STEP, {"stochastic": "hint:0.5"}),
+        (AutoresetMode.NEXT_STEP, {"stochastic": "reword:0.5"}),
     ],
 )
-def test_rows_in_which_the_environment_writes_are_single_environments(mode: AutoresetMode, stochastic: str) -> None:
-    mdp = make_mdp("Chain", size=SIZE, reward="dense", stochastic=stochastic)
+def test_rows_in_which_the_environment_writes_are_single_environments(
+    mode: AutoresetMode, keys: dict[str, str]
+) -> None:
+    mdp = make_mdp("Chain", size=SIZE, reward="dense", **keys)
     assert follow(mdp, "token", mode, 250) > 8
     assert follow(mdp, "step", mode, 30) > 8

@@ -204,11 +204,21 @@ def test_what_was_recorded_is_read_back_and_replays(granularity: str, tmp_path: 
             reasonenv.replay(trajectory, env)
 
 
-@pytest.mark.parametrize("spec", ["sticky:0.3", "calculator:0", "hint:0.5", "retry:2", "reword:1"])
-def test_records_tell_what_the_environment_wrote_and_replay_from_a_prefix(spec: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"stochastic": "sticky:0.3"},
+        {"replies": "calculator"},
+        {"stochastic": "hint:0.5"},
+        {"replies": "retry:2"},
+        {"stochastic": "reword:1"},
+    ],
+    ids=str,
+)
+def test_records_tell_what_the_environment_wrote_and_replay_from_a_prefix(keys: dict[str, str], tmp_path: Path) -> None:
     # the penalty counts 1 a token of the policy and none of the environment's
     def penalised(granularity: str) -> gymnasium.Env[Any, Any]:
-        return KLPenalty(make(granularity, stochastic=spec), lambda s, a: float(len(a)), beta=1.0)
+        return KLPenalty(make(granularity, **keys), lambda s, a: float(len(a)), beta=1.0)
 
     env = RecordTrajectories(penalised("Token"), tmp_path / "t.jsonl")
     mdp, written = env.unwrapped.mdp, 0
@@ -225,7 +235,7 @@ def test_records_tell_what_the_environment_wrote_and_replay_from_a_prefix(spec: 
         assert (trajectory.rewards[~own] == 0).all()
         for granularity in ("Token", "Step", "Response"):
             reasonenv.replay(trajectory, penalised(granularity))
-    assert bool(written) == (spec != "reword:1")
+    assert bool(written) == (keys != {"stochastic": "reword:1"})
 
 
 def test_a_torn_last_line_costs_one_episode_and_never_a_second(tmp_path: Path) -> None:

@@ -26,6 +26,20 @@ from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import make_sampler
 from reasonenv.testing import gradients, scored
 
+SPECS = (
+    "stochastic=sticky:0.2",
+    "replies=calculator stochastic=tool_failure:0.3",
+    "stochastic=hint:0.5",
+    "replies=retry:3",
+    "stochastic=reword:0.5",
+    "stochastic=interrupt:9",
+)
+
+
+def keys(spec: str) -> dict[str, str]:
+    """`replies=retry:3 stochastic=hint:0.5` as keyword arguments."""
+    return dict(part.split("=", 1) for part in spec.split())
+
 
 def arithmetical() -> Policy:
     """A policy that likes digits, operators and line ends, so that it calculates, errs and stops again and again."""
@@ -52,15 +66,15 @@ def episodes(groups: list[Group]) -> list[Trajectory]:
     return list(chain.from_iterable(g.trajectories for g in groups))
 
 
-@pytest.mark.parametrize("spec", ["sticky:0.2", "calculator:0.3", "hint:0.5", "retry:3", "reword:0.5", "interrupt:9"])
+@pytest.mark.parametrize("spec", SPECS)
 def test_what_is_drawn_replays_token_by_token(policy: Policy, spec: str) -> None:
-    mdp = make_mdp("Chain", size=8, seed=0, stochastic=spec, max_tokens=90)
+    mdp = make_mdp("Chain", size=8, seed=0, max_tokens=90, **keys(spec))
     groups = rollouts(policy, mdp)
     drawn = episodes(groups)
     for trajectory in drawn:
         reasonenv.replay(trajectory, ReasoningEnv(mdp, "token"))
     written = [t for t in drawn if (t.roles == Role.ENVIRONMENT).any()]
-    assert written or spec == "reword:0.5"
+    assert written or "reword" in spec
     assert len({t.noise for t in drawn}) == 12  # siblings differ, and so does a problem asked again from its first time
     # the sampler's log-probs are the trainer's, and 0 where the environment wrote
     for ours, theirs in zip(drawn, episodes(scored(policy, groups)), strict=True):
@@ -70,9 +84,9 @@ def test_what_is_drawn_replays_token_by_token(policy: Policy, spec: str) -> None
         assert ours.tokens.tolist() == theirs.tokens.tolist()
 
 
-@pytest.mark.parametrize("spec", ["sticky:0", "reword:0", "retry:1"])
+@pytest.mark.parametrize("spec", ["stochastic=sticky:0", "stochastic=reword:0", "replies=retry:1"])
 def test_without_chance_it_is_the_deterministic_process(policy: Policy, spec: str) -> None:
-    plain, still = (make_mdp("Chain", size=8, max_tokens=24, stochastic=s) for s in (None, spec))
+    plain, still = (make_mdp("Chain", size=8, max_tokens=24, **s) for s in ({}, keys(spec)))
     for one, two in zip(*(episodes(rollouts(policy, mdp)) for mdp in (plain, still)), strict=True):
         for name in ("prompt", "tokens", "roles", "rewards", "ends"):
             assert getattr(one, name).tobytes() == getattr(two, name).tobytes(), name
@@ -135,7 +149,9 @@ def even(text: str, problem: Problem) -> Verdict:
 
 
 def test_training_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    mdp = make_mdp("Chain", size=8, operators="+", operands=2, stochastic="calculator:0.2", max_tokens=30)
+    mdp = make_mdp(
+        "Chain", size=8, operators="+", operands=2, replies="calculator", stochastic="tool_failure:0.2", max_tokens=30
+    )
     mdp.task = replace(mdp.task, verify=even)
 
     def trained(out: Path, *parts: int) -> dict[str, Tensor]:
