@@ -108,7 +108,7 @@ def test_a_score_says_whether_an_answer_is_correct() -> None:
 
 
 def test_a_verifier_without_end_is_a_timeout_that_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reasonenv.mdp.mdp.SECONDS", 0.2)
+    monkeypatch.setattr("reasonenv.mdp.verdicts.SECONDS", 0.2)
 
     def stuck(text: str, problem: Problem) -> Any:
         while True:
