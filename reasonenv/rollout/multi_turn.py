@@ -62,7 +62,10 @@ def converse(
 
     trajectories: dict[int, Trajectory] = {}
     with contextlib.ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(REPLIES)) if slow else None
+        pool = None
+        if slow:
+            pool = ThreadPoolExecutor(REPLIES)
+            stack.callback(pool.shutdown, cancel_futures=True)
         session = stack.enter_context(sampler.open([np.array(p) for p in numbers], jobs, replace(sampling, stop=stop)))
         if patience and session.pauses_freely:
             patience = 1

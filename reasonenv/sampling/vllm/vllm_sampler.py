@@ -19,7 +19,7 @@ from reasonenv.errors import UserError
 from reasonenv.policy.collate import padded, token_batch
 from reasonenv.policy.hf_policy import HFPolicy, quiet
 from reasonenv.sampling.sampler import MAX_GAP, Drawn, Job, Sampler, Sampling, check_prompts
-from reasonenv.sampling.session import HistorySession, Part, Session, check_room, whole
+from reasonenv.sampling.session import HistorySession, Part, Session, whole
 from reasonenv.sampling.torch.packed import merged
 from reasonenv.sampling.vllm.engine import Engine, EngineDied, Limits, Local, Request, Served, check_installed
 from reasonenv.seeding import derive_seed
@@ -140,7 +140,8 @@ class _VLLMSession(HistorySession):
     def __init__(
         self, sampler: VLLMSampler, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling
     ) -> None:
-        super().__init__(prompts, jobs, sampling.max_tokens, sampling.stop)
+        context = sampler.policy.context
+        super().__init__(prompts, jobs, max_tokens=sampling.max_tokens, stop=sampling.stop, context=context)
         self.sampler, self.sampling = sampler, sampling
         self.limits = Limits(sampler.policy.tokenizer.ends, tuple(sampler.policy.absent.tolist()))
         self.asked: dict[int, None] = {}  # rows that are being drawn, in order
@@ -156,7 +157,7 @@ class _VLLMSession(HistorySession):
                 engine.wake()
                 self.awake = True
             if rows:
-                engine.add({row: self.job(row) for row in rows}, self.sampling, self.limits)
+                engine.add({row: self.request(row) for row in rows}, self.sampling, self.limits)
             answers = engine.step()
         except EngineDied as error:
             self.deaths += 1
@@ -171,10 +172,9 @@ class _VLLMSession(HistorySession):
             return []
         return [self.answered(*answer) for answer in answers]
 
-    def job(self, row: int) -> Request:
-        """What the engine is asked for the next part of a row."""
+    def request(self, row: int) -> Request:
+        """For the next part of a row."""
         state = self.rows[row]
-        check_room(len(state.history), state.limit, self.sampler.policy.context)
         return state.history, state.part_seed, state.limit
 
     def answered(self, row: int, tokens: list[int], logps: list[float], read: int) -> Part:
