@@ -60,7 +60,10 @@ def converse(
 
     over: dict[int, Episode] = {}
     with contextlib.ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(REPLIES)) if mdp.slow else None
+        pool = None
+        if mdp.slow:
+            pool = ThreadPoolExecutor(REPLIES)
+            stack.callback(pool.shutdown, cancel_futures=True)
         prompts = [np.array(prompt) for prompt in numbers]
         session = stack.enter_context(sampler.open(prompts, jobs, replace(sampling, stop=mdp.stop)))
         if patience and session.pauses_freely:

@@ -34,7 +34,7 @@ class HFSampler(Sampler):
 
     def open(self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling) -> Session:
         check_prompts(prompts, sampling, self.policy.context)
-        return _HFSession(self, prompts, jobs, sampling)
+        return _HFSession(self, prompts, jobs, sampling, self.policy.context)
 
     def continued(self, rows: Sequence[Row], sampling: Sampling) -> Iterator[Drawn]:
         """Completions behind the history of each row, from where its stream is."""

@@ -146,8 +146,15 @@ class Sampler(ABC):
 class RereadingSession(HistorySession):
     """A session of any `sampler`, with nothing but its `draw`: round by round, all rows that are to go on at once."""
 
-    def __init__(self, sampler: Sampler, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling) -> None:
-        super().__init__(prompts, jobs, sampling.max_tokens, sampling.stop)
+    def __init__(
+        self,
+        sampler: Sampler,
+        prompts: Sequence[IntArray],
+        jobs: Sequence[Job],
+        sampling: Sampling,
+        context: int | None = None,
+    ) -> None:
+        super().__init__(prompts, jobs, max_tokens=sampling.max_tokens, stop=sampling.stop, context=context)
         self.sampler, self.sampling = sampler, sampling
         self.round: Iterator[Part] = iter(())
 
@@ -163,7 +170,7 @@ class RereadingSession(HistorySession):
         """One more part of each row. Those that can are drawn up to one limit, and cut."""
         states = [self.rows[row] for row in rows]
         limit = max(state.limit for state in states)
-        context = max(len(state.history) + state.limit for state in states)  # as far as we know
+        context = self.context or max(len(state.history) + state.limit for state in states)
         calls: dict[int, list[int]] = {}  # by limit
         for row, state in zip(rows, states, strict=True):
             fits = len(state.history) + limit <= context

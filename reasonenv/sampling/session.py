@@ -157,9 +157,16 @@ class HistorySession(Session):
     """A session of a sampler that continues a row by reading all of it, or finds in a cache what it knows of it."""
 
     def __init__(
-        self, prompts: Sequence[IntArray], jobs: Sequence[Job], max_tokens: int, stop: Collection[int]
+        self,
+        prompts: Sequence[IntArray],
+        jobs: Sequence[Job],
+        *,
+        max_tokens: int,
+        stop: Collection[int],
+        context: int | None,
     ) -> None:
         self.max_tokens, self.stop = max_tokens, stop
+        self.context = context  # of the model, where it is known
         self.rows = {row: Row(prompts[n].tolist(), seed) for row, (n, seed) in enumerate(jobs)}
         self.ready: list[int] = []  # the rows that are to go on, in the order in which they were told to
 
@@ -170,6 +177,8 @@ class HistorySession(Session):
         self._take_back(state, keep)
         state.limit = room(len(state.tokens), self.max_tokens, limit)
         state.history += tokens
+        if self.context is not None:
+            check_room(len(state.history), state.limit, self.context)
         self.ready.append(row)
 
     def finish(self, row: int, *, keep: int | None = None) -> Completion:

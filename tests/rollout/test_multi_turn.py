@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import threading
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from reasonenv.agents.grpo import GRPO, GRPOConfig
 from reasonenv.core import Batch, Completion, Group, Problem, Reason, Role, Trajectory, Verdict
 from reasonenv.learn.curriculum import Curriculum
 from reasonenv.learn.loop import Loop
+from reasonenv.mdp.dynamics import Dynamics, View
 from reasonenv.mdp.env import ReasoningEnv
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
@@ -88,11 +91,92 @@ def test_what_is_drawn_replays_token_by_token(policy: Policy, spec: str) -> None
 def test_without_chance_it_is_the_deterministic_process(policy: Policy, spec: str) -> None:
     plain, still = (make_mdp("Chain", size=8, max_tokens=24, **s) for s in ({}, keys(spec)))
     for one, two in zip(*(episodes(rollouts(policy, mdp)) for mdp in (plain, still)), strict=True):
-        for name in ("prompt", "tokens", "roles", "rewards", "ends"):
+        for name in ("prompt", "tokens", "roles", "rewards", "ends", "versions"):
             assert getattr(one, name).tobytes() == getattr(two, name).tobytes(), name
-        # a turn reads the response so far as a part of its prompt: the same sums in another order
+        # a problem asked again shares its prompt with the first time: the same sums in another order
         np.testing.assert_allclose(one.logprobs, two.logprobs, rtol=0, atol=1e-5)
         assert (one.terminated, one.truncated, one.verdict) == (two.terminated, two.truncated, two.verdict)
+
+
+@pytest.mark.parametrize("reward", ["sparse", "dense"])
+@pytest.mark.parametrize("spec", ["sticky:0.2", "retry:3"])
+def test_a_trajectory_is_that_of_its_completion(policy: Policy, spec: str, reward: str) -> None:
+    # the moves of the rollout are what stepping through its tokens finds
+    mdp = make_mdp("Chain", size=8, stochastic=spec, reward=reward, max_tokens=90)
+    for t in episodes(rollouts(policy, mdp)):
+        chosen = t.roles == Role.POLICY
+        whole = Completion(t.tokens[chosen], t.logprobs[chosen], "eos", t.versions[chosen], 0)
+        index = mdp.problems.index(t.problem)
+        again = mdp.trajectory(index, whole, t.noise)
+        for entry in fields(t):
+            np.testing.assert_equal(getattr(again, entry.name), getattr(t, entry.name))
+
+
+@pytest.mark.parametrize("name", ["torch", "hf"])
+def test_what_a_sample_is_depends_on_no_other(policy: Policy, name: str) -> None:
+    mdp = make_mdp("Chain", size=8, seed=0, stochastic="sticky:0.2", max_tokens=40)
+    together = rollouts(policy, mdp, name)
+    sampler = make_sampler(name, policy)
+    (alone,) = sample_groups(sampler, mdp, [3], 1, temperature=1.0, seed=(7,))
+    assert together[1].trajectories[0].tokens.tolist() == alone.trajectories[0].tokens.tolist()
+
+
+class Slow(Dynamics):
+    """Answers a row's first `=` after all rows that wrote none have ended."""
+
+    meaning = "nothing"
+    slow = True
+    others_ended = threading.Event()
+
+    def prepare(self) -> None:
+        self.stop = tuple(self.tokenizer.encode("="))
+
+    def reply(self, view: View) -> Sequence[int]:
+        if view.state.written or not view.state.tokens or view.state.tokens[-1] not in self.stop:
+            return ()
+        assert self.others_ended.wait(60), "the other rows wait for this reply"
+        return self.tokenizer.encode("!")
+
+
+@pytest.mark.parametrize("name", ["torch", "hf"])
+def test_while_a_slow_reply_is_made_the_others_go_on(policy: Policy, name: str) -> None:
+    mdp = make_mdp("Chain", size=8, seed=0, max_tokens=40)
+    mdp.dynamics = Slow(mdp.tokenizer, "plain", 1.0)
+    Slow.others_ended.set()
+    at_once = sample_groups(make_sampler(name, policy), mdp, [0, 3], 4, temperature=1.0, seed=(7,))
+    silent = sum(not (t.roles == Role.ENVIRONMENT).any() for t in episodes(at_once))
+    assert 0 < silent < 8
+    Slow.others_ended.clear()
+    ended: list[int] = []
+
+    def progress(count: int) -> None:
+        ended.append(count)
+        if len(ended) == silent:
+            Slow.others_ended.set()
+
+    sampler = make_sampler(name, policy)
+    late = sample_groups(sampler, mdp, [0, 3], 4, temperature=1.0, seed=(7,), progress=progress)
+    for one, two in zip(episodes(at_once), episodes(late), strict=True):
+        assert one.tokens.tolist() == two.tokens.tolist()
+        np.testing.assert_allclose(one.logprobs, two.logprobs, rtol=0, atol=1e-5)
+
+
+def test_an_interrupt_leaves_nothing_running(policy: Policy) -> None:
+    mdp = make_mdp("Chain", size=8, seed=0, max_tokens=40)
+    mdp.dynamics = Slow(mdp.tokenizer, "plain", 1.0)
+    Slow.others_ended.set()
+    sampler, before = make_sampler("torch", policy), threading.active_count()
+
+    def interrupt(count: int) -> None:
+        raise KeyboardInterrupt
+
+    def draw(**how: Any) -> list[Group]:
+        return sample_groups(sampler, mdp, [0, 3], 4, temperature=1.0, seed=(7,), **how)
+
+    with pytest.raises(KeyboardInterrupt):
+        draw(progress=interrupt)
+    assert threading.active_count() == before
+    assert len(episodes(draw())) == 8
 
 
 class ByPosition(Policy):

@@ -18,12 +18,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from reasonenv.core import IntArray
 from reasonenv.errors import UserError
 from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.sampling.sampler import Sampling
@@ -31,14 +30,16 @@ from reasonenv.terminal import complain
 
 WINDOW = ("0.32", "0.34")  # versions of vLLM from the first up to, not including, the second
 CPU_CACHE = 2 * 2**30  # bytes of key-value cache on a CPU
+CPU_BLOCK = 32  # tokens: what goes on is known to the cache in whole blocks, of 128 tokens by default
 GPU_SHARE = 0.4  # of a GPU's memory, which the trainer uses too; the engine sleeps while it does
 PATIENCE = 120.0  # seconds for a served engine to start, or to come back after it died
 CONNECTIONS = 256  # to a served engine: that many samples at once
+ANSWER = 0.1  # seconds to wait for one of a served engine, before others are looked after
 SERVED_NEVER = -100.0  # the least that a server adds to a logit; exp(-100) is 4e-44
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # of adapters that an engine can be started for
 
-Job = tuple[IntArray, int]  # prompt [P], seed
-Answer = tuple[int, list[int], list[float]]  # number of the job, tokens [T], log-probs [T]
+Request = tuple[list[int], int, int]  # what is read, the seed, and the most tokens
+Answer = tuple[int, list[int], list[float], int]  # number of the request, tokens [T], log-probs [T], tokens read
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,17 @@ class Engine(Protocol):
     def adapt(self, folder: Path) -> None:
         """Sample with the adapter in `folder`, a name never used before, in place of the one before it."""
 
-    def sample(self, jobs: Mapping[int, Job], sampling: Sampling, limits: Limits) -> Iterator[Answer]:
-        """The answers in the order in which they are finished."""
+    def wake(self) -> None:
+        """Have weights and cache in place. `add` and `step` come between it and `rest`."""
+
+    def add(self, requests: Mapping[int, Request], sampling: Sampling, limits: Limits) -> None:
+        """Take more requests beside those that are being answered."""
+
+    def step(self) -> list[Answer]:
+        """Go on for a moment: the answers that are finished, perhaps none."""
+
+    def rest(self) -> None:
+        """Give up what has not been answered, and the memory that only drawing needs."""
 
     def close(self) -> None:
         """Stop what `start` started."""
@@ -82,6 +92,7 @@ class Local:
         self.shared = policy.device.type == "cuda"
         self.llm: Any = None
         self.adapter: Any = None  # the `LoRARequest` of all samples
+        self.asked: dict[str, int] = {}  # the numbers of what is not answered, by vLLM's names
 
     def start(self, folder: Path, rank: int) -> None:
         cores = "auto"
@@ -96,9 +107,11 @@ class Local:
         }
         for name, value in settings.items():
             os.environ.setdefault(name, value)
-        here: dict[str, Any] = {"enforce_eager": True, "kv_cache_memory_bytes": CPU_CACHE}  # compiling costs a minute
+        here: dict[str, Any] = {"enforce_eager": True}  # compiling costs a minute
         if self.shared:
             here = {"enable_sleep_mode": True, "gpu_memory_utilization": GPU_SHARE}
+        else:
+            here |= {"kv_cache_memory_bytes": CPU_CACHE, "block_size": CPU_BLOCK}
         if rank > RANKS[-1]:
             raise UserError(f"lora is {rank}; vLLM takes ranks up to {RANKS[-1]}; lower it or use sampler=torch")
         if rank:
@@ -140,25 +153,47 @@ class Local:
             self.llm.llm_engine.add_lora(self.adapter)  # which drops the old one: the engine holds one
             self.llm.reset_prefix_cache()
 
-    def sample(self, jobs: Mapping[int, Job], sampling: Sampling, limits: Limits) -> Iterator[Answer]:
+    def wake(self) -> None:
+        if self.shared:
+            with died():
+                self.llm.wake_up()
+
+    def add(self, requests: Mapping[int, Request], sampling: Sampling, limits: Limits) -> None:
         from vllm import SamplingParams
 
         # Ids end a response here as everywhere in the package, and the model's own list of ends does not.
-        prompts, params, shared = [], [], request(sampling, limits, -math.inf)
-        for prompt, seed in jobs.values():
-            prompts.append({"prompt_token_ids": prompt.tolist()})
-            params.append(SamplingParams(seed=seed, logprobs=0, detokenize=False, **shared))
-        with self._awake():
+        prompts, params = [], []
+        for history, seed, most in requests.values():
+            settings = request(replace(sampling, max_tokens=most), limits, -math.inf)
+            prompts.append({"prompt_token_ids": history})
+            params.append(SamplingParams(seed=seed, logprobs=0, detokenize=False, **settings))
+        with died():
             # vLLM adds a random suffix to the ids it returns, and answers under the ids without it.
-            ids = self.llm.enqueue(prompts, params, self.adapter, use_tqdm=False)
-            job = {name.partition("-")[0]: n for name, n in zip(ids, jobs, strict=True)}
-            while self.llm.llm_engine.has_unfinished_requests():
-                for answer in self.llm.llm_engine.step():
-                    if answer.finished:
-                        (out,) = answer.outputs
-                        tokens = list(out.token_ids)
-                        logps = [at[token].logprob for at, token in zip(out.logprobs, tokens, strict=True)]
-                        yield job[answer.request_id], tokens, logps
+            names = self.llm.enqueue(prompts, params, self.adapter, use_tqdm=False)
+        self.asked |= {name.partition("-")[0]: n for name, n in zip(names, requests, strict=True)}
+
+    def step(self) -> list[Answer]:
+        if not self.asked:
+            return []
+        with died():
+            outputs = self.llm.llm_engine.step()
+        answers = []
+        for answer in outputs:
+            if answer.finished:
+                (out,) = answer.outputs
+                tokens = list(out.token_ids)
+                logps = [at[token].logprob for at, token in zip(out.logprobs, tokens, strict=True)]
+                read = len(answer.prompt_token_ids) - (answer.num_cached_tokens or 0)
+                answers.append((self.asked.pop(answer.request_id), tokens, logps, read))
+        return answers
+
+    def rest(self) -> None:
+        names = list(self.asked)
+        self.asked.clear()
+        with died():
+            self.llm.llm_engine.abort_request(names)
+            if self.shared:
+                self.llm.sleep(level=1)
 
     def close(self) -> None:
         llm, self.llm = self.llm, None
@@ -168,16 +203,21 @@ class Local:
     @contextlib.contextmanager
     def _awake(self) -> Iterator[None]:
         """Within it the engine has its weights and cache in place; its death is an `EngineDied`."""
-        from vllm.v1.engine.exceptions import EngineDeadError
-
-        try:
-            if self.shared:
-                self.llm.wake_up()
+        self.wake()
+        with died():
             yield
-            if self.shared:
-                self.llm.sleep(level=1)
-        except EngineDeadError as error:
-            raise EngineDied from error
+        self.rest()
+
+
+@contextlib.contextmanager
+def died() -> Iterator[None]:
+    """The death of the engine, within it, is an `EngineDied`."""
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    try:
+        yield
+    except EngineDeadError as error:
+        raise EngineDied from error
 
 
 def announce_death(core: Any) -> None:
@@ -239,24 +279,30 @@ class Served:
         self.model = folder.name
         self._request("/reset_prefix_cache", {})
 
-    def sample(self, jobs: Mapping[int, Job], sampling: Sampling, limits: Limits) -> Iterator[Answer]:
-        common = {
-            "model": self.model,
-            "logprobs": 0,
-            "return_token_ids": True,
-            **request(sampling, limits, SERVED_NEVER),
-        }
-        with ThreadPoolExecutor(CONNECTIONS) as pool:
-            jobs_of = {
-                pool.submit(self._request, "/v1/completions", {"prompt": prompt.tolist(), "seed": seed, **common}): n
-                for n, (prompt, seed) in jobs.items()
-            }
-            try:
-                for answer in as_completed(jobs_of):
-                    (choice,) = answer.result()["choices"]
-                    yield jobs_of[answer], choice["token_ids"], choice["logprobs"]["token_logprobs"]
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+    def wake(self) -> None:
+        self.pool = ThreadPoolExecutor(CONNECTIONS)
+        self.asked: dict[Future[Any], int] = {}  # the numbers of what is not answered
+
+    def add(self, requests: Mapping[int, Request], sampling: Sampling, limits: Limits) -> None:
+        for n, (history, seed, most) in requests.items():
+            settings = request(replace(sampling, max_tokens=most), limits, SERVED_NEVER)
+            body = {"model": self.model, "prompt": history, "seed": seed, "logprobs": 0, "return_token_ids": True}
+            self.asked[self.pool.submit(self._request, "/v1/completions", body | settings)] = n
+
+    def step(self) -> list[Answer]:
+        done, _ = wait(self.asked, ANSWER, FIRST_COMPLETED)
+        answers = []
+        for future in done:
+            answer = future.result()
+            (choice,), usage = answer["choices"], answer["usage"]
+            cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0  # if the server counts them
+            read = usage["prompt_tokens"] - cached
+            logps = choice["logprobs"]["token_logprobs"]
+            answers.append((self.asked.pop(future), choice["token_ids"], logps, read))
+        return answers
+
+    def rest(self) -> None:
+        self.pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
         """It was not started here, so it is not stopped here."""

@@ -6,6 +6,7 @@ the engine takes over after each update also start a new one when it has died.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,8 +19,9 @@ from reasonenv.errors import UserError
 from reasonenv.policy.collate import padded, token_batch
 from reasonenv.policy.hf_policy import HFPolicy, quiet
 from reasonenv.sampling.sampler import MAX_GAP, Drawn, Job, Sampler, Sampling, check_prompts
+from reasonenv.sampling.session import HistorySession, Part, Session, whole
 from reasonenv.sampling.torch.packed import merged
-from reasonenv.sampling.vllm.engine import Engine, EngineDied, Limits, Local, Served, check_installed
+from reasonenv.sampling.vllm.engine import Engine, EngineDied, Limits, Local, Request, Served, check_installed
 from reasonenv.seeding import derive_seed
 
 DEATHS = 3  # of the engine during one `generate`, after which something is wrong that a restart will not mend
@@ -66,7 +68,7 @@ class VLLMSampler(Sampler):
         try:
             self._send()
         except EngineDied:
-            self._restart()
+            self.restart()
         return self._canary()
 
     def close(self) -> None:
@@ -74,27 +76,14 @@ class VLLMSampler(Sampler):
         self._root.cleanup()
 
     def draw(self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling) -> Iterator[Drawn]:
+        with self.open(prompts, jobs, sampling) as session:
+            yield from whole(session, len(jobs))
+
+    def open(self, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling) -> Session:
         check_prompts(prompts, sampling, self.policy.context)
         if 0 < sampling.temperature < 0.01:
             raise UserError(f"temperature is {sampling.temperature}; vLLM takes 0 (greedy) or at least 0.01")
-        ends = self.policy.tokenizer.ends
-        limits = Limits(ends, tuple(self.policy.absent.tolist()))
-        missing = {job: (prompts[n], seed) for job, (n, seed) in enumerate(jobs)}
-        deaths = 0
-        while missing:
-            try:
-                for job, tokens, logps in self.engine.sample(dict(missing), sampling, limits):
-                    _, seed = missing.pop(job)
-                    size = sampling.size(tokens, self.policy.tokenizer)  # the engine knows ids, and no strings
-                    yield job, self.completion(tokens[:size], logps[:size], ends=ends, seed=seed)
-            except EngineDied as error:
-                deaths += 1
-                if deaths == DEATHS:
-                    raise UserError(
-                        f"the vLLM engine died {DEATHS} times in one batch of samples ({error.__cause__}); see its "
-                        "messages above; use fewer samples an iteration, a smaller max_tokens or sampler=torch"
-                    ) from error
-                self._restart()
+        return _VLLMSession(self, prompts, jobs, sampling)
 
     def _send(self) -> None:
         """The weights as they are now to the engine: those of the adapter, if there is one, else all.
@@ -114,7 +103,7 @@ class VLLMSampler(Sampler):
     def _adapter(self) -> Path:
         return self.folder.with_name(f"adapter-{self.adapters}")
 
-    def _restart(self) -> None:
+    def restart(self) -> None:
         """A new engine, with the weights that the dead one had."""
         self.engine.close()
         self.engine.start(self.folder, self.rank)
@@ -140,3 +129,65 @@ class VLLMSampler(Sampler):
                 "and dtype, or use sampler=torch"
             )
         return {"canary/gap": gap, "canary/max": float(gaps.max())}
+
+
+class _VLLMSession(HistorySession):
+    """A row that goes on is a new request with its whole history, of which the engine's prefix cache has most.
+
+    Each part has a seed of its own. A dead engine is started again, and asked for what it had not answered.
+    """
+
+    def __init__(
+        self, sampler: VLLMSampler, prompts: Sequence[IntArray], jobs: Sequence[Job], sampling: Sampling
+    ) -> None:
+        context = sampler.policy.context
+        super().__init__(prompts, jobs, max_tokens=sampling.max_tokens, stop=sampling.stop, context=context)
+        self.sampler, self.sampling = sampler, sampling
+        self.limits = Limits(sampler.policy.tokenizer.ends, tuple(sampler.policy.absent.tolist()))
+        self.asked: dict[int, None] = {}  # rows that are being drawn, in order
+        self.awake = False
+        self.deaths = 0
+
+    def draw(self) -> list[Part]:
+        engine = self.sampler.engine
+        rows, self.ready = self.ready, []
+        self.asked |= dict.fromkeys(rows)
+        try:
+            if not self.awake:
+                engine.wake()
+                self.awake = True
+            if rows:
+                engine.add({row: self.request(row) for row in rows}, self.sampling, self.limits)
+            answers = engine.step()
+        except EngineDied as error:
+            self.deaths += 1
+            if self.deaths == DEATHS:
+                raise UserError(
+                    f"the vLLM engine died {DEATHS} times in one batch of samples ({error.__cause__}); see its "
+                    "messages above; use fewer samples an iteration, a smaller max_tokens or sampler=torch"
+                ) from error
+            self.close()
+            self.sampler.restart()
+            self.ready, self.asked = list(self.asked), {}
+            return []
+        return [self.answered(*answer) for answer in answers]
+
+    def request(self, row: int) -> Request:
+        """For the next part of a row."""
+        state = self.rows[row]
+        return state.history, state.part_seed, state.limit
+
+    def answered(self, row: int, tokens: list[int], logps: list[float], read: int) -> Part:
+        """Takes an answer of the engine as the next part of a row."""
+        del self.asked[row]
+        self.sampler.tokens_read += read
+        self.sampler.tokens_drawn += len(tokens)
+        tokenizer, seed = self.sampler.policy.tokenizer, self.rows[row].seed
+        size = self.sampling.size(tokens, tokenizer)  # the engine knows ids, and no strings
+        return self.pause(row, self.sampler.completion(tokens[:size], logps[:size], ends=tokenizer.ends, seed=seed))
+
+    def close(self) -> None:
+        if self.awake:
+            self.awake = False
+            with contextlib.suppress(EngineDied):
+                self.sampler.engine.rest()
