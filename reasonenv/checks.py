@@ -28,7 +28,7 @@ from reasonenv.mdp.config import ENV_KEYS, EnvConfig, divided
 from reasonenv.mdp.env import GRANULARITIES, ReasoningEnv, replay
 from reasonenv.mdp.make import held_out_keys, resolve_tokenizer
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.tasks import Task, reference_solution, render_prompt
+from reasonenv.tasks import ANSWER_FORM, MARKED, Task, reference_solution, render_prompt
 from reasonenv.tokenizer import Tokenizer
 from reasonenv.verify.numeric import parse_number
 
@@ -244,8 +244,14 @@ def _golds(subject: _Subject) -> str:
         if not problem.answer:
             without += 1
             continue
-        verdict = task.judge(reference_solution(problem), problem)
-        _claim(verdict.correct, f"{problem.id}: its own answer {problem.answer[:80]!r} is {verdict.reason}")
+        text = reference_solution(problem)
+        verdict = task.judge(text, problem)
+        form = problem.meta.get(ANSWER_FORM, MARKED)
+        _claim(
+            verdict.correct,
+            f"{problem.id}: its own answer {problem.answer[:80]!r} is {verdict.reason}; what was judged is "
+            f"{text[-120:]!r}, as meta[{ANSWER_FORM!r}] is {form!r}: let it be how your verifier reads an answer",
+        )
         seen += 1
     return f"{seen} reference solutions are correct" + (f", {without} problems have none" if without else "")
 

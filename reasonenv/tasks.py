@@ -21,7 +21,8 @@ TEST, VALIDATION = "test", "validation"  # parts of a task on which a policy may
 PROMPTS = ("auto", "chat", "few_shot", "plain")
 Verifier = Callable[[str, Problem], Verdict | float]  # (response, problem); True and False are numbers
 NAME = re.compile(r"[\w-]+")  # of a reward or metric of a task; `reward=` joins names by +
-ANSWER_FORM = "answer_form"  # in a problem's meta: how a solution states its answer, if not behind ####
+ANSWER_FORM = "answer_form"  # in a problem's meta: how a solution states its answer, if not so:
+MARKED = "#### {}"
 
 Factory = TypeVar("Factory", bound="Callable[..., Task]")
 
@@ -132,7 +133,7 @@ def _settled(value: Any) -> str:
 
 def reference_solution(problem: Problem) -> str:
     """The solution text that supervised agents imitate: the reference steps, then the marked answer."""
-    form = str(problem.meta.get(ANSWER_FORM, "#### {}"))
+    form = str(problem.meta.get(ANSWER_FORM, MARKED))
     return "\n".join((*problem.steps, form.replace("{}", problem.answer)))
 
 

@@ -54,6 +54,22 @@ def test_every_generator_is_an_environment(
         assert checks["gold answers verify"].seen == "2 reference solutions are correct"
 
 
+def test_partial_credit_of_the_package_is_the_score_and_no_right_answer() -> None:
+    # word_sorting gives full marks for the sorted words alone, and for others what its own scorer says
+    task = make_task("RG-word_sorting", size=3)
+    make, config = DATASETS["word_sorting"]
+    package = make(config(seed=0, size=1))
+    for problem in task.problems:
+        words = problem.answer.split(", ")
+        for answer in (problem.answer, ", ".join(words[:-1]), ", ".join(words[::-1]), "none of them"):
+            marks = package.score_answer(answer, problem.meta["entry"])
+            verdict = task.judge(f"#### {answer}", problem)
+            assert (verdict.correct, verdict.score) == (marks == 1, pytest.approx(marks))
+    partial = task.judge(f"#### {problem.answer[:-1]}", problem)
+    assert partial.reason is Reason.WRONG
+    assert 0 < partial.score < 1
+
+
 def test_programs_of_a_generator_run_elsewhere_print_nothing_and_leave_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
