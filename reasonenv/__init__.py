@@ -5,6 +5,7 @@ Importing this package registers the environments with Gymnasium and loads nothi
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from reasonenv.catalog import register_agent, register_all, register_task
@@ -17,6 +18,8 @@ from reasonenv.version import VERSION
 
 if TYPE_CHECKING:
     from reasonenv.mdp.env import replay
+    from reasonenv.mdp.replies import register_reply
+    from reasonenv.mdp.tools import register_tool
 
 __version__ = VERSION
 __all__ = [
@@ -34,16 +37,20 @@ __all__ = [
     "grade",
     "grade_many",
     "register_agent",
+    "register_reply",
     "register_task",
+    "register_tool",
     "replay",
 ]
 
 register_all()
 
 
-def __getattr__(name: str) -> Any:
-    if name == "replay":
-        from reasonenv.mdp.env import replay
+# Names of modules that load more than importing the package may.
+_LATE = {"replay": "mdp.env", "register_reply": "mdp.replies", "register_tool": "mdp.tools"}
 
-        return replay
+
+def __getattr__(name: str) -> Any:
+    if name in _LATE:
+        return getattr(import_module(f"reasonenv.{_LATE[name]}"), name)
     raise AttributeError(f"module 'reasonenv' has no attribute {name!r}")

@@ -25,7 +25,6 @@ from functools import partial
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import to_json
 
 from reasonenv.core import Problem
 from reasonenv.errors import UserError, unknown
@@ -41,6 +40,8 @@ _EPISODES = ("problem", "state")  # parameters that the model does not give
 _ATTRIBUTES = ("timeout", "deterministic", "max_characters")
 _NAME = re.compile(r"[A-Za-z_][\w-]*")
 _ROOM = 512  # tokens beside the budget of the task, for calls and their results
+
+_JSON = TypeAdapter[Any](Any)
 
 Run = Callable[[Mapping[str, Any], Problem, dict[str, Any]], Any]
 
@@ -188,7 +189,7 @@ def _text(tool: Tool, value: Callable[[], Any]) -> str:
     """What a tool returns as text, or why there is nothing."""
     try:
         returned = value()
-        text = returned if isinstance(returned, str) else to_json(returned, fallback=str).decode()
+        text = returned if isinstance(returned, str) else _JSON.dump_json(returned, fallback=str).decode()
     except TimeoutError:
         return f"error: no result within {tool.timeout:g} seconds"
     except ValidationError as error:

@@ -314,6 +314,21 @@ def test_replies_speak_in_order_and_share_a_dict() -> None:
     assert heard == [1, 3]  # the first reply had the second turn
 
 
+def test_rows_of_a_vector_do_not_wait_for_each_other() -> None:
+    # each waits until all three have been asked: one after the other, no row would ever be answered
+    asked = threading.Barrier(3)
+
+    def meets(text: str, problem: Problem, state: dict[str, Any]) -> bool:
+        asked.wait()
+        return True
+
+    rows = BatchedReasoningEnv(game(meets), "response", 3)
+    rows.reset(seed=0)
+    _, rewards, terminated, _, infos = rows.step([rows.mdp.tokenizer.encode("7")] * 3)
+    assert (rewards.tolist(), terminated.tolist()) == ([1.0] * 3, [True] * 3)
+    assert infos["is_success"].all()
+
+
 def test_a_verdict_of_a_reply_may_be_any_verdict() -> None:
     verdict = Verdict(Reason.UNPARSABLE_ANSWER, "x", "7", canonical="x")
     assert played(game(lambda *_: verdict), "x").verdict == verdict
