@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from reasonenv.learn.observer import Observer
     from reasonenv.mdp.env import ReasoningEnv, replay
     from reasonenv.mdp.make import make
+    from reasonenv.mdp.replies import register_reply
+    from reasonenv.mdp.tools import register_tool
     from reasonenv.policy.pretrained import load_policy
     from reasonenv.report import report
     from reasonenv.run import Run, evaluate, load_run, train
@@ -48,8 +50,10 @@ __all__ = [
     "load_run",
     "make",
     "register_agent",
+    "register_reply",
     "register_reward",
     "register_task",
+    "register_tool",
     "replay",
     "report",
     "train",
@@ -63,6 +67,8 @@ LATE = {
     "load_policy": "reasonenv.policy.pretrained",
     "load_run": "reasonenv.run",
     "make": "reasonenv.mdp.make",
+    "register_reply": "reasonenv.mdp.replies",
+    "register_tool": "reasonenv.mdp.tools",
     "replay": "reasonenv.mdp.env",
     "train": "reasonenv.run",
 }

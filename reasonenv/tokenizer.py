@@ -165,9 +165,9 @@ class Tokenizer:
         """
         turns = ["What is 2 + 3?", "It is 5.", "And 5 + 7?"]
         first, whole = self._render(turns[:1]), self._render(turns)
-        if first == self._render(turns[:1], opens=False):
-            return "does not open the answer (it ignores add_generation_prompt)"
         if not whole.startswith(first + turns[1]):
+            if first == self._render(turns[:1], opens=False):
+                return "does not open the answer (it ignores add_generation_prompt)"
             return "changes earlier turns when a turn is appended"
         before = self.encode(first)
         if self.encode(whole)[: len(before)] != before:

@@ -129,6 +129,11 @@ def test_a_template_that_keeps_its_turns_is_used() -> None:
     tokenizer = templated(STABLE)
     assert tokenizer.template_fault is None
     assert tokenizer.chat(["q", "r", "s"]) == "<u>q<e><a>r<e><u>s<e><a>"
+    answers_follow = templated(
+        "{% for m in messages %}{{ '[' + m.content + ']' if loop.index0 % 2 == 0 else m.content }}{% endfor %}"
+    )
+    assert answers_follow.template_fault is None  # it has nothing to open
+    assert answers_follow.chat(["q", "r", "s"]) == "[q]r[s]"
 
 
 @pytest.mark.parametrize(

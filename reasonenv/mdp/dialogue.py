@@ -64,8 +64,8 @@ class Dialogue:
         stops = [bool(inline) and piece.endswith(endings) for piece in turns.tokenizer.pieces]
         self.stop: tuple[int, ...] = tuple(np.flatnonzero(stops).tolist())
         self.results_in_template = tools is not None and tools.in_template and _has_tool_turns(turns)
-        self.slow = tools is not None or not all(reply.stop for reply in replies)
-        if self.slow:
+        self.slow = tools is not None or any(reply.timeout is not None for reply in replies)
+        if not all(reply.stop for reply in replies) or (tools is not None and not self.results_in_template):
             turns.user("a text")  # refuses a template that has no turns
 
     @property

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from reasonenv.errors import UserError
 from reasonenv.registry import Registry
 
-Named = str | Callable[..., Any]
+Named = str | Any  # a name, or a thing of Python
 Several = Named | Sequence[Named] | None
 
 
 def divided(several: Several) -> list[Named]:
-    """The parts of a setting: texts joined by `+`, a callable, or a list of them; none for None."""
+    """The parts of a setting: names joined by `+`, one thing, or a list of both; none for None."""
     if several is None:
         return []
     if isinstance(several, str):
         return list(several.split("+"))
-    return [several] if callable(several) else list(several)
+    return list(several) if isinstance(several, Sequence) else [several]
 
 
 def split(registry: Registry[Any], part: str) -> tuple[str, list[str]]:
     """The name, and perhaps the argument, in NAME, NAME:ARGUMENT, module:name or file.py:name."""
     name, colon, argument = part.partition(":")
-    return (name, [argument]) if colon and name in registry else (part, [])
+    if not colon or name.endswith(".py") or (name not in registry and argument.isidentifier()):
+        return part, []
+    registry.check_name(name)
+    return name, [argument]
 
 
 def built(registry: Registry[Any], part: Named) -> Any:
@@ -36,11 +40,15 @@ def built(registry: Registry[Any], part: Named) -> Any:
         return part
     name, arguments = split(registry, part)
     thing: Any = registry.find(name)
-    if isinstance(thing, type):
-        return registry.call(name, *arguments)
-    if arguments:
-        raise UserError(f"{registry.kind} {name!r} takes no argument, and {part!r} gives one; write {name}")
-    return thing
+    if not isinstance(thing, type):
+        if arguments:
+            raise UserError(f"{registry.kind} {name!r} takes no argument, and {part!r} gives one; write {name}")
+        return thing
+    try:
+        inspect.signature(thing).bind(*arguments)
+    except TypeError as error:
+        raise UserError(f"{registry.kind} {part!r}: {error}; write NAME:ARGUMENT with what {name} takes") from None
+    return registry.call(name, *arguments)
 
 
 def code(registry: Registry[Any], several: Several) -> list[Any]:

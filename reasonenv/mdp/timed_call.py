@@ -41,7 +41,7 @@ def result(value: Any, seconds: float | None = None) -> Any:
 
 def submit(coroutine: Any) -> Future[Any]:
     """Starts a coroutine on the event loop, beside all others there."""
-    return asyncio.run_coroutine_threadsafe(coroutine, _loop())
+    return asyncio.run_coroutine_threadsafe(coroutine, loop())
 
 
 def wait(future: Future[Any], seconds: float | None) -> Any:
@@ -54,10 +54,11 @@ def wait(future: Future[Any], seconds: float | None) -> Any:
 
 
 @cache
-def _loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, daemon=True, name="reasonenv-async").start()
-    return loop
+def loop() -> asyncio.AbstractEventLoop:
+    """The event loop of this process, which runs in a thread of its own."""
+    made = asyncio.new_event_loop()
+    threading.Thread(target=made.run_forever, daemon=True, name="reasonenv-async").start()
+    return made
 
 
-os.register_at_fork(after_in_child=_loop.cache_clear)  # the thread of a loop exists in its own process only
+os.register_at_fork(after_in_child=loop.cache_clear)  # the thread of a loop exists in its own process only

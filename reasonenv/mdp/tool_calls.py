@@ -130,9 +130,10 @@ def _rendered_call(tokenizer: Tokenizer, schemas: Sequence[Schema]) -> str | Non
     if not all(schema["function"]["name"] in prompt for schema in schemas):
         return None
     whole = tokenizer.render([question, call_message(*_PROBE)], schemas, opens=False)
-    ids = tokenizer.encode(whole[len(prompt) :])
+    differing = (n for n, pair in enumerate(zip(prompt, whole, strict=False)) if len(set(pair)) > 1)
+    ids = tokenizer.encode(whole[next(differing, len(prompt)) :])
     size = next((n for n, token in enumerate(ids) if token in tokenizer.ends), len(ids))
-    return tokenizer.decode(ids[:size]) if whole.startswith(prompt) else None
+    return tokenizer.decode(ids[:size])
 
 
 def instruction(schemas: Sequence[Schema]) -> str:

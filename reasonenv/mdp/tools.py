@@ -25,7 +25,6 @@ from functools import partial
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import to_json
 
 from reasonenv.core import Problem
 from reasonenv.errors import UserError, unknown
@@ -41,6 +40,8 @@ _EPISODES = ("problem", "state")  # parameters that the model does not give
 _ATTRIBUTES = ("timeout", "deterministic", "max_characters")
 _NAME = re.compile(r"[A-Za-z_][\w-]*")
 _ROOM = 512  # tokens beside the budget of the task, for calls and their results
+
+_JSON = TypeAdapter[Any](Any)
 
 Run = Callable[[Mapping[str, Any], Problem, dict[str, Any]], Any]
 
@@ -74,29 +75,43 @@ def function_tool(function: Callable[..., Any]) -> Tool:
     name, description = title(function), inspect.getdoc(function)
     if not description:
         raise UserError(f"tool {name!r} has no docstring; write one, for it tells the model what the tool does")
-    hints = get_type_hints(function if inspect.isroutine(function) else type(function).__call__)
-    entries: list[Any] = []
-    episodes: list[str] = []
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.name in _EPISODES:
-            episodes.append(parameter.name)
-            continue
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise UserError(f"tool {name!r}: parameter {parameter} has no name that a call could give; name each")
-        if parameter.name not in hints:
-            raise UserError(f"tool {name!r}: parameter {parameter.name!r} has no type; write {parameter.name}: str")
-        entries.append((parameter.name, hints[parameter.name], _field(parameter.default)))
-    config = {"__pydantic_config__": ConfigDict(extra="forbid")}
-    try:
-        adapter: TypeAdapter[Any] = TypeAdapter(make_dataclass(name, entries, kw_only=True, namespace=config))
-        schema = adapter.json_schema()
-    except (PydanticUserError, TypeError, ValueError) as error:
-        raise UserError(f"tool {name!r} has parameters of types that JSON cannot give: {error}") from None
-    parameters = _untitled({key: value for key, value in schema.items() if key != "additionalProperties"})
+    run = _Function(function)
     more = {key: getattr(function, key) for key in _ATTRIBUTES if hasattr(function, key)}
-    asynchronous = inspect.iscoroutinefunction(function if inspect.isroutine(function) else type(function).__call__)
-    run = partial(_run, function, adapter, tuple(episodes))
-    return Tool(name, description, parameters, run, asynchronous=asynchronous, **more)
+    return Tool(name, description, run.parameters, run, asynchronous=inspect.iscoroutinefunction(run.routine), **more)
+
+
+class _Function:
+    """A function that is called with the arguments of a model, checked, and perhaps the problem and the dict."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.routine = function if inspect.isroutine(function) else type(function).__call__
+        self._episodes: list[str] = []
+        name, entries, hints = title(function), list[Any](), get_type_hints(self.routine)
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.name in _EPISODES:
+                self._episodes.append(parameter.name)
+                continue
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+                raise UserError(f"tool {name!r}: parameter {parameter} has no name that a call could give; name each")
+            if parameter.name not in hints:
+                raise UserError(f"tool {name!r}: parameter {parameter.name!r} has no type; write {parameter.name}: str")
+            entries.append((parameter.name, hints[parameter.name], _field(parameter.default)))
+        config = {"__pydantic_config__": ConfigDict(extra="forbid")}
+        try:
+            self._adapter = TypeAdapter[Any](make_dataclass(name, entries, kw_only=True, namespace=config))
+            schema = self._adapter.json_schema()
+        except (PydanticUserError, TypeError, ValueError) as error:
+            raise UserError(f"tool {name!r} has parameters of types that JSON cannot give: {error}") from None
+        self.parameters = _untitled({key: value for key, value in schema.items() if key != "additionalProperties"})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Function, (self.function,)
+
+    def __call__(self, arguments: Mapping[str, Any], problem: Problem, state: dict[str, Any]) -> Any:
+        values = vars(self._adapter.validate_python(dict(arguments)))
+        episode = {"problem": problem, "state": state}
+        return self.function(**values, **{name: episode[name] for name in self._episodes})
 
 
 def _field(default: Any) -> Any:
@@ -106,18 +121,6 @@ def _field(default: Any) -> Any:
     if type(default).__hash__ is None:  # a list, of which each call has its own
         return field(default_factory=partial(copy.copy, default))
     return field(default=default)
-
-
-def _run(
-    function: Callable[..., Any],
-    adapter: TypeAdapter[Any],
-    episodes: Sequence[str],
-    arguments: Mapping[str, Any],
-    problem: Problem,
-    state: dict[str, Any],
-) -> Any:
-    values = {"problem": problem, "state": state}
-    return function(**vars(adapter.validate_python(dict(arguments))), **{name: values[name] for name in episodes})
 
 
 def _untitled(schema: Any) -> Any:
@@ -130,7 +133,7 @@ def _untitled(schema: Any) -> Any:
 
 
 class Tools:
-    """A reply to turns that call tools: the results of all calls."""
+    """The tools of a process, and the form in which they are called."""
 
     def __init__(self, tools: Sequence[Tool], read: Format) -> None:
         self.tools = {tool.name: tool for tool in tools}
@@ -191,7 +194,7 @@ def _text(tool: Tool, value: Callable[[], Any]) -> str:
     """What a tool returns as text, or why there is nothing."""
     try:
         returned = value()
-        text = returned if isinstance(returned, str) else to_json(returned, fallback=str).decode()
+        text = returned if isinstance(returned, str) else _JSON.dump_json(returned, fallback=str).decode()
     except TimeoutError:
         return f"error: no result within {tool.timeout:g} seconds"
     except ValidationError as error:

@@ -8,6 +8,7 @@ process every row does.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import gymnasium
@@ -31,11 +32,12 @@ from reasonenv.mdp.env import (
 )
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.mdp.progress import Progress
-from reasonenv.mdp.state import State
+from reasonenv.mdp.state import Outcome, State
 from reasonenv.seeding import derive_seed
 
 Rewards = npt.NDArray[np.float64]
 Seeds = int | Sequence[int | None] | None  # one of which all others come, or one a row
+MAX_THREADS = 32  # in which replies and tools of several rows are waited for
 
 
 def _broadcast(option: Any, count: int) -> list[int] | None:
@@ -191,8 +193,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
                 return self._ended(list(sizes), rewards, terminated, truncated)
             moves = [(row, *self._split(row, size)) for row, size in sizes.items()]
         infos: dict[int, Info] = {}
-        for row, before, tokens in moves:
-            outcome = self.mdp.take(before, tokens)
+        for (row, before, _), outcome in zip(moves, self._outcomes(moves), strict=True):
             rewards[row] = sum(outcome.terms.values())
             terminated[row] = self.mdp.terminated(outcome.state)
             truncated[row] = self.mdp.truncated(outcome.state)
@@ -206,6 +207,18 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
                 verdict, text = outcome.verdict, self.mdp.text(outcome.state)
                 infos[row] |= {"verdict": verdict, "is_success": verdict.correct, "response": text}
         return infos
+
+    def _outcomes(self, moves: Sequence[tuple[int, State, list[int]]]) -> list[Outcome]:
+        """Where each of the `moves` (row, state, tokens) leads. Where replies may be slow, rows do not wait in turn."""
+        dialogue = self.mdp.dialogue
+        answered = []
+        if dialogue is not None:
+            waits = {*self.mdp.tokenizer.ends, *dialogue.stop}
+            answered = [move for move in moves if not waits.isdisjoint(move[2])]
+        if len(answered) < 2:
+            return [self.mdp.take(state, tokens) for _, state, tokens in moves]
+        with ThreadPoolExecutor(min(len(answered), MAX_THREADS)) as threads:
+            return list(threads.map(lambda move: self.mdp.take(move[1], move[2]), moves))
 
     def _ended(self, rows: list[int], rewards: Rewards, terminated: BoolArray, truncated: BoolArray) -> dict[int, Info]:
         """As `_take`, for `rows` that have moved, where nothing but the end of an episode earns: all ends together."""

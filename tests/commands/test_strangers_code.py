@@ -68,11 +68,18 @@ NAMING = {
     "reward": ("[keys]", '[keys]\nreward = "evil.py:reward"'),
     "a sum of rewards": ("[keys]", '[keys]\nreward = "sparse+evil.py:reward"'),
     "dynamics": ("[keys]", '[keys]\nstochastic = "evil.py:Slip:0.1"'),
+    "several dynamics": ("[keys]", '[keys]\nstochastic = "sticky:0.1+evil.py:Slip:0.1"'),
+    "a reply": ("[keys]", '[keys]\nreplies = "retry:2+evil.py:reward"'),
+    "a list of replies": ("[keys]", '[keys]\nreplies = ["evil.py:reward"]'),
+    "a tool": ("[keys]", '[keys]\ntools = "calculator+evil.py:reward"'),
+    "a sandbox of a tool": ("[keys]", '[keys]\ntools = "python:evil.py:Agent"'),
+    "a server": ("[keys]", '[keys]\ntools = "mcp:evil.py"'),
     "sampler": ("[keys]", '[keys]\nsampler = "evil.py:Sampler"'),
     "curriculum": ("[keys]", '[keys]\ncurriculum = "reward:evil.py:reward,sparse"'),
     "of the standard library": ("[keys]", '[keys]\nreward = "os:system"'),
     "of the package": ("[keys]", '[keys]\nreward = "reasonenv.storage:replace"'),
 }
+NAMED_BY_A_TOOL = ("a sandbox of a tool", "a server")
 
 
 @pytest.fixture
@@ -96,6 +103,10 @@ def test_a_suite_of_a_folder_runs_no_code(kind: str, command: str, evil: Path, c
     if command.startswith("tune"):
         text += "[tune]\nlr = [1e-4, 1e-3]\nseeds = [7]\n"
     Path("suite.toml").write_text(text)
+    if command.endswith("--dry-run") and kind in NAMED_BY_A_TOOL:
+        assert main(["bench", *command.split()]) == 0
+        assert not evil.exists()  # no tool is made, so nothing that it names is looked for
+        return
     line = complaint(["bench", *command.split()])
     assert not evil.exists()
     if kind != "curriculum":  # which is no place for a name with a colon
@@ -126,6 +137,9 @@ def test_a_suite_file_that_stands_alone_is_a_persons_choice(evil: Path) -> None:
         ("env", "evil.py:reasonenv/Evil-Response-v0"),
         ("reward", "evil.py:reward"),
         ("stochastic", "evil.py:Slip:0.1"),
+        ("replies", "evil.py:reward"),
+        ("tools", "evil.py:reward"),
+        ("tools", "mcp:evil.py"),
     ],
 )
 def test_an_evaluation_runs_no_code_that_the_run_names(

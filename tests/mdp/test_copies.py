@@ -48,7 +48,9 @@ def test_a_task_made_by_name_is_equal_to_its_copy_and_a_changed_one_is_not_taken
 
 
 @COPIES
-@pytest.mark.parametrize("keys", [{}, {"stochastic": "sticky:0.3"}, {"replies": "retry:2"}], ids=str)
+@pytest.mark.parametrize(
+    "keys", [{}, {"stochastic": "sticky:0.3"}, {"replies": "retry:2"}, {"tools": "calculator"}], ids=str
+)
 def test_a_process_judges_and_pays_as_its_copy(clone: Clone, keys: dict[str, str]) -> None:
     mdp = make_mdp("Chain", size=4, reward="dense", **keys)
     twin = clone(mdp)

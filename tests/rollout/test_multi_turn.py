@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from dataclasses import fields, replace
 from itertools import chain
 from pathlib import Path
@@ -19,7 +18,6 @@ from reasonenv.agents.grpo import GRPO, GRPOConfig
 from reasonenv.core import Batch, Completion, Group, Problem, Reason, Role, Trajectory, Verdict
 from reasonenv.learn.curriculum import Curriculum
 from reasonenv.learn.loop import Loop
-from reasonenv.mdp.dynamics import Dynamics, View
 from reasonenv.mdp.env import ReasoningEnv
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
@@ -99,10 +97,10 @@ def test_without_chance_it_is_the_deterministic_process(policy: Policy, spec: st
 
 
 @pytest.mark.parametrize("reward", ["sparse", "dense"])
-@pytest.mark.parametrize("spec", ["sticky:0.2", "retry:3"])
+@pytest.mark.parametrize("spec", ["stochastic=sticky:0.2", "replies=retry:3"])
 def test_a_trajectory_is_that_of_its_completion(policy: Policy, spec: str, reward: str) -> None:
     # the moves of the rollout are what stepping through its tokens finds
-    mdp = make_mdp("Chain", size=8, stochastic=spec, reward=reward, max_tokens=90)
+    mdp = make_mdp("Chain", size=8, reward=reward, max_tokens=90, **keys(spec))
     for t in episodes(rollouts(policy, mdp)):
         chosen = t.roles == Role.POLICY
         whole = Completion(t.tokens[chosen], t.logprobs[chosen], "eos", t.versions[chosen], 0)
@@ -121,27 +119,23 @@ def test_what_a_sample_is_depends_on_no_other(policy: Policy, name: str) -> None
     assert together[1].trajectories[0].tokens.tolist() == alone.trajectories[0].tokens.tolist()
 
 
-class Slow(Dynamics):
+class Slow:
     """Answers a row's first `=` after all rows that wrote none have ended."""
 
-    meaning = "nothing"
-    slow = True
+    stop = "="
     others_ended = threading.Event()
 
-    def prepare(self) -> None:
-        self.stop = tuple(self.tokenizer.encode("="))
-
-    def reply(self, view: View) -> Sequence[int]:
-        if view.state.written or not view.state.tokens or view.state.tokens[-1] not in self.stop:
-            return ()
-        assert self.others_ended.wait(60), "the other rows wait for this reply"
-        return self.tokenizer.encode("!")
+    def __call__(self, text: str, problem: Problem, state: dict[str, Any]) -> str | None:
+        if state.setdefault("text", text) != text:
+            return None
+        if not self.others_ended.wait(60):
+            raise TimeoutError("the other rows wait for this reply")  # which ends the episode
+        return "!"
 
 
 @pytest.mark.parametrize("name", ["torch", "hf"])
 def test_while_a_slow_reply_is_made_the_others_go_on(policy: Policy, name: str) -> None:
-    mdp = make_mdp("Chain", size=8, seed=0, max_tokens=40)
-    mdp.dynamics = Slow(mdp.tokenizer, "plain", 1.0)
+    mdp = make_mdp("Chain", size=8, seed=0, max_tokens=40, replies=[Slow()])
     Slow.others_ended.set()
     at_once = sample_groups(make_sampler(name, policy), mdp, [0, 3], 4, temperature=1.0, seed=(7,))
     silent = sum(not (t.roles == Role.ENVIRONMENT).any() for t in episodes(at_once))
@@ -162,8 +156,7 @@ def test_while_a_slow_reply_is_made_the_others_go_on(policy: Policy, name: str) 
 
 
 def test_an_interrupt_leaves_nothing_running(policy: Policy) -> None:
-    mdp = make_mdp("Chain", size=8, seed=0, max_tokens=40)
-    mdp.dynamics = Slow(mdp.tokenizer, "plain", 1.0)
+    mdp = make_mdp("Chain", size=8, seed=0, max_tokens=40, replies=[Slow()])
     Slow.others_ended.set()
     sampler, before = make_sampler("torch", policy), threading.active_count()
 
