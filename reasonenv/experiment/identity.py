@@ -43,6 +43,7 @@ from reasonenv.learn.curriculum import read_levels
 from reasonenv.mdp.dynamics import named_variant
 from reasonenv.mdp.rewards import reward_terms
 from reasonenv.registry import named_modules
+from reasonenv.rollout import SEARCHES
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sources import PACKAGE, SourceLoader, is_installed, is_standard
 from reasonenv.storage import naming
@@ -206,6 +207,8 @@ def _things(run: RunConfig) -> Iterator[Any]:
     yield from (agent, agent.Config, task_factory(run.task))
     if SAMPLERS.is_users(run.sampler):  # others are the package's, and may need what is not installed here
         yield SAMPLERS.find(run.sampler)
+    if run.search is not None and SEARCHES.is_users(run.search):
+        yield SEARCHES.find(run.search)
     levels = [] if run.curriculum is None else read_levels(run.curriculum)
     for keys in (run.env_keys, *levels):
         yield from reward_terms(keys.get("reward", "sparse")).values()

@@ -344,6 +344,7 @@ class ReasoningMDP:
             truncated=self.truncated(state),
             verdict=verdict,
             noise=noise,
+            selected=completion.selected,
         )
 
     def demonstration(self, index: int) -> Trajectory:

@@ -26,6 +26,7 @@ class _Episode:
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     versions: list[int] = field(default_factory=list)
+    selected: bool = False
 
     def turn_seed(self) -> int:
         """The seed of the draws from here on. The first turn has that of the sample, as if there were no other."""
@@ -91,6 +92,7 @@ def _follow(mdp: ReasoningMDP, episode: _Episode, completion: Completion, stop: 
     count = len(episode.tokens) - before
     episode.logprobs += completion.logprobs[:count].tolist()
     episode.versions += completion.versions[:count].tolist()
+    episode.selected |= completion.selected
 
 
 def _trajectory(mdp: ReasoningMDP, episode: _Episode) -> Trajectory:
@@ -98,5 +100,5 @@ def _trajectory(mdp: ReasoningMDP, episode: _Episode) -> Trajectory:
     logprobs = np.array(episode.logprobs, dtype=np.float32)
     versions: IntArray = np.array(episode.versions, dtype=np.int64)
     stop: Literal["eos", "length"] = "eos" if mdp.terminated(episode.state) else "length"
-    chosen = Completion(tokens, logprobs, stop, versions, episode.seed)
+    chosen = Completion(tokens, logprobs, stop, versions, episode.seed, episode.selected)
     return mdp.trajectory(episode.state.index, chosen, episode.noise)

@@ -112,4 +112,5 @@ def _whole(row: _Row) -> Completion:
         stop=row.parts[-1].stop,
         versions=np.concatenate([part.versions for part in row.parts]),
         seed=row.seed,
+        selected=any(part.selected for part in row.parts),
     )

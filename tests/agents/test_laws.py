@@ -35,7 +35,7 @@ BOTH = {"shift", "scale"}
 INVARIANT = {
     "grpo": BOTH, "grpo_process": BOTH, "dapo": BOTH, "cispo": BOTH, "gspo": BOTH, "scalerl": BOTH,
     "reinforce_pp": BOTH, "reinforce_pp_baseline": BOTH,
-    "dr_grpo": {"shift"}, "dppo": {"shift"}, "rloo": {"shift"}, "tailrl": {"shift"},
+    "dr_grpo": {"shift"}, "dppo": {"shift"}, "rloo": {"shift"}, "tree": {"shift"}, "tailrl": {"shift"},
 }  # fmt: skip
 
 
@@ -53,6 +53,7 @@ def log_success(process: TinyMDP, policy: TabularPolicy) -> Tensor:
 OBJECTIVE = {
     "reinforce": expected_reward(1.0),
     "rloo": expected_reward(1.0),
+    "tree": expected_reward(1.0),
     "dr_grpo": expected_reward(2 / 3 / 256),
     "dppo": expected_reward(2 / 3 / 256),
     "maxrl": log_success,
