@@ -66,6 +66,7 @@ AGENTS = Registry[Any](
         "random_tokens": "reasonenv.agents.random_tokens:RandomTokens",
         "majority": "reasonenv.agents.majority:Majority",
         "best_of_k": "reasonenv.agents.best_of_k:BestOfK",
+        "searched": "reasonenv.agents.searched:Searched",
         "grpo": "reasonenv.agents.grpo:GRPO",
         "grpo_process": "reasonenv.agents.grpo_process:GRPOProcess",
         "dr_grpo": "reasonenv.agents.dr_grpo:DrGRPO",

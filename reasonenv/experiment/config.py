@@ -121,11 +121,7 @@ class EvalConfig(PolicyConfig, SearchConfig):
     def __post_init__(self) -> None:
         PolicyConfig.__post_init__(self)
         SearchConfig.__post_init__(self)
-        if self.search_value == VERDICT:
-            raise UserError(
-                f"search_value is {VERDICT}, which looks at the reference answers; where a policy is measured it must "
-                f"be {AGREEMENT} or the folder of a trained orm"
-            )
+        _check_blind(self)
         if self.orm is not None and self.samples < 2:
             raise UserError(f"samples is {self.samples}; orm ranks sampled answers, give at least 2")
 
@@ -238,13 +234,24 @@ def _check_rewarded(run: RunConfig) -> None:
 
 def _check_searched(run: RunConfig) -> None:
     """Raises `UserError` if the agent of this run cannot learn from what a search selects."""
+    from reasonenv.learn.agent import Agent, no_draws
+
     agent = find_agent(run.agent)
     if not agent.takes_selected:
-        from reasonenv.learn.agent import no_draws
-
         raise UserError(f"search is {run.search}; {no_draws(run.agent)}")
-    if agent.conditions:
+    if not issubclass(agent, Agent):
+        _check_blind(run)
+    elif agent.conditions:
         raise UserError(f"search is {run.search}; {run.agent} writes behind goals, which no search sets; leave it out")
+
+
+def _check_blind(searched: SearchConfig) -> None:
+    """Raises `UserError` for a search that looks at reference answers, where answers are to be measured."""
+    if searched.search_value == VERDICT:
+        raise UserError(
+            f"search_value is {VERDICT}, which looks at the reference answers; where a policy is measured it must be "
+            f"{AGREEMENT} or the folder of a trained orm"
+        )
 
 
 def environment_settings(task: str, *, training: bool = False) -> dict[str, Setting]:

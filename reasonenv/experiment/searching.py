@@ -27,17 +27,17 @@ def check_search(config: RunConfig | EvalConfig, *processes: ReasoningMDP) -> No
         check_searchable(process)
 
 
-def open_search(config: RunConfig | EvalConfig, policy: Policy) -> Searching | None:
+def open_search(config: RunConfig | EvalConfig, policy: Policy, *, training: bool = False) -> Searching | None:
     """The search of the settings, if there is one.
 
-    By default it goes by the verdicts of training problems, and by the agreement of answers where a policy is measured.
+    By default it goes by the verdicts of training problems, and by the agreement of answers where these are measured.
     Raises `UserError` for a policy that is conditioned on goals, of which a prefix holds none.
     """
     if config.search is None:
         return None
     if policy.goals is not None:
         raise UserError(f"policy {policy.name!r} writes behind goals, which no search sets; leave search out")
-    name = config.search_value or (VERDICT if isinstance(config, RunConfig) else AGREEMENT)
+    name = config.search_value or (VERDICT if training else AGREEMENT)
     if name in VALUES:
         return Searching(SEARCHES.find(config.search)(), VALUES[name], config.search_tokens)
     scores = partial(Scores, scorer=load_scorer(name, policy))

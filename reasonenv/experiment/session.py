@@ -15,6 +15,7 @@ from reasonenv.experiment.config import PolicyConfig, RunConfig
 from reasonenv.experiment.processes import processes
 from reasonenv.experiment.searching import check_search, open_search
 from reasonenv.experiment.token_records import RolloutRecorder
+from reasonenv.learn.agent import Agent
 from reasonenv.learn.curriculum import Curriculum
 from reasonenv.learn.evaluation import SCORED_SAMPLES, GreedyEvaluator, HeldOut
 from reasonenv.learn.judge import rewarded_by
@@ -80,8 +81,8 @@ def build(config: RunConfig, out: Path, *, places: Mapping[str, Path] = MappingP
         process.fits(policy.context, name=config.policy)
     method: Method = find_agent(settings.agent)(policy, settings.agent_config, seed=settings.seed)
     if settings.search is not None:
-        check_search(settings, *curriculum.levels)
-        method.searching = open_search(settings, policy)
+        check_search(settings, *curriculum.levels, mdp)
+        method.searching = open_search(settings, policy, training=isinstance(method, Agent))
     size = method.tokens_per_microbatch
     rescore = None
     if settings.orm is not None:

@@ -27,6 +27,7 @@ KINDS = {
     "tuple[str, ...]": "string",
     "tuple[float, ...]": "float32",
 }
+ADDED = {"added": True}  # metadata of a field that files of earlier versions lack: there it is null
 
 
 def write_records(path: Path, kind: type[Record], records: Iterable[Record]) -> None:
@@ -68,11 +69,19 @@ def read_table(path: Path, kind: type[Any]) -> pa.Table:
         checksum = _sum(table)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; it is written when an evaluation ends") from None
-    except (pa.ArrowException, OSError, ValueError) as error:  # what damage looks like depends on where it is
+    except (
+        pa.ArrowException,
+        OSError,
+        TypeError,
+        ValueError,
+    ) as error:  # what damage looks like depends on where it is
         raise Damaged(
             f"{path}: not a whole Parquet file ({' '.join(str(error).split())[:200]}); evaluate again"
         ) from None
     schema = _schema(kind)
+    for place, entry in enumerate(schema):
+        if entry.name not in table.column_names and _was_added(kind, entry.name):
+            table = table.add_column(place, entry, pa.nulls(len(table), entry.type))
     if set(table.column_names) != set(schema.names):
         raise UserError(f"{path}: a row has exactly the columns {', '.join(schema.names)}; found {table.column_names}")
     for entry in schema:
@@ -104,6 +113,10 @@ def to_records(table: pa.Table, kind: type[Record]) -> list[Record]:
 
 def _sum(table: pa.Table) -> str:
     return hashlib.sha256(json.dumps(table.to_pylist()).encode()).hexdigest()
+
+
+def _was_added(kind: type[Any], name: str) -> bool:
+    return any(field.name == name and field.metadata.get("added") for field in fields(kind))
 
 
 def _schema(kind: type[Any]) -> pa.Schema:

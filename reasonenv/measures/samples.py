@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reasonenv.core import ANSWERED, FAILURES, BoolArray, IntArray
-from reasonenv.measures.parquet import read_records, read_table, to_records, to_table, write_records
+from reasonenv.measures.parquet import ADDED, read_records, read_table, to_records, to_table, write_records
 from reasonenv.stats import Floats
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ class Sample:
     score: float | None = None  # by an outcome reward model, where one was asked
     logp: float | None = None  # of the whole, in nats, as it was sampled; of sampled answers
     initial_logp: float | None = None  # the same under the policy before training
+    # Whether something chose it among draws, or made it of parts of them: it counts as no sample of what is answered.
+    selected: bool | None = field(default=None, metadata=ADDED)
+    search_tokens: int | None = field(default=None, metadata=ADDED)  # drawn for it, those thrown away among them
 
     @property
     def verified(self) -> bool:
@@ -64,11 +67,18 @@ class Samples:
         self.score: Floats = self._array("score")
         self.logp: Floats = self._array("logp")
         self.initial_logp: Floats = self._array("initial_logp")
+        self.selected: BoolArray = self.table.column("selected").fill_null(False).to_numpy()
+        self.search_tokens: Floats = self._array("search_tokens")
 
     @classmethod
     def of(cls, samples: Samples | Iterable[Sample]) -> Samples:
         """The columns of records."""
         return samples if isinstance(samples, Samples) else cls(to_table(Sample, samples))
+
+    @cached_property
+    def sampled(self) -> BoolArray:
+        """Whether an answer is a draw of what the policy answers: neither greedy nor selected.  # [n]"""
+        return ~self.greedy & ~self.selected
 
     @cached_property
     def verified(self) -> BoolArray:
@@ -88,7 +98,7 @@ class Samples:
     @cached_property
     def drawn(self) -> int:
         """Sampled answers to a problem, at most."""
-        return int(self.count(~self.greedy).max(initial=0))
+        return int(self.count(self.sampled).max(initial=0))
 
     def count(self, rows: BoolArray) -> IntArray:
         """How many answers to each problem `rows` [n] is true of.  # [P]"""

@@ -133,8 +133,8 @@ def check_searchable(mdp: ReasoningMDP) -> None:
     """
     if mdp.stochastic:
         raise UserError(
-            f"a search knows no environment that writes by itself, as {mdp.task.name} does with stochastic=; "
-            "leave stochastic or the search out"
+            f"a search knows no environment that writes by itself, as that of {mdp.task.name} does here; "
+            "leave stochastic= or the search out"
         )
 
 

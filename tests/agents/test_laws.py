@@ -30,7 +30,7 @@ from reasonenv.testing import LawBroken, TabularPolicy, TinyMDP, check_agent, gr
 from reasonenv.testing.laws import LAWS, SHORT
 
 # A reward model trains no policy, fixed agents train nothing, and goals are texts, which symbols have not.
-TRAINED = sorted({*AGENTS} - {"orm", "rcrl", "random_tokens", "majority", "best_of_k"})
+TRAINED = sorted({*AGENTS} - {"orm", "rcrl", "random_tokens", "majority", "best_of_k", "searched"})
 BOTH = {"shift", "scale"}
 INVARIANT = {
     "grpo": BOTH, "grpo_process": BOTH, "dapo": BOTH, "cispo": BOTH, "gspo": BOTH, "scalerl": BOTH,

@@ -344,6 +344,17 @@ def test_agreement_is_the_same_whatever_the_reference_answer_is() -> None:
     assert found[0] == [4 / 6, 4 / 6, 4 / 6, 1 / 6, 0.0, 4 / 6]
 
 
+@pytest.mark.parametrize("kind", SHIPPED)
+def test_a_search_by_agreement_selects_alike_whatever_the_reference_answers_are(kind: type[Search]) -> None:
+    found = []
+    for gold in ("bbb", "aaa", "7"):
+        mdp = toy()
+        mdp.problems[:] = [replace(problem, answer=gold) for problem in mdp.problems]
+        found.append(rows(run(kind(), Letters(), 150, [0, 1, 2], mdp=mdp, value=Agreement)))
+    assert found[0] == found[1] == found[2]
+    assert all(found[0])
+
+
 def test_only_verdicts_see_reference_answers() -> None:
     assert [kind.sees_golds for kind in (Verdicts, Agreement, Scores)] == [True, False, False]
 
@@ -398,7 +409,7 @@ def test_what_is_returned_are_episodes_of_the_process(name: str, real: Any) -> N
 def test_a_search_knows_no_environment_that_writes(real: Any) -> None:
     sampler, _ = real
     mdp = make_mdp("Chain", size=2, tokenizer=TOKENIZER, stochastic="sticky:0.1")
-    with pytest.raises(UserError, match="leave stochastic or the search out"):
+    with pytest.raises(UserError, match="leave stochastic= or the search out"):
         run(PUCT(), sampler, 100, [0], mdp=mdp, value=Verdicts)
 
 
