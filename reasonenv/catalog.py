@@ -13,7 +13,7 @@ import gymnasium
 
 from reasonenv.errors import UnknownArgument, UserError, unknown
 from reasonenv.reasoning_gym_names import NAMES
-from reasonenv.registry import Registry, admit, import_named, module_name
+from reasonenv.registry import Registry, admit, import_named, load, module_name
 from reasonenv.settings import Setting, settings_of
 from reasonenv.tasks import Task
 
@@ -134,6 +134,16 @@ def task_name(text: str) -> str:
 def find_agent(name: str) -> Any:
     """The agent class called `name`, or at `module:name`."""
     return AGENTS.find(name)
+
+
+def names_agent(text: str) -> bool:
+    """Whether a name, or `module:name`, means an agent and no task. Loads what a `module:name` means."""
+    if ":" not in text:
+        return text in AGENTS
+    if re.search(r"-v[0-9]+$", text):
+        return False
+    admit(text)
+    return isinstance(load(text), type)
 
 
 def agent_summary(name: str) -> str:

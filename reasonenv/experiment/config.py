@@ -262,6 +262,12 @@ def environment_settings(task: str, *, training: bool = False) -> dict[str, Sett
     return settings
 
 
+def agent_config(agent: str, keys: Mapping[str, Any]) -> Any:
+    """`keys` as the `Config` of an agent. Raises `UserError` for an unknown key or a bad value."""
+    config = find_agent(agent).Config
+    return build(config, _read(keys, {"agent": settings_of(config)})["agent"])
+
+
 def environment_keys(task: str, keys: Mapping[str, Any]) -> dict[str, Any]:
     """`keys` as keyword arguments of the environment. Raises `UserError` for an unknown key or a bad value."""
     return _read(keys, {"env": environment_settings(task)})["env"]

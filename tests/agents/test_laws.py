@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from reasonenv.agents.best_of_n import BestOfN
 from reasonenv.agents.cispo import CISPO
 from reasonenv.agents.dr_grpo import DrGRPO
 from reasonenv.agents.grpo import GRPO
@@ -22,6 +23,7 @@ from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Budget, Metrics
 from reasonenv.learn.losses import k3, likelihood
+from reasonenv.learn.observer import SILENT, Observer
 from reasonenv.learn.policy_gradient import PolicyGradient
 from reasonenv.learn.weights import sequence_mean, token_mean
 from reasonenv.policy.collate import collate
@@ -135,6 +137,11 @@ class OtherGradient(GRPO):  # pi in place of log pi
         return -advantage * logp.exp()
 
 
+class Unaware(GRPO):  # takes whatever it gets for draws
+    def batch(self, groups: Sequence[Group]) -> Batch:
+        return collate(groups, pad=self.policy.tokenizer.eos_id)
+
+
 class ForgetsMoments(GRPO):  # a new optimiser after every restart
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         super().load_state_dict(state)
@@ -244,6 +251,7 @@ LIKELY = TinyMDP(actions=2, horizon=1, reward=lambda r: float(r == (1,)))  # ten
         ("environment", TrainsOnAll, {}),
         ("skipping", FalseDeclaration, {}),
         ("on_policy", OtherGradient, {}),
+        ("selected", Unaware, {}),
         ("state", ForgetsMoments, {}),
         ("resume", Impatient, {}),
         ("uphill", Downhill, {}),
@@ -330,3 +338,24 @@ def test_an_agent_that_raises_is_told_with_the_laws_it_was_asked() -> None:
 def test_a_claim_is_one_of_two() -> None:
     with pytest.raises(UserError, match="unknown claim 'shifts'; did you mean shift"):
         check_agent(GRPO, invariant=["shifts"])
+
+
+class Replay(BestOfN):  # learns from what came first as well
+    first: tuple[Group, ...] = ()
+
+    def learn(self, groups: Sequence[Group], budget: Budget, observer: Observer = SILENT) -> Metrics:
+        self.first = self.first or tuple(groups[:1])
+        return super().learn([*self.first, *groups], budget, observer)
+
+
+def test_a_law_that_is_none_of_an_agent_can_be_excepted() -> None:
+    with pytest.raises(LawBroken) as caught:
+        check_agent(Replay)
+    assert "order" in caught.value.report.broken
+    excepted = caught.value.report.broken
+    report = check_agent(Replay, except_laws=excepted)
+    assert set(excepted) <= set(report.skipped)
+    assert "skipped  order" in str(report)
+    assert "excepted" in str(report)
+    with pytest.raises(UserError, match="unknown law 'ordre'; did you mean order"):
+        check_agent(Replay, except_laws=["ordre"])

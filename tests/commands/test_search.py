@@ -1,4 +1,4 @@
-"""Searches from the command line: what they cost is told, no gold is seen where answers are measured, kills do no harm."""
+"""Searches from the command line: their cost is told, no gold is seen where answers are measured, kills do no harm."""
 
 from __future__ import annotations
 
