@@ -13,7 +13,7 @@ import gymnasium
 
 from reasonenv.errors import UnknownArgument, UserError, unknown
 from reasonenv.reasoning_gym_names import NAMES
-from reasonenv.registry import Registry, admit, import_named, module_name
+from reasonenv.registry import Registry, admit, import_named, load, module_name
 from reasonenv.settings import Setting, settings_of
 from reasonenv.tasks import Task
 
@@ -60,11 +60,13 @@ AGENTS = Registry[Any](
         "sft": "reasonenv.agents.sft:SFT",
         "ei": "reasonenv.agents.ei:ExpertIteration",
         "ppo": "reasonenv.agents.ppo:PPO",
+        "best_of_n": "reasonenv.agents.best_of_n:BestOfN",
         "rcrl": "reasonenv.agents.rcrl:ReturnConditioned",
         "orm": "reasonenv.agents.orm:OutcomeRewardModel",
         "random_tokens": "reasonenv.agents.random_tokens:RandomTokens",
         "majority": "reasonenv.agents.majority:Majority",
         "best_of_k": "reasonenv.agents.best_of_k:BestOfK",
+        "searched": "reasonenv.agents.searched:Searched",
         "grpo": "reasonenv.agents.grpo:GRPO",
         "grpo_process": "reasonenv.agents.grpo_process:GRPOProcess",
         "dr_grpo": "reasonenv.agents.dr_grpo:DrGRPO",
@@ -76,6 +78,7 @@ AGENTS = Registry[Any](
         "tailrl": "reasonenv.agents.tailrl:TailRL",
         "reinforce": "reasonenv.agents.reinforce:Reinforce",
         "rloo": "reasonenv.agents.rloo:RLOO",
+        "tree": "reasonenv.agents.tree:Tree",
         "reinforce_pp": "reasonenv.agents.reinforce_pp:ReinforcePP",
         "reinforce_pp_baseline": "reasonenv.agents.reinforce_pp_baseline:ReinforcePPBaseline",
         "scalerl": "reasonenv.agents.scalerl:ScaleRL",
@@ -131,6 +134,16 @@ def task_name(text: str) -> str:
 def find_agent(name: str) -> Any:
     """The agent class called `name`, or at `module:name`."""
     return AGENTS.find(name)
+
+
+def names_agent(text: str) -> bool:
+    """Whether a name, or `module:name`, means an agent and no task. Loads what a `module:name` means."""
+    if ":" not in text:
+        return text in AGENTS
+    if re.search(r"-v[0-9]+$", text):
+        return False
+    admit(text)
+    return isinstance(load(text), type)
 
 
 def agent_summary(name: str) -> str:

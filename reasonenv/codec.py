@@ -58,6 +58,7 @@ def encode(trajectory: Trajectory) -> Data:
 def decode(data: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Trajectory:
     """The inverse of `encode`."""
     values = {**data, **arrays}
+    values["branches"] = tuple(map(tuple, data.get("branches", ())))
     return Trajectory(
         **{**values, "problem": decode_problem(data["problem"]), "verdict": decode_verdict(data["verdict"])}
     )

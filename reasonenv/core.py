@@ -121,6 +121,9 @@ class Completion:
     stop: Literal["eos", "length"]
     versions: IntArray  # [T], of the weights that drew each token
     seed: int
+    # Whether something chose it among draws, or made it of parts of them: no ratio of log-probs holds for it. Whoever
+    # draws more than he returns says so here.
+    selected: bool = False
 
     @classmethod
     def unsampled(cls, tokens: IntArray, stop: Literal["eos", "length"]) -> Completion:
@@ -146,6 +149,9 @@ class Trajectory:
     verdict: Verdict
     noise: int = 0  # seed of the environment's own draws
     metrics: Mapping[str, float] = field(default_factory=dict)  # what the task measures itself, in [0, 1]
+    selected: bool = False  # as `Completion.selected`: no draw of the policy
+    # Of a tree of rollouts: (the token with which a branch begins, its number among its siblings), from the root on.
+    branches: tuple[tuple[int, int], ...] = ()
 
     @property
     def ret(self) -> float:
@@ -214,6 +220,7 @@ class Batch(TokenBatch):
     returns: torch.Tensor | None = None  # [B, T], what the critic is to learn
     ref_logp: torch.Tensor | None = None  # [B, T]
     ends: torch.Tensor | None = None  # [B, T], 1 at the last token of each step
+    branches: torch.Tensor | None = None  # [B, T] int64, k + 1 where branch k of a tree of rollouts begins, else 0
     top: torch.Tensor | None = None  # [B, T, K] int64, the sampled token and the likeliest others
     top_logp: torch.Tensor | None = None  # [B, T, K], theirs when the tokens were sampled
     divergence: torch.Tensor | None = None  # [B, T], of the policy from what it was when the tokens were sampled

@@ -13,18 +13,20 @@ from tqdm import tqdm
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import EvalConfig
 from reasonenv.experiment.processes import evaluation_process
+from reasonenv.experiment.searching import check_search, open_search
 from reasonenv.experiment.session import open_policy
-from reasonenv.learn.evaluation import records
+from reasonenv.learn.evaluation import SEARCH, records, searched
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.measures.metrics import GREEDY, summarise
 from reasonenv.measures.questions import held_out_problems
 from reasonenv.measures.samples import Sample, write_samples
 from reasonenv.policy.value_head import Scorer, load_scorer, scorer_folder
 from reasonenv.rollout.groups import sample_groups
+from reasonenv.rollout.search import roll_out
 from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.goal_sampler import conditioned_sampler
 from reasonenv.sampling.sampler import Sampler
-from reasonenv.stats import Estimate, accuracy
+from reasonenv.stats import Estimate, accuracy, mean_interval
 from reasonenv.storage import check_writable
 
 
@@ -34,7 +36,8 @@ def assess(config: EvalConfig, *, out: Path | None = None, quiet: bool = False) 
     With `holdout` validation on those of the training split that runs with this setting do not train on; a policy that
     is known to have trained on them is refused. The samples are of `temperature`, and of the tokens that `top_k` and
     `top_p` leave (see `Sampling`). With the folder of a reward model also rerank@k and weighted@k; of a policy that is
-    conditioned on goals also the greedy accuracy behind the negated goal. Leaves every answer in the file `out`.
+    conditioned on goals also the greedy accuracy behind the negated goal. With a `search` also the accuracy of the
+    answers that it selects, and the tokens that it draws for a problem. Leaves every answer in the file `out`.
     """
     if config.orm is not None:
         scorer_folder(config.orm)
@@ -43,13 +46,15 @@ def assess(config: EvalConfig, *, out: Path | None = None, quiet: bool = False) 
         if out.suffix != ".parquet":
             raise UserError(f"--out is {out}; answers are stored as Parquet, give a name that ends in .parquet")
     check_sampler(config.sampler, config.address)
-    evaluation_process(config)  # refuses bad settings and missing data before the policy is loaded
+    process = evaluation_process(config)  # refuses bad settings and missing data before the policy is loaded
+    check_search(config, process)
     policy = open_policy(config)
     scorer = None if config.orm is None else load_scorer(config.orm, policy)
     mdp = evaluation_process(config, policy.tokenizer)
     mdp.fits(policy.context, name=config.policy)
     problems = range(min(config.problems, len(mdp.task.problems)))
     answers = len(problems) * (1 + config.samples + (policy.goals is not None))
+    searching = open_search(config, policy)
     negated: list[Sample] = []
     with (
         closing(make_sampler(config.sampler, policy, address=config.address)) as base,
@@ -67,6 +72,9 @@ def assess(config: EvalConfig, *, out: Path | None = None, quiet: bool = False) 
                 top_p=config.top_p,
                 scorer=scorer,
             )
+        if searching is not None:
+            draw = partial(roll_out, searching, sampler, mdp, problems, 1, temperature=config.temperature)
+            samples += searched(draw(seed=(config.seed, SEARCH)), mdp)
         if policy.goals is not None:
             sampler = conditioned_sampler(base, policy, policy.goals.negated())
             negated = measure(sampler, samples=1, temperature=0.0)
@@ -74,6 +82,9 @@ def assess(config: EvalConfig, *, out: Path | None = None, quiet: bool = False) 
         write_samples(out, samples)
     ks = [config.samples] if config.samples else []
     summary = dict(summarise(samples, ks, held_out_problems(mdp.task.problems[: config.problems])))
+    if searching is not None:
+        spent = [sample.search_tokens for sample in samples if sample.search_tokens is not None]
+        summary["search_tokens"] = mean_interval(spent, high=float(config.search_tokens or 0))
     if policy.goals is not None:
         share = accuracy(negated)
         summary[f"{GREEDY} {policy.goals.negated_goal}"] = Estimate(share.value, *share.interval, share.judged)

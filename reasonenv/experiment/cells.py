@@ -163,7 +163,7 @@ def _with_run(cell: Cell, run: RunConfig, **changes: Any) -> Cell:
 
 def _named(keys: Mapping[str, Any], needs: tuple[str, ...]) -> dict[str, Any]:
     """The settings with the suite's reward model by its name, where they ask for it."""
-    referring = {key for key in ("orm", "labels") if keys.get(key) == ORM}
+    referring = {key for key in ("orm", "labels", "search_value") if keys.get(key) == ORM}
     if referring and len(needs) < 2:
         raise UserError(f'{min(referring)} = "{ORM}": the suite has no table [{ORM}]; add one, or give a folder')
     return {**keys, **dict.fromkeys(referring, needs[-1])}

@@ -15,6 +15,7 @@ from reasonenv.catalog import find_agent, parse_env_id, task_name, task_settings
 from reasonenv.errors import UserError, unknown
 from reasonenv.mdp.config import EnvConfig
 from reasonenv.measures.records import RUN
+from reasonenv.rollout import SEARCHES
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sampling.sampler import KEYS, TRAINING
 from reasonenv.settings import Setting, build, read_value, record, setting, settings_of
@@ -24,6 +25,7 @@ from reasonenv.tasks import TEST, VALIDATION
 Holdout = Literal["test", "validation"]
 DType = Literal["float32", "bfloat16", "float16"]
 
+VERDICT, AGREEMENT = "verdict", "agreement"  # what a search may go by, beside the folder of a reward model
 MAX_SAMPLES = 1 << 20  # a problem: more is a slip of the hand
 WITHIN = f"what is held out: {TEST}, or {VALIDATION}, one in ten training questions"
 
@@ -55,7 +57,31 @@ class PolicyConfig:
 
 
 @record
-class RunConfig(PolicyConfig):
+class SearchConfig:
+    """How responses are searched for, where they are not simply drawn."""
+
+    search: str | None = setting(None, f"searches for responses: {', '.join(SEARCHES)} (none: they are drawn)")
+    search_tokens: int | None = setting(None, "tokens that a search may draw for a problem, all counted", ge=1)
+    search_value: str | None = setting(
+        None, "what a search goes by: agreement of answers, the folder of a trained orm or, in training, verdict"
+    )
+
+    def __post_init__(self) -> None:
+        if self.search is None:
+            for name in ("search_tokens", "search_value"):
+                if getattr(self, name) is not None:
+                    raise UserError(f"{name} is {getattr(self, name)}; without search= it means nothing, leave it out")
+            return
+        SEARCHES.check_name(self.search)
+        if self.search_tokens is None:
+            raise UserError(
+                f"search={self.search} has no budget; give search_tokens=, say 2048: the tokens that it may draw for a "
+                "problem, discarded ones among them"
+            )
+
+
+@record
+class RunConfig(PolicyConfig, SearchConfig):
     """Everything that decides a run's result. Two equal records give the same weights, bit for bit, on one CPU."""
 
     agent: str
@@ -70,6 +96,10 @@ class RunConfig(PolicyConfig):
     orm: str | None = setting(None, "folder of a reward model; its score is the reward in place of the verdict")
     rank: str | None = setting(None, "folder of a reward model that scores the sampled answers, for rerank@k")
 
+    def __post_init__(self) -> None:
+        PolicyConfig.__post_init__(self)
+        SearchConfig.__post_init__(self)
+
     @property
     def agent_config(self) -> Any:
         """The agent's `Config`."""
@@ -77,7 +107,7 @@ class RunConfig(PolicyConfig):
 
 
 @record
-class EvalConfig(PolicyConfig):
+class EvalConfig(PolicyConfig, SearchConfig):
     """A policy that is measured on held-out problems of an environment."""
 
     samples: int = setting(0, "sampled answers a problem, beside the greedy one", ge=0, le=MAX_SAMPLES)
@@ -89,7 +119,9 @@ class EvalConfig(PolicyConfig):
     holdout: Holdout = setting("test", WITHIN)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        PolicyConfig.__post_init__(self)
+        SearchConfig.__post_init__(self)
+        _check_blind(self)
         if self.orm is not None and self.samples < 2:
             raise UserError(f"samples is {self.samples}; orm ranks sampled answers, give at least 2")
 
@@ -126,6 +158,8 @@ def describe_run(agent: str, env: str, keys: Mapping[str, Any], **fixed: Any) ->
     run = RunConfig(agent=agent, env=env, agent_keys=values["agent"], env_keys=values["env"], **values["run"], **fixed)
     if run.orm is not None:
         _check_rewarded(run)
+    if run.search is not None:
+        _check_searched(run)
     return run
 
 
@@ -198,12 +232,40 @@ def _check_rewarded(run: RunConfig) -> None:
         raise UserError(f"{run.agent} does not learn from rewards, so orm= would change nothing; leave it out")
 
 
+def _check_searched(run: RunConfig) -> None:
+    """Raises `UserError` if the agent of this run cannot learn from what a search selects."""
+    from reasonenv.learn.agent import Agent, no_draws
+
+    agent = find_agent(run.agent)
+    if not agent.takes_selected:
+        raise UserError(f"search is {run.search}; {no_draws(run.agent)}")
+    if not issubclass(agent, Agent):
+        _check_blind(run)
+    elif agent.conditions:
+        raise UserError(f"search is {run.search}; {run.agent} writes behind goals, which no search sets; leave it out")
+
+
+def _check_blind(searched: SearchConfig) -> None:
+    """Raises `UserError` for a search that looks at reference answers, where answers are to be measured."""
+    if searched.search_value == VERDICT:
+        raise UserError(
+            f"search_value is {VERDICT}, which looks at the reference answers; where a policy is measured it must be "
+            f"{AGREEMENT} or the folder of a trained orm"
+        )
+
+
 def environment_settings(task: str, *, training: bool = False) -> dict[str, Setting]:
     """What an environment of `task` takes; `training` is on the split train, and measured on test."""
     settings = {**settings_of(EnvConfig), **task_settings(task)}
     if training:
         settings.pop("split", None)
     return settings
+
+
+def agent_config(agent: str, keys: Mapping[str, Any]) -> Any:
+    """`keys` as the `Config` of an agent. Raises `UserError` for an unknown key or a bad value."""
+    config = find_agent(agent).Config
+    return build(config, _read(keys, {"agent": settings_of(config)})["agent"])
 
 
 def environment_keys(task: str, keys: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,7 @@ from reasonenv.mdp.rewards import is_registered, reward_terms
 from reasonenv.mdp.specs import code
 from reasonenv.mdp.tools import TOOLS
 from reasonenv.registry import named_modules
+from reasonenv.rollout import SEARCHES
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sources import PACKAGE, SourceLoader, is_installed, is_standard
 from reasonenv.storage import naming
@@ -210,6 +211,8 @@ def _things(run: RunConfig) -> Iterator[Any]:
     yield from (agent, agent.Config, task_factory(run.task))
     if SAMPLERS.is_users(run.sampler):  # others are the package's, and may need what is not installed here
         yield SAMPLERS.find(run.sampler)
+    if run.search is not None and SEARCHES.is_users(run.search):
+        yield SEARCHES.find(run.search)
     levels = [] if run.curriculum is None else read_levels(run.curriculum)
     for keys in (run.env_keys, *levels):
         reward = keys.get("reward", "sparse")

@@ -30,7 +30,7 @@ def notice(samples: Samples | Sequence[Sample], ks: Sequence[int]) -> str | None
             f"the initial policy answers nothing right in {len(columns)} answers to {problems} problems, so "
             "rewards teach nothing; train it longer (inits), or take easier problems"
         )
-    drawn = int(columns.count(~columns.greedy).sum()) // problems
+    drawn = int(columns.count(columns.sampled).sum()) // problems
     most = max((k for k in ks if k <= drawn), default=None)
     if most is None:
         return None

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from reasonenv.catalog import make_task
 from reasonenv.errors import UserError
-from reasonenv.experiment.config import EvalConfig, RunConfig, environment_keys
+from reasonenv.experiment.config import AGREEMENT, VERDICT, EvalConfig, RunConfig, environment_keys
 from reasonenv.experiment.validation import check_unseen, training_part, validation_part
 from reasonenv.learn.curriculum import Curriculum, at_level, read_levels
 from reasonenv.mdp.config import divided
@@ -30,7 +30,7 @@ def processes(config: RunConfig, tokenizer: Tokenizer | None = None) -> tuple[Cu
     """
     training: TaskName = config.task
     if config.holdout == VALIDATION:
-        for name in filter(None, (config.policy, config.orm, config.rank)):
+        for name in filter(None, (config.policy, config.orm, config.rank, _reward_model(config))):
             check_unseen(name, config.env)
         training = training_part(config.task)
     return _curriculum(config, training, tokenizer), _held_out(config, tokenizer)
@@ -51,6 +51,11 @@ def _curriculum(config: RunConfig, training: TaskName, tokenizer: Tokenizer | No
     return Curriculum(tuple(levels[str(level)] for level in settings), tuple(settings))
 
 
+def _reward_model(config: RunConfig | EvalConfig) -> str | None:
+    """The reward model that a search goes by, if it does."""
+    return None if config.search_value in (AGREEMENT, VERDICT) else config.search_value
+
+
 def evaluation_process(config: EvalConfig, tokenizer: Tokenizer | None = None) -> ReasoningMDP:
     """What a policy is measured on; see `processes`."""
     keys = config.env_keys
@@ -59,7 +64,7 @@ def evaluation_process(config: EvalConfig, tokenizer: Tokenizer | None = None) -
             raise UserError(f"split is {keys['split']!r}; with holdout={config.holdout} leave it out")
         return make_mdp(config.task, tokenizer=tokenizer, **keys)
     if config.holdout == VALIDATION:
-        for name in filter(None, (config.policy, config.orm)):
+        for name in filter(None, (config.policy, config.orm, _reward_model(config))):
             check_unseen(name, config.env)
     return _held_out(config, tokenizer)
 

@@ -13,7 +13,9 @@ from reasonenv.catalog import find_agent
 from reasonenv.core import Group
 from reasonenv.experiment.config import PolicyConfig, RunConfig
 from reasonenv.experiment.processes import processes
+from reasonenv.experiment.searching import check_search, open_search
 from reasonenv.experiment.token_records import RolloutRecorder
+from reasonenv.learn.agent import Agent
 from reasonenv.learn.curriculum import Curriculum
 from reasonenv.learn.evaluation import SCORED_SAMPLES, GreedyEvaluator, HeldOut
 from reasonenv.learn.judge import rewarded_by
@@ -78,6 +80,9 @@ def build(config: RunConfig, out: Path, *, places: Mapping[str, Path] = MappingP
     for process in (*curriculum.levels, mdp):
         process.fits(policy.context, name=config.policy)
     method: Method = find_agent(settings.agent)(policy, settings.agent_config, seed=settings.seed)
+    if settings.search is not None:
+        check_search(settings, *curriculum.levels, mdp)
+        method.searching = open_search(settings, policy, training=isinstance(method, Agent))
     size = method.tokens_per_microbatch
     rescore = None
     if settings.orm is not None:
@@ -110,5 +115,6 @@ def _located(config: RunConfig, places: Mapping[str, Path]) -> RunConfig:
         policy=folders.get(config.policy, config.policy),
         orm=folders.get(config.orm, config.orm) if config.orm else None,
         rank=folders.get(config.rank, config.rank) if config.rank else None,
+        search_value=folders.get(config.search_value, config.search_value) if config.search_value else None,
         agent_keys={key: folders.get(value, value) for key, value in config.agent_keys.items()},
     )

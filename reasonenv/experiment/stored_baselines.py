@@ -33,7 +33,7 @@ def choose(config: RunConfig, out: Path, stored: Path) -> None:
     for sample in read_samples(stored / EVALUATION):
         if sample.greedy:
             greedy.append(sample)
-        else:
+        elif not sample.selected:
             problems.setdefault(sample.problem_id, []).append(sample)
     chosen = []
     for samples in problems.values():

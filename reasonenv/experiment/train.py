@@ -191,7 +191,9 @@ def _write_answers(session: Session, progress: Progress) -> None:
     if groups:
         scorer = None if config.rank is None else load_scorer(config.rank, session.policy)
         sampled = records(groups, session.held_out.mdp, greedy=False, scorer=scorer, tokens_per_microbatch=size)
-        if progress.updates and method.goals is None:  # behind goals the same text is another sequence
+        drawn = not any(sample.selected for sample in sampled)
+        # Behind goals the same text is another sequence, and what was selected is no draw that could be weighed.
+        if progress.updates and method.goals is None and drawn:
             initial = load(config)
             write_solved(out / "winning.jsonl", solved_problems(groups, initial, tokens_per_microbatch=size))
             logps = initial_logps(groups, initial, tokens_per_microbatch=size)

@@ -18,7 +18,8 @@ from reasonenv.policy.pretrained import KNOWN
 
 WEIGHTS = "weights"  # in a run's record
 SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt")  # of weights, and of what says how to read them
-NAMES = {"policy": ("policy",), "orm": ("scorer",), "rank": ("scorer",)}  # where in the folder of a run each lies
+# Where in the folder of a run each lies.
+NAMES = {"policy": ("policy",), "orm": ("scorer",), "rank": ("scorer",), "search_value": ("scorer",)}
 ANY = ("scorer", "policy")
 
 

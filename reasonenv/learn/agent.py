@@ -117,7 +117,9 @@ class Agent(Method, ABC):
         self.optimizer.load_state_dict(under("optimizer.", state))
 
     def batch(self, groups: Sequence[Group]) -> Batch:
-        """The groups as tensors."""
+        """The groups as tensors. Raises `UserError` for samples that are no draws, if the agent takes them for such."""
+        if not self.takes_selected and any(t.selected for group in groups for t in group.trajectories):
+            raise UserError(no_draws(type(self).__name__))
         return collate(groups, pad=self.policy.tokenizer.eos_id)
 
     def micro(self, batch: Batch) -> list[Tensor]:
@@ -145,6 +147,14 @@ class Agent(Method, ABC):
         if not math.isfinite(norm):
             observer.skipped_step(batch)
         return norm
+
+
+def no_draws(agent: str) -> str:
+    """The message about samples that were selected, where an agent needs draws."""
+    return (
+        f"{agent} learns from samples as draws of the policy, and these were selected among draws, so no ratio and no "
+        "baseline holds for them; use an agent that imitates (ei, best_of_n), or leave the search out"
+    )
 
 
 def step_metrics(losses: Sequence[float], norms: Sequence[float], lr: float) -> Metrics:

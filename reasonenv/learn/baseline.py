@@ -32,7 +32,7 @@ class Baseline(Method):
     def choose(verdicts: Sequence[Verdict]) -> int:
         """Which of the samples of a problem, by their verdicts, is the answer."""
 
-    def evaluator(self, held_out: HeldOut) -> ChoiceEvaluator:
+    def evaluator(self, held_out: HeldOut) -> GreedyEvaluator:
         return ChoiceEvaluator(held_out, self)
 
     def save(self, out: Path) -> None:

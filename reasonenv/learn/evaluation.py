@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
 
 import numpy as np
 
-from reasonenv.core import FloatArray, Group
+from reasonenv.core import FloatArray, Group, Reason
 from reasonenv.errors import UserError
 from reasonenv.learn.judge import score_steps
 from reasonenv.mdp.mdp import ReasoningMDP
@@ -23,10 +23,12 @@ from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.policy.policy import Policy
 from reasonenv.policy.value_head import Scorer
 from reasonenv.rollout.groups import sample_groups
+from reasonenv.rollout.search import Rollouts, Searching, roll_out
 from reasonenv.sampling.goal_sampler import conditioned_sampler
 from reasonenv.sampling.sampler import Sampler
 from reasonenv.stats import accuracy, means, wilson
 
+SEARCH = "search"  # the purpose of the draws of a search
 SCORED_SAMPLES = 4  # a problem, on which a reward model is measured where a run does not say how many
 
 
@@ -53,6 +55,13 @@ class HeldOut:
         """`samples` answers to each problem."""
         path = (self.seed, purpose)
         return sample_groups(sampler, self.mdp, self.problems, samples, temperature=temperature, seed=path)
+
+    def search(self, method: Measured) -> list[Sample]:
+        """The answer of the method's search to each problem."""
+        sampler, path = method.policy_sampler(self.sampler), (self.seed, SEARCH)
+        return searched(
+            roll_out(method.searching, sampler, self.mdp, self.problems, 1, temperature=1.0, seed=path), self.mdp
+        )
 
 
 def records(
@@ -82,11 +91,37 @@ def records(
             text=mdp.tokenizer.decode(t.tokens[: len(t.tokens) - t.terminated].tolist()),
             canonical=t.verdict.canonical,
             score=float(scores[n][-1]) if scores else None,
-            logp=None if greedy else float(t.logprobs.sum(dtype=np.float64)),
+            logp=None if greedy or t.selected else float(t.logprobs.sum(dtype=np.float64)),
+            selected=t.selected,
             verdict_score=t.verdict.score,
             metrics=t.metrics or None,
         )
         samples.append(sample)
+    return samples
+
+
+def searched(rollouts: Rollouts, mdp: ReasoningMDP) -> list[Sample]:
+    """The answer to each problem that a search has come upon, as it is stored, with the tokens that were drawn for it.
+
+    Where no response was finished within the budget there is no answer.
+    """
+    samples = []
+    for group, tokens in zip(rollouts.groups, rollouts.tokens, strict=True):
+        answer = next(iter(records([group], mdp, greedy=False)), None)
+        if answer is None:
+            answer = Sample(
+                problem_id=group.problem.id,
+                index=0,
+                greedy=False,
+                correct=False,
+                reason=str(Reason.NO_ANSWER),
+                extracted=None,
+                length=0,
+                truncated=True,
+                text="",
+                selected=True,
+            )
+        samples.append(replace(answer, search_tokens=tokens))
     return samples
 
 
@@ -95,6 +130,7 @@ class Measured(Protocol):
 
     policy: Policy
     goals: Goals | None
+    searching: Searching | None
 
     @property
     def tokens_per_microbatch(self) -> int: ...

@@ -14,6 +14,8 @@ from reasonenv.learn.observer import SILENT, Observer
 class Imitation(Agent):
     """Slot: what to imitate. One step is cross-entropy on the policy's tokens, averaged over the optimiser batch."""
 
+    takes_selected = True  # imitation asks what is good, not how likely it was
+
     def imitate(self, groups: Sequence[Group], lr: float, observer: Observer = SILENT) -> Metrics:
         """One optimiser step on all the trajectories of these groups."""
         batch = self.batch(groups)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from reasonenv.learn.memory import enough_memory
 from reasonenv.learn.observer import SILENT, Observer
 from reasonenv.learn.stop import Stop, Stopped
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.rollout.groups import demonstrate, sample_groups
+from reasonenv.rollout.groups import demonstrate
+from reasonenv.rollout.search import Rollouts, roll_out
 from reasonenv.sampling.sampler import MAX_GAP, Sampler
 from reasonenv.seeding import generator
 from reasonenv.stats import accuracy, means
@@ -46,24 +48,25 @@ class Progress:
 
     iteration: int = 0
     position: int = 0  # problems drawn so far
-    rollouts: int = 0
-    tokens: int = 0
+    rollouts: int = 0  # responses drawn to their end, those that a search threw away among them
+    tokens: int = 0  # drawn, or demonstrated
     updates: int = 0
     refused: int = 0  # optimiser steps that were skipped since the last iteration with one that was taken
     skipped: int = 0  # optimiser steps that were skipped in all
-    right: int = 0  # rollouts verified as correct
+    right: int = 0  # samples verified as correct
     contrasts: int = 0  # groups with different rewards; see `learn/contrast.py`
     seconds: float = 0.0
 
-    def after(self, agent: Agent, groups: Sequence[Group], position: int, *, updates: int, skipped: int) -> Progress:
-        """After an iteration in which `agent` has learned from `groups` by so many optimiser steps."""
+    def after(self, agent: Agent, rollouts: Rollouts, position: int, *, updates: int, skipped: int) -> Progress:
+        """After an iteration in which `agent` has learned from `rollouts` by so many optimiser steps."""
+        groups = rollouts.groups
         trajectories = [t for g in groups for t in g.trajectories]
         return replace(
             self,
             iteration=self.iteration + 1,
             position=position,
-            rollouts=self.rollouts + len(trajectories),
-            tokens=self.tokens + sum(len(t.tokens) for t in trajectories),
+            rollouts=self.rollouts + sum(rollouts.responses),
+            tokens=self.tokens + sum(rollouts.tokens),
             updates=self.updates + updates,
             refused=0 if updates else self.refused + skipped,
             skipped=self.skipped + skipped,
@@ -109,8 +112,13 @@ def next_problems(
 
 
 def describe(groups: Sequence[Group]) -> Metrics:
-    """The numbers of the trajectories themselves, without an accuracy if none of their answers could be scored."""
+    """The numbers of the trajectories themselves, without an accuracy if none of their answers could be scored.
+
+    Those of samples that were selected say nothing of the policy, so they bear other names: `selected/reward`, ...
+    """
     rows = [t for g in groups for t in g.trajectories]
+    if not rows:
+        return {"groups/sampled": float(len(groups))}  # no search finished a response
     share = accuracy(t.verdict for t in rows)
     finite = [t.ret for t in rows if rewarded(t)]
     metrics = {"reward": float(np.mean(finite)) if finite else 0.0}
@@ -120,9 +128,13 @@ def describe(groups: Sequence[Group]) -> Metrics:
         metrics |= {"accuracy": share.value, "accuracy/low": low, "accuracy/high": high, "score": score}
     for name, value in means(t.metrics for t in rows).items():
         metrics[f"metrics/{name}"] = value
-    return metrics | {
+    metrics |= {
         "length": float(np.mean([len(t.tokens) for t in rows])),
         "truncated": float(np.mean([t.truncated for t in rows])),
+    }
+    if any(t.selected for t in rows):
+        metrics = {f"selected/{name}": value for name, value in metrics.items()}
+    return metrics | {
         **share.unjudged,
         "rewards/invalid": (len(rows) - len(finite)) / len(rows),
         "groups/sampled": float(len(groups)),
@@ -188,12 +200,13 @@ class Loop(Observer):
         budget = self._budget(self.progress.iteration)
         plan = self.agent.plan(budget)
         clock = time.monotonic()
-        groups, position = self.experience(plan)
+        rollouts, position = self.experience(plan)
+        groups = rollouts.groups
         sampling_seconds = time.monotonic() - clock
         self.stop.hold()
         learned = self._learn(groups, budget)
         updates, skipped = int(learned.pop("updates")), int(learned.get("updates/refused", 0))
-        progress = self.progress.after(self.agent, groups, position, updates=updates, skipped=skipped)
+        progress = self.progress.after(self.agent, rollouts, position, updates=updates, skipped=skipped)
         hard = hard_problems(groups)
         self._warn(progress, len(groups), hard, updates=updates, skipped=skipped)
         due = progress.iteration % self.eval_every == 0 or progress.iteration == self.iterations
@@ -236,7 +249,7 @@ class Loop(Observer):
         if goes_on is False and self.progress.iteration < self.iterations:
             raise Stopped(self.save())
 
-    def experience(self, plan: Plan) -> tuple[list[Group], int]:
+    def experience(self, plan: Plan) -> tuple[Rollouts, int]:
         """What the plan asks for, and what the agent still lacks then, up to `MAX_BATCHES` plans; and the new position.
 
         Verified, and with the rewards that it is to learn from.
@@ -245,22 +258,24 @@ class Loop(Observer):
         iteration = self.progress.iteration
         mdp = self.curriculum.process(iteration, self.iterations)
         sampler, position = self.agent.sampler(self.sampler), self.progress.position
-        temperature = plan.temperature
-        groups: list[Group] = []
+        draw = partial(
+            roll_out, self.agent.searching, sampler, mdp, temperature=plan.temperature, progress=self.log.used
+        )
+        groups, tokens, responses = list[Group](), list[int](), list[int]()
         count = missing = planned_problems(plan, mdp)
         while missing:
             problems, position = next_problems(mdp, self.seed, position, missing, plan.exclude)
             if plan.source == "reference":
                 self.log.used(len(problems))
-                groups += demonstrate(mdp, problems)
+                rollouts = Rollouts.of(demonstrate(mdp, problems))
             else:
                 refill = ("refill", len(groups)) if groups else ()
-                path = (self.seed, "rollout", iteration, *refill)
-                groups += sample_groups(
-                    sampler, mdp, problems, plan.samples, temperature=temperature, seed=path, progress=self.log.used
-                )
+                rollouts = draw(problems, plan.samples, seed=(self.seed, "rollout", iteration, *refill))
+            groups += rollouts.groups
+            tokens += rollouts.tokens
+            responses += rollouts.responses
             missing = min(self.agent.groups_missing(groups), count, MAX_BATCHES * count - len(groups))
-        return self.rescore(groups) if self.rescore else groups, position
+        return Rollouts(self.rescore(groups) if self.rescore else groups, tokens, responses), position
 
     def save(self) -> str:
         """Makes a checkpoint of the last complete iteration, and says so."""

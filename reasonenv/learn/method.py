@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from reasonenv.learn.evaluation import GreedyEvaluator, HeldOut
 from reasonenv.policy.microbatch import TOKENS_PER_MICROBATCH
 from reasonenv.policy.policy import Policy
+from reasonenv.rollout.search import Searching
 from reasonenv.sampling.goal_sampler import conditioned_sampler
 from reasonenv.sampling.sampler import Sampler
 
@@ -23,6 +24,9 @@ class Method:
     Config: ClassVar[Any]  # the record of its numbers
     trains_policy: ClassVar[bool] = True
     signal: ClassVar[Signal] = "any"
+    # Whether it can learn from samples that something chose among draws (`Trajectory.selected`), or made of parts.
+    takes_selected: ClassVar[bool] = False
+    searching: Searching | None = None  # how its samples are searched for, where each is not simply a draw
 
     def __init__(self, policy: Policy, config: Any = None, *, seed: int = 0) -> None:
         self.policy, self.seed = policy, seed

@@ -471,6 +471,7 @@ class ReasoningMDP:
             verdict=verdict,
             noise=state.noise,
             metrics=self.measured(state, verdict),
+            selected=completion.selected,
         )
 
     def demonstration(self, index: int) -> Trajectory:

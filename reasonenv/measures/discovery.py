@@ -105,7 +105,7 @@ def pooled(base: Iterable[Draws], by_question: ByQuestion) -> dict[str, Draws]:
 def solved(samples: Samples | Iterable[Sample], k: int) -> dict[str, bool]:
     """Problem -> whether one of its first `k` sampled answers is correct."""
     samples = Samples.of(samples)
-    among = ~samples.greedy & (samples.index < k)
+    among = samples.sampled & (samples.index < k)
     hits = samples.count(among & samples.correct) > 0
     return {samples.problems[p]: bool(hits[p]) for p in np.flatnonzero(samples.count(among)).tolist()}
 

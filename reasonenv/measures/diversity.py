@@ -95,7 +95,7 @@ class _Answers:
 
 def _answers(samples: Samples) -> Iterator[_Answers]:
     texts = samples.texts()
-    for number, rows in samples.by_problem(~samples.greedy):
+    for number, rows in samples.by_problem(samples.sampled):
         answers = _Answers(samples.problems[number], samples.form[rows].tolist(), [], [], [])
         for row, correct in zip(rows.tolist(), samples.correct[rows].tolist(), strict=True):
             answers.texts.append(texts[row])
@@ -117,7 +117,7 @@ def drift(samples: Samples | Iterable[Sample]) -> Scores:
     samples = Samples.of(samples)
     table = {}
     for name, values in (("entropy", -samples.logp), ("kl", samples.logp - samples.initial_logp)):
-        rows = ~samples.greedy & ~np.isnan(values)
+        rows = samples.sampled & ~np.isnan(values)
         total = np.bincount(samples.problem[rows], values[rows], len(samples.problems))
         tokens = np.bincount(samples.problem[rows], samples.length[rows], len(samples.problems))
         present = np.flatnonzero(samples.count(rows)).tolist()

@@ -1,6 +1,7 @@
 """What a set of samples says about a policy: one number a problem, then the mean over problems.
 
     greedy_accuracy  share of problems whose greedy answer is correct (maj@1 in arXiv 2403.04642)
+    search_accuracy  share of correct answers among those that a search selected, which count in no other metric
     avg@n    share of the n sampled answers that are correct
     pass@k   chance that at least one of k sampled answers is correct
     pass^k   chance that all k sampled answers are correct
@@ -47,6 +48,7 @@ from reasonenv.stats import Estimate, Floats, mean_interval
 
 GREEDY = "greedy_accuracy"  # the name of this number in every file, table and log
 SCORE = "score"
+SEARCHED = "search_accuracy"
 EXACT_SUBSETS = 20_000  # all C(n, k) subsets are voted on up to here, which covers n = 16
 RANDOM_SUBSETS = 4_000  # above, this many random ones; standard error <= 0.008 a problem, far less in the mean
 
@@ -181,12 +183,12 @@ def greedy_accuracy(samples: Samples) -> Floats:
 
 def average(samples: Samples) -> Floats:
     """Share of correct sampled answers."""
-    return samples.share(samples.correct, ~samples.greedy & samples.verified)
+    return samples.share(samples.correct, samples.sampled & samples.verified)
 
 
 def of_counts(estimator: Callable[[int, int, int], float], samples: Samples, k: int) -> Floats:
     """`estimator` of n verified sampled answers, c correct ones and k, where n >= k.  # [P]"""
-    drawn = ~samples.greedy & samples.verified
+    drawn = samples.sampled & samples.verified
     total, right = samples.count(drawn), samples.count(drawn & samples.correct)
     values = np.full(len(total), np.nan)
     for problem in np.flatnonzero(total >= k):
@@ -196,7 +198,7 @@ def of_counts(estimator: Callable[[int, int, int], float], samples: Samples, k: 
 
 def majority(samples: Samples, k: int) -> Floats:
     """`maj_at_k` of the verified sampled answers; one that could not be read does not vote."""
-    drawn = ~samples.greedy & samples.verified
+    drawn = samples.sampled & samples.verified
     counts = samples.count(drawn)
     votes = np.flatnonzero(drawn & (samples.vote >= 0))
     keys = samples.problem[votes] * (samples.vote.max(initial=0) + 1) + samples.vote[votes]
@@ -230,30 +232,35 @@ def weighted(samples: Samples, k: int) -> Floats:
 def _scored(samples: Samples, k: int) -> Iterator[tuple[int, list[str | None], list[float], list[bool]]]:
     """Problems with k verified sampled answers that bear a score: their forms, scores and verdicts."""
     forms = np.array([*samples.forms, None], dtype=object)
-    for problem, rows in samples.by_problem(~samples.greedy & samples.verified & ~np.isnan(samples.score)):
+    for problem, rows in samples.by_problem(samples.sampled & samples.verified & ~np.isnan(samples.score)):
         if len(rows) >= k:
             votes = forms[samples.vote[rows]].tolist()  # place -1 is None
             yield problem, votes, samples.score[rows].tolist(), samples.correct[rows].tolist()
 
 
+def search_accuracy(samples: Samples) -> Floats:
+    """Share of correct answers among those that a search selected."""
+    return samples.share(samples.correct, samples.selected & samples.verified)
+
+
 def answered(samples: Samples) -> Floats:
     """Share of the answers that could be compared with the reference answer."""
-    return samples.share(samples.answered, samples.verified)
+    return samples.share(samples.answered, samples.verified & ~samples.selected)
 
 
 def truncated(samples: Samples) -> Floats:
     """Share of the answers that were cut off at the token budget."""
-    return samples.share(samples.truncated, np.ones(len(samples), dtype=bool))
+    return samples.share(samples.truncated, ~samples.selected)
 
 
 def unverified(samples: Samples) -> Floats:
     """Share of the answers on which the verifier broke."""
-    return samples.share(~samples.verified & ~samples.hard_to_verify, np.ones(len(samples), dtype=bool))
+    return samples.share(~samples.verified & ~samples.hard_to_verify, ~samples.selected)
 
 
 def hard_to_verify(samples: Samples) -> Floats:
     """Share of the answers that were not judged because of their problem."""
-    return samples.share(samples.hard_to_verify, np.ones(len(samples), dtype=bool))
+    return samples.share(samples.hard_to_verify, ~samples.selected)
 
 
 def greedy_score(samples: Samples) -> Floats:
@@ -263,11 +270,12 @@ def greedy_score(samples: Samples) -> Floats:
 
 def average_score(samples: Samples) -> Floats:
     """Mean score of the sampled answers."""
-    return samples.mean(samples.verdict_score, ~samples.greedy & samples.verified)
+    return samples.mean(samples.verdict_score, samples.sampled & samples.verified)
 
 
 BUILTIN: Mapping[str, str | Metric] = {  # in the order of a table
     GREEDY: greedy_accuracy,
+    SEARCHED: search_accuracy,
     "avg@n": average,
     "maj@k": majority,
     "rerank@k": rerank,
@@ -351,7 +359,8 @@ def summarise(
 def _check_complete(samples: Samples) -> None:
     if not len(samples):
         raise UserError("no samples to summarise; evaluate at least one problem")
-    place = (samples.problem * 2 + samples.greedy) * (samples.index.max() + 1) + samples.index
+    kind = samples.greedy + 2 * samples.selected
+    place = (samples.problem * 4 + kind) * (samples.index.max() + 1) + samples.index
     _, first = np.unique(place, return_index=True)
     if len(first) < len(place):
         row = int(np.setdiff1d(np.arange(len(place)), first)[0])

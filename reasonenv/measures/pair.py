@@ -76,7 +76,7 @@ class _Evaluation:
     def fewest_drawn(self, questions: Iterable[str]) -> int:
         """How many sampled answers every problem has at least."""
         samples = self._samples(questions)
-        return int(samples.count(~samples.greedy).min())
+        return int(samples.count(samples.sampled).min())
 
     def scores(self, questions: Iterable[str], ks: Sequence[int]) -> Scores:
         """Every metric of these questions."""

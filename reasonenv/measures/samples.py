@@ -39,6 +39,9 @@ class Sample:
     initial_logp: float | None = None  # the same under the policy before training
     verdict_score: float | None = field(default=None, metadata=ADDED)  # `Verdict.score`: its partial credit
     metrics: Mapping[str, float] | None = field(default=None, metadata=ADDED)  # what the task measures itself
+    # Whether something chose it among draws, or made it of parts of them: it counts as no sample of what is answered.
+    selected: bool | None = field(default=None, metadata=ADDED)
+    search_tokens: int | None = field(default=None, metadata=ADDED)  # drawn for it, those thrown away among them
 
     @property
     def verified(self) -> bool:
@@ -68,11 +71,18 @@ class Samples:
         self.initial_logp: Floats = self._array("initial_logp")
         scored: Floats = self._array("verdict_score")
         self.verdict_score = np.where(np.isnan(scored), self.correct, scored)  # before there were scores: right or not
+        self.selected: BoolArray = self.table.column("selected").fill_null(False).to_numpy()
+        self.search_tokens: Floats = self._array("search_tokens")
 
     @classmethod
     def of(cls, samples: Samples | Iterable[Sample]) -> Samples:
         """The columns of records."""
         return samples if isinstance(samples, Samples) else cls(to_table(Sample, samples))
+
+    @cached_property
+    def sampled(self) -> BoolArray:
+        """Whether an answer is a draw of what the policy answers: neither greedy nor selected.  # [n]"""
+        return ~self.greedy & ~self.selected
 
     @cached_property
     def verified(self) -> BoolArray:
@@ -97,7 +107,7 @@ class Samples:
     @cached_property
     def drawn(self) -> int:
         """Sampled answers to a problem, at most."""
-        return int(self.count(~self.greedy).max(initial=0))
+        return int(self.count(self.sampled).max(initial=0))
 
     def count(self, rows: BoolArray) -> IntArray:
         """How many answers to each problem `rows` [n] is true of.  # [P]"""

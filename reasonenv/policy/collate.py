@@ -40,9 +40,11 @@ def collate(groups: Sequence[Group], *, pad: int) -> Batch:
     known = token_batch([t.prompt for t in rows], [t.tokens for t in rows], pad=pad)
     shape = (len(rows), known.width)
     sampled = padded((t.logprobs for t in rows), shape)
-    discount, ends = torch.ones(shape), torch.zeros(shape)
+    discount, ends, branches = torch.ones(shape), torch.zeros(shape), torch.zeros(shape, dtype=torch.int64)
     for row, t in enumerate(rows):
         ends[row, torch.from_numpy(t.ends)] = 1.0
+        for start, number in t.branches:
+            branches[row, start] = number + 1
         if t.terminated:
             discount[row, len(t.tokens) - 1] = 0.0
     sizes = torch.tensor([len(group.trajectories) for group in groups])
@@ -58,4 +60,5 @@ def collate(groups: Sequence[Group], *, pad: int) -> Batch:
         group=torch.arange(len(groups)).repeat_interleave(sizes),
         versions=padded((t.versions for t in rows), shape).long(),
         ends=ends,
+        branches=branches,
     )

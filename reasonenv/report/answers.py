@@ -21,7 +21,7 @@ from reasonenv.report.sections import Section
 
 PROBLEMS = 12
 LONGEST = 2_000  # characters of an answer that are shown
-KINDS = {"greedy": "greedy", "sampled": "sampled", "training": "while training"}
+KINDS = {"greedy": "greedy", "sampled": "sampled", "selected": "selected", "training": "while training"}
 QUANTITIES = {"reward": "reward", "advantage": "advantage", "logp": "log-probability", "entropy": "entropy"}
 CAPTION = (
     f"Of the first seed; problems on which the agents differ come first. Of {KEPT} held-out problems a run keeps the "
@@ -132,14 +132,20 @@ def _held_out(finding: Finding, problem: str) -> list[Answer]:
             answers.append(_of_tokens(record, finding.agent))
     if answers:
         return answers
-    first: dict[bool, Sample] = {}  # greedy, and not
+    first: dict[str, Sample] = {}  # by kind
     for sample in sorted(cell.samples.records(problem), key=lambda sample: (not sample.greedy, sample.index)):
-        first.setdefault(sample.greedy, sample)
-    return [_of_text(sample, finding.agent) for sample in first.values()]
+        first.setdefault(_kind(sample), sample)
+    return [_of_text(sample, kind, finding.agent) for kind, sample in first.items()]
 
 
-def _of_text(sample: Sample, agent: str) -> Answer:
-    kind, text = "greedy" if sample.greedy else "sampled", sample.text[:LONGEST]
+def _kind(sample: Sample) -> str:
+    if sample.greedy:
+        return "greedy"
+    return "selected" if sample.selected else "sampled"
+
+
+def _of_text(sample: Sample, kind: str, agent: str) -> Answer:
+    text = sample.text[:LONGEST]
     return Answer(agent, kind, sample, sample.length, visible(text), len(sample.text) - len(text))
 
 

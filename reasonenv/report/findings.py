@@ -168,7 +168,7 @@ def _usable_ks(suite: Suite, evaluated: Sequence[Cell]) -> tuple[int, ...]:
     """The k of the suite for which every row that has samples has enough of them."""
     usable = suite.record.ks
     for cell in evaluated:
-        drawn = np.count_nonzero(~cell.samples.greedy) / len(cell.samples.problems)
+        drawn = np.count_nonzero(cell.samples.sampled) / len(cell.samples.problems)
         if drawn:  # a floor or ceiling may have one answer alone
             usable = usable[: bisect_right(usable, drawn)]
     return usable if any(cell.samples.drawn for cell in evaluated) else ()
@@ -311,7 +311,7 @@ def _reasons(cells: Sequence[Cell]) -> dict[str, float]:
     counts = Counter[str]()
     for cell in cells:
         samples = cell.samples
-        places = samples.reason[~(samples.greedy & sampled)]
+        places = samples.reason[~(samples.greedy & sampled) & ~samples.selected]
         for reason, count in zip(samples.reasons, np.bincount(places, minlength=len(samples.reasons)), strict=True):
             counts[reason] += int(count)
     shares = {}

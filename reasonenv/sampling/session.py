@@ -146,6 +146,7 @@ class Row:
     part: int = 0  # how many of them are of the last part
     limit: int = 0  # of the next part
     stop: Literal["eos", "length"] = "length"
+    selected: bool = False  # as `Completion.selected`, of any part
 
     @property
     def part_seed(self) -> int:
@@ -190,6 +191,7 @@ class HistorySession(Session):
             stop=state.stop,
             versions=np.array(state.versions, dtype=np.int64),
             seed=state.seed,
+            selected=state.selected,
         )
 
     def _take_back(self, state: Row, keep: int | None) -> None:
@@ -205,6 +207,7 @@ class HistorySession(Session):
         drawn = completion.tokens[: state.limit]
         stops = np.flatnonzero(np.isin(drawn, list(self.stop)))
         state.part = int(stops[0]) + 1 if len(stops) else len(drawn)
+        state.selected |= completion.selected
         state.stop = completion.stop if state.part == len(completion.tokens) else "length"
         tokens: list[int] = drawn[: state.part].tolist()
         state.history += tokens

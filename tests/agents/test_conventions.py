@@ -20,6 +20,7 @@ RELATIVE = (1.0, -1.0, 3.0, -1.0)  # over the mean
 ADVANTAGES = {
     "reinforce": (1.0, 0.0, 1.0, 0.0),
     "rloo": (0.666667, -0.666667, 1.0, -0.333333),
+    "tree": (0.666667, -0.666667, 1.0, -0.333333),  # without forks
     "grpo": ZSCORE,
     "grpo_process": ZSCORE,  # one step an answer
     "dapo": ZSCORE,
@@ -37,7 +38,7 @@ ADVANTAGES = {
 DENOMINATORS = {
     **dict.fromkeys(("dapo", "cispo", "maxrl", "tailrl"), 21),  # tokens of the batch
     **dict.fromkeys(("grpo", "grpo_process", "gspo", "reinforce_pp", "reinforce_pp_baseline"), 8 * 3),  # B |o|
-    **dict.fromkeys(("reinforce", "rloo"), 8),  # B
+    **dict.fromkeys(("reinforce", "rloo", "tree"), 8),  # B
     **dict.fromkeys(("dr_grpo", "dppo"), 8 * 256),  # B Lmax, with the 1 / B
     "scalerl": 2 * 10,  # N, and the tokens of the group
 }

@@ -72,6 +72,7 @@ def test_the_table_is_a_policy() -> None:
     [
         ("reinforce", {}, 1.0),
         ("rloo", {}, 1.0),
+        ("tree", {}, 1.0),
         # a baseline that holds the sample itself costs (G - 1) / G = 2/3
         ("dr_grpo", {"divisor": 10}, 2 / 3 / 10),
         ("dppo", {"divisor": 10}, 2 / 3 / 10),

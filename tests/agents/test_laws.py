@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from reasonenv.agents.best_of_n import BestOfN
 from reasonenv.agents.cispo import CISPO
 from reasonenv.agents.dr_grpo import DrGRPO
 from reasonenv.agents.grpo import GRPO
@@ -22,6 +23,7 @@ from reasonenv.core import Batch, Group
 from reasonenv.errors import UserError
 from reasonenv.learn.agent import Budget, Metrics
 from reasonenv.learn.losses import k3, likelihood
+from reasonenv.learn.observer import SILENT, Observer
 from reasonenv.learn.policy_gradient import PolicyGradient
 from reasonenv.learn.weights import sequence_mean, token_mean
 from reasonenv.policy.collate import collate
@@ -30,12 +32,12 @@ from reasonenv.testing import LawBroken, TabularPolicy, TinyMDP, check_agent, gr
 from reasonenv.testing.laws import LAWS, SHORT
 
 # A reward model trains no policy, fixed agents train nothing, and goals are texts, which symbols have not.
-TRAINED = sorted({*AGENTS} - {"orm", "rcrl", "random_tokens", "majority", "best_of_k"})
+TRAINED = sorted({*AGENTS} - {"orm", "rcrl", "random_tokens", "majority", "best_of_k", "searched"})
 BOTH = {"shift", "scale"}
 INVARIANT = {
     "grpo": BOTH, "grpo_process": BOTH, "dapo": BOTH, "cispo": BOTH, "gspo": BOTH, "scalerl": BOTH,
     "reinforce_pp": BOTH, "reinforce_pp_baseline": BOTH,
-    "dr_grpo": {"shift"}, "dppo": {"shift"}, "rloo": {"shift"}, "tailrl": {"shift"},
+    "dr_grpo": {"shift"}, "dppo": {"shift"}, "rloo": {"shift"}, "tree": {"shift"}, "tailrl": {"shift"},
 }  # fmt: skip
 
 
@@ -53,6 +55,7 @@ def log_success(process: TinyMDP, policy: TabularPolicy) -> Tensor:
 OBJECTIVE = {
     "reinforce": expected_reward(1.0),
     "rloo": expected_reward(1.0),
+    "tree": expected_reward(1.0),
     "dr_grpo": expected_reward(2 / 3 / 256),
     "dppo": expected_reward(2 / 3 / 256),
     "maxrl": log_success,
@@ -132,6 +135,11 @@ class FalseDeclaration(DrGRPO):  # says that its loss is proportional to the adv
 class OtherGradient(GRPO):  # pi in place of log pi
     def surrogate(self, logp: Tensor, micro: Batch, advantage: Tensor) -> Tensor:
         return -advantage * logp.exp()
+
+
+class Unaware(GRPO):  # takes whatever it gets for draws
+    def batch(self, groups: Sequence[Group]) -> Batch:
+        return collate(groups, pad=self.policy.tokenizer.eos_id)
 
 
 class ForgetsMoments(GRPO):  # a new optimiser after every restart
@@ -243,6 +251,7 @@ LIKELY = TinyMDP(actions=2, horizon=1, reward=lambda r: float(r == (1,)))  # ten
         ("environment", TrainsOnAll, {}),
         ("skipping", FalseDeclaration, {}),
         ("on_policy", OtherGradient, {}),
+        ("selected", Unaware, {}),
         ("state", ForgetsMoments, {}),
         ("resume", Impatient, {}),
         ("uphill", Downhill, {}),
@@ -329,3 +338,24 @@ def test_an_agent_that_raises_is_told_with_the_laws_it_was_asked() -> None:
 def test_a_claim_is_one_of_two() -> None:
     with pytest.raises(UserError, match="unknown claim 'shifts'; did you mean shift"):
         check_agent(GRPO, invariant=["shifts"])
+
+
+class Replay(BestOfN):  # learns from what came first as well
+    first: tuple[Group, ...] = ()
+
+    def learn(self, groups: Sequence[Group], budget: Budget, observer: Observer = SILENT) -> Metrics:
+        self.first = self.first or tuple(groups[:1])
+        return super().learn([*self.first, *groups], budget, observer)
+
+
+def test_a_law_that_is_none_of_an_agent_can_be_excepted() -> None:
+    with pytest.raises(LawBroken) as caught:
+        check_agent(Replay)
+    assert "order" in caught.value.report.broken
+    excepted = caught.value.report.broken
+    report = check_agent(Replay, except_laws=excepted)
+    assert set(excepted) <= set(report.skipped)
+    assert "skipped  order" in str(report)
+    assert "excepted" in str(report)
+    with pytest.raises(UserError, match="unknown law 'ordre'; did you mean order"):
+        check_agent(Replay, except_laws=["ordre"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 
 import numpy as np
 import pytest
@@ -14,7 +14,8 @@ import torch
 from reasonenv.catalog import AGENTS, find_agent
 from reasonenv.core import Completion, Group, Trajectory
 from reasonenv.errors import UserError
-from reasonenv.learn.agent import Budget
+from reasonenv.learn.agent import Agent, Budget
+from reasonenv.learn.imitation import Imitation
 from reasonenv.learn.policy_gradient import PolicyGradient
 from reasonenv.mdp.make import make_mdp
 from reasonenv.mdp.mdp import ReasoningMDP
@@ -83,7 +84,7 @@ def test_a_group_baseline_needs_siblings(name: str) -> None:
         find_agent(name).Config(samples_per_problem=1)
 
 
-@pytest.mark.parametrize("name", ["reinforce", "rloo"])
+@pytest.mark.parametrize("name", ["reinforce", "rloo", "tree"])
 def test_an_agent_without_a_correction_takes_one_step(name: str) -> None:
     for number in ("epochs", "minibatches"):
         with pytest.raises(UserError, match="on-policy"):
@@ -138,3 +139,18 @@ def test_rows_without_advantage_are_skipped_by_all_but_those_who_learn_from_them
         (teaches,) = {teaches for _, teaches in agent.passes(batch, torch.zeros(4, 1))}
         in_the_loss = name in ("grpo", "grpo_process", "reinforce_pp_baseline") and beta > 0
         assert teaches == (name == "ppo" or in_the_loss)
+
+
+@pytest.mark.parametrize("name", [name for name in AGENTS if issubclass(find_agent(name), Agent)])
+def test_who_needs_draws_refuses_what_was_selected_among_them(name: str, prior: Callable[[], Policy]) -> None:
+    policy, kind = prior(), find_agent(name)
+    mdp = make_mdp("Chain", size=4, operands=2, tokenizer=policy.tokenizer)
+    gold = mdp.demonstration(0)
+    group = Group(gold.problem, (replace(gold, selected=True), written(mdp, "#### -7")))
+    agent = kind(policy)
+    if issubclass(kind, Imitation):
+        assert agent.learn([group], Budget(0, 1))["updates"] > 0
+    else:
+        with pytest.raises(UserError, match=r"learns from samples as draws .* use an agent that imitates") as error:
+            agent.learn([group], Budget(0, 1))
+        assert "\n" not in str(error.value)

@@ -124,3 +124,28 @@ def test_a_run_is_measured_where_it_was_trained(prior: Path, capsys: pytest.Capt
         figures.append(json.loads(capsys.readouterr().out))
     assert figures[0] == figures[1]
     assert describe_eval(str(prior), None, {"operands": "4"}).env_keys["operands"] == 4
+
+
+REPLAY = """
+from reasonenv.agents.best_of_n import BestOfN
+
+class Replay(BestOfN):
+    first = ()
+
+    def learn(self, groups, budget, *others):
+        self.first = self.first or tuple(groups[:1])
+        return super().learn([*self.first, *groups], budget, *others)
+""".lstrip()
+
+
+def test_check_takes_an_agent_and_a_law_that_is_none_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.py").write_text(REPLAY)
+    name = f"{tmp_path / 'mine.py'}:Replay"
+    assert main(["check", name]) == 1
+    assert "BROKEN   order" in capsys.readouterr().out
+    # nor is its first group in its state
+    assert main(["check", name, "--except-law", "order", "--except-law", "resume", "--json"]) == 0
+    findings = {finding["law"]: finding for finding in json.loads(capsys.readouterr().out)}
+    assert findings["order"]["note"] == "excepted"
+    assert main(["check", "rloo", "samples_per_problem=4", "--invariant", "shift"]) == 0
+    assert "RLOO obeys its laws" in capsys.readouterr().out

@@ -78,10 +78,10 @@ def test_no_two_rollouts_of_an_iteration_share_a_seed(stochastic: str | None, tm
     sampler = Asked(policy.tokenizer)
     loop = Loop(agent, sampler, Curriculum((mdp,)), iterations=1, seed=3, out=tmp_path)
     loop.progress, loop.log = Progress(), RunLog(tmp_path, iteration=0, used=0, budget=1, unit="rollouts", quiet=True)
-    groups, position = loop.experience(agent.plan(Budget(0, 1)))
+    rollouts, position = loop.experience(agent.plan(Budget(0, 1)))
     loop.log.close()
     assert position == 16 * 10
-    rows = [t for group in groups for t in group.trajectories]
+    rows = [t for group in rollouts.groups for t in group.trajectories]
     assert len(rows) == 4 * 16 * 10  # MAX_BATCHES
     if stochastic:
         assert len({t.noise for t in rows}) == len(rows)

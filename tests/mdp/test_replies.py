@@ -217,11 +217,12 @@ def test_what_is_no_function_of_the_episode_is_replayed_as_recorded(monkeypatch:
 
 def test_the_trajectory_of_an_episode_that_has_ended_says_nothing_again() -> None:
     mdp = game(clock)
-    state, tokens = mdp.initial(0), tokens_of(mdp, "?", "?", "7")
+    state, tokens, moves = mdp.initial(0), tokens_of(mdp, "?", "?", "7"), []
     for token in tokens:
-        state = mdp.transition(state, token)
+        before, state = state, mdp.transition(state, token)
+        moves.append((before, state))
     ticks = clock.ticks  # type: ignore[attr-defined]
-    whole = mdp.trajectory(0, Completion.unsampled(np.array(tokens), "eos"), end=state)
+    whole = mdp.episode(moves, Completion.unsampled(np.array(tokens), "eos"))
     assert clock.ticks == ticks  # type: ignore[attr-defined]
     assert whole.tokens.tolist() == list(state.tokens)
     slow = trajectory(game(lambda *_: None), tokens_of(mdp, "7"))

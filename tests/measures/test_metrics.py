@@ -329,3 +329,16 @@ def test_more_samples_never_lower_pass_at_k(seed: int) -> None:
     found = summarise(drawn, [1, 2, 4, 8])
     curve = [found[f"pass@{k}"].value for k in (1, 2, 4, 8)]
     assert curve == sorted(curve)
+
+
+def test_what_a_search_selected_counts_in_its_own_accuracy_and_nowhere_else() -> None:
+    # two problems: one of two draws is right, greedy answers are wrong; the search is right on the first
+    rows = []
+    for problem in "ab":
+        rows += [sample(problem, 0, "18"), sample(problem, 1, "7"), sample(problem, 0, "5", greedy=True)]
+    plain = scores(rows, [1, 2])
+    found = scores([*rows, sample("a", 0, "18", selected=True), sample("b", 0, None, selected=True)], [1, 2])
+    assert found.pop("search_accuracy") == {"a": 1.0, "b": 0.0}
+    assert found == plain
+    assert plain["avg@2"] == {"a": 0.5, "b": 0.5}
+    assert "search_accuracy" not in plain

@@ -34,6 +34,8 @@ SAMPLES = st.builds(
     initial_logp=st.none() | st.floats(max_value=0),
     verdict_score=st.none() | st.floats(0, 1),
     metrics=st.none() | st.dictionaries(TEXT, st.floats(0, 1), min_size=1, max_size=3),
+    selected=st.none() | st.booleans(),
+    search_tokens=st.none() | st.integers(0, 2**40),
 )
 ONE = Sample("p", 0, True, True, "correct", "1", 3, False, "#### 1")
 
@@ -123,9 +125,10 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
 
 def test_no_flipped_byte_changes_a_sample_unseen(tmp_path: Path) -> None:
     path = tmp_path / "evaluation.parquet"
-    samples = [
-        Sample(f"p/{i}", i, i % 2 == 0, i % 3 == 0, "correct", str(i), i, False, f"#### {i}" * 9) for i in range(40)
-    ]
+    samples = []
+    for i in range(80):
+        text, chosen = f"#### {i}" * 9, {"selected": i % 5 == 0, "search_tokens": i}
+        samples.append(Sample(f"p/{i}", i, i % 2 == 0, i % 3 == 0, "correct", str(i), i, False, text, **chosen))
     write_samples(path, samples)
     sound, detected = path.read_bytes(), 0
     draw = random.Random(0)
@@ -136,3 +139,12 @@ def test_no_flipped_byte_changes_a_sample_unseen(tmp_path: Path) -> None:
         except UserError:
             detected += 1
     assert detected > 200
+
+
+def test_files_of_before_there_were_searches_hold_draws_alone(tmp_path: Path) -> None:
+    path = tmp_path / "evaluation.parquet"
+    write_samples(path, [ONE, replace(ONE, index=1, greedy=False)])
+    old = parquet.read_table(path).drop_columns(["selected", "search_tokens"])
+    parquet.write_table(old.replace_schema_metadata({SUM: _sum(old)}), path)  # as that version has written it
+    assert read_samples(path) == [ONE, replace(ONE, index=1, greedy=False)]
+    assert load_samples(path).sampled.tolist() == [False, True]
