@@ -12,6 +12,8 @@ What counts    files of every class in the method resolution order of agent, `Co
 What does not  the standard library and torch, which `environment.json` names, and this package itself but for its
                `agents` and `envs`: its version stands for the rest, and counts.
 
+What stands in no file, because it was typed into a notebook, counts by the text of its definition: see `typed_code.py`.
+
 Bytes are compared, so an edit of a comment or a docstring counts too: what it changes is not for us to judge. A run of
 an older version can be read, reported on and compared; it cannot be gone on with, nor stand for a run of this version.
 A task is made before its verifier is known, so the name of a suite's cell holds what can be known without data: of a
@@ -39,10 +41,11 @@ from typing import Any
 from reasonenv.catalog import AGENTS, environment_module, find_agent, task_factory
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import RunConfig
+from reasonenv.experiment.typed_code import TypedCode, typed_parts
 from reasonenv.learn.curriculum import read_levels
 from reasonenv.mdp.dynamics import named_variant
 from reasonenv.mdp.rewards import reward_terms
-from reasonenv.registry import named_modules
+from reasonenv.registry import PROGRAMS, named_modules
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sources import PACKAGE, SourceLoader, is_installed, is_standard
 from reasonenv.storage import naming
@@ -53,7 +56,6 @@ FOLDER = "code"  # of a run, for the copies
 CONTAINERS = (dict, list, tuple, set, frozenset, functools.partial, CellType)
 SHIPPED = ("reasonenv.agents.", "reasonenv.envs.")
 EXCLUDED = {"torch", PACKAGE}
-PROGRAMS = {"__main__", "__mp_main__"}  # modules that start a run and, unless they define a part of it, are none of it
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,14 @@ def code_of(run: RunConfig, *tasks: Task) -> Code:
     Raises `UserError` for what is defined in no file, and for a file that is gone or cannot be read.
     """
     modules: list[str] = []
+    typed = TypedCode()
     for thing in (*_things(run), *(task.verify for task in tasks)):
-        modules += _modules(thing)
+        for part in _parts(thing):
+            modules += _defining(part)
+            for definition in typed_parts(part):
+                typed.add(definition)
+    if typed.files:
+        modules = [name for name in (*modules, *typed.modules) if name not in PROGRAMS]
     modules += [name for name in (AGENTS.module(run.agent), environment_module(run.env)) if name is not None]
     sources = _Sources()
     sources.add(name for name in modules if _counts(name))
@@ -97,7 +105,7 @@ def code_of(run: RunConfig, *tasks: Task) -> Code:
         others = _Sources()
         others.add(name for name in sorted(named) if _is_users_module(name))
         sources.add(_loaded_beside(sources, others))
-    return Code(sources.files)
+    return Code({**sources.files, **typed.files})
 
 
 class _Sources:
@@ -214,9 +222,8 @@ def _things(run: RunConfig) -> Iterator[Any]:
             yield named_variant(stochastic)[0]
 
 
-def _modules(thing: Any) -> list[str]:
-    """The modules that define a class, a function or an object, and the things that it holds; see `_held`."""
-    modules: list[str] = []
+def _parts(thing: Any) -> Iterator[Any]:
+    """A class, a function or an object, and the user's things that it holds; see `_held`."""
     seen: dict[int, Any] = {}  # kept alive, so that no two things have one id
     waiting = [thing]
     while waiting:
@@ -225,11 +232,10 @@ def _modules(thing: Any) -> list[str]:
             continue
         seen[id(part)] = part
         if part is thing or isinstance(part, type) or inspect.isroutine(part) or _is_users_object(part):
-            modules += _defining(part)
+            yield part
             waiting += _held(part)
         elif isinstance(part, CONTAINERS):
             waiting += _held(part)
-    return modules
 
 
 def _defining(thing: Any) -> list[str]:
