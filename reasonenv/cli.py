@@ -20,7 +20,20 @@ from reasonenv.version import VERSION
 STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
 STORAGE |= {errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE}
 # Files of `reasonenv/commands`, in the order of --help.
-COMMANDS = ("list", "play", "check", "doctor", "train", "eval", "bench", "report", "compare", "diff", "audit-verifier")
+COMMANDS = (
+    "list",
+    "play",
+    "check",
+    "doctor",
+    "train",
+    "eval",
+    "export",
+    "bench",
+    "report",
+    "compare",
+    "diff",
+    "audit-verifier",
+)
 RESUMING = {"train", "bench"}  # the same command again goes on from the last checkpoint
 
 

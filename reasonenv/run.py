@@ -134,6 +134,12 @@ class Run:
 
         return report(self, out=out, png=png)
 
+    def export(self, out: Path | str, *, dtype: str | None = None, push: str | None = None) -> Path:
+        """Writes what was trained as whole weights in Hugging Face format, with a card; see `reasonenv export`."""
+        from reasonenv.experiment.export import export
+
+        return export(self.folder, Path(out), dtype=dtype, push=push)
+
     def reading(self) -> AbstractContextManager[None]:
         """Around reading its settings: within it code that they name is loaded only if it is trusted."""
         return nullcontext() if self.trust_code else refusing_code(str(self.folder))
