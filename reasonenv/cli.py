@@ -13,13 +13,27 @@ import typer
 
 from reasonenv.commands.command import CONTEXT, Group
 from reasonenv.errors import UserError, unknown
-from reasonenv.terminal import complain
+from reasonenv.terminal import complain, show
+from reasonenv.version import VERSION
 
 # What a disk, or a name of a file, may answer that only the user can mend.
 STORAGE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
 STORAGE |= {errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE}
 # Files of `reasonenv/commands`, in the order of --help.
-COMMANDS = ("list", "play", "check", "doctor", "train", "eval", "bench", "report", "compare", "diff", "audit-verifier")
+COMMANDS = (
+    "list",
+    "play",
+    "check",
+    "doctor",
+    "train",
+    "eval",
+    "export",
+    "bench",
+    "report",
+    "compare",
+    "diff",
+    "audit-verifier",
+)
 RESUMING = {"train", "bench"}  # the same command again goes on from the last checkpoint
 
 
@@ -42,6 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:])
     if argv is not None:
         words = list(argv)
+    if words == ["--version"]:
+        show(f"reasonenv {VERSION}")
+        return 0
     try:
         return _run(words)
     except UserError as error:
@@ -72,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: list[str]) -> int:
     """The exit code of a command line. Raises `UserError` for what Typer refuses."""
     commands = _Commands(
-        help="Gymnasium for LLM reasoning.",
+        help="Gymnasium for LLM reasoning. `reasonenv --version` says which version this is.",
         epilog=f"example: {import_module('reasonenv.commands.train').EXAMPLE}",
         context_settings=CONTEXT,
         rich_markup_mode=None,

@@ -26,7 +26,7 @@ from reasonenv.sources import PACKAGE, SourceLoader, compile_from_source
 
 T = TypeVar("T")
 
-PROGRAMS = {"__main__", "__mp_main__"}  # modules that start a run
+PROGRAMS = {"__main__", "__mp_main__"}  # modules that start a run and, unless they define a part of it, are none of it
 _REFUSING: list[tuple[str, frozenset[str]]] = []  # whose names load no code, and the references that a person has typed
 _registered = 0  # calls of `Registry.register` so far
 _NAMED: set[str] = set()  # modules that were loaded because a name such as `module:name` names them

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from reasonenv.registry import Registry, refusing_code
 from reasonenv.report.single import Estimates, run_html, run_text
 from reasonenv.storage import read_record, read_rows
 from reasonenv.tasks import Task
-from reasonenv.terminal import complain, show
+from reasonenv.terminal import complain, is_notebook, show
 
 if TYPE_CHECKING:
     import pandas
@@ -91,7 +91,7 @@ class Run:
 
         return _frame(to_table(Rollout, read_rollouts(self.folder)))
 
-    def policy(self, *, device: str = "cpu", dtype: str | None = None) -> HFPolicy:
+    def policy(self, *, device: str = "auto", dtype: str | None = None) -> HFPolicy:
         """What was trained, as `load_policy` returns it. Raises `UserError` for a run that is not finished."""
         from reasonenv.policy.pretrained import load_policy
 
@@ -104,21 +104,41 @@ class Run:
         """
         return evaluate(self, env, **settings)
 
-    def resume(self, *, iterations: int | None = None, callbacks: Sequence[Callback] = (), quiet: bool = False) -> Run:
+    def resume(
+        self,
+        *,
+        iterations: int | None = None,
+        callbacks: Sequence[Callback] = (),
+        fresh_optimizer: bool = False,
+        quiet: bool = False,
+        **settings: Any,
+    ) -> Run:
         """Goes on to the last iteration, or to as many `iterations` in all, as the command that began it would.
 
         With more iterations a run ends as if it had been as long from the beginning, and so does an unfinished one with
-        fewer, which ends there. Raises `UserError` where what it did depends on their number.
+        fewer, which ends there. Raises `UserError` where what it did depends on their number, and where it keeps no
+        state of its optimiser, unless a `fresh_optimizer` will do. `settings` may be those that change nothing of what
+        it comes to: `logger` and `keep_checkpoints`.
         """
+        from reasonenv.experiment.config import restored
+
+        if iterations is not None:
+            settings["iterations"] = iterations
         with self.reading():
-            config = _stored(self.config, iterations)
-        return _train(config, self.folder, callbacks, quiet=quiet)
+            config = restored({**self.config, **_as_texts(settings)})
+        return _train(config, self.folder, callbacks, fresh_optimizer=fresh_optimizer, quiet=quiet)
 
     def report(self, *, out: Path | str | None = None, png: bool = False) -> Path:
         """Writes the page of this run alone and returns its path; `reasonenv.report` takes several."""
         from reasonenv.report import report
 
         return report(self, out=out, png=png)
+
+    def export(self, out: Path | str, *, dtype: str | None = None, push: str | None = None) -> Path:
+        """Writes what was trained as whole weights in Hugging Face format, with a card; see `reasonenv export`."""
+        from reasonenv.experiment.export import export
+
+        return export(self.folder, Path(out), dtype=dtype, push=push)
 
     def reading(self) -> AbstractContextManager[None]:
         """Around reading its settings: within it code that they name is loaded only if it is trusted."""
@@ -139,6 +159,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     changed_data: bool = False,
     changed_code: bool = False,
+    fresh_optimizer: bool = False,
     quiet: bool = False,
     **settings: Any,
 ) -> Run:
@@ -162,7 +183,8 @@ def train(
     folder = _new_folder(config) if out is None else Path(out)
     if out is None and not quiet:
         show(f"out: {folder}")
-    return _train(config, folder, callbacks, changed_data=changed_data, changed_code=changed_code, quiet=quiet)
+    options = {"changed_data": changed_data, "changed_code": changed_code, "fresh_optimizer": fresh_optimizer}
+    return _train(config, folder, callbacks, **options, quiet=quiet)
 
 
 def evaluate(
@@ -211,18 +233,11 @@ def _train(config: RunConfig, folder: Path, callbacks: Sequence[Callback], **opt
     except Stopped as stopped:
         show(f"a callback has stopped {folder}: {stopped}; resume() goes on")
     except KeyboardInterrupt as interrupt:
-        if not (_is_interactive() and (folder / RUN).is_file()):
+        typing = is_notebook() or hasattr(sys, "ps1")  # a script ends
+        if not (typing and (folder / RUN).is_file()):
             raise
         complain(f"interrupted; {interrupt or 'the last checkpoint is kept'}; resume() goes on")
     return run
-
-
-def _stored(record: Mapping[str, Any], iterations: int | None) -> RunConfig:
-    """The settings of a run as its record has them, but for its `iterations` if there are any."""
-    from reasonenv.experiment.config import restored
-
-    config = restored(record)
-    return config if iterations is None else replace(config, iterations=iterations)
 
 
 def _env_id(env: str | Callable[..., Task]) -> str:
@@ -238,10 +253,11 @@ def _env_id(env: str | Callable[..., Task]) -> str:
 
 def _as_texts(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with a text for what has one: a run, a folder, a function or class of the user's own."""
+    from reasonenv.learn.log import LOGGERS
     from reasonenv.mdp.rewards import REWARDS
     from reasonenv.sampling import SAMPLERS
 
-    registries: dict[str, Registry[Any]] = {"reward": REWARDS, "sampler": SAMPLERS}
+    registries: dict[str, Registry[Any]] = {"reward": REWARDS, "sampler": SAMPLERS, "logger": LOGGERS}
     texts = {}
     for key, value in settings.items():
         registry = registries.get(key.rpartition(".")[2])
@@ -265,11 +281,6 @@ def _new_folder(config: RunConfig) -> Path:
     """The first folder in `RUNS`, of those with the names of agent and task, that is not there yet."""
     name = f"{config.agent.rpartition(':')[2]}-{config.task}"
     return next(folder for number in count(1) if not (folder := RUNS / f"{name}-{number}").exists())
-
-
-def _is_interactive() -> bool:
-    """Whether a person types at Python, or in a notebook."""
-    return hasattr(sys, "ps1") or "get_ipython" in vars(sys.modules["builtins"])
 
 
 def _complete(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

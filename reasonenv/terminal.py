@@ -1,11 +1,15 @@
-"""Text that others wrote, for a terminal: the only place that prints."""
+"""What people see: text that others wrote, and progress. The only place that prints."""
 
 from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 def printable(text: str, *, keep: str = "") -> str:
@@ -29,3 +33,17 @@ def show_json(value: Any, *, indent: int | None = None, default: Callable[[Any],
 def complain(message: str) -> None:
     """Prints one line on stderr, with the name of the program before it."""
     print(f"reasonenv: {printable(' '.join(message.split()))}", file=sys.stderr)
+
+
+def is_notebook() -> bool:
+    """Whether this process is the kernel of a notebook, or of another front end of IPython."""
+    return "get_ipython" in vars(sys.modules["builtins"])
+
+
+def progress_bar(total: int, unit: str, *, initial: int = 0, quiet: bool = False) -> tqdm[Any]:
+    """A bar that moves where somebody watches it: in a terminal or a notebook. A log file gets none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tqdm's, where a notebook has no widgets: its bar is a line of text then
+        from tqdm.auto import tqdm
+    hidden = quiet or not (sys.stderr.isatty() or is_notebook())
+    return tqdm(total=total, initial=initial, unit=f" {unit}", dynamic_ncols=True, disable=hidden)

@@ -18,6 +18,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 ENV_ID = "an id from `reasonenv list envs`, or file.py:id"
 Environment = Annotated[str, typer.Argument(metavar="ENV_ID", help=ENV_ID)]
 AsJson = Annotated[bool, typer.Option("--json", help="print the result as JSON and nothing else")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="show the result alone: no progress, no tables along the way")]
 TrustCode = Annotated[bool, typer.Option("--trust-code", help="run the code that the folder's settings name")]
 KEY = re.compile(r"[A-Za-z_][\w.]*")
 RECORDS = {"train": "RunConfig", "eval": "EvalConfig", "doctor": "DoctorConfig"}  # in `experiment.config`

@@ -7,8 +7,17 @@ from typing import Annotated
 
 import typer
 
-from reasonenv.commands.command import ENV_ID, AsJson, SettingsCommand, TrustCode, application, reading, settings
-from reasonenv.terminal import show, show_json
+from reasonenv.commands.command import (
+    ENV_ID,
+    AsJson,
+    Quiet,
+    SettingsCommand,
+    TrustCode,
+    application,
+    reading,
+    settings,
+)
+from reasonenv.terminal import complain, show, show_json
 
 app = application()
 
@@ -28,17 +37,22 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Parquet file for every answer")] = None,
     trust_code: TrustCode = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure greedy accuracy, maj@k and pass@k of a run or a policy on held-out problems."""
     from reasonenv.experiment.assess import assess
-    from reasonenv.experiment.config import describe_eval
+    from reasonenv.experiment.config import describe_eval, differences_from_training
+    from reasonenv.report.single import Estimates
 
     keys = settings(context)
     with reading(policy, (env or "", *keys.values()), trust_code=trust_code):
-        summary = assess(describe_eval(policy, env, keys), out=out, quiet=as_json)
+        config = describe_eval(policy, env, keys)
+        if not (quiet or as_json):
+            for difference in differences_from_training(config):
+                complain(difference)
+        summary = assess(config, out=out, quiet=quiet or as_json)
     if as_json:
         show_json({name: vars(estimate) for name, estimate in summary.items()})
         return
-    for name, e in summary.items():
-        show(f"{name:<16} {e.value:.3f}  [{e.low:.3f}, {e.high:.3f}]  n = {e.n}")
+    show(*str(Estimates(summary)).split("\n"))

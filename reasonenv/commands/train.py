@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from reasonenv.commands.command import AsJson, Environment, SettingsCommand, application, settings
+from reasonenv.commands.command import AsJson, Environment, Quiet, SettingsCommand, application, settings
 from reasonenv.errors import listed
 from reasonenv.terminal import show, show_json
 
@@ -36,6 +36,14 @@ def train(
             help="go on although the code of agent or task has changed since the run began; run.json says so",
         ),
     ] = False,
+    fresh_optimizer: Annotated[
+        bool,
+        typer.Option(
+            "--fresh-optimizer",
+            help="go on to more iterations without the optimiser's state; run.json says so",
+        ),
+    ] = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Train an agent. The same command again goes on where it stopped."""
@@ -43,7 +51,14 @@ def train(
     from reasonenv.experiment.train import train as train_run
 
     run = describe_run(agent, env, settings(context))
-    summary = train_run(run, out, changed_data=changed_data, changed_code=changed_code, quiet=as_json)
+    summary = train_run(
+        run,
+        out,
+        changed_data=changed_data,
+        changed_code=changed_code,
+        fresh_optimizer=fresh_optimizer,
+        quiet=quiet or as_json,
+    )
     if as_json:
         show_json(summary)
         return

@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import EvalConfig
 from reasonenv.experiment.processes import evaluation_process
@@ -28,6 +26,7 @@ from reasonenv.sampling.goal_sampler import conditioned_sampler
 from reasonenv.sampling.sampler import Sampler
 from reasonenv.stats import Estimate, accuracy, mean_interval
 from reasonenv.storage import check_writable
+from reasonenv.terminal import progress_bar
 
 
 def assess(config: EvalConfig, *, out: Path | None = None, quiet: bool = False) -> Mapping[str, Estimate]:
@@ -58,7 +57,7 @@ def assess(config: EvalConfig, *, out: Path | None = None, quiet: bool = False) 
     negated: list[Sample] = []
     with (
         closing(make_sampler(config.sampler, policy, address=config.address)) as base,
-        tqdm(total=answers, unit=" answers", dynamic_ncols=True, disable=quiet) as bar,
+        progress_bar(answers, "answers", quiet=quiet) as bar,
     ):
         measure = partial(evaluate, mdp=mdp, problems=problems, seed=config.seed, progress=bar.update)
         sampler = conditioned_sampler(base, policy, policy.goals)

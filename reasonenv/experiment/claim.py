@@ -5,6 +5,7 @@
     code                the version of the package and the hashes of the files that define the run; see `identity.py`
     weights             the hashes of the folders of weights that its settings name; see `weights.py`
     earlier_code        what `code` was before it has gone on with other code on purpose, oldest first
+    fresh_optimizer     after which iterations it has gone on with a new optimiser on purpose
 
 and `OUT/code/` has the files; those of earlier code are in `OUT/code-1/`, `OUT/code-2/`, ...
 """
@@ -14,21 +15,33 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from reasonenv.errors import UserError
-from reasonenv.experiment.config import RunConfig, defaults, resolved
+from reasonenv.experiment.config import RunConfig, defaults, flat, resolved
 from reasonenv.experiment.identity import FOLDER, Code, difference
 from reasonenv.experiment.weights import WEIGHTS, check_weights
-from reasonenv.learn.checkpoint import newest_state
-from reasonenv.learn.loop import TOTAL
+from reasonenv.learn.checkpoint import OPTIMIZER, newest_state
+from reasonenv.learn.loop import CHECKPOINTS, TOTAL
 from reasonenv.measures.records import RUN, SUMMARY
-from reasonenv.storage import LOCK, check_writable, owned, read_record, replace
+from reasonenv.policy.pretrained import AUTO, best_device
+from reasonenv.storage import LOCK, check_writable, owned, read_record
+from reasonenv.storage import replace as write
 
 REPLACED = (FOLDER, "policy", "scorer")  # folders that a run replaces as a whole
+FRESH = "fresh_optimizer"
 DERIVED = ("dtype", "env_keys.max_tokens")  # settings that the policy or the task decides, if they are None
+
+
+def on_its_device(run: RunConfig, out: Path) -> RunConfig:
+    """The run with a device in place of `auto`: the one on which it has begun in `out`, else the best there is."""
+    if run.device != AUTO:
+        return run
+    path = out / RUN
+    begun = read_record(path).get("device") if path.is_file() else None
+    return replace(run, device=str(begun or best_device(run.device)))
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,7 @@ class Claim:
     code: Code
     weights: Mapping[str, str] = field(default_factory=dict)
     changed_code: bool = False  # whether an unfinished run may go on with other code
+    fresh_optimizer: bool = False  # whether a finished run may go on without the state of its optimiser
 
     def check(self) -> None:
         """Raises `UserError` if the folder holds another run, or nothing can be made there.
@@ -73,8 +87,8 @@ class Claim:
             yield
 
     def _check_settings(self, record: Mapping[str, Any]) -> None:
-        there = {**_flat(resolved(defaults(self.run))), **_flat(record)}  # an older version has fewer settings
-        for key, value in _flat(resolved(self.run)).items():
+        there = {**flat(resolved(defaults(self.run))), **flat(record)}  # an older version has fewer settings
+        for key, value in flat(resolved(self.run)).items():
             if value is None and key in DERIVED:
                 continue  # not known yet
             if key == "iterations" and self.extends(record):
@@ -95,7 +109,7 @@ class Claim:
         there, here = record.get("iterations"), self.run.iterations
         if not isinstance(there, int) or there == here:
             return False
-        saved = newest_state(self.out / "checkpoints")
+        saved = newest_state(self.out / CHECKPOINTS)
         done = 0 if saved is None else saved["progress"]["iteration"]
         if here < there and ((self.out / SUMMARY).exists() or here < done):
             return False
@@ -104,6 +118,12 @@ class Claim:
                 f"{self.out} holds a run of {there} iterations, and what it did depends on their number (a schedule or "
                 f"curriculum), so one of {here} is another run: choose another --out, and perhaps begin "
                 f"with what this one has learned by --policy {self.out}"
+            )
+        if saved is not None and saved.get(OPTIMIZER) is False and not self.fresh_optimizer:
+            raise UserError(
+                f"{self.out} has ended and keeps no state of its optimiser (keep_checkpoints=1 would), so it cannot go "
+                "on as if it had not: go on with a new one by --fresh-optimizer, which run.json will say, or choose "
+                f"another --out and begin with what this one has learned by --policy {self.out}"
             )
         return True
 
@@ -121,7 +141,8 @@ class Claim:
     def _write_record(self) -> None:
         path, folder = self.out / RUN, self.out / FOLDER
         before = read_record(path) if path.exists() else {}
-        if before and self.extends(before):
+        grows = bool(before) and self.extends(before)
+        if grows:
             (self.out / SUMMARY).unlink(missing_ok=True)  # it is finished no more
         earlier = before.get("earlier_code")
         earlier = list(earlier) if isinstance(earlier, list) else []
@@ -136,15 +157,10 @@ class Claim:
         record = {**resolved(self.run), "code": self.code.record, WEIGHTS: dict(self.weights)}
         if earlier:
             record["earlier_code"] = earlier
-        replace(path, json.dumps(record, indent=1))
-
-
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with those of agent and environment by names such as `agent_keys.lr`."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if key in ("agent_keys", "env_keys") and isinstance(value, Mapping):
-            flat.update({f"{key}.{name}": setting for name, setting in value.items()})
-        else:
-            flat[key] = value
-    return flat
+        fresh = list(before.get(FRESH, ()))
+        saved = newest_state(self.out / CHECKPOINTS)
+        if grows and saved is not None and saved.get(OPTIMIZER) is False:
+            fresh.append(saved["progress"]["iteration"])
+        if fresh:
+            record[FRESH] = fresh
+        write(path, json.dumps(record, indent=1))

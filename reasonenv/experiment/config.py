@@ -6,19 +6,21 @@ environment stand beside them: `agent_keys` are fields of the agent's `Config`, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from reasonenv.catalog import find_agent, parse_env_id, task_name, task_settings
 from reasonenv.errors import UserError, unknown
+from reasonenv.learn.log import LOGGERS, NO_LOGGER, check_loggers
 from reasonenv.mdp.config import EnvConfig
 from reasonenv.measures.records import RUN
+from reasonenv.policy.pretrained import AUTO, best_device
 from reasonenv.rollout import SEARCHES
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sampling.sampler import KEYS, TRAINING
-from reasonenv.settings import Setting, build, read_value, record, setting, settings_of
+from reasonenv.settings import Setting, as_text, build, read_value, record, setting, settings_of
 from reasonenv.storage import read_record
 from reasonenv.tasks import TEST, VALIDATION
 
@@ -36,7 +38,7 @@ class PolicyConfig:
 
     policy: str = setting("tiny", "tiny, smollm2-135m, a run's folder, a path or a hub id")
     seed: int = setting(0, "of everything that is drawn")
-    device: str = setting("cpu", "of the policy: cpu, cuda, ...")
+    device: str = setting(AUTO, "of the policy: cpu, cuda, mps, ... (auto: cuda if there is one, else cpu)")
     dtype: DType | None = setting(None, "of the policy (none: float32 if small, bfloat16 if pretrained)")
     sampler: str = setting("torch", f"what draws the responses: {' or '.join(SAMPLERS)}")
     address: str | None = setting(None, "of a served vLLM (none: sampler=vllm starts an engine of its own)")
@@ -95,10 +97,15 @@ class RunConfig(PolicyConfig, SearchConfig):
     curriculum: str | None = setting(None, "KEY:VALUE,VALUE*COUNT,.. of the environment, in equal parts of the run")
     orm: str | None = setting(None, "folder of a reward model; its score is the reward in place of the verdict")
     rank: str | None = setting(None, "folder of a reward model that scores the sampled answers, for rerank@k")
+    keep_checkpoints: int | None = setting(
+        None, "the last N stay behind the end (none: one, if large without the optimiser's state)", ge=1
+    )
+    logger: str = setting("tensorboard", f"{', '.join(LOGGERS)}, NAME+NAME or {NO_LOGGER}: where curves go too")
 
     def __post_init__(self) -> None:
         PolicyConfig.__post_init__(self)
         SearchConfig.__post_init__(self)
+        check_loggers(self.logger)
 
     @property
     def agent_config(self) -> Any:
@@ -135,6 +142,11 @@ class DoctorConfig(PolicyConfig):
 
 
 Measured = TypeVar("Measured", EvalConfig, DoctorConfig)
+HOW = (
+    "logger",
+    "keep_checkpoints",
+)  # settings of a run that change nothing of what it comes to, so it is the same run with others
+UNASKED = ("reward", "size", "seed")  # settings of an environment that change no question of a kind and no verdict
 SPELLED = ("agent", "env", "agent_keys", "env_keys")  # fields that are no `key=value`
 
 
@@ -176,6 +188,24 @@ def describe_eval(policy: str, env: str | None, keys: Mapping[str, Any]) -> Eval
     described = describe(EvalConfig, policy, stored["env"], keys)
     trained = environment_keys(described.task, stored["env_keys"])
     return replace(described, env_keys={**trained, **described.env_keys})
+
+
+def differences_from_training(config: EvalConfig) -> Iterator[str]:
+    """What is asked otherwise than in the run whose folder the policy is, if it is one: a line for each setting."""
+    path = Path(config.policy) / RUN
+    if not path.is_file():
+        return
+    stored = read_record(path)
+    if stored.get("env") != config.env:
+        yield f"{config.policy} was trained on {stored.get('env')} and is measured on {config.env}"
+        return
+    keys = stored.get("env_keys")
+    for key, known in environment_settings(config.task).items():
+        if not isinstance(keys, Mapping) or key not in keys or key in UNASKED:
+            continue
+        value = config.env_keys.get(key, known.default)
+        if value is not None and repr(_plain(value)) != repr(keys[key]):
+            yield f"{config.policy} was trained with {key}={as_text(keys[key])} and is measured with {as_text(value)}"
 
 
 def describe(kind: type[Measured], policy: str, env: str, keys: Mapping[str, Any]) -> Measured:
@@ -285,10 +315,22 @@ def resolved(run: RunConfig) -> dict[str, Any]:
     for key, known in environment_settings(run.task, training=True).items():
         if known.default is not MISSING:
             env_keys[key] = known.default
-    settings: dict[str, Any] = _plain(
-        {**asdict(run), "agent_keys": agent_keys, "env_keys": {**env_keys, **run.env_keys}}
-    )
+    stated = {key: value for key, value in asdict(run).items() if key not in HOW}
+    stated["device"] = best_device(run.device)
+    stated |= {"agent_keys": agent_keys, "env_keys": {**env_keys, **run.env_keys}}
+    settings: dict[str, Any] = _plain(stated)
     return settings
+
+
+def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with those of agent and environment by names such as `agent_keys.lr`."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if key in ("agent_keys", "env_keys") and isinstance(value, Mapping):
+            flat.update({f"{key}.{name}": setting for name, setting in value.items()})
+        else:
+            flat[key] = value
+    return flat
 
 
 def defaults(run: RunConfig) -> RunConfig:

@@ -12,6 +12,8 @@ What counts    files of every class in the method resolution order of agent, `Co
 What does not  the standard library and torch, which `environment.json` names, and this package itself but for its
                `agents` and `envs`: its version stands for the rest, and counts.
 
+What stands in no file, because it was typed into a notebook, counts by the text of its definition: see `typed_code.py`.
+
 Bytes are compared, so an edit of a comment or a docstring counts too: what it changes is not for us to judge. A run of
 an older version can be read, reported on and compared; it cannot be gone on with, nor stand for a run of this version.
 A task is made before its verifier is known, so the name of a suite's cell holds what can be known without data: of a
@@ -39,6 +41,7 @@ from typing import Any
 from reasonenv.catalog import AGENTS, environment_module, find_agent, make_task, task_factory
 from reasonenv.errors import UserError
 from reasonenv.experiment.config import RunConfig
+from reasonenv.experiment.typed_code import TypedCode, typed_parts
 from reasonenv.learn.curriculum import read_levels
 from reasonenv.mdp.config import divided
 from reasonenv.mdp.dynamics import named_variants
@@ -46,7 +49,7 @@ from reasonenv.mdp.replies import REPLIES
 from reasonenv.mdp.rewards import is_registered, reward_terms
 from reasonenv.mdp.specs import code
 from reasonenv.mdp.tools import TOOLS
-from reasonenv.registry import named_modules
+from reasonenv.registry import PROGRAMS, named_modules
 from reasonenv.rollout import SEARCHES
 from reasonenv.sampling import SAMPLERS
 from reasonenv.sources import PACKAGE, SourceLoader, is_installed, is_standard
@@ -58,7 +61,6 @@ FOLDER = "code"  # of a run, for the copies
 CONTAINERS = (dict, list, tuple, set, frozenset, functools.partial, CellType)
 SHIPPED = ("reasonenv.agents.", "reasonenv.envs.")
 EXCLUDED = {"torch", PACKAGE}
-PROGRAMS = {"__main__", "__mp_main__"}  # modules that start a run and, unless they define a part of it, are none of it
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,14 @@ def code_of(run: RunConfig, *tasks: Task) -> Code:
     Raises `UserError` for what is defined in no file, and for a file that is gone or cannot be read.
     """
     modules: list[str] = []
-    for thing in (*_things(run), *_parts(tasks)):
-        modules += _modules(thing)
+    typed = TypedCode()
+    for thing in (*_things(run), *_functions(tasks)):
+        for part in _parts(thing):
+            modules += _defining(part)
+            for definition in typed_parts(part):
+                typed.add(definition)
+    if typed.files:
+        modules = [name for name in (*modules, *typed.modules) if name not in PROGRAMS]
     modules += [name for name in (AGENTS.module(run.agent), environment_module(run.env)) if name is not None]
     sources = _Sources()
     sources.add(name for name in modules if _counts(name))
@@ -102,7 +110,7 @@ def code_of(run: RunConfig, *tasks: Task) -> Code:
         others = _Sources()
         others.add(name for name in sorted(named) if _is_users_module(name))
         sources.add(_loaded_beside(sources, others))
-    return Code(sources.files)
+    return Code({**sources.files, **typed.files})
 
 
 class _Sources:
@@ -228,7 +236,7 @@ def _stated(keys: Mapping[str, Any], key: str) -> Any:
     return None if str(value).lower() == "none" else value
 
 
-def _parts(tasks: Iterable[Task]) -> Iterator[Any]:
+def _functions(tasks: Iterable[Task]) -> Iterator[Any]:
     """The functions of tasks."""
     for task in tasks:
         yield from (task.verify, *task.rewards.values(), *task.metrics.values())
@@ -239,9 +247,8 @@ def _of_task(run: RunConfig, reward: Any) -> Mapping[str, Any]:
     return {} if is_registered(reward) else make_task(run.task, **divided(run.env_keys)[1]).rewards
 
 
-def _modules(thing: Any) -> list[str]:
-    """The modules that define a class, a function or an object, and the things that it holds; see `_held`."""
-    modules: list[str] = []
+def _parts(thing: Any) -> Iterator[Any]:
+    """A class, a function or an object, and the user's things that it holds; see `_held`."""
     seen: dict[int, Any] = {}  # kept alive, so that no two things have one id
     waiting = [thing]
     while waiting:
@@ -250,11 +257,10 @@ def _modules(thing: Any) -> list[str]:
             continue
         seen[id(part)] = part
         if part is thing or isinstance(part, type) or inspect.isroutine(part) or _is_users_object(part):
-            modules += _defining(part)
+            yield part
             waiting += _held(part)
         elif isinstance(part, CONTAINERS):
             waiting += _held(part)
-    return modules
 
 
 def _defining(thing: Any) -> list[str]:

@@ -109,5 +109,6 @@ def write_manifest(out: Path, config: RunConfig, data: Mapping[str, str], *, qui
         message = f"{' and '.join(differing)} are not those with which {out} was begun"
         complain(f"{message}; bits may differ from those of an uninterrupted run")
     if not quiet:
+        show(f"device: {config.device} ({manifest['hardware']})")
         show(f"reproducibility: {level} ({why})")
     replace(path, json.dumps(manifest, indent=1))

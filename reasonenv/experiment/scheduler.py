@@ -22,9 +22,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any
 
 from reasonenv.core import Problem
 from reasonenv.errors import UserError
@@ -53,7 +51,10 @@ from reasonenv.measures.records import (
 )
 from reasonenv.measures.samples import EVALUATION, read_samples
 from reasonenv.storage import check_writable, owned, read_record, replace
-from reasonenv.terminal import printable, show
+from reasonenv.terminal import printable, progress_bar, show
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 POLL = 0.2  # seconds between two looks at the processes
 ORPHAN = 60.0  # seconds for a process to end after its parent has
@@ -106,7 +107,7 @@ def run_cells(suite: Suite, out: Path, problems: Sequence[Problem], *, jobs: int
     replace(out / "suite.toml", suite.source)
     write_questions(out / PROBLEMS, problems)
     total = sum(cell.run.iterations for cell in missing)
-    with tqdm(total=total, unit=" iterations", dynamic_ncols=True, disable=not missing) as bar:
+    with progress_bar(total, "iterations", quiet=not missing) as bar:
         try:
             Scheduler(suite, out, jobs=jobs, bar=bar).run(missing)
         finally:  # an interrupted suite has used its time too

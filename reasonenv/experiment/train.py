@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from traceback import walk_tb
 from types import MappingProxyType
@@ -13,8 +14,8 @@ from typing import Any
 
 from reasonenv.core import Group
 from reasonenv.errors import UserError
-from reasonenv.experiment.claim import Claim
-from reasonenv.experiment.config import RunConfig
+from reasonenv.experiment.claim import Claim, on_its_device
+from reasonenv.experiment.config import RunConfig, flat, resolved
 from reasonenv.experiment.identity import code_of
 from reasonenv.experiment.manifest import check_data, write_manifest
 from reasonenv.experiment.processes import fingerprints, processes
@@ -22,11 +23,12 @@ from reasonenv.experiment.scoring import initial_logps, solved_problems
 from reasonenv.experiment.session import Session, build, load
 from reasonenv.experiment.token_records import rollouts
 from reasonenv.experiment.weights import weights_of
+from reasonenv.learn import checkpoint
 from reasonenv.learn.agent import Agent
 from reasonenv.learn.contrast import missing_signal
 from reasonenv.learn.evaluation import records
-from reasonenv.learn.log import METRICS, log_curve
-from reasonenv.learn.loop import HARD_PROBLEMS, Loop, Progress
+from reasonenv.learn.log import METRICS, Loggers, OpenLoggers, log_curve
+from reasonenv.learn.loop import CHECKPOINTS, HARD_PROBLEMS, Loop, Progress
 from reasonenv.learn.memory import peak_memory
 from reasonenv.learn.method import Method
 from reasonenv.learn.observer import SILENT, Observer
@@ -59,6 +61,7 @@ def train(
     places: Mapping[str, Path] = MappingProxyType({}),
     changed_data: bool = False,
     changed_code: bool = False,
+    fresh_optimizer: bool = False,
     callbacks: Observer = SILENT,
     quiet: bool = False,
 ) -> dict[str, Any]:
@@ -67,7 +70,8 @@ def train(
     `places` says where the policies and reward models are that the run does not call by a name to be found. A run whose
     data have changed since it began is refused, unless `changed_data`; so is one whose code has, unless `changed_code`.
     A finished run is refused in any case, and so is one that started from other weights. One with fewer iterations goes
-    on, if nothing that it did depends on their number: it ends as if it had been as long from the beginning.
+    on, if nothing that it did depends on their number: it ends as if it had been as long from the beginning. For that
+    its last checkpoint must have the state of the optimiser; with `fresh_optimizer` it goes on without.
 
     Leaves `out/run.json` (all settings and the hashes of the code), `out/code` (the files of that),
     `out/environment.json` (what it ran on), `out/policy` (a Hugging Face folder) or `out/scorer` (a reward model),
@@ -76,10 +80,11 @@ def train(
     `base_samples`, what it can solve), `out/training_set.parquet` (of an agent that imitates one), `out/rollouts/`
     (some, token by token), `metrics.jsonl` and `tensorboard/`. A method that does not learn leaves answers alone.
     """
+    config = on_its_device(config, out)
     curriculum, held_out = processes(config)
     data = fingerprints(config, curriculum, held_out)
     code = code_of(config, *(process.task for process in (*curriculum.levels, held_out)))
-    claim = Claim(out, config, code, weights_of(config, places), changed_code)
+    claim = Claim(out, config, code, weights_of(config, places), changed_code, fresh_optimizer)
     check_free(out)
     claim.check()
     if (out / SUMMARY).exists() and not claim.extends(read_record(out / RUN)):
@@ -140,6 +145,7 @@ def run(
     }
     summary |= vars(progress)
     write(out / SUMMARY, json.dumps(summary, indent=1))
+    checkpoint.finish(out / CHECKPOINTS, config.keep_checkpoints)
     return summary
 
 
@@ -176,6 +182,8 @@ def _learn(session: Session, *, callbacks: Observer, changed_data: bool, quiet: 
         rescore=session.rescore,
         recorder=session.recorder,
         callbacks=callbacks,
+        loggers=_loggers(session),
+        keep_checkpoints=max(2, config.keep_checkpoints or 0),  # one of them may be damaged
         changed_data=changed_data,
         quiet=quiet,
     )
@@ -202,7 +210,13 @@ def _write_answers(session: Session, progress: Progress) -> None:
     if method.trains_policy:
         _write_rollouts(session, groups)
     write_samples(out / EVALUATION, answers)
-    log_curve(out, "eval/pass@k", _passes(answers, config.eval_samples))
+    if config.eval_samples:
+        log_curve(_loggers(session)(None), "eval/pass@k", _passes(answers, config.eval_samples))
+
+
+def _loggers(session: Session) -> OpenLoggers:
+    """What opens the loggers of the run."""
+    return partial(Loggers, session.config.logger, session.out, flat(resolved(session.config)))
 
 
 def _write_rollouts(session: Session, sampled: Sequence[Group]) -> None:

@@ -75,7 +75,7 @@ def check_unseen(name: str, env: str) -> None:
         visited.add(folder)
         record = read_record(folder / RUN)
         holdout = record.get("holdout", TEST)
-        if holdout != VALIDATION and _task_of(record) == task:
+        if holdout != VALIDATION and task_of(str(record.get("env"))) == task:
             raise UserError(
                 f"{folder} has trained on validation questions of {task} (its holdout is {holdout!r}), so {name} "
                 f"cannot be measured on them; train it with holdout={VALIDATION}, or measure on holdout={TEST}"
@@ -91,7 +91,7 @@ def _run_folder(path: Path) -> Path | None:
     return folder.resolve() if (folder / RUN).is_file() else None
 
 
-def _task_of(record: dict[str, Any]) -> str:
-    """The task of a run, whose module is perhaps not imported here."""
-    name = str(record.get("env")).rpartition(":")[2].removeprefix("reasonenv/")
+def task_of(env: str) -> str:
+    """The task of an environment, whose module is perhaps not imported here."""
+    name = env.rpartition(":")[2].removeprefix("reasonenv/")
     return name.rsplit("-", 2)[0]

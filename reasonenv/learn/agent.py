@@ -111,10 +111,12 @@ class Agent(Method, ABC):
         return prefixed(self.prefix, self.learner.state_dict()) | optimizer
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """The inverse of `state_dict`."""
+        """The inverse of `state_dict`. Without a state of the optimiser that begins anew."""
         self.learner.load_state_dict(under(self.prefix, state))
         self.optimizer = self.new_optimizer()
-        self.optimizer.load_state_dict(under("optimizer.", state))
+        optimizer = under("optimizer.", state)
+        if optimizer:
+            self.optimizer.load_state_dict(optimizer)
 
     def batch(self, groups: Sequence[Group]) -> Batch:
         """The groups as tensors. Raises `UserError` for samples that are no draws, if the agent takes them for such."""

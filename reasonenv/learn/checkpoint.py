@@ -1,7 +1,7 @@
 """Checkpoints: safetensors and JSON with their sums, whole or not there at all. Loading executes nothing.
 
 A checkpoint is written to a temporary name, synced and renamed. It and the one before stay: if the newest is damaged,
-a run goes on from the other.
+a run goes on from the other. Of a run that has ended `finish` leaves as little as it was told to.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from reasonenv.terminal import complain
 
 T = TypeVar("T")
 
+OPTIMIZER = "optimizer"  # of the names of its tensors the first part; False in a state that lacks them
+SMALL = 2**28  # bytes of a checkpoint that stays whole behind the end of a run
+
 TENSORS, STATE = "state.safetensors", "state.json"
 FILES = (TENSORS, STATE, SUMS)
 WHOLE = re.compile(r"[0-9]{8}")  # the name of a checkpoint
@@ -30,8 +33,8 @@ REMAINS = re.compile(r"\.[0-9]{8}(\.old)?\.partial")  # of a save that was kille
 UNFINISHED = re.compile(r"\.tmp[0-9A-Za-z]{6}")  # what safetensors writes before it is `TENSORS`
 
 
-def save(folder: Path, iteration: int, tensors: dict[str, Tensor], state: dict[str, Any]) -> Path:
-    """Writes `folder/<iteration>`, keeps the newest older one, and removes all other checkpoints. Returns its path.
+def save(folder: Path, iteration: int, tensors: dict[str, Tensor], state: dict[str, Any], *, keep: int = 2) -> Path:
+    """Writes `folder/<iteration>` and keeps the newest `keep`, this one and older ones, and no other. Returns its path.
 
     Raises `UserError` if it cannot be written; then the older ones are as they were.
     """
@@ -57,13 +60,34 @@ def save(folder: Path, iteration: int, tensors: dict[str, Tensor], state: dict[s
         last = f"the last is {before[-1].name}" if before else "there is none yet"
         raise UserError(f"cannot save a checkpoint in {folder} ({why}), {last}; mend that and go on") from error
     older = [path for path in saved(folder) if path < final]
+    _keep(folder, {final, *older[len(older) - keep + 1 :]})
+    return final
+
+
+def finish(folder: Path, keep: int | None) -> None:
+    """Leaves the last `keep` checkpoints of a run that has ended.
+
+    Without a number the last, and that without the state of the optimiser, most of its size, if it is not `SMALL`.
+    """
+    paths = saved(folder)
+    if not paths:
+        return
+    _keep(folder, set(paths[-(keep or 1) :]))
+    last = paths[-1]
+    if keep is None and (last / TENSORS).stat().st_size > SMALL:
+        tensors, state = load(last)
+        rest = {name: tensor for name, tensor in tensors.items() if not name.startswith(f"{OPTIMIZER}.")}
+        save(folder, int(last.name), rest, {**state, OPTIMIZER: False}, keep=1)
+
+
+def _keep(folder: Path, kept: set[Path]) -> None:
+    """Removes the checkpoints that are not `kept`, and what kills have left of them."""
     for path in saved(folder):
-        if path not in (final, *older[-1:]) and (path / SUMS).is_file() and not _others(path):
+        if path not in kept and (path / SUMS).is_file() and not _others(path):
             path.rename(folder / f".{path.name}.old.partial")
     for path in folder.iterdir():
         if REMAINS.fullmatch(path.name):
             _remove(path)
-    return final
 
 
 def _write(folder: Path, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:

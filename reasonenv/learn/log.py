@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
-import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from tqdm import tqdm
-
 from reasonenv.registry import Registry
 from reasonenv.storage import naming, read_rows, replace
-from reasonenv.terminal import printable
+from reasonenv.terminal import complain, printable, progress_bar
+
+PACE = 60.0  # seconds between two lines in a log file, beside the tables
 
 # What the console shows, in this order; everything else is in metrics.jsonl and TensorBoard.
 TABLE = {
@@ -34,7 +35,7 @@ METRICS = "metrics.jsonl"  # in the folder of a run
 
 
 class Logger(Protocol):
-    """Where numbers and texts of a run go beside its own files."""
+    """Where numbers and texts of a run go beside its own files: see `LoggerFactory` for how one is made."""
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Points of curves at one step, by the names of the curves."""
@@ -46,16 +47,69 @@ class Logger(Protocol):
         """Everything is stored after this."""
 
 
-LoggerFactory = Callable[[Path, int | None], Logger]  # the run's folder, and the first step if there may be later ones
+# Of the run's folder, all its settings, and the first step that is to come; None for a curve of a run that has ended.
+LoggerFactory = Callable[[Path, Mapping[str, Any], int | None], Logger]
 
 LOGGERS = Registry[LoggerFactory]("logger", "reasonenv.loggers", {"tensorboard": "reasonenv.learn.log:TensorBoard"})
-DEFAULT_LOGGERS = ("tensorboard",)
+NO_LOGGER = "none"
+FULL = {errno.ENOSPC, errno.EDQUOT}  # of a disk, on which the run itself cannot go on either
+
+
+def check_loggers(names: str) -> None:
+    """Raises `UserError` for an unknown one among names that are joined by `+`."""
+    for name in _logger_names(names):
+        LOGGERS.check_name(name)
+
+
+def _logger_names(names: str) -> list[str]:
+    return [] if names == NO_LOGGER else names.split("+")
+
+
+class Loggers:
+    """The loggers of a run as one, by their names joined by `+`; `none` is none.
+
+    One that cannot be made is a `UserError`. What one raises later is said once, and the run goes on without it.
+    """
+
+    def __init__(self, names: str, out: Path, settings: Mapping[str, Any], first: int | None) -> None:
+        self._loggers: dict[str, Logger] = {}
+        for name in _logger_names(names):
+            self._loggers[name] = LOGGERS.call(name, out, settings, first)
+
+    def scalars(self, values: Mapping[str, float], step: int) -> None:
+        self._call("scalars", values, step)
+
+    def text(self, name: str, text: str, step: int) -> None:
+        self._call("text", name, text, step)
+
+    def close(self) -> None:
+        self._call("close")
+
+    def _call(self, method: str, *arguments: Any) -> None:
+        for name, logger in list(self._loggers.items()):
+            try:
+                getattr(logger, method)(*arguments)
+            except Exception as error:  # of other people's code and networks
+                if isinstance(error, OSError) and error.errno in FULL:
+                    raise
+                del self._loggers[name]
+                complain(
+                    f"logger {name} failed in {method} and is left out from here on: {type(error).__name__}: {error}"
+                )
+
+
+OpenLoggers = Callable[[int | None], Logger]  # those of a run, at its next step
+
+
+def no_loggers(first: int | None) -> Loggers:
+    """As `OpenLoggers`."""
+    return Loggers(NO_LOGGER, Path(), {}, first)
 
 
 class TensorBoard:
     """Event files in `out/tensorboard`. What an interrupted run has left from step `first` on is no longer shown."""
 
-    def __init__(self, out: Path, first: int | None = None) -> None:
+    def __init__(self, out: Path, settings: Mapping[str, Any], first: int | None = None) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._folder = out / "tensorboard"
@@ -81,25 +135,34 @@ class RunLog:
     Row 0 of `metrics.jsonl` is the state before training.
     """
 
-    def __init__(self, out: Path, *, iteration: int, used: int, budget: int, unit: str, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        out: Path,
+        *,
+        iteration: int,
+        used: int,
+        budget: int,
+        unit: str,
+        loggers: OpenLoggers = no_loggers,
+        quiet: bool = False,
+    ) -> None:
         path = out / METRICS
         rows = read_rows(path, whole=False) if iteration and path.exists() else []
         replace(path, "".join(f"{json.dumps(row)}\n" for row in rows[: iteration + 1]))
         self._path, self._file = path, path.open("a")
-        self._loggers = [LOGGERS.find(name)(out, iteration + 1) for name in DEFAULT_LOGGERS]
-        self._quiet = quiet
-        # A log file wants a line now and then, a person a bar that moves.
-        pace = 0.1 if sys.stderr.isatty() else 30.0
-        unit = f" {unit}"
-        self._bar = tqdm(total=budget, initial=used, unit=unit, dynamic_ncols=True, disable=quiet, mininterval=pace)
+        self._loggers = loggers(iteration + 1)
+        self._quiet, self._unit, self._next_line = quiet, unit, 0.0
+        self._bar = progress_bar(budget, unit, initial=used, quiet=quiet)
+        self._used, self._budget = used, budget
 
     def used(self, rollouts: int) -> None:
         """Moves the bar."""
+        self._used += rollouts
         self._bar.update(rollouts)
 
     def doing(self, what: str) -> None:
         """What the run is at, in front of the bar."""
-        self._bar.set_description(what, refresh=sys.stderr.isatty())
+        self._bar.set_description(what)
 
     def row(self, metrics: Mapping[str, Any]) -> None:
         """One iteration."""
@@ -110,10 +173,13 @@ class RunLog:
         for name, value in metrics.items():
             if isinstance(value, int | float) and math.isfinite(value):
                 points[name if "/" in name else f"train/{name}"] = value
-        for logger in self._loggers:
-            logger.scalars(points, int(metrics["iteration"]))
-        shown = {k: metrics[k] for k in ("reward", "eval/greedy_accuracy", "loss") if k in metrics}
-        self._bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
+        self._loggers.scalars(points, int(metrics["iteration"]))
+        shown = {k: f"{metrics[k]:.3f}" for k in ("reward", "eval/greedy_accuracy", "loss") if k in metrics}
+        self._bar.set_postfix(shown, refresh=False)
+        if self._bar.disable and time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + PACE
+            numbers = ", ".join(f"{name} {value}" for name, value in shown.items())
+            self.say(f"iteration {metrics['iteration']}, {self._used} of {self._budget} {self._unit}, {numbers}")
 
     def table(self, metrics: Mapping[str, Any]) -> None:
         """The few numbers that matter, for a person."""
@@ -133,8 +199,7 @@ class RunLog:
             written = response.strip().replace("\n", " ⏎ ")
             self.say(f"  {question.strip()}\n    {written}\n    -> {verdict}")
             text = "\n".join(f"    {line}" for line in f"{question}\n{response}\n-> {verdict}".splitlines())
-            for logger in self._loggers:
-                logger.text(f"answers/{number}", text, iteration)
+            self._loggers.text(f"answers/{number}", text, iteration)
 
     def say(self, text: str) -> None:
         """Lines above the progress bar."""
@@ -149,14 +214,11 @@ class RunLog:
         """Everything is on disk after this."""
         self._bar.close()
         self._file.close()
-        for logger in self._loggers:
-            logger.close()
+        self._loggers.close()
 
 
-def log_curve(out: Path, name: str, points: Mapping[int, float]) -> None:
+def log_curve(logger: Logger, name: str, points: Mapping[int, float]) -> None:
     """A curve over something else than iterations, such as pass@k over k, of an ended run."""
-    for kind in DEFAULT_LOGGERS:
-        logger = LOGGERS.find(kind)(out, None)
-        for x, y in points.items():
-            logger.scalars({name: y}, x)
-        logger.close()
+    for x, y in points.items():
+        logger.scalars({name: y}, x)
+    logger.close()

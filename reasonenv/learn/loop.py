@@ -21,7 +21,7 @@ from reasonenv.learn.contrast import ENOUGH, contrasting, missing_signal
 from reasonenv.learn.curriculum import Curriculum
 from reasonenv.learn.evaluation import Evaluation
 from reasonenv.learn.filters import correct, nonconstant, rewarded, usable
-from reasonenv.learn.log import RunLog
+from reasonenv.learn.log import OpenLoggers, RunLog, no_loggers
 from reasonenv.learn.memory import enough_memory
 from reasonenv.learn.observer import SILENT, Observer
 from reasonenv.learn.stop import Stop, Stopped
@@ -38,6 +38,7 @@ MAX_HARD = 0.5  # share of verdicts that their problems made impossible
 HARD_PROBLEMS = "hard_problems"  # in a row of the log: the ids of these
 MAX_INVALID = 0.05  # share of samples with a reward that is not finite
 MAX_SKIPPED = 5  # optimiser steps skipped, their loss or gradient not being finite, without one that was taken
+CHECKPOINTS = "checkpoints"  # folder in a run
 TOTAL = "iterations"  # in a checkpoint: of the whole run, if anything so far depends on their number
 MAX_BATCHES = 10  # times the plan's problems that an agent may have sampled before it learns (DAPO's authors: 10)
 
@@ -155,7 +156,7 @@ def hard_problems(groups: Iterable[Group]) -> list[str]:
 class Loop(Observer):
     """Trains `agent` for `iterations` on the processes of a curriculum.
 
-    Leaves `metrics.jsonl`, `tensorboard/` and two checkpoints in `out`. Run again on the same folder it goes on from
+    Leaves `metrics.jsonl` and its newest checkpoints in `out`. Run again on the same folder it goes on from
     the last intact checkpoint and ends as if it had never stopped: bit for bit on a CPU. Ctrl-C makes one.
     Raises `UserError` for other problems than those of the checkpoint, and for numbers that cannot be believed.
     """
@@ -171,6 +172,8 @@ class Loop(Observer):
     rescore: Callable[[Sequence[Group]], list[Group]] | None = None  # puts other rewards in place of the environment's
     recorder: Observer = SILENT
     callbacks: Observer = SILENT  # the user's own, who may stop the run
+    loggers: OpenLoggers = no_loggers
+    keep_checkpoints: int = 2  # of the newest
     changed_data: bool = False  # going on with other problems than those of the checkpoint is meant
     quiet: bool = False
 
@@ -284,7 +287,8 @@ class Loop(Observer):
             self.log.sync()
             total = self.iterations if self.total_matters else None
             state = {"progress": vars(self.progress), "data": self.curriculum.fingerprint, TOTAL: total}
-            checkpoint.save(self.out / "checkpoints", iteration, self.agent.state_dict(), state)
+            tensors, keep = self.agent.state_dict(), self.keep_checkpoints
+            checkpoint.save(self.out / CHECKPOINTS, iteration, tensors, state, keep=keep)
         return f"{iteration} of {self.iterations} iterations are saved"
 
     def doing(self, what: str) -> None:
@@ -312,7 +316,7 @@ class Loop(Observer):
     def _restored(self) -> Progress:
         """The progress of the newest checkpoint, whose state the agent takes over."""
         self.total_matters = len(self.curriculum.levels) > 1
-        saved = checkpoint.newest(self.out / "checkpoints")
+        saved = checkpoint.newest(self.out / CHECKPOINTS)
         if saved is None:
             return Progress()
         tensors, state = saved
@@ -333,6 +337,7 @@ class Loop(Observer):
             used=self.progress.rollouts,
             budget=each * self.iterations,
             unit="rollouts" if plan.source == "policy" else "demonstrations",
+            loggers=self.loggers,
             quiet=self.quiet,
         )
 

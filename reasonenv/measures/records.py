@@ -19,6 +19,7 @@ from reasonenv.storage import json_object, read_text, replace
 SUITE, CELL = "suite.json", "cell.json"
 # In the folder of a run: all its settings, what it has come to, and what it ran on.
 RUN, SUMMARY, MANIFEST = "run.json", "summary.json", "environment.json"
+UNTRAINED = Path("evaluations", "000000.parquet")  # there too: greedy answers before the first update
 Count = Annotated[int, Field(ge=0, le=10**18)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 BUDGET = ("rollouts", "tokens", "updates", "seconds", "memory")

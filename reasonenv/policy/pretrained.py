@@ -34,6 +34,7 @@ from reasonenv.tokenizer import Tokenizer
 
 SMOLLM2_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
 KNOWN = ("tiny", "smollm2-135m")
+AUTO = "auto"  # the device that suits best
 DTYPES = ("float32", "bfloat16", "float16")
 HUB_FILES = ["*.json", "*.jinja", "*.txt", "tokenizer.model", "model*.safetensors"]  # of a model: no pickle, no code
 GENERIC_TOKENIZERS = ("TokenizersBackend", "PreTrainedTokenizerFast")  # names of one class, of two versions
@@ -41,17 +42,19 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt
 
 
 def load_policy(
-    name: str, *, seed: int = 0, device: str = "cpu", dtype: str | None = None, revision: str | None = None
+    name: str, *, seed: int = 0, device: str = AUTO, dtype: str | None = None, revision: str | None = None
 ) -> HFPolicy:
     """The policy called `name`: one of `KNOWN`, a Hugging Face folder, a run folder (its `policy/`), or a hub id.
 
     A folder may hold a whole model, or an adapter in peft's format, which is put on the model that it names.
-    `seed` is used by `tiny` alone, `revision` (a branch, a tag or a commit) by what is on the hub. `dtype` is a torch
-    name such as "float32"; by default it is float32 for `tiny` and for a folder that says so, else bfloat16 where the
-    device multiplies it natively and float32 where it does not.
+    `device` is one of torch's names, or `auto` (see `best_device`). `seed` is used by `tiny` alone, `revision` (a
+    branch, a tag or a commit) by what is on the hub. `dtype` is a torch name such as "float32"; by default it is
+    float32 for `tiny` and for a folder that says so, else bfloat16 where the device multiplies it natively and float32
+    where it does not.
     Raises `UserError` in one line for whatever a user can mend.
     """
     check_policy(name)
+    device = best_device(device)
     if dtype is not None and dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
     try:
@@ -72,6 +75,16 @@ def load_policy(
     if folder is not None and (folder / CONFIG).is_file():
         return _load_adapter(folder, name, device, dtype)
     return _load(str(folder or name), name, device, dtype, revision)
+
+
+def best_device(device: str) -> str:
+    """`device`, or for `auto` a GPU of CUDA if there is one, else the CPU.
+
+    `mps` is taken if it is named: nothing here has been run on it, and it lacks the float64 in which sums are checked.
+    """
+    if device != AUTO:
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def check_policy(name: str) -> None:

@@ -138,7 +138,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         if key in ("agent_keys", "env_keys") and isinstance(value, dict):
             for name, each in value.items():
                 settings[f"{key}.{name}"] = each
-        elif key not in ("code", "weights", "earlier_code"):
+        elif key not in ("code", "weights", "earlier_code", "fresh_optimizer"):
             settings[key] = value
     return settings
 

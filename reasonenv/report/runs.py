@@ -14,7 +14,7 @@ from typing import Any
 
 from reasonenv.errors import UserError
 from reasonenv.measures.conclusions import listed
-from reasonenv.measures.records import BUDGET, RUN, SUITE, SUMMARY, CellRecord, SuiteRecord, validated
+from reasonenv.measures.records import BUDGET, RUN, SUITE, SUMMARY, UNTRAINED, CellRecord, SuiteRecord, validated
 from reasonenv.measures.samples import load_samples
 from reasonenv.report.load import Cell, Suite, load_cell, load_suite, read_settings
 from reasonenv.storage import read_record
@@ -22,7 +22,6 @@ from reasonenv.storage import read_record
 INITIAL = "initial"  # the row of the initial policy
 MOST_SAMPLES = 1 << 20  # a problem: more is no folder of a run
 MARGIN = 0.02  # differences below it count as none
-UNTRAINED = Path("evaluations", "000000.parquet")  # in the folder of a run: greedy answers before the first update
 # What decides what is asked, beside the environment. The reward does not: answers are measured by their verdicts.
 MEASURED_BY = ("eval_problems", "holdout", "eval_samples")
 PROVENANCE = "Settings are those of the runs; of every agent the last iterate is reported, no checkpoint is chosen."

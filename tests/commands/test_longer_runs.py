@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 from reasonenv.cli import main
+from reasonenv.learn import checkpoint
 from reasonenv.learn.checkpoint import TENSORS, saved
 from reasonenv.measures.pair import MEASURED
 
@@ -85,3 +87,34 @@ def test_a_setting_that_an_older_run_does_not_name_has_its_default(
     capsys.readouterr()
     assert main([*of(command, 3), "warmup=1"]) == 2
     assert "settings differ: warmup is 0 there, 1 here" in capsys.readouterr().err
+
+
+def test_a_large_finished_run_keeps_no_optimiser_and_says_how_to_go_on(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, exact = tmp_path / "run", tmp_path / "exact"
+    monkeypatch.setattr(checkpoint, "SMALL", 1)  # a byte, so that every run is large
+    assert main(of(train("grpo", out), 2)) == 0
+    assert main([*of(train("grpo", exact), 2), "keep_checkpoints=1"]) == 0
+    (last,), (whole,) = saved(out / "checkpoints"), saved(exact / "checkpoints")
+    with safe_open(last / TENSORS, "pt") as left, safe_open(whole / TENSORS, "pt") as all_of_it:
+        assert {name for name in all_of_it.keys() if not name.startswith("optimizer.")} == set(left.keys())  # noqa: SIM118
+    # weights and two moments of each, in float32
+    assert 2.9 < (whole / TENSORS).stat().st_size / (last / TENSORS).stat().st_size < 3.1
+    assert main(of(train("grpo", out), 2)) == 0  # asked again it is what it was
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert main(of(train("grpo", out), 4)) == 2
+    complaint = capsys.readouterr().err
+    assert "keeps no state of its optimiser (keep_checkpoints=1 would)" in complaint
+    assert "--fresh-optimizer" in complaint
+    assert complaint.count("\n") == 1
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert main([*of(train("grpo", out), 4), "--fresh-optimizer"]) == 0
+    assert json.loads((out / "run.json").read_text())["fresh_optimizer"] == [2]
+    assert main([*of(train("grpo", exact), 4), "keep_checkpoints=2"]) == 0
+    assert "fresh_optimizer" not in json.loads((exact / "run.json").read_text())
+    kept = [path.name for path in saved(exact / "checkpoints")]
+    assert (len(kept), kept[-1]) == (2, "00000004")
+    policies = [(folder / "policy" / "model.safetensors").read_bytes() for folder in (out, exact)]
+    assert policies[0] != policies[1]  # moments that begin at 0 make other steps

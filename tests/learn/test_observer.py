@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -55,8 +57,8 @@ def test_a_long_round_says_how_far_it_is(groups: list[Group]) -> None:
 class Recorder:
     """A logger that keeps what it gets."""
 
-    def __init__(self, out: Path, first: int | None = None) -> None:
-        self.first = first
+    def __init__(self, settings: Mapping[str, Any], first: int | None) -> None:
+        self.settings, self.first = settings, first
         self.points: list[tuple[Mapping[str, float], int]] = []
         self.texts: list[tuple[str, int]] = []
         self.closed = False
@@ -74,19 +76,19 @@ class Recorder:
 def test_a_log_goes_to_every_registered_logger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Recorder] = []
 
-    def recorder(out: Path, first: int | None) -> Recorder:
-        made.append(Recorder(out, first))
+    def recorder(out: Path, settings: Mapping[str, Any], first: int | None) -> Recorder:
+        made.append(Recorder(settings, first))
         return made[-1]
 
     monkeypatch.setattr(log.LOGGERS, "_entries", {**log.LOGGERS._entries, "recorder": recorder})
-    monkeypatch.setattr(log, "DEFAULT_LOGGERS", ("recorder",))
-    run_log = log.RunLog(tmp_path, iteration=0, used=0, budget=1, unit="rollouts", quiet=True)
+    loggers = partial(log.Loggers, "recorder", tmp_path, {"lr": 0.1})
+    run_log = log.RunLog(tmp_path, iteration=0, used=0, budget=1, unit="rollouts", loggers=loggers, quiet=True)
     run_log.row({"iteration": 2, "loss": 0.5, "gap/mean": 0.1, "entropy": float("nan")})
     run_log.answers(2, [("1+1=?", "2", "correct")])
     run_log.close()
-    log.log_curve(tmp_path, "eval/pass@k", {1: 0.25, 2: 0.5})
+    log.log_curve(loggers(None), "eval/pass@k", {1: 0.25, 2: 0.5})
     rows, curve = made
-    assert (rows.first, curve.first) == (1, None)
+    assert (rows.settings, rows.first, curve.first) == ({"lr": 0.1}, 1, None)
     assert rows.points == [({"train/iteration": 2, "train/loss": 0.5, "gap/mean": 0.1}, 2)]
     assert rows.texts == [("answers/0", 2)]
     assert curve.points == [({"eval/pass@k": 0.25}, 1), ({"eval/pass@k": 0.5}, 2)]
