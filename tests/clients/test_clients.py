@@ -1,4 +1,4 @@
-"""Clients that nobody here wrote, and the example: unmodified, on the environments as they are."""
+"""Clients that nobody here wrote, and PPO on one page: unmodified, on the environments as they are."""
 
 import importlib.util
 import warnings
@@ -55,12 +55,12 @@ def test_torchrl_agrees_with_the_specs() -> None:
     assert rollout["next", "length"].flatten().diff().tolist() == [1] * (len(rollout) - 1)
 
 
-def test_the_example_runs_and_learns() -> None:
-    spec = importlib.util.spec_from_file_location("ppo_example", ROOT / "examples" / "ppo.py")
+def test_plain_ppo_runs_and_learns() -> None:
+    spec = importlib.util.spec_from_file_location("plain_ppo", ROOT / "docs" / "ppo.py")
     assert spec is not None
     assert spec.loader is not None
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
+    plain = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plain)
     assert len(Path(spec.origin or "").read_text().splitlines()) <= 60
-    returns = example.train(iterations=20)
+    returns = plain.train(iterations=20)
     assert np.mean(returns[:2]) < 0.03 < 0.09 < np.mean(returns[-2:])
