@@ -97,6 +97,9 @@ def make_env(task: TaskLike, granularity: str, *, render_mode: str | None = None
     return ReasoningEnv(make_mdp(task, **keys), granularity, render_mode=render_mode)
 
 
+make_env.metadata = ReasoningEnv.metadata  # type: ignore[attr-defined]  # where Gymnasium looks for render modes
+
+
 def make_vector_env(
     task: str,
     granularity: str,
