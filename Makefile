@@ -10,7 +10,7 @@ LOCKED := $(INSTALL) --require-hashes
 
 # The bare command `make` explains itself.
 .DEFAULT_GOAL := help
-.PHONY: help install install-peers install-vllm licences quickstart test fuzz lint
+.PHONY: help install install-peers install-vllm licences quickstart examples test fuzz lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,6 +21,18 @@ install-vllm: $(VLLM) ## install, then add vLLM's build for CPUs; the tests of s
 
 quickstart: $(STAMP) ## install, then run the quickstart benchmark and write its report to runs/quickstart
 	$(VENV)/bin/reasonenv bench run quickstart --out runs/quickstart
+
+# Each in an empty folder, in which it leaves what it writes.
+examples: export HF_HUB_OFFLINE ?= 1
+examples: $(STAMP) ## install, then run every script and notebook of examples/, each in a folder of its own in runs/examples
+	@set -e; for file in examples/*.py examples/*.ipynb; do \
+	    echo "== $$file"; \
+	    folder=runs/examples/$$(basename $$file); rm -rf $$folder; mkdir -p $$folder; \
+	    case $$file in \
+	    *.py) (cd $$folder && $(abspath $(VENV))/bin/python $(CURDIR)/$$file);; \
+	    *) cp $$file $$folder && (cd $$folder && $(abspath $(VENV))/bin/jupyter execute $$(basename $$file));; \
+	    esac; \
+	done
 
 # The packages that benchmarks compare with, apart from ours: what they require would change versions that we pin.
 PEERS := .venv-peers

@@ -98,12 +98,14 @@ def register_task(name: str, entry_point: str | Callable[..., Task]) -> None:
 
 def _register_environments(name: str) -> None:
     for granularity in GRANULARITIES:
-        gymnasium.register(
-            id=f"reasonenv/{name}-{granularity}-v0",
-            entry_point="reasonenv.mdp.make:make_env",
-            vector_entry_point="reasonenv.mdp.make:make_vector_env",
-            kwargs={"task": name, "granularity": granularity.lower()},
-        )
+        env_id = f"reasonenv/{name}-{granularity}-v0"
+        if env_id not in gymnasium.registry:  # the ids of a name are the same whatever task has it
+            gymnasium.register(
+                id=env_id,
+                entry_point="reasonenv.mdp.make:make_env",
+                vector_entry_point="reasonenv.mdp.make:make_vector_env",
+                kwargs={"task": name, "granularity": granularity.lower()},
+            )
 
 
 def register_agent(name: str, entry_point: str | type) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ def strict(text: str, problem: Problem) -> Verdict:
     ],
 )
 def test_a_verifier_that_is_wrong_is_found_out(verify: Any, names: list[str], told: str) -> None:
-    found = failed(lambda split="train": doubles(split=split, verify=verify))
+    with pytest.warns(UserWarning, match="the verifier of Doubles failed") if verify is broken else nullcontext():
+        found = failed(lambda split="train": doubles(split=split, verify=verify))
     assert [name for name in found if name != "Gymnasium's own checker"] == [
         name for name in names if name != "Gymnasium's own checker"
     ]

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium
 import pytest
 
+import reasonenv
 from reasonenv.errors import UserError
 from reasonenv.registry import load
 
@@ -48,3 +50,11 @@ def test_a_path_may_begin_with_dots_or_the_home(written: str, tmp_path: Path, mo
 def test_a_module_does_not_begin_with_a_dot(written: str) -> None:
     with pytest.raises(UserError, match=r"names no module; write module:name or file.py:name"):
         load(written)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_task_may_be_registered_again_without_a_word() -> None:
+    for answer in ("1", "2"):
+        reasonenv.register_task("Again", reasonenv.from_problems([("How much?", answer), ("And now?", answer)]))
+        problem = gymnasium.make("reasonenv/Again-Step-v0").unwrapped.mdp.problems[0]  # type: ignore[attr-defined]
+        assert problem.answer == answer

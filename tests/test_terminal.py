@@ -52,7 +52,7 @@ def test_what_a_failed_cell_says_is_shown_so(tmp_path: Path) -> None:
 
 
 def test_a_rendered_episode_is_one_line_a_step(capsys: pytest.CaptureFixture[str]) -> None:
-    env = make_env("Chain", "response")
+    env = make_env("Chain", "response", render_mode="ansi")
     env.reset(options={"problem": 0})
     env.step(env.mdp.tokenizer.encode(f"{HOSTILE}\n#### 1\n"))
     shown = str(env.render())

@@ -27,7 +27,7 @@ def play(
     from reasonenv.mdp.make import make_env
 
     task, granularity = catalog.parse_env_id(env)
-    played = make_env(task, granularity, **environment_keys(task, settings(context)))
+    played = make_env(task, granularity, render_mode="ansi", **environment_keys(task, settings(context)))
     _, info = played.reset(options={"problem": problem})
     unit = {"token": "characters, each of their tokens is an action", "step": "a step", "response": "the response"}
     show(*info["question"].split("\n"), "")

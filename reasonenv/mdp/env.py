@@ -19,15 +19,15 @@ from reasonenv.mdp.state import State
 from reasonenv.terminal import printable
 
 GRANULARITIES = ("token", "step", "response")
-Observation = dict[str, IntArray]
+Observation = dict[str, Any]  # see `observation_space`
 Info = dict[str, Any]
 Action = int | Sequence[int] | IntArray
 
 
 def observation_space(mdp: ReasoningMDP) -> spaces.Space[Any]:
-    """`tokens`: the sequence so far, zeros behind it [L]; `length`: how many of them count."""
+    """`tokens`: the sequence so far, zeros behind it [L]; `length`: how many of them count, a number of 0 to L."""
     last, context = mdp.tokenizer.vocab_size - 1, mdp.context
-    return spaces.Dict(tokens=spaces.Box(0, last, (context,), np.int64), length=spaces.Box(0, context, (), np.int64))
+    return spaces.Dict(tokens=spaces.Box(0, last, (context,), np.int64), length=spaces.Discrete(context + 1))
 
 
 def action_space(mdp: ReasoningMDP, granularity: str) -> spaces.Space[Any]:
@@ -111,8 +111,8 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
 
     `reset(seed=, options={"problem": i, "prefix": ids, "noise": n})` starts problem i (else a random one) after
     `prefix`. Every `info` holds `problem_id`, `question` and `response` (the text so far); a step adds `reward_terms`,
-    whose sum is the reward; the end of an episode adds `verdict` and `is_success`. `render()` returns the transcript
-    with its rewards.
+    whose sum is the reward; the end of an episode adds `verdict` and `is_success`. With `render_mode="ansi"` `render()`
+    returns the transcript with its rewards.
 
     Where the environment draws or answers, n is the seed of its own draws, which `info` holds too, and a step adds
     `taken`: how many tokens of the action were taken. An action ends where the environment writes; the other new
@@ -122,6 +122,8 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012
 
     def __init__(self, mdp: ReasoningMDP, granularity: str = "token", *, render_mode: str | None = None) -> None:
+        if render_mode is not None:
+            check_known("render_mode", render_mode, self.metadata["render_modes"])
         self.mdp = mdp
         self.granularity = granularity
         self.render_mode = render_mode
@@ -177,8 +179,14 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
         """Where the process is."""
         return self._state
 
-    def render(self) -> str:
-        """The question, the response line by line with the rewards that fell on each, and how it ended."""
+    def render(self) -> str | None:
+        """The question, the response line by line with the rewards that fell on each, and how it ended.
+
+        Without a render mode nothing but a warning, as in Gymnasium's own environments.
+        """
+        if self.render_mode is None:
+            gymnasium.logger.warn('render() without a render mode shows nothing; make it with render_mode="ansi"')
+            return None
         tokens, ends_step = self._state.tokens, self.mdp.tokenizer.ends_step
         rewards = dict.fromkeys((i for i, t in enumerate(tokens, start=1) if ends_step[t]), 0.0)  # by end of line
         rewards |= {len(tokens): 0.0} if tokens else {}
@@ -201,7 +209,7 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
         start, length = (self._prompt_length + n for n in (self._written, len(self._state.tokens)))
         self._sequence[start:length] = self._state.tokens[self._written :]
         self._written = len(self._state.tokens)
-        return {"tokens": self._sequence.copy(), "length": np.array(length, dtype=np.int64)}
+        return {"tokens": self._sequence.copy(), "length": np.int64(length)}
 
     def _info(self) -> Info:
         problem = self.mdp.problem(self._state)

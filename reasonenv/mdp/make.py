@@ -99,6 +99,9 @@ def make_env(task: TaskLike, granularity: str, *, render_mode: str | None = None
     return ReasoningEnv(make_mdp(task, **keys), granularity, render_mode=render_mode)
 
 
+make_env.metadata = ReasoningEnv.metadata  # type: ignore[attr-defined]  # where Gymnasium looks for render modes
+
+
 def make(env_id: str, *, render_mode: str | None = None, **keys: Any) -> ReasoningEnv:
     """The environment with this id, as `gymnasium.make(env_id, **keys).unwrapped`, and typed: it has `mdp`.
 

@@ -360,10 +360,12 @@ class ReasoningMDP:
     def reward(self, before: State, after: State, verdict: Verdict | None) -> dict[str, float]:
         """The named terms of R(before, after); their sum is the reward. `verdict` is `self.verdict(after)`.
 
+        There are none where nothing can be earned: inside a step, and before the end if all terms are paid `at_end`.
         A term of a user's own may be no finite number. It is passed on: agents leave such a sample out and count it.
         Raises `UserError` that names such a term if it fails, takes too long or returns no number.
         """
-        if not self.is_event(before, after):
+        pays = self.over(after) or (self.pays_steps and self.is_event(before, after))
+        if not pays:
             return {}
         return self.event_reward(self.problem(after), self._progress(before, None), self._progress(after, verdict))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -17,11 +18,10 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from reasonenv.core import BoolArray
+from reasonenv.core import BoolArray, IntArray
 from reasonenv.errors import UserError, check_known
 from reasonenv.mdp.dialogue import tool_calls
 from reasonenv.mdp.env import (
-    Info,
     Observation,
     action_space,
     check_ids,
@@ -30,6 +30,7 @@ from reasonenv.mdp.env import (
     not_ids,
     observation_space,
 )
+from reasonenv.mdp.infos import RESPONSE, Info, StepInfos, Texts, gathered
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.mdp.progress import Progress
 from reasonenv.mdp.state import Outcome, State
@@ -54,7 +55,10 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
     `reset(options={"problem": i or one a group, "prefix": ids, "noise": n or one a row, "reset_mask": [num_envs]
     bool})`; the mask is how `AutoresetMode.DISABLED` restarts finished rows. The problem of an episode is a pure
     function of (seed, group, number of the episode), its noise of (seed, row, number of the episode): siblings share
-    the one and not the other. With `copy=False` observations are the live arrays, valid until the next step.
+    the one and not the other. With `copy=False` observations are the live arrays, valid until the next step, and so are
+    the responses in the infos.
+
+    Infos hold, by key and mask, what single environments tell; see `StepInfos`.
     """
 
     def __init__(
@@ -102,6 +106,10 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         self._at_end = not self._stochastic and not mdp.pays_steps  # nothing but the end of an episode earns
         self._seeds = [0] * (num_envs // group_size)
         self._states: dict[int, State] = {}  # of each row, where the environment itself may write
+        # What infos say of the episode of each row; arrays [num_envs] by key.
+        self._episodes = {key: np.empty(num_envs, dtype=object) for key in ("problem_id", "question")}
+        if mdp.stochastic:
+            self._episodes["noise"] = np.zeros(num_envs, dtype=np.int64)
 
     def _view(self) -> None:
         """What is the same memory as another array, which a copy of the environment must have of its own."""
@@ -127,51 +135,62 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
             _broadcast(options.get("noise"), self.num_envs),
         )
         self._some_over = bool(self._over.any())
-        return self._observation(), self._gathered(infos)
+        return self._observation(), gathered(infos, self.num_envs)
 
     def step(self, actions: Any) -> tuple[Observation, Rewards, BoolArray, BoolArray, Info]:
         rewards = np.zeros(self.num_envs)
         terminated, truncated = np.zeros(self.num_envs, dtype=bool), np.zeros(self.num_envs, dtype=bool)
         restarted: list[int] = []
-        infos: dict[int, Info] = {}  # by row
         if self._some_over:
             restarted = np.flatnonzero(self._over).tolist()
             if self.autoreset_mode != AutoresetMode.NEXT_STEP:
                 remedy = "reset(options={'reset_mask': ...}) them first"
                 raise gymnasium.error.ResetNeeded(f"rows {restarted} are over: {remedy}")
-            infos = self._start(restarted)
-        infos |= self._take(actions, restarted, rewards, terminated, truncated)
-        if not infos:  # no row is over, and nothing was earned
-            return self._observation(), rewards, terminated, truncated, {}
-        self._over = terminated | truncated
-        if self.autoreset_mode == AutoresetMode.SAME_STEP:
-            rows = np.flatnonzero(self._over).tolist()
-            for row in rows:
-                last = {"tokens": self._tokens[row].copy(), "length": self._length[row].copy()}
-                infos[row] = {"final_obs": last, "final_info": infos[row]}
-            for row, info in self._start(rows).items():
-                infos[row] |= info
-        self._some_over = bool(self._over.any())
-        return self._observation(), rewards, terminated, truncated, self._gathered(infos)
+            self._start(restarted)
+        earned = self._take(actions, restarted, rewards, terminated, truncated)
+        final: dict[int, Info] = {}
+        if earned or restarted:
+            self._over = terminated | truncated
+            if self.autoreset_mode == AutoresetMode.SAME_STEP:
+                restarted = np.flatnonzero(self._over).tolist()
+                for row in restarted:
+                    last = {"tokens": self._tokens[row].copy(), "length": self._length[row]}
+                    final[row] = {"final_obs": last, "final_info": {**self._episode_info(row), **earned.pop(row)}}
+                self._start(restarted)
+            self._some_over = bool(self._over.any())
+        observation = self._observation()
+        infos = partial(self._step_infos, self._episodes, restarted, earned, final)
+        responses = partial(self._responses, observation, self._begin, terminated, restarted)
+        return observation, rewards, terminated, truncated, StepInfos(infos, responses)
 
-    def _gathered(self, infos: dict[int, Info]) -> Info:
-        """The infos of all rows by key, put together as `VectorEnv._add_info` does."""
-        gathered: Info = {}
-        inner: dict[str, dict[int, Info]] = {}
-        for row, info in infos.items():
-            for key, value in info.items():
-                mask = f"_{key}"
-                if mask not in gathered:
-                    gathered[mask] = np.zeros(self.num_envs, dtype=bool)
-                gathered[mask][row] = True
-                if isinstance(value, dict) and key != "final_obs":
-                    inner.setdefault(key, {})[row] = value
-                    continue
-                if key not in gathered:  # an empty object array holds None
-                    numeric = isinstance(value, int | float)
-                    gathered[key] = np.zeros(self.num_envs, type(value)) if numeric else np.empty(self.num_envs, object)
-                gathered[key][row] = value
-        return gathered | {key: self._gathered(values) for key, values in inner.items()}
+    def _episode_info(self, row: int) -> Info:
+        """What all infos of the present episode of a row hold."""
+        return {key: values[row] for key, values in self._episodes.items()}
+
+    def _step_infos(
+        self, episodes: dict[str, Any], restarted: list[int], earned: dict[int, Info], final: dict[int, Info]
+    ) -> Info:
+        """The infos of all rows, as single environments would give them; those of `restarted` rows tell of a reset."""
+        stepped = np.ones(self.num_envs, dtype=bool)
+        infos: Info = {f"_{key}": stepped.copy() for key in (*episodes, RESPONSE)}
+        infos |= {key: values.copy() for key, values in episodes.items()}
+        for info in earned.values():
+            info.pop(RESPONSE, None)  # is read with those of the other rows
+        if len(restarted) < self.num_envs:
+            stepped[restarted] = False
+            infos |= {"reward_terms": {}, **gathered(earned, self.num_envs), "_reward_terms": stepped}
+        return infos | gathered(final, self.num_envs)
+
+    def _responses(
+        self, observation: Observation, begins: IntArray, terminated: BoolArray, restarted: list[int]
+    ) -> Texts:
+        """The texts of all rows, without the token that ends them in those that have `terminated`."""
+        closed = terminated.copy()
+        closed[restarted] = False
+        bounds = zip(observation["tokens"], begins.tolist(), (observation["length"] - closed).tolist(), strict=True)
+        texts: Texts = np.empty(self.num_envs, dtype=object)
+        texts[:] = self.mdp.tokenizer.decode_all([row[begin:end] for row, begin, end in bounds])
+        return texts
 
     def _take(
         self, actions: Any, restarted: list[int], rewards: Rewards, terminated: BoolArray, truncated: BoolArray
@@ -205,15 +224,14 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
                 self._write(row, outcome.state)
             if outcome.verdict is not None:
                 verdict, text = outcome.verdict, self.mdp.text(outcome.state)
-                infos[row] |= {"verdict": verdict, "is_success": verdict.correct, "response": text}
+                infos[row] |= {"verdict": verdict, "is_success": verdict.correct, RESPONSE: text}
         return infos
 
     def _outcomes(self, moves: Sequence[tuple[int, State, list[int]]]) -> list[Outcome]:
         """Where each of the `moves` (row, state, tokens) leads. Where replies may be slow, rows do not wait in turn."""
-        dialogue = self.mdp.dialogue
         answered = []
-        if dialogue is not None:
-            waits = {*self.mdp.tokenizer.ends, *dialogue.stop}
+        if self.mdp.slow and not self.mdp.judged_by_users:
+            waits = {*self.mdp.tokenizer.ends, *self.mdp.stop}
             answered = [move for move in moves if not waits.isdisjoint(move[2])]
         if len(answered) < 2:
             return [self.mdp.take(state, tokens) for _, state, tokens in moves]
@@ -239,7 +257,7 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
             end = Progress(text.__str__, size, mdp.max_tokens, verdict, closed, not closed)
             terms = mdp.event_reward(problem, end, end)
             rewards[row] = sum(terms.values())
-            infos[row] = {"reward_terms": terms, "verdict": verdict, "is_success": verdict.correct, "response": text}
+            infos[row] = {"reward_terms": terms, "verdict": verdict, "is_success": verdict.correct, RESPONSE: text}
         return infos
 
     def _split(self, row: int, fresh: int) -> tuple[State, list[int]]:
@@ -346,7 +364,8 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
             self._index[row] = index
             self._episode[row] += 1
             problem = mdp.problems[index]
-            infos[row] = {"problem_id": problem.id, "question": problem.question}
+            infos[row] = {"problem_id": problem.id, "question": problem.question, RESPONSE: ""}
+        self._begin = self._begin.copy()  # the old one was given away
         self._length[rows] = self._begin[rows] = widths
         self._at[rows] = self._offset[rows] + self._length[rows]
         self._over[rows] = False
@@ -354,8 +373,13 @@ class BatchedReasoningEnv(VectorEnv[Observation, Any, Any]):
         for row, state in states.items():
             self._write(row, state)
             self._room = min(self._room, mdp.max_tokens - len(state.tokens))
+            infos[row][RESPONSE] = mdp.text(state)
             if self._stochastic:
                 infos[row]["noise"] = state.noise
+        self._episodes = {key: values.copy() for key, values in self._episodes.items()}  # the old ones were given away
+        for row, info in infos.items():
+            for key, values in self._episodes.items():
+                values[row] = info[key]
         return infos
 
     def _observation(self) -> Observation:

@@ -103,7 +103,8 @@ class ActionMask(_Wrapper):
     """Adds `info["action_mask"]`, 1 for the tokens worth choosing: those that end a turn, and all that are not special.
 
     With `alphabet`, only tokens whose text is made of its characters. The mask is advice and any token stays legal; it
-    has the form that `action_space.sample(mask)` and masked policies take, int8 of shape [V].
+    has the form that `action_space.sample(mask)` and masked policies take, int8 of shape [V]; `action_masks()` is it as
+    MaskablePPO of sb3-contrib asks for it.
     """
 
     def __init__(self, env: AnyEnv, alphabet: str | None = None) -> None:
@@ -124,6 +125,10 @@ class ActionMask(_Wrapper):
     def step(self, action: Any) -> Step:
         *outcome, info = self.env.step(action)
         return (*outcome, {**info, "action_mask": self._mask.copy()})
+
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        """Which tokens are worth choosing now.  # [V]"""
+        return self._mask.astype(bool)
 
 
 class KLPenalty(_Wrapper):
@@ -154,7 +159,8 @@ class KLPenalty(_Wrapper):
 
 
 def _sequence(observation: Observation) -> IntArray:
-    return observation["tokens"][: int(observation["length"])].copy()
+    tokens: IntArray = observation["tokens"]
+    return tokens[: int(observation["length"])].copy()
 
 
 class RecordTrajectories(_Wrapper):
@@ -165,7 +171,7 @@ class RecordTrajectories(_Wrapper):
     """
 
     def __init__(self, env: AnyEnv, path: str | Path) -> None:
-        super().__init__(env, path=path)
+        super().__init__(env, path=str(path))
         self._file = TrajectoryFile(Path(path))
         self._start = 0  # response tokens up to the last of the prefix
         self._earned: list[tuple[int, float]] = []  # (its last token, its reward) of each action

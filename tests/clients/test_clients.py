@@ -1,4 +1,4 @@
-"""Clients that nobody here wrote, and the example: unmodified, on the environments as they are."""
+"""Clients that nobody here wrote, and PPO on one page: unmodified, on the environments as they are."""
 
 import importlib.util
 import warnings
@@ -7,8 +7,9 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import pytest
 
-from reasonenv.mdp.wrappers import OneHotView
+from reasonenv.mdp.wrappers import ActionMask, OneHotView
 from reasonenv.tokenizer import char_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,24 +44,47 @@ def test_stable_baselines3_ppo_learns() -> None:
     assert np.mean(right[:tenth]) < 0.05 < 1 / 9 < np.mean(right[-tenth:])
 
 
+@pytest.mark.parametrize("wrap", [lambda env: env, OneHotView, ActionMask], ids=["plain", "one-hot", "masked"])
+@pytest.mark.filterwarnings("error")
+def test_stable_baselines3_finds_nothing_wrong(wrap: Any) -> None:
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.env_checker import check_env
+
+    env = wrap(gymnasium.make(ID, **EASY))
+    check_env(env)
+    policy = "MlpPolicy" if wrap is OneHotView else "MultiInputPolicy"
+    PPO(policy, env, n_steps=8, batch_size=8, n_epochs=1, device="cpu").learn(8)
+
+
+def test_masked_ppo_of_sb3_contrib_can_ask_for_the_mask() -> None:
+    # It looks for the method through all wrappers, and takes the logits of what is masked out as -1e8.
+    env = OneHotView(ActionMask(gymnasium.make(ID, **EASY), alphabet="0123456789-="))
+    _, info = env.reset(seed=0)
+    mask = env.get_wrapper_attr("action_masks")()
+    assert mask.dtype == bool
+    assert mask.tolist() == [bool(m) for m in info["action_mask"]]
+    assert mask.sum() == 13  # twelve characters and EOS
+
+
 def test_torchrl_agrees_with_the_specs() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own, about itself
         from torchrl.envs import GymEnv
         from torchrl.envs.utils import check_env_specs
 
-        env = GymEnv(ID, size=20)
+        check_env_specs(GymEnv(ID, size=20), seed=0)  # in which a number is a one-hot row, as TorchRL likes it
+        env = GymEnv(ID, size=20, categorical_action_encoding=True)
         check_env_specs(env, seed=0)
         rollout = env.rollout(5)
     assert rollout["next", "length"].flatten().diff().tolist() == [1] * (len(rollout) - 1)
 
 
-def test_the_example_runs_and_learns() -> None:
-    spec = importlib.util.spec_from_file_location("ppo_example", ROOT / "examples" / "ppo.py")
+def test_plain_ppo_runs_and_learns() -> None:
+    spec = importlib.util.spec_from_file_location("plain_ppo", ROOT / "docs" / "ppo.py")
     assert spec is not None
     assert spec.loader is not None
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
+    plain = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plain)
     assert len(Path(spec.origin or "").read_text().splitlines()) <= 60
-    returns = example.train(iterations=20)
+    returns = plain.train(iterations=20)
     assert np.mean(returns[:2]) < 0.03 < 0.09 < np.mean(returns[-2:])

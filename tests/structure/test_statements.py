@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("reasonenv", "agents", "envs", "benchmarks", "examples")
+FOLDERS = ("reasonenv", "agents", "envs", "benchmarks", "docs", "examples")
 FILES = sorted(
     file
     for folder in FOLDERS

@@ -1,4 +1,4 @@
-"""PPO (1707.06347, 1506.02438) on differences of two digits, one token a character: python examples/ppo.py
+"""PPO (1707.06347, 1506.02438) on differences of two digits, one token a character: python docs/ppo.py
 
 A truncated episode is bootstrapped, a terminated one is not."""
 
