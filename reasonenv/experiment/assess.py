@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reasonenv.errors import UserError
+from reasonenv.errors import UserError, listed
 from reasonenv.experiment.config import EvalConfig
 from reasonenv.experiment.processes import evaluation_process
 from reasonenv.experiment.searching import check_search, open_search
@@ -17,7 +17,7 @@ from reasonenv.learn.evaluation import SEARCH, records, searched
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.measures.metrics import GREEDY, summarise
 from reasonenv.measures.questions import held_out_problems
-from reasonenv.measures.samples import Sample, write_samples
+from reasonenv.measures.samples import Sample, hard_problems, write_samples
 from reasonenv.policy.value_head import Scorer, load_scorer, scorer_folder
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.rollout.search import roll_out
@@ -26,7 +26,9 @@ from reasonenv.sampling.goal_sampler import conditioned_sampler
 from reasonenv.sampling.sampler import Sampler
 from reasonenv.stats import Estimate, accuracy, mean_interval
 from reasonenv.storage import check_writable
-from reasonenv.terminal import progress_bar
+from reasonenv.terminal import progress_bar, show
+
+SHOWN = 10  # problems that are hard to verify
 
 
 def assess(config: EvalConfig, *, out: Path | None = None, quiet: bool = False) -> Mapping[str, Estimate]:
@@ -79,6 +81,9 @@ def assess(config: EvalConfig, *, out: Path | None = None, quiet: bool = False) 
             negated = measure(sampler, samples=1, temperature=0.0)
     if out is not None:
         write_samples(out, samples)
+    hard = hard_problems(samples)
+    if hard and not quiet:
+        show(f"{len(hard)} problems are hard to verify: {listed(sorted(hard), SHOWN)}")
     ks = [config.samples] if config.samples else []
     summary = dict(summarise(samples, ks, held_out_problems(mdp.task.problems[: config.problems])))
     if searching is not None:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from reasonenv.errors import UserError
+
 
 class Stopped(Exception):
     """A callback has stopped a run, which is saved; the message says how far it is."""
@@ -16,7 +18,8 @@ class Stopped(Exception):
 class Stop:
     """Within it a signal raises `KeyboardInterrupt`, at once or, after `hold`, at the next `release`.
 
-    On the way out `save` is called, and the interrupt carries the message that it returns.
+    On the way out `save` is called, and the interrupt carries the message that it returns. It is called too where a
+    `UserError` ends an iteration before anything was learned in it: a reward that fails loses no iteration.
     """
 
     def __init__(self, say: Callable[[str], None], save: Callable[[], str]) -> None:
@@ -35,6 +38,8 @@ class Stop:
         try:
             if kind is KeyboardInterrupt and not self._held:
                 raise KeyboardInterrupt(self._save()) from None
+            if kind is not None and issubclass(kind, UserError) and not self._held:
+                self._save()
         finally:
             for number, handler in self._handlers.items():
                 signal.signal(number, handler)

@@ -38,6 +38,7 @@ _BUILTIN = {
     "discovery": "reasonenv.report.results:discovery",
     "diversity": "reasonenv.report.results:diversity",
     "verdicts": "reasonenv.report.results:verdicts",
+    "columns": "reasonenv.report.columns:columns",
     "cost": "reasonenv.report.results:cost",
     "agent_settings": "reasonenv.report.results:agent_settings",
     "answers": "reasonenv.report.answers:answers",

@@ -13,6 +13,7 @@ import pytest
 
 import reasonenv
 from reasonenv.cli import main
+from reasonenv.learn.checkpoint import saved
 from reasonenv.mdp.rewards import REWARDS
 from reasonenv.measures.samples import read_samples
 
@@ -112,6 +113,60 @@ def test_a_registered_reward_is_known_by_its_name(call: Callable[..., Any], monk
     assert code == 0
     row = json.loads(Path("run/metrics.jsonl").read_text().splitlines()[1])
     assert row["reward"] >= 0.75
+
+
+FAILING = """
+calls = []
+
+def late(after):
+    calls.append(after)
+    assert len(calls) <= LIMIT, "late"
+    return after.length
+"""
+
+
+def test_a_reward_that_fails_late_loses_no_iteration(call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    # 4 held-out answers, then 4 rollouts an iteration: it fails in the fourth, three are learned from
+    Path("late.py").write_text(FAILING.replace("LIMIT", str(4 + 3 * 4)))
+    monkeypatch.setattr("reasonenv.learn.loop.SAVING_SHARE", 1e-9)  # after the first, no checkpoint is due for hours
+    words = train("late.py:late", "max_tokens=8", "iterations=6", env="reasonenv/Chain-Response-v0")
+    code, _, err = call(*words)
+    assert code == 2
+    assert "reasonenv: reward 'late' failed on chain/" in err
+    assert "AssertionError: late" in err
+    assert saved(Path("run/checkpoints"))[-1].name == "00000003"
+    rows = Path("run/metrics.jsonl").read_text().splitlines()
+    assert [json.loads(row)["iteration"] for row in rows] == [0, 1, 2, 3]
+
+
+HARD = """
+from reasonenv import Reason, Verdict, from_problems, register_task
+
+def verify(text, problem):
+    if "17" in problem.question or problem.id.endswith("/3"):
+        return Verdict(Reason.TIMEOUT, None, problem.answer)
+    return len(text) / 100
+
+rows = [(f"{n}+1?", n + 1) for n in range(10, 30)]
+register_task("Hard", from_problems(rows, test=0.3, max_tokens=8, verifier=verify, name="Hard"))
+"""
+
+
+def test_problems_that_are_hard_to_verify_are_listed_and_stop_nothing(call: Callable[..., Any]) -> None:
+    Path("hard.py").write_text(HARD)
+    env = "hard.py:reasonenv/Hard-Response-v0"
+    keys = ("problems_per_iteration=14", "samples_per_problem=2", "iterations=1", "eval_problems=6")
+    code, out, err = call("train", "sft", env, "iterations=8", "problems_per_iteration=14", "lr=3e-3", "--out", "prior")
+    assert code == 0
+    code, out, err = call("train", "grpo", env, *keys, "--policy", "prior", "--out", "run")
+    assert code == 0
+    summary = json.loads(Path("run/summary.json").read_text())["hard_to_verify"]
+    listed = set(summary["training"]) | set(summary["held_out"])
+    assert listed == {"Hard/3", "Hard/7"}  # 10 + 7 is 17
+    row = json.loads(Path("run/metrics.jsonl").read_text().splitlines()[1])
+    assert row["verifier_errors"] == 0.0
+    assert set(row.get("hard_problems", ())) == set(summary["training"])
+    assert all(problem in out + err for problem in listed)
 
 
 PACKAGE = """

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -266,6 +267,32 @@ def test_partial_credit_and_what_a_task_measures_have_columns(small_suite: Calla
     for column in ("score", "brevity"):
         assert column in table
         assert column in page
+
+
+def test_columns_of_the_problems_are_shown_and_accuracy_is_broken_down_by_them(
+    small_suite: Callable[..., Path],
+) -> None:
+    folder = small_suite()
+    lines = (folder / "problems.jsonl").read_text().splitlines()
+    problems = [json.loads(line) for line in lines]
+    easy = {problem["id"] for problem in problems[::2]}
+    for number, problem in enumerate(problems):
+        problem["meta"] = {"level": "easy" if problem["id"] in easy else "hard", "number": number, "all": "same"}
+    (folder / "problems.jsonl").write_text("".join(f"{json.dumps(problem)}\n" for problem in problems))
+    path = folder / "cells" / "prior-0" / "evaluation.parquet"
+    answers = []
+    for sample in read_samples(path):
+        right = sample.problem_id in easy
+        answers.append(replace(sample, correct=right, reason="correct" if right else "wrong"))
+    write_samples(path, answers)
+    page = page_of(folder)
+    table = page[page.rindex("By columns of the problems") :]
+    rows = re.findall(r"<tr>.*?</tr>", table, re.DOTALL)
+    head, prior = (re.sub(r"<[^>]*>", " ", each).split() for each in rows[:2])
+    assert head == ["agent", "easy", f"({len(easy)})", "hard", f"({len(problems) - len(easy)})"]
+    assert (prior[1], prior[1 + len(prior) // 2]) == ("100.0", "0.0")  # all of one, none of the other
+    assert ">number<" not in table.partition("</section>")[0]  # as many values as problems
+    assert "level <b>easy</b>" in page
 
 
 def test_a_cell_of_an_earlier_form_of_the_suite_is_left_out(small_suite: Callable[..., Path]) -> None:
