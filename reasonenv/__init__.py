@@ -14,6 +14,7 @@ from reasonenv.data.from_problems import from_problems
 from reasonenv.errors import UserError
 from reasonenv.mdp.rewards import register_reward
 from reasonenv.tasks import Task
+from reasonenv.terminal import import_tqdm, is_notebook
 from reasonenv.verify.grade import grade, grade_many
 from reasonenv.version import VERSION
 
@@ -74,6 +75,8 @@ LATE = {
 }
 
 register_all()
+if is_notebook():
+    import_tqdm()  # before another package does, whose import would warn
 
 
 def __getattr__(name: str) -> Any:

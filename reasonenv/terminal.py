@@ -40,10 +40,15 @@ def is_notebook() -> bool:
     return "get_ipython" in vars(sys.modules["builtins"])
 
 
+def import_tqdm() -> type[tqdm[Any]]:
+    """The bar that suits the place. Where a notebook has no widgets it is a line of text, of which tqdm would warn."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm
+    return tqdm
+
+
 def progress_bar(total: int, unit: str, *, initial: int = 0, quiet: bool = False) -> tqdm[Any]:
     """A bar that moves where somebody watches it: in a terminal or a notebook. A log file gets none."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tqdm's, where a notebook has no widgets: its bar is a line of text then
-        from tqdm.auto import tqdm
     hidden = quiet or not (sys.stderr.isatty() or is_notebook())
-    return tqdm(total=total, initial=initial, unit=f" {unit}", dynamic_ncols=True, disable=hidden)
+    return import_tqdm()(total=total, initial=initial, unit=f" {unit}", dynamic_ncols=True, disable=hidden)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from reasonenv.commands.command import application
+from reasonenv.registry import admit, import_named
 from reasonenv.terminal import show
 
 app = application()
@@ -20,8 +21,15 @@ def report(
         Path | None, typer.Option(metavar="DIR", help="where the report goes (default: the first folder)")
     ] = None,
     png: Annotated[bool, typer.Option("--png", help="draw the charts into charts/ too (needs matplotlib)")] = False,
+    plugins: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="FILE", help="a file, or a module, that registers metrics or sections of yours"),
+    ] = None,
 ) -> None:
     """Build the report of suites and runs from their stored samples."""
+    for name in plugins or ():
+        admit(name)
+        import_named(name, name)
     from reasonenv.report import console_text, write_report
 
     show(*console_text(write_report(*folders, out=out, png=png)).split("\n"))
