@@ -166,6 +166,9 @@ class RereadingSession(HistorySession):
             part = next(self.round, None)
         return [] if part is None else [part]
 
+    def close(self) -> None:
+        self.round = iter(())  # whatever `draw` had begun ends with its iterator
+
     def _next_round(self, rows: Sequence[int]) -> Iterator[Part]:
         """One more part of each row. Those that can are drawn up to one limit, and cut."""
         states = [self.rows[row] for row in rows]

@@ -75,6 +75,20 @@ def test_a_served_engine_draws_syncs_and_agrees_with_the_trainer(policy: Policy,
     for (one,), (two,) in zip(ours, first, strict=True):
         assert one.tokens.tolist() == two.tokens.tolist()
         np.testing.assert_allclose(one.logprobs, two.logprobs, atol=0.1)
+    text = policy.tokenizer.encode("\nSo")
+    parts = []
+    for one in (sampler, make_sampler("torch", policy)):
+        with one.open(prompts, [(0, 0), (1, 0)], greedy) as session:
+            session.append(0, limit=1)
+            session.append(1, text, limit=1)
+            parts.append({})
+            while len(parts[-1]) < 2:
+                parts[-1] |= session.draw()
+            session.append(0, text)  # while the other one waits
+            while not (later := session.draw()):
+                pass
+            parts[-1][2] = later[0][1]
+    assert parts[0] == parts[1]
     with torch.no_grad():
         policy.head.weight.mul_(1.1)
     found = sampler.sync(5)

@@ -12,16 +12,22 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from reasonenv.core import Completion, IntArray
+from reasonenv import replay
+from reasonenv.core import Completion, IntArray, Role
 from reasonenv.errors import UserError
+from reasonenv.mdp.env import ReasoningEnv
+from reasonenv.mdp.make import make_mdp
 from reasonenv.policy.hf_policy import HFPolicy
 from reasonenv.policy.lora import add_adapter
 from reasonenv.policy.policy import Policy
 from reasonenv.policy.pretrained import load_policy
+from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import Sampler, Sampling
+from reasonenv.sampling.session import Reply
 from reasonenv.sampling.vllm import engine
 from reasonenv.sampling.vllm.vllm_sampler import VLLMSampler
+from reasonenv.testing import scored
 from reasonenv.tokenizer import byte_tokenizer
 
 if importlib.util.find_spec("vllm") is None:
@@ -165,6 +171,78 @@ def test_a_killed_engine_loses_nothing_and_counts_nothing_twice(
     assert engine_process(sampler) != dead
     assert [row[0][:8] for row in ids(drawn)] == [row[0][:8] for row in want]
     assert {v for row in drawn for c in row for v in c.versions.tolist()} == {sampler.version}
+
+
+class TwoParts:
+    """Three tokens, a text, and three more; only one part in the last row."""
+
+    def __init__(self, text: list[int], rows: int) -> None:
+        self.text, self.last, self.parts = text, rows - 1, dict.fromkeys(range(rows), 0)
+
+    def __call__(self, row: int, part: list[int]) -> Reply:
+        self.parts[row] += len(part) > 0
+        if self.parts[row] == 0:
+            return Reply(limit=3)
+        return Reply(self.text, limit=3, over=self.parts[row] == 2 or row == self.last)
+
+
+def test_rows_go_on_behind_what_others_wrote(sampler: VLLMSampler, policy: Policy, prompts: list[IntArray]) -> None:
+    text, jobs = policy.tokenizer.encode("\nSo the answer is"), [(0, 0), (1, 0), (0, 1)]
+    drawn = []
+    for one in (sampler, make_sampler("torch", policy)):
+        with one.open(prompts, jobs, Sampling(16, 0.0)) as session:
+            drawn.append(dict(session.run(3, TwoParts(text, 3))))
+    for row, size in enumerate((6, 6, 3)):
+        ours, other = drawn[0][row], drawn[1][row]
+        assert len(ours.tokens) == size
+        assert ours.tokens.tolist() == other.tokens.tolist()
+        np.testing.assert_allclose(ours.logprobs, other.logprobs, atol=0.1)
+
+
+def test_what_a_row_has_read_is_in_the_prefix_cache(sampler: VLLMSampler, policy: Policy) -> None:
+    prompt = np.array(policy.tokenizer.encode("Some numbers: " + " ".join(map(str, range(100, 160)))))
+    read = sampler.tokens_read
+    with sampler.open([prompt], [(0, 5)], Sampling(8)) as session:
+        list(session.run(1, TwoParts(policy.tokenizer.encode(" so"), 2)))
+    # all of the prompt once, and for the second part no more than a block beside what is new
+    assert len(prompt) <= sampler.tokens_read - read < len(prompt) + engine.CPU_BLOCK + 8
+
+
+def test_what_the_environment_writes_in_a_rollout_replays(sampler: VLLMSampler, policy: Policy) -> None:
+    mdp = make_mdp("Chain", tokenizer=policy.tokenizer, size=4, stochastic="sticky:0.2", max_tokens=24)
+    groups = sample_groups(sampler, mdp, [0, 1], 3, temperature=1.0, seed=(1,))
+    rows = [t for group in groups for t in group.trajectories]
+    assert sum(int((t.roles == Role.ENVIRONMENT).sum()) for t in rows) > 10
+    for trajectory in rows:
+        replay(trajectory, ReasoningEnv(mdp, "token"))
+    again = [t for group in scored(policy, groups) for t in group.trajectories]
+    gaps = np.concatenate(
+        [np.abs(ours.logprobs - trainers.logprobs) for ours, trainers in zip(rows, again, strict=True)]
+    )
+    assert gaps.mean() < 0.05  # of hidden states in bfloat16 on both sides
+
+
+def test_a_session_outlives_its_engine_and_a_closed_one_leaves_nothing(
+    sampler: VLLMSampler, policy: Policy, prompts: list[IntArray]
+) -> None:
+    jobs, text = [(0, 1), (1, 2), (0, 3)], policy.tokenizer.encode(" so")
+    parts = TwoParts(text, 3)
+
+    def kill(row: int, part: list[int]) -> Reply:
+        if part and sum(parts.parts.values()) == 1:
+            os.kill(engine_process(sampler), signal.SIGKILL)
+        return parts(row, part)
+
+    with sampler.open(prompts, jobs, Sampling(8)) as session:
+        drawn = dict(session.run(3, kill))
+    assert [len(drawn[row].tokens) for row in range(3)] == [6, 6, 3]
+    with sampler.open(prompts, jobs, Sampling(500)) as session:
+        for row in range(3):
+            session.append(row)
+        session.draw()
+        assert sampler.engine.llm.llm_engine.has_unfinished_requests()
+    assert not sampler.engine.llm.llm_engine.has_unfinished_requests()
+    assert len(sampler.generate(prompts, SEEDS, Sampling(2))) == 2
 
 
 def test_bad_requests_and_other_versions_are_told_in_one_line(

@@ -96,6 +96,7 @@ class _TorchSession(Session):
         self.part, self.limit = np.zeros((2, count), dtype=np.int64)  # [R], how many before its last part, and at most
         self.paused = np.ones(count, dtype=np.bool_)  # [R]
         self.row_in = np.full(size, -1)  # the row in each slot, -1 in a free one
+        self.placed = np.zeros(count, dtype=np.bool_)  # [R], whether it has a slot
         self.active: IntArray = np.empty(0, dtype=np.int64)  # [n], the rows in slots 0 .. n - 1, which run
         self.assigned = self.active  # the rows whose places among the prompts held the slots know
         self.waiting: deque[int] = deque()  # the rows that are to be given a slot
@@ -141,12 +142,13 @@ class _TorchSession(Session):
             self.sampler.tokens_read += len(tokens)
         self.part[row], self.limit[row] = drawn, drawn + limit
         self.paused[row] = False
-        if not (self.row_in == row).any():
+        if not self.placed[row]:
             self.waiting.append(row)
 
     def finish(self, row: int, *, keep: int | None = None) -> Completion:
         self.take_back(row, keep)
         self.row_in[self.row_in == row] = -1
+        self.placed[row] = False
         chosen = slice(int(self.drawn[row]))
         tokens = self.chosen[row, chosen].copy()
         stop: Literal["eos", "length"] = "length"
@@ -246,7 +248,7 @@ class _TorchSession(Session):
             if prompt not in (self.hidden if begins else self.held):
                 self.prefill()
             self.waiting.popleft()
-            self.row_in[slot] = row
+            self.row_in[slot], self.placed[row] = row, True
             if begins:
                 beginners.append(row)
                 states.append(self.hidden[prompt])
@@ -261,7 +263,7 @@ class _TorchSession(Session):
         for slot in range(min(len(self.waiting), len(self.row_in))):
             row = self.row_in[slot]
             self.sampler.tokens_read += int(self.read[row])
-            self.read[row], self.row_in[slot] = 0, -1
+            self.read[row], self.row_in[slot], self.placed[row] = 0, -1, False
 
     def prefill(self) -> None:
         """Reads the prompts that the free slots will need, in one causal pass padded on the right."""
