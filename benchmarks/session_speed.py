@@ -34,7 +34,7 @@ from reasonenv.sampling.sampler import Sampler
 
 PROBLEMS, SAMPLES = 8, 8
 SAMPLERS = ("torch", "hf", "vllm")
-SETTINGS = "stochastic=sticky:0.1,stochastic=sticky:0.3,stochastic=interrupt:40,replies=calculator,replies=retry:2"
+SETTINGS = "stochastic=sticky:0.1,stochastic=sticky:0.3,stochastic=interrupt:10,replies=calculator,replies=retry:2"
 
 
 class Round(NamedTuple):
