@@ -82,8 +82,8 @@ class Problem:
 class Verdict:
     """The result of verification.
 
-    `score` is what the answer is worth, in [0, 1]: exactly 1 if it is correct, whatever is given, and below 1 if not,
-    by default 0. Between them stands partial credit. Raises `UserError` for another score.
+    `score` is what the answer is worth, in [0, 1]: exactly 1 if it is correct and 0 if it was not judged, whatever is
+    given; else below 1, by default 0, and what is above that is partial credit. Raises `UserError` for another score.
     """
 
     reason: Reason
@@ -97,6 +97,8 @@ class Verdict:
     def __post_init__(self) -> None:
         if self.reason is Reason.CORRECT:
             object.__setattr__(self, "score", 1.0)
+        elif self.reason in FAILURES:
+            object.__setattr__(self, "score", 0.0)
         elif not 0 <= self.score < 1:
             raise UserError(f"score is {self.score!r} of an answer that is {self.reason}; it must be in [0, 1)")
 

@@ -101,7 +101,7 @@ def test_a_bool_a_score_and_a_verdict_are_verdicts(returned: Any, reason: Reason
 
 def test_a_score_says_whether_an_answer_is_correct() -> None:
     assert Verdict(Reason.CORRECT, "1", "1", score=0.5).score == 1.0
-    assert Verdict(Reason.TIMEOUT, None, "1").score == 0.0
+    assert Verdict(Reason.TIMEOUT, None, "1", score=0.5).score == 0.0  # nothing is known of what was not judged
     for score in (1.0, -0.1, float("nan")):
         with pytest.raises(UserError, match=r"score is .* of an answer that is wrong; it must be in \[0, 1\)"):
             Verdict(Reason.WRONG, "1", "2", score=score)
