@@ -57,8 +57,8 @@ class PolicyConfig:
 
 
 @record
-class SearchConfig:
-    """How responses are searched for, where they are not simply drawn."""
+class SearchConfig(PolicyConfig):
+    """And how responses are searched for, where they are not simply drawn."""
 
     search: str | None = setting(None, f"searches for responses: {', '.join(SEARCHES)} (none: they are drawn)")
     search_tokens: int | None = setting(None, "tokens that a search may draw for a problem, all counted", ge=1)
@@ -67,6 +67,7 @@ class SearchConfig:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.search is None:
             for name in ("search_tokens", "search_value"):
                 if getattr(self, name) is not None:
@@ -81,7 +82,7 @@ class SearchConfig:
 
 
 @record
-class RunConfig(PolicyConfig, SearchConfig):
+class RunConfig(SearchConfig):
     """Everything that decides a run's result. Two equal records give the same weights, bit for bit, on one CPU."""
 
     agent: str
@@ -96,10 +97,6 @@ class RunConfig(PolicyConfig, SearchConfig):
     orm: str | None = setting(None, "folder of a reward model; its score is the reward in place of the verdict")
     rank: str | None = setting(None, "folder of a reward model that scores the sampled answers, for rerank@k")
 
-    def __post_init__(self) -> None:
-        PolicyConfig.__post_init__(self)
-        SearchConfig.__post_init__(self)
-
     @property
     def agent_config(self) -> Any:
         """The agent's `Config`."""
@@ -107,7 +104,7 @@ class RunConfig(PolicyConfig, SearchConfig):
 
 
 @record
-class EvalConfig(PolicyConfig, SearchConfig):
+class EvalConfig(SearchConfig):
     """A policy that is measured on held-out problems of an environment."""
 
     samples: int = setting(0, "sampled answers a problem, beside the greedy one", ge=0, le=MAX_SAMPLES)
@@ -119,8 +116,7 @@ class EvalConfig(PolicyConfig, SearchConfig):
     holdout: Holdout = setting("test", WITHIN)
 
     def __post_init__(self) -> None:
-        PolicyConfig.__post_init__(self)
-        SearchConfig.__post_init__(self)
+        super().__post_init__()
         _check_blind(self)
         if self.orm is not None and self.samples < 2:
             raise UserError(f"samples is {self.samples}; orm ranks sampled answers, give at least 2")
