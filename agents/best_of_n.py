@@ -30,7 +30,7 @@ from reasonenv.settings import record, setting
 class BestOfNConfig(Config):
     """One iteration is one optimiser step."""
 
-    lr: float = setting(3e-4, "learning rate")
+    lr: float = setting(1e-4, "learning rate")
     samples_per_problem: int = setting(8, "n: samples of which the best is imitated (RAFT: 8)")
     temperature: float = setting(1.0, "of the samples", gt=0)
 

@@ -59,8 +59,8 @@ class PolicyConfig:
 
 
 @record
-class SearchConfig:
-    """How responses are searched for, where they are not simply drawn."""
+class SearchConfig(PolicyConfig):
+    """And how responses are searched for, where they are not simply drawn."""
 
     search: str | None = setting(None, f"searches for responses: {', '.join(SEARCHES)} (none: they are drawn)")
     search_tokens: int | None = setting(None, "tokens that a search may draw for a problem, all counted", ge=1)
@@ -69,6 +69,7 @@ class SearchConfig:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.search is None:
             for name in ("search_tokens", "search_value"):
                 if getattr(self, name) is not None:
@@ -83,7 +84,7 @@ class SearchConfig:
 
 
 @record
-class RunConfig(PolicyConfig, SearchConfig):
+class RunConfig(SearchConfig):
     """Everything that decides a run's result. Two equal records give the same weights, bit for bit, on one CPU."""
 
     agent: str
@@ -103,8 +104,7 @@ class RunConfig(PolicyConfig, SearchConfig):
     logger: str = setting("tensorboard", f"{', '.join(LOGGERS)}, NAME+NAME or {NO_LOGGER}: where curves go too")
 
     def __post_init__(self) -> None:
-        PolicyConfig.__post_init__(self)
-        SearchConfig.__post_init__(self)
+        super().__post_init__()
         check_loggers(self.logger)
 
     @property
@@ -114,7 +114,7 @@ class RunConfig(PolicyConfig, SearchConfig):
 
 
 @record
-class EvalConfig(PolicyConfig, SearchConfig):
+class EvalConfig(SearchConfig):
     """A policy that is measured on held-out problems of an environment."""
 
     samples: int = setting(0, "sampled answers a problem, beside the greedy one", ge=0, le=MAX_SAMPLES)
@@ -126,8 +126,7 @@ class EvalConfig(PolicyConfig, SearchConfig):
     holdout: Holdout = setting("test", WITHIN)
 
     def __post_init__(self) -> None:
-        PolicyConfig.__post_init__(self)
-        SearchConfig.__post_init__(self)
+        super().__post_init__()
         _check_blind(self)
         if self.orm is not None and self.samples < 2:
             raise UserError(f"samples is {self.samples}; orm ranks sampled answers, give at least 2")

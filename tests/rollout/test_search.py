@@ -142,10 +142,10 @@ def test_what_has_no_end_spends_its_whole_budget(kind: type[Search]) -> None:
 @pytest.mark.parametrize("kind", [PUCT, BestFirst])
 def test_a_tree_that_is_known_to_its_last_leaf_is_searched_no_further(kind: type[Search]) -> None:
     # one letter, so each node has one child: three steps of 2 tokens drawn 4 times, and the end drawn 4 times:
-    # 4 (2 + 2 + 2 + 1) = 28 tokens; the value judges prefixes, so nothing else is drawn
+    # 4 (2 + 2 + 2 + 1) = 28 tokens; then the root is expanded again, 8 tokens, and nothing new comes of it
     sampler = Letters(letters="b")
     found = run(kind(), sampler, 10**6, [0], value=lambda mdp: Bs())
-    assert found.tokens == [28]
+    assert found.tokens == [36]
     assert found.responses == [4]
 
 
@@ -208,8 +208,8 @@ def test_puct_on_a_tree_of_two_levels_by_hand() -> None:
     2 / 2 = 0.75 against 1/3 + 0.25 * 2 / 4 = 0.458: the first.
     """
     root = Branch(node(""))
-    first, second = (Branch(node(text), root, prior) for text, prior in (("a\n", 0.75), ("b\n", 0.25)))
-    root.children = [first, second]
+    first, second = Branch(node("a\n"), root, drawn=3), Branch(node("b\n"), root, drawn=1)
+    root.children = {branch.node.tokens: branch for branch in (first, second)}
     tree = [root, first, second]
 
     class Table(Value):
@@ -218,14 +218,15 @@ def test_puct_on_a_tree_of_two_levels_by_hand() -> None:
 
     search = PUCT()
     for branch in (first, second):
-        branch.judged = branch.node
+        branch.judged = [branch.node]
     judge([tree], Table())
     assert [search.bound(b) for b in (first, second)] == pytest.approx([0.75 / math.sqrt(2), 1 + 0.25 / math.sqrt(2)])
     assert search.select(tree) is second
-    second.children = [Branch(node(f"b\n{letter}\n"), second, 0.5) for letter in "ab"]
-    tree += second.children
-    for branch in second.children:
-        branch.judged = branch.node
+    children = [Branch(node(f"b\n{letter}\n"), second, drawn=2) for letter in "ab"]
+    second.children = {branch.node.tokens: branch for branch in children}
+    tree += children
+    for branch in children:
+        branch.judged = [branch.node]
     judge([tree], Table())
     assert (root.visits, second.visits, second.mean) == (4, 3, pytest.approx(1 / 3))
     assert [search.bound(b) for b in (first, second)] == pytest.approx([0.75, 1 / 3 + 0.125])
@@ -233,27 +234,30 @@ def test_puct_on_a_tree_of_two_levels_by_hand() -> None:
     assert BestFirst().select(tree) is first  # 0, as are the children of the second, which come later
 
 
-def test_equal_draws_are_one_child_with_their_share_as_prior() -> None:
+def test_equal_draws_are_one_child_that_counts_them() -> None:
     draws, search = draws_of(Letters(letters="aab"), None), PUCT()
-    tree = [Branch(*draws.roots())]
-    search._grow(draws, [(tree, tree[0])], Bs())
-    priors = {letters(child.node): child.prior for child in tree[0].children}
-    assert sum(priors.values()) == 1.0
-    assert set(priors) <= {"a", "b"}
-    assert len(tree) == 1 + len(priors)
+    root = Branch(*draws.roots())
+    (grown,) = search._grow(draws, [root], Bs())
+    drawn = {letters(child.node): child.drawn for child in root.children.values()}
+    assert sum(drawn.values()) == 4
+    assert set(drawn) <= {"a", "b"}
+    assert grown == list(root.children.values())
+    assert [len(child.judged) for child in grown] == [child.drawn for child in grown]
+    assert search._grow(draws, [root], Bs())[0] == [c for c in root.children.values() if c not in grown]
+    assert sum(child.drawn for child in root.children.values()) == 8
 
 
 def test_a_value_of_finished_responses_alone_is_that_of_a_response_drawn_on() -> None:
-    # the root's children are 4 draws of at most two letters; each is drawn to its end once, at 5 tokens more
+    # the root's children are 4 draws of at most two letters; each draw is drawn to its end once, at 5 tokens more
     draws, search = draws_of(Letters(), None), PUCT()
-    tree = [Branch(*draws.roots())]
-    search._grow(draws, [(tree, tree[0])], Bs(prefixes=False))
-    children = tree[0].children
-    assert draws.spent == [4 * 2 + 5 * len(children)]
-    for child in children:
-        assert child.judged is not None
-        assert child.judged.over
-        assert child.judged.tokens[:2] == child.node.tokens
+    root = Branch(*draws.roots())
+    (grown,) = search._grow(draws, [root], Bs(prefixes=False))
+    assert draws.spent == [4 * 2 + 4 * 5]
+    for child in grown:
+        assert len(child.judged) == child.drawn
+        for response in child.judged:
+            assert response.over
+            assert response.tokens[:2] == child.node.tokens
 
 
 @pytest.mark.parametrize(
@@ -314,9 +318,18 @@ def test_evolution_finds_what_independent_draws_do_not_at_equal_tokens() -> None
     assert min(found[Evolution]) > max(found[BestOfN])
 
 
-def test_distinct_solutions_are_told_apart_by_problem_and_tokens() -> None:
-    twice = [node("a\n"), node("a\n"), replace(node("a\n"), place=1), node("b\n")]
-    assert distinct(twice) == [twice[0], twice[2], twice[3]]
+def test_distinct_solutions_are_told_apart_by_their_tokens() -> None:
+    one, twin, other = node("a\n"), node("a\n"), node("b\n")
+    assert distinct([[one, twin, other], [twin]], 2) == [[one, other], [twin]]
+    assert distinct([[one, twin, other]], 1) == [[one]]
+
+
+def test_each_draw_is_a_vote_though_solutions_are_kept_once() -> None:
+    """Of 8 first draws 6 are the same text with one answer; two texts of another one are no majority."""
+    draws = draws_of(Letters(), 10**6)
+    drawn = [finished(0, "bb")] * 6 + [finished(0, "a"), finished(0, "a\n")]
+    (best,) = distinct(chosen(draws, drawn, Agreement(toy()), 8), 8)
+    assert [letters(solution) for solution in best] == ["bb", "a", "a"]
 
 
 # Values -------------------------------------------------------------------------------------------------------------

@@ -4,8 +4,9 @@
     crossover   a prefix of one parent and the rest of another, at steps that come to the same value
 
 A generation is `size` mutations of parents drawn from the fitter half of the population, and a crossover for each pair
-of neighbours in it, where there is one; it costs no token. The `size` fittest of parents and offspring are the next
-population. Fitness is the value, so with `Agreement` what most responses answer is fit.
+of neighbours in it, where there is one; it costs no token. The `size` fittest of parents and offspring, no two alike,
+are the next population. Fitness is the value of a solution among all that there were, each draw counted: with
+`Agreement` what most of them answer is fit.
 
 Source: evolution of solutions by language models, as in FunSearch (Nature 625, 2024) and AlphaEvolve (2506.13131); the
 operators are of genetic algorithms (Holland 1975). Differences: parts are reused token by token and no model is asked
@@ -33,14 +34,15 @@ class Evolution(Search):
         generation = 0
         while any(draws.left):
             generation += 1
-            population = chosen(draws, distinct(pool), value, self.size)
             children, offspring = list[Node](), list[Node]()
-            for place, solutions in enumerate(population):
+            for place, solutions in enumerate(distinct(chosen(draws, pool, value, len(pool)), self.size)):
                 if draws.left[place]:
                     children += self.mutations(draws, place, solutions, generation)
                     offspring += self.crossovers(draws, solutions)
-            pool += draws.responses(children) + offspring
-        return chosen(draws, distinct(pool), value, samples)
+            known = {(node.place, node.tokens) for node in pool}
+            pool += [child for child in offspring if (child.place, child.tokens) not in known]
+            pool += draws.responses(children)
+        return distinct(chosen(draws, pool, value, len(pool)), samples)
 
     def mutations(self, draws: Draws, place: int, solutions: list[Node], generation: int) -> list[Node]:
         """The prefixes from which the policy goes on; where there is no solution yet, none but the empty one."""
@@ -83,9 +85,12 @@ def step_result(draws: Draws, node: Node, end: int) -> object | None:
     return step_value(lines[-1])
 
 
-def distinct(nodes: list[Node]) -> list[Node]:
-    """The first of all nodes of one problem with the same tokens."""
-    first: dict[tuple[int, tuple[int, ...]], Node] = {}
-    for node in nodes:
-        first.setdefault((node.place, node.tokens), node)
-    return list(first.values())
+def distinct(ranked: list[list[Node]], count: int) -> list[list[Node]]:
+    """The first `count` solutions of each problem that are not the same token by token."""
+    solutions = []
+    for nodes in ranked:
+        first: dict[tuple[int, ...], Node] = {}
+        for node in nodes:
+            first.setdefault(node.tokens, node)
+        solutions.append(list(first.values())[:count])
+    return solutions
