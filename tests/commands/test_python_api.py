@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -129,6 +131,29 @@ def test_a_callback_that_raises_is_named_and_loses_nothing(
     assert result(tmp_path) == result(whole("grpo"))
     with pytest.raises(reasonenv.UserError, match=r"callback 3 is no reasonenv.Observer, nor a function"):
         reasonenv.train("grpo", ENV, callbacks=[3], **settings)  # type: ignore[list-item]
+
+
+def test_an_interrupt_leaves_a_run_that_goes_on_and_ends_a_script_but_not_a_notebook(
+    prior: Path,
+    whole: Callable[[str], Path],
+    result: Callable[[Path], dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupting(last: int) -> Callable[[Mapping[str, Any]], None]:
+        return lambda metrics: os.kill(os.getpid(), signal.SIGINT) if metrics["iteration"] == last else None
+
+    settings = {"policy": prior, "iterations": 8, "out": tmp_path, **GRPO_KEYS}
+    with pytest.raises(KeyboardInterrupt, match="2 of 8 iterations are saved"):
+        reasonenv.train("grpo", ENV, callbacks=[interrupting(2)], **settings)
+    monkeypatch.setattr("builtins.get_ipython", object, raising=False)  # by which a kernel is known
+    capsys.readouterr()
+    run = reasonenv.train("grpo", ENV, callbacks=[interrupting(5)], **settings)
+    assert not run.finished
+    assert "interrupted; 5 of 8 iterations are saved; resume() goes on" in capsys.readouterr().err
+    assert run.resume(quiet=True).finished
+    assert result(tmp_path) == result(whole("grpo"))
 
 
 def test_a_run_grows_as_if_it_had_been_longer(prior: Path, whole: Callable[[str], Path], tmp_path: Path) -> None:
