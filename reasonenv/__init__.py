@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from reasonenv.mdp.make import make
     from reasonenv.policy.pretrained import load_policy
     from reasonenv.report import report
-    from reasonenv.run import Run, evaluate, load_run, train
+    from reasonenv.run import Run, evaluate, explain, load_run, train
 
 __version__ = VERSION
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "UserError",
     "Verdict",
     "evaluate",
+    "explain",
     "from_problems",
     "grade",
     "grade_many",
@@ -59,6 +60,7 @@ LATE = {
     "ReasoningEnv": "reasonenv.mdp.env",
     "Run": "reasonenv.run",
     "evaluate": "reasonenv.run",
+    "explain": "reasonenv.run",
     "load_policy": "reasonenv.policy.pretrained",
     "load_run": "reasonenv.run",
     "make": "reasonenv.mdp.make",

@@ -229,6 +229,15 @@ def test_a_run_is_looked_at_without_torch(whole: Callable[[str], Path]) -> None:
     assert (done.stdout, done.stderr) == ("False\n", "")
 
 
+def test_settings_are_explained_as_by_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "grpo", ENV, "--help"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    lines = reasonenv.explain(GRPO, ENV).splitlines()
+    settings = [line for line in lines if line.startswith("  ")]
+    assert len(settings) > 30
+    assert set(settings) <= set(printed)
+
+
 def test_what_is_late_is_offered_and_absent_names_are_not() -> None:
     assert set(reasonenv.__all__) <= set(dir(reasonenv))
     assert all(hasattr(reasonenv, name) for name in reasonenv.__all__)
