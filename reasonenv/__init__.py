@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from reasonenv.mdp.tools import register_tool
     from reasonenv.policy.pretrained import load_policy
     from reasonenv.report import report
-    from reasonenv.run import Run, evaluate, load_run, train
+    from reasonenv.run import Run, evaluate, explain, load_run, train
 
 __version__ = VERSION
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "UserError",
     "Verdict",
     "evaluate",
+    "explain",
     "from_problems",
     "grade",
     "grade_many",
@@ -65,6 +66,7 @@ LATE = {
     "ReasoningEnv": "reasonenv.mdp.env",
     "Run": "reasonenv.run",
     "evaluate": "reasonenv.run",
+    "explain": "reasonenv.run",
     "load_policy": "reasonenv.policy.pretrained",
     "load_run": "reasonenv.run",
     "make": "reasonenv.mdp.make",

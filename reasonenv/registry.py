@@ -176,7 +176,8 @@ def admit(reference: str) -> None:
     for place, typed in _REFUSING:
         if reference not in typed:
             raise UserError(
-                f"{place} names code, {reference!r}, which would run with your rights; read it, then add --trust-code"
+                f"{place} names code, {reference!r}, which would run with your rights; read it, then add "
+                "--trust-code, from Python trust_code=True"
             )
     if os.getcwd() not in sys.path:  # as for `python -m`, but not for what is imported before anybody names a module
         sys.path.append(os.getcwd())

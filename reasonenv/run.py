@@ -19,7 +19,7 @@ from reasonenv.errors import UserError
 from reasonenv.measures.records import RUN, SUMMARY
 from reasonenv.measures.rollouts import Rollout, read_rollouts
 from reasonenv.measures.samples import EVALUATION, Sample
-from reasonenv.registry import Registry, refusing_code
+from reasonenv.registry import Registry, load, refusing_code
 from reasonenv.report.single import Estimates, run_html, run_text
 from reasonenv.storage import read_record, read_rows
 from reasonenv.tasks import Task
@@ -35,6 +35,15 @@ if TYPE_CHECKING:
 
     Callback = Observer | Callable[[Mapping[str, Any]], bool | None]
 
+# Settings that name things, joined by `+`, and where those are registered.
+REGISTRIES = {
+    "logger": "reasonenv.learn.log:LOGGERS",
+    "replies": "reasonenv.mdp.replies:REPLIES",
+    "reward": "reasonenv.mdp.rewards:REWARDS",
+    "sampler": "reasonenv.sampling:SAMPLERS",
+    "search": "reasonenv.rollout:SEARCHES",
+    "tools": "reasonenv.mdp.tools:TOOLS",
+}
 RUNS = Path("runs")  # where a run goes whose folder has no name
 
 
@@ -168,7 +177,7 @@ def train(
     `agent` is a name of `reasonenv list agents`, `file.py:Class` or a class; `env` an id or a factory of tasks.
     `settings` are those of the command line by their names, such as `iterations=30`, `lr=1e-4`, `operators="+-"`;
     where one names something of the user's own, such as `reward=`, it may be the function or class itself.
-    `reasonenv train AGENT ENV --help` lists them, and those of every run are below.
+    `print(reasonenv.explain(agent, env))` lists them.
 
     The run goes to the folder `out`, or to a new one in `runs/`, and the same call with the same `out` goes on where it
     stopped; a finished run is returned as it is. Callbacks are functions of the metrics of each iteration or
@@ -222,6 +231,15 @@ def load_run(folder: Path | str, *, trust_code: bool = False) -> Run:
     return Run(path, trust_code)
 
 
+def explain(agent: str | type[Agent] | None = None, env: str | Callable[..., Task] | None = None) -> str:
+    """The settings of `train` with their defaults and meanings: of every run, of an agent, of an environment."""
+    from reasonenv.experiment.config import RunConfig, explained, setting_lines
+
+    name = None if agent is None else AGENTS.name_of(agent)
+    sections = explained(RunConfig, name, None if env is None else _env_id(env))
+    return "\n".join(line for title, known in sections.items() for line in (f"{title}:", *setting_lines(known), ""))
+
+
 def _train(config: RunConfig, folder: Path, callbacks: Sequence[Callback], **options: Any) -> Run:
     from reasonenv.experiment.train import train as train_run
     from reasonenv.learn.observer import Callbacks
@@ -253,15 +271,11 @@ def _env_id(env: str | Callable[..., Task]) -> str:
 
 def _as_texts(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with a text for what has one: a run, a folder, a function or class of the user's own."""
-    from reasonenv.learn.log import LOGGERS
-    from reasonenv.mdp.rewards import REWARDS
-    from reasonenv.sampling import SAMPLERS
-
-    registries: dict[str, Registry[Any]] = {"reward": REWARDS, "sampler": SAMPLERS, "logger": LOGGERS}
     texts = {}
     for key, value in settings.items():
-        registry = registries.get(key.rpartition(".")[2])
-        if registry is not None:
+        place = REGISTRIES.get(key.rpartition(".")[2])
+        if place is not None and value is not None:
+            registry: Registry[Any] = load(place)
             parts = [value]
             if isinstance(value, list | tuple):
                 parts = list(value)

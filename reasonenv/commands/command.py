@@ -67,14 +67,12 @@ class SettingsCommand(TyperCommand):
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         from reasonenv.experiment import config
-        from reasonenv.settings import as_text
 
         arguments = ctx.meta[ARGUMENTS]
         record = getattr(config, RECORDS.get(str(self.name), ""), None)
         for title, section in config.explained(record, arguments.get("agent"), arguments.get("env")).items():
             formatter.write(f"\n{title}, as KEY=VALUE or --key VALUE:\n")
-            for known in section:
-                formatter.write(f"  {known.key:<24} {as_text(known.default):<8} {known.meaning}".rstrip() + "\n")
+            formatter.write("".join(f"{line}\n" for line in config.setting_lines(section)))
         for name in ("agent", "env"):
             if name in [parameter.name for parameter in self.params] and name not in arguments:
                 formatter.write(f"\n--help behind {name.upper()} shows its settings too\n")

@@ -230,6 +230,12 @@ def explained(kind: type[PolicyConfig] | None, agent: str | None, env: str | Non
     return {title: section for title, section in sections.items() if section}
 
 
+def setting_lines(section: Iterable[Setting]) -> Iterator[str]:
+    """Settings with their defaults and meanings, for a person."""
+    for known in section:
+        yield f"  {known.key:<24} {as_text(known.default):<8} {known.meaning}".rstrip()
+
+
 def _settable(kind: type[PolicyConfig], fixed: Iterable[str] = ()) -> dict[str, Setting]:
     return {key: known for key, known in settings_of(kind).items() if key not in (*SPELLED, *fixed)}
 

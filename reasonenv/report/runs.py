@@ -122,7 +122,12 @@ def _collide(run: Cell, other: Cell) -> bool:
     """Whether two runs of an agent are no seeds of one row: they have other settings, or one seed."""
     if run is other or (run.setting, run.agent) != (other.setting, other.agent):
         return False
-    return run.seed == other.seed or {**run.settings, "seed": 0} != {**other.settings, "seed": 0}
+    return run.seed == other.seed or _stated(run) != _stated(other)
+
+
+def _stated(run: Cell) -> dict[str, Any]:
+    """The settings of a run but for its seed. One that an older version did not have counts as `none`."""
+    return {key: value for key, value in run.settings.items() if value is not None and key != "seed"}
 
 
 def _variant(run: Cell, runs: Iterable[Cell]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -131,6 +133,29 @@ def test_a_callback_that_raises_is_named_and_loses_nothing(
         reasonenv.train("grpo", ENV, callbacks=[3], **settings)  # type: ignore[list-item]
 
 
+def test_an_interrupt_leaves_a_run_that_goes_on_and_ends_a_script_but_not_a_notebook(
+    prior: Path,
+    whole: Callable[[str], Path],
+    result: Callable[[Path], dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupting(last: int) -> Callable[[Mapping[str, Any]], None]:
+        return lambda metrics: os.kill(os.getpid(), signal.SIGINT) if metrics["iteration"] == last else None
+
+    settings = {"policy": prior, "iterations": 8, "out": tmp_path, **GRPO_KEYS}
+    with pytest.raises(KeyboardInterrupt, match="2 of 8 iterations are saved"):
+        reasonenv.train("grpo", ENV, callbacks=[interrupting(2)], **settings)
+    monkeypatch.setattr("builtins.get_ipython", object, raising=False)  # by which a kernel is known
+    capsys.readouterr()
+    run = reasonenv.train("grpo", ENV, callbacks=[interrupting(5)], **settings)
+    assert not run.finished
+    assert "interrupted; 5 of 8 iterations are saved; resume() goes on" in capsys.readouterr().err
+    assert run.resume(quiet=True).finished
+    assert result(tmp_path) == result(whole("grpo"))
+
+
 def test_a_run_grows_as_if_it_had_been_longer(prior: Path, whole: Callable[[str], Path], tmp_path: Path) -> None:
     run = reasonenv.train("grpo", ENV, policy=prior, iterations=3, out=tmp_path, **GRPO_KEYS).resume(
         iterations=8, quiet=True
@@ -202,6 +227,15 @@ def test_a_run_is_looked_at_without_torch(whole: Callable[[str], Path]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program, str(whole("grpo"))], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+def test_settings_are_explained_as_by_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "grpo", ENV, "--help"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    lines = reasonenv.explain(GRPO, ENV).splitlines()
+    settings = [line for line in lines if line.startswith("  ")]
+    assert len(settings) > 30
+    assert set(settings) <= set(printed)
 
 
 def test_what_is_late_is_offered_and_absent_names_are_not() -> None:
