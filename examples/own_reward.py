@@ -13,3 +13,4 @@ settings = {"operands": 2, "max_tokens": 16, "problems_per_iteration": 8, "sampl
 run = reasonenv.train("grpo", "reasonenv/Chain-Response-v0", iterations=40, reward=digits, lr=1e-3, beta=0, **settings)
 rewards = run.metrics()["reward"].dropna()
 print(f"reward: {rewards.iloc[0]:.3f} -> {rewards.iloc[-1]:.3f}")
+assert rewards.iloc[-1] > 0.5

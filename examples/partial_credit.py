@@ -12,6 +12,7 @@ rows = [(f"{a} and {b}", f"{b}{a}") for a in range(10, 60) for b in range(10, 60
 task = reasonenv.from_problems(rows, verifier=places, name="Swap", max_tokens=16)
 settings = {"eval_problems": 100, "problems_per_iteration": 16, "quiet": True}
 prior = reasonenv.train("sft", task, iterations=18, lr=3e-3, **settings)
-run = reasonenv.train("tailrl", task, policy=prior, iterations=30, reward="score", lr=3e-4, warmup=4, **settings)
+run = reasonenv.train("tailrl", task, policy=prior, iterations=20, reward="score", lr=3e-4, warmup=4, **settings)
 scores = run.metrics()["eval/score"].dropna()
 print(f"score of greedy answers: {scores.iloc[0]:.3f} -> {scores.iloc[-1]:.3f}")
+assert scores.iloc[-1] > scores.iloc[0]
