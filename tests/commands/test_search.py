@@ -129,16 +129,15 @@ class Eight(Search):
 """.lstrip()
 
 
-def test_a_search_in_a_file_is_a_part_of_the_run(prior: Path, tmp_path: Path, complaint: Callable[..., str]) -> None:
+def test_a_search_in_a_file_is_a_part_of_the_run(prior: Path, tmp_path: Path) -> None:
     file, out = tmp_path / "mine.py", tmp_path / "run"
     file.write_text(SEARCH)
-    command = train("ei", prior, out, f"search={file}:Eight", "search_tokens=400", "epochs=1")
-    assert main(command) == 0
+    assert main(train("ei", prior, out, f"search={file}:Eight", "search_tokens=400", "epochs=1")) == 0
+    # a run whose files are others than those that it names is not gone on with: tests/commands/test_identity.py
+    assert "mine.py" in json.loads((out / "run.json").read_text())["code"]["files"]
     assert (out / "code" / "mine.py").read_text() == SEARCH
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["rollouts"] == 3 * 4 * 8  # all that were drawn, and 2 a problem are learned from
-    file.write_text(SEARCH.replace("8", "9"))
-    assert "other code" in complaint(command)
 
 
 SUITE = """
