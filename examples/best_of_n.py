@@ -3,8 +3,8 @@
 import reasonenv
 
 ENV = "reasonenv/Chain-Response-v0"
-sums = {"operands": 2, "operators": "+", "size": 64, "max_tokens": 16, "eval_problems": 64}
-prior = reasonenv.train("sft", ENV, iterations=30, lr=3e-3, problems_per_iteration=32, eval_every=30, **sums)
+sums = {"operands": 3, "operators": "+", "max_tokens": 32, "eval_problems": 60}
+prior = reasonenv.train("sft", ENV, iterations=70, lr=3e-3, eval_every=70, **sums)
 run = reasonenv.train(
     "best_of_n", ENV, policy=prior, iterations=6, samples_per_problem=8, problems_per_iteration=32, eval_every=6, **sums
 )

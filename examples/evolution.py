@@ -3,12 +3,14 @@
 import reasonenv
 
 ENV = "reasonenv/Chain-Response-v0"
-sums = {"operands": 3, "operators": "+", "max_tokens": 32, "eval_problems": 40}
-prior = reasonenv.train("sft", ENV, iterations=40, lr=3e-3, problems_per_iteration=32, eval_every=40, **sums)
+sums = {"operands": 3, "operators": "+", "max_tokens": 32, "eval_problems": 60}
+prior = reasonenv.train("sft", ENV, iterations=70, lr=3e-3, eval_every=70, **sums)
 
 for search in ("best_of_n", "evolution"):
-    measured = reasonenv.evaluate(prior, search=search, search_tokens=400, problems=40)
+    measured = reasonenv.evaluate(prior, search=search, search_tokens=400)
     print(f"{search}: {measured['search_accuracy'].value:.3f}, greedy {measured['greedy_accuracy'].value:.3f}")
 
-run = reasonenv.train("ei", ENV, policy=prior, iterations=1, search="evolution", search_tokens=300, **sums)
+run = reasonenv.train(
+    "ei", ENV, policy=prior, iterations=1, problems_per_iteration=128, search="evolution", search_tokens=300, **sums
+)
 print(f"expert iteration: {run.summary['rollouts']} responses, {run.summary['tokens']} tokens drawn")

@@ -3,12 +3,14 @@
 import reasonenv
 
 ENV = "reasonenv/Chain-Response-v0"
-sums = {"operands": 2, "operators": "+", "size": 64, "max_tokens": 16, "eval_problems": 64}
-prior = reasonenv.train("sft", ENV, iterations=30, lr=3e-3, problems_per_iteration=32, eval_every=30, **sums)
+sums = {"operands": 3, "operators": "+", "max_tokens": 32, "eval_problems": 60}
+prior = reasonenv.train("sft", ENV, iterations=70, lr=3e-3, eval_every=70, **sums)
 
 for search in ("best_of_n", "best_first", "tree"):  # independent draws first, at equal tokens
-    measured = reasonenv.evaluate(prior, search=search, search_tokens=200, problems=64)
+    measured = reasonenv.evaluate(prior, search=search, search_tokens=400)
     print(f"{search}: {measured['search_accuracy'].value:.3f}, {measured['search_tokens'].value:.0f} tokens")
 
-run = reasonenv.train("ei", ENV, policy=prior, iterations=1, search="tree", search_tokens=200, eval_every=1, **sums)
+run = reasonenv.train(
+    "ei", ENV, policy=prior, iterations=1, problems_per_iteration=128, search="tree", search_tokens=300, **sums
+)
 print(f"expert iteration on what the search selects: {run.summary['before']:.3f} -> {run.summary['after']:.3f}")

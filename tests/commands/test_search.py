@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from reasonenv.cli import main
+from reasonenv.experiment.suite import read_suite
 from reasonenv.measures.samples import read_samples
 
 ENV = "reasonenv/Chain-Response-v0"
@@ -116,3 +117,54 @@ def test_a_search_that_cannot_be_is_refused_in_one_line(
     command: str, words: str, refused: Callable[[str], str]
 ) -> None:
     assert words in refused(command.format(env=ENV))
+
+
+SEARCH = """
+from reasonenv.rollout.search import Search, chosen
+
+class Eight(Search):
+    def run(self, draws, value, samples):
+        responses = draws.responses([root for root in draws.roots() for _ in range(8)])
+        return chosen(draws, responses, value, samples)
+""".lstrip()
+
+
+def test_a_search_in_a_file_is_a_part_of_the_run(prior: Path, tmp_path: Path) -> None:
+    file, out = tmp_path / "mine.py", tmp_path / "run"
+    file.write_text(SEARCH)
+    assert main(train("ei", prior, out, f"search={file}:Eight", "search_tokens=400", "epochs=1")) == 0
+    # a run whose files are others than those that it names is not gone on with: tests/commands/test_identity.py
+    assert "mine.py" in json.loads((out / "run.json").read_text())["code"]["files"]
+    assert (out / "code" / "mine.py").read_text() == SEARCH
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["rollouts"] == 3 * 4 * 8  # all that were drawn, and 2 a problem are learned from
+
+
+SUITE = """
+title = "Tokens spent otherwise"
+envs = ["reasonenv/Chain-Response-v0"]
+seeds = [0]
+ks = [1]
+[keys]
+operands = 2
+operators = "+"
+iterations = 1
+[inits.sft]
+iterations = 1
+[agents.searched]
+search = "tree"
+search_tokens = 64
+[agents.ei]
+problems_per_iteration = 4
+samples_per_problem = 2
+[agents.ei_tree]
+agent = "ei"
+search = "tree"
+search_tokens = 64
+"""
+
+
+def test_a_search_is_a_setting_of_an_agent_in_a_suite(tmp_path: Path) -> None:
+    (tmp_path / "suite.toml").write_text(SUITE)
+    runs = {cell.agent: cell.run for cell in read_suite(tmp_path / "suite.toml").cells}
+    assert [runs[name].search for name in ("searched", "ei", "ei_tree")] == ["tree", None, "tree"]
