@@ -5,6 +5,7 @@ Published sets that are not here are made up, a few problems in their form; `siz
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import reasonenv
-from reasonenv.catalog import task_settings
-from reasonenv.core import Completion, Trajectory
+from reasonenv.catalog import make_task, task_settings
+from reasonenv.core import Completion, Problem, Trajectory, Verdict
+from reasonenv.mdp.config import EnvConfig
 from reasonenv.mdp.env import GRANULARITIES, ReasoningEnv
-from reasonenv.mdp.make import make_mdp
+from reasonenv.mdp.make import make_mdp, resolve_tokenizer
 from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.mdp.vector import BatchedReasoningEnv
-from reasonenv.tasks import reference_solution
+from reasonenv.tasks import Task, reference_solution
 
 # Of the 100+ generators of reasoning-gym, which differ in their problems alone, one of numbers and one of words.
 RG = ("RG-chain_sum", "RG-leg_counting")
@@ -51,9 +53,24 @@ def _data(every_set: Path) -> Iterator[None]:
 
 
 @cache
+def task_of(name: str) -> Task:
+    """A task that judges a text once: these laws are about what becomes of a verdict, and a program takes its time."""
+    task = make_task(name, **knobs(name))
+    verdicts: dict[tuple[str, str], Verdict] = {}
+
+    def verify(text: str, problem: Problem) -> Verdict:
+        said = text, problem.id
+        if said not in verdicts:
+            verdicts[said] = task.verify(text, problem)
+        return verdicts[said]
+
+    return replace(task, verify=verify)
+
+
+@cache
 def mdp_of(task: str, reward: str = "dense") -> ReasoningMDP:
-    """The process of a task, made once for all laws: it tokenises every prompt."""
-    return make_mdp(task, reward=reward, **knobs(task))
+    """The process of a task, made once for all laws."""
+    return ReasoningMDP(task_of(task), resolve_tokenizer(None), EnvConfig(reward=reward))
 
 
 @pytest.mark.parametrize("env_id", SPECS)
