@@ -29,7 +29,7 @@ examples: $(STAMP) ## install, then run every script and notebook of examples/, 
 	    echo "== $$file"; \
 	    folder=runs/examples/$$(basename $$file); rm -rf $$folder; mkdir -p $$folder; \
 	    case $$file in \
-	    *.py) (cd $$folder && $(abspath $(VENV))/bin/python $(CURDIR)/$$file);; \
+	    *.py) (cd $$folder && $(abspath $(VENV))/bin/python "$(CURDIR)/$$file");; \
 	    *) cp $$file $$folder && (cd $$folder && $(abspath $(VENV))/bin/jupyter execute $$(basename $$file));; \
 	    esac; \
 	done

@@ -9,3 +9,4 @@ run = reasonenv.train(
     "best_of_n", ENV, policy=prior, iterations=6, samples_per_problem=8, problems_per_iteration=32, eval_every=6, **sums
 )
 print(f"greedy accuracy {run.summary['before']:.3f} -> {run.summary['after']:.3f}")
+assert run.summary["after"] > run.summary["before"]

@@ -9,6 +9,7 @@ prior = reasonenv.train("sft", ENV, iterations=70, lr=3e-3, eval_every=70, **sum
 for search in ("best_of_n", "evolution"):
     measured = reasonenv.evaluate(prior, search=search, search_tokens=400)
     print(f"{search}: {measured['search_accuracy'].value:.3f}, greedy {measured['greedy_accuracy'].value:.3f}")
+    assert measured["search_tokens"].value <= 400
 
 run = reasonenv.train(
     "ei", ENV, policy=prior, iterations=1, problems_per_iteration=128, search="evolution", search_tokens=300, **sums

@@ -13,4 +13,5 @@ print(prior)
 run = reasonenv.train("grpo", ENV, policy=prior, out=f"{out}/grpo", iterations=4, **BATCH, **EASY)
 run = run.resume(iterations=8, callbacks=[lambda row: print(row["iteration"], row["reward"])], quiet=True)
 print(run, run.evaluate(samples=4, quiet=True), sep="\n")
+assert run.summary["after"] > run.summary["before"]
 print("report:", reasonenv.report([prior, run], out=f"{out}/report"))

@@ -9,6 +9,7 @@ prior = reasonenv.train("sft", ENV, iterations=70, lr=3e-3, eval_every=70, **sum
 for search in ("best_of_n", "best_first", "tree"):  # independent draws first, at equal tokens
     measured = reasonenv.evaluate(prior, search=search, search_tokens=400)
     print(f"{search}: {measured['search_accuracy'].value:.3f}, {measured['search_tokens'].value:.0f} tokens")
+    assert measured["search_tokens"].value <= 400
 
 run = reasonenv.train(
     "ei", ENV, policy=prior, iterations=1, problems_per_iteration=128, search="tree", search_tokens=300, **sums
