@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasonenv.codec import decode_problem, decode_verdict, encode, encode_problem, storable
+from reasonenv.codec import ARRAYS, decode, decode_problem, decode_verdict, encode, encode_problem, storable
 from reasonenv.core import Problem, Reason, Verdict
 from reasonenv.envs.chain import chain
 from reasonenv.envs.programming import code
@@ -111,3 +111,16 @@ def test_whether_a_verdict_is_correct_follows_from_its_reason_whatever_an_older_
     for reason in Reason:
         data = {"correct": reason is Reason.WRONG, "reason": reason.value, "extracted": None, "gold": "1"}
         assert decode_verdict(data).correct == (reason == "correct")
+
+
+def test_what_was_selected_and_where_a_tree_forked_is_kept() -> None:
+    mdp = TinyMDP(actions=2, horizon=2, reward=lambda response: float(sum(response)))
+    (trajectory,) = mdp.group(TabularPolicy(mdp), [1]).trajectories
+    arrays = {name: getattr(trajectory, name) for name in ARRAYS}
+    marked = replace(trajectory, selected=True, branches=((0, 1), (1, 0)))
+    found = decode(json.loads(json.dumps(encode(marked))), arrays)
+    assert (found.selected, found.branches) == (True, ((0, 1), (1, 0)))
+    old = json.loads(json.dumps(encode(trajectory)))  # a file of before there were searches
+    del old["selected"], old["branches"]
+    found = decode(old, arrays)
+    assert (found.selected, found.branches) == (False, ())

@@ -258,12 +258,11 @@ def _read(keys: Mapping[str, Any], sections: Mapping[str, Mapping[str, Setting]]
 def _check_rewarded(run: RunConfig) -> None:
     """Raises `UserError` if no reward model can reward this run."""
     from reasonenv.learn.judge import PLACEMENTS
-    from reasonenv.learn.policy_gradient import PolicyGradient
 
     reward = run.env_keys.get("reward", "sparse")
     if reward not in PLACEMENTS:
         raise UserError(f"reward is {reward!r}; with orm= it must be one of {', '.join(PLACEMENTS)}")
-    if not issubclass(find_agent(run.agent), PolicyGradient):
+    if not find_agent(run.agent).learns_from_rewards:
         raise UserError(f"{run.agent} does not learn from rewards, so orm= would change nothing; leave it out")
 
 

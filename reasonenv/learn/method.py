@@ -24,6 +24,7 @@ class Method:
     Config: ClassVar[Any]  # the record of its numbers
     trains_policy: ClassVar[bool] = True
     signal: ClassVar[Signal] = "any"
+    learns_from_rewards: ClassVar[bool] = False  # where others go by verdicts, or by nothing
     # Whether it can learn from samples that something chose among draws (`Trajectory.selected`), or made of parts.
     takes_selected: ClassVar[bool] = False
     searching: Searching | None = None  # how its samples are searched for, where each is not simply a draw

@@ -63,6 +63,7 @@ class PolicyGradient(Agent):
     Config = PolicyGradientConfig
     config: PolicyGradientConfig
     signal = "contrast"
+    learns_from_rewards = True
 
     def __init__(self, policy: Policy, config: Any = None, *, seed: int = 0) -> None:
         super().__init__(policy, config, seed=seed)

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from reasonenv.cli import main
+from reasonenv.errors import UserError
+from reasonenv.experiment.config import describe_run
 from reasonenv.experiment.suite import read_suite
 from reasonenv.measures.samples import read_samples
 
@@ -168,3 +170,9 @@ def test_a_search_is_a_setting_of_an_agent_in_a_suite(tmp_path: Path) -> None:
     (tmp_path / "suite.toml").write_text(SUITE)
     runs = {cell.agent: cell.run for cell in read_suite(tmp_path / "suite.toml").cells}
     assert [runs[name].search for name in ("searched", "ei", "ei_tree")] == ["tree", None, "tree"]
+
+
+def test_what_learns_from_rewards_learns_from_those_of_a_reward_model() -> None:
+    assert describe_run("best_of_n", ENV, {"orm": "runs/orm"}).orm == "runs/orm"
+    with pytest.raises(UserError, match="ei does not learn from rewards"):
+        describe_run("ei", ENV, {"orm": "runs/orm"})
