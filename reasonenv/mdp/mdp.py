@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -77,6 +79,21 @@ class ReasoningMDP:
     def stochastic(self) -> bool:
         """Whether anything in an episode depends on its `noise`."""
         return self.dynamics is not None or self.rewording is not None
+
+    @property
+    def stop(self) -> tuple[int, ...]:
+        """Tokens of the policy after which the environment may write. They tell a sampler when to look."""
+        return () if self.dynamics is None else self.dynamics.stop
+
+    @property
+    def patience(self) -> int | None:
+        """After about so many tokens the environment may write anywhere; None where only `stop` and ends count."""
+        return None if self.dynamics is None else self.dynamics.patience
+
+    @property
+    def slow(self) -> bool:
+        """Whether what the environment writes may take a moment, in which other episodes are to go on."""
+        return self.dynamics is not None and self.dynamics.slow
 
     @cached_property
     def problems(self) -> list[Problem]:
@@ -310,24 +327,34 @@ class ReasoningMDP:
                 cut = len(state.tokens) + end
                 yield State(state.index, whole[:cut], state.noise), State(state.index, whole[: cut + 1], state.noise)
 
+    def _moves_to(self, end: State) -> Iterator[tuple[State, State]]:
+        """(before, after) of each of the policy's tokens that may have earned something in the episode that is over."""
+        chosen = np.flatnonzero(end.roles == Role.POLICY)
+        for start, stop in pairwise([*chosen.tolist(), len(end.tokens)]):
+            ends_step = self.pays_steps and self.tokenizer.ends_step[list(end.tokens[start:stop])].any()
+            if ends_step or stop == len(end.tokens):
+                yield self._cut(end, start), self._cut(end, stop)
+
+    def _cut(self, end: State, length: int) -> State:
+        """The state of an episode, of which `end` is the last one, after `length` tokens."""
+        written = end.written[: bisect_left(end.written, length)]
+        turn = 0
+        if written and self.dynamics is not None and self.dynamics.own_turn:
+            turn = written[-1] + 1
+        return State(end.index, end.tokens[:length], end.noise, written, turn)
+
     # Whole episodes ---------------------------------------------------------------------------------------------
 
-    def trajectory(self, index: int, completion: Completion, noise: int = 0) -> Trajectory:
+    def trajectory(self, index: int, completion: Completion, noise: int = 0, *, end: State | None = None) -> Trajectory:
         """The episode that a sampler's completion is, the policy's tokens in it and no others.
 
-        Equal to stepping them one by one (`replay` proves it).
-        """
-        start = self.initial(index, noise=noise)
-        return self.episode(self._moves(start, completion.tokens.tolist()), completion)
-
-    def episode(self, moves: Iterable[tuple[State, State]], completion: Completion) -> Trajectory:
-        """The episode in which a sampler chose `completion` and the environment has written its part already.
-
-        `moves` are the states (before, after) of each token that may have earned something, and of the last one. A
-        reward stands at the policy's token that earned it.
+        Equal to stepping them one by one (`replay` proves it). A reward stands at the policy's token that earned it.
+        Where the last state of the episode is known already it is `end`, and the environment does nothing again.
         """
         chosen, verdict = completion.tokens, None
+        state = self.initial(index, noise=noise) if end is None else end
         earned: dict[int, float] = {}
+        moves = self._moves(state, chosen.tolist()) if end is None else self._moves_to(end)
         for before, state in moves:
             verdict = self.verdict(state)
             earned[len(before.tokens)] = sum(self.reward(before, state, verdict).values())
@@ -351,7 +378,7 @@ class ReasoningMDP:
             terminated=self.terminated(state),
             truncated=self.truncated(state),
             verdict=verdict,
-            noise=state.noise,
+            noise=noise,
         )
 
     def demonstration(self, index: int) -> Trajectory:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -20,14 +20,6 @@ from reasonenv.seeding import derive_seed
 REPLIES = 16  # that may be made at once, where they are slow
 
 
-@dataclass
-class _Episode:
-    """Where an episode stands, and the moves, (before, after), that may have earned something on the way."""
-
-    state: State
-    moves: list[tuple[State, State]] = field(default_factory=list)
-
-
 def converse(
     sampler: Sampler,
     mdp: ReasoningMDP,
@@ -40,50 +32,41 @@ def converse(
 
     What a sampler drew behind a token that the environment answered is dropped: so one that draws ahead draws the same.
     """
-    episodes: list[_Episode] = []
+    states: list[State] = []  # in which the episodes are
     numbers: dict[tuple[int, ...], int] = {}  # of the prompts
     jobs = []
     for index, samples in zip(problems, seeds, strict=True):
         for seed in samples:
             state = mdp.initial(index, noise=derive_seed(seed, "noise"))
-            episodes.append(_Episode(state))
+            states.append(state)
             jobs.append((numbers.setdefault(tuple(mdp.prompt(state).tolist()), len(numbers)), seed))
-    stop, patience, slow = tuple[int, ...](), None, False
-    if mdp.dynamics is not None:
-        stop, patience, slow = mdp.dynamics.stop, mdp.dynamics.patience, mdp.dynamics.slow
+    patience = mdp.patience
 
     def reply(row: int, part: list[int]) -> Reply:
-        taken, written = _follow(mdp, episodes[row], part)
-        state = episodes[row].state
+        before, taken = len(states[row].tokens), 0
+        for state in mdp.path(states[row], part):
+            states[row] = state
+            taken += 1
+        state = states[row]
         if mdp.over(state):
             return Reply(keep=taken, over=True)
+        written = state.tokens[before + taken :] if part else state.tokens
         limit = mdp.max_tokens - len(state.tokens)
         return Reply(written, taken, min(limit, patience or limit))
 
     trajectories: dict[int, Trajectory] = {}
     with contextlib.ExitStack() as stack:
         pool = None
-        if slow:
+        if mdp.slow:
             pool = ThreadPoolExecutor(REPLIES)
             stack.callback(pool.shutdown, cancel_futures=True)
-        session = stack.enter_context(sampler.open([np.array(p) for p in numbers], jobs, replace(sampling, stop=stop)))
+        prompts = [np.array(prompt) for prompt in numbers]
+        session = stack.enter_context(sampler.open(prompts, jobs, replace(sampling, stop=mdp.stop)))
         if patience and session.pauses_freely:
             patience = 1
         for row, completion in session.run(len(jobs), reply, pool):
-            trajectories[row] = mdp.episode(episodes[row].moves, completion)
+            state = states[row]
+            trajectories[row] = mdp.trajectory(state.index, completion, state.noise, end=state)
             progress(1)
     in_order = map(trajectories.__getitem__, range(len(jobs)))
     return [list(islice(in_order, len(samples))) for samples in seeds]
-
-
-def _follow(mdp: ReasoningMDP, episode: _Episode, part: Sequence[int]) -> tuple[int, Sequence[int]]:
-    """How many tokens of a part the environment lets stand, and what it writes behind them."""
-    start, taken = len(episode.state.tokens), 0
-    if not part:
-        return 0, episode.state.tokens
-    for state in mdp.path(episode.state, part):
-        taken += 1
-        if mdp.over(state) or (mdp.pays_steps and mdp.is_event(episode.state, state)):
-            episode.moves.append((episode.state, state))
-        episode.state = state
-    return taken, state.tokens[start + taken :]

@@ -85,9 +85,9 @@ def test_without_chance_it_is_the_deterministic_process(policy: Policy, spec: st
 
 
 @pytest.mark.parametrize("reward", ["sparse", "dense"])
-@pytest.mark.parametrize("spec", ["sticky:0.2", "retry:3"])
+@pytest.mark.parametrize("spec", ["sticky:0.2", "calculator:0.3", "hint:0.5", "retry:3", "reword:0.5"])
 def test_a_trajectory_is_that_of_its_completion(policy: Policy, spec: str, reward: str) -> None:
-    # the moves of the rollout are what stepping through its tokens finds
+    # what is made of the last state alone is what stepping through the policy's tokens makes
     mdp = make_mdp("Chain", size=8, stochastic=spec, reward=reward, max_tokens=90)
     for t in episodes(rollouts(policy, mdp)):
         chosen = t.roles == Role.POLICY
