@@ -118,6 +118,8 @@ class Run:
         *,
         iterations: int | None = None,
         callbacks: Sequence[Callback] = (),
+        changed_data: bool = False,
+        changed_code: bool = False,
         fresh_optimizer: bool = False,
         quiet: bool = False,
         **settings: Any,
@@ -135,7 +137,8 @@ class Run:
             settings["iterations"] = iterations
         with self.reading():
             config = restored({**self.config, **_as_texts(settings)})
-        return _train(config, self.folder, callbacks, fresh_optimizer=fresh_optimizer, quiet=quiet)
+        options = {"changed_data": changed_data, "changed_code": changed_code, "fresh_optimizer": fresh_optimizer}
+        return _train(config, self.folder, callbacks, **options, quiet=quiet)
 
     def report(self, *, out: Path | str | None = None, png: bool = False) -> Path:
         """Writes the page of this run alone and returns its path; `reasonenv.report` takes several."""
