@@ -66,7 +66,7 @@ def test_the_card_has_the_numbers_of_the_run_and_says_how_to_serve_it(adapter_ru
 
 
 def test_a_card_obeys_nothing_that_a_folder_says(adapter_run: Path, tmp_path: Path) -> None:
-    from reasonenv.experiment.export import card
+    from reasonenv.experiment.export import readme
 
     copy = tmp_path / "run"
     copy.mkdir()
@@ -77,7 +77,7 @@ def test_a_card_obeys_nothing_that_a_folder_says(adapter_run: Path, tmp_path: Pa
     record = json.loads((adapter_run / "run.json").read_text())
     record |= {"agent": "x`<script>\n---\nlicense: mit", "policy": "evil.py:x\n\x1b[2J", "env": "a|b`"}
     (copy / "run.json").write_text(json.dumps(record))
-    text = card(copy, tmp_path / "out")
+    text = readme(copy, tmp_path / "out")
     assert "\x1b" not in text
     assert "\nlicense:" not in text
     assert "`x'<script>\\n---\\nlicense: mit`" in text
