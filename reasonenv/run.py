@@ -118,6 +118,8 @@ class Run:
         *,
         iterations: int | None = None,
         callbacks: Sequence[Callback] = (),
+        changed_data: bool = False,
+        changed_code: bool = False,
         fresh_optimizer: bool = False,
         quiet: bool = False,
         **settings: Any,
@@ -135,7 +137,8 @@ class Run:
             settings["iterations"] = iterations
         with self.reading():
             config = restored({**self.config, **_as_texts(settings)})
-        return _train(config, self.folder, callbacks, fresh_optimizer=fresh_optimizer, quiet=quiet)
+        options = {"changed_data": changed_data, "changed_code": changed_code, "fresh_optimizer": fresh_optimizer}
+        return _train(config, self.folder, callbacks, **options, quiet=quiet)
 
     def report(self, *, out: Path | str | None = None, png: bool = False) -> Path:
         """Writes the page of this run alone and returns its path; `reasonenv.report` takes several."""
@@ -215,8 +218,8 @@ def evaluate(
 
     run = policy if isinstance(policy, Run) else Run(Path(policy), trust_code=trust_code)
     with run.reading():
-        config = describe_eval(_name(policy), None if env is None else _env_id(env), _as_texts(settings))
-        return Estimates(assess(config, out=None if out is None else Path(out), quiet=quiet))
+        config = describe_eval(_name(policy), _env_id(env) if env else None, _as_texts(settings))
+        return Estimates(assess(config, out=Path(out) if out else None, quiet=quiet))
 
 
 def load_run(folder: Path | str, *, trust_code: bool = False) -> Run:
@@ -235,8 +238,8 @@ def explain(agent: str | type[Agent] | None = None, env: str | Callable[..., Tas
     """The settings of `train` with their defaults and meanings: of every run, of an agent, of an environment."""
     from reasonenv.experiment.config import RunConfig, explained, setting_lines
 
-    name = None if agent is None else AGENTS.name_of(agent)
-    sections = explained(RunConfig, name, None if env is None else _env_id(env))
+    name = AGENTS.name_of(agent) if agent else None
+    sections = explained(RunConfig, name, _env_id(env) if env else None)
     return "\n".join(line for title, known in sections.items() for line in (f"{title}:", *setting_lines(known), ""))
 
 
@@ -288,7 +291,7 @@ def _as_texts(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _name(policy: str | Path | Run) -> str:
-    return str(policy.folder if isinstance(policy, Run) else policy)
+    return str(getattr(policy, "folder", policy))
 
 
 def _new_folder(config: RunConfig) -> Path:

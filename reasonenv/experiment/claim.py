@@ -52,7 +52,7 @@ class Claim:
     run: RunConfig
     code: Code
     weights: Mapping[str, str] = field(default_factory=dict)
-    changed_code: bool = False  # whether an unfinished run may go on with other code
+    changed_code: bool = False  # whether a run that is not finished, or grows, may go on with other code
     fresh_optimizer: bool = False  # whether a finished run may go on without the state of its optimiser
 
     def check(self) -> None:
@@ -131,7 +131,7 @@ class Claim:
         differing = difference(record.get("code"), self.code.record)
         if differing is None:
             return
-        if (self.out / SUMMARY).exists():
+        if (self.out / SUMMARY).exists() and not self.extends(record):
             raise UserError(f"{self.out} holds a finished run of other code: {differing}; choose another --out")
         if not self.changed_code:
             raise UserError(

@@ -25,7 +25,7 @@ from reasonenv.stats import Estimate
 from reasonenv.storage import check_writable, read_record, replace
 from reasonenv.terminal import printable
 
-CARD = "README.md"  # as the hub calls it
+README = "README.md"  # as the hub calls it
 LONGEST = 600  # characters of what is said of the data
 
 
@@ -44,11 +44,11 @@ def export(run: Path, out: Path, *, dtype: str | None = None, push: str | None =
         raise UserError(f"{out} is there already; export writes a new folder, choose another name")
     if push is not None:
         check_hub(push)
-    text = card(run, out)
+    text = readme(run, out)
     policy = load_policy(str(run), device="cpu", dtype=dtype)
     merge(policy)
     policy.save(out, policy.goals)
-    replace(out / CARD, text)
+    replace(out / README, text)
     if push is not None:
         push_folder(out, push)
     return out
@@ -88,7 +88,7 @@ def _refused(name: str, error: Exception) -> UserError:
     return UserError(f"the hub does not take {name!r} ({type(error).__name__}: {reason}); log in by `hf auth login`")
 
 
-def card(run: Path, out: Path) -> str:
+def readme(run: Path, out: Path) -> str:
     """What a person should know of an exported policy, in Markdown, from the files of its run."""
     record, summary = read_record(run / RUN), read_record(run / SUMMARY)
     return "\n".join([*_front_matter(record), "", *_body(run, out, record, summary)]) + "\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -65,7 +66,7 @@ def test_the_card_has_the_numbers_of_the_run_and_says_how_to_serve_it(adapter_ru
 
 
 def test_a_card_obeys_nothing_that_a_folder_says(adapter_run: Path, tmp_path: Path) -> None:
-    from reasonenv.experiment.export import card
+    from reasonenv.experiment.export import readme
 
     copy = tmp_path / "run"
     copy.mkdir()
@@ -76,7 +77,7 @@ def test_a_card_obeys_nothing_that_a_folder_says(adapter_run: Path, tmp_path: Pa
     record = json.loads((adapter_run / "run.json").read_text())
     record |= {"agent": "x`<script>\n---\nlicense: mit", "policy": "evil.py:x\n\x1b[2J", "env": "a|b`"}
     (copy / "run.json").write_text(json.dumps(record))
-    text = card(copy, tmp_path / "out")
+    text = readme(copy, tmp_path / "out")
     assert "\x1b" not in text
     assert "\nlicense:" not in text
     assert "`x'<script>\\n---\\nlicense: mit`" in text
@@ -91,8 +92,46 @@ def test_what_cannot_be_exported_is_said_in_one_line(
     assert "is there already" in complaint(["export", str(adapter_run), str(taken)])
     assert (taken / "thesis.txt").read_text() == "mine"
     assert "is not the folder of a finished run" in complaint(["export", str(tmp_path), str(tmp_path / "x")])
-    # nothing is pushed without a login, nothing is written before that is known
-    assert "the hub does not take 'me/model'" in complaint(
-        ["export", str(adapter_run), str(tmp_path / "x"), "--push", "me/model"]
-    )
-    assert not (tmp_path / "x").exists()
+
+
+class Hub:
+    """A hub that notes what it is asked, in place of the one that a push would reach."""
+
+    refusing = ""  # the request that it refuses
+    requests: ClassVar[list[tuple[str, Any]]] = []
+
+    def _note(self, request: str, what: Any) -> None:
+        if request == self.refusing:
+            raise ConnectionError("no way\nthere")
+        self.requests.append((request, what))
+
+    def whoami(self) -> None:
+        self._note("whoami", None)
+
+    def create_repo(self, name: str, *, private: bool, exist_ok: bool) -> None:
+        self._note("create", (name, private))
+
+    def upload_folder(self, *, repo_id: str, folder_path: Path) -> None:
+        self._note("upload", (repo_id, sorted(path.name for path in folder_path.iterdir())))
+
+
+def test_a_push_goes_to_a_private_repository_and_only_where_it_is_asked_for(
+    adapter_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complaint: Callable[[list[str]], str]
+) -> None:
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    monkeypatch.setattr(Hub, "requests", [])
+    assert main(["export", str(adapter_run), str(tmp_path / "alone")]) == 0
+    assert Hub.requests == []
+    out = tmp_path / "pushed"
+    command = ["export", str(adapter_run), str(out), "--push", "me/model"]
+    monkeypatch.setattr(Hub, "refusing", "whoami")
+    assert "the hub does not take 'me/model' (ConnectionError: no way there); log in" in complaint(command)
+    assert not out.exists()  # nothing is written before it is known that the hub takes it
+    monkeypatch.setattr(Hub, "refusing", "")
+    assert main(command) == 0
+    files = sorted(path.name for path in out.iterdir())
+    assert Hub.requests == [("whoami", None), ("create", ("me/model", True)), ("upload", ("me/model", files))]
+    assert {"README.md", "model.safetensors", "config.json", "tokenizer.json"} <= set(files)
+    monkeypatch.setattr(Hub, "refusing", "upload")
+    other = tmp_path / "other"
+    assert f"{other} is complete, and the hub" in complaint([*command[:2], str(other), *command[3:]])

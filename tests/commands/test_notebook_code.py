@@ -64,6 +64,17 @@ def test_an_edited_cell_is_other_code(tmp_path: Path) -> None:
     assert "rules.py is not what it was" in typed(tmp_path, IMPORTS, REWARD, AGENT, TRAIN)
 
 
+def test_a_finished_run_may_grow_with_other_code_where_that_is_meant(tmp_path: Path) -> None:
+    (tmp_path / "rules.py").write_text("FACTOR = 2\n")
+    assert typed(tmp_path, IMPORTS, REWARD, AGENT, TRAIN) == ""
+    edited, longer = REWARD.replace("0.5", "0.25"), TRAIN.replace("iterations=1", "iterations=2")
+    assert "go on by --changed-code" in typed(tmp_path, IMPORTS, edited, AGENT, longer)
+    assert typed(tmp_path, IMPORTS, edited, AGENT, longer.replace("quiet=True", "quiet=True, changed_code=True")) == ""
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert len(record["earlier_code"]) == 1
+    assert (tmp_path / "run" / "code-1" / "typed" / "half.py").read_text().endswith("SHARE = 0.5\n")
+
+
 def test_what_has_no_text_is_refused(tmp_path: Path) -> None:
     made = "exec('def bonus(*_): return 1.0')\n"
     assert "the code of bonus cannot be known" in typed(tmp_path, IMPORTS.replace(", rules", ""), AGENT, made, TRAIN)
