@@ -9,6 +9,7 @@ and in each, in turns in one sitting after a round that is not counted. Figures 
 * "read": tokens of prompts and of what the environment wrote, and whatever the model has read again.
   What a prefix cache knew is not counted, nor is the token that the model has just drawn.
 * "drawn": tokens that the policy drew, those too that were taken back because the environment wrote before them.
+* "passed": read and drawn together, for each token of the responses, as a ratio to the plain run's.
 * "response": tokens of all responses, what the environment wrote included. "tokens/s" are these, and "of plain" is the
   ratio to the plain run's.
 
@@ -80,7 +81,8 @@ def main() -> None:
         processes[setting] = mdp
     figures: dict[str, dict[str, dict[str, float]]] = {}
     print(f"{arguments.policy} on {policy.device}, {PROBLEMS} problems x {SAMPLES} samples, {arguments.tokens} tokens")
-    print(f"{'':<28} {'read':>8} {'drawn':>8} {'response':>8} {'seconds':>8} {'tokens/s':>9} {'of plain':>9}")
+    print(f"{'':<28} {'read':>8} {'drawn':>8} {'response':>8} {'passed':>7} ", end="")
+    print(f"{'seconds':>8} {'tokens/s':>9} {'of plain':>9}")
     for name in arguments.only.split(","):
         if name == "vllm" and not importlib.util.find_spec("vllm"):
             continue
@@ -97,9 +99,11 @@ def main() -> None:
             read, drawn, response, seconds = map(statistics.median, zip(*each, strict=True))
             row = {"read": read, "drawn": drawn, "response": response, "seconds": seconds, "tokens_per_second": speed}
             figures[name][setting] = row
-            row["of_plain"] = speed / figures[name]["plain"]["tokens_per_second"]
-            print(f"{name:<5} {setting:<22} {read:>8.0f} {drawn:>8.0f} {response:>8.0f} {seconds:>8.2f} ", end="")
-            print(f"{speed:>9.0f} {row['of_plain']:>9.2f}", flush=True)
+            plain = figures[name]["plain"]
+            row["of_plain"] = speed / plain["tokens_per_second"]
+            row["passed"] = (read + drawn) / response * plain["response"] / (plain["read"] + plain["drawn"])
+            print(f"{name:<5} {setting:<22} {read:>8.0f} {drawn:>8.0f} {response:>8.0f} {row['passed']:>7.2f} ", end="")
+            print(f"{seconds:>8.2f} {speed:>9.0f} {row['of_plain']:>9.2f}", flush=True)
     print(json.dumps({"policy": arguments.policy, "figures": figures}))
 
 
