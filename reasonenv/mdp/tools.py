@@ -39,7 +39,7 @@ CALLS = "tool_calls"  # the key of an episode's dict under which the calls stand
 _EPISODES = ("problem", "state")  # parameters that the model does not give
 _ATTRIBUTES = ("timeout", "deterministic", "max_characters")
 _NAME = re.compile(r"[A-Za-z_][\w-]*")
-_ROOM = 512  # tokens beside the budget of the task, for calls and their results
+_ROOM = 256  # tokens beside the budget of the task, for calls and their results
 
 _JSON = TypeAdapter[Any](Any)
 
