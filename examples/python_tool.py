@@ -16,4 +16,5 @@ tool = {"tools": "python", "max_tokens": 60, "eval_problems": 4, "eval_every": 5
 more = {"sampler": "vllm" if "vllm" in sys.argv else "torch", "problems_per_iteration": 16, "samples_per_problem": 8}
 prior = reasonenv.train("sft", sums, iterations=45, lr=3e-3, **tool)
 run = reasonenv.train("grpo", sums, policy=prior, iterations=7, lr=2e-4, beta=0, **tool, **more)
-print("reward:", *run.metrics()["reward"].dropna().round(2))
+reward = run.metrics()["reward"].dropna().round(2).tolist()
+assert reward[-1] > reward[0], reward
