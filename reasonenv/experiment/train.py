@@ -80,12 +80,12 @@ def train(
     `base_samples`, what it can solve), `out/training_set.parquet` (of an agent that imitates one), `out/rollouts/`
     (some, token by token), `metrics.jsonl` and `tensorboard/`. A method that does not learn leaves answers alone.
     """
+    check_free(out)
     config = on_its_device(config, out)
     curriculum, held_out = processes(config)
     data = fingerprints(config, curriculum, held_out)
     code = code_of(config, *(process.task for process in (*curriculum.levels, held_out)))
     claim = Claim(out, config, code, weights_of(config, places), changed_code, fresh_optimizer)
-    check_free(out)
     claim.check()
     if (out / SUMMARY).exists() and not claim.extends(read_record(out / RUN)):
         check_data(out, data, held_out.task.name, finished=True)

@@ -69,7 +69,7 @@ def finish(folder: Path, keep: int | None) -> None:
 
     Without a number the last, and that without the state of the optimiser, most of its size, if it is not `SMALL`.
     """
-    paths = saved(folder)
+    paths = [path for path in saved(folder) if (path / TENSORS).is_file()]  # others may have such a name too
     if not paths:
         return
     _keep(folder, set(paths[-(keep or 1) :]))

@@ -15,6 +15,7 @@ from reasonenv.core import IntArray, Role, Trajectory
 from reasonenv.errors import UserError, check_known
 from reasonenv.mdp.dialogue import tool_calls
 from reasonenv.mdp.mdp import ReasoningMDP
+from reasonenv.mdp.picture import picture
 from reasonenv.mdp.state import State
 from reasonenv.terminal import printable
 
@@ -111,15 +112,15 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
 
     `reset(seed=, options={"problem": i, "prefix": ids, "noise": n})` starts problem i (else a random one) after
     `prefix`. Every `info` holds `problem_id`, `question` and `response` (the text so far); a step adds `reward_terms`,
-    whose sum is the reward; the end of an episode adds `verdict` and `is_success`. With `render_mode="ansi"` `render()`
-    returns the transcript with its rewards.
+    whose sum is the reward; the end of an episode adds `verdict` and `is_success`. `render()` returns the transcript
+    with its rewards: with `render_mode="ansi"` as a text, with `"rgb_array"` as a picture [H, W, 3] of it.
 
     Where the environment draws or answers, n is the seed of its own draws, which `info` holds too, and a step adds
     `taken`: how many tokens of the action were taken. An action ends where the environment writes; the other new
     tokens are the environment's. Where there are tools, `tool_calls` are those of the step: name, arguments, result.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 4}  # noqa: RUF012
 
     def __init__(self, mdp: ReasoningMDP, granularity: str = "token", *, render_mode: str | None = None) -> None:
         if render_mode is not None:
@@ -179,14 +180,18 @@ class ReasoningEnv(gymnasium.Env[Observation, Action]):
         """Where the process is."""
         return self._state
 
-    def render(self) -> str | None:
-        """The question, the response line by line with the rewards that fell on each, and how it ended.
+    def render(self) -> Any:
+        """The transcript as a text or as a picture, as the render mode says.
 
         Without a render mode nothing but a warning, as in Gymnasium's own environments.
         """
         if self.render_mode is None:
             gymnasium.logger.warn('render() without a render mode shows nothing; make it with render_mode="ansi"')
             return None
+        return self.transcript() if self.render_mode == "ansi" else picture(self.transcript())
+
+    def transcript(self) -> str:
+        """The question, the response line by line with the rewards that fell on each, and how it ended."""
         tokens, ends_step = self._state.tokens, self.mdp.tokenizer.ends_step
         rewards = dict.fromkeys((i for i, t in enumerate(tokens, start=1) if ends_step[t]), 0.0)  # by end of line
         rewards |= {len(tokens): 0.0} if tokens else {}

@@ -78,7 +78,7 @@ def test_an_unknown_name_is_told_with_the_nearest(refused: Refused, command: str
         ("operands=2 size=5000", "size is 5000, but with these settings Chain has "),
         ("lr", "'lr' is not KEY=VALUE"),
         ("=3", "'=3' is not KEY=VALUE"),
-        ("--seeds 3", "unknown key 'seeds'; did you mean seed?"),
+        ("--seeds 3", "unknown key 'seeds'; did you mean seed"),
         ("--out below/a/file", "cannot write to --out below/a/file: "),
         ("--out below", "cannot write to --out below: it is a file; give a folder"),
     ],

@@ -50,7 +50,8 @@ def test_damaged_checkpoints_are_said_and_cost_nothing_but_time(
 ) -> None:
     monkeypatch.setattr(loop, "SAVING_SHARE", 1e9)  # after every iteration
     out = tmp_path / "run"
-    assert main(train("grpo", out)) == 0
+    command = [*train("grpo", out), "keep_checkpoints=2"]
+    assert main(command) == 0
     assert [path.name for path in checkpoint.saved(out / "checkpoints")] == ["00000007", "00000008"]
     for lost in (1, 2):  # the newest one, then both
         (out / "summary.json").unlink()
@@ -59,7 +60,7 @@ def test_damaged_checkpoints_are_said_and_cost_nothing_but_time(
             tensors[len(tensors) // 2] ^= 1
             (path / checkpoint.TENSORS).write_bytes(tensors)
         capsys.readouterr()
-        assert main(train("grpo", out)) == 0
+        assert main(command) == 0
         said = capsys.readouterr().err
         assert said.count("is damaged") == lost
         assert ("going on from the checkpoint before" if lost == 1 else "beginning anew") in said

@@ -125,8 +125,7 @@ def test_only_checkpoints_are_deleted(train: Train, outside: Path, tmp_path: Pat
     after = snapshot(checkpoints)
     assert before.items() <= after.items()
     added = {Path(name).relative_to(checkpoints).parts[0] for name in after.keys() - before.keys()}
-    assert "00000008" in added
-    assert len(added) == 2
+    assert added == {"00000008"}  # one is left of a run that has ended
 
 
 def test_a_folder_with_the_name_of_a_checkpoint_and_other_files_is_not_replaced(tmp_path: Path) -> None:

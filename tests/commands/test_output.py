@@ -43,7 +43,7 @@ def test_help_after_an_agent_shows_its_settings_with_default_and_source(capsys: 
     assert "--help behind ENV shows its settings too" in agent
     lines = [line.split(maxsplit=2) for line in both.splitlines()]
     assert ["operands", "3", "int"] in lines
-    assert ["reward", "sparse", "sparse, dense, ordered, potential, format, overlong"] in lines
+    assert ["reward", "sparse", "sparse, score, dense, ordered, potential, format, overlong"] in lines
 
 
 def test_help_after_an_unknown_agent_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -90,7 +90,8 @@ def test_the_agent_of_the_readme_changes_the_advantage_alone_and_trains(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prior: Path
 ) -> None:
     readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-    code = readme.partition("```python\n# mine.py\n")[2].partition("```")[0]
+    blocks = [block.partition("```")[0] for block in readme.split("```python\n# mine.py\n")[1:]]
+    code = next(block for block in blocks if "class Centred" in block)
     command = next(line for line in readme.splitlines() if line.startswith("reasonenv train mine.py:"))
     assert 0 < len(code.splitlines()) <= 15
     (tmp_path / "mine.py").write_text(code)

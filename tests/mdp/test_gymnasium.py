@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env, data_equivalence
@@ -120,8 +121,8 @@ def test_a_pickle_goes_on_in_another_process(tmp_path: Path) -> None:
 
 
 @EACH_ID
-def test_the_one_render_mode_works_and_so_does_its_list(env_id: str) -> None:
-    assert make(env_id).metadata["render_modes"] == ["ansi"]
+def test_the_text_of_an_episode_is_rendered_frame_by_frame_or_as_a_list(env_id: str) -> None:
+    assert make(env_id).metadata["render_modes"] == ["ansi", "rgb_array"]
     env, collected = (make(env_id, render_mode=mode) for mode in ("ansi", "ansi_list"))
     for each in (env, collected):
         each.action_space.seed(0)
@@ -137,10 +138,23 @@ def test_the_one_render_mode_works_and_so_does_its_list(env_id: str) -> None:
     assert all(isinstance(text, str) for text in shown)
 
 
-@pytest.mark.parametrize("mode", ["human", "rgb_array", "rgb_array_list", "nonsense"])
+def test_a_picture_shows_the_text_and_is_always_of_one_size() -> None:
+    env = make("reasonenv/Chain-Response-v0", render_mode="rgb_array")
+    env.reset(seed=0)
+    first = env.render()
+    env.step(env.unwrapped.mdp.tokenizer.encode("12345\n" * 3))
+    last = env.render()
+    assert first.shape == last.shape
+    assert first.dtype == np.uint8
+    assert first.shape[2] == 3
+    dark = [(frame < 128).sum() for frame in (first, last)]
+    assert 0 < dark[0] < dark[1]  # more letters, more ink
+
+
+@pytest.mark.parametrize("mode", ["depth_array", "nonsense"])
 @pytest.mark.filterwarnings("ignore:.*not in the possible render_modes")  # Gymnasium says so too
 def test_other_render_modes_are_refused(mode: str) -> None:
-    with pytest.raises(reasonenv.UserError, match=f"unknown render_mode '{mode}'; known: ansi"):
+    with pytest.raises(reasonenv.UserError, match=f"unknown render_mode '{mode}'; .*rgb_array"):
         make(IDS[0], render_mode=mode)
 
 

@@ -351,7 +351,7 @@ def test_agreement_is_the_same_whatever_the_reference_answer_is() -> None:
     found = []
     for gold in ("0.5", "3", "7/11"):
         mdp = make_mdp("Chain", size=1, tokenizer=TOKENIZER, max_tokens=32)
-        mdp.problems[0] = replace(mdp.problems[0], answer=gold)
+        mdp.problems = (replace(mdp.problems[0], answer=gold),)
         found.append(Agreement(mdp)([finished(0, answer) for answer in answers]))
     assert found[0] == found[1] == found[2]
     assert found[0] == [4 / 6, 4 / 6, 4 / 6, 1 / 6, 0.0, 4 / 6]
@@ -362,7 +362,7 @@ def test_a_search_by_agreement_selects_alike_whatever_the_reference_answers_are(
     found = []
     for gold in ("bbb", "aaa", "7"):
         mdp = toy()
-        mdp.problems[:] = [replace(problem, answer=gold) for problem in mdp.problems]
+        mdp.problems = tuple(replace(problem, answer=gold) for problem in mdp.problems)
         found.append(rows(run(kind(), Letters(), 150, [0, 1, 2], mdp=mdp, value=Agreement)))
     assert found[0] == found[1] == found[2]
     assert all(found[0])
