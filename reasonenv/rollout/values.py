@@ -36,7 +36,7 @@ class Value(ABC):
 
 
 class Verdicts(Value):
-    """1 for a correct response, else 0: for training problems, whose answers a run may know."""
+    """The score of a response, 1 if it is correct: for training problems, whose answers a run may know."""
 
     sees_golds = True
 
@@ -48,7 +48,7 @@ class Verdicts(Value):
         for node in nodes:
             if (node.index, node.tokens) not in self._known:
                 verdict = self.mdp.verdict(State(node.index, node.tokens))
-                self._known[node.index, node.tokens] = float(verdict is not None and verdict.correct)
+                self._known[node.index, node.tokens] = 0.0 if verdict is None else verdict.score
         return [self._known[node.index, node.tokens] for node in nodes]
 
 
