@@ -101,7 +101,10 @@ def test_a_search_is_a_row_of_its_own_and_learns_nothing(prior: Path, tmp_path: 
         ("eval tiny {env} search=tre search_tokens=9", "unknown search 'tre'; did you mean tree?"),
         ("eval tiny {env} search=tree search_tokens=9 search_value=verdict", "looks at the reference answers"),
         ("eval tiny {env} search=tree search_tokens=9 search_value=runs/orm", "holds no reward model"),
-        ("eval tiny {env} search=tree search_tokens=9 stochastic=sticky:0.1", "leave stochastic= or the search out"),
+        (
+            "eval tiny {env} search=tree search_tokens=9 stochastic=sticky:0.1",
+            "leave stochastic=, replies= and tools=, or the search, out",
+        ),
         ("train grpo {env} --out x search=tree search_tokens=9", "grpo learns from samples as draws"),
         ("train orm {env} --out x search=tree search_tokens=9", "orm learns from samples as draws"),
         ("train tree {env} --out x search=tree search_tokens=9", "tree learns from samples as draws"),
