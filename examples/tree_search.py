@@ -4,7 +4,8 @@ import reasonenv
 
 ENV = "reasonenv/Chain-Response-v0"
 sums = {"operands": 3, "operators": "+", "max_tokens": 32, "eval_problems": 60}
-prior = reasonenv.train("sft", ENV, iterations=70, lr=3e-3, eval_every=70, **sums)
+lessons = {"lr": 3e-3, "curriculum": "operands:3*31,2", "eval_every": 140}  # the last ones end a step early
+prior = reasonenv.train("sft", ENV, iterations=140, **lessons, **sums)
 
 for search in ("best_of_n", "best_first", "tree"):  # independent draws first, at equal tokens
     measured = reasonenv.evaluate(prior, search=search, search_tokens=400)
@@ -15,3 +16,4 @@ run = reasonenv.train(
     "ei", ENV, policy=prior, iterations=1, problems_per_iteration=128, search="tree", search_tokens=300, **sums
 )
 print(f"expert iteration on what the search selects: {run.summary['before']:.3f} -> {run.summary['after']:.3f}")
+assert run.summary["after"] > run.summary["before"]
