@@ -1,4 +1,6 @@
-"""Best-of-n distillation: draw 8 answers to each problem, imitate the best, draw again."""
+"""Best-of-n distillation: draw 8 answers to each problem, imitate the best, draw again.
+
+The prior has learned sums of two last, so it stops a step early; what it can do shows in the best of its samples."""
 
 import reasonenv
 

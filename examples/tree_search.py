@@ -15,3 +15,4 @@ run = reasonenv.train(
     "ei", ENV, policy=prior, iterations=1, problems_per_iteration=128, search="tree", search_tokens=300, **EASY
 )
 print(f"expert iteration on what the search selects: {run.summary['before']:.3f} -> {run.summary['after']:.3f}")
+assert run.summary["after"] > run.summary["before"]

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import chain
+from itertools import chain, cycle
 from typing import Any, Literal
 
 import gymnasium
@@ -128,28 +128,43 @@ class _Subject:
 
     @cached_property
     def mdp(self) -> ReasoningMDP:
-        """The process of the first few problems, with just the room that their reference solutions need."""
+        """The process of the first few problems, with just the room that their reference solutions need.
+
+        A conversation has the room that its task gives it.
+        """
         task = self.first  # makes the other split too
         problems = task.problems[:EPISODES]
         config = self.config
-        if config.max_tokens is None:
+        if config.max_tokens is None and not (task.replies or config.replies or config.tools):
             room = max(len(self.tokenizer.encode(reference_solution(p))) for p in problems) + 8
             config = replace(config, max_tokens=room)
         return ReasoningMDP(replace(task, problems=problems), self.tokenizer, config)
 
     @cached_property
     def episodes(self) -> list[Trajectory]:
-        """Of each problem the reference solution, another answer, a response cut short, and one without end."""
+        """Of each problem the reference solution, another answer, a response cut short, and one without end.
+
+        Where the environment answers, the policy says the same in each of its turns.
+        """
         episodes, mdp, end = [], self.mdp, self.mdp.end_id
         for i, problem in enumerate(mdp.task.problems):
             gold = self.tokenizer.encode(reference_solution(problem))
             wrong = self.tokenizer.encode(reference_solution(replace(problem, answer=altered(problem.answer))))
-            endless = (gold * mdp.max_tokens)[: mdp.max_tokens]
-            for tokens in ([*gold, end], [*wrong, end], [*gold[: len(gold) // 2], end], endless):
-                taken = np.array(tokens[: mdp.max_tokens], dtype=np.int64)
+            for turn in ([*gold, end], [*wrong, end], [*gold[: len(gold) // 2], end], gold):
+                taken = np.array(self._said(i, turn), dtype=np.int64)
                 stop: Literal["eos", "length"] = "eos" if taken[-1] in self.tokenizer.ends else "length"
                 episodes.append(mdp.trajectory(i, Completion.unsampled(taken, stop)))
         return episodes
+
+    def _said(self, index: int, turn: Sequence[int]) -> list[int]:
+        """The tokens of a policy that writes `turn` again and again, until the episode is over."""
+        tokens, state = [], self.mdp.initial(index)
+        for token in cycle(turn):
+            tokens.append(token)
+            state = self.mdp.transition(state, token)
+            if self.mdp.over(state):
+                break
+        return tokens
 
 
 def altered(answer: str) -> str:

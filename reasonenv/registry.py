@@ -99,7 +99,8 @@ class Registry(Generic[T]):
                 return known
         if not name.isidentifier():
             raise UserError(
-                f"{self.kind} {thing!r} has no name, by which a run could find it; write it with def or class"
+                f"{self.kind} {thing!r} has no name, by which a run could find it; write it with def or class, or "
+                "name it in a file, file.py:name"
             )
         if module not in PROGRAMS and getattr(sys.modules.get(module), name, None) is thing:
             return reference

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,15 @@ def test_a_sound_task_passes_every_check() -> None:
     assert [check.name for check in checks] == list(CLAIMS)
     assert failed(doubles) == {}
     assert "40 reference solutions" in checks[list(CLAIMS).index("gold answers verify")].seen
+
+
+def judge(text: str, problem: Problem, state: dict[str, Any]) -> bool | str:
+    state["turns"] = state.get("turns", 0) + 1
+    return problem.answer in text if state["turns"] == 3 else "once more"
+
+
+def test_a_sound_conversation_passes_every_check() -> None:
+    assert failed(partial(doubles, replies=(judge,), max_tokens=200)) == {}
 
 
 @pytest.mark.parametrize("name", ["Chain", "Countdown"])

@@ -186,6 +186,8 @@ def _run(agent: str, env: str, seed: int, keys: Mapping[str, Any], policy: str) 
 
 def _iterations(run: RunConfig, rollouts: int) -> int:
     config = run.agent_config
+    if not hasattr(config, "problems_per_iteration"):
+        return 1  # it draws none while it learns, for it learns nothing; its answers stand after one iteration
     if config.problems_per_iteration is None:
         raise UserError("rollouts says how many iterations there are only together with problems_per_iteration")
     each: int = config.problems_per_iteration * config.samples_per_problem

@@ -216,7 +216,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def _check_tool(name: str, tool: Any) -> None:
-    if not callable(tool) and not isinstance(tool, Tool):
+    if not callable(tool) and not isinstance(tool, Tool) and not hasattr(tool, "tools"):
         raise UserError(f"tool {name!r} is {tool!r}; it must be a function with typed parameters and a docstring")
 
 

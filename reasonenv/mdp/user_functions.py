@@ -153,4 +153,7 @@ class UserFunction:
         columns = "a column of the problem"
         if problem is not None and problem.meta:
             columns += f" ({', '.join(map(str, problem.meta))})"
+            odd = next((key for key in problem.meta if not str(key).isidentifier()), None)
+            if odd is not None:
+                columns += f"; a name that is no parameter is read as problem.meta[{odd!r}]"
         return f"its parameters may be {', '.join(ARGUMENTS)} or {columns}"

@@ -134,7 +134,7 @@ def check_searchable(mdp: ReasoningMDP) -> None:
     if mdp.stochastic:
         raise UserError(
             f"a search knows no environment that writes by itself, as that of {mdp.task.name} does here; "
-            "leave stochastic=, replies= and tools=, or the search, out"
+            "leave out the search, or replies=, tools= and stochastic="
         )
 
 

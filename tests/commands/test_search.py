@@ -103,14 +103,14 @@ def test_a_search_is_a_row_of_its_own_and_learns_nothing(prior: Path, tmp_path: 
         ("eval tiny {env} search=tree search_tokens=9 search_value=runs/orm", "holds no reward model"),
         (
             "eval tiny {env} search=tree search_tokens=9 stochastic=sticky:0.1",
-            "leave stochastic=, replies= and tools=, or the search, out",
+            "leave out the search, or replies=, tools= and stochastic=",
         ),
         ("train grpo {env} --out x search=tree search_tokens=9", "grpo learns from samples as draws"),
         ("train orm {env} --out x search=tree search_tokens=9", "orm learns from samples as draws"),
         ("train tree {env} --out x search=tree search_tokens=9", "tree learns from samples as draws"),
         ("train rcrl {env} --out x search=tree search_tokens=9", "rcrl writes behind goals, which no search sets"),
         ("train ei {env} --out x search=tree", "search=tree has no budget"),
-        ("train ei {env} --out x search=tree search_tokens=9 stochastic=sticky:0.1", "leave stochastic="),
+        ("train ei {env} --out x search=tree search_tokens=9 stochastic=sticky:0.1", "leave out the search, or"),
         ("train searched {env} --out x", "searched has no search; give one with its budget"),
         (
             "train searched {env} --out x search=tree search_tokens=9 search_value=verdict",

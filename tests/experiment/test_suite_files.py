@@ -222,6 +222,20 @@ agents.vote = { agent = "majority", iterations = 0 }
     assert cells["vote"].name != cells["majority"].name
 
 
+def test_rollouts_of_the_suite_are_none_of_an_agent_that_learns_nothing(tmp_path: Path) -> None:
+    text = """
+envs = ["reasonenv/Chain-Response-v0"]
+seeds = [0]
+keys = { rollouts = 64 }
+inits.sft = { iterations = 3 }
+agents.grpo = { problems_per_iteration = 8, samples_per_problem = 4 }
+agents.searched = { search = "tree", search_tokens = 64 }
+"""
+    cells = by_agent(read(tmp_path, text))
+    assert cells["grpo"].run.iterations == 2  # 64 / (8 * 4)
+    assert (cells["searched"].run.iterations, cells["searched"].planned) == (1, 0)
+
+
 def test_settings_of_the_command_line_stand_above_the_table_of_the_suite(tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(FILE + "[scales.tiny.keys]\neval_problems = 4\n")
     plain = read_suite(tmp_path / "small.toml")

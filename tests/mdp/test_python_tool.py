@@ -16,6 +16,7 @@ from reasonenv.verify.sandbox.backend import Job, Reply
 from reasonenv.verify.sandbox.processes import ProcessSandbox
 
 PROBLEM = Problem("p", "?", "7")
+brief = PythonTool(seconds=1)
 tool = PythonTool(timeout=30.0)  # long enough for a machine that is busy
 
 
@@ -112,6 +113,12 @@ class OlderKernel(ProcessSandbox):
 
     def __init__(self, unfenced: bool = False) -> None:
         super().__init__(unfenced, landlock=0)
+
+
+def test_a_python_tool_with_limits_of_its_own_is_an_object_of_a_file() -> None:
+    mdp = make_mdp("Chain", size=2, tools=f"{__file__}:brief")
+    assert mdp.tools is not None
+    assert mdp.tools.tools["python"].run.__self__.seconds == brief.seconds == 1  # type: ignore[attr-defined]
 
 
 def test_where_programs_cannot_be_restricted_none_is_run() -> None:

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from reasonenv import from_problems
-from reasonenv.core import Completion, Trajectory
+from reasonenv.core import Completion, Problem, Trajectory
 from reasonenv.errors import UserError
 from reasonenv.mdp import user_functions
 from reasonenv.mdp.config import EnvConfig
 from reasonenv.mdp.make import make_env, make_vector_env
 from reasonenv.mdp.mdp import ReasoningMDP
-from reasonenv.mdp.user_functions import OutOfTime, time_limit
+from reasonenv.mdp.user_functions import OutOfTime, UserFunction, time_limit
 from reasonenv.tokenizer import byte_tokenizer
 
 ROWS = [{"question": f"{n} + 1?", "answer": n + 1, "difficulty": 0.25 * n, "topic": "sums"} for n in range(1, 4)]
@@ -116,6 +116,14 @@ def test_what_a_task_measures_stands_in_the_trajectory() -> None:
 def test_a_parameter_that_is_nothing_is_named_before_anything_runs(function: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         process(function)
+
+
+def test_how_a_column_is_read_whose_name_is_no_parameter() -> None:
+    problem = Problem("p", "1 + 1?", "2", meta={"school year": 3})
+    with pytest.raises(
+        UserError, match=r"\(school year\); a name that is no parameter .* problem.meta\['school year'\]"
+    ):
+        UserFunction("reward", "level", lambda school_year: school_year).check(problem)
 
 
 @pytest.mark.parametrize("returned", ["good", "1", None, [1.0], 1j, {"a": 1}], ids=repr)
