@@ -6,7 +6,6 @@ import reasonenv
 
 ENV = "reasonenv/Chain-Response-v0"
 EASY = {"operands": 3, "operators": "+", "eval_problems": 100, "eval_every": 6, "quiet": True}
-# A prior that often stops a step too early: with two operands among the training problems.
 prior = reasonenv.train("sft", ENV, iterations=140, lr=3e-3, curriculum="operands:3*31,2", **EASY)
 run = reasonenv.train(
     "best_of_n", ENV, policy=prior, iterations=12, samples_per_problem=8, problems_per_iteration=64, **EASY

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from reasonenv.catalog import AGENTS, TASKS, make_task, register_task
 from reasonenv.errors import UserError
+from reasonenv.measures.questions import PROBLEMS, HeldOutProblem, read_questions
 from reasonenv.measures.records import RUN, SUMMARY
 from reasonenv.measures.rollouts import Rollout, read_rollouts
 from reasonenv.measures.samples import EVALUATION, Sample
@@ -88,11 +89,21 @@ class Run:
     def samples(self) -> pandas.DataFrame:
         """The answers to held-out problems after the last iteration, a row each, with their verdicts.
 
-        Greedy ones, and `eval_samples` sampled ones a problem. Raises `UserError` for a run that has none yet.
+        Greedy ones, and `eval_samples` sampled ones a problem; before them `question` and `gold`, behind them the
+        plain columns of the problems. Raises `UserError` for a run that has none yet.
         """
         from reasonenv.measures.parquet import read_table
 
-        return _frame(read_table(self.folder / EVALUATION, Sample))
+        frame = _frame(read_table(self.folder / EVALUATION, Sample))
+        problems = read_questions(self.folder / PROBLEMS)
+        asked = [problems.get(problem, HeldOutProblem("", "")) for problem in frame["problem_id"]]
+        frame.insert(1, "question", [problem.question for problem in asked])
+        frame.insert(2, "gold", [problem.answer for problem in asked])
+        names = dict.fromkeys(name for problem in asked for name in problem.columns)
+        for name in names:
+            if name not in frame:
+                frame[name] = [problem.columns.get(name) for problem in asked]
+        return frame
 
     def rollouts(self) -> pandas.DataFrame:
         """Some rollouts token by token, a row each: greedy and sampled answers, and some of an iteration."""

@@ -14,6 +14,7 @@ import pytest
 
 import reasonenv
 from reasonenv.agents.grpo import GRPO
+from reasonenv.catalog import make_task
 from reasonenv.cli import main
 from reasonenv.measures.samples import read_samples
 from reasonenv.storage import read_rows
@@ -47,7 +48,12 @@ def test_a_run_tells_what_its_folder_holds(whole: Callable[[str], Path]) -> None
     assert metrics["iteration"].tolist() == list(range(9))
     assert metrics["reward"].tolist()[1:] == [row["reward"] for row in rows[1:]]
     samples = read_samples(run.folder / "evaluation.parquet")
-    assert run.samples()["text"].tolist() == [sample.text for sample in samples]
+    frame = run.samples()
+    assert frame["text"].tolist() == [sample.text for sample in samples]
+    chain = make_task("Chain", split="test", operands=2, operators="+", size=16)
+    golds = {problem.id: (problem.question, problem.answer) for problem in chain.problems}
+    for problem_id, question, gold in zip(frame["problem_id"], frame["question"], frame["gold"], strict=True):
+        assert golds[problem_id] == (question, gold)
     assert set(run.rollouts()["source"]) == {"greedy", "sampled", "training"}
     policy = run.policy()
     assert policy.name == str(run.folder)
