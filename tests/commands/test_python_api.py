@@ -50,7 +50,7 @@ def test_a_run_tells_what_its_folder_holds(whole: Callable[[str], Path]) -> None
     samples = read_samples(run.folder / "evaluation.parquet")
     frame = run.samples()
     assert frame["text"].tolist() == [sample.text for sample in samples]
-    chain = make_task("Chain", split="test", operands=2, operators="+", size=16)
+    chain = make_task("Chain", split="test", operands=2, operators="+", size=8)
     golds = {problem.id: (problem.question, problem.answer) for problem in chain.problems}
     for problem_id, question, gold in zip(frame["problem_id"], frame["question"], frame["gold"], strict=True):
         assert golds[problem_id] == (question, gold)
