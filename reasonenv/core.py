@@ -93,6 +93,7 @@ class Verdict:
     # The answer in the verifier's normal form: two answers are the same if these are equal. None if none was given.
     canonical: str | None = None
     score: float = 0.0
+    cause: str = field(default="", compare=False)  # what failed, in words, where the answer was not judged
 
     def __post_init__(self) -> None:
         if self.reason is Reason.CORRECT:

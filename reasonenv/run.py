@@ -276,6 +276,8 @@ def _env_id(env: str | Callable[..., Task]) -> str:
     """The id of an environment, which a factory of tasks gets here: whole responses are what agents learn from."""
     if isinstance(env, str):
         return env
+    if not callable(env):
+        raise UserError(f"env is {env!r:.60}; it must be an id of `reasonenv list envs`, or a factory of tasks")
     name = next((known for known in TASKS if TASKS.is_users(known) and TASKS.find(known) is env), None)
     if name is None:
         name = make_task(env).name

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from reasonenv.core import HARD_TO_VERIFY, Batch, Group
+from reasonenv.core import HARD_TO_VERIFY, Batch, Group, Reason
 from reasonenv.errors import UserError, listed
 from reasonenv.learn import checkpoint
 from reasonenv.learn.agent import Agent, Budget, Metrics, Plan
@@ -233,7 +233,7 @@ class Loop(Observer):
         if due:
             self.log.table(row)
             self.log.answers(progress.iteration, evaluation.answers)
-        check(row, self.out)
+        check(row, self.out, failure(rollouts.groups))
         self.progress = progress
         clock = time.monotonic()
         if clock >= self.next_save or progress.iteration == self.iterations:
@@ -378,8 +378,17 @@ def changed(task: str, split: str, out: Path, *, finished: bool = False) -> str:
     return f"the problems of {task}, split {split}, have changed since {out} was begun; {ways}"
 
 
-def check(row: Mapping[str, Any], out: Path) -> None:
-    """Raises `UserError` for an iteration whose numbers cannot be believed."""
+def failure(groups: Sequence[Group]) -> str:
+    """What failed in the first verdict of an iteration of which that is known; empty if there is none."""
+    for group in groups:
+        for trajectory in group.trajectories:
+            if trajectory.verdict.reason is Reason.ERROR and trajectory.verdict.cause:
+                return trajectory.verdict.cause
+    return ""
+
+
+def check(row: Mapping[str, Any], out: Path, cause: str = "") -> None:
+    """Raises `UserError` for an iteration whose numbers cannot be believed; `cause` says why verdicts failed."""
     if row.get("gap/mean", 0.0) > MAX_GAP:
         raise UserError(
             f"sampler and trainer disagree by {row['gap/mean']:.3f} nats a token (limit {MAX_GAP}): the rollouts are "
@@ -387,7 +396,7 @@ def check(row: Mapping[str, Any], out: Path) -> None:
         )
     if row.get("verifier_errors", 0.0) > MAX_ERRORS:
         share = row["verifier_errors"]
-        raise UserError(f"{share:.1%} of the verdicts failed (limit {MAX_ERRORS:.0%}); see metrics.jsonl")
+        raise UserError(f"{share:.1%} of the verdicts failed (limit {MAX_ERRORS:.0%}); {cause or 'see metrics.jsonl'}")
     if row.get("hard_to_verify", 0.0) > MAX_HARD:
         share = row["hard_to_verify"]
         raise UserError(

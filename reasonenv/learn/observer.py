@@ -59,6 +59,8 @@ class Callbacks(Observer):
 
     def __init__(self, callbacks: Sequence[Observer | Callable[[Mapping[str, Any]], bool | None]]) -> None:
         self.names: dict[Observer, str] = {}
+        if not isinstance(callbacks, Sequence):
+            raise UserError(f"callbacks is {callbacks!r:.60}; it must be a list of them, perhaps of one")
         for callback in callbacks:
             if not isinstance(callback, Observer) and (isinstance(callback, type) or not callable(callback)):
                 raise UserError(

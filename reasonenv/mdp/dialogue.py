@@ -97,7 +97,7 @@ class Dialogue:
                 continue
             value = self._value(number, responder, text, problem, memory)
             if isinstance(value, Verdict):
-                _close(sessions)
+                self._close(sessions)
                 return Said((), False, memory, value)
             if value is None:
                 continue
@@ -106,8 +106,19 @@ class Dialogue:
                 return Said(self.turns.inline(value), False, memory)
             return Said(self.turns.user(value), True, memory)
         if terminated:
-            _close(sessions)
+            self._close(sessions)
         return None
+
+    def _close(self, sessions: dict[int, tuple[Session, tuple[str, ...]]]) -> None:
+        """Ends the sessions of an episode. What goes wrong in that is warned of, and changes no verdict."""
+        for number, (session, _) in sessions.items():
+            responder = self.replies[number]
+            try:
+                call(session.close, responder.timeout)
+            except TimeoutError:
+                _warn(f"reply {responder.name!r} could not be closed within {responder.timeout:g} seconds")
+            except (Exception, SystemExit) as error:
+                _warn(f"reply {responder.name!r} could not be closed: {type(error).__name__}: {error}")
 
     def _fails(self, state: State, number: int) -> bool:
         return self.failure is not None and self.failure.happens(state, number)
@@ -130,6 +141,7 @@ class Dialogue:
         except UserError:
             raise
         except TimeoutError:
+            memory.sessions.pop(number, None)  # whatever hangs in it still has it
             return _failure(f"{where}: no answer within {responder.timeout:g} seconds", problem)
         except (Exception, SystemExit) as error:
             return _failure(f"{where}: {type(error).__name__}: {error}", problem)
@@ -184,16 +196,11 @@ def _applies(responder: Responder, text: str, *, terminated: bool) -> bool:
 
 def _failure(what: str, problem: Problem) -> Verdict:
     _warn(what)
-    return Verdict(Reason.ERROR, None, problem.answer)
+    return Verdict(Reason.ERROR, None, problem.answer, cause=what)
 
 
 def _warn(what: str) -> None:
     warnings.warn(what, stacklevel=3)
-
-
-def _close(sessions: dict[int, tuple[Session, tuple[str, ...]]]) -> None:
-    for session, _ in sessions.values():
-        session.close()
 
 
 def _has_tool_turns(turns: Turns) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reasonenv.core import Problem
+from reasonenv.errors import UserError
 from reasonenv.mdp.timed_call import result
 
 Texts = tuple[str, ...]
@@ -71,5 +72,11 @@ class Memory:
     sessions: dict[int, tuple[Session, Texts]] = field(default_factory=dict)
 
     def copied(self) -> dict[str, Any]:
-        """The shared dict, for replies to write into."""
-        return copy.deepcopy(self.shared)
+        """The shared dict, for replies to write into. Raises `UserError` where it holds what cannot be copied."""
+        try:
+            return copy.deepcopy(self.shared)
+        except Exception as error:
+            raise UserError(
+                f"the dict that replies and tools share in an episode cannot be copied ({type(error).__name__}: "
+                f"{error}); keep plain data in it, and connections in what the start() of a reply returns"
+            ) from error

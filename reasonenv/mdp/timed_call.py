@@ -27,8 +27,10 @@ def call(function: Callable[[], Any], seconds: float | None) -> Any:
     def run() -> None:
         try:
             future.set_result(result(function(), seconds))
-        except BaseException as error:  # SystemExit, too, belongs to whoever waits
+        except (Exception, SystemExit) as error:
             future.set_exception(error)
+        except BaseException as error:  # it is not to end whoever waits
+            future.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
 
     threading.Thread(target=run, daemon=True, name="reasonenv-call").start()
     return future.result(seconds)
@@ -41,7 +43,15 @@ def result(value: Any, seconds: float | None = None) -> Any:
 
 def submit(coroutine: Any) -> Future[Any]:
     """Starts a coroutine on the event loop, beside all others there."""
-    return asyncio.run_coroutine_threadsafe(coroutine, loop())
+    return asyncio.run_coroutine_threadsafe(_contained(coroutine), loop())
+
+
+async def _contained(coroutine: Any) -> Any:
+    """The result of a coroutine. What would end the event loop is an error like any other."""
+    try:
+        return await coroutine
+    except (KeyboardInterrupt, SystemExit) as error:
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
 
 def wait(future: Future[Any], seconds: float | None) -> Any:

@@ -143,7 +143,10 @@ class UserFunction:
             returned = returned.item()
         if not isinstance(returned, Real):
             raise UserError(f"{self._named} returned {returned!r:.60} on {problem.id}; it must return a number")
-        return float(returned)
+        try:
+            return float(returned)
+        except OverflowError:
+            raise UserError(f"{self._named} returned {type(returned).__name__} out of range on {problem.id}") from None
 
     @property
     def _named(self) -> str:

@@ -27,12 +27,13 @@ def judged(task: Task, answer: str, problem: Problem) -> Verdict:
         raise
     except OutOfTime:
         name = f"{name_of(task.verify)!r} of {task.name}"
-        warnings.warn(f"the verifier {name} took more than {SECONDS:g} seconds on {problem.id}", stacklevel=2)
-        return Verdict(Reason.TIMEOUT, None, problem.answer)
+        what = f"the verifier {name} took more than {SECONDS:g} seconds on {problem.id}"
+        warnings.warn(what, stacklevel=2)
+        return Verdict(Reason.TIMEOUT, None, problem.answer, cause=what)
     except (Exception, SystemExit) as error:
-        cause = f"{type(error).__name__}: {error}"
-        warnings.warn(f"the verifier of {task.name} failed on {problem.id}: {cause}", stacklevel=2)
-        return Verdict(Reason.ERROR, None, problem.answer)
+        what = f"the verifier of {task.name} failed on {problem.id}: {type(error).__name__}: {error}"
+        warnings.warn(what, stacklevel=2)
+        return Verdict(Reason.ERROR, None, problem.answer, cause=what)
     return with_canonical(verdict)
 
 

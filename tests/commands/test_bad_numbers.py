@@ -141,7 +141,7 @@ def test_a_verifier_that_raises_has_not_judged(prior: Path, tmp_path: Path, caps
     with pytest.warns(UserWarning, match="the verifier of Raising failed on chain/.*: KeyError: 'chain/"):
         assert main(command.split()) == 2
     complaint = capsys.readouterr().err
-    assert "% of the verdicts failed (limit 5%)" in complaint
+    assert "% of the verdicts failed (limit 5%); the verifier of Raising failed on chain/" in complaint
     last = rows(out)[-1]
     assert (last["iteration"], last["updates"]) == (1, 0)
     assert last["verifier_errors"] > 0.05

@@ -135,6 +135,10 @@ def test_a_callback_that_raises_is_named_and_loses_nothing(
     assert "2 of 8 iterations" in str(reasonenv.load_run(tmp_path))
     assert reasonenv.train("grpo", ENV, **settings).finished
     assert result(tmp_path) == result(whole("grpo"))
+    with pytest.raises(reasonenv.UserError, match=r"^callbacks is 3; it must be a list of them"):
+        reasonenv.train("grpo", ENV, callbacks=3, **settings)  # type: ignore[arg-type]
+    with pytest.raises(reasonenv.UserError, match=r"^env is 5; it must be an id"):
+        reasonenv.train("grpo", 5)  # type: ignore[arg-type]
     with pytest.raises(reasonenv.UserError, match=r"callback 3 is no reasonenv.Observer, nor a function"):
         reasonenv.train("grpo", ENV, callbacks=[3], **settings)  # type: ignore[list-item]
 

@@ -246,9 +246,54 @@ async def hangs_too(text: str, problem: Problem, state: dict[str, Any]) -> str:
 hangs.timeout = hangs_too.timeout = 0.2  # type: ignore[attr-defined]
 
 
+def cancelled(text: str, problem: Problem, state: dict[str, Any]) -> str:
+    raise asyncio.CancelledError("lost")
+
+
+async def leaves(text: str, problem: Problem, state: dict[str, Any]) -> str:
+    raise SystemExit(3)
+
+
+async def interrupts(text: str, problem: Problem, state: dict[str, Any]) -> str:
+    raise KeyboardInterrupt
+
+
+class Opened:
+    """A session in which one of its parts goes wrong."""
+
+    timeout = 0.2
+
+    def __init__(self, part: str, wrong: Callable[[], Any]) -> None:
+        self.parts = {part: wrong}
+
+    def start(self, problem: Problem) -> Opened:
+        self.parts.get("start", bool)()
+        return self
+
+    def __call__(self, text: str, problem: Problem, state: Opened) -> None:
+        self.parts.get("step", bool)()
+
+    def close(self) -> None:
+        self.parts.get("close", bool)()
+
+
+def forever() -> None:
+    threading.Event().wait()
+
+
+def broken() -> None:
+    raise ConnectionError("no route")
+
+
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
+        (cancelled, "reply 'cancelled' on guess/0: RuntimeError: CancelledError: lost"),
+        (leaves, "reply 'leaves' on guess/0: RuntimeError: SystemExit: 3"),
+        (interrupts, "reply 'interrupts' on guess/0: RuntimeError: KeyboardInterrupt: "),
+        (Opened("start", forever), "reply 'Opened' on guess/0: no answer within 0.2 seconds"),
+        (Opened("step", forever), "reply 'Opened' on guess/0: no answer within 0.2 seconds"),
+        (Opened("start", broken), "reply 'Opened' on guess/0: ConnectionError: no route"),
         (fails, "reply 'fails' on guess/0: ConnectionError: no route"),
         (hangs, "reply 'hangs' on guess/0: no answer within 0.2 seconds"),
         (hangs_too, "reply 'hangs_too' on guess/0: no answer within 0.2 seconds"),
@@ -258,6 +303,30 @@ def test_a_reply_that_fails_is_no_verdict_on_the_policy(reply: Any, message: str
     with pytest.warns(UserWarning, match=message):
         whole = played(game(reply), "7")
     assert (whole.verdict.reason, whole.verdict.checked, whole.terminated) == (Reason.ERROR, False, True)
+    assert whole.verdict.cause == message
+    assert played(game(slow_reply), "7", "7", "7").verdict.correct  # the event loop goes on
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (forever, "reply 'Opened' could not be closed within 0.2 seconds"),
+        (broken, "reply 'Opened' could not be closed: ConnectionError: no route"),
+    ],
+)
+def test_a_session_that_cannot_be_closed_changes_no_verdict(wrong: Callable[[], Any], message: str) -> None:
+    with pytest.warns(UserWarning, match=message):
+        assert played(game(Opened("close", wrong)), "7").verdict.correct
+
+
+def keeps_a_lock(text: str, problem: Problem, state: dict[str, Any]) -> str:
+    state["lock"] = threading.Lock()
+    return "again"
+
+
+def test_what_replies_share_must_be_copied() -> None:
+    with pytest.raises(reasonenv.UserError, match=r"cannot be copied \(TypeError: cannot pickle .*start\(\)"):
+        played(game(keeps_a_lock), "7", "7")
 
 
 @pytest.mark.parametrize("value", [3, b"text", ["text"], 0.5])

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from reasonenv.mdp import tool_calls
 from reasonenv.mdp.tool_calls import Call, Format, Tags, hermes, llama, mistral, tool_format
 from reasonenv.mdp.tools import function_tool
 from reasonenv.tokenizer import byte_tokenizer
@@ -154,3 +155,22 @@ def test_json_with_backticks_is_a_call_and_not_a_block() -> None:
 
 def test_without_a_template_calls_stand_between_tags() -> None:
     assert isinstance(tool_format(byte_tokenizer(), SCHEMAS, templated=False), Tags)
+
+
+def test_fences_that_are_never_closed_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    searches = []
+    ends = tool_calls._CODE_ENDS
+
+    class Ends:
+        def search(self, text: str, position: int) -> Any:
+            searches.append(position)
+            return ends.search(text, position)
+
+        def finditer(self, text: str) -> Any:
+            return ends.finditer(text)
+
+    monkeypatch.setattr(tool_calls, "_CODE_ENDS", Ends())
+    assert hermes("```python\n" * 100 + WRITERS["hermes"]("search", {"query": "a"})) == [Call("search", {"query": "a"})]
+    assert searches == []  # no end stands behind any of them
+    assert hermes("```python\nx\n```\n" * 3 + "```python\n" * 100) == []
+    assert len(searches) == 3

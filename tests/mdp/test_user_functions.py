@@ -135,6 +135,11 @@ def test_what_is_no_number_is_named(returned: Any) -> None:
         episode(process(odd), "2")
 
 
+def test_a_number_beyond_floats_is_named() -> None:
+    with pytest.raises(UserError, match=r"^reward '<lambda>' returned int out of range on Own/\d$"):
+        episode(process(lambda text: 10**400), "2")
+
+
 @pytest.mark.parametrize("returned", [1, True, np.float32(1), np.array(1.0), np.True_], ids=repr)
 def test_every_kind_of_number_is_one(returned: Any) -> None:
     assert episode(process(lambda text: returned), "2").ret == 1.0
