@@ -14,7 +14,7 @@ from jinja2 import TemplateError
 from reasonenv.core import Problem, Reason, Role, Trajectory, Verdict
 from reasonenv.errors import UserError
 from reasonenv.mdp.dynamics import ToolFailure
-from reasonenv.mdp.memory import Memory, Session
+from reasonenv.mdp.memory import Memory, ReplySession
 from reasonenv.mdp.replies import Responder
 from reasonenv.mdp.state import State
 from reasonenv.mdp.timed_call import call
@@ -109,7 +109,7 @@ class Dialogue:
             self._close(sessions)
         return None
 
-    def _close(self, sessions: dict[int, tuple[Session, tuple[str, ...]]]) -> None:
+    def _close(self, sessions: dict[int, tuple[ReplySession, tuple[str, ...]]]) -> None:
         """Ends the sessions of an episode. What goes wrong in that is warned of, and changes no verdict."""
         for number, (session, _) in sessions.items():
             responder = self.replies[number]
@@ -132,7 +132,7 @@ class Dialogue:
         """What a reply returns: a text, a verdict or None. `memory` gains what it remembers."""
         run: Callable[[], Any] = partial(responder.reply, text, problem, memory.shared)
         if responder.has_session:
-            session, before = memory.sessions.get(number) or (Session(responder.reply, problem), ())
+            session, before = memory.sessions.get(number) or (ReplySession(responder.reply, problem), ())
             memory.sessions[number] = session, (*before, text)
             run = partial(session.answer, before, text)
         where = f"reply {responder.name!r} on {problem.id}"

@@ -21,7 +21,7 @@ from reasonenv.mdp.timed_call import result
 Texts = tuple[str, ...]
 
 
-class Session:
+class ReplySession:
     """What `reply.start(problem)` returns in one episode, and the texts that it has been given.
 
     A pickle or a copy has nothing started.
@@ -34,7 +34,7 @@ class Session:
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Session, (self._reply, self._problem)
+        return ReplySession, (self._reply, self._problem)
 
     def answer(self, before: Texts, text: str) -> Any:
         """The reply to `text` in a session that has been given the texts `before`, and no others."""
@@ -69,7 +69,7 @@ class Memory:
     """Of an episode at one state: the dict of its replies, and by reply the session with the texts given to it."""
 
     shared: dict[str, Any] = field(default_factory=dict)
-    sessions: dict[int, tuple[Session, Texts]] = field(default_factory=dict)
+    sessions: dict[int, tuple[ReplySession, Texts]] = field(default_factory=dict)
 
     def copied(self) -> dict[str, Any]:
         """The shared dict, for replies to write into. Raises `UserError` where it holds what cannot be copied."""

@@ -14,7 +14,7 @@ from reasonenv.mdp.mdp import ReasoningMDP
 from reasonenv.mdp.state import State
 from reasonenv.rollout.verification import Episode
 from reasonenv.sampling.sampler import Sampler, Sampling
-from reasonenv.sampling.session import Reply
+from reasonenv.sampling.session import Continuation
 from reasonenv.seeding import derive_seed
 
 REPLIES = 16  # that may be made at once, where they are slow
@@ -50,13 +50,13 @@ def converse(
             jobs.append((numbers.setdefault(tuple(mdp.prompt(state).tolist()), len(numbers)), seed))
     patience = mdp.patience
 
-    def reply(row: int, part: list[int]) -> Reply:
+    def reply(row: int, part: list[int]) -> Continuation:
         taken, written = _follow(mdp, episodes[row], part)
         state = episodes[row].state
         if mdp.over(state):
-            return Reply(keep=taken, over=True)
+            return Continuation(keep=taken, over=True)
         limit = mdp.max_tokens - len(state.tokens)
-        return Reply(written, taken, min(limit, patience or limit))
+        return Continuation(written, taken, min(limit, patience or limit))
 
     over: dict[int, Episode] = {}
     with contextlib.ExitStack() as stack:

@@ -18,7 +18,7 @@ from reasonenv.errors import UserError
 from reasonenv.policy.goals import Goals
 from reasonenv.policy.policy import Policy
 from reasonenv.sampling.sampler import Drawn, Job, Sampler, Sampling, check_prompts
-from reasonenv.sampling.session import Reply
+from reasonenv.sampling.session import Continuation
 
 
 def conditioned_sampler(sampler: Sampler, policy: Policy, goals: Goals | None) -> Sampler:
@@ -52,15 +52,15 @@ class GoalSampler(Sampler):
         read = [len(prompts[n]) for n, _ in jobs]  # goals included
         left = [sampling.max_tokens] * len(jobs)  # of the budget
 
-        def goal(row: int, step: list[int]) -> Reply:
+        def goal(row: int, step: list[int]) -> Continuation:
             read[row] += len(step)
             left[row] -= len(step)
             if left[row] == 0 or (step and step[-1] in ends):
-                return Reply(over=True)
+                return Continuation(over=True)
             if read[row] + len(self.goal) + left[row] > self.policy.context:
-                return Reply()
+                return Continuation()
             read[row] += len(self.goal)
-            return Reply(self.goal)
+            return Continuation(self.goal)
 
         with self.sampler.open(prompts, jobs, replace(sampling, stop=tuple(ends_step.tolist()))) as session:
             yield from session.run(len(jobs), goal)

@@ -28,7 +28,7 @@ Drawn = tuple[int, Completion]  # the number of a job, and its completion
 Part = tuple[int, list[int]]  # the number of a row, and what it has drawn since it last went on
 
 
-class Reply(NamedTuple):
+class Continuation(NamedTuple):
     """What follows a part."""
 
     tokens: Sequence[int] = ()  # which the policy reads before it goes on
@@ -61,7 +61,7 @@ class Session(ABC):
     def append(
         self, row: int, tokens: Sequence[int] = (), *, keep: int | None = None, limit: int | None = None
     ) -> None:
-        """Lets a paused row go on behind what it has drawn and these `tokens`; see `Reply`.
+        """Lets a paused row go on behind what it has drawn and these `tokens`; see `Continuation`.
 
         Raises `UserError` if the row has drawn all its `max_tokens`, or if it has no room in the model's context.
         """
@@ -82,7 +82,9 @@ class Session(ABC):
     ) -> None:
         self.close()
 
-    def run(self, rows: int, reply: Callable[[int, list[int]], Reply], pool: Executor | None = None) -> Iterator[Drawn]:
+    def run(
+        self, rows: int, reply: Callable[[int, list[int]], Continuation], pool: Executor | None = None
+    ) -> Iterator[Drawn]:
         """Draws all of so many rows; their completions as they end.
 
         `reply(row, part)` says what follows a part; of no tokens it says how the row begins. Replies that take long are
@@ -92,7 +94,7 @@ class Session(ABC):
         for row in range(rows):
             first = reply(row, [])
             self.append(row, first.tokens, limit=first.limit)
-        pending: dict[Future[Reply], int] = {}
+        pending: dict[Future[Continuation], int] = {}
         while rows:
             replies = []
             for row, tokens in self.draw():
@@ -114,7 +116,7 @@ class Session(ABC):
 
 def whole(session: Session, rows: int) -> Iterator[Drawn]:
     """The completions of so many rows in which nobody else writes."""
-    return session.run(rows, lambda row, part: Reply(over=bool(part)))
+    return session.run(rows, lambda row, part: Continuation(over=bool(part)))
 
 
 def room(drawn: int, max_tokens: int, limit: int | None) -> int:

@@ -23,7 +23,7 @@ from reasonenv.policy.lora import add_adapter
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.sampling.hf_sampler import HFSampler
 from reasonenv.sampling.sampler import Job, Sampler, Sampling
-from reasonenv.sampling.session import Reply, Session
+from reasonenv.sampling.session import Continuation, Session
 from reasonenv.sampling.torch.torch_sampler import CHUNK, TorchSampler
 from reasonenv.seeding import generator
 from reasonenv.tokenizer import byte_tokenizer
@@ -97,7 +97,7 @@ class Writer:
         size = int(rng.choice([1, 2, 7, CHUNK + 6], p=[0.3, 0.3, 0.3, 0.1]))
         return [int(token) for token in rng.integers(0, 257, size=size)]  # an end of a turn may be among them
 
-    def __call__(self, row: int, part: list[int]) -> Reply:
+    def __call__(self, row: int, part: list[int]) -> Continuation:
         if not part:
             self.count[row], self.written[row] = 0, []
             return self.reply(row, 0)
@@ -105,16 +105,16 @@ class Writer:
             self.count[row] += 1
             text = self.text(row, self.count[row])
             if self.count[row] == BUDGET or (token == 256 and not text):
-                return Reply(keep=taken, over=True)
+                return Continuation(keep=taken, over=True)
             if text or taken == len(part):
                 return self.reply(row, taken)
         raise AssertionError
 
-    def reply(self, row: int, taken: int) -> Reply:
+    def reply(self, row: int, taken: int) -> Continuation:
         text = self.text(row, self.count[row])
         if text:
             self.written[row].append((self.count[row], text))
-        return Reply(text, taken, self.ahead)
+        return Continuation(text, taken, self.ahead)
 
 
 def drawn(sampler: Sampler, writer: Writer, jobs: Sequence[Job] = JOBS) -> list[Completion]:
@@ -260,13 +260,15 @@ def test_any_sampler_has_sessions(policy: HFPolicy) -> None:
     # it draws past stop tokens, and from a seed of its own behind every text: the same however often it pauses
     sampler = UniformSampler(policy.tokenizer)
     with sampler.open(PROMPTS, JOBS, Sampling(BUDGET, stop=tuple(range(128)))) as session:
-        stops = list(session.run(len(JOBS), lambda row, part: Reply(over=bool(part))))
+        stops = list(session.run(len(JOBS), lambda row, part: Continuation(over=bool(part))))
     assert {len(c.tokens) for _, c in stops} > {1, 2}
     assert all((c.tokens[:-1] >= 128).all() for _, c in stops)
     assert {c.stop for _, c in stops} == {"length"}
 
     with sampler.open(PROMPTS, JOBS, Sampling(5)) as session:
-        uneven = dict(session.run(len(JOBS), lambda row, part: Reply(keep=1, limit=4 - row % 2, over=bool(part))))
+        uneven = dict(
+            session.run(len(JOBS), lambda row, part: Continuation(keep=1, limit=4 - row % 2, over=bool(part)))
+        )
     assert {len(c.tokens) for c in uneven.values()} == {1}
     assert sorted(uneven) == list(range(len(JOBS)))
 

@@ -24,7 +24,7 @@ from reasonenv.policy.pretrained import load_policy
 from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling import check_sampler, make_sampler
 from reasonenv.sampling.sampler import Sampler, Sampling
-from reasonenv.sampling.session import Reply
+from reasonenv.sampling.session import Continuation
 from reasonenv.sampling.vllm import engine
 from reasonenv.sampling.vllm.vllm_sampler import VLLMSampler
 from reasonenv.testing import scored
@@ -179,11 +179,11 @@ class TwoParts:
     def __init__(self, text: list[int], rows: int) -> None:
         self.text, self.last, self.parts = text, rows - 1, dict.fromkeys(range(rows), 0)
 
-    def __call__(self, row: int, part: list[int]) -> Reply:
+    def __call__(self, row: int, part: list[int]) -> Continuation:
         self.parts[row] += len(part) > 0
         if self.parts[row] == 0:
-            return Reply(limit=3)
-        return Reply(self.text, limit=3, over=self.parts[row] == 2 or row == self.last)
+            return Continuation(limit=3)
+        return Continuation(self.text, limit=3, over=self.parts[row] == 2 or row == self.last)
 
 
 def test_rows_go_on_behind_what_others_wrote(sampler: VLLMSampler, policy: Policy, prompts: list[IntArray]) -> None:
@@ -228,7 +228,7 @@ def test_a_session_outlives_its_engine_and_a_closed_one_leaves_nothing(
     jobs, text = [(0, 1), (1, 2), (0, 3)], policy.tokenizer.encode(" so")
     parts = TwoParts(text, 3)
 
-    def kill(row: int, part: list[int]) -> Reply:
+    def kill(row: int, part: list[int]) -> Continuation:
         if part and sum(parts.parts.values()) == 1:
             os.kill(engine_process(sampler), signal.SIGKILL)
         return parts(row, part)
