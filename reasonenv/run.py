@@ -146,10 +146,11 @@ class Run:
 
         if iterations is not None:
             settings["iterations"] = iterations
+        options = {"changed_data": changed_data, "changed_code": changed_code, "fresh_optimizer": fresh_optimizer}
         with self.reading():
             config = restored({**self.config, **_as_texts(settings)})
-        options = {"changed_data": changed_data, "changed_code": changed_code, "fresh_optimizer": fresh_optimizer}
-        return _train(config, self.folder, callbacks, **options, quiet=quiet)
+            _train(config, self.folder, callbacks, **options, quiet=quiet)
+        return self
 
     def report(self, *, out: Path | str | None = None, png: bool = False) -> Path:
         """Writes the page of this run alone and returns its path; `reasonenv.report` takes several."""

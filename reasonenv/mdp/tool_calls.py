@@ -165,12 +165,12 @@ def _tagged(text: str, tags: Mapping[str, str], *, closes: bool = True) -> Itera
     """
     text = behind_thoughts(text)
     opening = re.compile("|".join((r"^[ \t]*```", *map(re.escape, tags))), re.MULTILINE)
-    last_fence = max((match.start() for match in _CODE_ENDS.finditer(text)), default=-1)
+    last_end = max((match.start() for match in _CODE_ENDS.finditer(text)), default=-1)
     position = 0
     while match := opening.search(text, position):
         position = match.end()
         if match[0] not in tags:
-            closing = _CODE_ENDS.search(text, position) if position <= last_fence else None
+            closing = _CODE_ENDS.search(text, position) if position <= last_end else None
             if closing is not None:  # else it is no block, and hides nothing
                 position = closing.end()
             continue

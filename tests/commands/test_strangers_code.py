@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from reasonenv import load_run
 from reasonenv.cli import main
 from reasonenv.errors import UserError
 from reasonenv.registry import load, refusing_code
@@ -158,6 +159,9 @@ def test_an_evaluation_runs_no_code_that_the_run_names(
     for command in (["report", "run"], ["compare", "run", "run"], ["diff", "run", "run"]):
         main([*command])
         assert not evil.exists()
+    with pytest.raises(UserError, match="names code"):
+        load_run("run").resume(iterations=record["iterations"] + 1, fresh_optimizer=True, changed_code=True)
+    assert not evil.exists()
     main(["train", "grpo", "reasonenv/Chain-Response-v0", "--policy", "run", "--out", "run"])
     main(["doctor", "run", "reasonenv/Chain-Response-v0", "problems=1", "samples=2"])
     assert not evil.exists()
@@ -208,3 +212,8 @@ def test_a_cell_is_started_from_no_module_of_the_working_folder(tmp_path: Path) 
     done = in_folder(tmp_path, "bench", "run", "suite.toml", "--out", "s", "--jobs", "1")
     assert not (tmp_path / "it ran").exists(), done.stderr
     assert (tmp_path / "s" / "cells").is_dir(), done.stderr
+
+
+def test_a_run_that_was_gone_on_with_is_trusted_no_more_than_before(prior: Path) -> None:
+    assert not load_run(prior).resume(quiet=True).trust_code
+    assert load_run(prior, trust_code=True).resume(quiet=True).trust_code
