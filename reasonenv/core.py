@@ -64,13 +64,20 @@ FAILURES = (*HARD_TO_VERIFY, Reason.ERROR)
 
 @dataclass(frozen=True)
 class Problem:
-    """One question with its reference answer and, where the source has one, its reference solution."""
+    """One question with its reference answer and, where the source has one, its reference solution.
+
+    Environments share problems, so a `meta` is read-only.
+    """
 
     id: str
     question: str
     answer: str
     steps: tuple[str, ...] = ()  # reference solution without the answer line, one step each
     meta: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.meta, MappingProxyType):
+            object.__setattr__(self, "meta", MappingProxyType(dict(self.meta)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Of its fields; a read-only view of a mapping, as `meta` is by default, cannot be pickled or copied itself."""

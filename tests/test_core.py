@@ -1,8 +1,11 @@
-"""Records: what `Batch.select` keeps and what it cuts."""
+"""Records: what `Batch.select` keeps and what it cuts, and a problem that nobody changes."""
 
+import pickle
+
+import pytest
 import torch
 
-from reasonenv.core import Batch
+from reasonenv.core import Batch, Problem
 
 
 def test_select_cuts_the_padding_that_only_other_rows_needed() -> None:
@@ -26,3 +29,13 @@ def test_select_cuts_the_padding_that_only_other_rows_needed() -> None:
     assert second.tokens.tolist() == [[4, 5, 6, 9]]
     assert second.rewards.tolist() == [[2.0]]
     assert second.group.tolist() == [1]
+
+
+def test_the_meta_of_a_problem_is_its_own_and_nobody_changes_it() -> None:
+    columns = {"level": 3}
+    problem = Problem("a", "1+1?", "2", meta=columns)
+    columns["level"] = 4
+    assert problem.meta["level"] == 3
+    with pytest.raises(TypeError):
+        problem.meta["level"] = 5  # type: ignore[index]
+    assert pickle.loads(pickle.dumps(problem)) == problem
