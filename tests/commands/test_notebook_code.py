@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +32,10 @@ TRAIN = (
 def typed(folder: Path, *sources: str) -> str:
     """Runs cells in a new interpreter and returns the last line of its complaints."""
     program = f"SOURCES = {sources!r}\n{CELLS}"
-    done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True)
+    environment = {
+        key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"
+    }  # the cells' folder is on it
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, env=environment, capture_output=True, text=True)
     return "" if done.returncode == 0 else done.stderr.strip().rpartition("\n")[2]
 
 
