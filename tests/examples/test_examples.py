@@ -52,6 +52,7 @@ def test_a_script_runs_and_finds_what_it_says(file: Path, tmp_path: Path) -> Non
     assert re.fullmatch(PRINTS.get(file.name, ".*"), run(file, tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", [file for file in SCRIPTS if file.name in VARIANTS], ids=lambda file: file.name)
 def test_a_variant_of_a_script_runs(file: Path, tmp_path: Path) -> None:
     package, arguments = VARIANTS[file.name]
