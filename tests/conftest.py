@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import warnings
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from hypothesis import settings
 settings.register_profile("fixed", derandomize=True)
 settings.register_profile("fuzz", derandomize=False, print_blob=True)
 settings.load_profile("fixed")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of what a shell starts in the background; tests send it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 BESIDE = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 
