@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+import setuptools  # noqa: F401  # it replaces distutils, which torch asks for under vLLM: before any test can import that
 from hypothesis import settings
 
 # The same examples on every machine, so that a failure can be repeated; `make fuzz` looks for new ones.
