@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 MOST = 40  # names in one line
 
@@ -26,6 +27,11 @@ def check_range(name: str, value: int, low: int, high: int) -> None:
     """Raises `UserError` for a `value` of `name` outside `low` to `high`."""
     if not low <= value <= high:
         raise UserError(f"{name} is {value}; it must be {low} to {high}")
+
+
+def title(thing: Any) -> str:
+    """By which a message calls a function or a class, or an object: its name, or that of its class."""
+    return str(getattr(thing, "__name__", type(thing).__name__))
 
 
 def listed(names: Sequence[str], most: int = MOST) -> str:

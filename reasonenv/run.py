@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from reasonenv.catalog import AGENTS, TASKS, make_task, register_task
 from reasonenv.errors import UserError
 from reasonenv.measures.questions import PROBLEMS, HeldOutProblem, read_questions
-from reasonenv.measures.records import RUN, SUMMARY
+from reasonenv.measures.records import RUN, SUMMARY, logged_rows
 from reasonenv.measures.rollouts import Rollout, read_rollouts
 from reasonenv.measures.samples import EVALUATION, Sample
 from reasonenv.registry import Registry, load, refusing_code
 from reasonenv.report.single import Estimates, run_html, run_text
-from reasonenv.storage import read_record, read_rows
+from reasonenv.storage import read_record
 from reasonenv.tasks import Task
 from reasonenv.terminal import complain, is_notebook, show
 
@@ -82,9 +82,7 @@ class Run:
         """The numbers of every iteration, a row each; row 0 is the state before training."""
         import pyarrow as pa
 
-        path = self.folder / "metrics.jsonl"
-        rows = read_rows(path, whole=False) if path.is_file() else []
-        return _frame(pa.Table.from_pylist(_complete(rows)))
+        return _frame(pa.Table.from_pylist(_complete(logged_rows(self.folder))))
 
     def samples(self) -> pandas.DataFrame:
         """The answers to held-out problems after the last iteration, a row each, with their verdicts.

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from reasonenv.core import Problem, Reason, Verdict
-from reasonenv.errors import UserError, check_known
+from reasonenv.errors import UserError, check_known, title
 from reasonenv.seeding import derive_seed
 from reasonenv.tokenizer import Tokenizer
 
@@ -91,13 +91,11 @@ class Task:
         if isinstance(returned, Verdict):
             return returned
         if not isinstance(returned, (Real, np.bool_)) or not 0 <= float(returned) <= 1:
-            name = getattr(self.verify, "__name__", type(self.verify).__name__)
             raise UserError(
-                f"the verifier {name!r} of {self.name} returned {returned!r:.60} on {problem.id}; it must return True "
-                "or False, a score from 0 to 1, or a Verdict"
+                f"the verifier {title(self.verify)!r} of {self.name} returned {returned!r:.60} on {problem.id}; it "
+                "must return True or False, a score from 0 to 1, or a Verdict"
             )
-        score = float(returned)
-        return Verdict(Reason.of(score == 1), text.strip(), problem.answer, score=score)
+        return scored(float(returned), text, problem)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -116,6 +114,11 @@ def repeatable(factory: Factory) -> Factory:
     """
     factory.repeatable = True  # type: ignore[attr-defined]
     return factory
+
+
+def scored(score: float, text: str, problem: Problem) -> Verdict:
+    """The verdict on a whole response that is worth so much."""
+    return Verdict(Reason.of(score == 1), text.strip(), problem.answer, score=score)
 
 
 def _settled(value: Any) -> str:

@@ -40,6 +40,7 @@ from reasonenv.measures.questions import PROBLEMS, write_questions
 from reasonenv.measures.records import (
     BUDGET,
     CELL,
+    LOG,
     MANIFEST,
     RUN,
     SUITE,
@@ -136,7 +137,7 @@ class Scheduler:
         self._report_initial_policies()
         waiting = in_order(cells)
         for cell in cells:
-            self.progress[cell.name] = RowCounter(_folder(self.out, cell) / "metrics.jsonl")
+            self.progress[cell.name] = RowCounter(_folder(self.out, cell) / LOG)
         self._update_bar(cells)
         try:
             while waiting or self.running:

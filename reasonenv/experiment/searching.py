@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from reasonenv.errors import UserError
@@ -11,7 +12,7 @@ from reasonenv.policy.policy import Policy
 from reasonenv.policy.value_head import load_scorer, scorer_folder
 from reasonenv.rollout import SEARCHES
 from reasonenv.rollout.search import Searching, check_searchable
-from reasonenv.rollout.values import Agreement, Scores, Verdicts
+from reasonenv.rollout.values import Agreement, Scores, Value, Verdicts
 
 VALUES = {AGREEMENT: Agreement, VERDICT: Verdicts}
 
@@ -38,7 +39,6 @@ def open_search(config: RunConfig | EvalConfig, policy: Policy, *, training: boo
     if policy.goals is not None:
         raise UserError(f"policy {policy.name!r} writes behind goals, which no search sets; leave search out")
     name = config.search_value or (VERDICT if training else AGREEMENT)
-    if name in VALUES:
-        return Searching(SEARCHES.find(config.search)(), VALUES[name], config.search_tokens)
-    scores = partial(Scores, scorer=load_scorer(name, policy))
-    return Searching(SEARCHES.find(config.search)(), scores, config.search_tokens)
+    value: Callable[[ReasoningMDP], Value]
+    value = VALUES[name] if name in VALUES else partial(Scores, scorer=load_scorer(name, policy))
+    return Searching(SEARCHES.call(config.search), value, config.search_tokens)

@@ -27,7 +27,7 @@ from reasonenv.learn import checkpoint
 from reasonenv.learn.agent import Agent
 from reasonenv.learn.contrast import missing_signal
 from reasonenv.learn.evaluation import records
-from reasonenv.learn.log import METRICS, Loggers, OpenLoggers, log_curve
+from reasonenv.learn.log import Loggers, OpenLoggers, log_curve
 from reasonenv.learn.loop import CHECKPOINTS, HARD_PROBLEMS, Loop, Progress
 from reasonenv.learn.memory import peak_memory
 from reasonenv.learn.method import Method
@@ -39,7 +39,7 @@ from reasonenv.measures.parquet import write_records
 from reasonenv.measures.provenance import write_solved
 from reasonenv.measures.questions import PROBLEMS as QUESTIONS
 from reasonenv.measures.questions import write_questions
-from reasonenv.measures.records import MANIFEST, RUN, SUMMARY
+from reasonenv.measures.records import MANIFEST, RUN, SUMMARY, logged_rows
 from reasonenv.measures.rollouts import HELD_OUT, PROBLEMS, SAMPLES, Rollout
 from reasonenv.measures.samples import EVALUATION, Sample, hard_problems, read_samples, write_samples
 from reasonenv.policy.value_head import load_scorer
@@ -47,7 +47,7 @@ from reasonenv.rollout.groups import sample_groups
 from reasonenv.sampling.sampler import Sampler
 from reasonenv.sources import is_users_code
 from reasonenv.stats import accuracy
-from reasonenv.storage import check_free, read_record, read_rows
+from reasonenv.storage import check_free, read_record
 from reasonenv.storage import replace as write
 
 NEGATED_GOAL = "negated_goal"  # key of the summary, and name of the file
@@ -140,7 +140,7 @@ def run(
     problems = session.held_out.mdp.task.problems
     write_questions(out / QUESTIONS, (problems[i] for i in session.held_out.problems))
     summary[HARD_TO_VERIFY] = {
-        "training": sorted({problem for row in _rows(out) for problem in row.get(HARD_PROBLEMS, ())}),
+        "training": sorted({problem for row in logged_rows(out) for problem in row.get(HARD_PROBLEMS, ())}),
         "held_out": sorted(hard_problems(read_samples(out / EVALUATION))),
     }
     summary |= vars(progress)
@@ -230,12 +230,6 @@ def _write_rollouts(session: Session, sampled: Sequence[Group]) -> None:
         size = method.tokens_per_microbatch
         rows += rollouts(groups, session.policy, source=source, goals=method.goals, tokens_per_microbatch=size)
     write_records(session.out / HELD_OUT, Rollout, rows)
-
-
-def _rows(out: Path) -> list[dict[str, Any]]:
-    """What was logged of every iteration; nothing of a method that does not learn."""
-    path = out / METRICS
-    return read_rows(path, whole=False) if path.exists() else []
 
 
 def _base(session: Session) -> list[Draws]:

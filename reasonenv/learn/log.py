@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from reasonenv.measures.records import LOG, logged_rows
 from reasonenv.registry import Registry
-from reasonenv.storage import naming, read_rows, replace
+from reasonenv.storage import naming, replace
 from reasonenv.terminal import complain, printable, progress_bar
 
 PACE = 60.0  # seconds between two lines in a log file, beside the tables
@@ -29,9 +30,6 @@ TABLE = {
     "tokens_per_second": "tokens/s",
     "gap/mean": "sampler gap",
 }
-
-
-METRICS = "metrics.jsonl"  # in the folder of a run
 
 
 class Logger(Protocol):
@@ -146,8 +144,8 @@ class RunLog:
         loggers: OpenLoggers = no_loggers,
         quiet: bool = False,
     ) -> None:
-        path = out / METRICS
-        rows = read_rows(path, whole=False) if iteration and path.exists() else []
+        path = out / LOG
+        rows = logged_rows(out) if iteration else []
         replace(path, "".join(f"{json.dumps(row)}\n" for row in rows[: iteration + 1]))
         self._path, self._file = path, path.open("a")
         self._loggers = loggers(iteration + 1)

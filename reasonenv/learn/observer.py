@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reasonenv.core import Batch, Group
-from reasonenv.errors import UserError
+from reasonenv.errors import UserError, title
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,7 +67,7 @@ class Callbacks(Observer):
                     f"callback {callback!r} is no reasonenv.Observer, nor a function of the metrics of an iteration"
                 )
             observer = callback if isinstance(callback, Observer) else _Function(callback)
-            self.names[observer] = getattr(callback, "__name__", type(callback).__name__)
+            self.names[observer] = title(callback)
 
     def doing(self, what: str) -> None:
         self._call("doing", what)

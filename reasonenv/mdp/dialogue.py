@@ -20,6 +20,7 @@ from reasonenv.mdp.state import State
 from reasonenv.mdp.timed_call import call
 from reasonenv.mdp.tools import CALLS, Tools, shortened
 from reasonenv.mdp.turns import Turns
+from reasonenv.tasks import scored
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class Dialogue:
         except (Exception, SystemExit) as error:
             return _failure(f"{where}: {type(error).__name__}: {error}", problem)
         if isinstance(value, (bool, np.bool_)) and not responder.stop:
-            return Verdict(Reason.of(bool(value)), text.strip(), problem.answer)
+            return scored(float(value), text, problem)
         if isinstance(value, str):
             if len(value) > responder.max_characters:
                 _warn(f"{where}: {len(value)} characters, of which {responder.max_characters} are used")

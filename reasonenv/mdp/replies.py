@@ -26,8 +26,8 @@ from functools import partial
 from typing import Any, Self
 
 from reasonenv.core import Problem, Reason, Verdict
-from reasonenv.errors import UserError
-from reasonenv.mdp.specs import Several, built, divided, title
+from reasonenv.errors import UserError, title
+from reasonenv.mdp.specs import Several, built, divided
 from reasonenv.mdp.tools import MAX_CHARACTERS, TIMEOUT
 from reasonenv.registry import Registry
 

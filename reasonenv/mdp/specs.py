@@ -57,8 +57,3 @@ def code(registry: Registry[Any], several: Several) -> list[Any]:
     for part in divided(several):
         things.append(registry.find(split(registry, part)[0]) if isinstance(part, str) else part)
     return things
-
-
-def title(thing: Any) -> str:
-    """The name of a function, or of the class of an object."""
-    return str(getattr(thing, "__name__", type(thing).__name__))

@@ -27,8 +27,8 @@ from typing import Any, get_type_hints
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from reasonenv.core import Problem
-from reasonenv.errors import UserError, unknown
-from reasonenv.mdp.specs import Several, built, divided, title
+from reasonenv.errors import UserError, title, unknown
+from reasonenv.mdp.specs import Several, built, divided
 from reasonenv.mdp.timed_call import call, submit, wait
 from reasonenv.mdp.tool_calls import Call, Format, Schema, Tags
 from reasonenv.registry import Registry

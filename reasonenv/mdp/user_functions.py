@@ -26,7 +26,7 @@ from types import FrameType
 from typing import Any
 
 from reasonenv.core import Problem
-from reasonenv.errors import UserError
+from reasonenv.errors import UserError, title
 from reasonenv.mdp.progress import Progress
 from reasonenv.sources import PACKAGE
 
@@ -81,10 +81,10 @@ def is_users(function: Any) -> bool:
 
 
 def name_of(function: Any) -> str:
-    """By which a message calls a function: its `__name__`, or its class's."""
+    """As `title`, of what a `partial` calls."""
     while isinstance(function, functools.partial):
         function = function.func
-    return str(getattr(function, "__name__", type(function).__name__))
+    return title(function)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from reasonenv.errors import UserError
 from reasonenv.measures.comparisons import Contrast, Decision, contrasts
 from reasonenv.measures.metrics import GREEDY, Scores, scores
 from reasonenv.measures.questions import PROBLEMS, by_question, question_of, read_questions
-from reasonenv.measures.records import MANIFEST, RUN
+from reasonenv.measures.records import LOG, MANIFEST, RUN
 from reasonenv.measures.samples import EVALUATION, Sample, Samples, read_samples
 from reasonenv.storage import read_record, read_rows
 from reasonenv.terminal import printable
@@ -98,7 +98,7 @@ def differences(first: Path, second: Path) -> Iterator[str]:
     if not same_code:
         yield from differing_lines(first, second)
     yield from _fields("environment", _record(first / MANIFEST), _record(second / MANIFEST))
-    yield from _first_row(first / "metrics.jsonl", second / "metrics.jsonl")
+    yield from _first_row(first / LOG, second / LOG)
     yield from _first_answer(first, second)
 
 

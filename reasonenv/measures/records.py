@@ -14,15 +14,22 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from reasonenv.errors import UserError, unknown
-from reasonenv.storage import json_object, read_text, replace
+from reasonenv.storage import json_object, read_rows, read_text, replace
 
 SUITE, CELL = "suite.json", "cell.json"
 # In the folder of a run: all its settings, what it has come to, and what it ran on.
 RUN, SUMMARY, MANIFEST = "run.json", "summary.json", "environment.json"
+LOG = "metrics.jsonl"  # there too: the numbers of every iteration, a line each
 UNTRAINED = Path("evaluations", "000000.parquet")  # there too: greedy answers before the first update
 Count = Annotated[int, Field(ge=0, le=10**18)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 BUDGET = ("rollouts", "tokens", "updates", "seconds", "memory")
+
+
+def logged_rows(folder: Path, *, whole: bool = False) -> list[dict[str, Any]]:
+    """The rows of a run's log, none if it has no such file; see `read_rows`."""
+    path = folder / LOG
+    return read_rows(path, whole=whole) if path.is_file() else []
 
 
 @dataclass(frozen=True)

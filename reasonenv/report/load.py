@@ -27,12 +27,22 @@ from reasonenv.measures.discovery import BASE, Draws
 from reasonenv.measures.parquet import read_records
 from reasonenv.measures.provenance import SOLVED, SolvedProblem, read_solved
 from reasonenv.measures.questions import PROBLEMS, HeldOutProblem, read_questions
-from reasonenv.measures.records import CELL, MANIFEST, RUN, SUITE, CellRecord, SuiteRecord, read_record
+from reasonenv.measures.records import (
+    CELL,
+    LOG,
+    MANIFEST,
+    RUN,
+    SUITE,
+    CellRecord,
+    SuiteRecord,
+    logged_rows,
+    read_record,
+)
 from reasonenv.measures.rollouts import Rollout, read_rollouts
 from reasonenv.measures.samples import EVALUATION, Samples, load_samples
 from reasonenv.measures.training_set import TRAINING_SET, Solution
 from reasonenv.measures.tuning_record import provenance_of_settings
-from reasonenv.storage import json_object, read_rows, read_text
+from reasonenv.storage import json_object, read_text
 
 Row = Mapping[str, float]
 T = TypeVar("T")
@@ -165,10 +175,8 @@ def _optional_object(path: Path) -> dict[str, Any]:
 
 def read_rows_of(folder: Path, *, done: bool = False) -> list[Row]:
     """Metric rows of a run. While it runs or after it broke, its last line may be half written and is left out."""
-    path = folder / "metrics.jsonl"
-    if not path.is_file():
-        return []
-    return [_row(row, f"{path}:{number}") for number, row in enumerate(read_rows(path, whole=done), start=1)]
+    rows = enumerate(logged_rows(folder, whole=done), start=1)
+    return [_row(row, f"{folder / LOG}:{number}") for number, row in rows]
 
 
 def _row(record: Mapping[str, Any], place: str) -> Row:

@@ -89,21 +89,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], here: Path) -> Callable[..., tuple[int, str, str]]:
-    """Runs a command as a new process would, which reads the user's files again: exit code, stdout, stderr."""
-
-    def run(*words: str) -> tuple[int, str, str]:
-        for name in [n for n, m in sys.modules.items() if str(getattr(m, "__file__", "")).startswith(str(here))]:
-            del sys.modules[name]
-        capsys.readouterr()
-        code = main(list(words))
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
-
 def train(*options: str, out: str = "run") -> tuple[str, ...]:
     return ("train", "mine.py:Mine", CHAIN, *SMALL, "--out", out, *options)
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 import reasonenv
-from reasonenv.cli import main
 from reasonenv.learn.checkpoint import saved
 from reasonenv.mdp.rewards import REWARDS
 from reasonenv.measures.samples import read_samples
@@ -46,21 +45,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_registry: None) ->
     (tmp_path / "own.py").write_text(TASK)
     (tmp_path / "bonus.py").write_text(REWARD)
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
-    """Runs a command as a new process would, which reads the user's files again: exit code, stdout, stderr."""
-
-    def run(*words: str) -> tuple[int, str, str]:
-        for name in [n for n, m in sys.modules.items() if str(getattr(m, "__file__", "")).startswith(str(tmp_path))]:
-            del sys.modules[name]
-        capsys.readouterr()
-        code = main(list(words))
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 def train(reward: str, *more: str, env: str = "own.py:reasonenv/Own-Response-v0") -> list[str]:

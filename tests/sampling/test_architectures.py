@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,11 @@ from reasonenv.core import Completion, IntArray, TokenBatch
 from reasonenv.errors import UserError
 from reasonenv.policy.collate import padded, token_batch
 from reasonenv.policy.hf_policy import HFPolicy
-from reasonenv.policy.lora import add_adapter
 from reasonenv.sampling import make_sampler
 from reasonenv.sampling.sampler import Sampling
 from reasonenv.tokenizer import byte_tokenizer
 
+Adapt = Callable[[HFPolicy], None]  # the fixture that adds an adapter
 BYTES = byte_tokenizer()
 ROWS = BYTES.vocab_size + 3  # of every head: three ids are no token
 SMALL = {
@@ -67,7 +68,7 @@ def prompts() -> list[IntArray]:
     return [rng.integers(0, 257, size=size) for size in (5, 1, 9)]
 
 
-def policy_of(name: str, *, adapter: bool) -> HFPolicy:
+def policy_of(name: str, adapt: Adapt | None = None) -> HFPolicy:
     kind, sizes, _ = MODELS[name]
     config = AutoConfig.for_model(kind, vocab_size=ROWS, **sizes)
     with torch.random.fork_rng(devices=[]):
@@ -75,12 +76,8 @@ def policy_of(name: str, *, adapter: bool) -> HFPolicy:
         policy = HFPolicy(AutoModelForCausalLM.from_config(config), BYTES, name=name)
         with torch.no_grad():
             policy.head.weight.normal_(std=0.1)  # logits of a size at which caps and scales matter
-        if adapter:
-            pytest.importorskip("peft")
-            add_adapter(policy, 4, seed=0)
-            for weight_name, weight in policy.model.named_parameters():
-                if ".lora_B." in weight_name:  # which is 0 in a fresh adapter
-                    torch.nn.init.normal_(weight, std=0.02)
+        if adapt is not None:
+            adapt(policy)
     return policy
 
 
@@ -94,8 +91,8 @@ def scored(policy: HFPolicy, drawn: list[list[Completion]]) -> tuple[TokenBatch,
 
 @pytest.mark.parametrize("adapter", [False, True], ids=["full", "lora"])
 @pytest.mark.parametrize("name", MODELS)
-def test_sampler_and_trainer_have_one_distribution(name: str, adapter: bool) -> None:
-    policy = policy_of(name, adapter=adapter)
+def test_sampler_and_trainer_have_one_distribution(name: str, adapter: bool, adapt: Adapt) -> None:
+    policy = policy_of(name, adapt if adapter else None)
     refusal = MODELS[name][2]
     drawn = make_sampler("hf", policy).generate(prompts(), SEEDS, SAMPLING)
     batch, sampled = scored(policy, drawn)
@@ -121,7 +118,7 @@ def test_sampler_and_trainer_have_one_distribution(name: str, adapter: bool) -> 
 @pytest.mark.parametrize("name", ["gemma2", "cohere", "granite"])
 def test_scaled_and_capped_logits_are_the_models_own(name: str) -> None:
     """Against transformers' own forward pass, with the attention that it calls exact, and its gradients."""
-    policy = policy_of(name, adapter=False)
+    policy = policy_of(name)
     batch, _ = scored(policy, make_sampler("hf", policy).generate(prompts(), SEEDS, SAMPLING))
     logp, entropy = policy.logprobs(batch)
     ours = torch.autograd.grad(logp.sum() + 0.5 * entropy.sum(), policy.parameters())

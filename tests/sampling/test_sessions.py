@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,6 @@ from reasonenv.core import Completion
 from reasonenv.errors import UserError
 from reasonenv.policy.collate import token_batch
 from reasonenv.policy.hf_policy import HFPolicy
-from reasonenv.policy.lora import add_adapter
 from reasonenv.policy.tiny import tiny_policy
 from reasonenv.sampling.hf_sampler import HFSampler
 from reasonenv.sampling.sampler import Job, Sampler, Sampling
@@ -39,6 +38,7 @@ SIZES = {
     "num_attention_heads": 4,
     "max_position_embeddings": 512,
 }
+Adapt = Callable[[HFPolicy], None]  # the fixture that adds an adapter
 MODELS: dict[str, dict[str, Any]] = {
     "llama": {**SIZES, "num_key_value_heads": 2},
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512},
@@ -57,17 +57,13 @@ def eager(policy: HFPolicy) -> HFPolicy:
     return policy
 
 
-def policy_of(name: str, *, adapter: bool = False) -> HFPolicy:
+def policy_of(name: str, adapt: Adapt | None = None) -> HFPolicy:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, vocab_size=257, **MODELS[name]))
         policy = eager(HFPolicy(model, byte_tokenizer(), name=name))
-        if adapter:
-            pytest.importorskip("peft")
-            add_adapter(policy, 4, seed=0)
-            for weight_name, weight in policy.model.named_parameters():
-                if ".lora_B." in weight_name:  # which is 0 in a fresh adapter
-                    torch.nn.init.normal_(weight, std=0.02)
+        if adapt is not None:
+            adapt(policy)
     return policy
 
 
@@ -148,8 +144,8 @@ def test_slots_draw_what_reading_anew_draws(
 
 @pytest.mark.parametrize("adapter", [False, True], ids=["full", "lora"])
 @pytest.mark.parametrize("name", MODELS)
-def test_models_of_another_make_do_too(name: str, adapter: bool) -> None:
-    policy = policy_of(name, adapter=adapter)
+def test_models_of_another_make_do_too(name: str, adapter: bool, adapt: Adapt) -> None:
+    policy = policy_of(name, adapt if adapter else None)
     everyone = range(len(JOBS))
     writers = [Writer(5, everyone, 0.3, 1), Writer(5, everyone, 0.3, 3)]
     slots = drawn(TorchSampler(policy, rows=3), writers[0])
