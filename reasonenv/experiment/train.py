@@ -51,7 +51,6 @@ from reasonenv.storage import check_free, read_record
 from reasonenv.storage import replace as write
 
 NEGATED_GOAL = "negated_goal"  # key of the summary, and name of the file
-HARD_TO_VERIFY = "hard_to_verify"  # key of the summary: ids of problems
 
 
 def train(
@@ -139,7 +138,7 @@ def run(
         write_records(out / BASE, Draws, _base(session))
     problems = session.held_out.mdp.task.problems
     write_questions(out / QUESTIONS, (problems[i] for i in session.held_out.problems))
-    summary[HARD_TO_VERIFY] = {
+    summary["hard_to_verify"] = {
         "training": sorted({problem for row in logged_rows(out) for problem in row.get(HARD_PROBLEMS, ())}),
         "held_out": sorted(hard_problems(read_samples(out / EVALUATION))),
     }
